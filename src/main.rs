@@ -1,0 +1,3 @@
+//! The `bootstrap` command.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The store: paths, NARs, references, the database of valid paths, roots and garbage collection.
+//!
+//! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
+
+pub mod path;
