@@ -2,4 +2,5 @@
 //!
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
 
+pub mod base32;
 pub mod path;
