@@ -6,4 +6,6 @@
 
 pub mod directories;
 pub mod hash;
+pub mod recipe;
 pub mod store;
+pub mod system;
