@@ -5,7 +5,9 @@
 //! [`cli`] and [`progress`] face people.
 
 pub mod directories;
+pub mod derivation;
 pub mod hash;
+pub mod plan;
 pub mod recipe;
 pub mod store;
 pub mod system;
