@@ -6,7 +6,6 @@
 
 pub mod derivation;
 pub mod directories;
-pub mod derivation;
 pub mod hash;
 pub mod plan;
 pub mod recipe;
