@@ -7,4 +7,7 @@
 pub mod derivation;
 pub mod directories;
 pub mod hash;
+pub mod plan;
+pub mod recipe;
 pub mod store;
+pub mod system;

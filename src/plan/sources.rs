@@ -1,0 +1,230 @@
+//! The nodes before the first build: downloads, seeds, and sources completed in a larger root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planner::Planner;
+use super::{Kind, Node, PlanError, Root, RootArchive};
+use crate::derivation::{Derivation, Output};
+use crate::hash::Sha256Digest;
+use crate::recipe::{Recipe, Source, mirrors};
+use crate::store::path::{FixedOutputMethod, StorePath};
+
+/// A file to download: what its derivation says.
+pub(super) struct Download<'a> {
+    pub file: &'a str,
+    pub sha256: Sha256Digest,
+    pub size: Option<u64>,
+    /// In the text form of the derivation's `url`, in the order to try them.
+    pub locations: Vec<String>,
+}
+
+impl<'a> Download<'a> {
+    pub fn of_source(source: &'a Source) -> Self {
+        // An unknown mirror list was reported when the recipe was read.
+        let urls = source.urls.iter().filter_map(|url| mirrors::expand(url).ok());
+        let mut locations: Vec<String> = urls.flatten().collect();
+        if let Some(debian) = &source.debian {
+            let (package, version, file) = (&debian.package, &debian.version, &debian.file);
+            locations.push(format!("apt-source:{package}={version}/{file}"));
+        }
+        Self {
+            file: &source.file,
+            sha256: source.sha256,
+            size: None,
+            locations,
+        }
+    }
+
+    pub fn of_archive(archive: &'a RootArchive) -> Self {
+        Self {
+            file: &archive.file,
+            sha256: archive.sha256,
+            size: archive.size,
+            locations: vec![archive.location.clone()],
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// The node that downloads `download`, labelled `CLASS/FILE`. Where two files share a name, the second
+    /// label says its hash as well.
+    pub(super) fn download(
+        &mut self,
+        class: &str,
+        recipe: Option<&Recipe>,
+        download: &Download<'_>,
+    ) -> Result<usize, PlanError> {
+        let mut environment = BTreeMap::from([
+            ("name".to_owned(), download.file.to_owned()),
+            ("url".to_owned(), download.locations.join(" ")),
+            ("sha256".to_owned(), download.sha256.to_base16()),
+        ]);
+        if let Some(size) = download.size {
+            environment.insert("size".to_owned(), size.to_string());
+        }
+        let output = Output::fixed(FixedOutputMethod::Flat, download.sha256);
+        let derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), output)]),
+            system: self.settings.system.name().to_owned(),
+            builder: "builtin:download".to_owned(),
+            environment,
+            ..Derivation::default()
+        };
+        let mut label = format!("{class}/{}", download.file);
+        let (path, derivation) = self.instantiate(&label, download.file, derivation)?;
+        if let Some(index) = self.by_derivation.get(&path) {
+            return Ok(*index);
+        }
+        if self.by_label.contains_key(&label) {
+            label = format!("{label}@{}", &download.sha256.to_base16()[..8]);
+        }
+        Ok(self.add(Node {
+            label,
+            kind: Kind::Download,
+            recipe: recipe.map(|recipe| recipe.name.clone()),
+            stage: None,
+            name: download.file.to_owned(),
+            derivation_path: path,
+            derivation,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies: BTreeSet::new(),
+        }))
+    }
+
+    /// The node that unpacks `root`.
+    pub(super) fn root(&mut self, root: &Root) -> Result<usize, PlanError> {
+        let label = format!("seed/{}", root.name);
+        if let Some(index) = self.by_label.get(&label) {
+            return Ok(*index);
+        }
+        let mut derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+            system: self.settings.system.name().to_owned(),
+            builder: "builtin:unpack-seed".to_owned(),
+            ..Derivation::default()
+        };
+        let mut dependencies = BTreeSet::new();
+        let mut archives = Vec::new();
+        for archive in &root.archives {
+            let index = self.download("seed", None, &Download::of_archive(archive))?;
+            archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
+        }
+        let links: Vec<String> = root
+            .links
+            .iter()
+            .map(|(link, target)| format!("{link} -> {target}"))
+            .collect();
+        let files: serde_json::Map<String, serde_json::Value> = root
+            .files
+            .iter()
+            .map(|(path, contents)| (path.clone(), contents.clone().into()))
+            .collect();
+        let environment = [
+            ("name", root.name.clone()),
+            ("archives", archives.join(" ")),
+            ("links", links.join("\n")),
+            ("files", serde_json::Value::Object(files).to_string()),
+            ("format", root.format.clone()),
+        ];
+        derivation.environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
+        Ok(self.add(Node {
+            label,
+            kind: Kind::Seed,
+            recipe: None,
+            stage: None,
+            name: root.name.clone(),
+            derivation_path: path,
+            derivation,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies,
+        }))
+    }
+
+    /// The node whose output is the source of `recipe`: the download, or what is made of it in a larger root.
+    pub(super) fn source(&mut self, recipe: &Recipe, source: &Source) -> Result<Option<usize>, PlanError> {
+        let archive = self.download("source", Some(recipe), &Download::of_source(source))?;
+        let Some(regenerate) = &source.regenerate else {
+            return Ok(Some(archive));
+        };
+        let label = format!("regenerate/{}", recipe.name);
+        if let Some(index) = self.by_label.get(&label) {
+            return Ok(Some(*index));
+        }
+        let roots = self.roots;
+        let Some(root) = roots.get(regenerate.root.get_ref()) else {
+            self.unknown_root(recipe, &regenerate.root);
+            return Ok(None);
+        };
+        let root_index = self.root(root)?;
+        let mut derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+            system: self.settings.system.name().to_owned(),
+            builder: root.shell.clone(),
+            ..Derivation::default()
+        };
+        let mut dependencies = BTreeSet::new();
+        let archive = self.depend(&mut derivation, &mut dependencies, archive, "out");
+        let seed = self.depend(&mut derivation, &mut dependencies, root_index, "out");
+        let script = self.text(&label, &regenerate.script)?;
+        derivation.arguments = vec!["-eu".to_owned(), self.shown(&script)];
+        derivation.input_sources.insert(script);
+        let name = format!("{}-{}-source", recipe.name, recipe.version);
+        let environment = [
+            ("name", name.clone()),
+            ("pname", recipe.name.clone()),
+            ("version", recipe.version.clone()),
+            ("system", self.settings.system.name().to_owned()),
+            ("triplet", self.settings.system.triplet().to_owned()),
+            ("source", archive),
+            ("disallowedReferences", seed.clone()),
+            ("seed", seed),
+        ];
+        derivation.environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let (path, derivation) = self.instantiate(&label, &name, derivation)?;
+        Ok(Some(self.add(Node {
+            label,
+            kind: Kind::Regenerate,
+            recipe: Some(recipe.name.clone()),
+            stage: None,
+            name,
+            derivation_path: path,
+            derivation,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies,
+        })))
+    }
+
+    /// Makes `index` an input of `derivation` and gives the path of its `output` as text.
+    pub(super) fn depend(
+        &self,
+        derivation: &mut Derivation,
+        dependencies: &mut BTreeSet<usize>,
+        index: usize,
+        output: &str,
+    ) -> String {
+        let node = &self.nodes[index];
+        dependencies.insert(index);
+        derivation
+            .input_derivations
+            .entry(node.derivation_path.clone())
+            .or_default()
+            .insert(output.to_owned());
+        let path = node.derivation.output_path(output);
+        path.map(|path| self.shown(path)).unwrap_or_default()
+    }
+
+    /// `path` with the store directory.
+    pub(super) fn shown(&self, path: &StorePath) -> String {
+        self.settings.store_dir.display(path)
+    }
+}
