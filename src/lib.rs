@@ -5,6 +5,7 @@
 //! [`cli`] and [`progress`] face people.
 
 pub mod derivation;
+pub mod archive;
 pub mod directories;
 pub mod hash;
 pub mod plan;
