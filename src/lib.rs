@@ -5,6 +5,7 @@
 //! [`cli`] and [`progress`] face people.
 
 pub mod build;
+pub mod derivation;
 pub mod directories;
 pub mod hash;
 pub mod store;
