@@ -3,4 +3,6 @@
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
 
 pub mod base32;
+pub mod nar;
 pub mod path;
+pub mod scan;
