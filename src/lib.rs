@@ -6,4 +6,5 @@
 
 pub mod directories;
 pub mod hash;
+pub mod sandbox;
 pub mod store;
