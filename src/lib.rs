@@ -11,5 +11,6 @@ pub mod directories;
 pub mod hash;
 pub mod plan;
 pub mod recipe;
+pub mod sandbox;
 pub mod store;
 pub mod system;
