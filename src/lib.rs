@@ -6,5 +6,6 @@
 
 pub mod archive;
 pub mod directories;
+pub mod fetch;
 pub mod hash;
 pub mod store;
