@@ -36,7 +36,7 @@ fn make_tree(root: &Path) {
         fs::write(root.join(name), name).unwrap();
     }
     let large: Vec<u8> = (0..3_000_001u32)
-        .map(|index| (index * index >> 7) as u8)
+        .map(|index| (index.wrapping_mul(index) >> 7) as u8)
         .collect();
     fs::write(root.join("large"), large).unwrap();
     fs::write(root.join("exactly-a-chunk"), vec![7; 256 * 1024]).unwrap();
@@ -159,7 +159,6 @@ fn what_nix_refuses_we_refuse() {
         corrupt(name, b'.'),
         corrupt(name, 0),
         corrupt(name, b'b'),
-        corrupt(name, b'c'),
         // The padding of the name.
         corrupt(name + 1, 1),
         corrupt(position(b"regular"), b'R'),

@@ -103,7 +103,7 @@ impl Oracle {
     /// Adds `file` as the store item `path`, as if another store had exported it.
     pub fn import(&self, path: &StorePath, file: &Path, references: &[StorePath]) {
         let mut export = Vec::new();
-        let mut string = |bytes: &[u8]| {
+        let string = |bytes: &[u8]| {
             let length = bytes.len() as u64;
             let zeros = length.next_multiple_of(8) - length;
             [&length.to_le_bytes(), bytes, &[0; 8][..zeros as usize]].concat()
