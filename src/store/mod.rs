@@ -3,6 +3,7 @@
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
 
 pub mod base32;
+pub mod canonical;
 pub mod nar;
 pub mod path;
 pub mod scan;
