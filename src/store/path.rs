@@ -45,6 +45,9 @@ pub enum StorePathError {
         /// The store directory it should have been in.
         store_dir: String,
     },
+    /// A path without the suffix `.drv` where a derivation's path belongs.
+    #[error("`{0}` is not a derivation: expected a path that ends in .drv")]
+    NotADerivation(String),
     /// A base name that is not `HASH-NAME`.
     #[error(
         "`{0}` is not the name of a store item: expected 32 characters of base 32, a dash and a name"
@@ -315,6 +318,13 @@ fn fold(digest: &Sha256Digest) -> [u8; 20] {
         folded[index % 20] ^= byte;
     }
     folded
+}
+
+/// The base name, as [`StorePath::base_name`].
+impl AsRef<str> for StorePath {
+    fn as_ref(&self) -> &str {
+        &self.base_name
+    }
 }
 
 impl fmt::Display for StoreDir {
