@@ -6,6 +6,8 @@
 
 pub mod build;
 pub mod derivation;
+pub mod archive;
 pub mod directories;
+pub mod fetch;
 pub mod hash;
 pub mod store;
