@@ -46,6 +46,12 @@ impl Items {
         self.items.get_mut(label).unwrap().1.builder = super::graph::DOWNLOAD.into();
     }
 
+    /// Sets a variable of `label`.
+    pub(crate) fn set(&mut self, label: &str, name: &str, value: &str) {
+        let item = self.items.get_mut(label).unwrap();
+        item.1.environment.insert(name.to_owned(), value.to_owned());
+    }
+
     pub(crate) fn add_output(&mut self, label: &str, name: &str) {
         let output = Output {
             path: Some(made_up(&format!("{label}:{name}"))),
