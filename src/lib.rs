@@ -10,4 +10,5 @@ pub mod archive;
 pub mod directories;
 pub mod fetch;
 pub mod hash;
+pub mod sandbox;
 pub mod store;
