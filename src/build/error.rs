@@ -87,7 +87,7 @@ pub enum BuildError {
         problem: String,
     },
     /// A file or directory that a build needs cannot be used.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
@@ -230,6 +230,14 @@ impl fmt::Display for ForbiddenReference {
             formatter.write_str(" and more files")?;
         }
         Ok(())
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
+        io::ErrorKind::PermissionDenied => "; run as the user that owns the store, or with --root DIR",
+        _ => "",
     }
 }
 
