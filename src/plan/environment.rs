@@ -13,7 +13,7 @@ use super::sources::Download;
 use super::{Kind, Node, PlanError, road};
 use crate::derivation::{Derivation, Output};
 use crate::recipe::{
-    Address, InputName, Recipe, RecipeProblem, Settings, Stage, choose_variant, variable_name,
+    Address, InputName, Recipe, RecipeProblem, Settings, Stage, choose_variant,
 };
 use crate::store::path::StorePath;
 
@@ -257,8 +257,8 @@ fn runs_tests(stage: Stage, settings: &Settings) -> bool {
     settings.tests.unwrap_or(!road::in_seed(stage))
 }
 
-/// The variable that an extra source's path is in.
+/// The variable that an extra source's path is in: the recipe's reader has checked that it can be one.
 fn source_variable(extra: &str) -> String {
-    variable_name(&format!("source_{extra}"))
+    format!("source_{extra}")
 }
 

@@ -18,6 +18,8 @@ mod planner;
 mod quote;
 pub mod road;
 mod sources;
+#[cfg(test)]
+pub(crate) mod tests;
 
 /// What the plan depends on besides recipes and seeds.
 #[derive(Debug, Clone)]

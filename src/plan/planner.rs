@@ -56,15 +56,7 @@ impl<'a> Planner<'a> {
         roots: &'a BTreeMap<String, Root>,
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
-        let file = |(name, contents): (&String, &Vec<u8>)| {
-            // The shell reads them and nothing executes them; the binary's copy has no modes.
-            let file = Tree::File {
-                executable: false,
-                contents: contents.clone(),
-            };
-            (name.clone().into(), file)
-        };
-        let tree = Tree::Directory(recipes.phases().iter().map(file).collect());
+        let tree = phases_tree(recipes.phases());
         let sha256 = tree.sha256();
         let phases = source_path(&settings.store_dir, PHASES_NAME, &sha256, &BTreeSet::new())
             .map_err(|error| PlanError::Name {
@@ -301,5 +293,32 @@ impl<'a> Planner<'a> {
         self.by_derivation.insert(node.derivation_path.clone(), index);
         self.nodes.push(node);
         index
+    }
+}
+
+/// The files of the phases, whose keys are paths, as a tree.
+fn phases_tree(files: &BTreeMap<String, Vec<u8>>) -> Tree {
+    let mut entries = BTreeMap::new();
+    for (path, contents) in files {
+        // The shell reads them and nothing executes them; the binary's copy has no modes.
+        let file = Tree::File {
+            executable: false,
+            contents: contents.clone(),
+        };
+        insert(&mut entries, path, file);
+    }
+    Tree::Directory(entries)
+}
+
+fn insert(entries: &mut BTreeMap<Vec<u8>, Tree>, path: &str, file: Tree) {
+    let Some((folder, rest)) = path.split_once('/') else {
+        entries.insert(path.into(), file);
+        return;
+    };
+    let below = entries
+        .entry(folder.into())
+        .or_insert_with(|| Tree::Directory(BTreeMap::new()));
+    if let Tree::Directory(entries) = below {
+        insert(entries, rest, file);
     }
 }

@@ -6,7 +6,7 @@ use super::planner::Planner;
 use super::{Kind, Node, PlanError, Root, RootArchive};
 use crate::derivation::{Derivation, Output};
 use crate::hash::Sha256Digest;
-use crate::recipe::{Recipe, Source, mirrors};
+use crate::recipe::{Recipe, Source};
 use crate::store::path::{FixedOutputMethod, StorePath};
 
 /// A file to download: what its derivation says.
@@ -20,9 +20,8 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     pub fn of_source(source: &'a Source) -> Self {
-        // An unknown mirror list was reported when the recipe was read.
-        let urls = source.urls.iter().filter_map(|url| mirrors::expand(url).ok());
-        let mut locations: Vec<String> = urls.flatten().collect();
+        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
+        let mut locations = source.urls.clone();
         if let Some(debian) = &source.debian {
             let (package, version, file) = (&debian.package, &debian.version, &debian.file);
             locations.push(format!("apt-source:{package}={version}/{file}"));

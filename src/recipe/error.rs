@@ -36,9 +36,11 @@ pub enum RecipeProblem {
     WrongType { key: String, seen: &'static str, expected: &'static str },
     #[error("`{key}` is empty")]
     Empty { key: String },
+    #[error("`{key}` holds a NUL character, which no file name and no variable can")]
+    Nul { key: String },
     #[error("`{value}` cannot be part of the name of a store item: expected at most 100 of the characters A-Z a-z 0-9 + - . _ ? =, not starting with a dot")]
     BadName { value: String },
-    #[error("`{value}` cannot name an output: expected lower-case letters and digits")]
+    #[error("`{value}` cannot name an output: expected lower-case letters and digits, and no variable that the build has already")]
     BadOutput { value: String },
     #[error("the outputs lack `out`")]
     NoOut,

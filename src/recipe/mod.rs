@@ -12,6 +12,8 @@ pub mod mirrors;
 mod model;
 mod parse;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use error::{RecipeError, RecipeErrors, RecipeFile, RecipeProblem, closest};
 pub use files::{RecipeSource, UnreadableRecipes};
@@ -92,7 +94,7 @@ impl Recipes {
             .flat_map(|recipe| recipe.addresses().map(|(_, address)| address))
     }
 
-    /// The files of the phases of `gnu-build-system`, by name.
+    /// The files of the phases of `gnu-build-system`, by their paths in their folder.
     pub fn phases(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.phases
     }

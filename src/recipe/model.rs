@@ -188,8 +188,17 @@ pub fn is_item_name(text: &str) -> bool {
     (1..=100).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(allowed)
 }
 
+/// Variables of the build that an output of the same name would hide.
+const NOT_OUTPUTS: &[&str] = &[
+    "drv", "env", "inputs", "loader", "name", "outputs", "patches", "phases", "pname", "seed", "shell", "source",
+    "stage", "system", "tests", "triplet", "version",
+];
+
 /// Whether `text` can name an output. It is a shell variable in the build, so it has no dash.
 pub fn is_output_name(text: &str) -> bool {
+    if NOT_OUTPUTS.contains(&text) {
+        return false;
+    }
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
