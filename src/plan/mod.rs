@@ -221,7 +221,11 @@ impl Plan {
 
     /// The nodes that are packages, along the road.
     pub fn packages(&self) -> impl Iterator<Item = &Node> {
-        let mut packages: Vec<&Node> = self.nodes.iter().filter(|node| node.stage.is_some()).collect();
+        let mut packages: Vec<&Node> = self
+            .nodes
+            .iter()
+            .filter(|node| node.stage.is_some())
+            .collect();
         packages.sort_by_key(|node| {
             let recipe = node.recipe.as_deref().unwrap_or_default();
             (node.stage.map(|stage| road::rank(stage, recipe)), recipe)

@@ -92,7 +92,9 @@ impl<'a> Planner<'a> {
             .iter()
             .flat_map(|recipe| recipe.stages.keys().map(move |stage| (*stage, recipe)))
             .collect();
-        builds.sort_by_key(|(stage, recipe)| (road::rank(*stage, &recipe.name), recipe.name.as_str()));
+        builds.sort_by_key(|(stage, recipe)| {
+            (road::rank(*stage, &recipe.name), recipe.name.as_str())
+        });
         for (stage, recipe) in builds {
             self.visit(&Address::new(stage, &recipe.name), None)?;
         }
@@ -209,7 +211,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes that `address` cannot be planned for want of `input`: by itself, since others can do without it.
-    fn missing(&mut self, recipe: &Recipe, address: &Address, input: &InputName, span: std::ops::Range<usize>) {
+    fn missing(
+        &mut self,
+        recipe: &Recipe,
+        address: &Address,
+        input: &InputName,
+        span: std::ops::Range<usize>,
+    ) {
         // What is behind it is the better message.
         let error = self.unplanned.get(&input.address).cloned();
         let error = error.unwrap_or_else(|| RecipeError {
@@ -224,7 +232,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes a mistake in `recipe`.
-    pub(super) fn report(&mut self, recipe: &Recipe, span: std::ops::Range<usize>, problem: RecipeProblem) {
+    pub(super) fn report(
+        &mut self,
+        recipe: &Recipe,
+        span: std::ops::Range<usize>,
+        problem: RecipeProblem,
+    ) {
         self.problems.push(RecipeError {
             problem,
             file: Arc::clone(&recipe.file),
@@ -242,7 +255,10 @@ impl<'a> Planner<'a> {
     }
 
     /// The node of a build's source, where it has one. `Err(())` inside where that has been reported as wrong.
-    pub(super) fn main_source(&mut self, recipe: &Recipe) -> Result<Result<Option<usize>, ()>, PlanError> {
+    pub(super) fn main_source(
+        &mut self,
+        recipe: &Recipe,
+    ) -> Result<Result<Option<usize>, ()>, PlanError> {
         match choose_variant(&recipe.sources, &self.seed.source_variant) {
             None => Ok(Ok(None)),
             Some(source) => Ok(self.source(recipe, source)?.map(Some).ok_or(())),
@@ -251,15 +267,22 @@ impl<'a> Planner<'a> {
 
     /// The path of a text item with the contents of `text`, which becomes part of the plan.
     pub(super) fn text(&mut self, label: &str, text: &RecipeText) -> Result<StorePath, PlanError> {
-        let path = text_path(&self.settings.store_dir, &text.name, &text.contents, &BTreeSet::new())
-            .map_err(|error| PlanError::Name {
-                label: label.to_owned(),
-                error,
-            })?;
-        self.items.entry(path.clone()).or_insert_with(|| Item::Text {
-            name: text.name.clone(),
-            contents: text.contents.clone(),
-        });
+        let path = text_path(
+            &self.settings.store_dir,
+            &text.name,
+            &text.contents,
+            &BTreeSet::new(),
+        )
+        .map_err(|error| PlanError::Name {
+            label: label.to_owned(),
+            error,
+        })?;
+        self.items
+            .entry(path.clone())
+            .or_insert_with(|| Item::Text {
+                name: text.name.clone(),
+                contents: text.contents.clone(),
+            });
         Ok(path)
     }
 
@@ -270,11 +293,15 @@ impl<'a> Planner<'a> {
         name: &str,
         derivation: Derivation,
     ) -> Result<(StorePath, Derivation), PlanError> {
-        instantiate(&self.settings.store_dir, name, derivation, &mut self.instantiated).map_err(|error| {
-            PlanError::Instantiate {
-                label: label.to_owned(),
-                error,
-            }
+        instantiate(
+            &self.settings.store_dir,
+            name,
+            derivation,
+            &mut self.instantiated,
+        )
+        .map_err(|error| PlanError::Instantiate {
+            label: label.to_owned(),
+            error,
         })
     }
 
@@ -290,7 +317,8 @@ impl<'a> Planner<'a> {
         }
         self.forbidden.push(forbidden);
         self.by_label.insert(node.label.clone(), index);
-        self.by_derivation.insert(node.derivation_path.clone(), index);
+        self.by_derivation
+            .insert(node.derivation_path.clone(), index);
         self.nodes.push(node);
         index
     }

@@ -7,16 +7,17 @@ pub(super) struct UnknownVariable(pub String);
 /// `value` as one word of shell text: in double quotes, with `$NAME` and `${NAME}` left to the shell where
 /// `known` says that the build has the variable, and everything else escaped. A dollar that no name follows
 /// stands for itself.
-pub(super) fn quote(
-    value: &str,
-    known: impl Fn(&str) -> bool,
-) -> Result<String, UnknownVariable> {
+pub(super) fn quote(value: &str, known: impl Fn(&str) -> bool) -> Result<String, UnknownVariable> {
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');
     let mut rest = value;
     while let Some(character) = rest.chars().next() {
         let after = &rest[character.len_utf8()..];
-        let variable = if character == '$' { variable(after) } else { None };
+        let variable = if character == '$' {
+            variable(after)
+        } else {
+            None
+        };
         if let Some((name, length)) = variable {
             if !known(name) {
                 return Err(UnknownVariable(name.to_owned()));

@@ -146,7 +146,11 @@ impl Planner<'_> {
     }
 
     /// The node whose output is the source of `recipe`: the download, or what is made of it in a larger root.
-    pub(super) fn source(&mut self, recipe: &Recipe, source: &Source) -> Result<Option<usize>, PlanError> {
+    pub(super) fn source(
+        &mut self,
+        recipe: &Recipe,
+        source: &Source,
+    ) -> Result<Option<usize>, PlanError> {
         let archive = self.download("source", Some(recipe), &Download::of_source(source))?;
         let Some(regenerate) = &source.regenerate else {
             return Ok(Some(archive));

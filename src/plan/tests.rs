@@ -59,7 +59,10 @@ impl Folder {
     }
 
     fn recipe(&self, name: &str, rest: &str) {
-        self.file(&format!("recipes/{name}/recipe.toml"), &recipe_text(name, rest));
+        self.file(
+            &format!("recipes/{name}/recipe.toml"),
+            &recipe_text(name, rest),
+        );
     }
 
     fn load(&self) -> Recipes {
@@ -85,7 +88,11 @@ fn whole_road() -> Folder {
     let folder = Folder::new();
     let names: BTreeSet<&str> = road::STAGE0.iter().chain(road::FINAL).copied().collect();
     for name in names {
-        let stage0 = if road::STAGE0.contains(&name) { "[stage0]\n" } else { "" };
+        let stage0 = if road::STAGE0.contains(&name) {
+            "[stage0]\n"
+        } else {
+            ""
+        };
         let after = match name {
             "libc" => "[libc]\noutputs = [\"out\", \"static\"]\ninputs = [\"stage0/patchelf\"]\n",
             "gcc" => "[final]\noutputs = [\"out\", \"lib\"]\n",
@@ -108,10 +115,21 @@ fn show(plan: &Plan, labels: &[&str]) -> String {
             continue;
         }
         let derivation = &node.derivation;
-        text.push_str(&format!("{} ({:?}) {}\n", node.label, node.kind, node.derivation_path.base_name()));
-        let dependencies = node.dependencies.iter().map(|index| plan.nodes()[*index].label.as_str());
+        text.push_str(&format!(
+            "{} ({:?}) {}\n",
+            node.label,
+            node.kind,
+            node.derivation_path.base_name()
+        ));
+        let dependencies = node
+            .dependencies
+            .iter()
+            .map(|index| plan.nodes()[*index].label.as_str());
         text.push_str(&format!("  needs {:?}\n", dependencies.collect::<Vec<_>>()));
-        text.push_str(&format!("  runs {} {:?}\n", derivation.builder, derivation.arguments));
+        text.push_str(&format!(
+            "  runs {} {:?}\n",
+            derivation.builder, derivation.arguments
+        ));
         for (name, value) in &derivation.environment {
             text.push_str(&format!("  {name}={value:?}\n"));
         }
@@ -163,14 +181,24 @@ fn final_and_proof_builds_see_what_the_road_says() {
 fn dependencies_come_first_and_everything_is_reached() {
     let plan = whole_road().plan();
     for (index, node) in plan.nodes().iter().enumerate() {
-        assert!(node.dependencies.iter().all(|dependency| *dependency < index));
-        assert_eq!(node.dependencies.len(), node.derivation.input_derivations.len(), "{}", node.label);
+        assert!(
+            node.dependencies
+                .iter()
+                .all(|dependency| *dependency < index)
+        );
+        assert_eq!(
+            node.dependencies.len(),
+            node.derivation.input_derivations.len(),
+            "{}",
+            node.label
+        );
     }
     let everything = plan.everything().unwrap();
     assert_eq!(everything.len(), 21, "libc:static is an output of libc");
-    let stage0 = plan.closure(everything).into_iter().filter(|index| {
-        plan.nodes()[*index].stage == Some(Stage::Stage0)
-    });
+    let stage0 = plan
+        .closure(everything)
+        .into_iter()
+        .filter(|index| plan.nodes()[*index].stage == Some(Stage::Stage0));
     assert_eq!(stage0.count(), road::STAGE0.len());
 }
 
@@ -180,7 +208,9 @@ fn the_same_recipes_give_the_same_plan() {
     let (one, other) = (folder.plan(), folder.plan());
     let aterms = |plan: &Plan| -> Vec<Vec<u8>> {
         let derivations = plan.nodes().iter().map(|node| &node.derivation);
-        derivations.map(|derivation| aterm::write(&settings().store_dir, derivation)).collect()
+        derivations
+            .map(|derivation| aterm::write(&settings().store_dir, derivation))
+            .collect()
     };
     assert_eq!(aterms(&one), aterms(&other));
 }
@@ -195,7 +225,11 @@ fn another_recipe_changes_no_path() {
     for (label, path) in &before {
         assert_eq!(&after[label], path, "{label}");
     }
-    assert_eq!(after.len(), before.len() + 3 + 2, "three builds, two sources");
+    assert_eq!(
+        after.len(),
+        before.len() + 3 + 2,
+        "three builds, two sources"
+    );
 }
 
 #[test]
@@ -220,10 +254,16 @@ fn where_a_source_is_does_not_change_what_is_built_from_it() {
     folder.file("recipes/zstd/recipe.toml", &text);
     let after = folder.plan();
     let output = |node: &Node| node.derivation.output_path("out").unwrap().clone();
-    assert_ne!(before["source/zstd-1.0.tar.gz"], paths(&after)["source/zstd-1.0.tar.gz"]);
+    assert_ne!(
+        before["source/zstd-1.0.tar.gz"],
+        paths(&after)["source/zstd-1.0.tar.gz"]
+    );
     let again = whole_road().plan();
     for label in ["zstd", "hello"] {
-        assert_eq!(output(again.get(label).unwrap()), output(after.get(label).unwrap()));
+        assert_eq!(
+            output(again.get(label).unwrap()),
+            output(after.get(label).unwrap())
+        );
     }
 }
 
@@ -232,7 +272,10 @@ fn no_output_after_stage0_may_refer_to_stage0_or_the_seed() {
     let plan = whole_road().plan();
     let disallowed = |label: &str| {
         let environment = &plan.get(label).unwrap().derivation.environment;
-        let paths = environment.get("disallowedReferences").cloned().unwrap_or_default();
+        let paths = environment
+            .get("disallowedReferences")
+            .cloned()
+            .unwrap_or_default();
         paths.split(' ').filter(|path| !path.is_empty()).count()
     };
     assert_eq!(disallowed("stage0/make"), 1);
@@ -247,8 +290,19 @@ fn no_output_after_stage0_may_refer_to_stage0_or_the_seed() {
 fn what_the_machine_is_like_is_in_no_derivation() {
     let plan = whole_road().plan();
     for node in plan.nodes() {
-        for name in ["HOME", "PATH", "NIX_BUILD_CORES", "NIX_BUILD_TOP", "MAKEFLAGS", "TMPDIR"] {
-            assert!(!node.derivation.environment.contains_key(name), "{}: {name}", node.label);
+        for name in [
+            "HOME",
+            "PATH",
+            "NIX_BUILD_CORES",
+            "NIX_BUILD_TOP",
+            "MAKEFLAGS",
+            "TMPDIR",
+        ] {
+            assert!(
+                !node.derivation.environment.contains_key(name),
+                "{}: {name}",
+                node.label
+            );
         }
     }
 }
@@ -264,7 +318,10 @@ fn packages_that_need_each_other_are_named_as_a_chain() {
     };
     assert_eq!(errors.errors().len(), 1, "{errors}");
     let problem = errors.errors()[0].problem.to_string();
-    assert!(problem.contains("stage0/make → stage0/sed → stage0/grep → stage0/make"), "{problem}");
+    assert!(
+        problem.contains("stage0/make → stage0/sed → stage0/grep → stage0/make"),
+        "{problem}"
+    );
     assert_eq!(errors.errors()[0].position(), (11, 19));
 }
 
@@ -275,7 +332,10 @@ fn a_package_without_an_implicit_input_says_so_and_others_are_planned() {
     let plan = folder.plan();
     assert!(plan.find("stage0/make").is_ok());
     let error = plan.find("make").unwrap_err().to_string();
-    assert!(error.contains("`make` needs the implicit input `bash`"), "{error}");
+    assert!(
+        error.contains("`make` needs the implicit input `bash`"),
+        "{error}"
+    );
     let error = plan.find("stage0/mkae").unwrap_err().to_string();
     assert!(error.contains("did you mean `stage0/make`?"), "{error}");
 }
@@ -291,13 +351,21 @@ fn an_unknown_variable_and_an_unknown_root_are_mistakes_of_the_recipe() {
     let PlanError::Recipes(errors) = plan_of(&folder.load()).unwrap_err() else {
         panic!("a mistake in recipes");
     };
-    assert!(errors.to_string().contains("unknown root `bigger`"), "{errors}");
+    assert!(
+        errors.to_string().contains("unknown root `bigger`"),
+        "{errors}"
+    );
     folder.recipe("make", "[stage0]\nmake-flags = [\"A=$shell\"]\n");
     std::fs::remove_file(folder.recipes().join("make/r.sh")).unwrap();
     let PlanError::Recipes(errors) = plan_of(&folder.load()).unwrap_err() else {
         panic!("a mistake in recipes");
     };
-    assert!(errors.to_string().contains("recipe.toml:11:15: `$shell` is no variable"), "{errors}");
+    assert!(
+        errors
+            .to_string()
+            .contains("recipe.toml:11:15: `$shell` is no variable"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -317,7 +385,10 @@ fn the_recipes_of_this_project_are_whole() {
         }
     }
     for system in System::ALL {
-        let settings = Settings { system, ..settings() };
+        let settings = Settings {
+            system,
+            ..settings()
+        };
         let plan = match plan(&recipes, &seed("small"), &roots, &settings) {
             Ok(plan) => plan,
             Err(PlanError::Recipes(errors)) => panic!("{}", errors.render(false)),
@@ -335,7 +406,10 @@ fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
     let read = load(&RecipeSource::Directory(directory)).unwrap();
     assert_eq!(embedded.phases(), read.phases());
     let texts = |recipes: &Recipes| -> Vec<String> {
-        recipes.iter().map(|recipe| recipe.file.text.clone()).collect()
+        recipes
+            .iter()
+            .map(|recipe| recipe.file.text.clone())
+            .collect()
     };
     assert_eq!(texts(&embedded), texts(&read));
 }

@@ -53,8 +53,14 @@ mod tests {
     fn a_mirror_url_becomes_one_url_for_each_host_in_order() {
         let urls = expand("mirror://gnu/sed/sed-4.9.tar.xz").unwrap();
         assert!(urls.len() > 1);
-        assert!(urls.iter().all(|url| url.ends_with("/gnu/sed/sed-4.9.tar.xz")));
-        assert_eq!(urls.last().unwrap(), "https://ftp.gnu.org/gnu/sed/sed-4.9.tar.xz");
+        assert!(
+            urls.iter()
+                .all(|url| url.ends_with("/gnu/sed/sed-4.9.tar.xz"))
+        );
+        assert_eq!(
+            urls.last().unwrap(),
+            "https://ftp.gnu.org/gnu/sed/sed-4.9.tar.xz"
+        );
     }
 
     #[test]

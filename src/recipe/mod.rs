@@ -36,7 +36,9 @@ pub enum LoadError {
     #[error(transparent)]
     Unreadable(#[from] UnreadableRecipes),
     /// The folder has no recipe in it.
-    #[error("{0} holds no recipe: expected folders with a recipe.toml, as in the project's `recipes`")]
+    #[error(
+        "{0} holds no recipe: expected folders with a recipe.toml, as in the project's `recipes`"
+    )]
     Empty(String),
     /// At least one recipe is wrong.
     #[error(transparent)]

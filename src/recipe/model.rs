@@ -91,10 +91,14 @@ impl fmt::Display for Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Something before the slash that is not `stage0`.
-    #[error("unknown stage `{0}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`")]
+    #[error(
+        "unknown stage `{0}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`"
+    )]
     UnknownStage(String),
     /// An empty part, or a character that no package name has.
-    #[error("`{0}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT")]
+    #[error(
+        "`{0}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT"
+    )]
     Malformed(String),
 }
 
@@ -190,8 +194,8 @@ pub fn is_item_name(text: &str) -> bool {
 
 /// Variables of the build that an output of the same name would hide.
 const NOT_OUTPUTS: &[&str] = &[
-    "drv", "env", "inputs", "loader", "name", "outputs", "patches", "phases", "pname", "seed", "shell", "source",
-    "stage", "system", "tests", "triplet", "version",
+    "drv", "env", "inputs", "loader", "name", "outputs", "patches", "phases", "pname", "seed",
+    "shell", "source", "stage", "system", "tests", "triplet", "version",
 ];
 
 /// Whether `text` can name an output. It is a shell variable in the build, so it has no dash.

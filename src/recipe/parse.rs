@@ -22,20 +22,52 @@ use crate::system::System;
 const PHASES: &str = "phases.sh";
 
 const TOP_KEYS: &[&str] = &[
-    "name", "version", "synopsis", "home-page", "license", "source", "extra", "patches", "build", "stage0",
-    "libc", "final", "proof", "platform",
+    "name",
+    "version",
+    "synopsis",
+    "home-page",
+    "license",
+    "source",
+    "extra",
+    "patches",
+    "build",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
+    "platform",
 ];
 const SOURCE_KEYS: &[&str] = &["file", "sha256", "urls", "debian", "patches", "regenerate"];
 const EXTRA_KEYS: &[&str] = &["file", "sha256", "urls", "debian"];
 const DEBIAN_KEYS: &[&str] = &["package", "version", "file"];
 const REGENERATE_KEYS: &[&str] = &["root", "script"];
 const SETTINGS_KEYS: &[&str] = &[
-    "inputs", "replace-inputs", "outputs", "configure-flags", "make-flags", "install-flags", "environment",
-    "tests", "tests-reason", "check-target",
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
 ];
 const PLATFORM_KEYS: &[&str] = &[
-    "inputs", "replace-inputs", "outputs", "configure-flags", "make-flags", "install-flags", "environment",
-    "tests", "tests-reason", "check-target", "stage0", "libc", "final", "proof",
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
 ];
 
 /// Reads the recipe in the folder `folder_name`. `None` where a part is missing without which there is no
@@ -157,7 +189,13 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         name: format!("{folder_name}-{PHASES}"),
         contents: contents.clone(),
     });
-    check_stages(reader, folder_name, stages.keys().copied(), &stage_spans, &name_span);
+    check_stages(
+        reader,
+        folder_name,
+        stages.keys().copied(),
+        &stage_spans,
+        &name_span,
+    );
     if sources.is_empty() && !has_source_key && !replaces_unpack(phases.as_ref(), &stages) {
         let name = folder_name.to_owned();
         reader.report(name_span.clone(), RecipeProblem::MissingSource { name });
@@ -216,7 +254,10 @@ fn check_stages(
             first: first.name(),
             second: second.name(),
         };
-        reader.report(span.map_or(name_span.clone(), |(_, span)| span.clone()), problem);
+        reader.report(
+            span.map_or(name_span.clone(), |(_, span)| span.clone()),
+            problem,
+        );
     }
 }
 
@@ -347,7 +388,9 @@ fn debian_location(
     let place = format!("`debian` of {place}");
     let mut fields = [Field::Absent, Field::Absent, Field::Absent];
     for (key, value) in reader.table("debian", value)? {
-        let known = DEBIAN_KEYS.iter().position(|known| *known == key.get_ref().as_ref());
+        let known = DEBIAN_KEYS
+            .iter()
+            .position(|known| *known == key.get_ref().as_ref());
         match known {
             Some(index) => fields[index] = debian_text(reader, DEBIAN_KEYS[index], value).into(),
             None => reader.unknown(key, &place, DEBIAN_KEYS),

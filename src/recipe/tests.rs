@@ -33,9 +33,9 @@ impl Folder {
     /// What people see, without the folder that changes from run to run.
     fn errors(&self) -> String {
         match self.load() {
-            Err(LoadError::Recipes(errors)) => {
-                errors.render(false).replace(&self.path().display().to_string(), "recipes")
-            }
+            Err(LoadError::Recipes(errors)) => errors
+                .render(false)
+                .replace(&self.path().display().to_string(), "recipes"),
             other => panic!("errors in recipes, not {other:?}"),
         }
     }
@@ -68,7 +68,10 @@ fn stage_and_platform_tables_are_laid_over_the_common_one() {
         let flags = sed.settings(stage, system).configure_flags;
         flags.into_iter().map(toml::Spanned::into_inner).collect()
     };
-    assert_eq!(flags(Stage::Stage0, System::X86_64Linux), ["a", "b", "c", "d"]);
+    assert_eq!(
+        flags(Stage::Stage0, System::X86_64Linux),
+        ["a", "b", "c", "d"]
+    );
     assert_eq!(flags(Stage::Stage0, System::X86_64Freebsd), ["a", "c"]);
     assert_eq!(flags(Stage::Final, System::X86_64Linux), ["a", "b"]);
     let stage0 = sed.settings(Stage::Stage0, System::X86_64Linux);
@@ -76,20 +79,31 @@ fn stage_and_platform_tables_are_laid_over_the_common_one() {
     assert_eq!(stage0.environment["Y"].get_ref(), "build");
     assert_eq!(stage0.tests, Some(false));
     assert_eq!(stage0.outputs, ["out"]);
-    assert_eq!(sed.settings(Stage::Final, System::X86_64Linux).outputs, ["out", "lib"]);
+    assert_eq!(
+        sed.settings(Stage::Final, System::X86_64Linux).outputs,
+        ["out", "lib"]
+    );
 }
 
 #[test]
 fn the_preferred_variant_is_chosen_and_upstream_where_there_is_none() {
     let folder = Folder::new();
     let debian = "[source.debian]\nfile = \"d.tar\"\n".to_owned()
-        + &format!("sha256 = \"{HASH}\"\ndebian = {{ package = \"p\", version = \"2:1~rc-1\", file = \"d.tar\" }}\n[final]\n");
+        + &format!(
+            "sha256 = \"{HASH}\"\ndebian = {{ package = \"p\", version = \"2:1~rc-1\", file = \"d.tar\" }}\n[final]\n"
+        );
     folder.file("sed/recipe.toml", good("sed", &debian));
     let recipes = folder.load().unwrap();
     let sources = &recipes.get("sed").unwrap().sources;
     assert_eq!(choose_variant(sources, "debian").unwrap().file, "d.tar");
-    assert_eq!(choose_variant(sources, "upstream").unwrap().file, "sed.tar.gz");
-    assert_eq!(choose_variant(sources, "gentoo").unwrap().file, "sed.tar.gz");
+    assert_eq!(
+        choose_variant(sources, "upstream").unwrap().file,
+        "sed.tar.gz"
+    );
+    assert_eq!(
+        choose_variant(sources, "gentoo").unwrap().file,
+        "sed.tar.gz"
+    );
 }
 
 #[test]
@@ -97,7 +111,11 @@ fn several_mistakes_are_shown_at_once_with_carets() {
     let folder = Folder::new();
     folder.file(
         "grep/recipe.toml",
-        good("grep", "[final]\nconfigure-flag = [\"--x\"]\ntests = \"yes\"\n").replace(HASH, "abc"),
+        good(
+            "grep",
+            "[final]\nconfigure-flag = [\"--x\"]\ntests = \"yes\"\n",
+        )
+        .replace(HASH, "abc"),
     );
     folder.file(
         "sed/recipe.toml",
@@ -126,7 +144,10 @@ fn what_is_missing_is_shown_at_the_recipe() {
 fn inputs_must_exist_with_their_stage_and_output() {
     let folder = Folder::new();
     folder.file("bash/recipe.toml", good("bash", "[stage0]\n"));
-    folder.file("libc/recipe.toml", good("libc", "[libc]\noutputs = [\"out\", \"static\"]\n"));
+    folder.file(
+        "libc/recipe.toml",
+        good("libc", "[libc]\noutputs = [\"out\", \"static\"]\n"),
+    );
     folder.file(
         "sed/recipe.toml",
         good(
@@ -150,7 +171,10 @@ fn what_is_not_toml_or_not_text_is_shown_where_it_stops_to_be() {
     let folder = Folder::new();
     folder.file("a/recipe.toml", "name = \"a\nversion = \"1\"\n");
     folder.file("b/recipe.toml", b"name = \"b\xff\"\n");
-    folder.file("c/recipe.toml", good("c", "[final]\ntests = true\ntests = true\n"));
+    folder.file(
+        "c/recipe.toml",
+        good("c", "[final]\ntests = true\ntests = true\n"),
+    );
     folder.file("d/recipe.toml", "");
     insta::assert_snapshot!(folder.errors());
 }
@@ -158,30 +182,113 @@ fn what_is_not_toml_or_not_text_is_shown_where_it_stops_to_be() {
 #[test]
 fn values_that_would_break_a_derivation_are_refused() {
     let cases = [
-        ("version = \"1.0\"", "version = \"1/0\"", "2:11", "cannot be part of the name of a store item"),
-        ("version = \"1.0\"", "version = \"\"", "2:11", "`version` is empty"),
-        ("version = \"1.0\"", "version = 1.0", "2:11", "is a number: expected a string"),
-        ("mirror://gnu/sed.tar.gz", "file:///etc/passwd", "10:9", "is not a URL this tool can fetch"),
-        ("mirror://gnu/sed.tar.gz", "https://a/b c", "10:9", "is not a URL this tool can fetch"),
-        ("mirror://gnu/sed.tar.gz", "mirror://gun/sed.tar.gz", "10:9", "unknown mirror list `gun`"),
-        ("[final]", "[final]\noutputs = [\"lib\"]", "12:11", "the outputs lack `out`"),
-        ("[final]", "[final]\noutputs = [\"out\", \"a-b\"]", "12:19", "`a-b` cannot name an output"),
-        ("[final]", "[final]\noutputs = [\"out\", \"source\"]", "12:19", "`source` cannot name an output"),
-        ("[final]", "[final]\nenvironment = { \"A B\" = \"\" }", "12:17", "cannot name a variable"),
-        ("[final]", "[final]\nmake-flags = [\"a\\u0000\"]", "12:15", "holds a NUL character"),
-        ("[final]", "[final]\ninputs = [\"a b\"]", "12:11", "is not the name of a package"),
-        ("[final]", "[final]\ntests = false", "1:8", "`tests-reason` does not say why"),
-        ("[final]", "[final]\n[extra.a-b.upstream]", "12:8", "`a-b` cannot name a variable"),
-        ("[final]", "debian = { package = \"-o\", version = \"1\", file = \"f\" }\n[final]", "11:22", "`-o` cannot be part"),
+        (
+            "version = \"1.0\"",
+            "version = \"1/0\"",
+            "2:11",
+            "cannot be part of the name of a store item",
+        ),
+        (
+            "version = \"1.0\"",
+            "version = \"\"",
+            "2:11",
+            "`version` is empty",
+        ),
+        (
+            "version = \"1.0\"",
+            "version = 1.0",
+            "2:11",
+            "is a number: expected a string",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "file:///etc/passwd",
+            "10:9",
+            "is not a URL this tool can fetch",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "https://a/b c",
+            "10:9",
+            "is not a URL this tool can fetch",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "mirror://gun/sed.tar.gz",
+            "10:9",
+            "unknown mirror list `gun`",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"lib\"]",
+            "12:11",
+            "the outputs lack `out`",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"out\", \"a-b\"]",
+            "12:19",
+            "`a-b` cannot name an output",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"out\", \"source\"]",
+            "12:19",
+            "`source` cannot name an output",
+        ),
+        (
+            "[final]",
+            "[final]\nenvironment = { \"A B\" = \"\" }",
+            "12:17",
+            "cannot name a variable",
+        ),
+        (
+            "[final]",
+            "[final]\nmake-flags = [\"a\\u0000\"]",
+            "12:15",
+            "holds a NUL character",
+        ),
+        (
+            "[final]",
+            "[final]\ninputs = [\"a b\"]",
+            "12:11",
+            "is not the name of a package",
+        ),
+        (
+            "[final]",
+            "[final]\ntests = false",
+            "1:8",
+            "`tests-reason` does not say why",
+        ),
+        (
+            "[final]",
+            "[final]\n[extra.a-b.upstream]",
+            "12:8",
+            "`a-b` cannot name a variable",
+        ),
+        (
+            "[final]",
+            "debian = { package = \"-o\", version = \"1\", file = \"f\" }\n[final]",
+            "11:22",
+            "`-o` cannot be part",
+        ),
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
     for (from, to, position, message) in cases {
         let folder = Folder::new();
-        folder.file("sed/recipe.toml", good("sed", "[final]\n").replace(from, to));
+        folder.file(
+            "sed/recipe.toml",
+            good("sed", "[final]\n").replace(from, to),
+        );
         let Err(LoadError::Recipes(errors)) = folder.load() else {
             panic!("`{to}` is accepted");
         };
-        let first = errors.errors().iter().map(RecipeError::to_string).collect::<Vec<_>>().join("; ");
+        let first = errors
+            .errors()
+            .iter()
+            .map(RecipeError::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
         assert!(first.contains(message), "{to}: {first}");
         let (line, column) = errors.errors()[0].position();
         assert_eq!(format!("{line}:{column}"), position, "{to}: {first}");
@@ -192,7 +299,9 @@ fn values_that_would_break_a_derivation_are_refused() {
 fn a_recipe_without_a_source_must_say_what_happens_instead() {
     let folder = Folder::new();
     let text = "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n[final]\n";
-    folder.file("w/recipe.toml", text).file("w/phases.sh", "phase_unpack() { :; }\n");
+    folder
+        .file("w/recipe.toml", text)
+        .file("w/phases.sh", "phase_unpack() { :; }\n");
     assert!(folder.load().unwrap().get("w").unwrap().sources.is_empty());
     folder.file("w/phases.sh", "phase_build() { :; }\n");
     assert!(folder.errors().contains("recipe `w` has no source"));
@@ -202,7 +311,10 @@ fn a_recipe_without_a_source_must_say_what_happens_instead() {
 fn a_folder_without_recipes_or_none_at_all_is_an_error() {
     let folder = Folder::new();
     let error = folder.load().unwrap_err().to_string();
-    assert!(error.starts_with("cannot read the folder of recipes"), "{error}");
+    assert!(
+        error.starts_with("cannot read the folder of recipes"),
+        "{error}"
+    );
     folder.file("notes.txt", "");
     let error = folder.load().unwrap_err().to_string();
     assert!(error.contains("holds no recipe"), "{error}");
