@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::derivation::{Derivation, InstantiateError};
 use crate::hash::Sha256Digest;
 use crate::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
-use crate::store::nar::Tree;
+use crate::store::nar::{NarError, Tree};
 use crate::store::path::{StoreDir, StorePath, StorePathError};
 use crate::system::System;
 
@@ -153,6 +153,9 @@ pub enum PlanError {
         /// What is wrong with it.
         error: InstantiateError,
     },
+    /// The phases cannot be archived.
+    #[error("the phases: {0}")]
+    Phases(NarError),
     /// The name of a store item is not allowed.
     #[error("{label}: {error}")]
     Name {

@@ -1,6 +1,7 @@
 //! Walking the recipes: every build after its inputs, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -57,7 +58,7 @@ impl<'a> Planner<'a> {
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
         let tree = phases_tree(recipes.phases());
-        let sha256 = tree.sha256();
+        let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
         let phases = source_path(&settings.store_dir, PHASES_NAME, &sha256, &BTreeSet::new())
             .map_err(|error| PlanError::Name {
                 label: PHASES_NAME.to_owned(),
@@ -329,16 +330,12 @@ fn phases_tree(files: &BTreeMap<String, Vec<u8>>) -> Tree {
     let mut entries = BTreeMap::new();
     for (path, contents) in files {
         // The shell reads them and nothing executes them; the binary's copy has no modes.
-        let file = Tree::File {
-            executable: false,
-            contents: contents.clone(),
-        };
-        insert(&mut entries, path, file);
+        insert(&mut entries, path, Tree::file(contents.clone()));
     }
     Tree::Directory(entries)
 }
 
-fn insert(entries: &mut BTreeMap<Vec<u8>, Tree>, path: &str, file: Tree) {
+fn insert(entries: &mut BTreeMap<OsString, Tree>, path: &str, file: Tree) {
     let Some((folder, rest)) = path.split_once('/') else {
         entries.insert(path.into(), file);
         return;
