@@ -4,6 +4,7 @@
 //! the bytes, [`build`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`].
 //! [`cli`] and [`progress`] face people.
 
+pub mod build;
 pub mod derivation;
 pub mod directories;
 pub mod hash;
