@@ -5,10 +5,12 @@
 //! [`cli`] and [`progress`] face people.
 
 pub mod build;
+pub mod cli;
 pub mod derivation;
 pub mod directories;
 pub mod hash;
 pub mod plan;
+pub mod progress;
 pub mod recipe;
 pub mod store;
 pub mod system;
