@@ -7,6 +7,7 @@
 pub mod build;
 pub mod cli;
 pub mod derivation;
+pub mod archive;
 pub mod directories;
 pub mod hash;
 pub mod plan;

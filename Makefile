@@ -1,0 +1,32 @@
+# POSIX make: works with GNU make and BSD make alike.
+#
+#   make bootstrap   build the tool, then everything from the seed to the proof
+#   make test        every check there is, on this machine
+#
+# ARGS is passed on, for example: make bootstrap ARGS='--root /tmp/try'
+
+.POSIX:
+
+CARGO = cargo
+TOOL = target/release/bootstrap
+ARGS =
+
+all: tool
+
+# Cargo knows what is out of date; make need not.
+tool:
+	$(CARGO) build --release --locked
+
+bootstrap: tool
+	$(TOOL) all $(ARGS)
+
+test:
+	CARGO='$(CARGO)' sh tests/run.sh
+
+bench: tool
+	$(CARGO) bench --locked
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all tool bootstrap test bench clean

@@ -1,0 +1,188 @@
+//! Finds out how an archive is compressed, and undoes it.
+
+use std::io::{self, BufRead, Read};
+
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::MtStreamBuilder;
+
+/// The memory that an xz decoder may use in all. `xz -9` needs 65 MiB; more is no archive that anybody publishes.
+const XZ_MEMORY: u64 = 512 << 20;
+
+/// The largest window that is accepted from zstd, as a power of two: that of `zstd --ultra -22`.
+const ZSTD_WINDOW: u32 = 27;
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip (RFC 1952), one or several members.
+    Gzip,
+    /// The `.xz` format, one or several streams.
+    Xz,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
+impl Compression {
+    /// Tells the compression from a stream's first bytes.
+    pub fn detect(start: &[u8]) -> Self {
+        if start.starts_with(&[0x1f, 0x8b]) {
+            Self::Gzip
+        } else if start.starts_with(b"\xfd7zXZ\0") {
+            Self::Xz
+        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// The decoded bytes of a stream.
+pub struct Decoder<R: BufRead>(Inner<R>);
+
+enum Inner<R: BufRead> {
+    Plain(R),
+    Gzip(flate2::bufread::MultiGzDecoder<R>),
+    Xz(XzStreams<R>),
+    Zstd(zstd::stream::read::Decoder<'static, R>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    /// Looks at the first bytes of `input` and starts the decoder that fits them.
+    pub fn new(mut input: R) -> io::Result<Self> {
+        // One call fills the buffer with at least the few bytes that are looked at, except from a pipe that
+        // delivers byte by byte, which an archive file is not.
+        let inner = match Compression::detect(input.fill_buf()?) {
+            Compression::None => Inner::Plain(input),
+            Compression::Gzip => Inner::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Xz => Inner::Xz(XzStreams::new(input)?),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+                decoder.window_log_max(ZSTD_WINDOW)?;
+                Inner::Zstd(decoder)
+            }
+        };
+        Ok(Self(inner))
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::Plain(input) => input.read(buffer),
+            Inner::Gzip(decoder) => decoder.read(buffer),
+            Inner::Xz(decoder) => decoder.read(buffer),
+            Inner::Zstd(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+/// Decodes the xz streams of an input one after the other, each with as many threads as it has blocks and the
+/// machine has processors: release tarballs made with `xz -T0` decode that much faster.
+struct XzStreams<R: BufRead> {
+    /// `None` only between two streams.
+    current: Option<XzDecoder<R>>,
+}
+
+impl<R: BufRead> XzStreams<R> {
+    fn new(input: R) -> io::Result<Self> {
+        let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let stream = MtStreamBuilder::new()
+            .threads(u32::try_from(threads).unwrap_or(1))
+            .memlimit_threading(XZ_MEMORY / 2)
+            .memlimit_stop(XZ_MEMORY)
+            .decoder()?;
+        Ok(Self {
+            current: Some(XzDecoder::new_stream(input, stream)),
+        })
+    }
+}
+
+impl<R: BufRead> Read for XzStreams<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while let Some(decoder) = &mut self.current {
+            let count = decoder.read(buffer)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            let Some(decoder) = self.current.take() else {
+                break;
+            };
+            let mut input = decoder.into_inner();
+            // Streams may be padded with NUL bytes.
+            loop {
+                let bytes = input.fill_buf()?;
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                if zeros == 0 {
+                    break;
+                }
+                input.consume(zeros);
+            }
+            if !input.fill_buf()?.is_empty() {
+                // Anything but another stream is an error of that stream's decoder.
+                *self = Self::new(input)?;
+            }
+        }
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{gzip, xz, zstandard};
+    use super::*;
+
+    fn decoded(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut contents = Vec::new();
+        Decoder::new(bytes)?.read_to_end(&mut contents)?;
+        Ok(contents)
+    }
+
+    #[test]
+    fn each_compression_is_recognised_and_undone() {
+        let text = b"the same bytes ".repeat(10_000);
+        for (name, bytes) in [
+            ("plain", text.clone()),
+            ("gzip", gzip(&text)),
+            ("xz", xz(&text)),
+            ("zstd", zstandard(&text)),
+        ] {
+            assert_eq!(decoded(&bytes).unwrap(), text, "{name}");
+        }
+    }
+
+    #[test]
+    fn concatenated_streams_are_one() {
+        for compress in [gzip, xz, zstandard] {
+            let both = [compress(b"one"), compress(b"two")].concat();
+            assert_eq!(decoded(&both).unwrap(), b"onetwo");
+        }
+        let padded = [xz(b"one"), vec![0; 8], xz(b"two"), vec![0; 4]].concat();
+        assert_eq!(decoded(&padded).unwrap(), b"onetwo");
+    }
+
+    #[test]
+    fn truncated_and_damaged_streams_are_errors() {
+        // Bytes that do not compress, so that every part of the stream matters.
+        let text: Vec<u8> = (0_u32..20_000)
+            .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        for compress in [gzip, xz, zstandard] {
+            let bytes = compress(&text);
+            assert!(decoded(&bytes[..bytes.len() / 2]).is_err());
+            assert!(decoded(&bytes[..bytes.len() - 1]).is_err());
+        }
+        for compress in [gzip, xz] {
+            let mut bytes = compress(&text);
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x40;
+            assert!(decoded(&bytes).is_err());
+        }
+        assert!(decoded(&[xz(b"one"), b"garbage".to_vec()].concat()).is_err());
+    }
+}

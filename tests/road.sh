@@ -1,0 +1,41 @@
+#!/bin/sh
+# A piece of the road, for real: stage0's make and sed, built from the real seed in
+# the real sandbox, then run.
+#
+#   tests/road.sh BOOTSTRAP
+#
+# The store is under target/road, so nothing of the machine is touched; what an
+# earlier run built there is built again, what it downloaded is reused.
+set -eu
+
+tool=$1
+root=$PWD/target/road
+mkdir -p "$root"
+
+fail() {
+    echo "tests/road.sh: $*" >&2
+    exit 1
+}
+
+# run PROGRAM PATH ARGUMENTS...: a static program of the store, by its physical path.
+run() {
+    store_path=$("$tool" --root "$root" path "$1") || fail "no valid $1"
+    program=$root$store_path/$2
+    shift 2
+    "$program" "$@"
+}
+
+"$tool" --root "$root" gc >/dev/null
+"$tool" --root "$root" build stage0/make stage0/sed
+
+run stage0/make bin/make --version | grep -q '^GNU Make 4' || fail 'stage0/make does not say what it is'
+printf 'all:\n\t@echo made\n' >"$root/Makefile"
+[ "$(run stage0/make bin/make -f "$root/Makefile")" = made ] || fail 'stage0/make does not make'
+[ "$(echo seed | run stage0/sed bin/sed s/seed/sed/)" = sed ] || fail 'stage0/sed does not substitute'
+
+# What is built stays built: a second call has nothing to do.
+"$tool" --root "$root" build stage0/make stage0/sed >"$root/second.log" 2>&1
+if grep -q 'starting phase' "$root/second.log"; then
+    fail 'a second build built something again'
+fi
+echo 'road: stage0/make and stage0/sed built and run'

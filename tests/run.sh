@@ -1,0 +1,45 @@
+#!/bin/sh
+# Everything that `make test' checks, cheapest first; stops at the first failure.
+#
+# The oracle tests need Debian's nix-bin, the shell check shellcheck; both say so when
+# they are missing.
+set -eu
+
+cd "$(dirname "$0")/.."
+: "${CARGO:=cargo}"
+
+step() {
+    printf '\n== %s\n' "$1"
+}
+
+for tool in shellcheck nix-instantiate; do
+    command -v "$tool" >/dev/null 2>&1 || {
+        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin" >&2
+        exit 1
+    }
+done
+
+step 'formatting'
+$CARGO fmt --check
+
+step 'shell scripts'
+# Every script under version control, by name or by its first line.
+git ls-files | while IFS= read -r file; do
+    case $file in
+        *.sh) echo "$file" ;;
+        *) if head -n 1 "$file" | grep -q '^#!.*sh$'; then echo "$file"; fi ;;
+    esac
+done | xargs shellcheck -x
+
+step 'lints'
+$CARGO clippy --locked --all-targets -- -D warnings
+
+step 'documentation'
+RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps --document-private-items
+
+step 'unit, property, oracle and sandbox tests'
+$CARGO test --locked
+
+step 'a piece of the real road'
+$CARGO build --release --locked
+sh tests/road.sh target/release/bootstrap
