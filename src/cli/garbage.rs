@@ -1,0 +1,117 @@
+//! `gc` and `roots`: what stays in the store, and what goes.
+
+use serde::Serialize;
+
+use super::context::{Context, print, print_json};
+use super::failure::Failure;
+use crate::progress::size;
+use crate::store::gc::{self, CollectOptions};
+use crate::store::roots::RootKind;
+
+/// Names whose generations `gc --keep-generations` cuts.
+pub(super) const GENERATIONS: &[&str] = &["all", "build"];
+
+#[derive(Debug, Serialize)]
+struct ShownFreed {
+    dry_run: bool,
+    bytes: u64,
+    paths: Vec<String>,
+    leftovers: Vec<String>,
+    unknown: Vec<String>,
+    live: usize,
+}
+
+/// `bootstrap gc`.
+pub fn collect(context: &Context, dry_run: bool, max_freed: Option<u64>, keep_generations: Option<u64>) -> Result<(), Failure> {
+    let store = context.store_to_write()?;
+    if let Some(keep) = keep_generations {
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        for name in GENERATIONS {
+            let generations = store.generations(name)?;
+            let old = generations.len().saturating_sub(keep);
+            for generation in &generations[..old] {
+                if dry_run {
+                    context.note(&format!("would forget the roots {name}/{}", generation.number));
+                } else if store.remove_generation(name, generation.number)? {
+                    context.note(&format!("forgot the roots {name}/{}", generation.number));
+                }
+            }
+        }
+    }
+    let options = CollectOptions {
+        dry_run,
+        max_freed,
+        ..CollectOptions::default()
+    };
+    let freed = gc::collect(&store, &options)?;
+    if context.options.json {
+        return print_json(&ShownFreed {
+            dry_run,
+            bytes: freed.bytes,
+            paths: freed.paths.iter().map(|path| context.shown(path)).collect(),
+            leftovers: freed.leftovers,
+            unknown: freed.unknown,
+            live: freed.live,
+        });
+    }
+    let mut text = String::new();
+    for path in &freed.paths {
+        text.push_str(&format!("{}\n", context.shown(path)));
+    }
+    for leftover in &freed.leftovers {
+        text.push_str(&format!("{leftover} (left by a run that was stopped)\n"));
+    }
+    let verb = if dry_run { "would free" } else { "freed" };
+    text.push_str(&format!(
+        "{verb} {} in {} items; {} stay\n",
+        size::bytes(freed.bytes),
+        freed.paths.len() + freed.leftovers.len(),
+        freed.live
+    ));
+    print(&text)?;
+    if !freed.unknown.is_empty() {
+        context.note(&format!(
+            "these are in the store directory, but are no store items, and stay: {}",
+            freed.unknown.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+struct ShownRoot {
+    kind: &'static str,
+    link: String,
+    path: String,
+}
+
+/// `bootstrap roots`.
+pub fn roots(context: &Context) -> Result<(), Failure> {
+    let store = context.store_to_read()?;
+    let mut roots = store.roots()?;
+    roots.extend(store.running_roots());
+    let shown: Vec<ShownRoot> = roots
+        .iter()
+        .map(|root| ShownRoot {
+            kind: match root.kind {
+                RootKind::Named(_) => "bootstrap",
+                RootKind::Direct => "direct",
+                RootKind::Indirect => "indirect",
+                RootKind::Running(_) => "running",
+            },
+            link: root.link.display().to_string(),
+            path: context.shown(&root.path),
+        })
+        .collect();
+    if context.options.json {
+        return print_json(&shown);
+    }
+    if shown.is_empty() {
+        context.note("nothing is kept alive: `bootstrap gc` would remove all; `bootstrap all` and `bootstrap build` leave roots");
+    }
+    let lines: String = shown
+        .iter()
+        .map(|root| format!("{} -> {}\n", root.link, root.path))
+        .collect();
+    print(&lines)
+}
