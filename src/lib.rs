@@ -9,6 +9,7 @@ pub mod cli;
 pub mod derivation;
 pub mod archive;
 pub mod directories;
+pub mod fetch;
 pub mod hash;
 pub mod plan;
 pub mod progress;

@@ -1,0 +1,135 @@
+//! Runs APT's programs with the private configuration and a clean environment.
+
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use super::{Apt, AptError, configuration};
+
+/// Variables of the caller's environment that APT sees; it knows what a proxy is.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+];
+
+/// The last lines of a program's messages that are worth repeating.
+const SHOWN_LINES: usize = 6;
+
+/// A command that knows nothing of the caller's locale or APT settings.
+pub(super) fn clean(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in PASSED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("LC_ALL", "C")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    command
+}
+
+fn private(apt: &Apt, program: &str) -> Command {
+    let mut command = clean(program);
+    command.env("APT_CONFIG", configuration::file(apt));
+    command
+}
+
+/// Runs `apt-get` and returns what it prints.
+pub(super) fn apt_get(apt: &Apt, arguments: &[&str]) -> Result<String, AptError> {
+    run(private(apt, "apt-get"), "apt-get", arguments)
+}
+
+/// Runs `apt-cache` and returns what it prints.
+pub(super) fn apt_cache(apt: &Apt, arguments: &[&str]) -> Result<String, AptError> {
+    run(private(apt, "apt-cache"), "apt-cache", arguments)
+}
+
+/// Starts `apt-get` in `directory`; its messages are in the files `stdout` and `stderr` there.
+pub(super) fn start_apt_get(
+    apt: &Apt,
+    arguments: &[String],
+    directory: &Path,
+    messages: &Path,
+) -> Result<Child, AptError> {
+    let file = std::fs::File::create(messages).map_err(AptError::io(messages))?;
+    private(apt, "apt-get")
+        .args(arguments)
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .stderr(file)
+        .spawn()
+        .map_err(|error| cannot_start("apt-get", error))
+}
+
+/// Runs `command`, the program `program`, to its end.
+pub(super) fn run(
+    mut command: Command,
+    program: &str,
+    arguments: &[&str],
+) -> Result<String, AptError> {
+    let output: Output = command
+        .args(arguments)
+        .output()
+        .map_err(|error| cannot_start(program, error))?;
+    if !output.status.success() {
+        let first = arguments.first().copied().unwrap_or_default();
+        return Err(AptError::Failed {
+            command: format!("{program} {first}"),
+            message: last_lines(&output.stderr),
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn cannot_start(program: &str, error: io::Error) -> AptError {
+    if error.kind() == io::ErrorKind::NotFound {
+        return AptError::Missing {
+            program: program.to_owned(),
+        };
+    }
+    AptError::io(program)(error)
+}
+
+/// The end of a program's messages: its errors where it marks some, in one line.
+pub(super) fn last_lines(messages: &[u8]) -> String {
+    let text = String::from_utf8_lossy(messages);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut errors: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("E:")).collect();
+    if errors.is_empty() {
+        errors = lines;
+    }
+    if errors.is_empty() {
+        return "it does not say why".to_owned();
+    }
+    let skipped = errors.len().saturating_sub(SHOWN_LINES);
+    errors[skipped..].join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_from_other_messages() {
+        let messages = b"Reading...\nW: something\nE: Version '9' for 'sed' was not found\n";
+        assert_eq!(last_lines(messages), "E: Version '9' for 'sed' was not found");
+        assert_eq!(last_lines(b"one\n\ntwo\n"), "one; two");
+        assert_eq!(last_lines(b""), "it does not say why");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run(clean("no-such-program-here"), "no-such-program-here", &[]).unwrap_err();
+        assert!(matches!(error, AptError::Missing { program } if program == "no-such-program-here"));
+    }
+}

@@ -1,0 +1,235 @@
+//! Gets several files of the archive in as few calls of `apt-get` as it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Apt, AptError, command};
+use crate::fetch::location::Location;
+
+/// How often the sizes of the growing files are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Fetches the files of `locations` (none of them URLs) into `directory` and returns, for each, its path or why it is not
+/// there. `tick` is now and then told the bytes that each has.
+pub(super) fn fetch(
+    apt: &Apt,
+    locations: &[Location],
+    directory: &Path,
+    tick: &mut dyn FnMut(&[u64]),
+) -> Result<Vec<Result<PathBuf, String>>, AptError> {
+    let lock = apt.lock()?;
+    let mut batch = Batch {
+        apt,
+        directory,
+        files: locations
+            .iter()
+            .map(|location| location.apt_file_name().unwrap_or_default())
+            .collect(),
+        reasons: BTreeMap::new(),
+        tick,
+    };
+    let all: BTreeSet<usize> = (0..locations.len()).collect();
+    let mut missing = batch.round(locations, &all)?;
+    if !missing.is_empty() {
+        // The index may be older than the archive. An update that fails leaves the reasons as they are.
+        match apt.update(&lock) {
+            Ok(()) => missing = batch.round(locations, &missing)?,
+            Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
+        }
+    }
+    Ok(locations
+        .iter()
+        .enumerate()
+        .map(|(index, _)| {
+            if missing.contains(&index) {
+                let reason = batch.reasons.remove(&index);
+                Err(reason.unwrap_or_else(|| "apt-get did not fetch it".to_owned()))
+            } else {
+                Ok(directory.join(&batch.files[index]))
+            }
+        })
+        .collect())
+}
+
+struct Batch<'a> {
+    apt: &'a Apt,
+    directory: &'a Path,
+    files: Vec<String>,
+    reasons: BTreeMap<usize, String>,
+    tick: &'a mut dyn FnMut(&[u64]),
+}
+
+impl Batch<'_> {
+    /// Calls `apt-get` until each of `wanted` is there or has a reason not to be. Returns those that are not there.
+    fn round(
+        &mut self,
+        locations: &[Location],
+        wanted: &BTreeSet<usize>,
+    ) -> Result<BTreeSet<usize>, AptError> {
+        let mut failed = BTreeSet::new();
+        for call in [Call::Binaries, Call::Tarballs, Call::WholeSources] {
+            let mut left: BTreeSet<usize> = wanted
+                .iter()
+                .copied()
+                .filter(|index| Call::for_location(&locations[*index]) == Some(call))
+                .collect();
+            while !left.is_empty() {
+                let message = self.run(call, locations, &left)?;
+                left.retain(|index| !self.directory.join(&self.files[*index]).is_file());
+                if left.is_empty() {
+                    break;
+                }
+                // One version that is gone makes the whole call fail: leave out those that it complains about. Where it
+                // names none, all have the same trouble.
+                let mut blamed: BTreeSet<usize> = left
+                    .iter()
+                    .copied()
+                    .filter(|index| names_package(&message, &locations[*index]))
+                    .collect();
+                if blamed.is_empty() {
+                    blamed = left.clone();
+                }
+                for index in blamed {
+                    left.remove(&index);
+                    failed.insert(index);
+                    self.reasons.insert(index, message.clone());
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// One call of `apt-get`. Returns what it complained about.
+    fn run(
+        &mut self,
+        call: Call,
+        locations: &[Location],
+        wanted: &BTreeSet<usize>,
+    ) -> Result<String, AptError> {
+        let mut arguments: Vec<String> = call.options().iter().map(|&option| option.to_owned()).collect();
+        let packages: BTreeSet<String> = wanted
+            .iter()
+            .filter_map(|index| argument(&locations[*index]))
+            .collect();
+        arguments.extend(packages);
+        let messages = self.directory.join("messages");
+        let mut child = command::start_apt_get(self.apt, &arguments, self.directory, &messages)?;
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break status,
+                Ok(None) => std::thread::sleep(TICK),
+                Err(error) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(AptError::io("apt-get")(error));
+                }
+            }
+            let sizes: Vec<u64> = self
+                .files
+                .iter()
+                .map(|file| fs::metadata(self.directory.join(file)).map_or(0, |status| status.len()))
+                .collect();
+            (self.tick)(&sizes);
+        };
+        if status.success() {
+            return Ok("apt-get succeeded, but did not fetch this file".to_owned());
+        }
+        let bytes = fs::read(&messages).map_err(AptError::io(&messages))?;
+        Ok(command::last_lines(&bytes))
+    }
+}
+
+/// What to ask `apt-get` for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Binaries,
+    /// Upstream's tarballs of source packages, without Debian's part.
+    Tarballs,
+    /// All files of source packages.
+    WholeSources,
+}
+
+impl Call {
+    fn for_location(location: &Location) -> Option<Self> {
+        match location {
+            Location::Url(_) => None,
+            Location::DebianBinary { .. } => Some(Self::Binaries),
+            Location::DebianSource { file, .. } => {
+                let is_tarball = file.contains(".orig") && !file.ends_with(".asc");
+                Some(if is_tarball { Self::Tarballs } else { Self::WholeSources })
+            }
+        }
+    }
+
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Binaries => &["-q", "download", "--"],
+            Self::Tarballs => &["-q", "source", "--only-source", "--download-only", "--tar-only", "--"],
+            Self::WholeSources => &["-q", "source", "--only-source", "--download-only", "--"],
+        }
+    }
+}
+
+fn argument(location: &Location) -> Option<String> {
+    match location {
+        Location::Url(_) => None,
+        Location::DebianBinary { package, version, .. } | Location::DebianSource { package, version, .. } => {
+            Some(format!("{package}={version}"))
+        }
+    }
+}
+
+/// Whether APT's message speaks of the location's package: it puts names in quotes, and file names in URLs.
+fn names_package(message: &str, location: &Location) -> bool {
+    let Some((package, _)) = argument(location).as_deref().and_then(|text| {
+        text.split_once('=').map(|(package, version)| (package.to_owned(), version.to_owned()))
+    }) else {
+        return false;
+    };
+    let file = location.apt_file_name().unwrap_or_default();
+    message.contains(&format!("'{package}'"))
+        || message.contains(&format!(" {package} "))
+        || message.contains(&format!(" {package}\n"))
+        || message.ends_with(&format!(" {package}"))
+        || message.contains(&file.replace("%3a", ":"))
+        || message.contains(&file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_file_has_its_call() {
+        for (text, call) in [
+            ("apt-binary:sed=4.9-1:amd64", Call::Binaries),
+            ("apt-source:sed=4.9-1/sed_4.9.orig.tar.xz", Call::Tarballs),
+            ("apt-source:sed=4.9-1/sed_4.9.orig-gnulib.tar.xz", Call::Tarballs),
+            ("apt-source:sed=4.9-1/sed_4.9.orig.tar.xz.asc", Call::WholeSources),
+            ("apt-source:sed=4.9-1/sed_4.9-1.debian.tar.xz", Call::WholeSources),
+        ] {
+            assert_eq!(Call::for_location(&location(text)), Some(call), "{text}");
+        }
+        assert_eq!(Call::for_location(&location("https://example.org/x")), None);
+    }
+
+    #[test]
+    fn complaints_are_laid_to_the_right_package() {
+        let sed = location("apt-binary:sed=9:amd64");
+        let dash = location("apt-binary:dash=0.5:amd64");
+        let message = "E: Version '9' for 'sed' was not found";
+        assert!(names_package(message, &sed));
+        assert!(!names_package(message, &dash));
+        assert!(names_package("E: Unable to locate package dash", &dash));
+        assert!(names_package("E: Unable to find a source package for dash", &dash));
+        let message = "E: Failed to fetch http://x/pool/main/s/sed/sed_9_amd64.deb  404  Not Found";
+        assert!(names_package(message, &sed));
+        assert!(!names_package(message, &dash));
+    }
+}

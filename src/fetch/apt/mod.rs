@@ -1,0 +1,149 @@
+//! Debian's archive, through the host's `apt-get` and `apt-cache`.
+//!
+//! APT checks the archive's signature and knows its mirrors, proxies and transports; doing that again here would be
+//! doing it worse. The host's state is left alone: everything that APT writes is in a directory of our own, with a
+//! [`configuration`] generated from the host's entries for the archive ([`sources`]). [`index`] asks what the archive
+//! has, [`download`] gets files, [`queue`] collects what several threads want into few calls.
+
+pub mod command;
+pub mod configuration;
+pub mod download;
+pub mod index;
+pub mod queue;
+pub mod sources;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use index::{BinaryPackage, PackageIndex};
+pub use queue::{AptQueue, Fetched};
+
+/// Which archive is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AptSettings {
+    /// The release's code name, such as `bookworm`.
+    pub release: String,
+    /// Debian's name of the architecture, such as `amd64`.
+    pub architecture: String,
+    /// The directory under which the host's `etc/apt` and `etc/os-release` are: `/`.
+    pub host: PathBuf,
+}
+
+impl AptSettings {
+    /// The archive of `release` for `architecture`, by this host's entries.
+    pub fn new(release: &str, architecture: &str) -> Self {
+        Self {
+            release: release.to_owned(),
+            architecture: architecture.to_owned(),
+            host: PathBuf::from("/"),
+        }
+    }
+}
+
+/// Why the archive cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AptError {
+    /// The host has no APT.
+    #[error(
+        "{program} is not on this machine: Debian packages and sources can only be fetched where APT is installed"
+    )]
+    Missing {
+        /// The program that was not found.
+        program: String,
+    },
+    /// The host's configuration names no Debian archive.
+    #[error(
+        "no entry for Debian's archive in {}/sources.list or sources.list.d: add one, with suite `{release}` and component \
+         `main`",
+        directory.display()
+    )]
+    NoEntries {
+        /// The host's `etc/apt`.
+        directory: PathBuf,
+        /// The release that is needed.
+        release: String,
+    },
+    /// A call failed.
+    #[error("`{command}` failed: {message}")]
+    Failed {
+        /// The program and its first argument.
+        command: String,
+        /// What it said last.
+        message: String,
+    },
+    /// The index lists a package in a way that is not understood.
+    #[error("the package index is odd: {0}")]
+    Index(String),
+    /// The private configuration or a downloaded file cannot be written or read.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl AptError {
+    fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// A private APT for one archive. Cheap to make; files appear with the first use.
+#[derive(Debug, Clone)]
+pub struct Apt {
+    directory: PathBuf,
+    settings: AptSettings,
+}
+
+/// The right to run APT in the private directory; APT's own locks would make a second process fail instead of wait.
+#[derive(Debug)]
+pub struct AptLock {
+    _file: File,
+}
+
+impl Apt {
+    /// The private APT under the cache directory `cache`.
+    pub fn new(cache: &Path, settings: AptSettings) -> Self {
+        let name = format!("{}-{}", settings.release, settings.architecture);
+        Self {
+            directory: cache.join("apt").join(name),
+            settings,
+        }
+    }
+
+    /// Waits for other processes, and sees to it that the configuration is there and the index has been fetched once.
+    pub fn lock(&self) -> Result<AptLock, AptError> {
+        fs::create_dir_all(&self.directory).map_err(AptError::io(&self.directory))?;
+        let path = self.directory.join("lock");
+        let file = File::create(&path).map_err(AptError::io(&path))?;
+        crate::fetch::cache::lock_exclusively(&file).map_err(AptError::io(&path))?;
+        let lock = AptLock { _file: file };
+        configuration::write(self)?;
+        if !self.has_index() {
+            self.update(&lock)?;
+        }
+        Ok(lock)
+    }
+
+    /// Fetches the package index anew.
+    pub fn update(&self, _lock: &AptLock) -> Result<(), AptError> {
+        tracing::debug!(release = self.settings.release, "fetching the package index");
+        // A failure to fetch would otherwise only be a warning, and the old index stay.
+        command::apt_get(self, &["update", "-qq", "--error-on=any"])?;
+        let stamp = self.stamp();
+        fs::write(&stamp, b"").map_err(AptError::io(&stamp))
+    }
+
+    fn has_index(&self) -> bool {
+        self.stamp().exists()
+    }
+
+    /// A file that is there once the index is.
+    fn stamp(&self) -> PathBuf {
+        self.directory.join("index-fetched")
+    }
+}

@@ -1,0 +1,238 @@
+//! Fetched files on disk, by SHA-256.
+//!
+//! ```text
+//! CACHE/files/SHA256       verified when it was stored, and again when it is used
+//! CACHE/partial/SHA256     what has come so far of a download; a later one goes on from there
+//! CACHE/partial/SHA256.lock  held by the process that downloads it
+//! CACHE/rejected/SHA256    the last file that claimed to have this digest and had not
+//! ```
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use sha2::Digest;
+
+use super::error::FetchError;
+use crate::hash::Sha256Digest;
+
+/// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
+type FileState = (u64, u64, u64, i64, i64);
+
+/// The directory of fetched files.
+#[derive(Debug)]
+pub struct Cache {
+    files: PathBuf,
+    partial: PathBuf,
+    rejected: PathBuf,
+    /// Files verified by this process, as they were then: hashing them again would find the same.
+    verified: Mutex<HashMap<Sha256Digest, FileState>>,
+}
+
+/// The right to download one file, against other processes and threads.
+#[derive(Debug)]
+pub struct DownloadLock {
+    _file: File,
+}
+
+/// What [`Cache::find`] saw.
+#[derive(Debug)]
+pub enum Found {
+    /// The file with these bytes.
+    Verified(PathBuf),
+    /// None.
+    Missing,
+    /// One with other bytes, which is now at `kept`.
+    Rejected {
+        /// Where it was put.
+        kept: PathBuf,
+        /// The digest of its bytes.
+        actual: Sha256Digest,
+    },
+}
+
+impl Cache {
+    /// The cache in `directory`, which is created when something is stored.
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            files: directory.join("files"),
+            partial: directory.join("partial"),
+            rejected: directory.join("rejected"),
+            verified: Mutex::default(),
+        }
+    }
+
+    /// The directory whose files are named by their digests.
+    pub fn files(&self) -> &Path {
+        &self.files
+    }
+
+    /// Whether there is a file for `sha256`, without looking into it.
+    pub fn holds(&self, sha256: &Sha256Digest) -> bool {
+        self.files.join(sha256.to_base16()).is_file()
+    }
+
+    /// Looks for the file with the digest `sha256` and verifies it. One with other bytes is put aside.
+    pub fn find(&self, sha256: &Sha256Digest) -> Result<Found, FetchError> {
+        let path = self.files.join(sha256.to_base16());
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+            Err(error) => return Err(FetchError::cache(path)(error)),
+        };
+        let state = state(&file).map_err(FetchError::cache(&path))?;
+        if self.lock_verified().get(sha256) == Some(&state) {
+            return Ok(Found::Verified(path));
+        }
+        let actual = digest(&mut file).map_err(FetchError::cache(&path))?;
+        if actual == *sha256 {
+            self.lock_verified().insert(*sha256, state);
+            return Ok(Found::Verified(path));
+        }
+        let kept = self.reject(&path, sha256)?;
+        Ok(Found::Rejected { kept, actual })
+    }
+
+    /// Moves `path` (on the same file system) to the rejected files, in the place of an earlier one of that digest.
+    pub fn reject(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
+        fs::create_dir_all(&self.rejected).map_err(FetchError::cache(&self.rejected))?;
+        let kept = self.rejected.join(sha256.to_base16());
+        fs::rename(path, &kept).map_err(FetchError::cache(path))?;
+        Ok(kept)
+    }
+
+    /// Waits until no other process or thread downloads the file with this digest.
+    pub fn lock(&self, sha256: &Sha256Digest) -> Result<DownloadLock, FetchError> {
+        fs::create_dir_all(&self.partial).map_err(FetchError::cache(&self.partial))?;
+        let path = self.partial.join(format!("{sha256}.lock"));
+        let file = File::create(&path).map_err(FetchError::cache(&path))?;
+        lock_exclusively(&file).map_err(FetchError::cache(&path))?;
+        Ok(DownloadLock { _file: file })
+    }
+
+    /// Where a download of the file is collected; use it only while holding its [`DownloadLock`].
+    pub fn partial(&self, sha256: &Sha256Digest) -> PathBuf {
+        self.partial.join(sha256.to_base16())
+    }
+
+    /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as they
+    /// were written.
+    pub fn store(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
+        fs::create_dir_all(&self.files).map_err(FetchError::cache(&self.files))?;
+        let stored = self.files.join(sha256.to_base16());
+        let file = File::open(path).map_err(FetchError::cache(path))?;
+        file.set_permissions(fs::Permissions::from_mode(0o444))
+            .map_err(FetchError::cache(path))?;
+        fs::rename(path, &stored).map_err(FetchError::cache(path))?;
+        // Renaming changes the change time, so the state is taken after it.
+        let state = state(&file).map_err(FetchError::cache(&stored))?;
+        self.lock_verified().insert(*sha256, state);
+        Ok(stored)
+    }
+
+    fn lock_verified(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256Digest, FileState>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the exclusive flock(2) of `file`.
+pub(super) fn lock_exclusively(file: &File) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+}
+
+fn state(file: &File) -> io::Result<FileState> {
+    let status = file.metadata()?;
+    Ok((status.dev(), status.ino(), status.len(), status.ctime(), status.ctime_nsec()))
+}
+
+/// The SHA-256 of what is left to read of `input`.
+pub(super) fn digest(input: &mut impl Read) -> io::Result<Sha256Digest> {
+    let mut hasher = sha2::Sha256::new();
+    hash_into(input, &mut hasher)?;
+    Ok(Sha256Digest(hasher.finalize().into()))
+}
+
+/// Adds what is left to read of `input` to `hasher`; returns the number of bytes.
+pub(super) fn hash_into(input: &mut impl Read, hasher: &mut sha2::Sha256) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 * 1024];
+    let mut total = 0;
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                total += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(cache: &Cache, directory: &Path, contents: &[u8]) -> PathBuf {
+        let path = directory.join("new");
+        fs::write(&path, contents).unwrap();
+        cache.store(&path, &Sha256Digest::of(contents)).unwrap()
+    }
+
+    #[test]
+    fn a_stored_file_is_found_and_read_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let digest = Sha256Digest::of(b"bytes");
+        assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+        let path = stored(&cache, directory.path(), b"bytes");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
+        for cache in [cache, Cache::new(directory.path())] {
+            assert!(matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path));
+        }
+    }
+
+    #[test]
+    fn a_file_with_other_bytes_is_put_aside_also_after_it_was_verified() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let digest = Sha256Digest::of(b"bytes");
+        let path = stored(&cache, directory.path(), b"bytes");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, b"BYTES").unwrap();
+        let Found::Rejected { kept, actual } = cache.find(&digest).unwrap() else {
+            panic!("it was accepted");
+        };
+        assert_eq!(actual, Sha256Digest::of(b"BYTES"));
+        assert_eq!(fs::read(kept).unwrap(), b"BYTES");
+        assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+    }
+
+    #[test]
+    fn a_download_lock_keeps_others_out_until_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let digest = Sha256Digest::of(b"x");
+        let first = cache.lock(&digest).unwrap();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let cache = &cache;
+            scope.spawn(move || {
+                let _second = cache.lock(&digest).unwrap();
+                sender.send(()).unwrap();
+            });
+            let wait = std::time::Duration::from_millis(50);
+            assert!(receiver.recv_timeout(wait).is_err());
+            drop(first);
+            assert!(receiver.recv().is_ok());
+        });
+    }
+}

@@ -1,0 +1,376 @@
+//! The order in which places are tried, and many files at a time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+
+use super::apt::{Apt, AptQueue, AptSettings};
+use super::cache::{Cache, DownloadLock, Found};
+use super::error::{Attempt, Attempts, FetchError};
+use super::http::{Http, HttpError, Patience, Wanted};
+use super::location::Location;
+use super::{Fetcher, Progress, Request, mirrors};
+use crate::hash::Sha256Digest;
+
+/// The most bytes that a download without a known size may have: several times the largest source.
+pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;
+
+/// The most files that [`Downloader::fetch_all`] handles at a time, most of them waiting.
+const WAITING_THREADS: usize = 128;
+
+/// What a [`Downloader`] is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The cache directory (see [`super::cache`]); created when needed.
+    pub cache: PathBuf,
+    /// Use nothing but the cache.
+    pub offline: bool,
+    /// Time-outs and retries.
+    pub patience: Patience,
+    /// The most bytes of a download whose size is not known beforehand.
+    pub maximum: u64,
+    /// Downloads over HTTP at the same time; further ones wait.
+    pub at_once: usize,
+    /// The distribution whose archive `apt-get` gives; `None` where the seed has none.
+    pub apt: Option<AptSettings>,
+}
+
+impl Settings {
+    /// The defaults, with `cache` as the cache directory and without a distribution.
+    pub fn new(cache: &Path) -> Self {
+        Self {
+            cache: cache.to_owned(),
+            offline: false,
+            patience: Patience::default(),
+            maximum: MAXIMUM_DOWNLOAD,
+            at_once: 4,
+            apt: None,
+        }
+    }
+}
+
+/// The [`Fetcher`] of a run.
+#[derive(Debug)]
+pub struct Downloader {
+    settings: Settings,
+    cache: Cache,
+    http: Http,
+    slots: Slots,
+    apt: OnceLock<AptQueue>,
+}
+
+/// A number of things that may happen at the same time.
+#[derive(Debug)]
+struct Slots {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// One of the [`Slots`], given back when dropped.
+struct Slot<'a>(&'a Slots);
+
+impl Slots {
+    fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count.max(1)),
+            freed: Condvar::new(),
+        }
+    }
+
+    fn take(&self) -> Slot<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .freed
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Slot(self)
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// A file that came with the wrong bytes.
+struct Wrong {
+    origin: String,
+    actual: Sha256Digest,
+    kept: PathBuf,
+}
+
+/// What came of the places tried so far for one request.
+#[derive(Default)]
+struct Tried {
+    attempts: Vec<Attempt>,
+    wrong: Option<Wrong>,
+}
+
+impl Tried {
+    fn note(&mut self, location: &str, reason: impl Into<String>) {
+        self.attempts.push(Attempt {
+            location: location.to_owned(),
+            reason: reason.into(),
+        });
+    }
+}
+
+impl Downloader {
+    /// A downloader; does nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            cache: Cache::new(&settings.cache),
+            http: Http::new(settings.patience.clone()),
+            slots: Slots::new(settings.at_once),
+            apt: OnceLock::new(),
+            settings,
+        }
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The distribution's archive; `None` where there is none or the network is not to be used.
+    pub fn apt(&self) -> Option<Apt> {
+        let settings = self.settings.apt.clone()?;
+        (!self.settings.offline).then(|| Apt::new(&self.settings.cache, settings))
+    }
+
+    /// Fetches several files at a time; the results are in the order of `requests`. All that has to come from the
+    /// distribution's archive comes in few calls of `apt-get`.
+    pub fn fetch_all(
+        &self,
+        requests: &[Request],
+        progress: &(dyn Fn(Progress<'_>) + Sync),
+    ) -> Vec<Result<PathBuf, FetchError>> {
+        // A thread that waits for a slot or for apt-get costs nothing, and only requests that wait together go into
+        // one call of apt-get.
+        let next = AtomicUsize::new(0);
+        let results: Vec<OnceLock<_>> = requests.iter().map(|_| OnceLock::new()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..requests.len().min(WAITING_THREADS) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((request, result)) = requests.get(index).zip(results.get(index)) else {
+                            break;
+                        };
+                        // Each index is taken once, so the cell is empty.
+                        let _ = result.set(self.fetch(request, progress));
+                    }
+                });
+            }
+        });
+        requests
+            .iter()
+            .zip(results)
+            .map(|(request, result)| {
+                result
+                    .into_inner()
+                    .unwrap_or_else(|| Err(self.failure(request, Tried::default())))
+            })
+            .collect()
+    }
+
+    /// Looks into the cache; a file with other bytes is put aside, and that is said.
+    fn cached(&self, request: &Request) -> Result<Option<PathBuf>, FetchError> {
+        match self.cache.find(&request.sha256)? {
+            Found::Verified(path) => Ok(Some(path)),
+            Found::Missing => Ok(None),
+            Found::Rejected { kept, actual } if self.settings.offline => {
+                Err(FetchError::HashDiffers {
+                    name: request.name.clone(),
+                    origin: "the cache".to_owned(),
+                    expected: request.sha256,
+                    actual,
+                    kept,
+                    attempts: Attempts::default(),
+                })
+            }
+            Found::Rejected { kept, actual } => {
+                tracing::warn!(
+                    "{} in the cache has the wrong bytes: expected SHA-256 {}, saw {actual}; put aside as {}, \
+                     fetching it again",
+                    request.name,
+                    request.sha256,
+                    kept.display()
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tries one URL. `Ok(None)`: it has not got the file, and `tried` says why.
+    fn from_url(
+        &self,
+        request: &Request,
+        url: &str,
+        _lock: &DownloadLock,
+        tried: &mut Tried,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Option<PathBuf>, FetchError> {
+        let partial = self.cache.partial(&request.sha256);
+        let wanted = Wanted {
+            sha256: request.sha256,
+            size: request.size,
+            maximum: self.settings.maximum,
+        };
+        let report = |received, total| {
+            progress(Progress {
+                name: &request.name,
+                received,
+                total,
+                location: url,
+            });
+        };
+        let downloaded = {
+            let _slot = self.slots.take();
+            self.http.download(url, &wanted, &partial, &report)
+        };
+        match downloaded {
+            Ok(()) => self.cache.store(&partial, &request.sha256).map(Some),
+            Err(HttpError::Unavailable(reason)) => {
+                tracing::debug!(url, reason, "not fetched");
+                tried.note(url, reason);
+                Ok(None)
+            }
+            Err(HttpError::HashDiffers(actual)) => {
+                let kept = self.cache.reject(&partial, &request.sha256)?;
+                self.wrong(request, url, actual, kept, tried);
+                Ok(None)
+            }
+            Err(HttpError::Write(path, error)) => Err(FetchError::Cache { path, error }),
+        }
+    }
+
+    fn wrong(
+        &self,
+        request: &Request,
+        origin: &str,
+        actual: Sha256Digest,
+        kept: PathBuf,
+        tried: &mut Tried,
+    ) {
+        tracing::warn!(
+            "{} from {origin} has the wrong bytes: expected SHA-256 {}, saw {actual}",
+            request.name,
+            request.sha256
+        );
+        tried.note(origin, format!("it has other bytes, with SHA-256 {actual}"));
+        tried.wrong.get_or_insert(Wrong {
+            origin: origin.to_owned(),
+            actual,
+            kept,
+        });
+    }
+
+    /// Tries the distribution's archive.
+    fn from_apt(
+        &self,
+        request: &Request,
+        location: &Location,
+        tried: &mut Tried,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Option<PathBuf>, FetchError> {
+        let text = location.to_string();
+        let Some(apt) = self.apt() else {
+            tried.note(&text, "the seed in use names no distribution archive");
+            return Ok(None);
+        };
+        let queue = self.apt.get_or_init(|| AptQueue::start(apt));
+        let report = |received| {
+            progress(Progress {
+                name: &request.name,
+                received,
+                total: request.size,
+                location: &text,
+            });
+        };
+        let fetched = match queue.fetch(location, &report) {
+            Ok(fetched) => fetched,
+            Err(reason) => {
+                tried.note(&text, reason);
+                return Ok(None);
+            }
+        };
+        let file = fetched.path();
+        let actual = fs::File::open(file)
+            .and_then(|mut file| super::cache::digest(&mut file))
+            .map_err(FetchError::cache(file))?;
+        if actual == request.sha256 {
+            return self.cache.store(file, &request.sha256).map(Some);
+        }
+        let kept = self.cache.reject(file, &request.sha256)?;
+        self.wrong(request, &text, actual, kept, tried);
+        Ok(None)
+    }
+
+    /// The error after all places were tried.
+    fn failure(&self, request: &Request, tried: Tried) -> FetchError {
+        match tried.wrong {
+            Some(wrong) => FetchError::HashDiffers {
+                name: request.name.clone(),
+                origin: wrong.origin,
+                expected: request.sha256,
+                actual: wrong.actual,
+                kept: wrong.kept,
+                attempts: Attempts(tried.attempts),
+            },
+            None => FetchError::NotFetched {
+                name: request.name.clone(),
+                sha256: request.sha256,
+                attempts: Attempts(tried.attempts),
+                cache: self.cache.files().to_owned(),
+            },
+        }
+    }
+}
+
+impl Fetcher for Downloader {
+    fn fetch(
+        &self,
+        request: &Request,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<PathBuf, FetchError> {
+        if let Some(path) = self.cached(request)? {
+            return Ok(path);
+        }
+        if self.settings.offline {
+            return Err(FetchError::Offline {
+                name: request.name.clone(),
+                sha256: request.sha256,
+            });
+        }
+        let lock = self.cache.lock(&request.sha256)?;
+        // Whoever had the lock before may have fetched it.
+        if let Some(path) = self.cached(request)? {
+            return Ok(path);
+        }
+        let mut tried = Tried::default();
+        for location in &request.locations {
+            let Location::Url(url) = location else {
+                continue;
+            };
+            for url in mirrors::urls(url) {
+                if let Some(path) = self.from_url(request, &url, &lock, &mut tried, progress)? {
+                    return Ok(path);
+                }
+            }
+        }
+        for location in &request.locations {
+            if matches!(location, Location::Url(_)) {
+                continue;
+            }
+            if let Some(path) = self.from_apt(request, location, &mut tried, progress)? {
+                return Ok(path);
+            }
+        }
+        Err(self.failure(request, tried))
+    }
+}

@@ -1,0 +1,417 @@
+//! Downloads over HTTP: one URL into one file, resumed, retried and bounded.
+//!
+//! What a server says is never trusted further than the digest: a partial file of an earlier attempt is continued with
+//! `Range`, and if the whole then has other bytes, the download starts once more from nothing before the server is blamed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
+use reqwest::redirect::{Action, Attempt as Redirect, Policy};
+use sha2::Digest;
+
+use super::cache::hash_into;
+use super::hosts::DeadHosts;
+use crate::hash::Sha256Digest;
+
+/// The most redirections followed: mirror redirectors need two or three.
+const REDIRECTIONS: usize = 8;
+
+/// Bytes read from a connection at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// How long to wait for servers, and how often to try.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// For a connection, with name look-up and TLS.
+    pub connect: Duration,
+    /// For the next bytes of an answer.
+    pub read: Duration,
+    /// The time over which a download must bring at least `slowest` bytes.
+    pub window: Duration,
+    /// Bytes per `window` below which a download counts as stalled: a server that drips bytes is as good as a dead one.
+    pub slowest: u64,
+    /// The wait before each further attempt on one URL; as many attempts as entries, and one more.
+    pub pauses: Vec<Duration>,
+    /// The longest wait that a server may ask for with `Retry-After`.
+    pub longest_pause: Duration,
+    /// How long a server that could not be reached is left alone.
+    pub dead: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            read: Duration::from_secs(30),
+            window: Duration::from_secs(60),
+            slowest: 60 * 1024,
+            pauses: [500, 1000, 2000, 4000].map(Duration::from_millis).to_vec(),
+            longest_pause: Duration::from_secs(20),
+            dead: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What is to be downloaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// The expected digest.
+    pub sha256: Sha256Digest,
+    /// The expected size, where it is known.
+    pub size: Option<u64>,
+    /// The most bytes to accept where the size is not known.
+    pub maximum: u64,
+}
+
+/// Why a URL did not give the file.
+#[derive(Debug)]
+pub enum HttpError {
+    /// The server does not give it; the reason, for people.
+    Unavailable(String),
+    /// All bytes came and have another digest. They are in the partial file.
+    HashDiffers(Sha256Digest),
+    /// The partial file cannot be written.
+    Write(PathBuf, io::Error),
+}
+
+/// One attempt's failure.
+enum Failure {
+    /// Worth another attempt, at the earliest after the time that the server asked for.
+    Passing(String, Option<Duration>),
+    /// No answer in time: worth another attempt, but every one takes long.
+    Hung(String),
+    /// The server cannot be reached at all.
+    Dead(String),
+    /// Another attempt would end the same.
+    Lasting(String),
+    /// The partial file does not fit what the server has: start from nothing.
+    Restart(String),
+    Write(PathBuf, io::Error),
+}
+
+/// The HTTP client of a run.
+#[derive(Debug)]
+pub struct Http {
+    patience: Patience,
+    dead: DeadHosts,
+    /// Started by the first download: runs that fetch nothing do not pay for reading certificates.
+    client: OnceLock<Result<Client, String>>,
+}
+
+impl Http {
+    /// A client with the proxy variables of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
+    pub fn new(patience: Patience) -> Self {
+        let dead = DeadHosts::new(patience.dead);
+        Self {
+            patience,
+            dead,
+            client: OnceLock::new(),
+        }
+    }
+
+    /// Downloads `url` into the file `partial`, going on where that ends. `progress` is told the bytes so far and, where
+    /// it is known, the size.
+    pub fn download(
+        &self,
+        url: &str,
+        wanted: &Wanted,
+        partial: &Path,
+        progress: &dyn Fn(u64, Option<u64>),
+    ) -> Result<(), HttpError> {
+        let host = host_of(url).map_err(HttpError::Unavailable)?;
+        if let Some(reason) = self.dead.reason(&host) {
+            return Err(HttpError::Unavailable(format!("{reason} (found out earlier)")));
+        }
+        let mut pauses = self.patience.pauses.iter();
+        let mut restarted = false;
+        let mut hung = false;
+        loop {
+            let resumed = std::fs::metadata(partial).is_ok_and(|status| status.len() > 0);
+            let failure = match self.attempt(url, wanted, partial, progress) {
+                Ok(actual) if actual == wanted.sha256 => return Ok(()),
+                Ok(_) if resumed && !restarted => {
+                    Failure::Restart("the resumed file has other bytes".to_owned())
+                }
+                Ok(actual) => return Err(HttpError::HashDiffers(actual)),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Write(path, error) => return Err(HttpError::Write(path, error)),
+                Failure::Lasting(reason) => return Err(HttpError::Unavailable(reason)),
+                Failure::Dead(reason) => {
+                    self.dead.give_up(&host, &reason);
+                    return Err(HttpError::Unavailable(reason));
+                }
+                Failure::Restart(reason) if restarted => {
+                    return Err(HttpError::Unavailable(reason));
+                }
+                Failure::Restart(reason) => {
+                    tracing::debug!(url, reason, "starting again from nothing");
+                    restarted = true;
+                    File::create(partial)
+                        .map_err(|error| HttpError::Write(partial.to_owned(), error))?;
+                }
+                Failure::Hung(reason) => {
+                    // One more chance: two time-outs in a row are no accident.
+                    let Some(pause) = pauses.next().filter(|_| !hung) else {
+                        self.dead.give_up(&host, &reason);
+                        return Err(HttpError::Unavailable(reason));
+                    };
+                    hung = true;
+                    std::thread::sleep(*pause);
+                }
+                Failure::Passing(reason, asked) => {
+                    let Some(own) = pauses.next().copied() else {
+                        let attempts = self.patience.pauses.len() + 1;
+                        let reason = format!("{reason} (after {attempts} attempts)");
+                        return Err(HttpError::Unavailable(reason));
+                    };
+                    let pause = asked.map_or(own, |asked| asked.max(own));
+                    if pause > own.max(self.patience.longest_pause) {
+                        let reason = format!("{reason}; it asks to wait {} s", pause.as_secs());
+                        return Err(HttpError::Unavailable(reason));
+                    }
+                    hung = false;
+                    tracing::debug!(url, reason, ?pause, "trying again");
+                    std::thread::sleep(pause);
+                }
+            }
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        self.client
+            .get_or_init(|| {
+                // Fails where the program has installed one already, which is as good.
+                let _ = rustls::crypto::ring::default_provider().install_default();
+                Client::builder()
+                    .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
+                    .connect_timeout(self.patience.connect)
+                    .timeout(self.patience.read)
+                    .redirect(Policy::custom(redirect))
+                    .build()
+                    .map_err(|error| format!("cannot start the HTTP client: {}", causes(&error)))
+            })
+            .as_ref()
+            .map_err(|reason| Failure::Lasting(reason.clone()))
+    }
+
+    /// One request. Returns the digest of the whole file, which is then complete as far as the server can tell.
+    fn attempt(
+        &self,
+        url: &str,
+        wanted: &Wanted,
+        partial: &Path,
+        progress: &dyn Fn(u64, Option<u64>),
+    ) -> Result<Sha256Digest, Failure> {
+        let failed = |error| Failure::Write(partial.to_owned(), error);
+        let client = self.client()?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(partial)
+            .map_err(failed)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut received = hash_into(&mut file, &mut hasher).map_err(failed)?;
+        if wanted.size == Some(received) && received > 0 {
+            return Ok(Sha256Digest(hasher.finalize().into()));
+        }
+        let mut request = client.get(url);
+        if received > 0 {
+            request = request.header(RANGE, format!("bytes={received}-"));
+        }
+        let mut response = request.send().map_err(|error| send_failure(&error))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if received > 0 => {
+                check_range(&response, received, wanted)?;
+            }
+            StatusCode::OK => {
+                file.set_len(0).map_err(failed)?;
+                file.seek(SeekFrom::Start(0)).map_err(failed)?;
+                hasher = sha2::Sha256::new();
+                received = 0;
+            }
+            other => return Err(status_failure(other, &response)),
+        }
+        let total = response.content_length().map(|left| left.saturating_add(received));
+        check_size(total, wanted)?;
+        let limit = wanted.size.unwrap_or(wanted.maximum);
+        let mut pace = Pace::new(&self.patience);
+        let mut buffer = vec![0; CHUNK];
+        progress(received, wanted.size.or(total));
+        loop {
+            let count = match response.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let so_far = so_far(received, wanted.size.or(total));
+                    return Err(Failure::Passing(format!("{} {so_far}", causes(&error)), None));
+                }
+            };
+            received += count as u64;
+            if received > limit {
+                file.set_len(0).map_err(failed)?;
+                return Err(Failure::Lasting(format!(
+                    "it sends more than the {limit} bytes expected"
+                )));
+            }
+            hasher.update(&buffer[..count]);
+            file.write_all(&buffer[..count]).map_err(failed)?;
+            progress(received, wanted.size.or(total));
+            if pace.is_stalled(count as u64) {
+                return Err(Failure::Passing("it sends hardly anything any more".to_owned(), None));
+            }
+        }
+        if wanted.size.or(total).is_some_and(|size| received < size) {
+            let so_far = so_far(received, wanted.size.or(total));
+            return Err(Failure::Passing(format!("the answer ends too early {so_far}"), None));
+        }
+        Ok(Sha256Digest(hasher.finalize().into()))
+    }
+}
+
+/// Watches that bytes keep coming.
+struct Pace<'a> {
+    patience: &'a Patience,
+    since: Instant,
+    bytes: u64,
+}
+
+impl<'a> Pace<'a> {
+    fn new(patience: &'a Patience) -> Self {
+        Self {
+            patience,
+            since: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    fn is_stalled(&mut self, count: u64) -> bool {
+        self.bytes += count;
+        if self.since.elapsed() < self.patience.window {
+            return false;
+        }
+        let stalled = self.bytes < self.patience.slowest;
+        self.since = Instant::now();
+        self.bytes = 0;
+        stalled
+    }
+}
+
+/// Follows a redirection, but not for ever, and not from `https` to `http`: the digest would still protect the bytes, but
+/// such an answer is either a captive portal's or lets everybody on the way see what is fetched, and another mirror is
+/// next in the list.
+fn redirect(attempt: Redirect<'_>) -> Action {
+    let was_secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+    if attempt.previous().len() > REDIRECTIONS {
+        attempt.error(format!("more than {REDIRECTIONS} redirections"))
+    } else if was_secure && attempt.url().scheme() != "https" {
+        let target = attempt.url().to_string();
+        attempt.error(format!("redirected from https to {target}"))
+    } else {
+        attempt.follow()
+    }
+}
+
+fn send_failure(error: &reqwest::Error) -> Failure {
+    let reason = causes(error);
+    if error.is_redirect() || error.is_builder() {
+        Failure::Lasting(reason)
+    } else if error.is_connect() {
+        Failure::Dead(reason)
+    } else if error.is_timeout() {
+        Failure::Hung("it does not answer".to_owned())
+    } else {
+        Failure::Passing(reason, None)
+    }
+}
+
+fn status_failure(status: StatusCode, response: &Response) -> Failure {
+    let reason = format!("it answers {status}");
+    match status {
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => Failure::Restart(reason),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Failure::Passing(reason, retry_after(response))
+        }
+        status if status.is_server_error() => Failure::Passing(reason, retry_after(response)),
+        _ => Failure::Lasting(reason),
+    }
+}
+
+/// The wait in seconds that the server asks for. Its other form, a date, is not worth reading here.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Checks that a partial answer goes on where the file ends: `Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4).
+fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<(), Failure> {
+    let value = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let range = value.and_then(|value| {
+        let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, _) = range.split_once('-')?;
+        Some((first.parse::<u64>().ok()?, total.parse::<u64>().ok()))
+    });
+    match range {
+        Some((first, total))
+            if first == received
+                && (total.is_none() || wanted.size.is_none() || total == wanted.size) =>
+        {
+            Ok(())
+        }
+        _ => Err(Failure::Restart(format!(
+            "it answers with the range `{}` where one from {received} was asked for",
+            value.unwrap_or("(none)")
+        ))),
+    }
+}
+
+/// Compares the size that the server announces with what is expected, before the bytes are read.
+fn check_size(total: Option<u64>, wanted: &Wanted) -> Result<(), Failure> {
+    match (total, wanted.size) {
+        (Some(total), Some(size)) if total != size => Err(Failure::Lasting(format!(
+            "it has a file of {total} bytes, expected {size}"
+        ))),
+        (Some(total), None) if total > wanted.maximum => Err(Failure::Lasting(format!(
+            "it has a file of {total} bytes, more than the limit of {}",
+            wanted.maximum
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn so_far(received: u64, size: Option<u64>) -> String {
+    match size {
+        Some(size) => format!("(after {received} of {size} bytes)"),
+        None => format!("(after {received} bytes)"),
+    }
+}
+
+/// The server of `url`, with its port.
+fn host_of(url: &str) -> Result<String, String> {
+    let parsed = reqwest::Url::parse(url).map_err(|error| format!("it is no URL: {error}"))?;
+    match (parsed.host_str(), parsed.port_or_known_default()) {
+        (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
+        _ => Err("it names no server".to_owned()),
+    }
+}
+
+/// An error's innermost cause: the outer ones only say that a request failed.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,64 @@
+//! Gets bytes by SHA-256: from the cache, from URLs, or from the distribution's archive, in this order.
+//!
+//! Callers name a digest; whatever comes is verified against it before anybody else sees it, so it does not matter who
+//! serves the bytes. Nothing here knows what the bytes are for.
+//!
+//! - [`cache`]: the files on disk.
+//! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers which
+//!   servers are dead.
+//! - [`apt`]: Debian's archive through the host's `apt-get` with a configuration of our own.
+//! - [`downloader`]: the order of these, and many files at a time.
+
+pub mod apt;
+pub mod cache;
+pub mod downloader;
+pub mod error;
+pub mod hosts;
+pub mod http;
+pub mod location;
+pub mod mirrors;
+
+use std::path::PathBuf;
+
+pub use downloader::{Downloader, Settings};
+pub use error::{Attempt, Attempts, FailureClass, FetchError};
+pub use location::{InvalidLocation, Location};
+
+use crate::hash::Sha256Digest;
+
+/// A file to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its name, for messages.
+    pub name: String,
+    /// The expected SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes, where that is known: it stops oversized downloads early.
+    pub size: Option<u64>,
+    /// Where it can be had. URLs are tried first, in their order, then the distribution's archive.
+    pub locations: Vec<Location>,
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The [`Request`]'s name.
+    pub name: &'a str,
+    /// Bytes that have come so far; it falls when a download starts again.
+    pub received: u64,
+    /// The size in bytes, where it is known.
+    pub total: Option<u64>,
+    /// The URL or other location that is being tried.
+    pub location: &'a str,
+}
+
+/// Something that gets files by their digests.
+pub trait Fetcher: Send + Sync {
+    /// Gets one file and returns where it is: a verified file that stays there, read-only, and must not be written. Blocks until
+    /// it is there. May be called from several threads; those that want the same file wait for the first.
+    fn fetch(
+        &self,
+        request: &Request,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<PathBuf, FetchError>;
+}
