@@ -1,3 +1,7 @@
 //! The `bootstrap` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bootstrap::cli::main(std::env::args_os())
+}

@@ -94,7 +94,6 @@ impl Failure {
             | Self::Usage(_)
             | Self::StoreDir(_) => Status::Usage,
             Self::NotBuilt { .. } | Self::NoLog { .. } => Status::Failed,
-            Self::Store(StoreError::Digest { .. }) => Status::Hashes,
             Self::Store(error) if !error.is_environment() => Status::Failed,
             Self::Store(_) | Self::Io { .. } => Status::Environment,
             Self::Told { status, .. } => *status,
@@ -104,9 +103,9 @@ impl Failure {
     /// What people read on standard error.
     pub fn render(&self, color: bool) -> String {
         match self {
-            Self::Recipes(errors) | Self::Plan(PlanError::Recipes(errors)) | Self::Find(FindError::Unplanned(errors)) => {
-                errors.render(color)
-            }
+            Self::Recipes(errors)
+            | Self::Plan(PlanError::Recipes(errors))
+            | Self::Find(FindError::Unplanned(errors)) => errors.render(color),
             other => format!("bootstrap: {other}"),
         }
     }

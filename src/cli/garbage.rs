@@ -22,7 +22,12 @@ struct ShownFreed {
 }
 
 /// `bootstrap gc`.
-pub fn collect(context: &Context, dry_run: bool, max_freed: Option<u64>, keep_generations: Option<u64>) -> Result<(), Failure> {
+pub fn collect(
+    context: &Context,
+    dry_run: bool,
+    max_freed: Option<u64>,
+    keep_generations: Option<u64>,
+) -> Result<(), Failure> {
     let store = context.store_to_write()?;
     if let Some(keep) = keep_generations {
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
@@ -31,7 +36,10 @@ pub fn collect(context: &Context, dry_run: bool, max_freed: Option<u64>, keep_ge
             let old = generations.len().saturating_sub(keep);
             for generation in &generations[..old] {
                 if dry_run {
-                    context.note(&format!("would forget the roots {name}/{}", generation.number));
+                    context.note(&format!(
+                        "would forget the roots {name}/{}",
+                        generation.number
+                    ));
                 } else if store.remove_generation(name, generation.number)? {
                     context.note(&format!("forgot the roots {name}/{}", generation.number));
                 }
@@ -89,7 +97,14 @@ struct ShownRoot {
 pub fn roots(context: &Context) -> Result<(), Failure> {
     let store = context.store_to_read()?;
     let mut roots = store.roots()?;
-    roots.extend(store.running_roots());
+    // What processes use may belong to another store that is called the same.
+    let running = store.running_roots();
+    let valid = store.valid_among(running.iter().map(|root| &root.path))?;
+    roots.extend(
+        running
+            .into_iter()
+            .filter(|root| valid.contains(&root.path)),
+    );
     let shown: Vec<ShownRoot> = roots
         .iter()
         .map(|root| ShownRoot {

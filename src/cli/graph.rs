@@ -31,11 +31,17 @@ pub fn graph(context: &Context, packages: &[String], packages_only: bool) -> Res
     let plan = &planned.plan;
     let targets: Vec<usize> = match packages {
         [] => (0..plan.nodes().len()).collect(),
-        names => names.iter().map(|name| plan.find(name)).collect::<Result<_, _>>()?,
+        names => names
+            .iter()
+            .map(|name| plan.find(name))
+            .collect::<Result<_, _>>()?,
     };
     let shown = plan.closure(targets);
     let kept = |node: &Node| !packages_only || node.kind == Kind::Build;
-    let shown: BTreeSet<usize> = shown.into_iter().filter(|index| kept(&plan.nodes()[*index])).collect();
+    let shown: BTreeSet<usize> = shown
+        .into_iter()
+        .filter(|index| kept(&plan.nodes()[*index]))
+        .collect();
     let graph = Graph {
         nodes: shown
             .iter()
@@ -60,7 +66,10 @@ fn graph_node<'a>(context: &Context, node: &'a Node) -> GraphNode<'a> {
         },
         stage: node.stage.map(Stage::name),
         derivation: context.shown(&node.derivation_path),
-        outputs: node.output_paths().map(|(_, path)| context.shown(path)).collect(),
+        outputs: node
+            .output_paths()
+            .map(|(_, path)| context.shown(path))
+            .collect(),
     }
 }
 
@@ -70,7 +79,10 @@ fn edges<'a>(plan: &'a Plan, shown: &BTreeSet<usize>) -> Vec<(&'a str, &'a str)>
         .iter()
         .flat_map(|index| {
             let node = &nodes[*index];
-            let dependencies = node.dependencies.iter().filter(|dependency| shown.contains(dependency));
+            let dependencies = node
+                .dependencies
+                .iter()
+                .filter(|dependency| shown.contains(dependency));
             dependencies.map(|dependency| (node.label.as_str(), nodes[*dependency].label.as_str()))
         })
         .collect()
@@ -78,7 +90,9 @@ fn edges<'a>(plan: &'a Plan, shown: &BTreeSet<usize>) -> Vec<(&'a str, &'a str)>
 
 /// The graph in Graphviz' language: a shape for each kind, a colour for each stage.
 fn dot(graph: &Graph<'_>) -> String {
-    let mut text = String::from("digraph bootstrap {\n  rankdir = LR;\n  node [style = filled, fillcolor = white];\n");
+    let mut text = String::from(
+        "digraph bootstrap {\n  rankdir = LR;\n  node [style = filled, fillcolor = white];\n",
+    );
     for node in &graph.nodes {
         let shape = match node.kind {
             "download" => "note",
@@ -93,7 +107,10 @@ fn dot(graph: &Graph<'_>) -> String {
             Some("proof") => "lightgreen",
             _ => "white",
         };
-        text.push_str(&format!("  {:?} [shape = {shape}, fillcolor = {color}];\n", node.label));
+        text.push_str(&format!(
+            "  {:?} [shape = {shape}, fillcolor = {color}];\n",
+            node.label
+        ));
     }
     for (user, used) in &graph.edges {
         text.push_str(&format!("  {user:?} -> {used:?};\n"));

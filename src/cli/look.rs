@@ -8,8 +8,8 @@ use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use crate::plan::{FindError, Node, road};
 use crate::recipe::{InputName, Stage, choose_variant};
-use crate::store::path::StorePath;
 use crate::store::Store;
+use crate::store::path::StorePath;
 
 /// A package as `list --json` shows it.
 #[derive(Debug, Serialize)]
@@ -63,7 +63,10 @@ struct ShownInput {
 }
 
 /// The valid ones of all outputs of `nodes`.
-fn valid<'a>(store: &Store, nodes: impl IntoIterator<Item = &'a Node>) -> Result<BTreeSet<StorePath>, Failure> {
+fn valid<'a>(
+    store: &Store,
+    nodes: impl IntoIterator<Item = &'a Node>,
+) -> Result<BTreeSet<StorePath>, Failure> {
     let outputs: Vec<&StorePath> = nodes
         .into_iter()
         .flat_map(|node| node.output_paths().map(|(_, path)| path))
@@ -78,10 +81,15 @@ fn listed<'a>(
     stage: Stage,
     valid: &BTreeSet<StorePath>,
 ) -> Listed<'a> {
-    let recipe = node.recipe.as_deref().and_then(|name| planned.recipes.get(name));
+    let recipe = node
+        .recipe
+        .as_deref()
+        .and_then(|name| planned.recipes.get(name));
     let implicit = road::final_inputs();
     let is_implicit = |output: &str| {
-        implicit.iter().any(|input: &InputName| input.address.to_string() == node.label && input.output == output)
+        implicit.iter().any(|input: &InputName| {
+            input.address.to_string() == node.label && input.output == output
+        })
     };
     let outputs: Vec<ListedOutput<'a>> = node
         .output_paths()
@@ -164,7 +172,7 @@ pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
         source: source.map(|source| ShownSource {
             file: &source.file,
             sha256: source.sha256.to_base16(),
-            locations: crate::plan::locations(source),
+            locations: source.locations.iter().map(ToString::to_string).collect(),
             path: environment.get("source").cloned(),
         }),
         tests: environment.get("tests").is_some_and(|tests| tests == "1"),
@@ -218,7 +226,10 @@ fn describe(shown: &Shown<'_>) -> String {
     }
     for output in &listed.outputs {
         let state = if output.valid { "built" } else { "not built" };
-        field("output", &format!("{} {} ({state})", output.name, output.path));
+        field(
+            "output",
+            &format!("{} {} ({state})", output.name, output.path),
+        );
     }
     field("derivation", &listed.derivation);
     for input in &shown.inputs {
@@ -242,7 +253,10 @@ pub fn path(context: &Context, name: &str) -> Result<(), Failure> {
         .collect();
     if outputs.is_empty() {
         let known = node.outputs.join(", ");
-        return Err(Failure::Usage(format!("{address} has no output `{}`; it has {known}", wanted.unwrap_or_default())));
+        return Err(Failure::Usage(format!(
+            "{address} has no output `{}`; it has {known}",
+            wanted.unwrap_or_default()
+        )));
     }
     // Stable: the others stay in the recipe's order.
     outputs.sort_by_key(|(output, _)| *output != "out");

@@ -40,7 +40,11 @@ pub fn describe(summary: &Summary) -> String {
             let outputs = items.iter().flat_map(|item| &item.made.outputs);
             let bytes: u64 = outputs.map(|output| output.nar_size).sum();
             let plural = if items.len() == 1 { "" } else { "s" };
-            text.push_str(&format!("{verb}: {} item{plural}, {}\n", items.len(), size::bytes(bytes)));
+            text.push_str(&format!(
+                "{verb}: {} item{plural}, {}\n",
+                items.len(),
+                size::bytes(bytes)
+            ));
         }
     }
     if !summary.reused.is_empty() {
@@ -51,7 +55,10 @@ pub fn describe(summary: &Summary) -> String {
         text.push_str(&format!("failed: {}: {reason}\n", failed.item));
     }
     for skipped in &summary.skipped {
-        text.push_str(&format!("not tried: {} (needs {})\n", skipped.item, skipped.because));
+        text.push_str(&format!(
+            "not tried: {} (needs {})\n",
+            skipped.item, skipped.because
+        ));
     }
     let slowest = slowest_phases(&builds);
     if !slowest.is_empty() {
@@ -64,7 +71,11 @@ pub fn describe(summary: &Summary) -> String {
 /// Wall-clock and processor time, and how far the first is from what the cores could have done at best.
 fn times(summary: &Summary) -> String {
     let processor = summary.processor_seconds();
-    let mut text = format!("time: {} wall, {} CPU", size::seconds(summary.seconds), size::seconds(processor));
+    let mut text = format!(
+        "time: {} wall, {} CPU",
+        size::seconds(summary.seconds),
+        size::seconds(processor)
+    );
     let cores = summary.cores.max(1);
     let best = processor / cores as f64;
     // Over a run of seconds the ratio says nothing.
@@ -90,7 +101,9 @@ fn slowest_phases(builds: &[&MadeItem]) -> Vec<String> {
     phases.extend(totals.into_iter().filter(|(_, seconds)| *seconds >= 1.0));
     phases.sort_by(|one, other| other.1.total_cmp(&one.1));
     let shown = phases.into_iter().take(SLOWEST);
-    shown.map(|(phase, seconds)| format!("{phase} {}", size::seconds(seconds))).collect()
+    shown
+        .map(|(phase, seconds)| format!("{phase} {}", size::seconds(seconds)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -105,15 +118,24 @@ mod tests {
             made: Made {
                 outputs: vec![OutputMade {
                     name: "out".into(),
-                    path: format!("/gnu/store/00000000000000000000000000000000-{}", item.replace('/', "-")),
+                    path: format!(
+                        "/gnu/store/00000000000000000000000000000000-{}",
+                        item.replace('/', "-")
+                    ),
                     nar_size: 3 << 20,
                 }],
                 seconds,
                 user_seconds: seconds * 1.5,
                 system_seconds: seconds * 0.25,
                 phases: vec![
-                    PhaseTime { phase: "build".into(), seconds: seconds * 0.8 },
-                    PhaseTime { phase: "unpack".into(), seconds: 0.1 },
+                    PhaseTime {
+                        phase: "build".into(),
+                        seconds: seconds * 0.8,
+                    },
+                    PhaseTime {
+                        phase: "unpack".into(),
+                        seconds: 0.1,
+                    },
                 ],
             },
         }
@@ -129,8 +151,14 @@ mod tests {
                 made("stage0/gcc", Kind::Build, 700.0),
             ],
             reused: vec!["stage0/sed".into()],
-            failed: vec![FailedItem { item: "gcc".into(), message: "the phase `build` failed\nmore".into() }],
-            skipped: vec![SkippedItem { item: "hello".into(), because: "gcc".into() }],
+            failed: vec![FailedItem {
+                item: "gcc".into(),
+                message: "the phase `build` failed\nmore".into(),
+            }],
+            skipped: vec![SkippedItem {
+                item: "hello".into(),
+                because: "gcc".into(),
+            }],
             interrupted: false,
             seconds: 705.0,
             cores: 2,
@@ -140,7 +168,11 @@ mod tests {
 
     #[test]
     fn a_run_that_made_nothing_has_no_ratio() {
-        let text = describe(&Summary { seconds: 0.01, cores: 2, ..Summary::default() });
+        let text = describe(&Summary {
+            seconds: 0.01,
+            cores: 2,
+            ..Summary::default()
+        });
         assert_eq!(text, "time: 0.0 s wall, 0.0 s CPU\n");
     }
 }

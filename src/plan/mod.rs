@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::derivation::{Derivation, InstantiateError};
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
 use crate::store::nar::{NarError, Tree};
@@ -58,8 +59,8 @@ pub struct RootArchive {
     pub sha256: Sha256Digest,
     /// Its size in bytes, where that is known.
     pub size: Option<u64>,
-    /// Where it is, in the text form of [`crate::fetch::Location`].
-    pub location: String,
+    /// Where it is.
+    pub location: Location,
 }
 
 /// What a node of the graph is.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::planner::Planner;
 use super::{Kind, Node, PlanError, Root, RootArchive};
 use crate::derivation::{Derivation, Output};
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::recipe::{Recipe, Source};
 use crate::store::path::{FixedOutputMethod, StorePath};
@@ -14,23 +15,17 @@ pub(super) struct Download<'a> {
     pub file: &'a str,
     pub sha256: Sha256Digest,
     pub size: Option<u64>,
-    /// In the text form of the derivation's `url`, in the order to try them.
-    pub locations: Vec<String>,
+    /// In the order to try them.
+    pub locations: &'a [Location],
 }
 
 impl<'a> Download<'a> {
     pub fn of_source(source: &'a Source) -> Self {
-        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
-        let mut locations = source.urls.clone();
-        if let Some(debian) = &source.debian {
-            let (package, version, file) = (&debian.package, &debian.version, &debian.file);
-            locations.push(format!("apt-source:{package}={version}/{file}"));
-        }
         Self {
             file: &source.file,
             sha256: source.sha256,
             size: None,
-            locations,
+            locations: &source.locations,
         }
     }
 
@@ -39,7 +34,7 @@ impl<'a> Download<'a> {
             file: &archive.file,
             sha256: archive.sha256,
             size: archive.size,
-            locations: vec![archive.location.clone()],
+            locations: std::slice::from_ref(&archive.location),
         }
     }
 }
@@ -53,9 +48,11 @@ impl Planner<'_> {
         recipe: Option<&Recipe>,
         download: &Download<'_>,
     ) -> Result<usize, PlanError> {
+        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
+        let locations: Vec<String> = download.locations.iter().map(Location::to_string).collect();
         let mut environment = BTreeMap::from([
             ("name".to_owned(), download.file.to_owned()),
-            ("url".to_owned(), download.locations.join(" ")),
+            ("url".to_owned(), locations.join(" ")),
             ("sha256".to_owned(), download.sha256.to_base16()),
         ]);
         if let Some(size) = download.size {

@@ -18,7 +18,7 @@ pub(crate) fn seed(name: &str) -> Root {
             file: format!("{name}.txz"),
             sha256: Sha256Digest::of(name),
             size: Some(7),
-            location: format!("https://example.org/{name}.txz"),
+            location: Location::Url(format!("https://example.org/{name}.txz")),
         }],
         links: BTreeMap::from([("/usr/bin/cc".to_owned(), "clang".to_owned())]),
         files: BTreeMap::from([("/etc/motd".to_owned(), "\"hi\"\n".to_owned())]),

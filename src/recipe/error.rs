@@ -10,6 +10,7 @@ use miette::{
 };
 
 use super::model::AddressError;
+use crate::fetch::InvalidLocation;
 use crate::hash::InvalidDigest;
 use crate::system::UnknownSystem;
 
@@ -60,15 +61,10 @@ pub enum RecipeProblem {
     BadVariable { value: String },
     #[error(transparent)]
     BadHash(#[from] InvalidDigest),
-    #[error(
-        "`{url}` is not a URL this tool can fetch: expected https://, http://, ftp:// or mirror://NAME/, without spaces"
-    )]
-    BadUrl { url: String },
-    #[error("unknown mirror list `{name}`")]
-    UnknownMirror {
-        name: String,
-        known: Vec<&'static str>,
-    },
+    #[error(transparent)]
+    BadLocation(#[from] InvalidLocation),
+    #[error("`{url}` is not a URL")]
+    NotAUrl { url: String },
     #[error("the source has no location: neither `urls` nor `debian`")]
     NoLocation,
     #[error("recipe `{name}` has no source")]
@@ -126,7 +122,9 @@ impl RecipeProblem {
                 None => format!("known here: {}", known.join(", ")),
             },
             Self::BadHash(_) => "`sha256sum FILE` (FreeBSD: `sha256 -q FILE`) prints it".to_owned(),
-            Self::UnknownMirror { known, .. } => format!("known: {}", known.join(", ")),
+            Self::NotAUrl { .. } => {
+                "a file of a Debian source package goes under `debian = { package, version, file }`".to_owned()
+            }
             Self::NoLocation => "say where the bytes are: urls = [\"https://…\"], or debian = { package, version, file }".to_owned(),
             Self::MissingSource { .. } => {
                 "add [source.upstream] with file, sha256 and urls; a recipe without a source needs a phases.sh that replaces or deletes the phase `unpack`".to_owned()

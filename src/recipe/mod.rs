@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 mod check;
 mod error;
 mod files;
-pub mod mirrors;
 mod model;
 mod parse;
 mod reader;
@@ -18,8 +17,8 @@ mod tests;
 pub use error::{RecipeError, RecipeErrors, RecipeFile, RecipeProblem, closest};
 pub use files::{RecipeSource, UnreadableRecipes};
 pub use model::{
-    Address, AddressError, DebianLocation, InputName, Platform, Recipe, RecipeText, Regenerate,
-    Settings, Source, Stage, Variants, choose_variant, variable_name,
+    Address, AddressError, InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source,
+    Stage, Variants, choose_variant, variable_name,
 };
 
 /// All recipes, and the phases that build them.

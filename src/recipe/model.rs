@@ -8,6 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::error::RecipeFile;
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::system::System;
 
@@ -217,17 +218,6 @@ pub struct RecipeText {
     pub contents: Vec<u8>,
 }
 
-/// Where the distribution's source archive has a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebianLocation {
-    /// The source package.
-    pub package: String,
-    /// Its version, with the revision.
-    pub version: String,
-    /// The file of that source package.
-    pub file: String,
-}
-
 /// A derivation of its own that turns a source without generated files into one with them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Regenerate {
@@ -244,10 +234,8 @@ pub struct Source {
     pub file: String,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
-    /// Where it is, in order; `mirror://NAME/` stands for several hosts.
-    pub urls: Vec<String>,
-    /// Where the distribution's source archive has the same bytes.
-    pub debian: Option<DebianLocation>,
+    /// Where it is, in the order to try: URLs, then the distribution's source archive.
+    pub locations: Vec<Location>,
     /// Fix-ups of this variant, applied before the common ones.
     pub patches: Vec<RecipeText>,
     /// The derivation that completes it.

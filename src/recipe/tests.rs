@@ -204,19 +204,19 @@ fn values_that_would_break_a_derivation_are_refused() {
             "mirror://gnu/sed.tar.gz",
             "file:///etc/passwd",
             "10:9",
-            "is not a URL this tool can fetch",
+            "is not a place to fetch from",
         ),
         (
             "mirror://gnu/sed.tar.gz",
             "https://a/b c",
             "10:9",
-            "is not a URL this tool can fetch",
+            "is not a place to fetch from",
         ),
         (
             "mirror://gnu/sed.tar.gz",
             "mirror://gun/sed.tar.gz",
             "10:9",
-            "unknown mirror list `gun`",
+            "no such mirror is known",
         ),
         (
             "[final]",
