@@ -4,10 +4,10 @@
 //! the bytes, [`build`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`].
 //! [`cli`] and [`progress`] face people.
 
+pub mod archive;
 pub mod build;
 pub mod cli;
 pub mod derivation;
-pub mod archive;
 pub mod directories;
 pub mod fetch;
 pub mod hash;
