@@ -6,35 +6,40 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use bootstrap::archive::Format;
 use bootstrap::fetch::Location;
 use bootstrap::hash::Sha256Digest;
-use bootstrap::plan::{self, Root, RootArchive, Settings};
+use bootstrap::plan::{self, Settings};
 use bootstrap::recipe::{self, RecipeSource};
+use bootstrap::seed::{Archive, Seed};
 use bootstrap::store::path::StoreDir;
 use bootstrap::system::System;
 
 const MARK: Duration = Duration::from_millis(10);
 
 /// A seed with as many archives as Debian's has packages.
-fn seed(name: &str) -> Root {
-    let archive = |number: usize| RootArchive {
-        file: format!("{name}-package-{number}_1.0-1_amd64.deb"),
+fn seed(name: &str) -> Seed {
+    let archive = |number: usize| Archive {
+        name: format!("{name}-package-{number}_1.0-1_amd64.deb"),
         sha256: Sha256Digest::of(format!("{name}{number}")),
         size: Some(1 << 20),
-        location: Location::DebianBinary {
+        locations: vec![Location::DebianBinary {
             package: format!("package-{number}"),
             version: "1.0-1".to_owned(),
             architecture: "amd64".to_owned(),
-        },
+        }],
     };
-    Root {
+    Seed {
         name: name.to_owned(),
+        system: "x86_64-linux".to_owned(),
+        preferred_variant: "debian".to_owned(),
         shell: "/bin/sh".to_owned(),
-        source_variant: "debian".to_owned(),
-        format: "deb".to_owned(),
+        search_path: Vec::new(),
+        format: Format::Deb,
         archives: (0..120).map(archive).collect(),
         links: BTreeMap::new(),
         files: BTreeMap::new(),
+        distribution: None,
     }
 }
 

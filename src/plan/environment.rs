@@ -135,14 +135,14 @@ impl Planner<'_> {
             }
         }
         for (extra, variants) in &recipe.extras {
-            if let Some(source) = choose_variant(variants, &self.seed.source_variant) {
+            if let Some(source) = choose_variant(variants, &self.seed.preferred_variant) {
                 let index = self.download("source", Some(recipe), &Download::of_source(source))?;
                 let path =
                     self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
                 build.set(source_variable(extra), path);
             }
         }
-        let variant = choose_variant(&recipe.sources, &self.seed.source_variant);
+        let variant = choose_variant(&recipe.sources, &self.seed.preferred_variant);
         let own = variant.map_or(&[][..], |source| &source.patches);
         let mut patches = Vec::new();
         for patch in own.iter().chain(&recipe.patches) {

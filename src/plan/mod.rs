@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::derivation::{Derivation, InstantiateError};
-use crate::fetch::Location;
-use crate::hash::Sha256Digest;
 use crate::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
+use crate::seed::Seed;
 use crate::store::nar::{NarError, Tree};
 use crate::store::path::{StoreDir, StorePath, StorePathError};
 use crate::system::System;
@@ -29,38 +28,6 @@ pub struct Settings {
     pub system: System,
     /// The store directory that paths are computed for.
     pub store_dir: StoreDir,
-}
-
-/// A seed, as far as a derivation tells it apart from another: see [`crate::seed`] for where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    /// The name, such as `debian-12-amd64`.
-    pub name: String,
-    /// The shell in it, an absolute path.
-    pub shell: String,
-    /// The variant of sources that goes with it.
-    pub source_variant: String,
-    /// How its archives are packed: `deb` or `tar`.
-    pub format: String,
-    /// Its archives, in the order in which they are unpacked.
-    pub archives: Vec<RootArchive>,
-    /// Links to make in it: link, and what it points to.
-    pub links: BTreeMap<String, String>,
-    /// Files to make in it: path, and contents.
-    pub files: BTreeMap<String, String>,
-}
-
-/// One archive of a seed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootArchive {
-    /// The name of its fixed-output item.
-    pub file: String,
-    /// The hash of the archive.
-    pub sha256: Sha256Digest,
-    /// Its size in bytes, where that is known.
-    pub size: Option<u64>,
-    /// Where it is.
-    pub location: Location,
 }
 
 /// What a node of the graph is.
@@ -187,8 +154,8 @@ pub enum FindError {
 /// sources may be regenerated in, by name.
 pub fn plan(
     recipes: &Recipes,
-    seed: &Root,
-    roots: &BTreeMap<String, Root>,
+    seed: &Seed,
+    roots: &BTreeMap<String, Seed>,
     settings: &Settings,
 ) -> Result<Plan, PlanError> {
     planner::Planner::new(recipes, seed, roots, settings)?.run()

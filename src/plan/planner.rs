@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Item, Kind, Node, Plan, PlanError, Problems, Root, Settings, road};
+use super::{Item, Kind, Node, Plan, PlanError, Problems, Settings, road};
 use crate::derivation::{Derivation, DerivationSet, instantiate};
 use crate::recipe::{
     Address, InputName, Recipe, RecipeError, RecipeErrors, RecipeProblem, RecipeText, Recipes,
     Stage, choose_variant,
 };
+use crate::seed::Seed;
 use crate::store::nar::Tree;
 use crate::store::path::{StorePath, source_path, text_path};
 
@@ -21,8 +22,8 @@ const PHASES_NAME: &str = "gnu-build-system-phases";
 /// The plan in the making.
 pub(super) struct Planner<'a> {
     recipes: &'a Recipes,
-    pub(super) seed: &'a Root,
-    pub(super) roots: &'a BTreeMap<String, Root>,
+    pub(super) seed: &'a Seed,
+    pub(super) roots: &'a BTreeMap<String, Seed>,
     pub(super) settings: &'a Settings,
     /// The store path of the phases.
     pub(super) phases: StorePath,
@@ -53,8 +54,8 @@ pub(super) type Wanted = (InputName, Option<std::ops::Range<usize>>);
 impl<'a> Planner<'a> {
     pub(super) fn new(
         recipes: &'a Recipes,
-        seed: &'a Root,
-        roots: &'a BTreeMap<String, Root>,
+        seed: &'a Seed,
+        roots: &'a BTreeMap<String, Seed>,
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
         let tree = phases_tree(recipes.phases());
@@ -260,7 +261,7 @@ impl<'a> Planner<'a> {
         &mut self,
         recipe: &Recipe,
     ) -> Result<Result<Option<usize>, ()>, PlanError> {
-        match choose_variant(&recipe.sources, &self.seed.source_variant) {
+        match choose_variant(&recipe.sources, &self.seed.preferred_variant) {
             None => Ok(Ok(None)),
             Some(source) => Ok(self.source(recipe, source)?.map(Some).ok_or(())),
         }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
-use super::{Kind, Node, PlanError, Root, RootArchive};
+use super::{Kind, Node, PlanError};
 use crate::derivation::{Derivation, Output};
 use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::recipe::{Recipe, Source};
+use crate::seed::{Archive, Seed};
 use crate::store::path::{FixedOutputMethod, StorePath};
 
 /// A file to download: what its derivation says.
@@ -29,12 +30,12 @@ impl<'a> Download<'a> {
         }
     }
 
-    pub fn of_archive(archive: &'a RootArchive) -> Self {
+    pub fn of_archive(archive: &'a Archive) -> Self {
         Self {
-            file: &archive.file,
+            file: &archive.name,
             sha256: archive.sha256,
             size: archive.size,
-            locations: std::slice::from_ref(&archive.location),
+            locations: &archive.locations,
         }
     }
 }
@@ -89,7 +90,7 @@ impl Planner<'_> {
     }
 
     /// The node that unpacks `root`.
-    pub(super) fn root(&mut self, root: &Root) -> Result<usize, PlanError> {
+    pub(super) fn root(&mut self, root: &Seed) -> Result<usize, PlanError> {
         let label = format!("seed/{}", root.name);
         if let Some(index) = self.by_label.get(&label) {
             return Ok(*index);
@@ -106,27 +107,9 @@ impl Planner<'_> {
             let index = self.download("seed", None, &Download::of_archive(archive))?;
             archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
         }
-        let links: Vec<String> = root
-            .links
-            .iter()
-            .map(|(link, target)| format!("{link} -> {target}"))
-            .collect();
-        let files: serde_json::Map<String, serde_json::Value> = root
-            .files
-            .iter()
-            .map(|(path, contents)| (path.clone(), contents.clone().into()))
-            .collect();
-        let environment = [
-            ("name", root.name.clone()),
-            ("archives", archives.join(" ")),
-            ("links", links.join("\n")),
-            ("files", serde_json::Value::Object(files).to_string()),
-            ("format", root.format.clone()),
-        ];
-        derivation.environment = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        derivation.environment = root.environment(&archives);
+        let name = root.name.clone();
+        derivation.environment.insert("name".to_owned(), name);
         let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
         Ok(self.add(Node {
             label,

@@ -4,24 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::archive::Format;
 use crate::derivation::aterm;
+use crate::fetch::Location;
+use crate::hash::Sha256Digest;
 use crate::recipe::{LoadError, RecipeSource, load};
+use crate::seed::Archive;
 
 /// A seed that needs no network to describe.
-pub(crate) fn seed(name: &str) -> Root {
-    Root {
+fn seed(name: &str) -> Seed {
+    Seed {
         name: name.to_owned(),
+        system: "x86_64-linux".to_owned(),
+        preferred_variant: "debian".to_owned(),
         shell: "/bin/sh".to_owned(),
-        source_variant: "debian".to_owned(),
-        format: "tar".to_owned(),
-        archives: vec![RootArchive {
-            file: format!("{name}.txz"),
+        search_path: vec!["/bin".to_owned()],
+        format: Format::Tar,
+        archives: vec![Archive {
+            name: format!("{name}.txz"),
             sha256: Sha256Digest::of(name),
             size: Some(7),
-            location: Location::Url(format!("https://example.org/{name}.txz")),
+            locations: vec![Location::Url(format!("https://example.org/{name}.txz"))],
         }],
         links: BTreeMap::from([("/usr/bin/cc".to_owned(), "clang".to_owned())]),
         files: BTreeMap::from([("/etc/motd".to_owned(), "\"hi\"\n".to_owned())]),
+        distribution: None,
     }
 }
 
