@@ -14,5 +14,6 @@ pub mod hash;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
+pub mod sandbox;
 pub mod store;
 pub mod system;

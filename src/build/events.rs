@@ -35,10 +35,15 @@ pub enum Event {
         /// Wanted items that were valid already.
         reused: usize,
     },
-    /// Another process works on the same item; its result will be used.
+    /// Somebody else, most likely another `bootstrap` or a Guix daemon, works on the same store item; its result
+    /// will be used.
     WaitingForLock {
-        /// The label of the item.
-        item: String,
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds the lock, where the system tells.
+        holder: Option<u32>,
+        /// How long the wait has lasted.
+        seconds: f64,
     },
     /// Work on an item began.
     Started {
@@ -176,6 +181,8 @@ pub struct Summary {
     pub failed: Vec<FailedItem>,
     /// Labels of items that were not tried because something they need failed.
     pub skipped: Vec<SkippedItem>,
+    /// Labels of items that were not tried because the run ended before their turn came.
+    pub not_started: Vec<String>,
     /// Whether the run was stopped from outside.
     pub interrupted: bool,
     /// Wall-clock time of the run.
