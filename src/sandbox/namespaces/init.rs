@@ -105,7 +105,11 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let privileged = rustix::process::geteuid().is_root();
     if privileged {
-        rustix::thread::set_thread_groups(&[]).during(Step::LeaveGroups)?;
+        match rustix::thread::set_thread_groups(&[]) {
+            // Root of a user namespace in which nobody may: like anyone else, it keeps them.
+            Err(Errno::PERM) => {}
+            other => other.during(Step::LeaveGroups)?,
+        }
     }
     let trees = if privileged {
         match mounts::take(&specification.items, kernel(specification)) {

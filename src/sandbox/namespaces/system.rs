@@ -221,16 +221,34 @@ pub(super) fn ignore_signals(signals: &[c_int]) {
 /// Gives every signal its default action and unblocks them all: execution would pass on what is ignored or
 /// blocked, as under nohup(1).
 pub(super) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL runs no code of ours. The calls that fail are for signals that cannot be changed.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own sigaction, in which all zeros is the default action: at most these 32 bytes. The C
+    // library's call would leave out the signals that the library keeps for itself.
+    let default = [0u64; 4];
+    let size_of_set = size_of::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: the pointer is to enough readable bytes, and the action they mean runs no code of ours. The
+        // calls that fail are for signals that cannot be changed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                size_of_set,
+            )
+        };
     }
-    // SAFETY: sigset_t is plain numbers; sigemptyset makes it a set, sigprocmask reads it.
+    let none = 0u64;
+    // SAFETY: the pointer is to a set of the size given.
     unsafe {
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
-    }
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            std::ptr::null::<u64>(),
+            size_of_set,
+        )
+    };
 }
 
 /// Closes every descriptor from 3 on: those that whoever started us forgot to mark.
