@@ -85,6 +85,12 @@ pub struct Global {
     /// Stop a build that says nothing for SECONDS
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
     pub max_silent_time: Option<u64>,
+    /// Let no process of a build have more than SIZE of address space: a number with K, M, G or T
+    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::progress::size::parse, hide_short_help = true)]
+    pub max_memory: Option<u64>,
+    /// Let no build have more than N processes and threads at a time
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    pub max_processes: Option<u64>,
     /// How to show progress
     #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, value_name = "HOW", hide_possible_values = false)]
     pub progress: ProgressStyle,
@@ -172,7 +178,7 @@ pub enum Command {
     },
     /// Run a command in a sandbox with the final inputs and nothing else
     Shell {
-        /// The packages to have in it [default: all final inputs]
+        /// Packages to have in it beside the final inputs
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
         /// The command [default: an interactive bash]

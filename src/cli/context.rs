@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use super::arguments::{Color, Global};
 use super::failure::Failure;
-use super::seeds;
+use super::seeds::{self, Asking};
 use crate::directories::Directories;
 use crate::plan::{self, Plan};
 use crate::recipe::{self, RecipeSource, Recipes};
@@ -39,9 +39,10 @@ pub struct Planned {
 impl Context {
     /// Makes values of `options`.
     pub fn new(options: Global) -> Result<Self, Failure> {
-        let system = match options.system {
-            Some(system) => system,
-            None => host_system()?,
+        let system = match (options.system, &options.seed) {
+            (Some(system), _) => system,
+            (None, Some(seed)) => seeds::system_of(&options, seed)?,
+            (None, None) => host_system()?,
         };
         let store_dir = StoreDir::new(&options.store_dir).map_err(Failure::StoreDir)?;
         let absolute = |path: &std::path::Path| {
@@ -79,10 +80,15 @@ impl Context {
         Ok(recipe::load(&source)?)
     }
 
-    /// The plan of this run.
+    /// The plan of this run, with the seeds as they are known on this machine.
     pub fn plan(&self) -> Result<Planned, Failure> {
+        self.plan_with(&Asking::NOBODY)
+    }
+
+    /// The plan of this run.
+    pub fn plan_with(&self, asking: &Asking<'_>) -> Result<Planned, Failure> {
         let recipes = self.recipes()?;
-        let seeds = seeds::choose(self)?;
+        let seeds = seeds::choose(self, &recipes, asking)?;
         let settings = plan::Settings {
             system: self.system,
             store_dir: self.directories.store_dir.clone(),

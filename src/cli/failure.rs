@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::build::error::{BuildError, FailureKind};
 use crate::plan::{FindError, PlanError};
 use crate::recipe::{LoadError, RecipeErrors};
+use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
 use crate::store::path::StorePathError;
 
@@ -63,6 +65,15 @@ pub enum Failure {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A run that could not begin.
+    #[error(transparent)]
+    Build(Box<BuildError>),
+    /// A command in a sandbox that ended with a status of its own.
+    #[error("the command ended with status {0}")]
+    Command(u8),
+    /// The seed.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// A file, or standard output.
     #[error("cannot {action} {what}: {error}")]
     Io {
@@ -85,7 +96,14 @@ pub enum Failure {
 
 impl Failure {
     /// The exit status that tells scripts of it.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Command(status) => *status,
+            other => other.kind() as u8,
+        }
+    }
+
+    fn kind(&self) -> Status {
         match self {
             Self::Recipes(_)
             | Self::NoRecipes(_)
@@ -94,8 +112,23 @@ impl Failure {
             | Self::Usage(_)
             | Self::StoreDir(_) => Status::Usage,
             Self::NotBuilt { .. } | Self::NoLog { .. } => Status::Failed,
+            Self::Store(StoreError::Digest { .. }) => Status::Hashes,
             Self::Store(error) if !error.is_environment() => Status::Failed,
             Self::Store(_) | Self::Io { .. } => Status::Environment,
+            Self::Build(error) => match error.kind() {
+                FailureKind::Build => Status::Failed,
+                FailureKind::HashDiffers => Status::Hashes,
+                FailureKind::NotFetched => Status::Fetch,
+                FailureKind::Environment => Status::Environment,
+            },
+            Self::Command(_) => Status::Failed,
+            Self::Seed(error) => match error.failure() {
+                SeedFailure::Usage => Status::Usage,
+                SeedFailure::HashDiffers => Status::Hashes,
+                SeedFailure::NotFetched => Status::Fetch,
+                SeedFailure::Unpack => Status::Failed,
+                SeedFailure::Environment => Status::Environment,
+            },
             Self::Told { status, .. } => *status,
         }
     }
@@ -106,6 +139,8 @@ impl Failure {
             Self::Recipes(errors)
             | Self::Plan(PlanError::Recipes(errors))
             | Self::Find(FindError::Unplanned(errors)) => errors.render(color),
+            // The command has said what there was to say.
+            Self::Command(_) => String::new(),
             other => format!("bootstrap: {other}"),
         }
     }

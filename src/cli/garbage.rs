@@ -1,15 +1,18 @@
 //! `gc` and `roots`: what stays in the store, and what goes.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::progress::size;
+use crate::store::Store;
 use crate::store::gc::{self, CollectOptions};
 use crate::store::roots::RootKind;
 
-/// Names whose generations `gc --keep-generations` cuts.
-pub(super) const GENERATIONS: &[&str] = &["all", "build"];
+/// The name of the roots that `all` leaves; `build PKG` leaves `build/PKG`.
+pub(super) const ALL: &str = "all";
 
 #[derive(Debug, Serialize)]
 struct ShownFreed {
@@ -30,21 +33,7 @@ pub fn collect(
 ) -> Result<(), Failure> {
     let store = context.store_to_write()?;
     if let Some(keep) = keep_generations {
-        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-        for name in GENERATIONS {
-            let generations = store.generations(name)?;
-            let old = generations.len().saturating_sub(keep);
-            for generation in &generations[..old] {
-                if dry_run {
-                    context.note(&format!(
-                        "would forget the roots {name}/{}",
-                        generation.number
-                    ));
-                } else if store.remove_generation(name, generation.number)? {
-                    context.note(&format!("forgot the roots {name}/{}", generation.number));
-                }
-            }
-        }
+        forget_generations(context, &store, keep, dry_run)?;
     }
     let options = CollectOptions {
         dry_run,
@@ -84,6 +73,46 @@ pub fn collect(
         ));
     }
     Ok(())
+}
+
+/// Forgets all but the newest `keep` generations of each name.
+fn forget_generations(
+    context: &Context,
+    store: &Store,
+    keep: u64,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    let names: BTreeSet<String> = store
+        .roots()?
+        .iter()
+        .filter_map(|root| match &root.kind {
+            RootKind::Named(name) => generation_name(name),
+            _ => None,
+        })
+        .collect();
+    for name in names {
+        let generations = store.generations(&name)?;
+        let old = generations.len().saturating_sub(keep);
+        for generation in &generations[..old] {
+            let number = generation.number;
+            if dry_run {
+                context.note(&format!("would forget the roots {name}/{number}"));
+            } else if store.remove_generation(&name, number)? {
+                context.note(&format!("forgot the roots {name}/{number}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of the generations that the root `name` (`build/stage0/sed/3/stage0/sed/out`) belongs to.
+fn generation_name(name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('/').collect();
+    let number = parts
+        .iter()
+        .position(|part| part.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(parts[..number].join("/"))
 }
 
 #[derive(Debug, Serialize)]
@@ -129,4 +158,22 @@ pub fn roots(context: &Context) -> Result<(), Failure> {
         .map(|root| format!("{} -> {}\n", root.link, root.path))
         .collect();
     print(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_says_which_generations_it_belongs_to() {
+        assert_eq!(
+            generation_name("all/12/libc/static").as_deref(),
+            Some("all")
+        );
+        assert_eq!(
+            generation_name("build/stage0/sed/3/sed/out").as_deref(),
+            Some("build/stage0/sed")
+        );
+        assert_eq!(generation_name("mine"), None);
+    }
 }

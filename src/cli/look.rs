@@ -163,7 +163,7 @@ pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
         .and_then(|name| planned.recipes.get(name))
         .ok_or_else(|| unknown(name))?;
     let settings = recipe.settings(stage, context.system);
-    let source = choose_variant(&recipe.sources, &planned.seeds.seed.source_variant);
+    let source = choose_variant(&recipe.sources, &planned.seeds.seed.preferred_variant);
     let environment = &node.derivation.environment;
     let shown = Shown {
         listed: listed(context, &planned, node, stage, &valid(&store, [node])?),

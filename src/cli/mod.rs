@@ -15,6 +15,7 @@ mod garbage;
 mod graph;
 mod log;
 mod look;
+mod manifest;
 mod run;
 mod seeds;
 mod shell;
@@ -42,8 +43,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.render(color).trim_end());
-            ExitCode::from(failure.status() as u8)
+            let text = failure.render(color);
+            if !text.is_empty() {
+                eprintln!("{}", text.trim_end());
+            }
+            ExitCode::from(failure.status())
         }
     }
 }

@@ -93,13 +93,6 @@ impl Reporter for Bars {
             } => {
                 self.overall.set_length((builds + downloads) as u64);
             }
-            Event::WaitingForLock { item } => {
-                if let Some(running) = self.running.get_mut(item) {
-                    running.phase = "waiting for another process".to_owned();
-                } else if let Some(text) = text {
-                    self.say(&text);
-                }
-            }
             Event::Started { item, kind, .. } => self.start(item, *kind == Kind::Download),
             Event::PhaseStarted { item, phase } => {
                 if let Some(running) = self.running.get_mut(item) {
@@ -138,7 +131,10 @@ impl Reporter for Bars {
                 self.stop(item);
                 self.say(&text.unwrap_or_default());
             }
-            Event::Line { .. } | Event::Skipped { .. } | Event::Interrupted => {
+            Event::Line { .. }
+            | Event::WaitingForLock { .. }
+            | Event::Skipped { .. }
+            | Event::Interrupted => {
                 if let Some(text) = text {
                     self.say(&text);
                 }

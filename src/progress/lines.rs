@@ -87,8 +87,21 @@ impl Writer {
                 }
                 format!("{} to build, {} to download", builds, downloads)
             }
-            Event::WaitingForLock { item } => {
-                format!("{item}: another process is at it; waiting for its result")
+            Event::WaitingForLock {
+                path,
+                holder,
+                seconds,
+            } => {
+                // Reported every second: said at once, then each time the wait has doubled.
+                let seconds = *seconds as u64;
+                if seconds > 1 && !seconds.is_power_of_two() {
+                    return None;
+                }
+                let holder = match holder {
+                    Some(holder) => format!("process {holder}"),
+                    None => "another process".to_owned(),
+                };
+                format!("waiting for {holder}, which holds {}", path.display())
             }
             Event::Started { item, kind, .. } => match kind {
                 Kind::Download => return None,
