@@ -42,6 +42,14 @@ impl System {
         }
     }
 
+    /// The seed that is used where none is named.
+    pub fn default_seed(self) -> &'static str {
+        match self {
+            Self::X86_64Freebsd => "freebsd-14.3-amd64",
+            Self::X86_64Linux => "debian-12-amd64",
+        }
+    }
+
     /// The file name of the dynamic loader.
     pub fn loader(self) -> &'static str {
         match self {

@@ -12,14 +12,21 @@ use super::quote::{UnknownVariable, quote};
 use super::sources::Download;
 use super::{Kind, Node, PlanError, road};
 use crate::derivation::{Derivation, Output};
-use crate::recipe::{
-    Address, InputName, Recipe, RecipeProblem, Settings, Stage, choose_variant, variable_name,
-};
+use crate::recipe::{Address, InputName, Recipe, RecipeProblem, Settings, Stage, choose_variant};
 use crate::store::path::StorePath;
 
 /// Variables that every build has and flags may use, besides outputs, inputs and extra sources.
 const COMMON_VARIABLES: &[&str] = &[
-    "NIX_BUILD_TOP", "loader", "name", "phasesDirectory", "pname", "source", "stage", "system", "triplet", "version",
+    "NIX_BUILD_TOP",
+    "loader",
+    "name",
+    "phasesDirectory",
+    "pname",
+    "source",
+    "stage",
+    "system",
+    "triplet",
+    "version",
 ];
 
 /// The derivation of a build in the making.
@@ -32,7 +39,9 @@ struct Build<'r> {
 
 impl Build<'_> {
     fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.derivation.environment.insert(name.into(), value.into());
+        self.derivation
+            .environment
+            .insert(name.into(), value.into());
     }
 
     /// Sets `name` where there is something to say.
@@ -79,7 +88,14 @@ impl Planner<'_> {
         build.set("triplet", system.triplet());
         build.set("loader", system.loader());
         build.set("outputs", settings.outputs.join(" "));
-        build.set("tests", if runs_tests(stage, settings) { "1" } else { "0" });
+        build.set(
+            "tests",
+            if runs_tests(stage, settings) {
+                "1"
+            } else {
+                "0"
+            },
+        );
 
         if !self.add_sources(&mut build)? {
             return Ok(None);
@@ -113,18 +129,20 @@ impl Planner<'_> {
             Err(()) => return Ok(false),
             Ok(None) => {}
             Ok(Some(index)) => {
-                let path = self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
+                let path =
+                    self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
                 build.set("source", path);
             }
         }
         for (extra, variants) in &recipe.extras {
-            if let Some(source) = choose_variant(variants, &self.seed.source_variant) {
+            if let Some(source) = choose_variant(variants, &self.seed.preferred_variant) {
                 let index = self.download("source", Some(recipe), &Download::of_source(source))?;
-                let path = self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
+                let path =
+                    self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
                 build.set(source_variable(extra), path);
             }
         }
-        let variant = choose_variant(&recipe.sources, &self.seed.source_variant);
+        let variant = choose_variant(&recipe.sources, &self.seed.preferred_variant);
         let own = variant.map_or(&[][..], |source| &source.patches);
         let mut patches = Vec::new();
         for patch in own.iter().chain(&recipe.patches) {
@@ -150,7 +168,12 @@ impl Planner<'_> {
         let mut paths = Vec::new();
         let mut searched = Vec::new();
         for (input, index) in inputs {
-            let path = self.depend(&mut build.derivation, &mut build.dependencies, *index, &input.output);
+            let path = self.depend(
+                &mut build.derivation,
+                &mut build.dependencies,
+                *index,
+                &input.output,
+            );
             let variable = input.variable();
             if !input.address.stage0 || !build.derivation.environment.contains_key(&variable) {
                 build.set(variable, path.clone());
@@ -165,9 +188,18 @@ impl Planner<'_> {
 
     /// Flags and the recipe's own variables, as shell text. False where one has been reported as wrong.
     fn add_flags(&mut self, build: &mut Build<'_>, address: &Address, settings: &Settings) -> bool {
-        let mut known: BTreeSet<String> = COMMON_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
+        let mut known: BTreeSet<String> = COMMON_VARIABLES
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect();
         known.extend(settings.outputs.iter().cloned());
-        known.extend(build.recipe.extras.keys().map(|extra| source_variable(extra)));
+        known.extend(
+            build
+                .recipe
+                .extras
+                .keys()
+                .map(|extra| source_variable(extra)),
+        );
         let inputs = build.derivation.environment.keys();
         known.extend(inputs.filter(|name| name.starts_with("input_")).cloned());
         if !build.derivation.environment.contains_key("source") {
@@ -175,15 +207,17 @@ impl Planner<'_> {
         }
         let mut wrong = Vec::new();
         let mut text = |value: &Spanned<String>| {
-            quote(value.get_ref(), |name| known.contains(name)).unwrap_or_else(|UnknownVariable(variable)| {
-                let problem = RecipeProblem::UnknownVariable {
-                    variable,
-                    package: address.to_string(),
-                    known: known.iter().cloned().collect(),
-                };
-                wrong.push((value.span(), problem));
-                String::new()
-            })
+            quote(value.get_ref(), |name| known.contains(name)).unwrap_or_else(
+                |UnknownVariable(variable)| {
+                    let problem = RecipeProblem::UnknownVariable {
+                        variable,
+                        package: address.to_string(),
+                        known: known.iter().cloned().collect(),
+                    };
+                    wrong.push((value.span(), problem));
+                    String::new()
+                },
+            )
         };
         let mut words = |values: &[Spanned<String>]| {
             let words: Vec<String> = values.iter().map(&mut text).collect();
@@ -217,11 +251,13 @@ impl Planner<'_> {
     ) -> Result<(), PlanError> {
         let phases = self.shown(&self.phases);
         build.derivation.input_sources.insert(self.phases.clone());
-        build.derivation.arguments = vec!["-eu".to_owned(), format!("{phases}/gnu-build-system.sh")];
+        build.derivation.arguments =
+            vec!["-eu".to_owned(), format!("{phases}/gnu-build-system.sh")];
         build.set("phasesDirectory", phases);
         build.derivation.builder = match shell {
             Some(index) => {
-                let bash = self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
+                let bash =
+                    self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
                 format!("{bash}/bin/bash")
             }
             None => self.seed.shell.clone(),
@@ -257,8 +293,7 @@ fn runs_tests(stage: Stage, settings: &Settings) -> bool {
     settings.tests.unwrap_or(!road::in_seed(stage))
 }
 
-/// The variable that an extra source's path is in.
+/// The variable that an extra source's path is in: the recipe's reader has checked that it can be one.
 fn source_variable(extra: &str) -> String {
-    variable_name(&format!("source_{extra}"))
+    format!("source_{extra}")
 }
-

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::derivation::{Derivation, InstantiateError};
-use crate::hash::Sha256Digest;
 use crate::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
-use crate::store::nar::Tree;
+use crate::seed::Seed;
+use crate::store::nar::{NarError, Tree};
 use crate::store::path::{StoreDir, StorePath, StorePathError};
 use crate::system::System;
 
@@ -18,6 +18,8 @@ mod planner;
 mod quote;
 pub mod road;
 mod sources;
+#[cfg(test)]
+pub(crate) mod tests;
 
 /// What the plan depends on besides recipes and seeds.
 #[derive(Debug, Clone)]
@@ -26,38 +28,6 @@ pub struct Settings {
     pub system: System,
     /// The store directory that paths are computed for.
     pub store_dir: StoreDir,
-}
-
-/// A seed, as far as a derivation tells it apart from another: see [`crate::seed`] for where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
-    /// The name, such as `debian-12-amd64`.
-    pub name: String,
-    /// The shell in it, an absolute path.
-    pub shell: String,
-    /// The variant of sources that goes with it.
-    pub source_variant: String,
-    /// How its archives are packed: `deb` or `tar`.
-    pub format: String,
-    /// Its archives, in the order in which they are unpacked.
-    pub archives: Vec<RootArchive>,
-    /// Links to make in it: link, and what it points to.
-    pub links: BTreeMap<String, String>,
-    /// Files to make in it: path, and contents.
-    pub files: BTreeMap<String, String>,
-}
-
-/// One archive of a seed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootArchive {
-    /// The name of its fixed-output item.
-    pub file: String,
-    /// The hash of the archive.
-    pub sha256: Sha256Digest,
-    /// Its size in bytes, where that is known.
-    pub size: Option<u64>,
-    /// Where it is, in the text form of [`crate::fetch::Location`].
-    pub location: String,
 }
 
 /// What a node of the graph is.
@@ -151,6 +121,9 @@ pub enum PlanError {
         /// What is wrong with it.
         error: InstantiateError,
     },
+    /// The phases cannot be archived.
+    #[error("the phases: {0}")]
+    Phases(NarError),
     /// The name of a store item is not allowed.
     #[error("{label}: {error}")]
     Name {
@@ -181,8 +154,8 @@ pub enum FindError {
 /// sources may be regenerated in, by name.
 pub fn plan(
     recipes: &Recipes,
-    seed: &Root,
-    roots: &BTreeMap<String, Root>,
+    seed: &Seed,
+    roots: &BTreeMap<String, Seed>,
     settings: &Settings,
 ) -> Result<Plan, PlanError> {
     planner::Planner::new(recipes, seed, roots, settings)?.run()
@@ -219,7 +192,11 @@ impl Plan {
 
     /// The nodes that are packages, along the road.
     pub fn packages(&self) -> impl Iterator<Item = &Node> {
-        let mut packages: Vec<&Node> = self.nodes.iter().filter(|node| node.stage.is_some()).collect();
+        let mut packages: Vec<&Node> = self
+            .nodes
+            .iter()
+            .filter(|node| node.stage.is_some())
+            .collect();
         packages.sort_by_key(|node| {
             let recipe = node.recipe.as_deref().unwrap_or_default();
             (node.stage.map(|stage| road::rank(stage, recipe)), recipe)

@@ -1,16 +1,18 @@
 //! Walking the recipes: every build after its inputs, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Item, Kind, Node, Plan, PlanError, Problems, Root, Settings, road};
+use super::{Item, Kind, Node, Plan, PlanError, Problems, Settings, road};
 use crate::derivation::{Derivation, DerivationSet, instantiate};
 use crate::recipe::{
     Address, InputName, Recipe, RecipeError, RecipeErrors, RecipeProblem, RecipeText, Recipes,
     Stage, choose_variant,
 };
+use crate::seed::Seed;
 use crate::store::nar::Tree;
 use crate::store::path::{StorePath, source_path, text_path};
 
@@ -20,8 +22,8 @@ const PHASES_NAME: &str = "gnu-build-system-phases";
 /// The plan in the making.
 pub(super) struct Planner<'a> {
     recipes: &'a Recipes,
-    pub(super) seed: &'a Root,
-    pub(super) roots: &'a BTreeMap<String, Root>,
+    pub(super) seed: &'a Seed,
+    pub(super) roots: &'a BTreeMap<String, Seed>,
     pub(super) settings: &'a Settings,
     /// The store path of the phases.
     pub(super) phases: StorePath,
@@ -52,20 +54,12 @@ pub(super) type Wanted = (InputName, Option<std::ops::Range<usize>>);
 impl<'a> Planner<'a> {
     pub(super) fn new(
         recipes: &'a Recipes,
-        seed: &'a Root,
-        roots: &'a BTreeMap<String, Root>,
+        seed: &'a Seed,
+        roots: &'a BTreeMap<String, Seed>,
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
-        let file = |(name, contents): (&String, &Vec<u8>)| {
-            // The shell reads them and nothing executes them; the binary's copy has no modes.
-            let file = Tree::File {
-                executable: false,
-                contents: contents.clone(),
-            };
-            (name.clone().into(), file)
-        };
-        let tree = Tree::Directory(recipes.phases().iter().map(file).collect());
-        let sha256 = tree.sha256();
+        let tree = phases_tree(recipes.phases());
+        let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
         let phases = source_path(&settings.store_dir, PHASES_NAME, &sha256, &BTreeSet::new())
             .map_err(|error| PlanError::Name {
                 label: PHASES_NAME.to_owned(),
@@ -100,7 +94,9 @@ impl<'a> Planner<'a> {
             .iter()
             .flat_map(|recipe| recipe.stages.keys().map(move |stage| (*stage, recipe)))
             .collect();
-        builds.sort_by_key(|(stage, recipe)| (road::rank(*stage, &recipe.name), recipe.name.as_str()));
+        builds.sort_by_key(|(stage, recipe)| {
+            (road::rank(*stage, &recipe.name), recipe.name.as_str())
+        });
         for (stage, recipe) in builds {
             self.visit(&Address::new(stage, &recipe.name), None)?;
         }
@@ -217,7 +213,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes that `address` cannot be planned for want of `input`: by itself, since others can do without it.
-    fn missing(&mut self, recipe: &Recipe, address: &Address, input: &InputName, span: std::ops::Range<usize>) {
+    fn missing(
+        &mut self,
+        recipe: &Recipe,
+        address: &Address,
+        input: &InputName,
+        span: std::ops::Range<usize>,
+    ) {
         // What is behind it is the better message.
         let error = self.unplanned.get(&input.address).cloned();
         let error = error.unwrap_or_else(|| RecipeError {
@@ -232,7 +234,12 @@ impl<'a> Planner<'a> {
     }
 
     /// Notes a mistake in `recipe`.
-    pub(super) fn report(&mut self, recipe: &Recipe, span: std::ops::Range<usize>, problem: RecipeProblem) {
+    pub(super) fn report(
+        &mut self,
+        recipe: &Recipe,
+        span: std::ops::Range<usize>,
+        problem: RecipeProblem,
+    ) {
         self.problems.push(RecipeError {
             problem,
             file: Arc::clone(&recipe.file),
@@ -250,8 +257,11 @@ impl<'a> Planner<'a> {
     }
 
     /// The node of a build's source, where it has one. `Err(())` inside where that has been reported as wrong.
-    pub(super) fn main_source(&mut self, recipe: &Recipe) -> Result<Result<Option<usize>, ()>, PlanError> {
-        match choose_variant(&recipe.sources, &self.seed.source_variant) {
+    pub(super) fn main_source(
+        &mut self,
+        recipe: &Recipe,
+    ) -> Result<Result<Option<usize>, ()>, PlanError> {
+        match choose_variant(&recipe.sources, &self.seed.preferred_variant) {
             None => Ok(Ok(None)),
             Some(source) => Ok(self.source(recipe, source)?.map(Some).ok_or(())),
         }
@@ -259,15 +269,22 @@ impl<'a> Planner<'a> {
 
     /// The path of a text item with the contents of `text`, which becomes part of the plan.
     pub(super) fn text(&mut self, label: &str, text: &RecipeText) -> Result<StorePath, PlanError> {
-        let path = text_path(&self.settings.store_dir, &text.name, &text.contents, &BTreeSet::new())
-            .map_err(|error| PlanError::Name {
-                label: label.to_owned(),
-                error,
-            })?;
-        self.items.entry(path.clone()).or_insert_with(|| Item::Text {
-            name: text.name.clone(),
-            contents: text.contents.clone(),
-        });
+        let path = text_path(
+            &self.settings.store_dir,
+            &text.name,
+            &text.contents,
+            &BTreeSet::new(),
+        )
+        .map_err(|error| PlanError::Name {
+            label: label.to_owned(),
+            error,
+        })?;
+        self.items
+            .entry(path.clone())
+            .or_insert_with(|| Item::Text {
+                name: text.name.clone(),
+                contents: text.contents.clone(),
+            });
         Ok(path)
     }
 
@@ -278,11 +295,15 @@ impl<'a> Planner<'a> {
         name: &str,
         derivation: Derivation,
     ) -> Result<(StorePath, Derivation), PlanError> {
-        instantiate(&self.settings.store_dir, name, derivation, &mut self.instantiated).map_err(|error| {
-            PlanError::Instantiate {
-                label: label.to_owned(),
-                error,
-            }
+        instantiate(
+            &self.settings.store_dir,
+            name,
+            derivation,
+            &mut self.instantiated,
+        )
+        .map_err(|error| PlanError::Instantiate {
+            label: label.to_owned(),
+            error,
         })
     }
 
@@ -298,8 +319,32 @@ impl<'a> Planner<'a> {
         }
         self.forbidden.push(forbidden);
         self.by_label.insert(node.label.clone(), index);
-        self.by_derivation.insert(node.derivation_path.clone(), index);
+        self.by_derivation
+            .insert(node.derivation_path.clone(), index);
         self.nodes.push(node);
         index
+    }
+}
+
+/// The files of the phases, whose keys are paths, as a tree.
+fn phases_tree(files: &BTreeMap<String, Vec<u8>>) -> Tree {
+    let mut entries = BTreeMap::new();
+    for (path, contents) in files {
+        // The shell reads them and nothing executes them; the binary's copy has no modes.
+        insert(&mut entries, path, Tree::file(contents.clone()));
+    }
+    Tree::Directory(entries)
+}
+
+fn insert(entries: &mut BTreeMap<OsString, Tree>, path: &str, file: Tree) {
+    let Some((folder, rest)) = path.split_once('/') else {
+        entries.insert(path.into(), file);
+        return;
+    };
+    let below = entries
+        .entry(folder.into())
+        .or_insert_with(|| Tree::Directory(BTreeMap::new()));
+    if let Tree::Directory(entries) = below {
+        insert(entries, rest, file);
     }
 }

@@ -7,16 +7,17 @@ pub(super) struct UnknownVariable(pub String);
 /// `value` as one word of shell text: in double quotes, with `$NAME` and `${NAME}` left to the shell where
 /// `known` says that the build has the variable, and everything else escaped. A dollar that no name follows
 /// stands for itself.
-pub(super) fn quote(
-    value: &str,
-    known: impl Fn(&str) -> bool,
-) -> Result<String, UnknownVariable> {
+pub(super) fn quote(value: &str, known: impl Fn(&str) -> bool) -> Result<String, UnknownVariable> {
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');
     let mut rest = value;
     while let Some(character) = rest.chars().next() {
         let after = &rest[character.len_utf8()..];
-        let variable = if character == '$' { variable(after) } else { None };
+        let variable = if character == '$' {
+            variable(after)
+        } else {
+            None
+        };
         if let Some((name, length)) = variable {
             if !known(name) {
                 return Err(UnknownVariable(name.to_owned()));
@@ -81,13 +82,13 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn the_shell_reads_back_any_text_without_variables(text in "[^\0a-zA-Z_{]{0,40}") {
             let quoted = quote(&text, known).unwrap();
             let output = std::process::Command::new("/bin/sh")
-                .args(["-c", &format!("eval \"set -- \\$words\"; printf %s/%s \"$#\" \"$1\"")])
+                .args(["-c", "eval \"set -- $words\"; printf %s/%s \"$#\" \"$1\""])
                 .env("words", &quoted)
                 .output()
                 .unwrap();

@@ -7,14 +7,45 @@ use crate::recipe::{Address, InputName, Stage};
 
 /// The packages of stage0, in the order of the road.
 pub const STAGE0: &[&str] = &[
-    "make", "bash", "coreutils", "sed", "grep", "gawk", "tar", "gzip", "bzip2", "xz", "patch", "findutils",
-    "diffutils", "patchelf", "binutils", "gcc",
+    "make",
+    "bash",
+    "coreutils",
+    "sed",
+    "grep",
+    "gawk",
+    "tar",
+    "gzip",
+    "bzip2",
+    "xz",
+    "patch",
+    "findutils",
+    "diffutils",
+    "patchelf",
+    "binutils",
+    "gcc",
 ];
 
 /// The packages of Guix's `%final-inputs`, in its order; `libc:static` goes with them.
 pub const FINAL: &[&str] = &[
-    "tar", "gzip", "bzip2", "file", "diffutils", "patch", "findutils", "gawk", "zstd", "sed", "grep", "xz",
-    "coreutils", "make", "bash", "ld-wrapper", "binutils", "gcc", "libc",
+    "tar",
+    "gzip",
+    "bzip2",
+    "file",
+    "diffutils",
+    "patch",
+    "findutils",
+    "gawk",
+    "zstd",
+    "sed",
+    "grep",
+    "xz",
+    "coreutils",
+    "make",
+    "bash",
+    "ld-wrapper",
+    "binutils",
+    "gcc",
+    "libc",
 ];
 
 /// The packages that prove the final inputs.
@@ -52,10 +83,14 @@ pub fn implicit_inputs(stage: Stage, name: &str) -> Vec<InputName> {
             let mut inputs = match name {
                 "binutils" | "gcc" => vec![stage0("gcc"), stage0("binutils")],
                 "ld-wrapper" | "bash" => vec![after_stage0("gcc"), after_stage0("binutils")],
-                _ => ["bash", "ld-wrapper", "gcc", "binutils"].map(after_stage0).into(),
+                _ => ["bash", "ld-wrapper", "gcc", "binutils"]
+                    .map(after_stage0)
+                    .into(),
             };
             inputs.push(after_stage0("libc"));
-            let tools = STAGE0.iter().filter(|tool| !["gcc", "binutils"].contains(tool));
+            let tools = STAGE0
+                .iter()
+                .filter(|tool| !["gcc", "binutils"].contains(tool));
             inputs.extend(tools.map(|tool| stage0(tool)));
             inputs
         }
@@ -132,7 +167,10 @@ mod tests {
     fn gcc_of_stage0_sees_all_of_stage0_and_libc() {
         let inputs = names(&implicit_inputs(Stage::Stage0, "gcc"));
         assert!(inputs.starts_with("stage0/make stage0/bash "), "{inputs}");
-        assert!(inputs.ends_with(" stage0/patchelf stage0/binutils libc libc:static"), "{inputs}");
+        assert!(
+            inputs.ends_with(" stage0/patchelf stage0/binutils libc libc:static"),
+            "{inputs}"
+        );
     }
 
     #[test]
@@ -141,9 +179,15 @@ mod tests {
                      stage0/gzip stage0/bzip2 stage0/xz stage0/patch stage0/findutils stage0/diffutils \
                      stage0/patchelf";
         let inputs = |name| names(&implicit_inputs(Stage::Final, name));
-        assert_eq!(inputs("gcc"), format!("stage0/gcc stage0/binutils libc {tools}"));
+        assert_eq!(
+            inputs("gcc"),
+            format!("stage0/gcc stage0/binutils libc {tools}")
+        );
         assert_eq!(inputs("bash"), format!("gcc binutils libc {tools}"));
-        assert_eq!(inputs("sed"), format!("bash ld-wrapper gcc binutils libc {tools}"));
+        assert_eq!(
+            inputs("sed"),
+            format!("bash ld-wrapper gcc binutils libc {tools}")
+        );
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
-use super::{Kind, Node, PlanError, Root, RootArchive};
+use super::{Kind, Node, PlanError};
 use crate::derivation::{Derivation, Output};
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
-use crate::recipe::{Recipe, Source, mirrors};
+use crate::recipe::{Recipe, Source};
+use crate::seed::{Archive, Seed};
 use crate::store::path::{FixedOutputMethod, StorePath};
 
 /// A file to download: what its derivation says.
@@ -14,33 +16,26 @@ pub(super) struct Download<'a> {
     pub file: &'a str,
     pub sha256: Sha256Digest,
     pub size: Option<u64>,
-    /// In the text form of the derivation's `url`, in the order to try them.
-    pub locations: Vec<String>,
+    /// In the order to try them.
+    pub locations: &'a [Location],
 }
 
 impl<'a> Download<'a> {
     pub fn of_source(source: &'a Source) -> Self {
-        // An unknown mirror list was reported when the recipe was read.
-        let urls = source.urls.iter().filter_map(|url| mirrors::expand(url).ok());
-        let mut locations: Vec<String> = urls.flatten().collect();
-        if let Some(debian) = &source.debian {
-            let (package, version, file) = (&debian.package, &debian.version, &debian.file);
-            locations.push(format!("apt-source:{package}={version}/{file}"));
-        }
         Self {
             file: &source.file,
             sha256: source.sha256,
             size: None,
-            locations,
+            locations: &source.locations,
         }
     }
 
-    pub fn of_archive(archive: &'a RootArchive) -> Self {
+    pub fn of_archive(archive: &'a Archive) -> Self {
         Self {
-            file: &archive.file,
+            file: &archive.name,
             sha256: archive.sha256,
             size: archive.size,
-            locations: vec![archive.location.clone()],
+            locations: &archive.locations,
         }
     }
 }
@@ -54,9 +49,11 @@ impl Planner<'_> {
         recipe: Option<&Recipe>,
         download: &Download<'_>,
     ) -> Result<usize, PlanError> {
+        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
+        let locations: Vec<String> = download.locations.iter().map(Location::to_string).collect();
         let mut environment = BTreeMap::from([
             ("name".to_owned(), download.file.to_owned()),
-            ("url".to_owned(), download.locations.join(" ")),
+            ("url".to_owned(), locations.join(" ")),
             ("sha256".to_owned(), download.sha256.to_base16()),
         ]);
         if let Some(size) = download.size {
@@ -93,7 +90,7 @@ impl Planner<'_> {
     }
 
     /// The node that unpacks `root`.
-    pub(super) fn root(&mut self, root: &Root) -> Result<usize, PlanError> {
+    pub(super) fn root(&mut self, root: &Seed) -> Result<usize, PlanError> {
         let label = format!("seed/{}", root.name);
         if let Some(index) = self.by_label.get(&label) {
             return Ok(*index);
@@ -110,27 +107,9 @@ impl Planner<'_> {
             let index = self.download("seed", None, &Download::of_archive(archive))?;
             archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
         }
-        let links: Vec<String> = root
-            .links
-            .iter()
-            .map(|(link, target)| format!("{link} -> {target}"))
-            .collect();
-        let files: serde_json::Map<String, serde_json::Value> = root
-            .files
-            .iter()
-            .map(|(path, contents)| (path.clone(), contents.clone().into()))
-            .collect();
-        let environment = [
-            ("name", root.name.clone()),
-            ("archives", archives.join(" ")),
-            ("links", links.join("\n")),
-            ("files", serde_json::Value::Object(files).to_string()),
-            ("format", root.format.clone()),
-        ];
-        derivation.environment = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        derivation.environment = root.environment(&archives);
+        let name = root.name.clone();
+        derivation.environment.insert("name".to_owned(), name);
         let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
         Ok(self.add(Node {
             label,
@@ -147,7 +126,11 @@ impl Planner<'_> {
     }
 
     /// The node whose output is the source of `recipe`: the download, or what is made of it in a larger root.
-    pub(super) fn source(&mut self, recipe: &Recipe, source: &Source) -> Result<Option<usize>, PlanError> {
+    pub(super) fn source(
+        &mut self,
+        recipe: &Recipe,
+        source: &Source,
+    ) -> Result<Option<usize>, PlanError> {
         let archive = self.download("source", Some(recipe), &Download::of_source(source))?;
         let Some(regenerate) = &source.regenerate else {
             return Ok(Some(archive));

@@ -61,7 +61,12 @@ fn named_inputs(recipe: &Recipe) -> impl Iterator<Item = &Spanned<InputName>> {
     std::iter::once(&recipe.build)
         .chain(recipe.stages.values())
         .chain(platform_tables)
-        .flat_map(|table: &Settings| table.inputs.iter().chain(table.replace_inputs.iter().flatten()))
+        .flat_map(|table: &Settings| {
+            table
+                .inputs
+                .iter()
+                .chain(table.replace_inputs.iter().flatten())
+        })
 }
 
 fn check_input(recipes: &BTreeMap<&str, &Recipe>, input: &InputName) -> Result<(), RecipeProblem> {
@@ -81,14 +86,22 @@ fn check_input(recipes: &BTreeMap<&str, &Recipe>, input: &InputName) -> Result<(
     };
     let Some(stage) = recipe.stage_of(&input.address) else {
         return Err(match input.address.stage0 {
-            true => unknown(format!("recipe `{name}` has no [stage0]"), Some(name.to_owned())),
+            true => unknown(
+                format!("recipe `{name}` has no [stage0]"),
+                Some(name.to_owned()),
+            ),
             false => unknown(
                 format!("recipe `{name}` has only [stage0]"),
                 Some(format!("stage0/{name}")),
             ),
         });
     };
-    let has_output = |system: &System| recipe.settings(stage, *system).outputs.contains(&input.output);
+    let has_output = |system: &System| {
+        recipe
+            .settings(stage, *system)
+            .outputs
+            .contains(&input.output)
+    };
     if !System::ALL.iter().any(has_output) {
         let outputs = recipe.settings(stage, System::ALL[0]).outputs.join(", ");
         let reason = format!("`{}` has the outputs {outputs}", input.address);

@@ -10,6 +10,7 @@ use miette::{
 };
 
 use super::model::AddressError;
+use crate::fetch::InvalidLocation;
 use crate::hash::InvalidDigest;
 use crate::system::UnknownSystem;
 
@@ -29,16 +30,30 @@ pub enum RecipeProblem {
     #[error("this is not TOML: {0}")]
     Syntax(String),
     #[error("unknown key `{key}` in {place}")]
-    UnknownKey { key: String, place: String, known: Vec<&'static str> },
+    UnknownKey {
+        key: String,
+        place: String,
+        known: Vec<&'static str>,
+    },
     #[error("{place} lacks the key `{key}`")]
     MissingKey { key: &'static str, place: String },
     #[error("`{key}` is {seen}: expected {expected}")]
-    WrongType { key: String, seen: &'static str, expected: &'static str },
+    WrongType {
+        key: String,
+        seen: &'static str,
+        expected: &'static str,
+    },
     #[error("`{key}` is empty")]
     Empty { key: String },
-    #[error("`{value}` cannot be part of the name of a store item: expected at most 100 of the characters A-Z a-z 0-9 + - . _ ? =, not starting with a dot")]
+    #[error("`{key}` holds a NUL character, which no file name and no variable can")]
+    Nul { key: String },
+    #[error(
+        "`{value}` cannot be part of the name of a store item: expected at most 100 of the characters A-Z a-z 0-9 + - . _ ? =, not starting with a dot"
+    )]
     BadName { value: String },
-    #[error("`{value}` cannot name an output: expected lower-case letters and digits")]
+    #[error(
+        "`{value}` cannot name an output: expected lower-case letters and digits, and no variable that the build has already"
+    )]
     BadOutput { value: String },
     #[error("the outputs lack `out`")]
     NoOut,
@@ -46,10 +61,10 @@ pub enum RecipeProblem {
     BadVariable { value: String },
     #[error(transparent)]
     BadHash(#[from] InvalidDigest),
-    #[error("`{url}` is not a URL this tool can fetch: expected https://, http://, ftp:// or mirror://NAME/, without spaces")]
-    BadUrl { url: String },
-    #[error("unknown mirror list `{name}`")]
-    UnknownMirror { name: String, known: Vec<&'static str> },
+    #[error(transparent)]
+    BadLocation(#[from] InvalidLocation),
+    #[error("`{url}` is not a URL")]
+    NotAUrl { url: String },
     #[error("the source has no location: neither `urls` nor `debian`")]
     NoLocation,
     #[error("recipe `{name}` has no source")]
@@ -67,19 +82,31 @@ pub enum RecipeProblem {
     #[error("recipe `{name}` has no stage")]
     NoStage { name: String },
     #[error("`{name}` would address two builds: [{first}] and [{second}]")]
-    AmbiguousStage { name: String, first: &'static str, second: &'static str },
+    AmbiguousStage {
+        name: String,
+        first: &'static str,
+        second: &'static str,
+    },
     #[error(transparent)]
     UnknownSystem(#[from] UnknownSystem),
     #[error(transparent)]
     BadInput(#[from] AddressError),
     #[error("unknown input `{input}`: {reason}")]
-    UnknownInput { input: String, reason: String, similar: Option<String> },
+    UnknownInput {
+        input: String,
+        reason: String,
+        similar: Option<String>,
+    },
     #[error("`{package}` needs the implicit input `{input}`, which no recipe builds")]
     MissingImplicitInput { package: String, input: String },
     #[error("these packages need each other: {chain}")]
     Cycle { chain: String },
     #[error("`${variable}` is no variable of {package}'s build")]
-    UnknownVariable { variable: String, package: String, known: Vec<String> },
+    UnknownVariable {
+        variable: String,
+        package: String,
+        known: Vec<String>,
+    },
     #[error("unknown root `{root}`: no seed is called so")]
     UnknownRoot { root: String, known: Vec<String> },
     #[error("the test suite does not run, and `tests-reason` does not say why")]
@@ -95,7 +122,9 @@ impl RecipeProblem {
                 None => format!("known here: {}", known.join(", ")),
             },
             Self::BadHash(_) => "`sha256sum FILE` (FreeBSD: `sha256 -q FILE`) prints it".to_owned(),
-            Self::UnknownMirror { known, .. } => format!("known: {}", known.join(", ")),
+            Self::NotAUrl { .. } => {
+                "a file of a Debian source package goes under `debian = { package, version, file }`".to_owned()
+            }
             Self::NoLocation => "say where the bytes are: urls = [\"https://…\"], or debian = { package, version, file }".to_owned(),
             Self::MissingSource { .. } => {
                 "add [source.upstream] with file, sha256 and urls; a recipe without a source needs a phases.sh that replaces or deletes the phase `unpack`".to_owned()
@@ -266,7 +295,11 @@ impl fmt::Display for RecipeErrors {
         for (index, error) in self.errors.iter().enumerate() {
             let (line, column) = error.position();
             let separator = if index == 0 { "" } else { "\n" };
-            write!(formatter, "{separator}{}:{line}:{column}: {error}", error.file.path)?;
+            write!(
+                formatter,
+                "{separator}{}:{line}:{column}: {error}",
+                error.file.path
+            )?;
         }
         Ok(())
     }

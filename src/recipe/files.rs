@@ -31,7 +31,7 @@ pub(super) struct Files {
     pub shown: String,
     /// The folders that have a recipe.toml, by name.
     pub folders: BTreeMap<String, Folder>,
-    /// The phases.
+    /// The phases, by their paths below their folder, `/` between the parts.
     pub phases: BTreeMap<String, Vec<u8>>,
 }
 
@@ -55,7 +55,7 @@ impl Files {
                     .map(|folder| (base_name(folder.path()), embedded_files(folder)))
                     .filter(|(_, files)| files.contains_key("recipe.toml"))
                     .collect(),
-                phases: embedded_files(&PHASES),
+                phases: embedded_phases(),
             }),
             RecipeSource::Directory(directory) => Self::read_directory(directory),
         }
@@ -75,8 +75,8 @@ impl Files {
             Err(_) => None,
         };
         let phases = match beside {
-            Some(beside) if beside.join("gnu-build-system.sh").is_file() => read_files(&beside)?,
-            _ => embedded_files(&PHASES),
+            Some(beside) if beside.join("gnu-build-system.sh").is_file() => read_tree(&beside)?,
+            _ => embedded_phases(),
         };
         Ok(Self {
             shown: directory.display().to_string(),
@@ -103,6 +103,37 @@ fn embedded_files(folder: &Dir<'_>) -> BTreeMap<String, Vec<u8>> {
         .map(|file| (base_name(file.path()), file.contents().to_vec()))
         .filter(|(name, _)| counts(name))
         .collect()
+}
+
+fn embedded_phases() -> BTreeMap<String, Vec<u8>> {
+    fn add(folder: &Dir<'_>, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+        for (name, contents) in embedded_files(folder) {
+            files.insert(format!("{prefix}{name}"), contents);
+        }
+        for below in folder.dirs() {
+            let name = base_name(below.path());
+            if counts(&name) {
+                add(below, &format!("{prefix}{name}/"), files);
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    add(&PHASES, "", &mut files);
+    files
+}
+
+fn read_tree(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, UnreadableRecipes> {
+    let mut files = read_files(folder)?;
+    for below in list(folder, "the folder")? {
+        let name = base_name(&below);
+        // A link to a folder would lead out of the tree, or around in it.
+        if counts(&name) && below.is_dir() && !below.is_symlink() {
+            for (path, contents) in read_tree(&below)? {
+                files.insert(format!("{name}/{path}"), contents);
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn read_files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, UnreadableRecipes> {

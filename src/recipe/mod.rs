@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 mod check;
 mod error;
 mod files;
-pub mod mirrors;
 mod model;
 mod parse;
 mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use error::{RecipeError, RecipeErrors, RecipeFile, RecipeProblem, closest};
 pub use files::{RecipeSource, UnreadableRecipes};
 pub use model::{
-    Address, AddressError, DebianLocation, InputName, Platform, Recipe, RecipeText, Regenerate,
-    Settings, Source, Stage, Variants, choose_variant, variable_name,
+    Address, AddressError, InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source,
+    Stage, Variants, choose_variant, variable_name,
 };
 
 /// All recipes, and the phases that build them.
@@ -34,7 +35,9 @@ pub enum LoadError {
     #[error(transparent)]
     Unreadable(#[from] UnreadableRecipes),
     /// The folder has no recipe in it.
-    #[error("{0} holds no recipe: expected folders with a recipe.toml, as in the project's `recipes`")]
+    #[error(
+        "{0} holds no recipe: expected folders with a recipe.toml, as in the project's `recipes`"
+    )]
     Empty(String),
     /// At least one recipe is wrong.
     #[error(transparent)]
@@ -92,7 +95,7 @@ impl Recipes {
             .flat_map(|recipe| recipe.addresses().map(|(_, address)| address))
     }
 
-    /// The files of the phases of `gnu-build-system`, by name.
+    /// The files of the phases of `gnu-build-system`, by their paths in their folder.
     pub fn phases(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.phases
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::error::RecipeFile;
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::system::System;
 
@@ -91,10 +92,14 @@ impl fmt::Display for Address {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Something before the slash that is not `stage0`.
-    #[error("unknown stage `{0}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`")]
+    #[error(
+        "unknown stage `{0}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`"
+    )]
     UnknownStage(String),
     /// An empty part, or a character that no package name has.
-    #[error("`{0}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT")]
+    #[error(
+        "`{0}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT"
+    )]
     Malformed(String),
 }
 
@@ -188,8 +193,17 @@ pub fn is_item_name(text: &str) -> bool {
     (1..=100).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(allowed)
 }
 
+/// Variables of the build that an output of the same name would hide.
+const NOT_OUTPUTS: &[&str] = &[
+    "drv", "env", "inputs", "loader", "name", "outputs", "patches", "phases", "pname", "seed",
+    "shell", "source", "stage", "system", "tests", "triplet", "version",
+];
+
 /// Whether `text` can name an output. It is a shell variable in the build, so it has no dash.
 pub fn is_output_name(text: &str) -> bool {
+    if NOT_OUTPUTS.contains(&text) {
+        return false;
+    }
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_lowercase())
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
@@ -202,17 +216,6 @@ pub struct RecipeText {
     pub name: String,
     /// Its bytes: patches need not be UTF-8.
     pub contents: Vec<u8>,
-}
-
-/// Where the distribution's source archive has a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DebianLocation {
-    /// The source package.
-    pub package: String,
-    /// Its version, with the revision.
-    pub version: String,
-    /// The file of that source package.
-    pub file: String,
 }
 
 /// A derivation of its own that turns a source without generated files into one with them.
@@ -231,10 +234,8 @@ pub struct Source {
     pub file: String,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
-    /// Where it is, in order; `mirror://NAME/` stands for several hosts.
-    pub urls: Vec<String>,
-    /// Where the distribution's source archive has the same bytes.
-    pub debian: Option<DebianLocation>,
+    /// Where it is, in the order to try: URLs, then the distribution's source archive.
+    pub locations: Vec<Location>,
     /// Fix-ups of this variant, applied before the common ones.
     pub patches: Vec<RecipeText>,
     /// The derivation that completes it.

@@ -9,12 +9,12 @@ use toml::de::DeTable;
 
 use super::error::{RecipeError, RecipeFile, RecipeProblem};
 use super::files::Folder;
-use super::mirrors;
 use super::model::{
-    DebianLocation, InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source, Stage,
-    Variants, is_item_name, is_output_name, variable_name,
+    InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source, Stage, Variants,
+    is_output_name, variable_name,
 };
 use super::reader::{Field, Reader, Value};
+use crate::fetch::Location;
 use crate::hash::Sha256Digest;
 use crate::system::System;
 
@@ -22,20 +22,52 @@ use crate::system::System;
 const PHASES: &str = "phases.sh";
 
 const TOP_KEYS: &[&str] = &[
-    "name", "version", "synopsis", "home-page", "license", "source", "extra", "patches", "build", "stage0",
-    "libc", "final", "proof", "platform",
+    "name",
+    "version",
+    "synopsis",
+    "home-page",
+    "license",
+    "source",
+    "extra",
+    "patches",
+    "build",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
+    "platform",
 ];
 const SOURCE_KEYS: &[&str] = &["file", "sha256", "urls", "debian", "patches", "regenerate"];
 const EXTRA_KEYS: &[&str] = &["file", "sha256", "urls", "debian"];
 const DEBIAN_KEYS: &[&str] = &["package", "version", "file"];
 const REGENERATE_KEYS: &[&str] = &["root", "script"];
 const SETTINGS_KEYS: &[&str] = &[
-    "inputs", "replace-inputs", "outputs", "configure-flags", "make-flags", "install-flags", "environment",
-    "tests", "tests-reason", "check-target",
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
 ];
 const PLATFORM_KEYS: &[&str] = &[
-    "inputs", "replace-inputs", "outputs", "configure-flags", "make-flags", "install-flags", "environment",
-    "tests", "tests-reason", "check-target", "stage0", "libc", "final", "proof",
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
 ];
 
 /// Reads the recipe in the folder `folder_name`. `None` where a part is missing without which there is no
@@ -157,7 +189,13 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         name: format!("{folder_name}-{PHASES}"),
         contents: contents.clone(),
     });
-    check_stages(reader, folder_name, stages.keys().copied(), &stage_spans, &name_span);
+    check_stages(
+        reader,
+        folder_name,
+        stages.keys().copied(),
+        &stage_spans,
+        &name_span,
+    );
     if sources.is_empty() && !has_source_key && !replaces_unpack(phases.as_ref(), &stages) {
         let name = folder_name.to_owned();
         reader.report(name_span.clone(), RecipeProblem::MissingSource { name });
@@ -216,7 +254,10 @@ fn check_stages(
             first: first.name(),
             second: second.name(),
         };
-        reader.report(span.map_or(name_span.clone(), |(_, span)| span.clone()), problem);
+        reader.report(
+            span.map_or(name_span.clone(), |(_, span)| span.clone()),
+            problem,
+        );
     }
 }
 
@@ -300,8 +341,11 @@ fn source(
     Some(Source {
         file: file?,
         sha256: sha256?,
-        urls: urls.into_iter().map(Spanned::into_inner).collect(),
-        debian: debian.into_option(),
+        locations: urls
+            .into_iter()
+            .map(|url| Location::Url(url.into_inner()))
+            .chain(debian.into_option())
+            .collect(),
         patches,
         regenerate,
     })
@@ -318,38 +362,35 @@ fn hash(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sha256Digest> {
     }
 }
 
-/// Reports a URL that could not be fetched, or whose mirror list is unknown.
+/// Reports a URL that the downloader would not take.
 fn check_url(reader: &mut Reader<'_>, url: &Spanned<String>) -> bool {
-    let text = url.get_ref();
-    let fetchable = ["https://", "http://", "ftp://", "mirror://"]
-        .iter()
-        .any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
-        // The derivation holds them separated by spaces.
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !fetchable {
-        let url_text = text.clone();
-        reader.report(url.span(), RecipeProblem::BadUrl { url: url_text });
-        return false;
+    match url.get_ref().parse::<Location>() {
+        Ok(Location::Url(_)) => true,
+        // Packages have keys of their own.
+        Ok(_) => {
+            let url_text = url.get_ref().clone();
+            reader.report(url.span(), RecipeProblem::NotAUrl { url: url_text });
+            false
+        }
+        Err(invalid) => {
+            reader.report(url.span(), invalid);
+            false
+        }
     }
-    if let Err(name) = mirrors::expand(text) {
-        let known = mirrors::names().collect();
-        reader.report(url.span(), RecipeProblem::UnknownMirror { name, known });
-        return false;
-    }
-    true
 }
 
-fn debian_location(
-    reader: &mut Reader<'_>,
-    place: &str,
-    value: &Value<'_>,
-) -> Option<DebianLocation> {
+fn debian_location(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Location> {
     let place = format!("`debian` of {place}");
     let mut fields = [Field::Absent, Field::Absent, Field::Absent];
     for (key, value) in reader.table("debian", value)? {
-        let known = DEBIAN_KEYS.iter().position(|known| *known == key.get_ref().as_ref());
+        let known = DEBIAN_KEYS
+            .iter()
+            .position(|known| *known == key.get_ref().as_ref());
         match known {
-            Some(index) => fields[index] = debian_text(reader, DEBIAN_KEYS[index], value).into(),
+            Some(index) => {
+                let text = reader.filled_text(DEBIAN_KEYS[index], value);
+                fields[index] = text.into();
+            }
             None => reader.unknown(key, &place, DEBIAN_KEYS),
         }
     }
@@ -358,23 +399,24 @@ fn debian_location(
     let package = reader.required(package, "package", &place, &span);
     let version = reader.required(version, "version", &place, &span);
     let file = reader.required(file, "file", &place, &span);
-    Some(DebianLocation {
+    let location = Location::DebianSource {
         package: package?,
         version: version?,
         file: file?,
-    })
-}
-
-/// Debian's names and versions: besides a store name's characters `~` and `:`, but neither `/` nor a leading dash
-/// or dot, since they end up in the arguments of apt-get.
-fn debian_text(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Option<String> {
-    let text = reader.filled_text(key, value)?;
-    let plain: String = text.replace(['~', ':'], "+");
-    if !is_item_name(&plain) || text.starts_with('-') {
-        reader.report(value.span(), RecipeProblem::BadName { value: text });
-        return None;
+    };
+    // Through its text form, which is what the derivation holds and where all three are checked.
+    match location.to_string().parse::<Location>() {
+        Ok(same) if same == location => Some(location),
+        Ok(_) => {
+            let url = location.to_string();
+            reader.report(span, RecipeProblem::NotAUrl { url });
+            None
+        }
+        Err(invalid) => {
+            reader.report(span, invalid);
+            None
+        }
     }
-    Some(text)
 }
 
 fn regeneration(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Regenerate> {

@@ -77,6 +77,11 @@ impl Reader<'_> {
         if text.is_none() {
             self.wrong_type(key, value, "a string");
         }
+        if text.is_some_and(|text| text.contains('\0')) {
+            let key = key.to_owned();
+            self.report(value.span(), RecipeProblem::Nul { key });
+            return None;
+        }
         Some(Spanned::new(value.span(), text?.to_owned()))
     }
 
