@@ -1,11 +1,11 @@
 //! When a build ends: by itself, killed, with its parent; and what must be there to start one.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bootstrap::sandbox::{ExitStatusKind, Sandbox};
@@ -90,6 +90,38 @@ fn a_build_outlives_the_thread_that_started_it() {
 
 #[test]
 fn a_build_dies_with_a_parent_killed_without_mercy() {
+    let (mut parent, lock, _) = waiting_parent();
+    assert!(!is_unlocked(&lock));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    await_unlocked(&lock);
+    fs::remove_dir_all(lock.parent().unwrap().parent().unwrap()).unwrap();
+}
+
+#[test]
+fn a_build_dies_with_its_helper_killed_without_mercy() {
+    let (mut parent, lock, mut lines) = waiting_parent();
+    assert!(!is_unlocked(&lock));
+    let threads = format!("/proc/{}/task", parent.id());
+    let helper: i32 = fs::read_dir(threads)
+        .unwrap()
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap())
+        .find_map(|children| children.trim().parse().ok())
+        .unwrap();
+    let helper = rustix::process::Pid::from_raw(helper).unwrap();
+    rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
+    let said = lines.find(|line| line.as_ref().unwrap().starts_with("ended"));
+    let said = said.unwrap().unwrap();
+    assert!(
+        said.contains("helper") && said.contains("signal 9"),
+        "{said}"
+    );
+    // The parent has removed the directory by then: there is only its own end to look at.
+    assert!(parent.wait().unwrap().success());
+}
+
+/// Another process, whose build holds a lock for ever; and what it prints from then on.
+fn waiting_parent() -> (Child, PathBuf, Lines<BufReader<ChildStdout>>) {
     let mut parent = part("ends::part_that_waits_for_ever")
         .stdout(Stdio::piped())
         .spawn()
@@ -100,19 +132,16 @@ fn a_build_dies_with_a_parent_killed_without_mercy() {
         .map(Result::unwrap)
         .find(|line| line.ends_with("/lock"))
         .unwrap();
-    let lock = Path::new(&lock);
-    assert!(!is_unlocked(lock));
-    parent.kill().unwrap();
-    parent.wait().unwrap();
-    let killed = Instant::now();
+    (parent, lock.into(), lines)
+}
+
+fn await_unlocked(lock: &Path) {
+    let start = Instant::now();
     while !is_unlocked(lock) {
-        assert!(
-            killed.elapsed() < Duration::from_secs(20),
-            "it is still alive"
-        );
+        let waited = start.elapsed();
+        assert!(waited < Duration::from_secs(20), "it is still alive");
         std::thread::sleep(Duration::from_millis(5));
     }
-    fs::remove_dir_all(lock.parent().unwrap().parent().unwrap()).unwrap();
 }
 
 #[test]
@@ -125,7 +154,8 @@ fn part_that_waits_for_ever() {
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).unwrap();
     println!("\n{}", guest.path("build/lock").display());
-    running.wait().unwrap();
+    println!("ended: {}", running.wait().unwrap_err());
+    await_unlocked(&guest.path("build/lock"));
 }
 
 #[test]

@@ -89,6 +89,15 @@ fn a_tree_is_the_root_but_for_the_sandbox_s_own_directories() {
 }
 
 #[test]
+fn a_whole_system_with_mounts_of_its_own_can_be_the_root() {
+    let mut guest = Guest::new();
+    guest.root = Root::Tree("/".into());
+    guest.program = "/bin/sh".to_owned();
+    let output = guest.ask(&["-c", "(: >/usr/new) 2>/dev/null || expr 1 + 1"]);
+    assert_eq!(output, "2\n");
+}
+
+#[test]
 fn only_the_store_the_build_directory_and_tmp_can_be_written() {
     let mut guest = Guest::new();
     let output = guest.ask(&[
