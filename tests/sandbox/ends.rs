@@ -34,11 +34,10 @@ fn part(name: &str) -> Command {
 #[test]
 fn what_the_program_leaves_behind_is_dead_when_waiting_ends() {
     let mut guest = Guest::new();
-    let daemon = format!("daemon {LOCK}");
-    let started = Instant::now();
-    assert_eq!(guest.ask(&[&daemon]), "daemon: ok\n");
+    // The pipe is kept open and not read to its end: that, too, would wait for the daemon's.
+    let (mut running, _reader) = guest.start(&[&format!("daemon {LOCK}")]).unwrap();
+    assert!(running.wait().unwrap().status.is_success());
     assert!(is_unlocked(&guest.path("build/lock")));
-    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -187,6 +186,7 @@ fn an_interactive_program_has_the_terminal() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("terminal: 1 controlling"), "{text}");
+    assert!(text.contains("take-terminal: ok"), "{text}");
     assert!(text.contains("after: ours"), "{text}");
 }
 
@@ -195,7 +195,7 @@ fn an_interactive_program_has_the_terminal() {
 fn part_with_a_terminal() {
     let mut guest = Guest::new();
     guest.interactive = true;
-    guest.ask(&["terminal"]);
+    guest.ask(&["terminal", "take-terminal"]);
     let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap();
     assert_eq!(foreground, rustix::process::getpgrp());
     println!("after: ours");

@@ -101,6 +101,7 @@ impl Namespaces {
         let helped = Helped {
             helper: Some(child),
             socket: Arc::new(ours),
+            interactive: specification.interactive,
             program: specification.program,
             result: None,
         };
@@ -294,6 +295,7 @@ struct Helped {
     helper: Option<Child>,
     /// The helper ends the sandbox when our end has shut down, or is gone.
     socket: Arc<UnixStream>,
+    interactive: bool,
     program: String,
     result: Option<Finished>,
 }
@@ -367,6 +369,10 @@ impl Running for Helped {
         }
         match self.conclude()? {
             Conclusion::Finished(finished) => {
+                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
+                    // The last thing it does is to take the terminal back.
+                    let _ = helper.wait();
+                }
                 self.result = Some(finished);
                 Ok(finished)
             }
