@@ -60,6 +60,22 @@ fn killing_ends_everything_in_the_sandbox() {
 }
 
 #[test]
+fn killing_works_at_any_moment_of_setting_up() {
+    for delay in 0..20 {
+        let mut guest = Guest::new();
+        let (mut running, _reader) = guest.start(&["sleep 60000"]).unwrap();
+        std::thread::sleep(Duration::from_micros(delay * 400));
+        running.kill();
+        let status = running.wait().unwrap().status;
+        assert_eq!(
+            status,
+            ExitStatusKind::Signaled(9),
+            "after {delay} × 400 µs"
+        );
+    }
+}
+
+#[test]
 fn dropping_a_running_build_kills_it() {
     let mut guest = Guest::new();
     let (running, reader) = guest
