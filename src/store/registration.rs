@@ -49,7 +49,8 @@ pub struct PreparedOutputs<'a> {
 }
 
 impl PreparedOutputs<'_> {
-    /// What would be registered. An output that was valid before is here as it is in the store.
+    /// What would be registered, in the order the outputs were given in. An output that was valid before is here as it is in
+    /// the store.
     pub fn infos(&self) -> impl Iterator<Item = &PathInfo> {
         self.outputs.iter().map(|(_, info)| info)
     }
@@ -152,10 +153,11 @@ impl Store {
     ) -> Result<PreparedOutputs<'s>, StoreError> {
         self.writable()?;
         let mut prepared = Vec::with_capacity(outputs.len());
-        for output in outputs {
+        let mut new = Vec::with_capacity(outputs.len());
+        for (position, output) in outputs.into_iter().enumerate() {
             self.require_lock(locks, &output.path)?;
             if let Some(info) = self.path_info(&output.path)? {
-                prepared.push((None, info));
+                prepared.push((position, None, info));
                 continue;
             }
             if let Err(source) = output.staged.symlink_metadata() {
@@ -167,7 +169,15 @@ impl Store {
                     _ => io_error(&output.staged, "examine", source),
                 });
             }
-            canonical::canonicalise(&output.staged)?;
+            new.push((position, output));
+        }
+        // All at once: outputs of one build may share files.
+        let places: Vec<&Path> = new
+            .iter()
+            .map(|(_, output)| output.staged.as_path())
+            .collect();
+        canonical::canonicalise_all(&places)?;
+        for (position, output) in new {
             let scanned = scan::hash_and_scan(&output.staged, &output.candidates)?;
             let info = PathInfo {
                 path: output.path,
@@ -177,11 +187,15 @@ impl Store {
                 deriver: output.deriver,
                 registration_time: Self::now(),
             };
-            prepared.push((Some(output.staged), info));
+            prepared.push((position, Some(output.staged), info));
         }
+        prepared.sort_by_key(|(position, ..)| *position);
         Ok(PreparedOutputs {
             store: self,
-            outputs: prepared,
+            outputs: prepared
+                .into_iter()
+                .map(|(_, staged, info)| (staged, info))
+                .collect(),
         })
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::registration::StagedOutput;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
 fn what_was_registered_is_told() {
@@ -304,4 +304,83 @@ fn durable_stores_register_too() {
         .register_outputs(vec![staged(&built, &path('a'), &[])])
         .unwrap();
     assert!(store.is_valid(&path('a')).unwrap());
+}
+
+#[test]
+fn outputs_cannot_reach_out_of_themselves() {
+    let store = TestStore::new();
+    let outside = store.directory.path().join("outside");
+    fs::write(&outside, "precious").unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).unwrap();
+    let build = |prepare: &dyn Fn(&Path)| {
+        let locks = store.lock([&path('a')]).unwrap();
+        let staging = store.staging_directory(&locks, &path('a')).unwrap();
+        fs::create_dir(staging.join("out")).unwrap();
+        prepare(&staging.join("out"));
+        let output = staged(&staging.join("out"), &path('a'), &[]);
+        store
+            .prepare_outputs(&locks, vec![output])
+            .and_then(PreparedOutputs::commit)
+    };
+    let untouched = || {
+        assert_eq!(
+            fs::metadata(&outside).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "precious");
+    };
+    let refused = |prepare: &dyn Fn(&Path)| {
+        let error = build(prepare).unwrap_err();
+        assert!(matches!(error, StoreError::Canonical(_)), "{error:?}");
+        assert!(error.to_string().contains("out/thing"), "{error}");
+        assert!(!store.is_valid(&path('a')).unwrap());
+        assert!(!store.directories().physical(&path('a')).exists());
+        untouched();
+    };
+    refused(&|out| fs::hard_link(&outside, out.join("thing")).unwrap());
+    refused(&|out| drop(std::os::unix::net::UnixListener::bind(out.join("thing")).unwrap()));
+    refused(&|out| {
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            out.join("thing"),
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .unwrap();
+    });
+    // A link out is data like any other: it is kept and not followed.
+    build(&|out| symlink(&outside, out.join("link")).unwrap()).unwrap();
+    untouched();
+    let kept = store.directories().physical(&path('a')).join("link");
+    assert_eq!(fs::read_link(kept).unwrap(), outside);
+}
+
+#[test]
+fn an_output_that_is_itself_a_link_is_kept_as_one() {
+    let store = TestStore::new();
+    let outside = store.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let link = store.place().join("link");
+    symlink(&outside, &link).unwrap();
+    store
+        .register_outputs(vec![staged(&link, &path('a'), &[])])
+        .unwrap();
+    let place = store.directories().physical(&path('a'));
+    assert_eq!(fs::read_link(place).unwrap(), outside);
+    assert!(outside.is_dir());
+}
+
+#[test]
+fn outputs_of_one_build_may_share_files() {
+    let store = TestStore::new();
+    let [first, second] = ["1", "2"].map(|name| store.place().join(name));
+    fs::write(&first, "shared").unwrap();
+    fs::hard_link(&first, &second).unwrap();
+    let [a, b] = ['a', 'b'].map(path);
+    let infos = store
+        .register_outputs(vec![staged(&first, &a, &[]), staged(&second, &b, &[])])
+        .unwrap();
+    assert_eq!((&infos[0].path, &infos[1].path), (&a, &b));
 }
