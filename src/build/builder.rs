@@ -24,9 +24,11 @@ use super::watch::Patience;
 use crate::fetch::Fetcher;
 use crate::hash::Sha256Digest;
 use crate::sandbox::{BuildUser, Limits, Sandbox};
-use crate::seed::SeedUnpacker;
+use crate::seed::unpack::SeedUnpacker;
 use crate::store::path::{FixedOutputMethod, StorePath};
-use crate::store::{LockError, PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError};
+use crate::store::{
+    LockError, PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError,
+};
 
 /// What a run builds with.
 #[derive(Clone)]
@@ -115,7 +117,10 @@ impl<'s> Staging<'s> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.store.remove_staging_directory(self.locks, self.derivation) {
+        if let Err(error) = self
+            .store
+            .remove_staging_directory(self.locks, self.derivation)
+        {
             tracing::warn!("{error}");
         }
     }
@@ -176,7 +181,9 @@ impl Builder<'_, '_> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
         let locks = store.lock(paths.iter().copied().chain([job.path]).collect::<Vec<_>>());
         let locks = match locks {
-            Err(StoreError::Lock(LockError::Cancelled { .. })) if self.cancellation.is_cancelled() => {
+            Err(StoreError::Lock(LockError::Cancelled { .. }))
+                if self.cancellation.is_cancelled() =>
+            {
                 return Err(BuildError::Interrupted);
             }
             locks => locks.map_err(BuildError::store(job.label))?,
@@ -196,7 +203,9 @@ impl Builder<'_, '_> {
         };
         let directory = self.scratch.directory();
         let slot = self.pool.acquire(task.urgency);
-        let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", directory))? else {
+        let Some(slot) =
+            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
+        else {
             return Err(BuildError::Interrupted);
         };
         let staging = Staging::create(self.tools.store, &locks, job.path);
@@ -234,7 +243,10 @@ impl Builder<'_, '_> {
         // The token is held until the outputs are registered: hashing them is work like any other.
         let (mut ran, _slot) = self.run(job, outputs, attempt.staging, attempt.directory, slot)?;
         let cause = self.verdict(outputs, &mut ran, attempt.directory)?;
-        let cause = cause.map_or_else(|| self.check_fixed_file(job, outputs, &ran), |cause| Ok(Some(cause)))?;
+        let cause = cause.map_or_else(
+            || self.check_fixed_file(job, outputs, &ran),
+            |cause| Ok(Some(cause)),
+        )?;
         let registered = match cause {
             Some(cause) => Err(cause),
             None => self.register(attempt, &ran)?,
@@ -263,7 +275,12 @@ impl Builder<'_, '_> {
         attempt: &Attempt<'_>,
         ran: &Ran,
     ) -> Result<Result<Vec<PathInfo>, Cause>, BuildError> {
-        let Attempt { job, outputs, rules, .. } = *attempt;
+        let Attempt {
+            job,
+            outputs,
+            rules,
+            ..
+        } = *attempt;
         let mut candidates = ran.inputs.clone();
         candidates.extend(outputs.iter().map(|(_, path)| (*path).clone()));
         candidates.extend(rules.candidates().cloned());
@@ -273,10 +290,15 @@ impl Builder<'_, '_> {
             candidates: candidates.clone(),
             deriver: Some(job.path.clone()),
         });
-        let prepared = self.tools.store.prepare_outputs(attempt.locks, staged.collect());
+        let prepared = self
+            .tools
+            .store
+            .prepare_outputs(attempt.locks, staged.collect());
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(source) if source.is_environment() => return Err(BuildError::store(job.label)(source)),
+            Err(source) if source.is_environment() => {
+                return Err(BuildError::store(job.label)(source));
+            }
             Err(source) => return Ok(Err(Cause::UnusableOutput(source))),
         };
         if let Some(cause) = self.check_prepared(job, outputs, rules, &prepared, ran) {
@@ -297,7 +319,8 @@ impl Builder<'_, '_> {
         outputs: &[(&str, &StorePath)],
         ran: &Ran,
     ) -> Result<Option<Cause>, BuildError> {
-        let (Some(fixed), Some((_, path))) = (job.derivation.fixed_output(), outputs.first()) else {
+        let (Some(fixed), Some((_, path))) = (job.derivation.fixed_output(), outputs.first())
+        else {
             return Ok(None);
         };
         if fixed.method != FixedOutputMethod::Flat {
@@ -376,7 +399,9 @@ impl Builder<'_, '_> {
         };
         let directory = self.scratch.directory();
         let slot = self.pool.acquire(task.urgency);
-        let Some(_slot) = slot.map_err(BuildError::io("create a job server's pipe in", directory))? else {
+        let Some(_slot) =
+            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
+        else {
             return Err(BuildError::Interrupted);
         };
         let staging = Staging::create(self.tools.store, &locks, job.path);

@@ -14,9 +14,8 @@ use super::events::{Event, Kind};
 use super::graph::Job;
 use super::scheduler::Outcome;
 use crate::fetch::{FetchError, Location, Request};
-use crate::seed::Contents;
-use crate::store::path::{FixedOutputMethod, StoreDir, StorePath};
-use crate::store::{Store, StoreError};
+use crate::seed::unpack::Contents;
+use crate::store::path::FixedOutputMethod;
 
 /// What news a download's thread has for the one that waits for it.
 enum News {
@@ -34,7 +33,9 @@ pub fn request(job: Job<'_>) -> Result<Request, BuildError> {
     let fixed = job.derivation.fixed_output();
     let fixed = fixed
         .filter(|fixed| fixed.method == FixedOutputMethod::Flat)
-        .ok_or_else(|| wrong("a download has one output whose content's SHA-256 is known".to_owned()))?;
+        .ok_or_else(|| {
+            wrong("a download has one output whose content's SHA-256 is known".to_owned())
+        })?;
     let urls = environment.get("url").map_or("", String::as_str);
     let locations = urls
         .split_ascii_whitespace()
@@ -44,7 +45,12 @@ pub fn request(job: Job<'_>) -> Result<Request, BuildError> {
     let size = environment.get("size").map(|size| size.parse());
     let size = size.transpose();
     Ok(Request {
-        name: job.path.name().strip_suffix(".drv").unwrap_or(job.path.name()).to_owned(),
+        name: job
+            .path
+            .name()
+            .strip_suffix(".drv")
+            .unwrap_or(job.path.name())
+            .to_owned(),
         sha256: fixed.hash,
         size: size.map_err(|error| wrong(format!("size: {error}")))?,
         locations,
@@ -105,10 +111,15 @@ impl Builder<'_, '_> {
         if outputs.first().map(|(_, output)| *output) != Some(&path) {
             return Err(BuildError::Derivation {
                 label: job.label.to_owned(),
-                problem: format!("its content belongs at {}", store.directories().store_dir.display(&path)),
+                problem: format!(
+                    "its content belongs at {}",
+                    store.directories().store_dir.display(&path)
+                ),
             });
         }
-        let info = store.path_info(&path).map_err(BuildError::store(job.label))?;
+        let info = store
+            .path_info(&path)
+            .map_err(BuildError::store(job.label))?;
         Ok(Outcome::Made(self.made(&outputs, info.as_slice())))
     }
 
@@ -123,7 +134,12 @@ impl Builder<'_, '_> {
             let path = directories.store_dir.parse(text).ok()?;
             Some(directories.physical(&path))
         };
-        let contents = Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
-        self.tools.unpacker.unpack(&contents, target).map(drop).map_err(fail)
+        let contents =
+            Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
+        self.tools
+            .unpacker
+            .unpack(&contents, target)
+            .map(drop)
+            .map_err(fail)
     }
 }

@@ -46,10 +46,15 @@ mod tests {
     #[test]
     fn a_build_gets_guix_daemons_variables_and_its_own() {
         let mut derivation = Derivation::default();
-        for (name, value) in [("PATH", "/gnu/store/x/bin"), ("TMPDIR", "/elsewhere"), ("out", "/gnu/store/y")] {
+        for (name, value) in [
+            ("PATH", "/gnu/store/x/bin"),
+            ("TMPDIR", "/elsewhere"),
+            ("out", "/gnu/store/y"),
+        ] {
             derivation.environment.insert(name.into(), value.into());
         }
-        let path = StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap();
+        let path =
+            StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap();
         let environment = environment(
             &StoreDir::new("/gnu/store").unwrap(),
             &path,

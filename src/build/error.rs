@@ -9,6 +9,7 @@ use super::graph::GraphError;
 use crate::fetch::{FailureClass, FetchError};
 use crate::hash::Sha256Digest;
 use crate::sandbox::{ExitStatusKind, SandboxError};
+use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
 
 /// Whose fault a failure is. The command's exit status is this.
@@ -56,7 +57,7 @@ pub enum BuildError {
         /// The item.
         label: String,
         /// What went wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: SeedError,
     },
     /// The store could not do what it should.
     #[error("{label}: {source}")]
@@ -86,7 +87,7 @@ pub enum BuildError {
         problem: String,
     },
     /// A file or directory that a build needs cannot be used.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
@@ -96,7 +97,9 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The system gave us no thread.
-    #[error("cannot start another thread: {0}; use fewer jobs (-j) or raise the limit on processes")]
+    #[error(
+        "cannot start another thread: {0}; use fewer jobs (-j) or raise the limit on processes"
+    )]
     Thread(io::Error),
     /// A bug.
     #[error("making {label} hit a bug in bootstrap, please report it: {message}")]
@@ -230,6 +233,14 @@ impl fmt::Display for ForbiddenReference {
     }
 }
 
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
+        io::ErrorKind::PermissionDenied => "; run as the user that owns the store, or with --root DIR",
+        _ => "",
+    }
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
@@ -249,6 +260,12 @@ impl BuildError {
                 FailureClass::NotFetched => FailureKind::NotFetched,
                 FailureClass::Environment => FailureKind::Environment,
             },
+            Self::Unpack { source, .. } => match source.failure() {
+                SeedFailure::HashDiffers => FailureKind::HashDiffers,
+                SeedFailure::NotFetched => FailureKind::NotFetched,
+                SeedFailure::Environment => FailureKind::Environment,
+                SeedFailure::Usage | SeedFailure::Unpack => FailureKind::Build,
+            },
             Self::Store { source, .. } => match source {
                 StoreError::Digest { .. } => FailureKind::HashDiffers,
                 source if source.is_environment() => FailureKind::Environment,
@@ -261,7 +278,6 @@ impl BuildError {
             Self::Io { .. } | Self::Thread(_) => FailureKind::Environment,
             Self::Sandbox { .. }
             | Self::Graph(_)
-            | Self::Unpack { .. }
             | Self::Derivation { .. }
             | Self::Panicked { .. }
             | Self::Interrupted => FailureKind::Build,
@@ -293,7 +309,10 @@ impl BuildError {
     }
 
     /// Makes an I/O error into one of these; for `map_err`.
-    pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io {
             action,

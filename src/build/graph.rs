@@ -139,7 +139,7 @@ impl<'a> Graph<'a> {
         self.missing_with(wanted, valid, estimate)
     }
 
-    fn missing_with(
+    pub(super) fn missing_with(
         &self,
         wanted: impl IntoIterator<Item = &'a StorePath>,
         valid: impl Fn(&BTreeSet<&StorePath>) -> Result<BTreeSet<StorePath>, GraphError>,
@@ -162,7 +162,11 @@ impl<'a> Graph<'a> {
             let mut outputs = BTreeSet::new();
             for (path, names) in &layer {
                 let job = self.require(path, "the request")?;
-                outputs.extend(names.iter().filter_map(|name| job.derivation.output_path(name)));
+                outputs.extend(
+                    names
+                        .iter()
+                        .filter_map(|name| job.derivation.output_path(name)),
+                );
             }
             let valid = valid(&outputs)?;
             let mut next: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = BTreeMap::new();
@@ -289,7 +293,11 @@ impl<'a> Graph<'a> {
                 Kind::Download => UNKNOWN_DOWNLOAD,
                 Kind::Seed | Kind::Build => UNKNOWN_BUILD,
             });
-            let after = task.dependants.iter().map(|next| tasks[*next].urgency).max();
+            let after = task
+                .dependants
+                .iter()
+                .map(|next| tasks[*next].urgency)
+                .max();
             let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
             tasks[number].urgency = own.saturating_add(after.unwrap_or(0));
         }

@@ -86,7 +86,10 @@ impl History {
         }
         let mut line = serde_json::to_string(record)?;
         line.push('\n');
-        let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)?;
         file.write_all(line.as_bytes())
     }
 }
@@ -129,10 +132,16 @@ mod tests {
         history.append(&record("sed", 5.0)).unwrap();
         history.append(&record("sed", 7.0)).unwrap();
         history.append(&record("negative", -1.0)).unwrap();
-        let mut file = OpenOptions::new().append(true).open(history.path()).unwrap();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(history.path())
+            .unwrap();
         file.write_all(b"{\"item\":\"grep\",\"kind").unwrap();
         let durations = history.durations();
-        assert_eq!(durations, HashMap::from([("sed".to_owned(), Duration::from_secs(7))]));
+        assert_eq!(
+            durations,
+            HashMap::from([("sed".to_owned(), Duration::from_secs(7))])
+        );
     }
 
     #[test]

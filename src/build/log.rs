@@ -18,14 +18,20 @@ use crate::store::path::StorePath;
 pub fn log_path(log_directory: &Path, derivation: &StorePath) -> PathBuf {
     let base_name = derivation.base_name();
     let (first, rest) = base_name.split_at_checked(2).unwrap_or((base_name, ""));
-    log_directory.join("drvs").join(first).join(format!("{rest}.gz"))
+    log_directory
+        .join("drvs")
+        .join(first)
+        .join(format!("{rest}.gz"))
 }
 
 /// Opens the log of `derivation` for reading: the uncompressed bytes. `None` where there is none.
 ///
 /// The log of a build that was killed, or still runs, ends early: reading it ends with an
 /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) after what there is.
-pub fn open_log(log_directory: &Path, derivation: &StorePath) -> io::Result<Option<impl Read + use<>>> {
+pub fn open_log(
+    log_directory: &Path,
+    derivation: &StorePath,
+) -> io::Result<Option<impl Read + use<>>> {
     match File::open(log_path(log_directory, derivation)) {
         Ok(file) => Ok(Some(MultiGzDecoder::new(BufReader::new(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -74,7 +80,9 @@ impl LogWriter {
 
     /// Makes what was written so far readable. Costs some compression, so this is for the ends of phases.
     pub fn flush(&mut self) -> Result<(), BuildError> {
-        self.encoder.flush().map_err(BuildError::io("write", &self.path))
+        self.encoder
+            .flush()
+            .map_err(BuildError::io("write", &self.path))
     }
 
     /// Ends the log.

@@ -2,11 +2,22 @@
 //!
 //! This is the only part that runs programs. [`events`] is the only thing it tells anybody about what it does.
 
+pub mod builder;
+pub mod builtin;
 pub mod cancellation;
+pub mod environment;
 pub mod error;
 pub mod events;
 pub mod graph;
+pub mod history;
 pub mod jobserver;
+pub mod log;
+pub mod output;
+pub mod references;
+pub mod run;
+mod sandboxed;
 pub mod scheduler;
+mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod watch;

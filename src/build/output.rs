@@ -147,7 +147,10 @@ impl Output {
 /// only the last state is left, which is what a terminal would show.
 fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let start = bytes.iter().rposition(|byte| *byte == b'\r').map_or(0, |at| at + 1);
+    let start = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\r')
+        .map_or(0, |at| at + 1);
     String::from_utf8_lossy(&bytes[start..])
         .chars()
         .filter(|character| *character == '\t' || !character.is_control())
@@ -209,7 +212,10 @@ mod tests {
     fn nothing_that_controls_a_terminal_gets_through() {
         let (mut output, receiver) = output();
         output.push(b"\x1b[2J\x1b]0;title\x07red\tand \xff\xc2\x9b31m\r\n10%\r50%\r100%\n");
-        assert_eq!(lines(&receiver), ["[2J]0;titlered\tand \u{fffd}31m", "100%"]);
+        assert_eq!(
+            lines(&receiver),
+            ["[2J]0;titlered\tand \u{fffd}31m", "100%"]
+        );
     }
 
     #[test]
@@ -222,16 +228,25 @@ mod tests {
         output.push(b"starting phase `build'\n");
         output.push(b"phase `build' failed after 3.0 seconds\n");
         assert_eq!(output.phase(), Some("build"));
-        let phases: Vec<&str> = output.phases().iter().map(|time| time.phase.as_str()).collect();
+        let phases: Vec<&str> = output
+            .phases()
+            .iter()
+            .map(|time| time.phase.as_str())
+            .collect();
         assert_eq!(phases, ["configure", "build"]);
         let told: Vec<(String, bool)> = receiver
             .try_iter()
             .filter_map(|event| match event {
-                Event::PhaseEnded { phase, succeeded, .. } => Some((phase, succeeded)),
+                Event::PhaseEnded {
+                    phase, succeeded, ..
+                } => Some((phase, succeeded)),
                 _ => None,
             })
             .collect();
-        assert_eq!(told, [("configure".to_owned(), true), ("build".to_owned(), false)]);
+        assert_eq!(
+            told,
+            [("configure".to_owned(), true), ("build".to_owned(), false)]
+        );
     }
 
     #[test]

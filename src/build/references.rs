@@ -39,10 +39,12 @@ impl ReferenceRules {
             let words = value.split_ascii_whitespace();
             let paths = words.map(|word| match job.derivation.output_path(word) {
                 Some(path) => Ok(path.clone()),
-                None => store_dir.parse(word).map_err(|error| BuildError::Derivation {
-                    label: job.label.to_owned(),
-                    problem: format!("{variable}: {error}"),
-                }),
+                None => store_dir
+                    .parse(word)
+                    .map_err(|error| BuildError::Derivation {
+                        label: job.label.to_owned(),
+                        problem: format!("{variable}: {error}"),
+                    }),
             });
             paths.collect::<Result<BTreeSet<_>, _>>().map(Some)
         };
@@ -67,7 +69,9 @@ impl ReferenceRules {
                 return Some((reference, "disallowedReferences"));
             }
             match &self.allowed {
-                Some(allowed) if !allowed.contains(reference) => Some((reference, "allowedReferences")),
+                Some(allowed) if !allowed.contains(reference) => {
+                    Some((reference, "allowedReferences"))
+                }
                 _ => None,
             }
         })
@@ -84,7 +88,12 @@ pub fn locate(
 ) -> ForbiddenReference {
     let mut files = Vec::new();
     // A file that cannot be read now was read a moment ago; the message is worth more than the error.
-    let _ = search(staged, Path::new(""), reference.hash_part().as_bytes(), &mut files);
+    let _ = search(
+        staged,
+        Path::new(""),
+        reference.hash_part().as_bytes(),
+        &mut files,
+    );
     let more = files.len() > FILES_MAX;
     files.truncate(FILES_MAX);
     ForbiddenReference {
@@ -107,7 +116,10 @@ fn search(root: &Path, relative: &Path, needle: &[u8], found: &mut Vec<PathBuf>)
         false => root.join(relative),
     };
     let metadata = fs::symlink_metadata(&path)?;
-    let name = relative.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+    let name = relative
+        .file_name()
+        .map(OsStrExt::as_bytes)
+        .unwrap_or_default();
     let mut holds = contains(name, needle);
     if metadata.is_symlink() {
         holds |= contains(fs::read_link(&path)?.as_os_str().as_bytes(), needle);
@@ -130,7 +142,9 @@ fn search(root: &Path, relative: &Path, needle: &[u8], found: &mut Vec<PathBuf>)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 fn file_contains(path: &Path, needle: &[u8]) -> io::Result<bool> {
@@ -182,9 +196,16 @@ mod tests {
     fn with_allowed_references_everything_else_is_forbidden() {
         let mut items = Items::new(&[("libc", &[]), ("gcc", &[]), ("sed", &["libc", "gcc"])]);
         let libc = items.output("libc");
-        items.set("sed", "allowedReferences", &format!("out {}", store_dir().display(&libc)));
+        items.set(
+            "sed",
+            "allowedReferences",
+            &format!("out {}", store_dir().display(&libc)),
+        );
         let rules = rules(&items, "sed").unwrap();
-        assert_eq!(rules.forbidden(&BTreeSet::from([libc, items.output("sed")])), None);
+        assert_eq!(
+            rules.forbidden(&BTreeSet::from([libc, items.output("sed")])),
+            None
+        );
         let gcc = items.output("gcc");
         let bad = BTreeSet::from([gcc.clone()]);
         assert_eq!(rules.forbidden(&bad), Some((&gcc, "allowedReferences")));
@@ -195,7 +216,10 @@ mod tests {
         let mut items = Items::new(&[("sed", &[])]);
         items.set("sed", "disallowedReferences", "/usr/lib");
         let error = rules(&items, "sed").unwrap_err().to_string();
-        assert!(error.contains("disallowedReferences") && error.contains("/usr/lib"), "{error}");
+        assert!(
+            error.contains("disallowedReferences") && error.contains("/usr/lib"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -215,6 +239,9 @@ mod tests {
         assert_eq!(located.files, [Path::new("bin/sed"), Path::new("link")]);
         assert!(!located.more);
         let message = located.to_string();
-        assert!(message.ends_with("which disallowedReferences forbids; it is in bin/sed, link"), "{message}");
+        assert!(
+            message.ends_with("which disallowedReferences forbids; it is in bin/sed, link"),
+            "{message}"
+        );
     }
 }

@@ -69,8 +69,10 @@ impl Builder<'_, '_> {
         let seed = self.seed(job, &inputs)?;
         self.check_derivation(job, outputs, &inputs)?;
         let store = self.make_store(staging)?;
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|errno| BuildError::io("create a pipe for", "the output of the build")(errno.into()))?;
+        let (read, write) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|errno| {
+                BuildError::io("create a pipe for", "the output of the build")(errno.into())
+            })?;
 
         let start = Instant::now();
         let places = Places {
@@ -105,7 +107,9 @@ impl Builder<'_, '_> {
             drop(sender);
             (finished, watcher.join())
         });
-        if self.cancellation.is_cancelled() && !matches!(&finished, Ok(ended) if ended.status.is_success()) {
+        if self.cancellation.is_cancelled()
+            && !matches!(&finished, Ok(ended) if ended.status.is_success())
+        {
             return Err(BuildError::Interrupted);
         }
         let finished = finished.map_err(sandbox_error)?;
@@ -207,7 +211,8 @@ impl Builder<'_, '_> {
     fn make_store(&self, staging: &Path) -> Result<PathBuf, BuildError> {
         let owner = self.tools.sandbox.outside(&self.settings.user);
         let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(staging, private).map_err(BuildError::io("set the permissions of", staging))?;
+        fs::set_permissions(staging, private)
+            .map_err(BuildError::io("set the permissions of", staging))?;
         give_to(staging, owner).map_err(BuildError::io("give to the build user", staging))?;
         let store = staging.join("store");
         DirBuilder::new()
@@ -291,16 +296,23 @@ impl Builder<'_, '_> {
         }
         let mut foreign = Vec::new();
         let fail = BuildError::io("list", &ran.store);
-        let entries = fs::read_dir(&ran.store).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let entries =
+            fs::read_dir(&ran.store).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
         for entry in entries.map_err(fail)? {
             let name = entry.file_name();
-            let base_name = name.to_str().and_then(|name| StorePath::from_base_name(name).ok());
+            let base_name = name
+                .to_str()
+                .and_then(|name| StorePath::from_base_name(name).ok());
             // Inputs left their mount points behind.
             let known = base_name.is_some_and(|path| {
                 ran.inputs.contains(&path) || outputs.iter().any(|(_, output)| **output == path)
             });
             if !known {
-                foreign.push(format!("{}/{}", directories.store_dir, name.to_string_lossy()));
+                foreign.push(format!(
+                    "{}/{}",
+                    directories.store_dir,
+                    name.to_string_lossy()
+                ));
             }
         }
         if !foreign.is_empty() {

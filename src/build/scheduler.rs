@@ -16,9 +16,7 @@ use std::time::Instant;
 
 use super::cancellation::Cancellation;
 use super::error::BuildError;
-use super::events::{
-    Event, EventSender, FailedItem, Kind, Made, MadeItem, SkippedItem, Summary,
-};
+use super::events::{Event, EventSender, FailedItem, Kind, Made, MadeItem, SkippedItem, Summary};
 use super::graph::{Task, Todo};
 
 /// How an item was come by.
@@ -86,7 +84,9 @@ pub fn run(
     let mut run = Run::new(todo, cores);
     let count = |download: bool| {
         let kinds = todo.tasks.iter().map(|task| task.job.kind());
-        kinds.filter(|kind| (*kind == Kind::Download) == download).count()
+        kinds
+            .filter(|kind| (*kind == Kind::Download) == download)
+            .count()
     };
     events.emit(Event::RunStarted {
         builds: count(false),
@@ -111,7 +111,8 @@ pub fn run(
                     // The receiver outlives this scope.
                     let _ = sender.send((number, result));
                 };
-                let thread = std::thread::Builder::new().name(todo.tasks[number].job.label.to_owned());
+                let thread =
+                    std::thread::Builder::new().name(todo.tasks[number].job.label.to_owned());
                 if let Err(source) = thread.spawn_scoped(scope, work) {
                     run.ended(number, Err(BuildError::Thread(source)), events);
                 }
@@ -145,7 +146,11 @@ impl<'r, 'a> Run<'r, 'a> {
             skipped: BTreeSet::new(),
             started: BTreeSet::new(),
             summary: Summary {
-                reused: todo.reused.iter().map(|label| (*label).to_owned()).collect(),
+                reused: todo
+                    .reused
+                    .iter()
+                    .map(|label| (*label).to_owned())
+                    .collect(),
                 cores: cores.get(),
                 ..Summary::default()
             },
@@ -178,12 +183,14 @@ impl<'r, 'a> Run<'r, 'a> {
         }
         let build = self.running_builds < parallelism.builds.get();
         let download = self.running_downloads < parallelism.downloads.get();
-        let next = *self.ready.iter().find(|(_, number)| {
-            match self.todo.tasks[*number].job.kind() {
-                Kind::Download => download,
-                Kind::Seed | Kind::Build => build,
-            }
-        })?;
+        let next =
+            *self
+                .ready
+                .iter()
+                .find(|(_, number)| match self.todo.tasks[*number].job.kind() {
+                    Kind::Download => download,
+                    Kind::Seed | Kind::Build => build,
+                })?;
         self.ready.remove(&next);
         self.started.insert(next.1);
         *self.running(next.1) += 1;
@@ -258,7 +265,12 @@ impl<'r, 'a> Run<'r, 'a> {
         }
     }
 
-    fn finish(mut self, start: Instant, events: &EventSender, cancellation: &Cancellation) -> Report {
+    fn finish(
+        mut self,
+        start: Instant,
+        events: &EventSender,
+        cancellation: &Cancellation,
+    ) -> Report {
         let tried = |number: &usize| self.started.contains(number) || self.skipped.contains(number);
         let left = (0..self.todo.tasks.len()).filter(|number| !tried(number));
         self.summary.not_started = left

@@ -86,7 +86,9 @@ impl Scratch {
     /// Makes an empty build directory for `derivation`.
     pub fn build_directory(&self, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let directory = self.directory.join(format!("{number}-{}", derivation.name()));
+        let directory = self
+            .directory
+            .join(format!("{number}-{}", derivation.name()));
         make_directory(&directory, self.owner).map_err(BuildError::io("create", &directory))?;
         Ok(directory)
     }
@@ -96,7 +98,9 @@ impl Scratch {
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
-            let kept = self.place.join(format!("guix-build-{}-{number}", derivation.name()));
+            let kept = self
+                .place
+                .join(format!("guix-build-{}-{number}", derivation.name()));
             // An empty directory of ours is what `rename` replaces; nobody else's name is taken.
             match DirBuilder::new().mode(0o700).create(&kept) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -181,7 +185,9 @@ fn leftovers(place: &Path, build_user: u32) -> Vec<PathBuf> {
     paths
         .filter(|path| match lock(path) {
             // The lock goes with the file; from here on it is a name that nobody uses.
-            Some(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
+            Some(file) => {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            }
             None => false,
         })
         .collect()

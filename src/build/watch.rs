@@ -66,7 +66,10 @@ impl Watch<'_> {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.end(&mut watched, Err(BuildError::io("read", "the output of the build")(error)));
+                    self.end(
+                        &mut watched,
+                        Err(BuildError::io("read", "the output of the build")(error)),
+                    );
                     break;
                 }
             };
@@ -138,9 +141,14 @@ impl Watch<'_> {
     fn deadline(&self, heard: Instant) -> Option<(Instant, Cause)> {
         let total = self.patience.timeout;
         let silent = self.patience.max_silent_time;
-        let total = total.and_then(|limit| Some((self.start.checked_add(limit)?, Cause::TimedOut(limit))));
-        let silent = silent.and_then(|limit| Some((heard.checked_add(limit)?, Cause::Silent(limit))));
-        total.into_iter().chain(silent).min_by_key(|(deadline, _)| *deadline)
+        let total =
+            total.and_then(|limit| Some((self.start.checked_add(limit)?, Cause::TimedOut(limit))));
+        let silent =
+            silent.and_then(|limit| Some((heard.checked_add(limit)?, Cause::Silent(limit))));
+        total
+            .into_iter()
+            .chain(silent)
+            .min_by_key(|(deadline, _)| *deadline)
     }
 
     fn end(&self, verdict: &mut Verdict, why: Result<Cause, BuildError>) {
@@ -178,7 +186,8 @@ mod tests {
     /// Follows a build that `play`s with its end of the pipe until it is killed (then it returns false) or done.
     fn follow(patience: Patience, play: impl FnOnce(File, &AtomicBool) + Send) -> Watched {
         let directory = tempfile::tempdir().unwrap();
-        let derivation = StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-x.drv").unwrap();
+        let derivation =
+            StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-x.drv").unwrap();
         let mut log = LogWriter::create(directory.path(), &derivation).unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         let killed = Arc::new(AtomicBool::new(false));

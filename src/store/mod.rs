@@ -28,6 +28,6 @@ pub use database::{Access, DatabaseError};
 pub use lock::{LockError, PathLocks, Patience, Waiting};
 pub use open::{OpenOptions, Store, StoreError};
 pub use queries::PathInfo;
+pub mod canonical;
 pub mod nar;
-pub mod path;
 pub mod scan;

@@ -164,3 +164,114 @@ impl Border {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::nar::Tree;
+    use crate::store::path::{FixedOutputMethod, StoreDir, fixed_output_path};
+    use proptest::prelude::*;
+
+    fn item(number: usize) -> StorePath {
+        let store_dir = StoreDir::new("/gnu/store").unwrap();
+        let digest = Sha256Digest::of(number.to_le_bytes());
+        fixed_output_path(&store_dir, "item", FixedOutputMethod::Flat, digest).unwrap()
+    }
+
+    fn scan_tree(tree: &Tree, candidates: &BTreeSet<StorePath>) -> Scanned {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("tree");
+        tree.restore(&path).unwrap();
+        let scanned = hash_and_scan(&path, candidates).unwrap();
+        let archive = tree.to_nar().unwrap();
+        assert_eq!(scanned.nar_sha256, Sha256Digest::of(&archive));
+        assert_eq!(scanned.nar_size, archive.len() as u64);
+        scanned
+    }
+
+    #[test]
+    fn contents_names_and_link_targets_are_scanned() {
+        let items = [0, 1, 2, 3].map(item);
+        let tree = Tree::directory([
+            (
+                "file".to_owned(),
+                Tree::file(format!("x{}", items[0].base_name())),
+            ),
+            (format!("z-{}", items[1].hash_part()), Tree::file("")),
+            (
+                "link".to_owned(),
+                Tree::symlink(format!("/gnu/store/{}/bin", items[2].base_name())),
+            ),
+        ]);
+        let scanned = scan_tree(&tree, &items.clone().into());
+        assert_eq!(scanned.references, items[..3].iter().cloned().collect());
+    }
+
+    #[test]
+    fn references_across_chunks_are_found_at_every_position() {
+        let wanted = item(0);
+        let candidates = BTreeSet::from([wanted.clone(), item(1)]);
+        // The file's content starts at byte 96 + 8 of the archive.
+        for position in stream::CHUNK - 150..stream::CHUNK - 60 {
+            let mut contents = vec![b'z'; 2 * stream::CHUNK];
+            contents[position..position + HASH_PART_LEN]
+                .copy_from_slice(wanted.hash_part().as_bytes());
+            let scanned = scan_tree(&Tree::file(contents), &candidates);
+            assert_eq!(
+                scanned.references,
+                BTreeSet::from([wanted.clone()]),
+                "{position}"
+            );
+        }
+    }
+
+    #[test]
+    fn borders_between_tiny_chunks_are_seen_through() {
+        let wanted = item(0);
+        let candidates = BTreeSet::from([wanted.clone()]);
+        let text = format!("abc{}xyz", wanted.hash_part());
+        for size in 1..text.len() {
+            let scanner = Scanner::new(&candidates);
+            let mut border = Border::default();
+            for chunk in text.as_bytes().chunks(size) {
+                scanner.scan(chunk);
+                border.pass(chunk, &scanner);
+            }
+            assert_eq!(scanner.found(&candidates), candidates, "{size}");
+        }
+    }
+
+    #[test]
+    fn without_candidates_nothing_is_found() {
+        assert_eq!(
+            scan_tree(&Tree::file("x"), &BTreeSet::new()).references,
+            BTreeSet::new()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_finds_what_a_plain_search_finds(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    (0usize..6).prop_map(|number| item(number).hash_part().to_owned()),
+                    // Almost a hash part: cut, or with a wrong letter.
+                    (0usize..6, 0usize..32).prop_map(|(number, end)| item(number).hash_part()[..end].to_owned()),
+                    (0usize..6, 0usize..32).prop_map(|(number, at)| {
+                        let mut part = item(number).hash_part().to_owned();
+                        part.replace_range(at..=at, "e");
+                        part
+                    }),
+                    "[0-9a-z /]{0,70}",
+                ],
+                0..12,
+            ),
+        ) {
+            let candidates: BTreeSet<_> = (0..8).map(item).collect();
+            let text = pieces.concat();
+            let expected = candidates.iter().filter(|path| text.contains(path.hash_part()));
+            let expected: BTreeSet<_> = expected.cloned().collect();
+            prop_assert_eq!(references_in(text.as_bytes(), &candidates), expected);
+        }
+    }
+}

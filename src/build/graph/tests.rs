@@ -2,7 +2,10 @@ use super::*;
 use crate::build::testing::Items;
 
 fn labels(todo: &Todo<'_>) -> Vec<String> {
-    todo.tasks.iter().map(|task| task.job.label.to_owned()).collect()
+    todo.tasks
+        .iter()
+        .map(|task| task.job.label.to_owned())
+        .collect()
 }
 
 fn missing<'a>(
@@ -18,13 +21,21 @@ fn missing<'a>(
             let found = asked.iter().filter(|path| valid.contains(**path));
             Ok(found.map(|path| (*path).clone()).collect())
         },
-        |label| estimates.get(label).map(|seconds| Duration::from_secs(*seconds)),
+        |label| {
+            estimates
+                .get(label)
+                .map(|seconds| Duration::from_secs(*seconds))
+        },
     )
 }
 
 #[test]
 fn what_is_missing_comes_after_what_it_needs() {
-    let items = Items::new(&[("source", &[]), ("lib", &["source"]), ("tool", &["lib", "source"])]);
+    let items = Items::new(&[
+        ("source", &[]),
+        ("lib", &["source"]),
+        ("tool", &["lib", "source"]),
+    ]);
     let todo = missing(&items, "tool", &[], &BTreeMap::new()).unwrap();
     assert_eq!(labels(&todo), ["source", "lib", "tool"]);
     assert_eq!(todo.tasks[2].inputs.len(), 2);
@@ -61,14 +72,26 @@ fn urgency_is_the_length_of_the_longest_chain() {
         ("lonely", &[]),
         ("all", &["end", "lonely"]),
     ]);
-    let estimates = BTreeMap::from([("short", 1), ("long", 5), ("end", 7), ("lonely", 2), ("all", 3)]);
+    let estimates = BTreeMap::from([
+        ("short", 1),
+        ("long", 5),
+        ("end", 7),
+        ("lonely", 2),
+        ("all", 3),
+    ]);
     let todo = missing(&items, "all", &[], &estimates).unwrap();
     let urgency: BTreeMap<&str, u64> = todo
         .tasks
         .iter()
         .map(|task| (task.job.label, task.urgency / 1000))
         .collect();
-    let expected = BTreeMap::from([("all", 3), ("end", 10), ("long", 15), ("lonely", 5), ("short", 11)]);
+    let expected = BTreeMap::from([
+        ("all", 3),
+        ("end", 10),
+        ("long", 15),
+        ("lonely", 5),
+        ("short", 11),
+    ]);
     assert_eq!(urgency, expected);
 }
 
@@ -77,7 +100,10 @@ fn an_input_outside_the_plan_is_named() {
     let mut items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
     items.forget("lib");
     let error = missing(&items, "tool", &[], &BTreeMap::new()).unwrap_err();
-    assert!(error.to_string().starts_with("tool needs the derivation"), "{error}");
+    assert!(
+        error.to_string().starts_with("tool needs the derivation"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -21,11 +21,14 @@ mod encode;
 mod read;
 mod restore;
 pub(super) mod stream;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 
 pub use restore::restore;
 pub use tree::Tree;
+pub(super) use walk::special_kind;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};

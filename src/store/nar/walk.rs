@@ -127,7 +127,7 @@ fn entries(path: &Path) -> Result<VecDeque<(OsString, FileType)>, NarError> {
 }
 
 /// What a file that archives cannot hold is.
-pub(super) fn special_kind(kind: FileType) -> &'static str {
+pub(in crate::store) fn special_kind(kind: FileType) -> &'static str {
     if kind.is_socket() {
         "socket"
     } else if kind.is_fifo() {
