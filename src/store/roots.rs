@@ -17,8 +17,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::base32;
+use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::open::{Store, StoreError};
+use super::open::Store;
 use super::path::StorePath;
 use super::remove;
 use super::running;
