@@ -91,7 +91,7 @@ impl Store {
         self.writable()?;
         let link = self.root_link(name)?;
         let _shared = self.hold_off_collectors()?;
-        make_link(&link, &self.directories().store_dir.display(path))?;
+        make_link(&link, self.directories().store_dir.display(path))?;
         Ok(link)
     }
 
@@ -208,7 +208,7 @@ impl Store {
             .join("auto")
             .join(base32::encode(&digest.0[..20]));
         let _shared = self.hold_off_collectors()?;
-        make_link(&link, &directories.store_dir.display(path))?;
+        make_link(&link, directories.store_dir.display(path))?;
         make_link(&automatic, &link)?;
         Ok(())
     }

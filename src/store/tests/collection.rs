@@ -64,7 +64,7 @@ fn a_dry_run_tells_and_changes_nothing() {
     };
     let before = store.names();
     let freed = collect(&store, &options).unwrap();
-    assert_eq!(freed.paths, [a.clone()]);
+    assert_eq!(freed.paths, std::slice::from_ref(&a));
     assert_eq!(freed.leftovers, [path('b').base_name()]);
     assert!(freed.bytes >= 10_000);
     assert_eq!(store.names(), before);
@@ -91,7 +91,7 @@ fn derivations_and_outputs_are_kept_as_asked() {
     let store = TestStore::new();
     let source = store.add_text("source", b"x", &BTreeSet::new()).unwrap();
     let output = path('a');
-    let [output_text, source_text] = [&output, &source].map(|path| full(path));
+    let [output_text, source_text] = [&output, &source].map(full);
     let text = format!(
         r#"Derive([("out","{output_text}","","")],[],["{source_text}"],"s","/b",[],[("out","{output_text}")])"#
     );

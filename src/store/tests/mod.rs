@@ -3,7 +3,6 @@
 mod additions;
 mod collection;
 mod opening;
-mod oracle;
 mod processes;
 mod registrations;
 mod roots;
