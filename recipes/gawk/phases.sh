@@ -5,4 +5,5 @@
 add_phase_before configure set-shell-file-name
 phase_set_shell_file_name() {
     substitute io.c "s|/bin/sh|$input_bash/bin/sh|"
+    substitute builtin.c "s|/bin/sh|$input_bash/bin/sh|"
 }
