@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,22 +19,23 @@ use super::summary;
 use crate::build::builder::{Settings, Tools};
 use crate::build::cancellation::Cancellation;
 use crate::build::error::{BuildError, FailureKind};
-use crate::build::events::{EventSender, Kind};
+use crate::build::events::{Event, EventSender, Kind};
 use crate::build::graph::{Graph, Job};
 use crate::build::run::{Request, lock_patience, realise};
 use crate::build::scheduler::Report;
 use crate::build::watch::Patience;
 use crate::fetch::{self, Downloader};
 use crate::plan::{self, Item, Plan};
-use crate::progress::{self, Style, Verbosity};
+use crate::progress::{self, Following, Style, Verbosity};
 use crate::sandbox::{self, BuildUser, Limits};
 use crate::seed::Archive;
 use crate::seed::unpack::Unpacker;
 use crate::store::path::StorePath;
 use crate::store::{OpenOptions, Store, StoreError};
 
-/// Downloads at a time: enough to keep a line busy that is faster than any one server.
-const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(6).unwrap();
+/// Downloads at a time: enough to keep a line busy that is faster than any one server, and to have several packages
+/// fetched by one call of the distribution's tools.
+const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 
 /// What is wanted of a plan, as indices of its nodes.
 type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, Failure>;
@@ -131,8 +132,6 @@ impl<'c> Run<'c> {
             &events,
             &cancellation,
         );
-        // Ends the reporter. The store's patience has a sender, too, but waits for nothing any more.
-        drop(events);
         reporter.end();
         Ok(Self {
             context,
@@ -343,22 +342,7 @@ fn downloader(context: &Context, planned: &Planned) -> Downloader {
     Downloader::new(settings)
 }
 
-/// The thread that shows progress.
-struct Following(JoinHandle<()>);
-
-impl Following {
-    fn end(self) {
-        if self.0.join().is_err() {
-            // What it should have shown is in the summary.
-            tracing::warn!("the progress display hit a bug");
-        }
-    }
-}
-
-fn follow(
-    context: &Context,
-    events: std::sync::mpsc::Receiver<crate::build::events::Event>,
-) -> Following {
+fn follow(context: &Context, events: Receiver<Event>) -> Following {
     let style = match context.options.progress {
         ProgressStyle::Auto => Style::for_terminal(),
         ProgressStyle::Plain => Style::Lines,
@@ -369,10 +353,7 @@ fn follow(
         (false, 0) => Verbosity::Normal,
         (false, _) => Verbosity::Verbose,
     };
-    Following(progress::follow(
-        events,
-        style.reporter(verbosity, context.color),
-    ))
+    progress::follow(events, style.reporter(verbosity, context.color))
 }
 
 /// The first signal stops the run in order, a second one at once: builds die with us in any case.
