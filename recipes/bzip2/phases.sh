@@ -6,15 +6,16 @@ delete_phase configure
 # bzip2_make TARGET...: the Makefile sets its tools itself, so they come as arguments.
 # The final gcc is found as gcc.
 bzip2_make() {
-    run_make "CC=${CC:-gcc}" "CFLAGS=-Wall -Winline $CFLAGS -D_FILE_OFFSET_BITS=64 ${pic:-}" \
+    run_make "CC=${CC:-gcc}" "CFLAGS=-Wall -Winline $CFLAGS -D_FILE_OFFSET_BITS=64" \
         "LDFLAGS=${LDFLAGS:-}" "$@"
 }
 
 phase_build() {
     if [ "$stage" != stage0 ]; then
-        # The shared library, and bzip2 itself linked to it, as in Guix.
+        # The shared library, and bzip2 itself linked to it, as in Guix.  That makefile
+        # links with CFLAGS too, and with nothing else.
         run_make -f Makefile-libbz2_so "CC=${CC:-gcc}" \
-            "CFLAGS=-fpic -fPIC -Wall -Winline $CFLAGS -D_FILE_OFFSET_BITS=64"
+            "CFLAGS=-fpic -fPIC -Wall -Winline $CFLAGS -D_FILE_OFFSET_BITS=64 -Wl,-rpath,$out/lib"
         rm -f ./*.o
     fi
     bzip2_make libbz2.a bzip2 bzip2recover
@@ -30,6 +31,7 @@ phase_check() {
 
 phase_install() {
     bzip2_make install "PREFIX=$out"
+    substitute "$out/bin/bzdiff" 's|/bin/rm|rm|'
     # Manual pages go to man/ otherwise, where validate-documentation-location is against.
     mkdir -p "$out/share"
     mv "$out/man" "$out/share/man"

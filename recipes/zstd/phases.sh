@@ -1,11 +1,12 @@
-# shellcheck shell=sh disable=SC2154 # the environment defines out, CFLAGS ...
+# shellcheck shell=sh disable=SC2154 # the environment defines out, tests ...
 
 # A Makefile and no configure.
 delete_phase configure
 
-# zstd_make ARGUMENTS...: without the other compressors' libraries.
+# zstd_make ARGUMENTS...: without the other compressors' libraries.  CFLAGS comes with the
+# environment: as an argument it would keep the Makefile from adding -fPIC.
 zstd_make() {
-    run_make CC=gcc "CFLAGS=$CFLAGS" "prefix=$out" HAVE_ZLIB=0 HAVE_LZMA=0 HAVE_LZ4=0 "$@"
+    run_make CC=gcc "prefix=$out" HAVE_ZLIB=0 HAVE_LZMA=0 HAVE_LZ4=0 "$@"
 }
 
 phase_build() {

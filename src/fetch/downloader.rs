@@ -1,12 +1,11 @@
 //! The order in which places are tried, and many files at a time.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{Apt, AptQueue, AptSettings};
-use super::cache::{Cache, DownloadLock, Found};
+use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
@@ -300,8 +299,7 @@ impl Downloader {
             }
         };
         let file = fetched.path();
-        let actual = fs::File::open(file)
-            .and_then(|mut file| super::cache::digest(&mut file))
+        let actual = digest_file(file)
             .map_err(FetchError::cache(file))?;
         if actual == request.sha256 {
             return self.cache.store(file, &request.sha256).map(Some);

@@ -23,8 +23,11 @@ const PASSED_ON: &[&str] = &[
 const SHOWN_LINES: usize = 6;
 
 /// A command that knows nothing of the caller's locale or APT settings.
-pub(super) fn clean(program: &str) -> Command {
-    let mut command = Command::new(program);
+pub(super) fn clean(apt: &Apt, program: &str) -> Command {
+    let mut command = match &apt.settings.programs {
+        Some(directory) => Command::new(directory.join(program)),
+        None => Command::new(program),
+    };
     command.env_clear();
     for name in PASSED_ON {
         if let Some(value) = std::env::var_os(name) {
@@ -39,7 +42,7 @@ pub(super) fn clean(program: &str) -> Command {
 }
 
 fn private(apt: &Apt, program: &str) -> Command {
-    let mut command = clean(program);
+    let mut command = clean(apt, program);
     command.env("APT_CONFIG", configuration::file(apt));
     command
 }
@@ -129,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run(clean("no-such-program-here"), "no-such-program-here", &[]).unwrap_err();
-        assert!(matches!(error, AptError::Missing { program } if program == "no-such-program-here"));
+        let program = "no-such-program-here";
+        let apt = Apt::new(Path::new("/nowhere"), super::super::AptSettings::new("bookworm", "amd64"));
+        let error = run(clean(&apt, program), program, &[]).unwrap_err();
+        assert!(matches!(error, AptError::Missing { program: missing } if missing == program));
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
     }
     write_changed(&directory.join("preferences"), PREFERENCES)?;
     write_changed(&directory.join("status"), "")?;
-    let copied = copied(&host_settings()?);
+    let copied = copied(&host_settings(apt)?);
     write_changed(&file(apt), &render(directory, &apt.settings.architecture, &copied)).map(drop)
 }
 
@@ -113,8 +113,8 @@ fn render(directory: &Path, architecture: &str, copied: &str) -> String {
 }
 
 /// The host's settings as `apt-config dump` prints them: `NAME "VALUE";`, one a line.
-fn host_settings() -> Result<String, AptError> {
-    command::run(command::clean("apt-config"), "apt-config", &["dump"])
+fn host_settings(apt: &Apt) -> Result<String, AptError> {
+    command::run(command::clean(apt, "apt-config"), "apt-config", &["dump"])
 }
 
 fn copied(dump: &str) -> String {

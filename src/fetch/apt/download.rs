@@ -19,7 +19,7 @@ pub(super) fn fetch(
     directory: &Path,
     tick: &mut dyn FnMut(&[u64]),
 ) -> Result<Vec<Result<PathBuf, String>>, AptError> {
-    let lock = apt.lock()?;
+    let mut lock = apt.lock()?;
     let mut batch = Batch {
         apt,
         directory,
@@ -32,9 +32,9 @@ pub(super) fn fetch(
     };
     let all: BTreeSet<usize> = (0..locations.len()).collect();
     let mut missing = batch.round(locations, &all)?;
-    if !missing.is_empty() {
+    if !missing.is_empty() && !lock.is_fresh {
         // The index may be older than the archive. An update that fails leaves the reasons as they are.
-        match apt.update(&lock) {
+        match apt.update(&mut lock) {
             Ok(()) => missing = batch.round(locations, &missing)?,
             Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
         }

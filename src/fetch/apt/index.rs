@@ -56,8 +56,8 @@ impl PackageIndex for Apt {
     }
 
     fn refresh(&self) -> Result<(), AptError> {
-        let lock = self.lock()?;
-        self.update(&lock)
+        let mut lock = self.lock()?;
+        self.update(&mut lock)
     }
 }
 
