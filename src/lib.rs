@@ -8,4 +8,5 @@ pub mod archive;
 pub mod directories;
 pub mod fetch;
 pub mod hash;
+pub mod seed;
 pub mod store;
