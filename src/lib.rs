@@ -5,8 +5,16 @@
 //! [`cli`] and [`progress`] face people.
 
 pub mod archive;
+pub mod build;
+pub mod cli;
+pub mod derivation;
 pub mod directories;
 pub mod fetch;
 pub mod hash;
+pub mod plan;
+pub mod progress;
+pub mod recipe;
 pub mod seed;
+pub mod sandbox;
 pub mod store;
+pub mod system;

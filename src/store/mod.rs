@@ -1,5 +1,41 @@
 //! The store: paths, NARs, references, the database of valid paths, roots and garbage collection.
 //!
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
+//!
+//! [`Store`] is the handle through which everything under the store directory is read and written. A store item is
+//! either *valid*, which means whole, unchangeable and recorded in the database, or it is not there as far as anybody
+//! is concerned: what lies in the store directory without a record is work in progress, if its lock is held, or else a
+//! leftover of a process that was killed, and is moved out of the way by whoever wants its name next.
+//!
+//! The order of steps is always: temporary root, lock, look again whether the path is valid, write, rename,
+//! record. A process killed between any two of them leaves nothing that anybody would take for valid.
 
+pub mod add;
+pub mod base32;
+pub mod canonical;
+pub mod database;
+mod durable;
+pub mod error;
+mod file_lock;
+pub mod gc;
+pub mod lock;
+pub mod nar;
+pub mod open;
 pub mod path;
+pub mod queries;
+pub mod registration;
+pub mod remove;
+pub mod roots;
+mod running;
+pub mod scan;
+mod temporary_roots;
+#[cfg(test)]
+mod tests;
+mod updates;
+
+pub use database::{Access, DatabaseError};
+pub use error::StoreError;
+pub use lock::{LockError, PathLocks, Patience, Waiting};
+pub use open::{OpenOptions, Store};
+pub use queries::PathInfo;
+pub use registration::{PreparedOutputs, StagedOutput};

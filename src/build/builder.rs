@@ -1,0 +1,455 @@
+//! Makes one item: locks it, has it built, downloaded or unpacked, checks what came out, and registers it.
+//!
+//! The order of steps is what makes a build safe to kill at any moment: the locks come first, everything is made in a
+//! staging directory that belongs to the lock, and the store moves the outputs to their places and records them last,
+//! all together. Whatever is left of a killed build is removed by whoever next holds the lock.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::cancellation::Cancellation;
+use super::error::{BuildError, Cause, FailedBuild};
+use super::events::{Event, EventSender, Kind, Made, OutputMade};
+use super::graph::{Graph, Job, Task};
+use super::history::{History, Record, epoch_seconds};
+use super::jobserver::{JobPool, JobSlot};
+use super::log::log_path;
+use super::references::{ReferenceRules, locate};
+use super::sandboxed::Ran;
+use super::scheduler::{Outcome, Workshop};
+use super::scratch::Scratch;
+use super::watch::Patience;
+use crate::fetch::Fetcher;
+use crate::hash::Sha256Digest;
+use crate::sandbox::{BuildUser, Limits, Sandbox};
+use crate::seed::unpack::SeedUnpacker;
+use crate::store::path::{FixedOutputMethod, StorePath};
+use crate::store::{
+    LockError, PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError,
+};
+
+/// What a run builds with.
+#[derive(Clone)]
+pub struct Tools<'t> {
+    /// Where everything goes.
+    pub store: &'t Store,
+    /// Where programs run.
+    pub sandbox: &'t dyn Sandbox,
+    /// Where downloads come from. Shared, because a download that is under way when a run is stopped is left alone and may
+    /// outlive it by a moment.
+    pub fetcher: Arc<dyn Fetcher>,
+    /// What makes seeds.
+    pub unpacker: &'t dyn SeedUnpacker,
+}
+
+/// What people can choose about builds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The system of this machine, such as `x86_64-linux`: builds for another cannot run here.
+    pub system: String,
+    /// Processor cores to use: job tokens for all builds together, and `NIX_BUILD_CORES`.
+    pub cores: NonZeroUsize,
+    /// Builds at a time.
+    pub max_jobs: NonZeroUsize,
+    /// Downloads at a time.
+    pub downloads: NonZeroUsize,
+    /// Whether everything that does not need a failed item is still made.
+    pub keep_going: bool,
+    /// Whether the build directory of a failed build stays, for people to look at.
+    pub keep_failed: bool,
+    /// How long a build may take and how much it may print.
+    pub patience: Patience,
+    /// What a build may use up.
+    pub limits: Limits,
+    /// Who builds are, in their sandbox.
+    pub user: BuildUser,
+    /// Where build directories are made on this machine; needs room for the largest of them (GCC's).
+    pub temporary: PathBuf,
+}
+
+/// Makes items for one run.
+pub(super) struct Builder<'b, 'a> {
+    pub tools: Tools<'b>,
+    pub settings: &'b Settings,
+    pub graph: &'b Graph<'a>,
+    pub pool: JobPool,
+    pub scratch: Scratch,
+    pub history: History,
+    pub events: EventSender,
+    pub cancellation: Cancellation,
+}
+
+/// One build under way.
+struct Attempt<'x> {
+    job: Job<'x>,
+    outputs: &'x [(&'x str, &'x StorePath)],
+    rules: &'x ReferenceRules,
+    locks: &'x PathLocks,
+    staging: &'x Path,
+    directory: &'x Path,
+}
+
+/// The staging directory of one build; dropping it removes it.
+pub(super) struct Staging<'s> {
+    store: &'s Store,
+    locks: &'s PathLocks,
+    derivation: &'s StorePath,
+    pub path: PathBuf,
+}
+
+impl<'s> Staging<'s> {
+    fn create(
+        store: &'s Store,
+        locks: &'s PathLocks,
+        derivation: &'s StorePath,
+    ) -> Result<Self, StoreError> {
+        let path = store.staging_directory(locks, derivation)?;
+        Ok(Self {
+            store,
+            locks,
+            derivation,
+            path,
+        })
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self
+            .store
+            .remove_staging_directory(self.locks, self.derivation)
+        {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+impl Workshop for Builder<'_, '_> {
+    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let started = SystemTime::now();
+        let start = Instant::now();
+        let outcome = match job.kind() {
+            Kind::Download => self.download(job),
+            Kind::Seed => self.unpack(task),
+            Kind::Build => self.build(task),
+        };
+        let mut outcome = outcome?;
+        if let Outcome::Made(made) = &mut outcome {
+            made.seconds = start.elapsed().as_secs_f64();
+            let record = Record {
+                item: job.label.to_owned(),
+                kind: job.kind(),
+                derivation: job.path.base_name().to_owned(),
+                started: epoch_seconds(started),
+                ended: epoch_seconds(SystemTime::now()),
+                cores: self.settings.cores.get(),
+                made: made.clone(),
+            };
+            if let Err(error) = self.history.append(&record) {
+                tracing::warn!("cannot write {}: {error}", self.history.path().display());
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// The outputs of a job by name, `out` first.
+pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>, BuildError> {
+    let mut outputs = Vec::with_capacity(job.derivation.outputs.len());
+    for (name, output) in &job.derivation.outputs {
+        let path = output.path.as_ref().ok_or_else(|| BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem: format!("its output `{name}` has no path"),
+        })?;
+        outputs.push((name.as_str(), path));
+    }
+    outputs.sort_by_key(|(name, _)| (*name != "out", *name));
+    Ok(outputs)
+}
+
+impl Builder<'_, '_> {
+    /// Locks the derivation and its outputs. `None` where all outputs have become valid meanwhile.
+    fn lock(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+    ) -> Result<Option<PathLocks>, BuildError> {
+        let store = self.tools.store;
+        let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
+        let locks = store.lock(paths.iter().copied().chain([job.path]).collect::<Vec<_>>());
+        let locks = match locks {
+            Err(StoreError::Lock(LockError::Cancelled { .. }))
+                if self.cancellation.is_cancelled() =>
+            {
+                return Err(BuildError::Interrupted);
+            }
+            locks => locks.map_err(BuildError::store(job.label))?,
+        };
+        let valid = store.valid_among(paths.iter().copied());
+        let valid = valid.map_err(BuildError::store(job.label))?;
+        Ok((valid.len() < paths.len()).then_some(locks))
+    }
+
+    /// A build, in the sandbox.
+    fn build(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;
+        let outputs = outputs(job)?;
+        let Some(locks) = self.lock(job, &outputs)? else {
+            return Ok(Outcome::Reused);
+        };
+        let directory = self.scratch.directory();
+        let slot = self.pool.acquire(task.urgency);
+        let Some(slot) =
+            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
+        else {
+            return Err(BuildError::Interrupted);
+        };
+        let staging = Staging::create(self.tools.store, &locks, job.path);
+        let staging = staging.map_err(BuildError::store(job.label))?;
+        let directory = self.scratch.build_directory(job.path)?;
+        let attempt = Attempt {
+            job,
+            outputs: &outputs,
+            rules: &rules,
+            locks: &locks,
+            staging: &staging.path,
+            directory: &directory,
+        };
+        match self.attempt(&attempt, slot) {
+            Err(BuildError::Failed(mut failed)) if self.settings.keep_failed => {
+                failed.kept = Some(self.scratch.keep(&directory, job.path)?);
+                Err(BuildError::Failed(failed))
+            }
+            made => {
+                self.scratch.discard(directory);
+                made.map(Outcome::Made)
+            }
+        }
+    }
+
+    /// Runs the builder, checks what it made and registers it.
+    fn attempt(&self, attempt: &Attempt<'_>, slot: JobSlot) -> Result<Made, BuildError> {
+        let Attempt { job, outputs, .. } = *attempt;
+        self.events.emit(Event::Started {
+            item: job.label.to_owned(),
+            kind: Kind::Build,
+            derivation: job.path.base_name().to_owned(),
+            log: Some(self.log_of(job)),
+        });
+        // The token is held until the outputs are registered: hashing them is work like any other.
+        let (mut ran, _slot) = self.run(job, outputs, attempt.staging, attempt.directory, slot)?;
+        let cause = self.verdict(outputs, &mut ran, attempt.directory)?;
+        let cause = cause.map_or_else(
+            || self.check_fixed_file(job, outputs, &ran),
+            |cause| Ok(Some(cause)),
+        )?;
+        let registered = match cause {
+            Some(cause) => Err(cause),
+            None => self.register(attempt, &ran)?,
+        };
+        match registered {
+            Ok(infos) => Ok(Made {
+                user_seconds: ran.finished.user_time.as_secs_f64(),
+                system_seconds: ran.finished.system_time.as_secs_f64(),
+                phases: ran.phases,
+                ..self.made(outputs, &infos)
+            }),
+            Err(cause) => Err(BuildError::Failed(Box::new(FailedBuild {
+                label: job.label.to_owned(),
+                cause,
+                phase: ran.phase,
+                last_lines: ran.last_lines,
+                log: self.log_of(job),
+                kept: None,
+            }))),
+        }
+    }
+
+    /// Makes the outputs valid, or tells what is wrong with them.
+    fn register(
+        &self,
+        attempt: &Attempt<'_>,
+        ran: &Ran,
+    ) -> Result<Result<Vec<PathInfo>, Cause>, BuildError> {
+        let Attempt {
+            job,
+            outputs,
+            rules,
+            ..
+        } = *attempt;
+        let mut candidates = ran.inputs.clone();
+        candidates.extend(outputs.iter().map(|(_, path)| (*path).clone()));
+        candidates.extend(rules.candidates().cloned());
+        let staged = outputs.iter().map(|(_, path)| StagedOutput {
+            staged: ran.store.join(path.base_name()),
+            path: (*path).clone(),
+            candidates: candidates.clone(),
+            deriver: Some(job.path.clone()),
+        });
+        let prepared = self
+            .tools
+            .store
+            .prepare_outputs(attempt.locks, staged.collect());
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(source) if source.is_environment() => {
+                return Err(BuildError::store(job.label)(source));
+            }
+            Err(source) => return Ok(Err(Cause::UnusableOutput(source))),
+        };
+        if let Some(cause) = self.check_prepared(job, outputs, rules, &prepared, ran) {
+            return Ok(Err(cause));
+        }
+        let infos = prepared.commit().map_err(BuildError::store(job.label))?;
+        Ok(Ok(infos))
+    }
+
+    fn log_of(&self, job: Job<'_>) -> PathBuf {
+        log_path(&self.tools.store.directories().log, job.path)
+    }
+
+    /// The hash of a fixed output that is one file, which is taken before its metadata becomes canonical.
+    fn check_fixed_file(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        ran: &Ran,
+    ) -> Result<Option<Cause>, BuildError> {
+        let (Some(fixed), Some((_, path))) = (job.derivation.fixed_output(), outputs.first())
+        else {
+            return Ok(None);
+        };
+        if fixed.method != FixedOutputMethod::Flat {
+            return Ok(None);
+        }
+        let file = ran.store.join(path.base_name());
+        let found = hash_file(&file).map_err(BuildError::io("read", &file))?;
+        Ok((found != fixed.hash).then(|| Cause::HashDiffers {
+            path: self.tools.store.directories().store_dir.display(path),
+            expected: fixed.hash,
+            found,
+        }))
+    }
+
+    /// The hash of a fixed output that is a tree, and the references of all outputs.
+    fn check_prepared(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        rules: &ReferenceRules,
+        prepared: &PreparedOutputs<'_>,
+        ran: &Ran,
+    ) -> Option<Cause> {
+        let store_dir = &self.tools.store.directories().store_dir;
+        for info in prepared.infos() {
+            if let Some(fixed) = job.derivation.fixed_output()
+                && fixed.method == FixedOutputMethod::Recursive
+                && info.nar_sha256 != fixed.hash
+            {
+                return Some(Cause::HashDiffers {
+                    path: store_dir.display(&info.path),
+                    expected: fixed.hash,
+                    found: info.nar_sha256,
+                });
+            }
+            if let Some((reference, rule)) = rules.forbidden(&info.references) {
+                let name = outputs.iter().find(|(_, path)| **path == info.path);
+                let name = name.map_or("out", |(name, _)| name);
+                let staged = ran.store.join(info.path.base_name());
+                let found = locate(&staged, name, reference, rule, store_dir);
+                return Some(Cause::Reference(Box::new(found)));
+            }
+        }
+        None
+    }
+
+    /// What was made, without the time it took.
+    pub(super) fn made(&self, outputs: &[(&str, &StorePath)], infos: &[PathInfo]) -> Made {
+        let store_dir = &self.tools.store.directories().store_dir;
+        let outputs = outputs.iter().filter_map(|(name, path)| {
+            let info = infos.iter().find(|info| info.path == **path)?;
+            Some(OutputMade {
+                name: (*name).to_owned(),
+                path: store_dir.display(path),
+                nar_size: info.nar_size,
+            })
+        });
+        Made {
+            outputs: outputs.collect(),
+            ..Made::default()
+        }
+    }
+
+    /// A seed, unpacked by ourselves.
+    fn unpack(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let outputs = outputs(job)?;
+        let &[("out", path)] = outputs.as_slice() else {
+            return Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: "a seed has one output, `out`".to_owned(),
+            });
+        };
+        let Some(locks) = self.lock(job, &outputs)? else {
+            return Ok(Outcome::Reused);
+        };
+        let directory = self.scratch.directory();
+        let slot = self.pool.acquire(task.urgency);
+        let Some(_slot) =
+            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
+        else {
+            return Err(BuildError::Interrupted);
+        };
+        let staging = Staging::create(self.tools.store, &locks, job.path);
+        let staging = staging.map_err(BuildError::store(job.label))?;
+        self.events.emit(Event::Started {
+            item: job.label.to_owned(),
+            kind: Kind::Seed,
+            derivation: job.path.base_name().to_owned(),
+            log: None,
+        });
+        let staged = staging.path.join("out");
+        self.unpack_seed(job, &staged)?;
+        if self.cancellation.is_cancelled() {
+            return Err(BuildError::Interrupted);
+        }
+        let staged = StagedOutput {
+            staged,
+            path: path.clone(),
+            // A base system knows nothing of the store. Looking for the archives, which are gone when it is used, would
+            // only make it depend on them by chance.
+            candidates: [path.clone()].into(),
+            deriver: Some(job.path.clone()),
+        };
+        let infos = self
+            .tools
+            .store
+            .prepare_outputs(&locks, vec![staged])
+            .and_then(PreparedOutputs::commit)
+            .map_err(BuildError::store(job.label))?;
+        Ok(Outcome::Made(self.made(&outputs, &infos)))
+    }
+}
+
+fn hash_file(path: &Path) -> std::io::Result<Sha256Digest> {
+    use sha2::Digest;
+    // A link would be followed, and what it leads to is not the output.
+    if !path.symlink_metadata()?.is_file() {
+        return Ok(Sha256Digest([0; 32]));
+    }
+    let mut hasher = sha2::Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer) {
+            Ok(0) => return Ok(Sha256Digest(hasher.finalize().into())),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

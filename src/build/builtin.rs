@@ -1,0 +1,145 @@
+//! Derivations whose builder is this program itself: downloads and seeds.
+//!
+//! `builtin:download` is Guix's own: a flat fixed output, with the places to get it from in `url`. The places are tried
+//! by [`fetch`](crate::fetch); the store path depends on the hash only. `builtin:unpack-seed` unpacks the archives of a
+//! seed, which are inputs of the derivation, into a tree; what its environment says is [`seed`](crate::seed)'s to know.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+
+use super::builder::{Builder, outputs};
+use super::error::BuildError;
+use super::events::{Event, Kind};
+use super::graph::Job;
+use super::scheduler::Outcome;
+use crate::fetch::{FetchError, Location, Request};
+use crate::seed::unpack::Contents;
+use crate::store::path::FixedOutputMethod;
+
+/// What news a download's thread has for the one that waits for it.
+enum News {
+    Done(Result<std::path::PathBuf, FetchError>),
+    Cancelled,
+}
+
+/// Reads the derivation of a download.
+pub fn request(job: Job<'_>) -> Result<Request, BuildError> {
+    let wrong = |problem: String| BuildError::Derivation {
+        label: job.label.to_owned(),
+        problem,
+    };
+    let environment = &job.derivation.environment;
+    let fixed = job.derivation.fixed_output();
+    let fixed = fixed
+        .filter(|fixed| fixed.method == FixedOutputMethod::Flat)
+        .ok_or_else(|| {
+            wrong("a download has one output whose content's SHA-256 is known".to_owned())
+        })?;
+    let urls = environment.get("url").map_or("", String::as_str);
+    let locations = urls
+        .split_ascii_whitespace()
+        .map(str::parse::<Location>)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| wrong(format!("url: {error}")))?;
+    let size = environment.get("size").map(|size| size.parse());
+    let size = size.transpose();
+    Ok(Request {
+        name: job
+            .path
+            .name()
+            .strip_suffix(".drv")
+            .unwrap_or(job.path.name())
+            .to_owned(),
+        sha256: fixed.hash,
+        size: size.map_err(|error| wrong(format!("size: {error}")))?,
+        locations,
+    })
+}
+
+impl Builder<'_, '_> {
+    /// Fetches a file, in a thread of its own: a fetcher cannot be stopped, but must not keep a run from stopping.
+    /// What it has got by then stays in its cache, for the next time.
+    pub(super) fn download(&self, job: Job<'_>) -> Result<Outcome, BuildError> {
+        let request = request(job)?;
+        let outputs = outputs(job)?;
+        self.events.emit(Event::Started {
+            item: job.label.to_owned(),
+            kind: Kind::Download,
+            derivation: job.path.base_name().to_owned(),
+            log: None,
+        });
+        let (sender, receiver) = channel();
+        let cancelled = sender.clone();
+        let _stop = self.cancellation.on_cancel(move || {
+            // Nobody listens any more once it is done.
+            let _ = cancelled.send(News::Cancelled);
+        });
+        let fetcher = Arc::clone(&self.tools.fetcher);
+        let (events, item, wanted) = (self.events.clone(), job.label.to_owned(), request.clone());
+        std::thread::Builder::new()
+            .name(format!("fetch {}", request.name))
+            .spawn(move || {
+                let fetched = fetcher.fetch(&wanted, &|progress| {
+                    events.emit(Event::DownloadProgress {
+                        item: item.clone(),
+                        received: progress.received,
+                        total: progress.total,
+                        location: progress.location.to_owned(),
+                    });
+                });
+                let _ = sender.send(News::Done(fetched));
+            })
+            .map_err(BuildError::Thread)?;
+        let file = match receiver.recv() {
+            Ok(News::Done(fetched)) => fetched.map_err(|source| BuildError::Fetch {
+                label: job.label.to_owned(),
+                source,
+            })?,
+            Ok(News::Cancelled) => return Err(BuildError::Interrupted),
+            Err(_) => {
+                return Err(BuildError::Panicked {
+                    label: job.label.to_owned(),
+                    message: "the download's thread died".to_owned(),
+                });
+            }
+        };
+        let store = self.tools.store;
+        let path = store
+            .add_file_flat(&request.name, &file, request.sha256)
+            .map_err(BuildError::store(job.label))?;
+        if outputs.first().map(|(_, output)| *output) != Some(&path) {
+            return Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: format!(
+                    "its content belongs at {}",
+                    store.directories().store_dir.display(&path)
+                ),
+            });
+        }
+        let info = store
+            .path_info(&path)
+            .map_err(BuildError::store(job.label))?;
+        Ok(Outcome::Made(self.made(&outputs, info.as_slice())))
+    }
+
+    /// Makes the tree of a seed at `target`.
+    pub(super) fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
+        let fail = |source| BuildError::Unpack {
+            label: job.label.to_owned(),
+            source,
+        };
+        let directories = self.tools.store.directories();
+        let physical = |text: &str| {
+            let path = directories.store_dir.parse(text).ok()?;
+            Some(directories.physical(&path))
+        };
+        let contents =
+            Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
+        self.tools
+            .unpacker
+            .unpack(&contents, target)
+            .map(drop)
+            .map_err(fail)
+    }
+}

@@ -1,0 +1,281 @@
+//! What happens during a run, as one stream of events.
+//!
+//! The console, plain lines, `--progress json` and the summary are all readers of this stream and know
+//! nothing else about a build; so a new way of showing progress needs no change here. Every event names the
+//! item it is about by its label in the plan (`stage0/sed`, `sed`, `source/sed-4.9.tar.xz`). All times are in
+//! seconds, all sizes in bytes.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use serde::{Deserialize, Serialize};
+
+/// How an item comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Bytes with a known hash, from the cache or the network (`builtin:download`).
+    Download,
+    /// A root file system unpacked from archives (`builtin:unpack-seed`).
+    Seed,
+    /// A program run in a sandbox.
+    Build,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The graph has been cut down to what is missing, and the work begins.
+    RunStarted {
+        /// Sandboxed builds and seeds to be made.
+        builds: usize,
+        /// Fixed-output items to be fetched.
+        downloads: usize,
+        /// Wanted items that were valid already.
+        reused: usize,
+    },
+    /// Somebody else, most likely another `bootstrap` or a Guix daemon, works on the same store item; its result
+    /// will be used.
+    WaitingForLock {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds the lock, where the system tells.
+        holder: Option<u32>,
+        /// How long the wait has lasted.
+        seconds: f64,
+    },
+    /// Work on an item began.
+    Started {
+        /// The label of the item.
+        item: String,
+        /// How it is made.
+        kind: Kind,
+        /// The base name of its derivation.
+        derivation: String,
+        /// Where its log is being written, for builds.
+        log: Option<PathBuf>,
+    },
+    /// A build entered a phase.
+    PhaseStarted {
+        /// The label of the item.
+        item: String,
+        /// The phase, with Guix's name (`configure`).
+        phase: String,
+    },
+    /// A phase ended, well or not.
+    PhaseEnded {
+        /// The label of the item.
+        item: String,
+        /// The phase, with Guix's name.
+        phase: String,
+        /// How long it took, on the wall clock.
+        seconds: f64,
+        /// False where the phase failed, and the build with it.
+        succeeded: bool,
+    },
+    /// A line of a build's output, safe to print: no control characters, at most a few thousand characters.
+    Line {
+        /// The label of the item.
+        item: String,
+        /// The text, without the line's end.
+        text: String,
+    },
+    /// Bytes arrived.
+    DownloadProgress {
+        /// The label of the item.
+        item: String,
+        /// Bytes so far, those of a resumed partial download included.
+        received: u64,
+        /// The size, where it is known.
+        total: Option<u64>,
+        /// Where the bytes come from, for people.
+        location: String,
+    },
+    /// An item was made and registered: it is valid.
+    Finished {
+        /// The label of the item.
+        item: String,
+        /// How it was made.
+        kind: Kind,
+        /// What it took and what it gave.
+        made: Made,
+    },
+    /// An item turned out to be valid: another process made it meanwhile.
+    Reused {
+        /// The label of the item.
+        item: String,
+    },
+    /// An item could not be made.
+    Failed {
+        /// The label of the item.
+        item: String,
+        /// What went wrong, in full, for people.
+        message: String,
+        /// The last lines of the build's output.
+        last_lines: Vec<String>,
+        /// The whole log.
+        log: Option<PathBuf>,
+        /// The build directory, where it was kept.
+        kept: Option<PathBuf>,
+    },
+    /// An item was not tried.
+    Skipped {
+        /// The label of the item.
+        item: String,
+        /// The label of the failed item it needs.
+        because: String,
+    },
+    /// The run was asked to stop, and stops everything.
+    Interrupted,
+    /// The run is over.
+    RunFinished {
+        /// What was done.
+        summary: Summary,
+    },
+}
+
+/// What making one item took, and what it gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    /// The outputs, `out` first.
+    pub outputs: Vec<OutputMade>,
+    /// Wall-clock time from start to registration.
+    pub seconds: f64,
+    /// Processor time in user mode of all the build's processes.
+    pub user_seconds: f64,
+    /// Processor time in the kernel of all the build's processes.
+    pub system_seconds: f64,
+    /// Wall-clock time of each phase, in order.
+    pub phases: Vec<PhaseTime>,
+}
+
+/// One output of a finished item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputMade {
+    /// `out`, `lib`, `static`.
+    pub name: String,
+    /// The logical store path.
+    pub path: String,
+    /// The size of its NAR.
+    pub nar_size: u64,
+}
+
+/// How long one phase took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// The phase's name.
+    pub phase: String,
+    /// Its wall-clock time.
+    pub seconds: f64,
+}
+
+/// The result of a whole run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// What was made, in the order in which it was finished.
+    pub made: Vec<MadeItem>,
+    /// Labels of wanted items that were valid already, and of items that another process made meanwhile.
+    pub reused: Vec<String>,
+    /// Labels of failed items, each with its reason.
+    pub failed: Vec<FailedItem>,
+    /// Labels of items that were not tried because something they need failed.
+    pub skipped: Vec<SkippedItem>,
+    /// Labels of items that were not tried because the run ended before their turn came.
+    pub not_started: Vec<String>,
+    /// Whether the run was stopped from outside.
+    pub interrupted: bool,
+    /// Wall-clock time of the run.
+    pub seconds: f64,
+    /// The number of processor cores the run could use.
+    pub cores: usize,
+}
+
+impl Summary {
+    /// Processor time of all builds, user and system, in seconds.
+    pub fn processor_seconds(&self) -> f64 {
+        self.made
+            .iter()
+            .map(|item| item.made.user_seconds + item.made.system_seconds)
+            .sum()
+    }
+}
+
+/// A finished item in a [`Summary`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MadeItem {
+    /// The label of the item.
+    pub item: String,
+    /// How it was made.
+    pub kind: Kind,
+    /// What it took and gave.
+    pub made: Made,
+}
+
+/// A failed item in a [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedItem {
+    /// The label of the item.
+    pub item: String,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// An item in a [`Summary`] that was not tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedItem {
+    /// The label of the item.
+    pub item: String,
+    /// The label of the failed item it needs.
+    pub because: String,
+}
+
+/// The sending end of the stream; cheap to clone, usable from any thread.
+#[derive(Debug, Clone)]
+pub struct EventSender(Sender<Event>);
+
+impl EventSender {
+    /// A stream: its sending end, and the end that progress reads.
+    pub fn channel() -> (Self, Receiver<Event>) {
+        let (sender, receiver) = channel();
+        (Self(sender), receiver)
+    }
+
+    /// A stream that nobody reads.
+    pub fn ignored() -> Self {
+        Self::channel().0
+    }
+
+    /// Sends `event`. A reader that has gone away is no reason to stop building.
+    pub fn emit(&self, event: Event) {
+        let _ = self.0.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_json_object_tagged_with_its_kind() {
+        let event = Event::PhaseEnded {
+            item: "stage0/sed".into(),
+            phase: "configure".into(),
+            seconds: 1.5,
+            succeeded: true,
+        };
+        let json = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            json,
+            r#"{"event":"phase-ended","item":"stage0/sed","phase":"configure","seconds":1.5,"succeeded":true}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_does_not_stop_the_sender() {
+        let (sender, receiver) = EventSender::channel();
+        drop(receiver);
+        sender.emit(Event::Interrupted);
+    }
+}

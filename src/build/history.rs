@@ -1,0 +1,156 @@
+//! What earlier builds took: one line of JSON for each, in `STATE/bootstrap/builds.jsonl`.
+//!
+//! The scheduler reads it to know which builds are long, people to know where the time goes. A line is appended
+//! with one write as each item is finished, so a killed run loses nothing that was finished before.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::events::{Kind, Made};
+
+/// Only this much of the end is read: some thousand builds.
+const READ_MAX: u64 = 4 << 20;
+
+/// One finished item. The fields are written in this order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The label of the item.
+    pub item: String,
+    /// How it was made.
+    pub kind: Kind,
+    /// The base name of the derivation.
+    pub derivation: String,
+    /// When it was begun, in seconds since the Epoch.
+    pub started: u64,
+    /// When it was registered, in seconds since the Epoch.
+    pub ended: u64,
+    /// How many cores the run had.
+    pub cores: usize,
+    /// What it took and gave.
+    #[serde(flatten)]
+    pub made: Made,
+}
+
+/// The file of records.
+#[derive(Debug, Clone)]
+pub struct History {
+    path: PathBuf,
+}
+
+impl History {
+    /// The records under the state directory `state`.
+    pub fn new(state: &Path) -> Self {
+        Self {
+            path: state.join("bootstrap").join("builds.jsonl"),
+        }
+    }
+
+    /// Where the records are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long each item took when it was last made, by label. Lines that are no records (cut off by a crash, or
+    /// from another version of this program) are passed over: this is advice and no more.
+    pub fn durations(&self) -> HashMap<String, Duration> {
+        let text = self.read_end().unwrap_or_default();
+        let records = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Record>(line).ok());
+        records
+            .filter_map(|record| {
+                let duration = Duration::try_from_secs_f64(record.made.seconds).ok()?;
+                Some((record.item, duration))
+            })
+            .collect()
+    }
+
+    fn read_end(&self) -> io::Result<String> {
+        let mut file = fs::File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(READ_MAX)))?;
+        let mut bytes = Vec::new();
+        file.take(READ_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Appends a record.
+    pub fn append(&self, record: &Record) -> io::Result<()> {
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let mut line = serde_json::to_string(record)?;
+        line.push('\n');
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)?;
+        file.write_all(line.as_bytes())
+    }
+}
+
+/// `time` in whole seconds since the Epoch.
+pub(super) fn epoch_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |duration| duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::events::PhaseTime;
+
+    fn record(item: &str, seconds: f64) -> Record {
+        Record {
+            item: item.to_owned(),
+            kind: Kind::Build,
+            derivation: "x.drv".to_owned(),
+            started: 1,
+            ended: 2,
+            cores: 2,
+            made: Made {
+                seconds,
+                phases: vec![PhaseTime {
+                    phase: "build".to_owned(),
+                    seconds: 1.5,
+                }],
+                ..Made::default()
+            },
+        }
+    }
+
+    #[test]
+    fn the_last_duration_of_each_item_counts_and_torn_lines_do_not() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::new(state.path());
+        assert!(history.durations().is_empty());
+        history.append(&record("sed", 5.0)).unwrap();
+        history.append(&record("sed", 7.0)).unwrap();
+        history.append(&record("negative", -1.0)).unwrap();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(history.path())
+            .unwrap();
+        file.write_all(b"{\"item\":\"grep\",\"kind").unwrap();
+        let durations = history.durations();
+        assert_eq!(
+            durations,
+            HashMap::from([("sed".to_owned(), Duration::from_secs(7))])
+        );
+    }
+
+    #[test]
+    fn fields_come_in_a_fixed_order() {
+        assert_eq!(
+            serde_json::to_string(&record("sed", 5.0)).unwrap(),
+            "{\"item\":\"sed\",\"kind\":\"build\",\"derivation\":\"x.drv\",\"started\":1,\"ended\":2,\"cores\":2,\
+             \"outputs\":[],\"seconds\":5.0,\"user_seconds\":0.0,\"system_seconds\":0.0,\
+             \"phases\":[{\"phase\":\"build\",\"seconds\":1.5}]}"
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! One pool of job tokens for all running builds.
+//!
+//! A pool has as many tokens as the run may use cores. Each running build holds one for as long as it runs
+//! (GNU make calls it the implicit one), and has a GNU make jobserver pipe of its own for more. A manager
+//! moves the remaining tokens to where they are wanted, so that a build in its parallel phase uses the cores
+//! that others, busy with `configure`, leave idle; and there are never more tokens out than the pool has.
+//!
+//! Why a pipe each and not one for all: a build that is killed, or a program that forgets to write its token
+//! back, would lose tokens of a shared pipe for good, and a hostile build could add some. Here the pool knows
+//! how many tokens each build got. When the build ends, that many are free again, whatever it did; what it
+//! writes beyond that is thrown away and reaches no one else.
+//!
+//! The algorithm. For each pipe the pool knows `given`; the pipe tells `unread` (`FIONREAD`); the difference
+//! is in use. A build whose pipe is empty may want a token, a build that leaves one unread does not, at the
+//! moment. So, in this order:
+//!
+//! 1. bytes beyond `given` are discarded;
+//! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them;
+//! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
+//! 4. an unread token moves from a pipe that has one to a pipe that has none.
+//!
+//! Step 4 makes one token that two builds might want wander between them: whoever really waits for it reads
+//! it within microseconds. Only then, with tokens out and more than one taker, does the manager look again
+//! every [`INTERVAL`]; otherwise it sleeps until a build starts or ends.
+
+mod pipe;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pipe::TokenPipe;
+
+/// The file descriptors at which a build finds its jobserver: reading end, writing end.
+pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
+
+/// How often the manager looks at the pipes while tokens can move between builds.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// A pool of job tokens. Dropping it ends its manager.
+#[derive(Debug)]
+pub struct JobPool {
+    shared: Arc<Shared>,
+    manager: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    capacity: usize,
+    /// Where the FIFOs are made (and unlinked at once).
+    directory: PathBuf,
+    state: Mutex<State>,
+    /// Wakes builds that wait to start.
+    granted: Condvar,
+    /// Wakes the manager.
+    changed: Condvar,
+}
+
+/// `free + granted to waiters + Σ (1 + given)` is the pool's capacity, always.
+#[derive(Debug, Default)]
+struct State {
+    free: usize,
+    /// Numbers builds, and tokens as they are handed out.
+    next: u64,
+    waiting: BTreeMap<u64, Waiter>,
+    slots: BTreeMap<u64, Slot>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    urgency: u64,
+    granted: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    urgency: u64,
+    pipe: TokenPipe,
+    /// Tokens put into the pipe and not taken out again by the pool.
+    given: usize,
+    /// When the pipe last got a token, in tokens handed out by the pool: whose turn it is.
+    last_given: u64,
+}
+
+/// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back.
+#[derive(Debug)]
+pub struct JobSlot {
+    shared: Arc<Shared>,
+    id: u64,
+    ends: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl JobPool {
+    /// A pool of `capacity` tokens, which makes its pipes in `directory` (a private directory on a file
+    /// system that has FIFOs).
+    pub fn new(capacity: NonZeroUsize, directory: &Path) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            capacity: capacity.get(),
+            directory: directory.to_owned(),
+            state: Mutex::new(State {
+                free: capacity.get(),
+                ..State::default()
+            }),
+            granted: Condvar::new(),
+            changed: Condvar::new(),
+        });
+        let manager = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name("job tokens".into())
+                .spawn(move || shared.manage())?
+        };
+        Ok(Self {
+            shared,
+            manager: Some(manager),
+        })
+    }
+
+    /// Waits for a token for a build to start with. Of several waiting builds the one with the greatest
+    /// `urgency` comes first, then the one that waits longest. `None` once the pool is closed.
+    ///
+    /// # Errors
+    /// Where the build's pipe cannot be made.
+    pub fn acquire(&self, urgency: u64) -> io::Result<Option<JobSlot>> {
+        // Made before waiting, so that a failure holds no token.
+        let (pipe, ends) = TokenPipe::create(&self.shared.directory)?;
+        let mut state = self.shared.lock();
+        let id = state.next;
+        state.next += 1;
+        let waiter = Waiter {
+            urgency,
+            granted: false,
+        };
+        state.waiting.insert(id, waiter);
+        state.rebalance();
+        self.shared.granted.notify_all();
+        self.shared.changed.notify_one();
+        loop {
+            if state.closed {
+                state.withdraw(id);
+                return Ok(None);
+            }
+            if state.waiting.get(&id).is_some_and(|waiter| waiter.granted) {
+                break;
+            }
+            state = self
+                .shared
+                .granted
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waiting.remove(&id);
+        let slot = Slot {
+            urgency,
+            pipe,
+            given: 0,
+            last_given: 0,
+        };
+        state.slots.insert(id, slot);
+        state.rebalance();
+        self.shared.changed.notify_one();
+        Ok(Some(JobSlot {
+            shared: Arc::clone(&self.shared),
+            id,
+            ends: Some(ends),
+        }))
+    }
+
+    /// Turns away everybody who waits or will wait for a token: the run is being stopped.
+    pub fn close(&self) {
+        self.closer()();
+    }
+
+    /// [`JobPool::close`] as a value, for a [`Cancellation`](super::cancellation::Cancellation).
+    pub fn closer(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            shared.lock().closed = true;
+            shared.granted.notify_all();
+        }
+    }
+}
+
+impl Drop for JobPool {
+    fn drop(&mut self) {
+        self.close();
+        // The lock is held while notifying, or the manager could miss it between its look and its sleep.
+        {
+            let _state = self.shared.lock();
+            self.shared.changed.notify_all();
+        }
+        if let Some(manager) = self.manager.take() {
+            let _ = manager.join();
+        }
+    }
+}
+
+impl JobSlot {
+    /// The build's ends of its pipe, reading and writing, to be passed on as [`BUILD_DESCRIPTORS`]; to be
+    /// had once.
+    pub fn take_descriptors(&mut self) -> Option<(OwnedFd, OwnedFd)> {
+        self.ends.take()
+    }
+
+    /// What `MAKEFLAGS` must be for GNU make (and gcc, ninja, cargo) to find the pipe.
+    pub fn make_flags(&self) -> String {
+        let (read, write) = BUILD_DESCRIPTORS;
+        format!(
+            " -j{} --jobserver-auth={read},{write}",
+            self.shared.capacity
+        )
+    }
+}
+
+impl Drop for JobSlot {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if let Some(slot) = state.slots.remove(&self.id) {
+            state.free += 1 + slot.given;
+        }
+        state.rebalance();
+        self.shared.granted.notify_all();
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The manager's thread.
+    fn manage(&self) {
+        let mut state = self.lock();
+        while !state.closed {
+            state = if state.tokens_can_move() {
+                self.changed
+                    .wait_timeout(state, INTERVAL)
+                    .map(|(state, _)| state)
+                    .unwrap_or_else(|poisoned| poisoned.into_inner().0)
+            } else {
+                self.changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner)
+            };
+            if state.rebalance() {
+                self.granted.notify_all();
+            }
+        }
+    }
+}
+
+impl State {
+    /// Whether looking again later could move a token: some are out, and somebody else could want them.
+    fn tokens_can_move(&self) -> bool {
+        let out = self.free > 0 || self.slots.values().any(|slot| slot.given > 0);
+        let waiting = self.waiting.values().any(|waiter| !waiter.granted);
+        out && (self.slots.len() > 1 || (waiting && !self.slots.is_empty()))
+    }
+
+    /// Takes a waiter out; a token that it was granted meanwhile is free again.
+    fn withdraw(&mut self, id: u64) {
+        if self
+            .waiting
+            .remove(&id)
+            .is_some_and(|waiter| waiter.granted)
+        {
+            self.free += 1;
+        }
+    }
+
+    /// One look at all pipes, as the module's comment describes. True where a waiter was granted a token.
+    fn rebalance(&mut self) -> bool {
+        let mut unread: BTreeMap<u64, usize> = BTreeMap::new();
+        for (id, slot) in &mut self.slots {
+            let mut count = slot.pipe.unread();
+            if count > slot.given {
+                slot.pipe.take(count - slot.given);
+                count = count.min(slot.given);
+            }
+            unread.insert(*id, count);
+        }
+        let granted = self.grant(&mut unread);
+        self.hand_out(&mut unread);
+        self.pass_on(&mut unread);
+        granted
+    }
+
+    /// Step 2: tokens for builds that wait to start.
+    fn grant(&mut self, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let mut any = false;
+        while let Some(next) = self
+            .waiting
+            .iter()
+            .filter(|(_, waiter)| !waiter.granted)
+            .max_by_key(|(id, waiter)| (waiter.urgency, std::cmp::Reverse(**id)))
+            .map(|(id, _)| *id)
+        {
+            if self.free == 0 && !self.take_back_one(unread) {
+                break;
+            }
+            self.free -= 1;
+            if let Some(waiter) = self.waiting.get_mut(&next) {
+                waiter.granted = true;
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// Takes an unread token back, from the least urgent build that has one.
+    fn take_back_one(&mut self, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let mut donors: Vec<u64> = self.slots.keys().copied().collect();
+        donors.sort_by_key(|id| self.slots.get(id).map(|slot| slot.urgency));
+        donors
+            .into_iter()
+            .any(|donor| self.take_back_from(donor, unread))
+    }
+
+    /// Takes an unread token back from one build; false where it has none (it may have read it just now).
+    fn take_back_from(&mut self, donor: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let (Some(slot), Some(count)) = (self.slots.get_mut(&donor), unread.get_mut(&donor)) else {
+            return false;
+        };
+        if *count == 0 {
+            return false;
+        }
+        if slot.pipe.take(1) == 0 {
+            *count = 0;
+            return false;
+        }
+        *count -= 1;
+        slot.given -= 1;
+        self.free += 1;
+        true
+    }
+
+    /// Gives a free token to one build; false where its pipe takes none.
+    fn give(&mut self, taker: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let (Some(slot), Some(count)) = (self.slots.get_mut(&taker), unread.get_mut(&taker)) else {
+            return false;
+        };
+        if self.free == 0 || !slot.pipe.put() {
+            return false;
+        }
+        self.free -= 1;
+        self.next += 1;
+        slot.last_given = self.next;
+        slot.given += 1;
+        *count += 1;
+        true
+    }
+
+    /// Step 3: free tokens to the pipes with the fewest unread ones.
+    fn hand_out(&mut self, unread: &mut BTreeMap<u64, usize>) {
+        let mut refused = Vec::new();
+        while self.free > 0 {
+            let next = self
+                .slots
+                .iter()
+                .filter(|(id, _)| !refused.contains(*id))
+                .min_by_key(|(id, slot)| {
+                    let count = unread.get(*id).copied().unwrap_or(0);
+                    (count, std::cmp::Reverse(slot.urgency), **id)
+                })
+                .map(|(id, _)| *id);
+            let Some(next) = next else { break };
+            if !self.give(next, unread) {
+                refused.push(next);
+            }
+        }
+    }
+
+    /// Step 4: from pipes with unread tokens to empty ones, in turn. What moved in this round is not moved
+    /// again.
+    fn pass_on(&mut self, unread: &mut BTreeMap<u64, usize>) {
+        let mut hungry: Vec<u64> = unread
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(id, _)| *id)
+            .collect();
+        hungry.sort_by_key(|id| self.slots.get(id).map(|slot| slot.last_given));
+        let mut donors: Vec<u64> = unread
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(id, _)| *id)
+            .collect();
+        donors.sort_by_key(|id| std::cmp::Reverse(unread.get(id).copied()));
+        for taker in hungry {
+            let found = donors
+                .iter()
+                .any(|donor| self.take_back_from(*donor, unread));
+            if !found {
+                return;
+            }
+            self.give(taker, unread);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "jobserver/tests.rs"]
+mod tests;

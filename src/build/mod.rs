@@ -1,0 +1,23 @@
+//! Builds: the graph of derivations, run in parallel, each in its own sandbox, into valid store items.
+//!
+//! This is the only part that runs programs. [`events`] is the only thing it tells anybody about what it does.
+
+pub mod builder;
+pub mod builtin;
+pub mod cancellation;
+pub mod environment;
+pub mod error;
+pub mod events;
+pub mod graph;
+pub mod history;
+pub mod jobserver;
+pub mod log;
+pub mod output;
+pub mod references;
+pub mod run;
+mod sandboxed;
+pub mod scheduler;
+mod scratch;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod watch;

@@ -1,0 +1,256 @@
+//! The directories that builds happen in, on the machine's side.
+//!
+//! A run has one directory, `bootstrap-build-PID-N`, in the place for temporary files, and each build one inside that. The
+//! run's directory is locked as long as the run lives: a directory that is not locked was left behind by a run that was
+//! killed, and the next run removes it. Build trees can be big, so a thread of its own removes them while the next
+//! build runs.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::error::BuildError;
+use crate::store::path::StorePath;
+use crate::store::remove::remove_tree;
+
+const PREFIX: &str = "bootstrap-build-";
+
+/// The scratch directory of one run; dropping it removes it, with everything in it.
+#[derive(Debug)]
+pub struct Scratch {
+    place: PathBuf,
+    directory: PathBuf,
+    owner: (u32, u32),
+    next: AtomicU64,
+    /// The lock.
+    _lock: File,
+    janitor: Option<(Sender<PathBuf>, JoinHandle<()>)>,
+}
+
+impl Scratch {
+    /// Makes a scratch directory in `place`, for builds whose user is `owner` (user and group number) outside the
+    /// sandbox, and removes those that killed runs of the same user left there.
+    pub fn create(place: &Path, owner: (u32, u32)) -> Result<Self, BuildError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        fs::create_dir_all(place).map_err(BuildError::io("create", place))?;
+        let place = place
+            .canonicalize()
+            .map_err(BuildError::io("resolve", place))?;
+        let (sender, receiver) = channel::<PathBuf>();
+        let janitor = std::thread::Builder::new()
+            .name("removing build trees".into())
+            .spawn(move || {
+                for path in receiver {
+                    if let Err(error) = remove_tree(&path) {
+                        tracing::warn!("{error}");
+                    }
+                }
+            })
+            .map_err(BuildError::Thread)?;
+        for leftover in leftovers(&place, owner.0) {
+            let _ = sender.send(leftover);
+        }
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let directory = place.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match make_directory(&directory, owner) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(BuildError::io("create", &directory))?,
+            }
+            // Somebody who cleans up may have been faster with the lock, and then it was a leftover to him.
+            if let Some(lock) = lock(&directory) {
+                return Ok(Self {
+                    place,
+                    directory,
+                    owner,
+                    next: AtomicU64::new(0),
+                    _lock: lock,
+                    janitor: Some((sender, janitor)),
+                });
+            }
+        }
+    }
+
+    /// The run's own directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes an empty build directory for `derivation`.
+    pub fn build_directory(&self, derivation: &StorePath) -> Result<PathBuf, BuildError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let directory = self
+            .directory
+            .join(format!("{number}-{}", derivation.name()));
+        make_directory(&directory, self.owner).map_err(BuildError::io("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Gives a build directory to whoever wants to look at it, under the name that guix-daemon would use:
+    /// `guix-build-NAME.drv-N`, with the smallest free number.
+    pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
+        let mut number = 0;
+        loop {
+            let kept = self
+                .place
+                .join(format!("guix-build-{}-{number}", derivation.name()));
+            // An empty directory of ours is what `rename` replaces; nobody else's name is taken.
+            match DirBuilder::new().mode(0o700).create(&kept) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                made => {
+                    made.map_err(BuildError::io("create", &kept))?;
+                    fs::rename(directory, &kept).map_err(BuildError::io("rename", directory))?;
+                    return Ok(kept);
+                }
+            }
+        }
+    }
+
+    /// Has a build directory removed, soon.
+    pub fn discard(&self, directory: PathBuf) {
+        if let Some((janitor, _)) = &self.janitor {
+            // What it does not get to is removed with the run's directory.
+            let _ = janitor.send(directory);
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.janitor.take() {
+            drop(sender);
+            let _ = thread.join();
+        }
+        if let Err(error) = remove_tree(&self.directory) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// A directory for nobody but `owner`.
+fn make_directory(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    give_to(path, (user, group))
+}
+
+/// Makes `path` belong to `owner`; what belongs to him already is left alone, so that nobody needs a privilege for it.
+pub(super) fn give_to(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if (metadata.uid(), metadata.gid()) == (user, group) {
+        return Ok(());
+    }
+    std::os::unix::fs::lchown(path, Some(user), Some(group))
+}
+
+/// Locks a run's directory; `None` where somebody else has, or it is gone.
+fn lock(directory: &Path) -> Option<File> {
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::DIRECTORY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(directory, flags, rustix::fs::Mode::empty()).ok()?);
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        // A file system without locks (some NFS): go without, and leave leftovers be.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Some(file),
+        Err(_) => return None,
+    }
+    let held = file.metadata().ok()?;
+    let named = fs::symlink_metadata(directory).ok()?;
+    ((held.dev(), held.ino()) == (named.dev(), named.ino())).then_some(file)
+}
+
+/// The directories in `place` that killed runs left.
+fn leftovers(place: &Path, build_user: u32) -> Vec<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
+    let Ok(entries) = fs::read_dir(place) else {
+        return Vec::new();
+    };
+    let paths = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let number = name.to_str()?.strip_prefix(PREFIX)?;
+        // Anybody may make files in /tmp: what is somebody else's is none of our business, whatever its name.
+        let metadata = entry.metadata().ok()?;
+        let ours = metadata.is_dir() && [own, build_user].contains(&metadata.uid());
+        (ours && number.contains('-')).then(|| entry.path())
+    });
+    paths
+        .filter(|path| match lock(path) {
+            // The lock goes with the file; from here on it is a name that nobody uses.
+            Some(file) => {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            }
+            None => false,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derivation() -> StorePath {
+        StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap()
+    }
+
+    fn myself() -> (u32, u32) {
+        (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        )
+    }
+
+    fn names(place: &Path) -> Vec<String> {
+        let entries = fs::read_dir(place).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_run_but_what_was_kept() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("guix-build-hello-1.0.drv-0")).unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let one = scratch.build_directory(&derivation()).unwrap();
+        let two = scratch.build_directory(&derivation()).unwrap();
+        let three = scratch.build_directory(&derivation()).unwrap();
+        assert_ne!(one, two);
+        fs::write(one.join("config.log"), "why").unwrap();
+        fs::write(three.join("left"), "behind").unwrap();
+        let kept = scratch.keep(&one, &derivation()).unwrap();
+        scratch.discard(two);
+        drop(scratch);
+        assert_eq!(kept.file_name().unwrap(), "guix-build-hello-1.0.drv-1");
+        assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
+        assert_eq!(
+            names(place.path()),
+            ["guix-build-hello-1.0.drv-0", "guix-build-hello-1.0.drv-1"]
+        );
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_runs_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let killed = place.path().join("bootstrap-build-1-0");
+        fs::create_dir_all(killed.join("0-x.drv/deep")).unwrap();
+        let foreign = place.path().join("bootstrap-build-of-my-own");
+        fs::write(&foreign, "a file").unwrap();
+        let running = Scratch::create(place.path(), myself()).unwrap();
+        let other = Scratch::create(place.path(), myself()).unwrap();
+        drop(other);
+        assert!(!killed.exists());
+        assert!(foreign.exists());
+        assert!(running.directory().exists());
+    }
+}

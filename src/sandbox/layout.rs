@@ -1,0 +1,538 @@
+//! What a sandbox holds, as data: the list of directories, files, links and mounts that make a [`World`], in
+//! the order in which they can be made.
+//!
+//! Working the list out is a pure function of the world and of what [`Sources::inspect`] saw of it on the
+//! machine; making it real is the backend's part (mounts in a namespace, nullfs and tmpfs for a jail). Once the
+//! whole list is made, the backend makes `/` itself read-only: what is not a writable mount cannot be changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Root, SandboxError, World};
+
+/// One thing to make. Guest paths are absolute; a parent comes before what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Item {
+    /// A directory of mode 0755; it may be there already, when it lies in a writable mount.
+    Directory {
+        /// Guest path.
+        target: PathBuf,
+    },
+    /// A file of mode 0644.
+    File {
+        /// Guest path.
+        target: PathBuf,
+        /// What is in it.
+        contents: String,
+    },
+    /// A symbolic link.
+    Link {
+        /// Guest path.
+        target: PathBuf,
+        /// What it says.
+        contents: PathBuf,
+    },
+    /// A host path seen at a guest path, without set-user-ID programs and devices.
+    Mount {
+        /// Host path, of a directory or a file.
+        source: PathBuf,
+        /// Guest path.
+        target: PathBuf,
+        /// What to create there first, to mount on.
+        point: Point,
+        /// Whether the program may write there.
+        writable: bool,
+    },
+    /// An empty directory, writable by all (mode 1777), in memory.
+    Temporary {
+        /// Guest path, of a directory to be made.
+        target: PathBuf,
+        /// Bytes it may hold; `None`: the system's default.
+        size: Option<u64>,
+    },
+    /// The system's view of the sandbox's own processes.
+    Processes {
+        /// Guest path, of a directory to be made.
+        target: PathBuf,
+    },
+    /// The device nodes, and what belongs beside them: standard streams, pseudo-terminals, shared memory.
+    Devices {
+        /// Guest path, of a directory to be made.
+        target: PathBuf,
+        /// With the terminal of whoever started the sandbox.
+        terminal: bool,
+        /// Bytes that shared memory may hold; `None`: the system's default.
+        size: Option<u64>,
+    },
+}
+
+/// What a mount is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Point {
+    /// An empty directory, to be made.
+    Directory,
+    /// An empty file, to be made.
+    File,
+    /// Something that a read-only mount already has there.
+    Existing,
+}
+
+/// What a host path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// Anything else that can be mounted on a file.
+    File,
+    /// A symbolic link, with what it says.
+    Link(PathBuf),
+}
+
+/// What the host paths of a world are: all that a layout needs to know of the machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The source of every mount.
+    pub mounts: BTreeMap<PathBuf, Kind>,
+    /// The entries of [`Root::Tree`]'s directory.
+    pub root: BTreeMap<PathBuf, Kind>,
+}
+
+impl Sources {
+    /// Looks at the host paths of `world`, without following links.
+    ///
+    /// # Errors
+    /// [`SandboxError::Source`] for one that cannot be looked at.
+    pub fn inspect(world: &World) -> Result<Self, SandboxError> {
+        let mut sources = Self::default();
+        for mount in &world.mounts {
+            sources
+                .mounts
+                .insert(mount.source.clone(), kind(&mount.source)?);
+        }
+        if let Root::Tree(tree) = &world.root {
+            let failed = |source| SandboxError::Source {
+                path: tree.clone(),
+                source,
+            };
+            for entry in fs::read_dir(tree).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                sources
+                    .root
+                    .insert(PathBuf::from(entry.file_name()), kind(&entry.path())?);
+            }
+        }
+        for directory in [&world.store_writable, &world.build_directory.host] {
+            if kind(directory)? != Kind::Directory {
+                return Err(SandboxError::Source {
+                    path: directory.clone(),
+                    source: io::ErrorKind::NotADirectory.into(),
+                });
+            }
+        }
+        Ok(sources)
+    }
+}
+
+fn kind(path: &Path) -> Result<Kind, SandboxError> {
+    let look = || {
+        let kind = fs::symlink_metadata(path)?.file_type();
+        Ok(if kind.is_symlink() {
+            Kind::Link(fs::read_link(path)?)
+        } else if kind.is_dir() {
+            Kind::Directory
+        } else {
+            Kind::File
+        })
+    };
+    look().map_err(|source| SandboxError::Source {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The things to make for `world`, in order.
+///
+/// # Errors
+/// [`SandboxError::BadWorld`] when a guest path is not absolute and plain, two things have the same place, or a
+/// place lies where nothing can be made.
+pub fn layout(world: &World, sources: &Sources) -> Result<Vec<Item>, SandboxError> {
+    let mut layout = Layout::default();
+    layout.essentials(world)?;
+    let store_dir = Path::new(&world.store_dir);
+    if let Root::Tree(tree) = &world.root {
+        let own = ["dev", "proc", "tmp", "etc"].map(OsStr::new);
+        let store_top = store_dir.components().nth(1).map(Component::as_os_str);
+        for (name, kind) in &sources.root {
+            if own.contains(&name.as_os_str()) || Some(name.as_os_str()) == store_top {
+                continue;
+            }
+            layout.show(&tree.join(name), &Path::new("/").join(name), kind, false)?;
+        }
+    }
+    layout.show(&world.store_writable, store_dir, &Kind::Directory, true)?;
+    let build = &world.build_directory;
+    layout.show(&build.host, &build.guest, &Kind::Directory, true)?;
+    // By target, so that what lies in another mount comes after it.
+    let mut mounts: Vec<_> = world.mounts.iter().collect();
+    mounts.sort_by_key(|mount| &mount.target);
+    for mount in mounts {
+        let kind = sources
+            .mounts
+            .get(&mount.source)
+            .ok_or_else(|| bad(&mount.source, "was not looked at"))?;
+        layout.show(&mount.source, &mount.target, kind, mount.writable)?;
+    }
+    Ok(layout.items)
+}
+
+fn bad(path: &Path, problem: &str) -> SandboxError {
+    SandboxError::BadWorld(format!("`{}` {problem}", path.display()))
+}
+
+#[derive(Default)]
+struct Layout {
+    items: Vec<Item>,
+    /// Every guest path that is something already.
+    taken: BTreeSet<PathBuf>,
+    /// Directories made only because something lies in them: a mount may still go there.
+    parents: BTreeSet<PathBuf>,
+    /// Targets of read-only mounts: nothing can be made in them.
+    sealed: BTreeSet<PathBuf>,
+}
+
+impl Layout {
+    /// What every world has, whatever its root.
+    fn essentials(&mut self, world: &World) -> Result<(), SandboxError> {
+        let size = world.limits.temporary;
+        let target = PathBuf::from("/dev");
+        self.place(&target)?;
+        self.items.push(Item::Devices {
+            target,
+            terminal: world.interactive,
+            size,
+        });
+        let target = PathBuf::from("/proc");
+        self.place(&target)?;
+        self.items.push(Item::Processes { target });
+        let target = PathBuf::from("/tmp");
+        self.place(&target)?;
+        self.items.push(Item::Temporary { target, size });
+        let user = &world.user;
+        let (name, uid, gid) = (&user.name, user.uid, user.gid);
+        for (target, contents) in [
+            // The home directory does not exist: programs that want one must fail, not find something.
+            (
+                "/etc/passwd",
+                format!(
+                    "{name}:x:{uid}:{gid}:Build user:/homeless-shelter:/noshell\n\
+                     nobody:x:65534:65534:Nobody:/:/noshell\n"
+                ),
+            ),
+            ("/etc/group", format!("{name}:x:{gid}:\nnogroup:x:65534:\n")),
+            (
+                "/etc/hosts",
+                "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
+            ),
+        ] {
+            let target = PathBuf::from(target);
+            self.place(&target)?;
+            self.items.push(Item::File { target, contents });
+        }
+        Ok(())
+    }
+
+    /// Makes `source`, which is a `kind`, visible at `target`.
+    fn show(
+        &mut self,
+        source: &Path,
+        target: &Path,
+        kind: &Kind,
+        writable: bool,
+    ) -> Result<(), SandboxError> {
+        if source.to_str().is_none() {
+            return Err(bad(source, "is not UTF-8"));
+        }
+        if !source.is_absolute() {
+            return Err(bad(source, "is not an absolute path"));
+        }
+        let sealed = self.place(target)?;
+        let target = target.to_owned();
+        let point = match kind {
+            Kind::Link(contents) => {
+                if sealed {
+                    return Err(bad(&target, "is a link inside a read-only mount"));
+                }
+                let contents = contents.clone();
+                self.items.push(Item::Link { target, contents });
+                return Ok(());
+            }
+            _ if sealed => Point::Existing,
+            Kind::Directory => Point::Directory,
+            Kind::File => Point::File,
+        };
+        if !writable {
+            self.sealed.insert(target.clone());
+        }
+        self.items.push(Item::Mount {
+            source: source.to_owned(),
+            target,
+            point,
+            writable,
+        });
+        Ok(())
+    }
+
+    /// Takes `target`, having made the directories above it; tells whether it lies in a read-only mount.
+    fn place(&mut self, target: &Path) -> Result<bool, SandboxError> {
+        let mut components = target.components();
+        let plain = components.next() == Some(Component::RootDir)
+            && components.all(|component| matches!(component, Component::Normal(_)))
+            // Components hide `.` and `//`, which would make one place look like two.
+            && target.components().collect::<PathBuf>().as_os_str() == target.as_os_str();
+        if !plain || target == Path::new("/") {
+            return Err(bad(target, "is not a plain absolute path in the sandbox"));
+        }
+        if target.to_str().is_none() {
+            return Err(bad(target, "is not UTF-8"));
+        }
+        if self.parents.contains(target) {
+            return Err(bad(target, "would hide what is already mounted in it"));
+        }
+        if !self.taken.insert(target.to_owned()) {
+            return Err(bad(target, "is there twice"));
+        }
+        let is_sealed = |sealed: &BTreeSet<PathBuf>, path: &Path| {
+            path.ancestors()
+                .skip(1)
+                .any(|ancestor| sealed.contains(ancestor))
+        };
+        let mut above: Vec<_> = target.ancestors().skip(1).collect();
+        above.pop();
+        for parent in above.into_iter().rev() {
+            if self.taken.contains(parent) || self.parents.contains(parent) {
+                continue;
+            }
+            self.parents.insert(parent.to_owned());
+            if !is_sealed(&self.sealed, parent) {
+                self.items.push(Item::Directory {
+                    target: parent.to_owned(),
+                });
+            }
+        }
+        Ok(is_sealed(&self.sealed, target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{BuildDirectory, BuildUser, Limits, Mount};
+    use std::fs::File;
+
+    fn world(root: Root, mounts: Vec<Mount>) -> World {
+        World {
+            root,
+            mounts,
+            store_dir: "/gnu/store".into(),
+            store_writable: "/host/chroot".into(),
+            build_directory: BuildDirectory {
+                host: "/host/build".into(),
+                guest: "/tmp/guix-build-x.drv-0".into(),
+            },
+            host_name: "localhost".into(),
+            user: BuildUser::default(),
+            limits: Limits::default(),
+            program: "/bin/sh".into(),
+            arguments: vec![],
+            environment: BTreeMap::new(),
+            descriptors: vec![],
+            output: File::open("/dev/null").unwrap().into(),
+            network: false,
+            interactive: false,
+        }
+    }
+
+    fn input(name: &str) -> Mount {
+        Mount {
+            source: Path::new("/host/store").join(name),
+            target: Path::new("/gnu/store").join(name),
+            writable: false,
+        }
+    }
+
+    fn sources(mounts: &[(&str, Kind)], root: &[(&str, Kind)]) -> Sources {
+        let map = |list: &[(&str, Kind)]| {
+            list.iter()
+                .map(|(path, kind)| (PathBuf::from(path), kind.clone()))
+                .collect()
+        };
+        Sources {
+            mounts: map(mounts),
+            root: map(root),
+        }
+    }
+
+    fn mounts(items: &[Item]) -> Vec<String> {
+        items
+            .iter()
+            .filter_map(|item| match item {
+                Item::Mount {
+                    source,
+                    target,
+                    point,
+                    writable,
+                } => Some(format!(
+                    "{} on {} ({point:?}, {})",
+                    source.display(),
+                    target.display(),
+                    if *writable { "rw" } else { "ro" }
+                )),
+                Item::Link { target, contents } => {
+                    Some(format!("{} -> {}", target.display(), contents.display()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_root_holds_the_essentials_the_store_and_the_build_directory() {
+        let items = layout(&world(Root::Empty, vec![]), &Sources::default()).unwrap();
+        let targets: Vec<_> = items
+            .iter()
+            .map(|item| match item {
+                Item::Directory { target }
+                | Item::File { target, .. }
+                | Item::Link { target, .. }
+                | Item::Mount { target, .. }
+                | Item::Temporary { target, .. }
+                | Item::Processes { target }
+                | Item::Devices { target, .. } => target.to_str().unwrap(),
+            })
+            .collect();
+        assert_eq!(
+            targets,
+            [
+                "/dev",
+                "/proc",
+                "/tmp",
+                "/etc",
+                "/etc/passwd",
+                "/etc/group",
+                "/etc/hosts",
+                "/gnu",
+                "/gnu/store",
+                "/tmp/guix-build-x.drv-0"
+            ]
+        );
+    }
+
+    #[test]
+    fn inputs_are_read_only_in_a_writable_store_and_links_are_made_anew() {
+        let world = world(Root::Empty, vec![input("b"), input("a"), input("c")]);
+        let sources = sources(
+            &[
+                ("/host/store/a", Kind::Directory),
+                ("/host/store/b", Kind::File),
+                ("/host/store/c", Kind::Link("a/x".into())),
+            ],
+            &[],
+        );
+        assert_eq!(
+            mounts(&layout(&world, &sources).unwrap()),
+            [
+                "/host/chroot on /gnu/store (Directory, rw)",
+                "/host/build on /tmp/guix-build-x.drv-0 (Directory, rw)",
+                "/host/store/a on /gnu/store/a (Directory, ro)",
+                "/host/store/b on /gnu/store/b (File, ro)",
+                "/gnu/store/c -> a/x",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_tree_is_one_read_only_mount_per_entry_without_what_the_sandbox_has_itself() {
+        let names = ["dev", "etc", "gnu", "proc", "tmp", "usr", "var"];
+        let mut root: Vec<_> = names.iter().map(|name| (*name, Kind::Directory)).collect();
+        root.push(("COPYRIGHT", Kind::File));
+        root.push(("bin", Kind::Link("usr/bin".into())));
+        let items = layout(
+            &world(Root::Tree("/seed".into()), vec![]),
+            &sources(&[], &root),
+        )
+        .unwrap();
+        assert_eq!(
+            mounts(&items),
+            [
+                "/seed/COPYRIGHT on /COPYRIGHT (File, ro)",
+                "/bin -> usr/bin",
+                "/seed/usr on /usr (Directory, ro)",
+                "/seed/var on /var (Directory, ro)",
+                "/host/chroot on /gnu/store (Directory, rw)",
+                "/host/build on /tmp/guix-build-x.drv-0 (Directory, rw)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mount_inside_a_read_only_one_needs_its_place_there_already() {
+        let mount = Mount {
+            source: "/host/doc".into(),
+            target: "/usr/share/doc".into(),
+            writable: false,
+        };
+        let world = world(Root::Tree("/seed".into()), vec![mount]);
+        let usr = ("usr", Kind::Directory);
+        let found = sources(
+            &[("/host/doc", Kind::Directory)],
+            std::slice::from_ref(&usr),
+        );
+        let items = layout(&world, &found).unwrap();
+        assert!(mounts(&items).contains(&"/host/doc on /usr/share/doc (Existing, ro)".to_owned()));
+        assert!(!items.contains(&Item::Directory {
+            target: "/usr/share".into()
+        }));
+        let link = sources(&[("/host/doc", Kind::Link("x".into()))], &[usr]);
+        let error = layout(&world, &link).unwrap_err().to_string();
+        assert!(error.contains("/usr/share/doc"), "{error}");
+    }
+
+    #[test]
+    fn places_that_are_relative_crooked_taken_or_around_another_are_refused() {
+        for (target, complaint) in [
+            ("usr", "not a plain absolute path"),
+            ("/", "not a plain absolute path"),
+            ("/a/../etc", "not a plain absolute path"),
+            ("/a//b", "not a plain absolute path"),
+            ("/a/.", "not a plain absolute path"),
+            ("/etc/passwd", "twice"),
+            ("/gnu/store", "twice"),
+            ("/gnu", "would hide"),
+        ] {
+            let mount = Mount {
+                source: "/host/x".into(),
+                target: target.into(),
+                writable: true,
+            };
+            let world = world(Root::Empty, vec![mount]);
+            let sources = sources(&[("/host/x", Kind::Directory)], &[]);
+            let error = layout(&world, &sources).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{target}: {error}");
+            assert!(error.contains(target), "{target}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_source_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = world(Root::Empty, vec![]);
+        world.store_writable = directory.path().join("none");
+        let error = Sources::inspect(&world).unwrap_err().to_string();
+        assert!(error.contains("/none`"), "{error}");
+    }
+}

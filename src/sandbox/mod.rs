@@ -1,0 +1,232 @@
+//! One build's world: what a program may see, write and use up, and who it is while it runs.
+//!
+//! This file is the vocabulary. A [`World`] says what a sandbox holds, [`layout`] turns it into a list of
+//! directories, files, links and mounts (pure data), and a [`Sandbox`] makes it real and runs one program in
+//! it. Each platform has its own `Sandbox` in a file of its own: `namespaces` for Linux. Adding a platform is
+//! adding a file and a line in [`platform`].
+//!
+//! What every backend guarantees:
+//! - The program sees the [`World`]'s root and mounts, `/dev` (null, zero, full, random, urandom, the standard
+//!   streams, pseudo-terminals), `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and `hosts`;
+//!   nothing else of the machine, and no network but its own loopback.
+//! - It can write to `/tmp`, its build directory and the mounts that say so. The store directory itself is
+//!   writable, each input inside it is not.
+//! - It runs as the build user, cannot gain privileges, and gets exactly the environment, arguments and file
+//!   descriptors it was given.
+//! - When [`Running::wait`] returns, no process of the build is left; when this process dies, however it dies,
+//!   so does the build.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+mod error;
+pub mod layout;
+#[cfg(target_os = "linux")]
+pub mod namespaces;
+
+pub use error::{SandboxError, Step};
+
+/// The argument that makes our own binary play the sandbox's first process instead of the command line.
+pub const INIT_ARGUMENT: &str = "sandbox-init";
+
+/// Everything a sandbox is told. Host paths are the machine's, guest paths what the program sees.
+#[derive(Debug)]
+pub struct World {
+    /// What the guest's `/` is made from.
+    pub root: Root,
+    /// What else is visible: one mount per store item of the inputs' closure, and whatever a caller adds.
+    pub mounts: Vec<Mount>,
+    /// The store directory the program sees, such as `/gnu/store`.
+    pub store_dir: String,
+    /// Host directory that is the guest's store directory, writable: outputs appear in it. It must belong to
+    /// the user that [`Sandbox::outside`] names. Mount points of the inputs are created in it.
+    pub store_writable: PathBuf,
+    /// Where the program starts, and may write.
+    pub build_directory: BuildDirectory,
+    /// The host name the program sees; `localhost` for builds.
+    pub host_name: String,
+    /// Who the program is.
+    pub user: BuildUser,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Guest path of the program; absolute, not searched for.
+    pub program: String,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// Its environment, the whole of it.
+    pub environment: BTreeMap<String, String>,
+    /// Further descriptors, each with the number (3 or more) it has in the program.
+    pub descriptors: Vec<(OwnedFd, i32)>,
+    /// Where standard output and standard error go. Unused when `interactive`.
+    pub output: OwnedFd,
+    /// Shares the machine's network; never for builds, whose result must not depend on it.
+    pub network: bool,
+    /// Standard streams and terminal are this process's own: for a person's shell, not for builds, which read
+    /// `/dev/null` and have no terminal.
+    pub interactive: bool,
+}
+
+/// What the guest's `/` is made from. In either case `/` itself is read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// Nothing.
+    Empty,
+    /// A base system's tree, read-only: every entry of that host directory except `dev`, `proc`, `tmp`, `etc`
+    /// and the store's first component, which are the sandbox's own.
+    Tree(PathBuf),
+}
+
+/// A file, directory or symbolic link of the machine that the program sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Host path. When it is a symbolic link, the guest gets a link of the same contents.
+    pub source: PathBuf,
+    /// Guest path, absolute.
+    pub target: PathBuf,
+    /// Whether the program may write there.
+    pub writable: bool,
+}
+
+/// The directory a build happens in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildDirectory {
+    /// Host path; must belong to the user that [`Sandbox::outside`] names.
+    pub host: PathBuf,
+    /// Guest path, such as `/tmp/guix-build-hello-2.10.drv-0`: part of what makes a build reproducible.
+    pub guest: PathBuf,
+}
+
+/// The account a program runs under. It need not exist on the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildUser {
+    /// User number the program sees.
+    pub uid: u32,
+    /// Group number the program sees; it has no other groups.
+    pub gid: u32,
+    /// The name both have in the guest's `/etc/passwd` and `/etc/group`.
+    pub name: String,
+}
+
+impl Default for BuildUser {
+    /// 30001, the customary number of the first build user.
+    fn default() -> Self {
+        Self {
+            uid: 30001,
+            gid: 30001,
+            name: "guixbuilder".to_owned(),
+        }
+    }
+}
+
+/// What a program may use up; `None` is no limit of our own. A limit above what this process itself may use
+/// becomes that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Address space of each process, in bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads at a time.
+    pub processes: Option<u64>,
+    /// Size of any file written, in bytes.
+    pub file_size: Option<u64>,
+    /// Descriptors open at a time in each process.
+    pub open_files: Option<u64>,
+    /// Bytes that `/tmp` and `/dev/shm` may hold, each. `None`: half the machine's memory.
+    pub temporary: Option<u64>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExitStatusKind {
+    /// It returned this status.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+}
+
+impl ExitStatusKind {
+    /// Whether it returned 0.
+    pub fn is_success(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+/// What is known of a program that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// How the program itself ended, whatever became of those it left behind (they were killed).
+    pub status: ExitStatusKind,
+    /// Processor time in user mode, of all the sandbox's processes.
+    pub user_time: Duration,
+    /// Processor time in the kernel, of all the sandbox's processes.
+    pub system_time: Duration,
+    /// Largest resident set of any one of its processes, in bytes.
+    pub max_rss: u64,
+}
+
+/// A way to make a [`World`] real. Shared by the threads of a run.
+pub trait Sandbox: Send + Sync {
+    /// Whether this machine and this user can run sandboxes at all, found out by setting one up.
+    ///
+    /// # Errors
+    /// [`SandboxError::Unfit`], naming what is missing and how to get it.
+    fn check(&self) -> Result<(), SandboxError>;
+
+    /// Starts the world's program and does not wait for it.
+    ///
+    /// # Errors
+    /// A world that makes no sense, a host path that is not there, no process to be had. What goes wrong later,
+    /// inside, up to a program that does not exist, is [`Running::wait`]'s to tell.
+    fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError>;
+
+    /// User and group numbers that a build by `user` has outside, and so must own its writable directories.
+    fn outside(&self, user: &BuildUser) -> (u32, u32);
+
+    /// Removes what an earlier run, killed, has left on the machine (mounts, jails).
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn clean_leftovers(&self) -> Result<(), SandboxError>;
+}
+
+/// A program in its sandbox. Dropping it kills the program.
+pub trait Running: Send {
+    /// Waits until the program has ended and all that it left behind is dead. Once it has, says the same again.
+    ///
+    /// # Errors
+    /// The sandbox could not be set up, or the program not started: then it has not run at all.
+    fn wait(&mut self) -> Result<Finished, SandboxError>;
+
+    /// A function for other threads that kills everything in the sandbox; harmless once it has ended.
+    fn killer(&self) -> Box<dyn Fn() + Send + Sync>;
+
+    /// Kills everything in the sandbox; [`wait`](Self::wait) then says so.
+    fn kill(&self) {
+        self.killer()();
+    }
+}
+
+/// This system's sandbox.
+///
+/// # Errors
+/// [`SandboxError::NoBackend`] where there is none.
+pub fn platform() -> Result<Box<dyn Sandbox>, SandboxError> {
+    #[cfg(target_os = "linux")]
+    return Ok(Box::new(namespaces::Namespaces::default()));
+    #[cfg(not(target_os = "linux"))]
+    Err(SandboxError::NoBackend {
+        system: std::env::consts::OS,
+    })
+}
+
+/// Plays the sandbox's first process and never returns: what `main` does, before anything else, when its first
+/// argument is [`INIT_ARGUMENT`].
+pub fn init_main() -> ! {
+    #[cfg(target_os = "linux")]
+    namespaces::init_main();
+    #[cfg(not(target_os = "linux"))]
+    std::process::exit(5);
+}

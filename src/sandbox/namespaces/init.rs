@@ -1,0 +1,309 @@
+//! The helper process, outside, and the sandbox's first process, inside.
+//!
+//! The helper makes the first process in new namespaces, says who its user is outside, and then waits for
+//! either of two things: the first process ends, or the spawning process closes its socket (by asking for the
+//! end, or by dying in any way at all); then it kills the first process, and the kernel kills every process of
+//! its namespace with it. A socket serves better than a death signal here, for that is sent when the *thread*
+//! that started the helper ends. The helper has one thread, so the first process does ask for a death signal
+//! when the helper itself is killed.
+//!
+//! The first process sets up the world, makes the program's process, and then reaps whatever dies. It keeps
+//! its capabilities and is not dumpable, so that no process of the build may trace it or look through it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Mode;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{
+    DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, getrlimit, kill_process,
+    pidfd_open, setrlimit,
+};
+use rustix::stdio;
+
+use super::mounts::{self, Kernel, Tree};
+use super::protocol::{
+    During, Failure, Message, Specification, receive, receive_descriptors, send,
+};
+use super::{program, system};
+use crate::sandbox::Step;
+
+/// What the helper and its children work with.
+pub(super) struct Helper {
+    pub specification: Specification,
+    /// For [`Message`]s.
+    pub socket: UnixStream,
+    /// For the program, in the order of the specification's numbers.
+    pub descriptors: Vec<OwnedFd>,
+    /// `/dev/null` of the machine.
+    pub null: OwnedFd,
+    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    pub open_files: Rlimit,
+}
+
+/// The helper's whole life.
+pub(super) fn main() -> ! {
+    system::close_inherited();
+    let status = match start() {
+        Ok(()) => 0,
+        Err(error) => {
+            // There is no socket to say it on: this is not a process that we started.
+            eprintln!("this is a part of the program that it starts by itself: {error}");
+            5
+        }
+    };
+    system::exit_now(status)
+}
+
+fn start() -> io::Result<()> {
+    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
+    let null: OwnedFd = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into();
+    stdio::dup2_stdin(&null)?;
+    let mut descriptors = receive_descriptors(&socket)?;
+    let specification: Specification = match receive(&mut socket) {
+        Ok(Some(specification)) => specification,
+        // The spawning process is gone already.
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            let failure = Err(error).during(Step::ReadSpecification);
+            return failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
+        }
+    };
+    if specification.interactive && !descriptors.is_empty() {
+        stdio::dup2_stdin(descriptors.remove(0))?;
+    }
+    let mut helper = Helper {
+        specification,
+        socket,
+        descriptors,
+        null,
+        open_files: raise_open_files(),
+    };
+    match supervise(&mut helper) {
+        Ok(()) => Ok(()),
+        Err(failure) => send(&mut helper.socket, &Message::Failed(failure)),
+    }
+}
+
+/// Makes the first process and watches over it.
+fn supervise(helper: &mut Helper) -> Result<(), Failure> {
+    let specification = &helper.specification;
+    if specification.interactive {
+        // The terminal sends its signals to us too: they are the program's to heed.
+        system::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
+    } else {
+        // The terminal's signals must not kill the build: that is for the spawning process to decide.
+        let _ = rustix::process::setsid();
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let privileged = rustix::process::geteuid().is_root();
+    if privileged {
+        match rustix::thread::set_thread_groups(&[]) {
+            // Root of a user namespace in which nobody may: like anyone else, it keeps them.
+            Err(Errno::PERM) => {}
+            other => other.during(Step::LeaveGroups)?,
+        }
+    }
+    let trees = if privileged {
+        match mounts::take(&specification.items, kernel(specification)) {
+            // Root without CAP_SYS_ADMIN, as in a container: the first process can do it.
+            Err(failure) if failure.errno == Errno::PERM.raw_os_error() => None,
+            other => Some(other?),
+        }
+    } else {
+        None
+    };
+    let (from_helper, mut to_first) = pipe().during(Step::CreateNamespaces)?;
+    let mut namespaces = system::ALL_NAMESPACES;
+    if specification.network {
+        namespaces &= !system::NETWORK_NAMESPACE;
+    }
+    let Some(first) = system::clone_into(namespaces).during(Step::CreateNamespaces)? else {
+        drop(to_first);
+        first_process(helper, from_helper, trees);
+    };
+    drop((trees, from_helper));
+    let watched = map_user(helper, first)
+        .and_then(|()| to_first.write_all(b"g").during(Step::MapUser))
+        .and_then(|()| watch(helper, first));
+    let killed = match &watched {
+        Ok(killed) => *killed,
+        Err(_) => true,
+    };
+    if killed {
+        let _ = kill_process(first, Signal::KILL);
+    }
+    // From here on nothing of the sandbox is alive: the kernel lets the first process go last.
+    let ended = system::wait(Some(first)).during(Step::Wait);
+    if helper.specification.interactive {
+        // The program's own process group may have been the terminal's foreground.
+        let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
+    }
+    watched?;
+    let (_, first) = ended?;
+    // The spawning process may have its answer already and be gone.
+    let _ = send(&mut helper.socket, &Message::Ended { killed, first });
+    Ok(())
+}
+
+/// Allows as many open files as may be, and tells how many were: every input is a descriptor for a moment,
+/// and there may be more than the customary 1024.
+fn raise_open_files() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    let mut raised = before;
+    raised.current = raised.maximum;
+    let _ = setrlimit(Resource::Nofile, raised);
+    before
+}
+
+pub(super) fn kernel(specification: &Specification) -> Kernel {
+    if specification.old_kernel {
+        Kernel::Old
+    } else {
+        Kernel::Current
+    }
+}
+
+fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((reader.into(), writer.into()))
+}
+
+/// Says which outside user the one user inside is. From outside, for only here are the privileges to name
+/// another user than the caller.
+fn map_user(helper: &Helper, first: Pid) -> Result<(), Failure> {
+    let process = format!("/proc/{}", first.as_raw_pid());
+    let user = &helper.specification.user;
+    let (uid, gid) = helper.specification.outside;
+    for (name, contents) in [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("{} {uid} 1", user.uid)),
+        ("gid_map", format!("{} {gid} 1", user.gid)),
+    ] {
+        let path = format!("{process}/{name}");
+        let mut file = File::options()
+            .write(true)
+            .open(&path)
+            .during_on(Step::MapUser, &path)?;
+        file.write_all(contents.as_bytes())
+            .during_on(Step::MapUser, &path)?;
+    }
+    Ok(())
+}
+
+/// Waits until the first process has ended, or (`true`) has to be ended.
+fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
+    helper.descriptors.clear();
+    if !helper.specification.interactive {
+        // Whoever reads the output must see it end with the last process that can write to it.
+        stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
+        stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
+    }
+    let first = pidfd_open(first, PidfdFlags::empty()).during(Step::Wait)?;
+    loop {
+        let mut watched = [
+            PollFd::new(&first, PollFlags::IN),
+            PollFd::new(&helper.socket, PollFlags::IN | PollFlags::RDHUP),
+        ];
+        match poll(&mut watched, None) {
+            Err(Errno::INTR) => continue,
+            other => other.during(Step::Wait)?,
+        };
+        if !watched[0].revents().is_empty() {
+            return Ok(false);
+        }
+        if !watched[1].revents().is_empty() {
+            return Ok(true);
+        }
+    }
+}
+
+/// The first process's whole life.
+fn first_process(helper: &mut Helper, from_helper: File, trees: Option<Vec<Tree>>) -> ! {
+    let message = match live(helper, from_helper, trees) {
+        Ok(message) => message,
+        Err(failure) => Message::Failed(failure),
+    };
+    let _ = send(&mut helper.socket, &message);
+    system::exit_now(0)
+}
+
+fn live(
+    helper: &mut Helper,
+    mut from_helper: File,
+    trees: Option<Vec<Tree>>,
+) -> Result<Message, Failure> {
+    let specification = &helper.specification;
+    let mut go = [0];
+    from_helper.read_exact(&mut go).during(Step::MapUser)?;
+    become_user(specification.user.uid, specification.user.gid).during(Step::BecomeUser)?;
+    // After the change of user, which takes the signal back.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(Step::TieLife)?;
+    let mut helper_alive = [PollFd::new(&from_helper, PollFlags::empty())];
+    poll(&mut helper_alive, Some(&Default::default())).during(Step::TieLife)?;
+    if !helper_alive[0].revents().is_empty() {
+        return Err(Errno::PIPE).during(Step::TieLife);
+    }
+    system::leave_keyring();
+    mounts::separate()?;
+    let kernel = kernel(specification);
+    let trees = match trees {
+        Some(trees) => trees,
+        None => mounts::take(&specification.items, kernel)?,
+    };
+    let processes = mounts::enter_new_root()?;
+    mounts::populate(&specification.items, trees, processes, kernel)?;
+    forbid_namespaces()?;
+    if !specification.network {
+        system::bring_up_loopback().during(Step::BringUpLoopback)?;
+    }
+    system::name_host(&specification.host_name).during(Step::NameHost)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::TieLife)?;
+    let Some(program) = system::fork().during(Step::Fork)? else {
+        program::become_program(helper);
+    };
+    helper.descriptors.clear();
+    for number in [0, 1, 2] {
+        system::place(&helper.null, number).during(Step::Wait)?;
+    }
+    reap(program)
+}
+
+fn become_user(uid: u32, gid: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
+}
+
+/// Lets no process of the sandbox make a user namespace, in which it would have privileges again. Whether a
+/// build may would otherwise depend on the machine's settings.
+fn forbid_namespaces() -> Result<(), Failure> {
+    let path = "/proc/sys/user/max_user_namespaces";
+    match File::options().write(true).open(path) {
+        // A kernel without that setting.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(mut file) => file.write_all(b"0"),
+    }
+    .during_on(Step::ForbidNamespaces, path)
+}
+
+/// Reaps until `program` has ended, then kills and reaps the rest.
+fn reap(program: Pid) -> Result<Message, Failure> {
+    let status = loop {
+        let (ended, finished) = system::wait(None).during(Step::Wait)?;
+        if ended == program {
+            break finished.status;
+        }
+    };
+    system::kill_all();
+    while system::wait(None).is_ok() {}
+    Ok(Message::Finished(system::usage_of_children(status)))
+}

@@ -1,0 +1,217 @@
+//! What the spawning process and the helper process say to each other over their socket.
+//!
+//! The spawning process sends one [`Specification`] with its descriptors, and never anything after it: when its
+//! end closes, for whatever reason, the sandbox dies. The helper and the sandbox's first process answer with
+//! [`Message`]s. Both are JSON with their length before them (four bytes, little-endian): a stream socket,
+//! because a specification may be longer than a datagram.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::layout::Item;
+use crate::sandbox::{BuildUser, Finished, Limits, Step};
+
+/// Descriptors that one message can carry; the kernel's `SCM_MAX_FD`.
+pub(super) const MOST_DESCRIPTORS: usize = 253;
+
+/// Longest message believed: a length beyond it means that the two sides are not the same program.
+const LONGEST: usize = 64 << 20;
+
+/// What the helper is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Specification {
+    /// What the world holds.
+    pub items: Vec<Item>,
+    pub host_name: String,
+    /// Numbers inside.
+    pub user: BuildUser,
+    /// User and group numbers outside.
+    pub outside: (u32, u32),
+    pub limits: Limits,
+    pub network: bool,
+    pub interactive: bool,
+    /// Where the program starts.
+    pub directory: PathBuf,
+    pub program: String,
+    pub arguments: Vec<String>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// The numbers that the descriptors sent along get, in their order. When `interactive`, one more
+    /// descriptor is in front: standard input.
+    pub descriptors: Vec<i32>,
+    /// Stop before the program and say [`Message::Fit`].
+    pub rehearse: bool,
+    /// Do without `mount_setattr`, as on Linux before 5.12.
+    pub old_kernel: bool,
+}
+
+/// What the helper and the first process answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// A step failed; the program has not run.
+    Failed(Failure),
+    /// All steps but the program's execution worked.
+    Fit,
+    /// The program ended, and nothing it started is left.
+    Finished(Finished),
+    /// The sandbox's first process ended, and everything in the sandbox with it. Says something new only when
+    /// no other message came before.
+    Ended {
+        /// Because the spawning process asked for it.
+        killed: bool,
+        /// How the first process ended, with the times of everything in the sandbox.
+        first: Finished,
+    },
+}
+
+/// A failed step.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    pub step: Step,
+    pub path: Option<PathBuf>,
+    /// The system's error number.
+    pub errno: i32,
+}
+
+/// Notes which step a system call belongs to.
+pub(super) trait During<T> {
+    /// The failure of `step`.
+    fn during(self, step: Step) -> Result<T, Failure>;
+    /// The failure of `step` on `path`.
+    fn during_on(self, step: Step, path: impl Into<PathBuf>) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
+    fn during(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            step,
+            path: None,
+            errno: errno(error),
+        })
+    }
+
+    fn during_on(self, step: Step, path: impl Into<PathBuf>) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            step,
+            path: Some(path.into()),
+            errno: errno(error),
+        })
+    }
+}
+
+fn errno(error: impl Into<io::Error>) -> i32 {
+    let invalid = rustix::io::Errno::INVAL.raw_os_error();
+    error.into().raw_os_error().unwrap_or(invalid)
+}
+
+/// Sends `message`.
+pub(super) fn send(socket: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let mut frame = vec![0; 4];
+    serde_json::to_writer(&mut frame, message)?;
+    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    socket.write_all(&frame)
+}
+
+/// The next message; `None` when the other side has closed.
+pub(super) fn receive<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match socket.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let length = u32::from_le_bytes(length) as usize;
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut frame = vec![0; length];
+    socket.read_exact(&mut frame)?;
+    Ok(Some(serde_json::from_slice(&frame)?))
+}
+
+/// Sends `descriptors`, with one byte to carry them.
+pub(super) fn send_descriptors(
+    socket: &UnixStream,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space =
+        vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(descriptors).size()];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(
+        socket,
+        &[IoSlice::new(b"d")],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// The descriptors that [`send_descriptors`] sent; they close on execution.
+pub(super) fn receive_descriptors(socket: &UnixStream) -> io::Result<Vec<OwnedFd>> {
+    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let received = recvmsg(
+        socket.as_fd(),
+        &mut [IoSliceMut::new(&mut byte)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    Ok(descriptors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_and_descriptors_arrive_as_sent() {
+        let (mut left, mut right) = UnixStream::pair().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        send_descriptors(&left, &[writer.as_fd()]).unwrap();
+        send(&mut left, &Message::Fit).unwrap();
+        let received = receive_descriptors(&right).unwrap();
+        assert_eq!(received.len(), 1);
+        std::fs::File::from(received.into_iter().next().unwrap())
+            .write_all(b"x")
+            .unwrap();
+        drop(writer);
+        let mut text = String::new();
+        std::fs::File::from(reader)
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "x");
+        assert!(matches!(receive(&mut right).unwrap(), Some(Message::Fit)));
+        drop(left);
+        assert!(receive::<Message>(&mut right).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_absurd_length_is_an_error_not_an_allocation() {
+        let (mut left, mut right) = UnixStream::pair().unwrap();
+        left.write_all(&[0xff; 8]).unwrap();
+        assert!(receive::<Message>(&mut right).is_err());
+    }
+}

@@ -1,0 +1,294 @@
+//! The system calls that the libraries we use have no safe form of. All `unsafe` code of the sandbox is here.
+//!
+//! Everything in this file is meant for the helper process, which has one thread.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use crate::sandbox::{ExitStatusKind, Finished};
+
+/// Mount attributes of `mount_setattr(2)` that a sandbox uses.
+pub(super) mod attribute {
+    pub(in super::super) const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+    pub(in super::super) const NO_SET_USER_ID: u64 = libc::MOUNT_ATTR_NOSUID;
+    pub(in super::super) const NO_DEVICES: u64 = libc::MOUNT_ATTR_NODEV;
+}
+
+/// The namespaces of a sandbox that shares nothing with the machine.
+pub(super) const ALL_NAMESPACES: c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// The network namespace's bit of [`ALL_NAMESPACES`].
+pub(super) const NETWORK_NAMESPACE: c_int = libc::CLONE_NEWNET;
+
+/// `0` or more of a call that gives a negative number on failure.
+fn checked<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
+    if result < T::from(0) {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Makes a child process in new `namespaces`; gives its number in the parent, `None` in the child.
+pub(super) fn clone_into(namespaces: c_int) -> io::Result<Option<Pid>> {
+    let flags = c_long::from(namespaces | libc::SIGCHLD);
+    // SAFETY: without CLONE_VM this is fork(2): the child gets a copy of all memory, no stack is given, and no
+    // other pointer. The helper has one thread, so no lock can be held by a thread that the child lacks.
+    let child = checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
+    Ok(c_int::try_from(child).ok().and_then(Pid::from_raw))
+}
+
+/// Makes a child process; gives its number in the parent, `None` in the child.
+pub(super) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the helper has one thread, so the child may do whatever the parent may.
+    let child = checked(unsafe { libc::fork() })?;
+    Ok(Pid::from_raw(child))
+}
+
+/// Ends this process at once, without destructors or exit handlers.
+pub(super) fn exit_now(status: i32) -> ! {
+    // SAFETY: `_exit` has no requirements.
+    unsafe { libc::_exit(status) }
+}
+
+/// Waits for `child`, or any child when `None`; tells how it ended, and what it and its own children used up.
+pub(super) fn wait(child: Option<Pid>) -> io::Result<(Pid, Finished)> {
+    let number = child.map_or(-1, |child| child.as_raw_pid());
+    let mut status = 0;
+    // SAFETY: rusage is plain numbers, for which all zeros is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let ended = loop {
+        // SAFETY: both pointers are to live variables of the right types.
+        match checked(unsafe { libc::wait4(number, &mut status, 0, &mut usage) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    let status = if libc::WIFEXITED(status) {
+        ExitStatusKind::Exited(libc::WEXITSTATUS(status))
+    } else {
+        ExitStatusKind::Signaled(libc::WTERMSIG(status))
+    };
+    let ended = Pid::from_raw(ended).ok_or(io::ErrorKind::NotFound)?;
+    Ok((ended, finished(status, &usage)))
+}
+
+/// What all children waited for have used up, as of a program that ended with `status`.
+pub(super) fn usage_of_children(status: ExitStatusKind) -> Finished {
+    // SAFETY: rusage is plain numbers, for which all zeros is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live variable of the right type. The call cannot fail with these arguments.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    finished(status, &usage)
+}
+
+fn finished(status: ExitStatusKind, usage: &libc::rusage) -> Finished {
+    let time = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let microseconds = u64::try_from(time.tv_usec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(microseconds)
+    };
+    Finished {
+        status,
+        user_time: time(usage.ru_utime),
+        system_time: time(usage.ru_stime),
+        // Linux counts in KiB.
+        max_rss: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }
+}
+
+/// Kills every process that this one may kill: in a process namespace, all but its first process.
+pub(super) fn kill_all() {
+    // SAFETY: kill(2) has no requirements. Failing with ESRCH, nobody there, is as good.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// Sets and clears attributes of the mount `tree`, and of those under it when `recursive`; with `separate` it
+/// neither sends nor receives mounts any more.
+pub(super) fn change_mount(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    recursive: bool,
+    separate: bool,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: if separate { libc::MS_PRIVATE } else { 0 },
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string, the attributes a live variable of the size given.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Brings up the loopback interface of this process's network namespace.
+pub(super) fn bring_up_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: ifreq is plain numbers, for which all zeros is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
+        *to = from as c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which this is.
+    checked(unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    })?;
+    Ok(())
+}
+
+/// Sets the host name, and the domain name to none, of this process's namespace.
+pub(super) fn name_host(name: &str) -> io::Result<()> {
+    let set = |name: &str, domain: bool| {
+        let (start, length) = (name.as_ptr().cast::<c_char>(), name.len());
+        // SAFETY: the pointer is to `length` readable bytes; both calls read no more.
+        checked(unsafe {
+            if domain {
+                libc::setdomainname(start, length)
+            } else {
+                libc::sethostname(start, length)
+            }
+        })
+    };
+    set(name, false)?;
+    // What the kernel itself says when none was ever set.
+    set("(none)", true)?;
+    Ok(())
+}
+
+/// Gives up the keys that the caller's session holds: otherwise a build could read them.
+pub(super) fn leave_keyring() {
+    const JOIN_SESSION_KEYRING: c_int = 1;
+    // SAFETY: a null name asks for a new, nameless keyring; nothing is read or written. A kernel without
+    // keyrings refuses, and has none to leave.
+    unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            JOIN_SESSION_KEYRING,
+            std::ptr::null::<c_char>(),
+        )
+    };
+}
+
+/// Switches off address-space randomisation for the program executed next.
+pub(super) fn fix_addresses() -> io::Result<()> {
+    // SAFETY: personality(2) has no requirements.
+    let now = checked(unsafe { libc::personality(0xffff_ffff) })?;
+    let wanted = now as libc::c_ulong | libc::ADDR_NO_RANDOMIZE as libc::c_ulong;
+    // SAFETY: as above.
+    checked(unsafe { libc::personality(wanted) })?;
+    Ok(())
+}
+
+/// Makes this process ignore `signals`.
+pub(super) fn ignore_signals(signals: &[c_int]) {
+    for &signal in signals {
+        // SAFETY: SIG_IGN runs no code of ours.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Gives every signal its default action and unblocks them all: execution would pass on what is ignored or
+/// blocked, as under nohup(1).
+pub(super) fn reset_signals() {
+    // The kernel's own sigaction, in which all zeros is the default action: at most these 32 bytes. The C
+    // library's call would leave out the signals that the library keeps for itself.
+    let default = [0u64; 4];
+    let size_of_set = size_of::<u64>();
+    for signal in 1..=64 {
+        // SAFETY: the pointer is to enough readable bytes, and the action they mean runs no code of ours. The
+        // calls that fail are for signals that cannot be changed.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                size_of_set,
+            )
+        };
+    }
+    let none = 0u64;
+    // SAFETY: the pointer is to a set of the size given.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            std::ptr::null::<u64>(),
+            size_of_set,
+        )
+    };
+}
+
+/// Closes every descriptor from 3 on: those that whoever started us forgot to mark.
+pub(super) fn close_inherited() {
+    // SAFETY: called before this process owns any descriptor but the standard streams.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0) };
+    if closed == 0 {
+        return;
+    }
+    // Linux before 5.9.
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<c_int> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in open.into_iter().filter(|&number| number >= 3) {
+        // SAFETY: as above; the directory's own descriptor is closed by now, and failing to close it again
+        // is harmless.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// Makes `number` the same as `descriptor`, open across execution.
+pub(super) fn place(descriptor: &OwnedFd, number: c_int) -> io::Result<()> {
+    // SAFETY: what `number` was is nobody's: the caller has moved everything it still needs out of the way.
+    checked(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+    Ok(())
+}
+
+/// Becomes `program`; returns only on failure.
+pub(super) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer and point to C strings that outlive the call.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}

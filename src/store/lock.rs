@@ -1,0 +1,265 @@
+//! Locks on store paths, which keep processes and threads that build or add the same item apart.
+//!
+//! The protocol is the one of Guix's daemon (`pathlocks.cc`), so that both can work in one store at the same time: a
+//! store path is locked by a write lock (`fcntl`, whole file) on the file `PATH.lock` beside it, which its holder
+//! removes when done. Locks die with their process, so a killed build blocks nobody.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::file_lock::{FileLock, Mode};
+use super::path::StorePath;
+
+/// A lock that was not obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The lock file cannot be opened or locked.
+    #[error("cannot {action} the lock file {}: {source}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody else held the lock for too long.
+    #[error(
+        "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
+        path.display(), by(*holder), waited.as_secs()
+    )]
+    TimedOut {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the system tells.
+        holder: Option<u32>,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The caller stopped the wait.
+    #[error("stopped waiting for {}, which is locked{}", path.display(), by(*holder))]
+    Cancelled {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the system tells.
+        holder: Option<u32>,
+    },
+    /// The thread holds this very lock already and would wait for itself for ever.
+    #[error("{} is locked by this thread already: pass on the guard it got", path.display())]
+    SelfHeld {
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+fn by(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |holder| format!(" by process {holder}"))
+}
+
+/// A wait for a lock, as told to [`Patience::report`].
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    /// The lock file.
+    pub path: &'a Path,
+    /// The process that holds the lock, where the system tells; our own if it is another thread.
+    pub holder: Option<u32>,
+    /// How long the wait has lasted.
+    pub waited: Duration,
+}
+
+impl fmt::Display for Waiting<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "waiting for the lock {}", self.path.display())?;
+        match self.holder {
+            Some(holder) => write!(formatter, ", held by pid {holder}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long to wait for locks, and whom to tell.
+#[derive(Clone)]
+pub struct Patience {
+    /// Give up after this long; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// Called once a wait has lasted 200 ms, and then every second; `Break` gives up.
+    #[allow(clippy::type_complexity)]
+    pub report: Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>,
+}
+
+impl Default for Patience {
+    /// Two hours, which is longer than any single build takes, and silence.
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(2 * 60 * 60)),
+            report: Arc::new(|_| ControlFlow::Continue(())),
+        }
+    }
+}
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Patience")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The locks of some store paths, held until dropped.
+///
+/// Stays with the thread that got it, so that a thread that would wait for itself can be told so.
+#[derive(Debug)]
+pub struct PathLocks {
+    #[allow(dead_code)] // Held, not read.
+    locks: Vec<FileLock>,
+    paths: BTreeSet<StorePath>,
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl PathLocks {
+    /// Locks `paths`, items of the physical store directory `store`, in sorted order: whoever locks what, two
+    /// can never wait for each other.
+    pub(super) fn acquire<'p>(
+        store: &Path,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+        patience: &Patience,
+    ) -> Result<Self, LockError> {
+        let paths: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
+        let locks = paths
+            .iter()
+            .map(|path| FileLock::acquire(lock_path(store, path), Mode::Exclusive, true, patience))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            locks,
+            paths,
+            not_send: std::marker::PhantomData,
+        })
+    }
+
+    /// Locks like [`acquire`](Self::acquire), but gives `None` where one of them is taken.
+    pub(super) fn try_acquire<'p>(
+        store: &Path,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+    ) -> Result<Option<Self>, LockError> {
+        let paths: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
+        let mut locks = Vec::with_capacity(paths.len());
+        for path in &paths {
+            match FileLock::try_acquire(lock_path(store, path), Mode::Exclusive, true)? {
+                Some(lock) => locks.push(lock),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(Self {
+            locks,
+            paths,
+            not_send: std::marker::PhantomData,
+        }))
+    }
+
+    /// Whether `path` is one of the locked paths.
+    pub fn covers(&self, path: &StorePath) -> bool {
+        self.paths.contains(path)
+    }
+}
+
+/// The lock file of a store path.
+pub(super) fn lock_path(store: &Path, path: &StorePath) -> PathBuf {
+    store.join(format!("{}{LOCK_SUFFIX}", path.base_name()))
+}
+
+/// What the name of a lock file has after the store path's.
+pub(super) const LOCK_SUFFIX: &str = ".lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn hurried(millis: u64) -> Patience {
+        Patience {
+            timeout: Some(Duration::from_millis(millis)),
+            ..Patience::default()
+        }
+    }
+
+    fn path(letter: char) -> StorePath {
+        StorePath::from_base_name(&format!("{}-item", letter.to_string().repeat(32))).unwrap()
+    }
+
+    #[test]
+    fn threads_exclude_each_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let paths = [path('a'), path('b')];
+                        let _locks =
+                            PathLocks::acquire(directory.path(), &paths, &Patience::default())
+                                .unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        let left = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(left, 0, "lock files go with their locks");
+    }
+
+    #[test]
+    fn opposite_orders_do_not_deadlock() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path();
+        std::thread::scope(|scope| {
+            for order in [['a', 'b'], ['b', 'a']] {
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        PathLocks::acquire(store, &order.map(path), &hurried(10_000)).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn waiting_for_oneself_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let _locks =
+            PathLocks::acquire(directory.path(), &[path('a')], &Patience::default()).unwrap();
+        let again = PathLocks::acquire(directory.path(), &[path('a')], &Patience::default());
+        assert!(matches!(again, Err(LockError::SelfHeld { .. })));
+        let tried = PathLocks::try_acquire(directory.path(), &[path('a')]).unwrap();
+        assert!(tried.is_none());
+    }
+
+    #[test]
+    fn a_failed_set_of_locks_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path();
+        let held = std::thread::scope(|scope| {
+            let _held = PathLocks::acquire(store, &[path('b')], &hurried(0)).unwrap();
+            scope
+                .spawn(|| {
+                    PathLocks::try_acquire(store, &[path('a'), path('b')])
+                        .map(|locks| locks.is_none())
+                })
+                .join()
+                .unwrap()
+                .unwrap()
+        });
+        assert!(held);
+        assert!(
+            PathLocks::try_acquire(store, &[path('a')])
+                .unwrap()
+                .is_some()
+        );
+    }
+}

@@ -1,0 +1,386 @@
+//! The store as a whole: opening it, asking it, locking in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::database::{Access, Database, DatabaseError, SCHEMA_VERSION};
+use super::error::StoreError;
+use super::file_lock::{FileLock, Mode};
+use super::lock::{LockError, PathLocks, Patience};
+use super::path::StorePath;
+use super::queries::PathInfo;
+use super::remove;
+use super::temporary_roots::TemporaryRoots;
+use crate::directories::Directories;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// Whether it may be changed.
+    pub access: Access,
+    /// How long to wait for locks, and whom to tell.
+    pub patience: Patience,
+    /// How long to wait for another process' database transaction. Those take milliseconds.
+    pub database_timeout: Duration,
+    /// Whether everything written is forced to the disk before it is recorded as valid.
+    ///
+    /// Without it, a power cut soon after a build can leave items valid whose last bytes never reached the disk, which
+    /// `verify` finds; a killed process cannot. With it, every registration takes as long as the disk needs.
+    pub durable: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            access: Access::ReadWrite,
+            patience: Patience::default(),
+            database_timeout: Duration::from_secs(60),
+            durable: false,
+        }
+    }
+}
+
+/// A store: its directory, its database, and this process' share in its locks. Shared by threads as it is.
+#[derive(Debug)]
+pub struct Store {
+    directories: Directories,
+    pub(super) database: Database,
+    pub(super) temporary_roots: Arc<TemporaryRoots>,
+    pub(super) options: OpenOptions,
+    /// Keeps the daemon from upgrading the schema under us.
+    #[allow(dead_code)] // Held, not read.
+    schema_lock: Option<FileLock>,
+}
+
+impl Store {
+    /// Opens the store in `directories` for reading and writing; makes it where there is none.
+    pub fn open(directories: Directories) -> Result<Self, StoreError> {
+        Self::open_with(directories, OpenOptions::default())
+    }
+
+    /// Opens the store in `directories`.
+    pub fn open_with(
+        mut directories: Directories,
+        options: OpenOptions,
+    ) -> Result<Self, StoreError> {
+        let database_directory = directories.state.join("db");
+        if options.access == Access::ReadOnly {
+            check_schema(&database_directory)?;
+            let database = Database::open_read_only(
+                &database_directory,
+                directories.store_dir.clone(),
+                options.database_timeout,
+            )?;
+            return Ok(Self {
+                temporary_roots: TemporaryRoots::of_process(&directories.state),
+                directories,
+                database,
+                options,
+                schema_lock: None,
+            });
+        }
+
+        let relocated = directories.store != Path::new(directories.store_dir.as_str());
+        make_store_directory(&directories.store, relocated)?;
+        for name in ["", "db", "gcroots", "temproots", "profiles"] {
+            make_directory(&directories.state.join(name), 0o755)?;
+        }
+        // Locks of this process are known by their path, so it has to be spelled in one way.
+        directories.store = canonical(&directories.store)?;
+        directories.state = canonical(&directories.state)?;
+        let database_directory = directories.state.join("db");
+
+        let lock = |mode| {
+            let path = database_directory.join("big-lock");
+            FileLock::acquire(path, mode, false, &options.patience).map_err(|error| match error {
+                // The first file we open for writing: say what is really wrong.
+                LockError::Io { source, .. } => StoreError::Directory {
+                    path: database_directory.clone(),
+                    action: "write to",
+                    source,
+                },
+                error => error.into(),
+            })
+        };
+        if check_schema(&database_directory)?.is_none() {
+            let exclusive = lock(Mode::Exclusive)?;
+            // Perhaps somebody was faster.
+            if check_schema(&database_directory)?.is_none() {
+                Database::open(
+                    &database_directory,
+                    directories.store_dir.clone(),
+                    true,
+                    options.database_timeout,
+                )?;
+                write_schema(&database_directory)?;
+                reserve_space(&database_directory.join("reserved"));
+                link_profiles(&directories.state)?;
+            }
+            drop(exclusive);
+        }
+        let schema_lock = Some(lock(Mode::Shared)?);
+        let database = Database::open(
+            &database_directory,
+            directories.store_dir.clone(),
+            false,
+            options.database_timeout,
+        )?;
+        Ok(Self {
+            temporary_roots: TemporaryRoots::of_process(&directories.state),
+            directories,
+            database,
+            options,
+            schema_lock,
+        })
+    }
+
+    /// Where everything is; store and state directory with symbolic links resolved.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// Whether `path` is valid, according to the database.
+    pub fn is_valid(&self, path: &StorePath) -> Result<bool, StoreError> {
+        Ok(!self.database.valid_among([path])?.is_empty())
+    }
+
+    /// Those of `paths` that are valid.
+    pub fn valid_among<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.database.valid_among(paths)?)
+    }
+
+    /// What is known of `path`; `None` where it is not valid.
+    pub fn path_info(&self, path: &StorePath) -> Result<Option<PathInfo>, StoreError> {
+        Ok(self.database.path_info(path)?)
+    }
+
+    /// Every valid path.
+    pub fn valid_paths(&self) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.database.valid_paths()?)
+    }
+
+    /// `paths`, which must be valid, and everything they refer to, directly or not.
+    pub fn closure<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+    ) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.database.closure(paths)?)
+    }
+
+    /// The valid paths that refer to `path` directly, itself included where it does.
+    pub fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.database.referrers(path)?)
+    }
+
+    /// The valid derivations that have `path` for an output, whether it was built from one of them or not.
+    pub fn derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, StoreError> {
+        Ok(self.database.derivers(path)?)
+    }
+
+    /// The outputs of a valid derivation by name, valid or not; empty for any other path.
+    pub fn derivation_outputs(
+        &self,
+        derivation: &StorePath,
+    ) -> Result<BTreeMap<String, StorePath>, StoreError> {
+        Ok(self.database.derivation_outputs(derivation)?)
+    }
+
+    /// Checks the database itself for damage; takes time in proportion to its size.
+    pub fn check_database(&self) -> Result<(), StoreError> {
+        Ok(self.database.check_integrity()?)
+    }
+
+    /// Keeps `paths`, valid or not, from being collected as garbage while this process lives. Waits for a collector that
+    /// is at work.
+    ///
+    /// To rely on a valid path, add it here first and ask whether it is valid then.
+    pub fn add_temporary_roots<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+    ) -> Result<(), StoreError> {
+        self.writable()?;
+        Ok(self
+            .temporary_roots
+            .add(&self.directories.store_dir, paths, &self.options.patience)?)
+    }
+
+    /// Locks `paths` against all other threads and processes, as whoever builds or adds them must; makes them temporary
+    /// roots as well. Waits and reports as the store's [`Patience`] says.
+    ///
+    /// A thread that holds locks and asks for more can wait for one that waits for it; so it should ask for all it
+    /// needs at once.
+    pub fn lock<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath> + Clone,
+    ) -> Result<PathLocks, StoreError> {
+        self.add_temporary_roots(paths.clone())?;
+        let store = &self.directories.store;
+        Ok(PathLocks::acquire(store, paths, &self.options.patience)?)
+    }
+
+    /// Locks `paths` like [`lock`](Self::lock) if nobody holds a lock on any of them; otherwise gives `None` at once.
+    pub fn try_lock<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath> + Clone,
+    ) -> Result<Option<PathLocks>, StoreError> {
+        self.add_temporary_roots(paths.clone())?;
+        Ok(PathLocks::try_acquire(&self.directories.store, paths)?)
+    }
+
+    pub(super) fn writable(&self) -> Result<(), StoreError> {
+        match self.options.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(StoreError::ReadOnly {
+                path: self.directories.store.clone(),
+            }),
+        }
+    }
+
+    /// Removes the item `name` of the store directory, freeing its name at once. Returns the bytes given back.
+    pub(super) fn remove_item(&self, name: &std::ffi::OsStr) -> Result<u64, StoreError> {
+        let Some(aside) = remove::put_aside(&self.directories.store, name)? else {
+            return Ok(0);
+        };
+        let freed = remove::remove_tree(&aside)?;
+        // Fails while others have something in it.
+        let _ = std::fs::remove_dir(self.directories.store.join(remove::TRASH));
+        Ok(freed)
+    }
+
+    /// The present time, as the database records it.
+    pub(super) fn now() -> u64 {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(1, |duration| duration.as_secs())
+    }
+}
+
+fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path);
+    made.map_err(|source| StoreError::Directory {
+        path: path.to_owned(),
+        action: "create",
+        source,
+    })
+}
+
+fn canonical(path: &Path) -> Result<PathBuf, StoreError> {
+    path.canonicalize().map_err(|source| StoreError::Directory {
+        path: path.to_owned(),
+        action: "resolve",
+        source,
+    })
+}
+
+/// Makes the store directory where it is missing, and refuses symbolic links in it.
+///
+/// Root's store gets mode 1775, as Guix's daemon would give it: its build users may make files in it, and nobody may
+/// remove another's. One that exists keeps its mode and owner, which are the daemon's business.
+fn make_store_directory(path: &Path, relocated: bool) -> Result<(), StoreError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(path, 0o755)?;
+            if !relocated && rustix::process::geteuid().is_root() {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1775)).map_err(
+                    |source| StoreError::Directory {
+                        path: path.to_owned(),
+                        action: "set the permissions of",
+                        source,
+                    },
+                )?;
+            }
+        }
+        Err(source) => {
+            return Err(StoreError::Directory {
+                path: path.to_owned(),
+                action: "examine",
+                source,
+            });
+        }
+    }
+    // What lies above a relocated store, which builds see at its logical place, is its user's affair.
+    let checked = path
+        .ancestors()
+        .take(if relocated { 1 } else { usize::MAX });
+    for path in checked {
+        if path.is_symlink() {
+            return Err(StoreError::Symlink {
+                path: path.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The schema version of the database in `directory`, if there is one; fails unless it is ours.
+fn check_schema(directory: &Path) -> Result<Option<u32>, DatabaseError> {
+    let path = directory.join("schema");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(DatabaseError::Io {
+                path,
+                action: "read",
+                source,
+            });
+        }
+    };
+    let text = String::from_utf8_lossy(&text);
+    match text.trim_end().parse() {
+        Ok(SCHEMA_VERSION) => Ok(Some(SCHEMA_VERSION)),
+        Ok(found) => Err(DatabaseError::Schema { path, found }),
+        Err(_) => Err(DatabaseError::SchemaFile {
+            path,
+            found: text.chars().take(40).collect(),
+        }),
+    }
+}
+
+/// Records the schema version. Done last, so that a database whose creation was cut short is created again.
+fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
+    let path = directory.join("schema");
+    let new = directory.join(format!("schema.new-{}", std::process::id()));
+    std::fs::write(&new, SCHEMA_VERSION.to_string())
+        .and_then(|()| std::fs::rename(&new, &path))
+        .map_err(|source| DatabaseError::Io {
+            path,
+            action: "write",
+            source,
+        })
+}
+
+/// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full
+/// disk SQLite could not even record what goes. Where it cannot be had, the store works without.
+pub(super) fn reserve_space(path: &Path) {
+    const SIZE: u64 = 8 << 20;
+    if let Ok(file) = std::fs::File::create(path) {
+        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SIZE);
+    }
+}
+
+/// Guix keeps its users' profiles beside the roots; the daemon would make the link where it makes the directory.
+fn link_profiles(state: &Path) -> Result<(), StoreError> {
+    let path = state.join("gcroots/profiles");
+    match std::os::unix::fs::symlink("../profiles", &path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Directory {
+                path,
+                action: "create",
+                source,
+            })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,480 @@
+//! Removing trees that somebody else wrote: store items, leftovers of killed builds, garbage.
+//!
+//! A build's output may hold anything: symbolic links that lead out of the store, directories without permissions,
+//! directories nested ten thousand deep. So nothing here ever resolves more than one file name at a time: a
+//! directory is opened with `openat` and `O_NOFOLLOW` relative to its parent, and its entries are removed with
+//! `unlinkat` relative to it. A symbolic link is removed, never followed, and swapping a directory for a link while we
+//! work gains nothing.
+//!
+//! The walk keeps at most [`DEPTH_MAX`] directories open. What lies deeper is moved up, beside the tree's top, and
+//! removed from there: memory, stack and descriptors stay bounded whatever the depth.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+/// How many directories of one tree are open at a time, at most.
+const DEPTH_MAX: usize = 64;
+
+/// A tree that could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}; what is left of it can be removed by hand", path.display())]
+pub struct RemoveError {
+    /// The file or directory in the way.
+    pub path: PathBuf,
+    /// What was being done, as an infinitive.
+    pub action: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Removes the file, symbolic link or directory tree at `path`; absent is fine.
+///
+/// Directories without write permission are made writable first. Returns the number of bytes of disk space given
+/// back; a file with further hard links elsewhere gives back nothing.
+pub fn remove_tree(path: &Path) -> Result<u64, RemoveError> {
+    let (parent, name) = open_parent(path)?;
+    let Some(parent) = parent else {
+        return Ok(0);
+    };
+    let mut remover = Remover {
+        top: parent.as_fd(),
+        top_path: path.parent().unwrap_or(Path::new(".")),
+        moved: vec![name],
+        freed: 0,
+    };
+    while let Some(name) = remover.moved.pop() {
+        remover.remove(&name)?;
+    }
+    Ok(remover.freed)
+}
+
+/// Moves the item `name` of the directory `store` into the directory `trash` inside it, under a name that is free there,
+/// and returns where it is now; `None` where there is no such item.
+///
+/// The move is one `rename`: the item's name is free at once, however long the removal takes. A directory is made
+/// writable for its owner, because moving it to another parent changes its `..`.
+pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, RemoveError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let source = store.join(name);
+    let fail = |action, path: &Path, errno: Errno| RemoveError {
+        path: path.to_owned(),
+        action,
+        source: errno.into(),
+    };
+    let (Some(parent), c_name) = open_parent(&source)? else {
+        return Ok(None);
+    };
+    match open_directory(parent.as_fd(), &c_name) {
+        Ok(Opened::Gone) => return Ok(None),
+        Ok(Opened::Directory(_) | Opened::Other) => {}
+        Err(errno) => return Err(fail("make writable", &source, errno)),
+    }
+    let trash = store.join(TRASH);
+    // Names in the store are up to 244 bytes long, so the prefix has to be cut off somewhere.
+    let tail = &name.as_bytes()[..name.len().min(100)];
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let mut unique = format!(
+            "{}-{}-",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        )
+        .into_bytes();
+        unique.extend_from_slice(tail);
+        let target = trash.join(OsStr::from_bytes(&unique));
+        match rustix::fs::renameat(&parent, &c_name, rustix::fs::CWD, &target) {
+            Ok(()) => return Ok(Some(target)),
+            // Left behind by a process that had our number.
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR)
+                if attempts < 1000 => {}
+            Err(Errno::NOENT) => match rustix::fs::mkdir(&trash, Mode::RWXU) {
+                Ok(()) => {}
+                // The trash was there, so what is missing is the item.
+                Err(Errno::EXIST) => match rustix::fs::lstat(&source) {
+                    Err(Errno::NOENT) => return Ok(None),
+                    _ => std::thread::yield_now(),
+                },
+                Err(errno) => return Err(fail("create", &trash, errno)),
+            },
+            Err(errno) => return Err(fail("move aside", &source, errno)),
+        }
+    }
+}
+
+/// The directory inside the store that items are moved to before they are removed. Guix's daemon uses the same
+/// name for the same purpose, and so takes it for no store item.
+pub(super) const TRASH: &str = "trash";
+
+/// One removal under way.
+struct Remover<'a> {
+    /// The directory that holds the tree.
+    top: BorrowedFd<'a>,
+    top_path: &'a Path,
+    /// Names in `top` that are still to be removed: the tree, then whatever was moved up out of its depths.
+    moved: Vec<CString>,
+    freed: u64,
+}
+
+/// A directory that is being emptied.
+struct Frame {
+    name: CString,
+    entries: Dir,
+    /// Whether anything was removed since the listing was last started.
+    progress: bool,
+}
+
+/// What `open_directory` found.
+enum Opened {
+    /// A directory, with its disk space in bytes.
+    Directory((OwnedFd, u64)),
+    /// Anything that is not a directory.
+    Other,
+    /// Nothing.
+    Gone,
+}
+
+impl Remover<'_> {
+    fn remove(&mut self, name: &CStr) -> Result<(), RemoveError> {
+        let mut stack: Vec<Frame> = Vec::new();
+        self.enter_or_unlink(&mut stack, name.to_owned())?;
+        while let Some(frame) = stack.last_mut() {
+            match frame.entries.read() {
+                Some(Ok(entry)) => {
+                    let name = entry.file_name();
+                    if name == c"." || name == c".." {
+                        continue;
+                    }
+                    frame.progress = true;
+                    let name = name.to_owned();
+                    if entry.file_type() == FileType::Directory
+                        || entry.file_type() == FileType::Unknown
+                    {
+                        self.enter_or_unlink(&mut stack, name)?;
+                    } else {
+                        self.unlink(&stack, &name)?;
+                    }
+                }
+                Some(Err(errno)) => return Err(self.error("list", &stack, c"", errno)),
+                None => self.leave(&mut stack)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts on the entry `name` of the innermost directory.
+    fn enter_or_unlink(
+        &mut self,
+        stack: &mut Vec<Frame>,
+        name: CString,
+    ) -> Result<(), RemoveError> {
+        let opened = {
+            let parent = self.innermost(stack)?;
+            open_directory(parent, &name)
+        };
+        match opened {
+            Ok(Opened::Gone) => Ok(()),
+            Ok(Opened::Other) => self.unlink(stack, &name),
+            Ok(Opened::Directory((directory, size))) => {
+                if stack.len() >= DEPTH_MAX {
+                    drop(directory);
+                    return self.move_up(stack, &name);
+                }
+                let entries =
+                    Dir::new(directory).map_err(|errno| self.error("list", stack, &name, errno))?;
+                self.freed += size;
+                stack.push(Frame {
+                    name,
+                    entries,
+                    progress: false,
+                });
+                Ok(())
+            }
+            Err(errno) => Err(self.error("open", stack, &name, errno)),
+        }
+    }
+
+    /// Removes the innermost directory, which has been emptied.
+    fn leave(&mut self, stack: &mut Vec<Frame>) -> Result<(), RemoveError> {
+        let Some(mut frame) = stack.pop() else {
+            return Ok(());
+        };
+        let removed = rustix::fs::unlinkat(self.innermost(stack)?, &frame.name, AtFlags::REMOVEDIR);
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Some file systems skip entries of a directory that shrinks while it is listed: go round again.
+            Err(Errno::NOTEMPTY | Errno::EXIST) if frame.progress => {
+                frame.progress = false;
+                frame.entries.rewind();
+                stack.push(frame);
+                Ok(())
+            }
+            Err(errno) => Err(self.error("remove", stack, &frame.name, errno)),
+        }
+    }
+
+    fn unlink(&mut self, stack: &[Frame], name: &CStr) -> Result<(), RemoveError> {
+        let parent = self.innermost(stack)?;
+        let size = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if stat.st_nlink == 1 => disk_space(&stat),
+            _ => 0,
+        };
+        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+            Ok(()) => {
+                self.freed += size;
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove", stack, name, errno)),
+        }
+    }
+
+    /// Moves the directory `name` up beside the tree's top.
+    fn move_up(&mut self, stack: &[Frame], name: &CStr) -> Result<(), RemoveError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let target = CString::new(format!(
+            ".removing-{}-{}",
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ))
+        .unwrap_or_default();
+        match rustix::fs::renameat(self.innermost(stack)?, name, self.top, &target) {
+            Ok(()) => self.moved.push(target),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(self.error("move up", stack, name, errno)),
+        }
+        Ok(())
+    }
+
+    fn innermost<'s>(&'s self, stack: &'s [Frame]) -> Result<BorrowedFd<'s>, RemoveError> {
+        match stack.last() {
+            None => Ok(self.top),
+            Some(frame) => frame
+                .entries
+                .fd()
+                .map_err(|errno| self.error("list", stack, c"", errno)),
+        }
+    }
+
+    fn error(
+        &self,
+        action: &'static str,
+        stack: &[Frame],
+        name: &CStr,
+        errno: Errno,
+    ) -> RemoveError {
+        let mut path = self.top_path.to_owned();
+        for name in stack
+            .iter()
+            .map(|frame| frame.name.as_c_str())
+            .chain([name])
+        {
+            if !name.is_empty() {
+                path.push(OsStr::from_bytes(name.to_bytes()));
+            }
+        }
+        RemoveError {
+            path,
+            action,
+            source: errno.into(),
+        }
+    }
+}
+
+/// Opens the directory that `path` is in, which may be missing, and gives the last component of `path`.
+fn open_parent(path: &Path) -> Result<(Option<OwnedFd>, CString), RemoveError> {
+    let fail = |source: io::Error| RemoveError {
+        path: path.to_owned(),
+        action: "remove",
+        source,
+    };
+    let name = path
+        .file_name()
+        .and_then(|name| CString::new(name.as_bytes()).ok())
+        .ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(parent, flags, Mode::empty()) {
+        Ok(parent) => Ok((Some(parent), name)),
+        Err(Errno::NOENT) => Ok((None, name)),
+        Err(errno) => Err(fail(errno.into())),
+    }
+}
+
+/// Opens the directory `name` of `parent` without following a link, and makes it readable and writable for its owner.
+fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Opened, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut opened = rustix::fs::openat(parent, name, flags, Mode::empty());
+    if matches!(opened, Err(Errno::ACCESS)) {
+        make_accessible(parent, name)?;
+        opened = rustix::fs::openat(parent, name, flags, Mode::empty());
+    }
+    match opened {
+        Ok(directory) => {
+            let stat = rustix::fs::fstat(&directory)?;
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            if !mode.contains(Mode::RWXU) {
+                rustix::fs::fchmod(&directory, mode | Mode::RWXU)?;
+            }
+            Ok(Opened::Directory((directory, disk_space(&stat))))
+        }
+        // Opening a symbolic link so fails with ELOOP, on FreeBSD with EMLINK, or with ENOTDIR.
+        Err(Errno::NOTDIR | Errno::LOOP | Errno::MLINK) => Ok(Opened::Other),
+        Err(Errno::NOENT) => Ok(Opened::Gone),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Gives the owner access to a directory that cannot even be opened. Never needed by root, so nobody else's files
+/// can be reached through it: a link put in the directory's place would lead to files of the same owner.
+fn make_accessible(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Ok(());
+    }
+    match rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::SYMLINK_NOFOLLOW) {
+        // Linux before 6.6 cannot change modes without following links.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())
+        }
+        result => result,
+    }
+}
+
+/// The disk space of a file in bytes; `st_blocks` counts 512 bytes each on every system.
+#[allow(clippy::unnecessary_cast)] // The field's type differs between systems.
+pub(super) fn disk_space(stat: &rustix::fs::Stat) -> u64 {
+    u64::try_from(stat.st_blocks as i64).unwrap_or(0) * 512
+}
+
+/// The disk space in bytes that the tree at `path` takes, as far as it can be read.
+pub(super) fn disk_usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut usage = 0;
+    let mut pending = vec![path.to_owned()];
+    while let Some(path) = pending.pop() {
+        let Ok(found) = path.symlink_metadata() else {
+            continue;
+        };
+        usage += found.blocks() * 512;
+        if found.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            pending.extend(entries.map(|entry| entry.path()));
+        }
+    }
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn removes_files_links_and_read_only_directories() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = directory.path().join("tree");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/file"), vec![1; 100_000]).unwrap();
+        symlink("/etc", tree.join("a/link")).unwrap();
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o555)).unwrap();
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
+        let freed = remove_tree(&tree).unwrap();
+        assert!(freed >= 100_000, "{freed}");
+        assert!(!tree.exists());
+    }
+
+    #[test]
+    fn absent_trees_are_removed_already() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(remove_tree(&directory.path().join("no")).unwrap(), 0);
+        assert_eq!(remove_tree(&directory.path().join("no/no")).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_link_is_removed_and_its_target_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = directory.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "precious").unwrap();
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        symlink(&outside, tree.join("inner")).unwrap();
+        symlink(&outside, directory.path().join("top")).unwrap();
+        remove_tree(&tree).unwrap();
+        remove_tree(&directory.path().join("top")).unwrap();
+        assert!(outside.join("precious").exists());
+        assert!(fs::symlink_metadata(directory.path().join("top")).is_err());
+    }
+
+    #[test]
+    fn a_file_with_another_hard_link_gives_back_no_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(directory.path().join("kept"), vec![1; 1_000_000]).unwrap();
+        fs::hard_link(directory.path().join("kept"), tree.join("link")).unwrap();
+        assert!(remove_tree(&tree).unwrap() < 500_000);
+        assert!(directory.path().join("kept").exists());
+    }
+
+    #[test]
+    fn trees_deeper_than_any_path_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |parent: BorrowedFd<'_>, name: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            rustix::fs::openat(parent, name, flags, Mode::empty()).unwrap()
+        };
+        // Longer than PATH_MAX, so it has to be made relative to descriptors too, and deeper than DEPTH_MAX.
+        let name = "deep".repeat(25);
+        let mut parent = open(rustix::fs::CWD, directory.path().to_str().unwrap());
+        for _ in 0..3 * DEPTH_MAX {
+            rustix::fs::mkdirat(&parent, &name, Mode::RWXU).unwrap();
+            parent = open(parent.as_fd(), &name);
+        }
+        drop(parent);
+        remove_tree(&directory.path().join(&name)).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn directories_of_many_files_are_emptied() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        for number in 0..500 {
+            fs::write(tree.join(number.to_string()), "").unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+    }
+
+    #[test]
+    fn putting_aside_frees_the_name_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let item = directory.path().join("item");
+        for _ in 0..3 {
+            fs::create_dir(&item).unwrap();
+            fs::set_permissions(&item, fs::Permissions::from_mode(0o555)).unwrap();
+            let aside = put_aside(directory.path(), OsStr::new("item"))
+                .unwrap()
+                .unwrap();
+            assert!(aside.is_dir() && !item.exists());
+        }
+        assert_eq!(
+            put_aside(directory.path(), OsStr::new("item")).unwrap(),
+            None
+        );
+    }
+}

@@ -1,0 +1,415 @@
+//! Garbage-collector roots: what keeps store items, and all that they refer to, from being collected.
+//!
+//! As in Guix, roots are symbolic links below `STATE/gcroots` (and `STATE/profiles`, which Guix's users have): a link into
+//! the store is a root; a link to a link into the store elsewhere is an *indirect* root, which goes when its user removes
+//! that other link; and a plain file named like a store item is a root too. Links hold logical paths (`/gnu/store/…`)
+//! wherever the files are.
+//!
+//! Ours are in `STATE/gcroots/bootstrap`: `NAME` for a single root, and `NAME/NUMBER/LABEL` for *generations*, sets of
+//! roots that belong together, such as the results of one `bootstrap all`. Names with a leading dot are unfinished.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::base32;
+use super::error::StoreError;
+use super::file_lock::{FileLock, Mode};
+use super::open::Store;
+use super::path::StorePath;
+use super::remove;
+use super::running;
+use super::temporary_roots::gc_lock_path;
+use crate::hash::Sha256Digest;
+
+/// A root that cannot be made, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// A name that cannot be a file's.
+    #[error(
+        "`{0}` cannot be the name of a root: expected names without a leading dot, separated by single slashes"
+    )]
+    Name(String),
+    /// Something that is not a link into the store is where an indirect root's link should go.
+    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", .0.display())]
+    Occupied(PathBuf),
+    /// An indirect root's link inside the store would keep itself alive.
+    #[error("{} is inside the store: a root has to be outside it", .0.display())]
+    InsideStore(PathBuf),
+    /// A file operation failed.
+    #[error("cannot {action} the root {}: {source}", path.display())]
+    Io {
+        /// The link or directory.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What sort of root it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RootKind {
+    /// One of ours, with its name below `gcroots/bootstrap`.
+    Named(String),
+    /// Another direct one, Guix's for instance.
+    Direct,
+    /// One whose link is elsewhere.
+    Indirect,
+    /// A running process that uses the item, by its number.
+    Running(u32),
+}
+
+/// A garbage-collector root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Root {
+    /// The link, or the process' entry in `/proc`.
+    pub link: PathBuf,
+    /// What sort of root it is.
+    pub kind: RootKind,
+    /// The store item it keeps; not necessarily valid.
+    pub path: StorePath,
+}
+
+/// A set of roots made together: labels and what they lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Counted from 1.
+    pub number: u64,
+    /// The roots by label.
+    pub roots: BTreeMap<String, StorePath>,
+}
+
+impl Store {
+    /// Makes `path` a root called `name`, in place of what had that name. Returns the link.
+    pub fn add_root(&self, name: &str, path: &StorePath) -> Result<PathBuf, StoreError> {
+        self.writable()?;
+        let link = self.root_link(name)?;
+        let _shared = self.hold_off_collectors()?;
+        make_link(&link, self.directories().store_dir.display(path))?;
+        Ok(link)
+    }
+
+    /// Removes the root `name`. Says whether there was one.
+    pub fn remove_root(&self, name: &str) -> Result<bool, StoreError> {
+        self.writable()?;
+        let link = self.root_link(name)?;
+        match fs::remove_file(&link) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(io_error(&link, "remove", source).into()),
+        }
+    }
+
+    /// Makes `roots` the newest generation of `name` and returns its number. Where the newest one has the same roots
+    /// already, that stays it.
+    pub fn add_generation(
+        &self,
+        name: &str,
+        roots: &BTreeMap<String, StorePath>,
+    ) -> Result<u64, StoreError> {
+        self.writable()?;
+        let directory = self.root_link(name)?;
+        for label in roots.keys() {
+            check_name(label)?;
+        }
+        let _shared = self.hold_off_collectors()?;
+        let make_directory = |path: &Path| {
+            fs::create_dir_all(path).map_err(|source| io_error(path, "create", source))
+        };
+        make_directory(&directory)?;
+        loop {
+            let number = match self.generations(name)?.pop() {
+                Some(newest) if newest.roots == *roots => return Ok(newest.number),
+                Some(newest) => newest.number + 1,
+                None => 1,
+            };
+            // Whole or not there: links are made in an unfinished directory, which gets its name last.
+            let unfinished = directory.join(unfinished_name());
+            for (label, path) in roots {
+                let link = unfinished.join(label);
+                make_directory(link.parent().unwrap_or(&unfinished))?;
+                symlink(self.directories().store_dir.display(path), &link)
+                    .map_err(|source| io_error(&link, "create", source))?;
+            }
+            make_directory(&unfinished)?;
+            let finished = directory.join(number.to_string());
+            match fs::rename(&unfinished, &finished) {
+                Ok(()) => return Ok(number),
+                // Another process was faster.
+                Err(_) if finished.symlink_metadata().is_ok() => {
+                    remove::remove_tree(&unfinished)?;
+                }
+                Err(source) => return Err(io_error(&finished, "create", source).into()),
+            }
+        }
+    }
+
+    /// The generations of `name`, oldest first.
+    pub fn generations(&self, name: &str) -> Result<Vec<Generation>, StoreError> {
+        let directory = self.root_link(name)?;
+        let mut generations = Vec::new();
+        for entry in list(&directory)? {
+            let number = entry
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let Some(number) = number else { continue };
+            let mut found = Vec::new();
+            self.find_roots(&entry, &mut found)?;
+            let roots = found
+                .into_iter()
+                .filter_map(|root| {
+                    let label = root.link.strip_prefix(&entry).ok()?.to_str()?.to_owned();
+                    Some((label, root.path))
+                })
+                .collect();
+            generations.push(Generation { number, roots });
+        }
+        generations.sort_by_key(|generation| generation.number);
+        Ok(generations)
+    }
+
+    /// Removes generation `number` of `name`. Says whether there was one.
+    pub fn remove_generation(&self, name: &str, number: u64) -> Result<bool, StoreError> {
+        self.writable()?;
+        let directory = self.root_link(name)?.join(number.to_string());
+        if directory.symlink_metadata().is_err() {
+            return Ok(false);
+        }
+        remove::remove_tree(&directory)?;
+        Ok(true)
+    }
+
+    /// Makes a link to `path` at `link`, which is anywhere outside the store, and registers that as a root for as long as
+    /// it exists. A link into the store that is there already is replaced, anything else is left and an error.
+    pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<(), StoreError> {
+        self.writable()?;
+        let link = std::path::absolute(link).map_err(|source| io_error(link, "resolve", source))?;
+        let directories = self.directories();
+        if link.starts_with(&directories.store) || link.starts_with(directories.store_dir.as_str())
+        {
+            return Err(RootError::InsideStore(link).into());
+        }
+        if link.symlink_metadata().is_ok() {
+            let target = fs::read_link(&link).ok();
+            if target.and_then(|target| self.in_store(&target)).is_none() {
+                return Err(RootError::Occupied(link).into());
+            }
+        }
+        // Guix takes the SHA-1 of the link's name; any unique name does.
+        let digest = Sha256Digest::of(link.as_os_str().as_bytes());
+        let automatic = self
+            .gcroots()
+            .join("auto")
+            .join(base32::encode(&digest.0[..20]));
+        let _shared = self.hold_off_collectors()?;
+        make_link(&link, directories.store_dir.display(path))?;
+        make_link(&automatic, &link)?;
+        Ok(())
+    }
+
+    /// All permanent roots, sorted by where their links are.
+    pub fn roots(&self) -> Result<Vec<Root>, StoreError> {
+        let mut roots = Vec::new();
+        // Guix's daemon looks into these three.
+        for name in ["gcroots", "manifests", "profiles"] {
+            self.find_roots(&self.directories().state.join(name), &mut roots)?;
+        }
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// The store items that running processes use, as far as `/proc` tells: programs, working directories, open and mapped
+    /// files, environments. A system without `/proc` tells nothing.
+    pub fn running_roots(&self) -> Vec<Root> {
+        running::running_roots(Path::new("/proc"), self.directories())
+    }
+
+    /// Removes links in `gcroots/auto` that lead nowhere, and unfinished roots of killed processes. The collector does
+    /// this, while it keeps everybody else from making roots.
+    pub(super) fn tidy_roots(&self) -> Result<(), StoreError> {
+        for link in list(&self.gcroots().join("auto"))? {
+            // `exists` follows the link; what it leads to may itself be a link into a store that is elsewhere.
+            let stale = fs::read_link(&link).is_ok_and(|target| {
+                link.parent()
+                    .unwrap_or(&link)
+                    .join(target)
+                    .symlink_metadata()
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            });
+            if stale {
+                fs::remove_file(&link).map_err(|source| io_error(&link, "remove", source))?;
+            }
+        }
+        let mut pending = vec![self.gcroots().join("bootstrap")];
+        while let Some(directory) = pending.pop() {
+            for entry in list(&directory)? {
+                if is_unfinished(&entry) {
+                    remove::remove_tree(&entry)?;
+                } else if entry.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                    pending.push(entry);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gcroots(&self) -> PathBuf {
+        self.directories().state.join("gcroots")
+    }
+
+    fn root_link(&self, name: &str) -> Result<PathBuf, RootError> {
+        check_name(name)?;
+        Ok(self.gcroots().join("bootstrap").join(name))
+    }
+
+    /// While the result lives no collector starts, and when it has been obtained none is at work.
+    fn hold_off_collectors(&self) -> Result<FileLock, StoreError> {
+        Ok(FileLock::acquire(
+            gc_lock_path(&self.directories().state),
+            Mode::Shared,
+            false,
+            &self.options.patience,
+        )?)
+    }
+
+    /// The store item that `target` is, or is in, by the logical or the physical store directory.
+    fn in_store(&self, target: &Path) -> Option<StorePath> {
+        let directories = self.directories();
+        let rest = target
+            .strip_prefix(directories.store_dir.as_str())
+            .or_else(|_| target.strip_prefix(&directories.store))
+            .ok()?;
+        match rest.components().next()? {
+            Component::Normal(name) => StorePath::from_base_name(name.to_str()?).ok(),
+            _ => None,
+        }
+    }
+
+    /// Adds to `roots` those at or below `path`.
+    fn find_roots(&self, path: &Path, roots: &mut Vec<Root>) -> Result<(), RootError> {
+        let mut pending = vec![path.to_owned()];
+        while let Some(path) = pending.pop() {
+            let found = match path.symlink_metadata() {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(io_error(&path, "examine", source)),
+            };
+            if found.is_dir() {
+                pending.extend(list(&path)?);
+            } else if found.is_symlink() {
+                self.follow(path, roots)?;
+            } else if let Some(kept) = path
+                .file_name()
+                .and_then(|name| StorePath::from_base_name(name.to_str()?).ok())
+            {
+                roots.push(Root {
+                    kind: self.kind(&path),
+                    link: path,
+                    path: kept,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn follow(&self, link: PathBuf, roots: &mut Vec<Root>) -> Result<(), RootError> {
+        let target = match fs::read_link(&link) {
+            Ok(target) => target,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(io_error(&link, "read", source)),
+        };
+        if let Some(path) = self.in_store(&target) {
+            roots.push(Root {
+                kind: self.kind(&link),
+                link,
+                path,
+            });
+            return Ok(());
+        }
+        // One step further, as Guix goes. A link that cannot be read, on somebody's unmounted disk for instance,
+        // keeps nothing.
+        let target = link.parent().unwrap_or(&link).join(target);
+        if let Some(path) = fs::read_link(&target)
+            .ok()
+            .and_then(|further| self.in_store(&further))
+        {
+            roots.push(Root {
+                kind: RootKind::Indirect,
+                link: target,
+                path,
+            });
+        }
+        Ok(())
+    }
+
+    fn kind(&self, link: &Path) -> RootKind {
+        let name = link.strip_prefix(self.gcroots().join("bootstrap"));
+        match name.ok().and_then(Path::to_str) {
+            Some(name) => RootKind::Named(name.to_owned()),
+            None => RootKind::Direct,
+        }
+    }
+}
+
+/// The entries of a directory, which may be missing, in no order.
+fn list(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
+    let listed = fs::read_dir(directory).and_then(|entries| {
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    });
+    match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        // A single root where generations could be.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        listed => listed.map_err(|source| io_error(directory, "list", source)),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), RootError> {
+    let fits = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
+    if name.split('/').all(fits) {
+        Ok(())
+    } else {
+        Err(RootError::Name(name.to_owned()))
+    }
+}
+
+/// Makes a symbolic link, at once in place of any other link or file.
+fn make_link(link: &Path, target: impl AsRef<Path>) -> Result<(), RootError> {
+    let directory = link.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory).map_err(|source| io_error(directory, "create", source))?;
+    let unfinished = directory.join(unfinished_name());
+    symlink(target, &unfinished).map_err(|source| io_error(link, "create", source))?;
+    fs::rename(&unfinished, link).map_err(|source| {
+        // Best effort: the first error is the one to tell.
+        let _ = fs::remove_file(&unfinished);
+        io_error(link, "create", source)
+    })
+}
+
+fn unfinished_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!(".new-{}-{number}", std::process::id())
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"."))
+}
+
+fn io_error(path: &Path, action: &'static str, source: io::Error) -> RootError {
+    RootError::Io {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}

@@ -1,0 +1,296 @@
+//! Temporary roots: what this process is using, so that no garbage collector takes it away.
+//!
+//! The protocol is that of Guix's daemon (`gc.cc`), so that either's collector spares what the other works on. Each
+//! process has a file of its own in `STATE/temproots`, holding the store paths it uses, each ended by a zero byte, and
+//! keeps a read lock on it; to add a path it takes a write lock for a moment. A collector takes a read lock on every
+//! such file and so stops all additions while it finds and invalidates garbage; a file on which it gets a *write* lock is
+//! that of a dead process, and is removed. New files appear under a shared lock on `STATE/gc.lock`, which the
+//! collector holds exclusively.
+//!
+//! So whoever first adds a path to its temporary roots, and *then* sees that the path is valid, can rely on it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustix::fs::{Mode as FileMode, OFlags};
+use rustix::io::Errno;
+
+use super::file_lock::{FileLock, Mode, Wait, discard, lock_open_file};
+use super::lock::{LockError, Patience};
+use super::path::{StoreDir, StorePath};
+
+/// The temporary roots of this process in one state directory, shared by every store opened on it.
+#[derive(Debug)]
+pub(super) struct TemporaryRoots {
+    directory: PathBuf,
+    gc_lock: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Made when the first root is added, so that looking at a store leaves no trace.
+    file: Option<OwnFile>,
+    roots: HashSet<StorePath>,
+}
+
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// The processes' file locks would get in each other's way if one process had two files open in one directory: its own
+/// collector would take the second for that of a dead process, and drop its lock by closing it.
+static REGISTRY: LazyLock<Mutex<HashMap<PathBuf, Weak<TemporaryRoots>>>> =
+    LazyLock::new(Mutex::default);
+
+impl TemporaryRoots {
+    /// The temporary roots of this process in the state directory `state`, which must be spelled the same every time.
+    pub(super) fn of_process(state: &Path) -> Arc<Self> {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = registry.get(state).and_then(Weak::upgrade) {
+            return shared;
+        }
+        registry.retain(|_, roots| roots.strong_count() > 0);
+        let roots = Arc::new(Self {
+            directory: state.join("temproots"),
+            gc_lock: gc_lock_path(state),
+            state: Mutex::default(),
+        });
+        registry.insert(state.to_owned(), Arc::downgrade(&roots));
+        roots
+    }
+
+    /// Stops additions by this process' threads for as long as the guard lives.
+    ///
+    /// A collector takes this before `gc.lock`: [`add`](Self::add) takes the two in the same order.
+    pub(super) fn freeze(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds `paths`; waits for a collector that is at work.
+    pub(super) fn add<'p>(
+        &self,
+        store_dir: &StoreDir,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+        patience: &Patience,
+    ) -> Result<(), LockError> {
+        let mut state = self.freeze();
+        let new: BTreeSet<&StorePath> = paths
+            .into_iter()
+            .filter(|path| !state.roots.contains(*path))
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut own = match state.file.take() {
+            Some(own) => own,
+            None => self.create_file(patience)?,
+        };
+        let mut text = Vec::new();
+        for path in &new {
+            text.extend_from_slice(store_dir.display(path).as_bytes());
+            text.push(0);
+        }
+        let added = self.append(&mut own, &text, patience);
+        state.file = Some(own);
+        added?;
+        state.roots.extend(new.into_iter().cloned());
+        Ok(())
+    }
+
+    fn append(&self, own: &mut OwnFile, text: &[u8], patience: &Patience) -> Result<(), LockError> {
+        let mut wait = Wait::new(patience);
+        lock_open_file(&own.file, &own.path, Mode::Exclusive, &mut wait)?;
+        let written = own.file.write_all(text);
+        lock_open_file(&own.file, &own.path, Mode::Shared, &mut wait)?;
+        written.map_err(|source| self.error("write", &own.path, source))
+    }
+
+    fn create_file(&self, patience: &Patience) -> Result<OwnFile, LockError> {
+        let mut attempt = 0;
+        loop {
+            // The daemon names the file after its process number; a further number keeps processes of different
+            // containers with one state directory apart, and any name will do for collectors.
+            let path = self
+                .directory
+                .join(format!("{}-{attempt}", std::process::id()));
+            let gc_lock = FileLock::acquire(self.gc_lock.clone(), Mode::Shared, false, patience)?;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = match rustix::fs::open(&path, flags, FileMode::RUSR | FileMode::WUSR) {
+                Ok(file) => File::from(file),
+                Err(Errno::EXIST) => {
+                    attempt += 1;
+                    continue;
+                }
+                Err(errno) => return Err(self.error("create", &path, errno.into())),
+            };
+            // Locked before a collector can see it, which would take it for that of a dead process.
+            lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
+            drop(gc_lock);
+            return Ok(OwnFile { path, file });
+        }
+    }
+
+    fn error(&self, action: &'static str, path: &Path, source: io::Error) -> LockError {
+        LockError::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
+    }
+
+    /// Reads the temporary roots of all processes, for the collector, which holds `gc.lock` exclusively and `own`, the
+    /// roots of this process.
+    ///
+    /// Until the result is dropped, no process adds any. Files of dead processes are removed.
+    pub(super) fn read_all(
+        &self,
+        own: &State,
+        store_dir: &StoreDir,
+        patience: &Patience,
+    ) -> Result<AllRoots, LockError> {
+        let mut all = AllRoots {
+            roots: own.roots.clone(),
+            locks: Vec::new(),
+        };
+        let entries = match std::fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
+            Err(error) => return Err(self.error("list", &self.directory, error)),
+        };
+        for entry in entries {
+            let path = entry
+                .map_err(|error| self.error("list", &self.directory, error))?
+                .path();
+            if own.file.as_ref().is_some_and(|own| own.path == path) {
+                continue;
+            }
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let mut file = match rustix::fs::open(&path, flags, FileMode::empty()) {
+                Ok(file) => File::from(file),
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(self.error("open", &path, errno.into())),
+            };
+            let at_once = Patience {
+                timeout: Some(std::time::Duration::ZERO),
+                ..Patience::default()
+            };
+            match lock_open_file(&file, &path, Mode::Exclusive, &mut Wait::new(&at_once)) {
+                Ok(()) => {
+                    tracing::debug!(path = %path.display(), "removing the temporary roots of a dead process");
+                    discard(&path, file);
+                    continue;
+                }
+                Err(LockError::TimedOut { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)
+                .map_err(|error| self.error("read", &path, error))?;
+            // What does not parse is no path of this store, so there is nothing to spare.
+            all.roots.extend(
+                text.split(|byte| *byte == 0)
+                    .filter_map(|root| store_dir.parse(std::str::from_utf8(root).ok()?).ok()),
+            );
+            all.locks.push(file);
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for TemporaryRoots {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = state.file.take() {
+            // Where this fails, the next collector removes the file, whose lock is gone.
+            let _ = std::fs::remove_file(&own.path);
+        }
+    }
+}
+
+/// Everybody's temporary roots, and the locks that keep them as they are.
+pub(super) struct AllRoots {
+    pub(super) roots: HashSet<StorePath>,
+    #[allow(dead_code)] // Held, not read.
+    locks: Vec<File>,
+}
+
+/// The lock that collectors hold while they decide what is garbage.
+pub(super) fn gc_lock_path(state: &Path) -> PathBuf {
+    state.join("gc.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(letter: char) -> StorePath {
+        StorePath::from_base_name(&format!("{}-item", letter.to_string().repeat(32))).unwrap()
+    }
+
+    fn state_directory() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("temproots")).unwrap();
+        directory
+    }
+
+    fn store_dir() -> StoreDir {
+        StoreDir::new("/gnu/store").unwrap()
+    }
+
+    fn files(directory: &tempfile::TempDir) -> Vec<PathBuf> {
+        std::fs::read_dir(directory.path().join("temproots"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+
+    #[test]
+    fn the_file_is_the_daemons_format_and_goes_with_the_last_user() {
+        let directory = state_directory();
+        let first = TemporaryRoots::of_process(directory.path());
+        let second = TemporaryRoots::of_process(directory.path());
+        assert!(files(&directory).is_empty());
+        first
+            .add(&store_dir(), [&path('a')], &Patience::default())
+            .unwrap();
+        second
+            .add(&store_dir(), [&path('b'), &path('a')], &Patience::default())
+            .unwrap();
+        let [file] = &files(&directory)[..] else {
+            panic!("one file for the process");
+        };
+        let text = std::fs::read_to_string(file).unwrap();
+        let full = |letter| store_dir().display(&path(letter));
+        assert_eq!(text, format!("{}\0{}\0", full('a'), full('b')));
+        drop(first);
+        assert!(file.exists());
+        drop(second);
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn files_of_dead_processes_are_removed_and_their_roots_forgotten() {
+        let directory = state_directory();
+        let stale = directory.path().join("temproots/4711");
+        std::fs::write(&stale, format!("{}\0", store_dir().display(&path('z')))).unwrap();
+        let roots = TemporaryRoots::of_process(directory.path());
+        roots
+            .add(&store_dir(), [&path('a')], &Patience::default())
+            .unwrap();
+        let own = roots.freeze();
+        let all = roots
+            .read_all(&own, &store_dir(), &Patience::default())
+            .unwrap();
+        assert_eq!(all.roots, HashSet::from([path('a')]));
+        assert!(!stale.exists());
+        drop(own);
+        assert_eq!(files(&directory).len(), 1, "the living keep theirs");
+    }
+}

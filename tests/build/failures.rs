@@ -1,0 +1,335 @@
+//! Builds that go wrong, each in its own way: a clear error, and nothing left behind.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bootstrap::build::error::{BuildError, Cause, FailureKind};
+use bootstrap::build::events::Event;
+use bootstrap::derivation::Output;
+use bootstrap::hash::Sha256Digest;
+use bootstrap::sandbox::ExitStatusKind;
+use bootstrap::store::path::FixedOutputMethod;
+
+use crate::site::{Site, names};
+
+fn seconds(seconds: f64) -> Option<Duration> {
+    Some(Duration::from_secs_f64(seconds))
+}
+
+#[test]
+fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
+    let mut site = Site::new();
+    let mut commands: Vec<String> = (0..50).map(|number| format!("say line {number}")).collect();
+    commands.push("say starting phase `build'".to_owned());
+    commands.push("exit 3".to_owned());
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let item = site.add("broken", &commands);
+    let error = site.fail(item);
+    assert_eq!(error.to_string(), "the build of broken failed in phase `build': the builder ended with exit status 3");
+    assert_eq!(error.last_lines().len(), 30);
+    assert_eq!(error.last_lines()[0], "line 21");
+    assert!(error.log().unwrap().exists());
+    assert_eq!(error.kind().exit_status(), 1);
+    let failed = site.events().into_iter().find_map(|event| match event {
+        Event::Failed { item, last_lines, log, .. } => Some((item, last_lines.len(), log.is_some())),
+        _ => None,
+    });
+    assert_eq!(failed, Some(("broken".to_owned(), 30, true)));
+}
+
+#[test]
+fn a_builder_killed_by_a_signal_says_so() {
+    let mut site = Site::new();
+    let item = site.add("crash", &["signal 11"]);
+    assert!(matches!(site.fail_build(item), Cause::Status(ExitStatusKind::Signaled(11))));
+}
+
+#[test]
+fn a_builder_that_is_not_there_is_named() {
+    let mut site = Site::new();
+    let item = site.add_with("lost", &[], |_, derivation| derivation.builder = "/bin/sh".to_owned());
+    let error = site.fail(item);
+    assert!(error.to_string().contains("`/bin/sh`"), "{error}");
+    assert_eq!(error.kind(), FailureKind::Build);
+}
+
+#[test]
+fn a_build_that_hangs_is_ended_by_its_timeout() {
+    let mut site = Site::new();
+    site.settings.patience.timeout = seconds(0.3);
+    let item = site.add("hanging", &["daemon $NIX_BUILD_TOP/lock", "close", "sleep 600000"]);
+    let start = Instant::now();
+    assert!(matches!(site.fail_build(item), Cause::TimedOut(_)));
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_build_that_is_silent_is_ended() {
+    let mut site = Site::new();
+    site.settings.patience.max_silent_time = seconds(0.3);
+    let item = site.add("silent", &["say hello", "sleep 600000"]);
+    assert!(matches!(site.fail_build(item), Cause::Silent(_)));
+    let talker = site.add(
+        "talking",
+        &["say a", "sleep 150", "say b", "sleep 150", "say c", "sleep 150", "write $out"],
+    );
+    site.build(talker);
+}
+
+#[test]
+fn a_build_that_prints_without_end_is_ended() {
+    let mut site = Site::new();
+    site.settings.patience.max_log_size = Some(1 << 20);
+    let item = site.add("flood", &["flood"]);
+    assert!(matches!(site.fail_build(item), Cause::LogTooLong(_)));
+}
+
+#[test]
+fn a_build_that_fills_a_file_is_ended_by_its_limit() {
+    let mut site = Site::new();
+    site.settings.limits.file_size = Some(4 << 20);
+    let item = site.add("full", &["fill $NIX_BUILD_TOP/zeros"]);
+    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+}
+
+#[test]
+fn a_missing_output_is_named() {
+    let mut site = Site::new();
+    let item = site.add_with("half", &["write $out"], |_, derivation| {
+        derivation.outputs.insert("lib".to_owned(), Output::input_addressed());
+    });
+    let error = site.fail(item).to_string();
+    let path = site.logical(item, "lib");
+    assert!(error.ends_with(&format!("did not make its output `lib` at {path}")), "{error}");
+    // All outputs or none.
+    assert!(!site.is_valid(item));
+}
+
+#[test]
+fn writing_to_the_store_outside_the_outputs_fails_the_build() {
+    let mut site = Site::new();
+    let foreign = format!("/gnu/store/{}-foreign", "0".repeat(32));
+    let commands = ["write $out", "write /gnu/store/other x", &format!("mkdir {foreign}")];
+    let item = site.add("stray", &commands);
+    let Cause::OutsideOutputs(paths) = site.fail_build(item) else {
+        panic!("the wrong cause");
+    };
+    assert_eq!(paths, [foreign.as_str(), "/gnu/store/other"]);
+}
+
+#[test]
+fn inputs_cannot_be_written_to() {
+    let mut site = Site::new();
+    let input = site.add("input", &["mkdir $out", "write $out/file x"]);
+    site.build(input);
+    let before = names(&site.physical(input));
+    let change = |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
+        site.input(derivation, input);
+        let path = site.logical(input, "out");
+        derivation.environment.insert("input".to_owned(), path);
+    };
+    for command in ["write $input/new x", "append $input/file more", "chmod $input 777"] {
+        let item = site.add_with("vandal", &[command, "write $out"], change);
+        assert!(matches!(site.fail_build(item), Cause::Status(_)), "{command}");
+    }
+    assert_eq!(names(&site.physical(input)), before);
+}
+
+#[test]
+fn there_is_no_network() {
+    let mut site = Site::new();
+    // Something that would answer, if it could be reached.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let item = site.add("online", &[&format!("connect 127.0.0.1 {port}"), "write $out"]);
+    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err());
+}
+
+#[test]
+fn a_socket_a_fifo_or_a_device_is_no_output() {
+    let mut site = Site::new();
+    for command in ["socket $out", "fifo $out/socket"] {
+        let item = site.add("special", &["mkdir $out", command]);
+        let cause = site.fail_build(item);
+        let message = cause.to_string();
+        assert!(matches!(cause, Cause::UnusableOutput(_)), "{message}");
+        assert!(message.contains("/socket"), "{message}");
+    }
+    let item = site.add("fifo", &["fifo $out"]);
+    assert!(matches!(site.fail_build(item), Cause::UnusableOutput(_)));
+    // Nobody in the sandbox may even make one of these.
+    let item = site.add("device", &["device $out"]);
+    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+}
+
+#[test]
+fn a_forbidden_reference_is_named_with_the_file_that_holds_it() {
+    let mut site = Site::new();
+    let stage0 = site.add("stage0-tool", &["write $out tool"]);
+    let item = site.add_with("final", &["mkdir $out", "mkdir $out/bin", "link $out/bin/sh $tool"], |site, derivation| {
+        site.input(derivation, stage0);
+        let path = site.logical(stage0, "out");
+        derivation.environment.insert("tool".to_owned(), path.clone());
+        derivation.environment.insert("disallowedReferences".to_owned(), path);
+    });
+    let error = site.fail(item);
+    assert_eq!(error.kind().exit_status(), 1);
+    let expected = format!(
+        "its output `out` refers to {}, which disallowedReferences forbids; it is in bin/sh",
+        site.logical(stage0, "out")
+    );
+    assert!(error.to_string().ends_with(&expected), "{error}");
+}
+
+#[test]
+fn only_allowed_references_are_allowed() {
+    let mut site = Site::new();
+    let one = site.add("one", &["write $out 1"]);
+    let two = site.add("two", &["write $out 2"]);
+    let refer = |target: &'static str| {
+        move |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
+            for (name, item) in [("one", one), ("two", two)] {
+                site.input(derivation, item);
+                derivation.environment.insert(name.to_owned(), site.logical(item, "out"));
+            }
+            derivation.environment.insert("allowedReferences".to_owned(), format!("{} out", site.logical(one, "out")));
+            derivation.arguments = vec![format!("link $out {target}")];
+        }
+    };
+    let good = site.add_with("good", &[], refer("$one"));
+    let bad = site.add_with("bad", &[], refer("$two"));
+    site.build(good);
+    let Cause::Reference(found) = site.fail_build(bad) else {
+        panic!("the wrong cause");
+    };
+    assert_eq!((found.reference, found.rule), (site.logical(two, "out"), "allowedReferences"));
+}
+
+#[test]
+fn a_fixed_output_with_other_content_ends_with_status_3() {
+    let mut site = Site::new();
+    for method in [FixedOutputMethod::Flat, FixedOutputMethod::Recursive] {
+        let hash = Sha256Digest::of("content");
+        let item = site.add_with("fixed", &["write $out something else"], |_, derivation| {
+            let output = Output::fixed(method, hash);
+            derivation.outputs.insert("out".to_owned(), output);
+        });
+        let error = site.fail(item);
+        assert_eq!(error.kind().exit_status(), 3);
+        assert!(error.to_string().contains(&hash.to_base16()), "{error}");
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_fetched_ends_with_status_4_and_skips_what_needs_it() {
+    let mut site = Site::new();
+    let source = site.add_with("nowhere.tar", &[], |_, derivation| {
+        derivation.builder = "builtin:download".to_owned();
+        derivation.input_sources.clear();
+        let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
+        derivation.outputs.insert("out".to_owned(), output);
+        derivation.environment.insert("url".to_owned(), "https://example.org/nowhere.tar".to_owned());
+    });
+    let item = site.add_with("user", &["write $out"], |site, derivation| site.input(derivation, source));
+    let report = site.run(&[item]);
+    assert_eq!(report.errors[0].kind().exit_status(), 4);
+    assert_eq!(report.summary.skipped[0].because, "nowhere.tar");
+    site.assert_clean();
+}
+
+#[test]
+fn a_derivation_for_another_system_is_refused() {
+    let mut site = Site::new();
+    let item = site.add_with("foreign", &["write $out"], |_, derivation| {
+        derivation.system = "x86_64-freebsd".to_owned();
+    });
+    let error = site.fail(item).to_string();
+    assert!(error.contains("x86_64-freebsd") && error.contains("x86_64-linux"), "{error}");
+}
+
+#[test]
+fn the_build_directory_of_a_failed_build_is_kept_on_request() {
+    let mut site = Site::new();
+    site.settings.keep_failed = true;
+    let item = site.add("broken", &["write $NIX_BUILD_TOP/config.log why", "exit 1"]);
+    let error = site.fail(item);
+    let kept = error.kept().unwrap();
+    assert_eq!(kept, site.settings.temporary.canonicalize().unwrap().join("guix-build-broken.drv-0"));
+    assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
+    let error = site.fail(item);
+    assert!(error.kept().unwrap().ends_with("guix-build-broken.drv-1"));
+}
+
+#[test]
+fn hostile_trees_are_removed_without_following_links() {
+    let mut site = Site::new();
+    let outside = site.root.join("precious");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "mine").unwrap();
+    let outside = outside.display();
+    let item = site.add(
+        "hostile",
+        &[
+            "mkdir $out",
+            &format!("link $out/link {outside}"),
+            &format!("link $NIX_BUILD_TOP/link {outside}"),
+            "mkdir $out/locked",
+            "write $out/locked/file x",
+            "chmod $out/locked 0",
+            "chmod $out 0",
+            "mkdir $NIX_BUILD_TOP/locked",
+            "write $NIX_BUILD_TOP/locked/file x",
+            "chmod $NIX_BUILD_TOP/locked 0",
+            "chmod $NIX_BUILD_TOP 0",
+            "exit 1",
+        ],
+    );
+    site.fail_build(item);
+    assert_eq!(fs::read(site.root.join("precious/file")).unwrap(), b"mine");
+}
+
+#[test]
+fn with_keep_going_what_does_not_need_the_failed_item_is_made() {
+    let mut site = Site::new();
+    site.settings.keep_going = true;
+    let bad = site.add("bad", &["exit 1"]);
+    let good = site.add("good", &["write $out"]);
+    let both = site.add_with("both", &["write $out"], |site, derivation| {
+        site.input(derivation, bad);
+        site.input(derivation, good);
+    });
+    let report = site.run(&[both]);
+    assert!(site.is_valid(good) && !site.is_valid(both));
+    assert_eq!(report.summary.skipped[0].item, "both");
+    assert!(matches!(report.errors[0], BuildError::Failed(_)));
+}
+
+/// Mounting needs root; elsewhere this is tried by whoever runs the tests as root.
+#[test]
+fn a_full_disk_ends_with_status_5_and_the_place() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
+        .arg(place.path())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let mut site = Site::at(place.path());
+        let item = site.add("greedy", &["mkdir $out", "fill $out/zeros"]);
+        let error = site.fail(item);
+        assert_eq!(error.kind().exit_status(), 5);
+        assert!(error.to_string().to_lowercase().contains("no space left"), "{error}");
+        let modest = site.add("modest", &["write $out"]);
+        site.build(modest);
+    });
+    let unmounted = std::process::Command::new("umount").arg(place.path()).status();
+    assert!(unmounted.unwrap().success());
+    result.unwrap();
+}

@@ -1,0 +1,190 @@
+//! Two at the same time, one that is stopped, one that is killed: the next run ends well.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bootstrap::build::error::BuildError;
+use bootstrap::build::events::Event;
+use bootstrap::derivation::Output;
+use bootstrap::hash::Sha256Digest;
+use bootstrap::store::path::FixedOutputMethod;
+
+use crate::site::Site;
+
+/// This test binary as another process, which builds the item that [`slow`] makes at the site in `root`.
+fn other_process(root: &Path, millis: u64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "interruptions::part_that_builds", "--ignored", "--test-threads=1"])
+        .env("BUILD_TEST_ROOT", root)
+        .env("BUILD_TEST_MILLIS", millis.to_string())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "the other process of other tests"]
+fn part_that_builds() {
+    let root = PathBuf::from(std::env::var_os("BUILD_TEST_ROOT").unwrap());
+    let millis = std::env::var("BUILD_TEST_MILLIS").unwrap().parse().unwrap();
+    let mut site = Site::at(&root);
+    let item = slow(&mut site, millis);
+    let report = site.run(&[item]);
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+}
+
+/// An item that takes its time, leaves a daemon that ignores polite signals, and marks how far it is.
+fn slow(site: &mut Site, millis: u64) -> usize {
+    let sleep = format!("sleep {millis}");
+    site.add("slow", &["mkdir $out", "daemon $out/lock", "write $out/begun", &sleep, "write $out/done yes"])
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The place where `item` is built while it is.
+fn staged(site: &Site, item: usize) -> PathBuf {
+    let store = &site.store.directories().store;
+    let staging = store.join(format!("{}.chroot", site.items[item].path.base_name()));
+    staging.join("store").join(site.physical(item).file_name().unwrap())
+}
+
+fn wait_until_under_way(site: &Site, item: usize) {
+    eventually("the build begins", || staged(site, item).join("begun").exists());
+}
+
+#[test]
+fn two_processes_build_an_item_once() {
+    let mut site = Site::new();
+    let item = slow(&mut site, 700);
+    let mut other = other_process(&site.root, 700);
+    wait_until_under_way(&site, item);
+    let report = site.run(&[item]);
+    assert!(other.wait().unwrap().success());
+    assert_eq!(report.summary.reused, ["slow"]);
+    assert!(report.summary.made.is_empty());
+    let other = other.id();
+    assert!(
+        site.events().iter().any(|event| matches!(event, Event::WaitingForLock { holder, .. }
+            if *holder == Some(other))),
+    );
+    site.assert_clean();
+}
+
+#[test]
+fn what_a_killed_process_leaves_is_cleaned_up_and_built_again() {
+    let mut site = Site::new();
+    let item = slow(&mut site, 600_000);
+    let mut other = other_process(&site.root, 600_000);
+    wait_until_under_way(&site, item);
+    let lock = fs::File::open(staged(&site, item).join("lock")).unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(!site.is_valid(item));
+    assert!(staged(&site, item).exists(), "killed without mercy, it cannot have cleaned up");
+    // Its processes are gone with it, the daemon included.
+    eventually("the daemon is dead", || {
+        rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
+    });
+    drop(lock);
+    // The same derivation again, which takes as long; another run may stop it as well as kill it.
+    let cancellation = site.cancellation.clone();
+    std::thread::scope(|scope| {
+        let begun = staged(&site, item).join("begun");
+        fs::remove_file(&begun).unwrap();
+        scope.spawn(move || {
+            eventually("the build begins again", || begun.exists());
+            cancellation.cancel();
+        });
+        let report = site.run(&[item]);
+        assert!(report.summary.interrupted);
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+    });
+    assert!(!site.is_valid(item));
+    assert!(!site.physical(item).exists());
+    site.assert_clean();
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let mut site = Site::new();
+    let first = site.add("first", &["write $out"]);
+    site.build(first);
+    let second = site.add_with("second", &["write $out/x"], |site, derivation| {
+        site.input(derivation, first);
+        derivation.arguments.insert(0, "mkdir $out".to_owned());
+    });
+    site.cancellation.cancel();
+    let report = site.run(&[second]);
+    assert!(report.summary.interrupted);
+    assert_eq!(report.summary.not_started, ["second"]);
+    assert!(site.is_valid(first) && !site.is_valid(second));
+    site.assert_clean();
+}
+
+#[test]
+fn a_download_does_not_keep_a_run_from_stopping() {
+    let mut site = Site::new();
+    let item = site.add_with("endless", &[], |_, derivation| {
+        derivation.builder = "builtin:download".to_owned();
+        derivation.input_sources.clear();
+        let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
+        derivation.outputs.insert("out".to_owned(), output);
+        derivation.environment.insert("url".to_owned(), "https://example.org/endless".to_owned());
+    });
+    let cancellation = site.cancellation.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            cancellation.cancel();
+        });
+        let start = Instant::now();
+        let report = site.run(&[item]);
+        assert!(report.summary.interrupted);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    });
+}
+
+#[test]
+fn waiting_for_another_process_can_be_stopped() {
+    let mut site = Site::new();
+    let item = slow(&mut site, 600_000);
+    let mut other = other_process(&site.root, 600_000);
+    wait_until_under_way(&site, item);
+    let cancellation = site.cancellation.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            cancellation.cancel();
+        });
+        let report = site.run(&[item]);
+        assert!(report.summary.interrupted, "{report:?}");
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[test]
+fn threads_that_want_the_same_item_get_one_build() {
+    let mut site = Site::new();
+    let item = slow(&mut site, 300);
+    let again = Site::at(&site.root);
+    let mut again = again;
+    let same = slow(&mut again, 300);
+    let made = std::thread::scope(|scope| {
+        let one = scope.spawn(move || again.run(&[same]).summary.made.len());
+        let two = site.run(&[item]).summary.made.len();
+        one.join().unwrap() + two
+    });
+    assert_eq!(made, 1);
+    assert!(site.is_valid(item));
+    let error: Option<BuildError> = site.run(&[item]).errors.pop();
+    assert!(error.is_none());
+}

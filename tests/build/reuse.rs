@@ -1,0 +1,56 @@
+//! What is there already is used; what only looks as if it were is not.
+
+use std::fs;
+
+use bootstrap::build::events::Event;
+use bootstrap::derivation::Output;
+
+use crate::site::Site;
+
+#[test]
+fn a_second_run_does_nothing() {
+    let mut site = Site::new();
+    let item = site.add("hello", &["write $out"]);
+    site.build(item);
+    site.events();
+    let report = site.run(&[item]);
+    assert_eq!(report.summary.reused, ["hello"]);
+    assert!(report.summary.made.is_empty());
+    let events = site.events();
+    assert!(matches!(events[0], Event::RunStarted { builds: 0, downloads: 0, reused: 1 }));
+    assert_eq!(events.len(), 2);
+}
+
+#[test]
+fn a_path_that_exists_but_is_not_valid_is_replaced() {
+    let mut site = Site::new();
+    let item = site.add("hello", &["write $out right"]);
+    let place = site.physical(item);
+    fs::create_dir_all(place.join("half/done")).unwrap();
+    fs::write(place.join("half/file"), "wrong").unwrap();
+    site.build(item);
+    assert_eq!(fs::read(&place).unwrap(), b"right");
+}
+
+#[test]
+fn a_missing_output_is_made_again_beside_a_valid_one() {
+    let mut site = Site::new();
+    let item = site.add_with("libc", &["write $out out", "write $static static"], |_, derivation| {
+        derivation.outputs.insert("static".to_owned(), Output::input_addressed());
+    });
+    site.build(item);
+    let report = site.run(&[item]);
+    assert!(report.summary.made.is_empty());
+}
+
+#[test]
+fn inputs_of_valid_items_are_not_needed() {
+    let mut site = Site::new();
+    let source = site.add("source", &["write $out x"]);
+    let item = site.add_with("tool", &["write $out"], |site, derivation| site.input(derivation, source));
+    site.build(item);
+    let top = site.add_with("top", &["write $out"], |site, derivation| site.input(derivation, item));
+    let report = site.run(&[top]);
+    let made: Vec<&str> = report.summary.made.iter().map(|made| made.item.as_str()).collect();
+    assert_eq!(made, ["top"]);
+}

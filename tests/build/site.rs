@@ -1,0 +1,307 @@
+//! A place to build in: a store, and derivations whose builder is the toy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use bootstrap::build::builder::{Settings, Tools};
+use bootstrap::build::cancellation::Cancellation;
+use bootstrap::build::error::{BuildError, Cause, FailureKind};
+use bootstrap::build::events::{Event, EventSender};
+use bootstrap::build::graph::{Graph, Job};
+use bootstrap::build::run::{Request, lock_patience, realise};
+use bootstrap::build::scheduler::Report;
+use bootstrap::build::watch;
+use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
+use bootstrap::directories::Directories;
+use bootstrap::fetch::{self, Attempts, FetchError, Fetcher, Progress};
+use bootstrap::sandbox::namespaces::Namespaces;
+use bootstrap::sandbox::{BuildUser, Limits};
+use bootstrap::seed::unpack::Unpacker;
+use bootstrap::store::nar::Tree;
+use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::{OpenOptions, Store};
+
+/// Serves files from a directory, by name; refuses the rest.
+#[derive(Debug)]
+pub struct Shelf(pub PathBuf);
+
+impl Fetcher for Shelf {
+    fn fetch(
+        &self,
+        request: &fetch::Request,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<PathBuf, FetchError> {
+        let file = self.0.join(&request.name);
+        if request.name == "endless" {
+            std::thread::sleep(std::time::Duration::from_secs(600));
+        }
+        if !file.exists() {
+            return Err(FetchError::NotFetched {
+                name: request.name.clone(),
+                sha256: request.sha256,
+                attempts: Attempts::default(),
+                cache: self.0.clone(),
+            });
+        }
+        progress(Progress {
+            name: &request.name,
+            received: 1,
+            total: request.size,
+            location: "the shelf",
+        });
+        Ok(file)
+    }
+}
+
+/// The toy builder, compiled once.
+fn toy() -> &'static [u8] {
+    static TOY: OnceLock<Vec<u8>> = OnceLock::new();
+    TOY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/toy.c");
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let program = directory.join(format!("build-toy-{}", std::process::id()));
+        let compiled = Command::new("cc")
+            .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-s", "-o"])
+            .args([&program, &source])
+            .status()
+            .expect("these tests need a C compiler");
+        assert!(compiled.success(), "cc -static failed");
+        let bytes = fs::read(&program).unwrap();
+        fs::remove_file(&program).unwrap();
+        bytes
+    })
+}
+
+/// One derivation of a site.
+pub struct Item {
+    pub label: String,
+    pub path: StorePath,
+    pub derivation: Derivation,
+}
+
+pub struct Site {
+    /// Keeps the directory; `None` where it belongs to somebody else.
+    _temporary: Option<tempfile::TempDir>,
+    pub root: PathBuf,
+    pub store: Store,
+    pub sandbox: Namespaces,
+    pub settings: Settings,
+    pub cancellation: Cancellation,
+    events: EventSender,
+    received: std::sync::mpsc::Receiver<Event>,
+    toy: StorePath,
+    known: DerivationSet,
+    pub items: Vec<Item>,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().to_owned();
+        Self {
+            _temporary: Some(temporary),
+            ..Self::at(&root)
+        }
+    }
+
+    /// A site in a directory that others share.
+    pub fn at(root: &Path) -> Self {
+        let store_dir = StoreDir::new("/gnu/store").unwrap();
+        let (events, received) = EventSender::channel();
+        let cancellation = Cancellation::new();
+        let options = OpenOptions {
+            patience: lock_patience(&events, &cancellation),
+            ..OpenOptions::default()
+        };
+        let store = Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
+        let tree = Tree::executable(toy());
+        let toy = bootstrap::store::path::source_path(
+            &store_dir,
+            "toy",
+            &tree.nar_sha256().unwrap(),
+            &Default::default(),
+        );
+        let two = NonZeroUsize::new(2).unwrap();
+        Self {
+            _temporary: None,
+            root: root.to_owned(),
+            store,
+            sandbox: Namespaces::new(env!("CARGO_BIN_EXE_bootstrap")),
+            settings: Settings {
+                system: "x86_64-linux".to_owned(),
+                cores: two,
+                max_jobs: two,
+                downloads: two,
+                keep_going: false,
+                keep_failed: false,
+                patience: watch::Patience::default(),
+                limits: Limits::default(),
+                user: BuildUser::default(),
+                temporary: root.join("tmp"),
+            },
+            cancellation,
+            events,
+            received,
+            toy: toy.unwrap(),
+            known: DerivationSet::new(),
+            items: Vec::new(),
+        }
+    }
+
+    /// Adds a derivation that runs `commands` and has an output `out`. Gives its number.
+    pub fn add(&mut self, label: &str, commands: &[&str]) -> usize {
+        self.add_with(label, commands, |_, _| {})
+    }
+
+    /// Adds a derivation that `change` may change.
+    pub fn add_with(
+        &mut self,
+        label: &str,
+        commands: &[&str],
+        change: impl FnOnce(&Self, &mut Derivation),
+    ) -> usize {
+        let mut derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+            input_sources: [self.toy.clone()].into(),
+            system: "x86_64-linux".to_owned(),
+            builder: self.store.directories().store_dir.display(&self.toy),
+            arguments: commands.iter().map(|&command| command.to_owned()).collect(),
+            environment: BTreeMap::from([("name".to_owned(), label.to_owned())]),
+            ..Derivation::default()
+        };
+        change(self, &mut derivation);
+        let store_dir = &self.store.directories().store_dir;
+        let (path, derivation) = instantiate(store_dir, label, derivation, &mut self.known).unwrap();
+        self.items.push(Item {
+            label: label.to_owned(),
+            path,
+            derivation,
+        });
+        self.items.len() - 1
+    }
+
+    /// Makes item `input` an input of `derivation`.
+    pub fn input(&self, derivation: &mut Derivation, input: usize) {
+        let input = &self.items[input];
+        let outputs = input.derivation.outputs.keys().cloned().collect();
+        derivation.input_derivations.insert(input.path.clone(), outputs);
+    }
+
+    /// The logical path of an output of an item.
+    pub fn logical(&self, item: usize, output: &str) -> String {
+        let path = self.items[item].derivation.output_path(output).unwrap();
+        self.store.directories().store_dir.display(path)
+    }
+
+    /// Where the output `out` of an item is on disk.
+    pub fn physical(&self, item: usize) -> PathBuf {
+        let path = self.items[item].derivation.output_path("out").unwrap();
+        self.store.directories().physical(path)
+    }
+
+    pub fn is_valid(&self, item: usize) -> bool {
+        let path = self.items[item].derivation.output_path("out").unwrap();
+        self.store.is_valid(path).unwrap()
+    }
+
+    /// Builds the items, and gives what became of the run.
+    pub fn try_run(&self, wanted: &[usize]) -> Result<Report, BuildError> {
+        let graph: Graph<'_> = self
+            .items
+            .iter()
+            .map(|item| Job {
+                label: &item.label,
+                path: &item.path,
+                derivation: &item.derivation,
+            })
+            .collect();
+        let request = Request {
+            graph: &graph,
+            wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
+            add_source: &|store, path| {
+                assert_eq!(*path, self.toy);
+                store.add_tree("toy", &Tree::executable(toy())).map(drop)
+            },
+        };
+        let tools = Tools {
+            store: &self.store,
+            sandbox: &self.sandbox,
+            fetcher: Arc::new(Shelf(self.root.join("shelf"))),
+            unpacker: &Unpacker,
+        };
+        realise(&request, tools, &self.settings, &self.events, &self.cancellation)
+    }
+
+    pub fn run(&self, wanted: &[usize]) -> Report {
+        self.try_run(wanted).unwrap()
+    }
+
+    /// Builds one item, which must work.
+    pub fn build(&self, item: usize) {
+        let report = self.run(&[item]);
+        assert!(report.errors.is_empty(), "{}", report.errors[0]);
+        assert!(self.is_valid(item));
+        self.assert_clean();
+    }
+
+    /// Builds one item, which must fail, and leave nothing behind. Gives the error.
+    pub fn fail(&self, item: usize) -> BuildError {
+        let mut report = self.run(&[item]);
+        assert_eq!(report.errors.len(), 1, "{report:?}");
+        assert!(!self.is_valid(item));
+        assert!(!self.physical(item).exists());
+        self.assert_clean();
+        report.errors.remove(0)
+    }
+
+    /// Builds one item, which must fail as a build. Gives the cause.
+    pub fn fail_build(&self, item: usize) -> Cause {
+        let error = self.fail(item);
+        let kind = error.kind();
+        let BuildError::Failed(failed) = error else {
+            panic!("{error}");
+        };
+        let expected = match failed.cause {
+            Cause::HashDiffers { .. } => FailureKind::HashDiffers,
+            Cause::NoSpace { .. } => FailureKind::Environment,
+            _ => FailureKind::Build,
+        };
+        assert_eq!(kind, expected);
+        failed.cause
+    }
+
+    /// The events so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.received.try_iter().collect()
+    }
+
+    /// No staging directory, lock or build directory is left.
+    pub fn assert_clean(&self) {
+        let directories = self.store.directories();
+        for entry in fs::read_dir(&directories.store).unwrap() {
+            let name = entry.unwrap().file_name();
+            let text = name.to_str().unwrap();
+            assert!(!text.ends_with(".chroot") && !text.ends_with(".lock"), "left: {text}");
+        }
+        let trash = directories.store.join("trash");
+        assert!(!trash.exists() || fs::read_dir(&trash).unwrap().count() == 0);
+        let scratch = names(&self.settings.temporary);
+        assert!(!scratch.iter().any(|name| name.starts_with("bootstrap-build-")), "{scratch:?}");
+    }
+}
+
+/// The names in a directory, sorted; none where it is not there.
+pub fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

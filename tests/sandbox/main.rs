@@ -1,0 +1,12 @@
+//! What a build sees, may do and cannot do in the Linux sandbox; and that it dies when it should.
+//!
+//! Run by root, all of it is run a second time by a user without privileges.
+
+#![cfg(target_os = "linux")]
+// These lints spare test functions, but not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ends;
+mod guest;
+mod limits;
+mod sees;
