@@ -183,11 +183,6 @@ pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
     digest(&mut File::open(path)?)
 }
 
-/// The SHA-256 of the file at `path`.
-pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
-    digest(&mut File::open(path)?)
-}
-
 /// The SHA-256 of what is left to read of `input`.
 fn digest(input: &mut impl Read) -> io::Result<Sha256Digest> {
     let mut hasher = sha2::Sha256::new();
