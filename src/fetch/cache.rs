@@ -169,7 +169,13 @@ pub(super) fn lock_exclusively(file: &File) -> io::Result<()> {
 
 fn state(file: &File) -> io::Result<FileState> {
     let status = file.metadata()?;
-    Ok((status.dev(), status.ino(), status.len(), status.ctime(), status.ctime_nsec()))
+    Ok((
+        status.dev(),
+        status.ino(),
+        status.len(),
+        status.ctime(),
+        status.ctime_nsec(),
+    ))
 }
 
 /// The SHA-256 of the file at `path`.
@@ -220,7 +226,9 @@ mod tests {
         let path = stored(&cache, directory.path(), b"bytes");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
         for cache in [cache, Cache::new(directory.path())] {
-            assert!(matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path));
+            assert!(
+                matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path)
+            );
         }
     }
 

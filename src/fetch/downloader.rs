@@ -157,7 +157,8 @@ impl Downloader {
                 scope.spawn(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((request, result)) = requests.get(index).zip(results.get(index)) else {
+                        let Some((request, result)) = requests.get(index).zip(results.get(index))
+                        else {
                             break;
                         };
                         // Each index is taken once, so the cell is empty.
@@ -299,8 +300,7 @@ impl Downloader {
             }
         };
         let file = fetched.path();
-        let actual = digest_file(file)
-            .map_err(FetchError::cache(file))?;
+        let actual = digest_file(file).map_err(FetchError::cache(file))?;
         if actual == request.sha256 {
             return self.cache.store(file, &request.sha256).map(Some);
         }

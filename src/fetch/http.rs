@@ -127,7 +127,9 @@ impl Http {
     ) -> Result<(), HttpError> {
         let host = host_of(url).map_err(HttpError::Unavailable)?;
         if let Some(reason) = self.dead.reason(&host) {
-            return Err(HttpError::Unavailable(format!("{reason} (found out earlier)")));
+            return Err(HttpError::Unavailable(format!(
+                "{reason} (found out earlier)"
+            )));
         }
         let mut pauses = self.patience.pauses.iter();
         let mut restarted = false;
@@ -243,7 +245,9 @@ impl Http {
             }
             other => return Err(status_failure(other, &response)),
         }
-        let total = response.content_length().map(|left| left.saturating_add(received));
+        let total = response
+            .content_length()
+            .map(|left| left.saturating_add(received));
         check_size(total, wanted)?;
         let limit = wanted.size.unwrap_or(wanted.maximum);
         let mut pace = Pace::new(&self.patience);
@@ -260,7 +264,10 @@ impl Http {
                 }
                 Err(error) => {
                     let so_far = so_far(received, wanted.size.or(total));
-                    return Err(Failure::Passing(format!("{} {so_far}", causes(&error)), None));
+                    return Err(Failure::Passing(
+                        format!("{} {so_far}", causes(&error)),
+                        None,
+                    ));
                 }
             };
             received += count as u64;
@@ -274,12 +281,18 @@ impl Http {
             file.write_all(&buffer[..count]).map_err(failed)?;
             progress(received, wanted.size.or(total));
             if pace.is_stalled(count as u64) {
-                return Err(Failure::Passing("it sends hardly anything any more".to_owned(), None));
+                return Err(Failure::Passing(
+                    "it sends hardly anything any more".to_owned(),
+                    None,
+                ));
             }
         }
         if wanted.size.or(total).is_some_and(|size| received < size) {
             let so_far = so_far(received, wanted.size.or(total));
-            return Err(Failure::Passing(format!("the answer ends too early {so_far}"), None));
+            return Err(Failure::Passing(
+                format!("the answer ends too early {so_far}"),
+                None,
+            ));
         }
         Ok(Sha256Digest(hasher.finalize().into()))
     }
@@ -367,7 +380,10 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// Checks that a partial answer goes on where the file ends: `Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4).
 fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<(), Failure> {
-    let value = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let value = response
+        .headers()
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
     let range = value.and_then(|value| {
         let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, _) = range.split_once('-')?;
@@ -439,7 +455,10 @@ mod tests {
         let secure = urls(&["https://a.example.org/x"]);
         let plain = urls(&["http://a.example.org/x"]);
         let refusal = refuse_redirection(&secure, &plain[0]).unwrap();
-        assert!(refusal.contains("from https to http://a.example.org/x"), "{refusal}");
+        assert!(
+            refusal.contains("from https to http://a.example.org/x"),
+            "{refusal}"
+        );
         assert_eq!(refuse_redirection(&plain, &secure[0]), None);
         assert_eq!(refuse_redirection(&plain, &plain[0]), None);
         assert_eq!(refuse_redirection(&secure, &secure[0]), None);
@@ -450,8 +469,14 @@ mod tests {
 
     #[test]
     fn servers_are_told_apart_by_their_ports() {
-        assert_eq!(host_of("https://ftp.gnu.org/gnu/").unwrap(), "ftp.gnu.org:443");
-        assert_eq!(host_of("http://127.0.0.1:8080/x").unwrap(), "127.0.0.1:8080");
+        assert_eq!(
+            host_of("https://ftp.gnu.org/gnu/").unwrap(),
+            "ftp.gnu.org:443"
+        );
+        assert_eq!(
+            host_of("http://127.0.0.1:8080/x").unwrap(),
+            "127.0.0.1:8080"
+        );
         assert!(host_of("mailto:somebody").is_err());
         assert!(host_of("no url").is_err());
     }

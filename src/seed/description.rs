@@ -149,7 +149,10 @@ fn read(source: &SeedSource, name: &str) -> Result<File, SeedError> {
     if parsed.name != name {
         return Err(SeedError::Invalid {
             file,
-            reason: format!("`name` is `{}`, expected `{name}` as the file's name says", parsed.name),
+            reason: format!(
+                "`name` is `{}`, expected `{name}` as the file's name says",
+                parsed.name
+            ),
         });
     }
     Ok(parsed)
@@ -179,7 +182,11 @@ fn merge(file: File, base: File) -> File {
         packages,
         exclude,
         url: file.url.or(base.url),
-        urls: if file.urls.is_empty() { base.urls } else { file.urls },
+        urls: if file.urls.is_empty() {
+            base.urls
+        } else {
+            file.urls
+        },
         sha256: file.sha256.or(base.sha256),
         size: file.size.or(base.size),
         links,
@@ -199,15 +206,20 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
     let absolute = |what: &str, path: &String| {
         let plain = path.starts_with('/')
             && path.len() > 1
-            && !path.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+            && !path
+                .split('/')
+                .skip(1)
+                .any(|part| matches!(part, "" | "." | ".."));
         if plain && !path.contains(['\n', '\0']) && !path.contains(" -> ") {
             return Ok(());
         }
-        Err(invalid(format!("{what} `{path}`: expected an absolute path without `.` and `..`")))
+        Err(invalid(format!(
+            "{what} `{path}`: expected an absolute path without `.` and `..`"
+        )))
     };
-    let kind = description
-        .kind
-        .ok_or_else(|| invalid("the key `kind` is missing: expected \"archive\" or \"debian\"".to_owned()))?;
+    let kind = description.kind.ok_or_else(|| {
+        invalid("the key `kind` is missing: expected \"archive\" or \"debian\"".to_owned())
+    })?;
     let search_path = description
         .search_path
         .clone()
@@ -236,8 +248,14 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
             if description.packages.is_empty() {
                 return Err(invalid("the key `packages` is missing".to_owned()));
             }
-            if let Some(both) = description.packages.intersection(&description.exclude).next() {
-                return Err(invalid(format!("`{both}` is in `packages` and in `exclude`")));
+            if let Some(both) = description
+                .packages
+                .intersection(&description.exclude)
+                .next()
+            {
+                return Err(invalid(format!(
+                    "`{both}` is in `packages` and in `exclude`"
+                )));
             }
             Kind::Debian {
                 distribution: Distribution {
@@ -266,7 +284,9 @@ fn check_archive(
     invalid: &dyn Fn(String) -> SeedError,
 ) -> Result<Archive, SeedError> {
     if !description.packages.is_empty() || !description.exclude.is_empty() {
-        return Err(invalid("`packages` and `exclude` are for seeds of kind \"debian\"".to_owned()));
+        return Err(invalid(
+            "`packages` and `exclude` are for seeds of kind \"debian\"".to_owned(),
+        ));
     }
     let digest = description
         .sha256
@@ -275,7 +295,10 @@ fn check_archive(
     let sha256 = Sha256Digest::from_base16(digest).map_err(|error| invalid(error.to_string()))?;
     let mut locations = Vec::new();
     for url in description.url.iter().chain(&description.urls) {
-        locations.push(url.parse::<Location>().map_err(|error| invalid(error.to_string()))?);
+        locations.push(
+            url.parse::<Location>()
+                .map_err(|error| invalid(error.to_string()))?,
+        );
     }
     let file = locations.first().and_then(|location| match location {
         Location::Url(url) => url.rsplit('/').next(),

@@ -144,7 +144,10 @@ impl Lock {
                 sha256,
             } = pinned;
             let file = pinned.file();
-            let _ = writeln!(text, "{package} {version} {architecture} {size} {sha256} {file}");
+            let _ = writeln!(
+                text,
+                "{package} {version} {architecture} {size} {sha256} {file}"
+            );
         }
         text
     }
@@ -177,7 +180,10 @@ fn parse_line(line: &str) -> Result<Pinned, String> {
         sha256: Sha256Digest::from_base16(sha256).map_err(|error| error.to_string())?,
     };
     if pinned.file() != file {
-        return Err(format!("the file is `{file}`, expected `{}`", pinned.file()));
+        return Err(format!(
+            "the file is `{file}`, expected `{}`",
+            pinned.file()
+        ));
     }
     Ok(pinned)
 }
@@ -219,12 +225,28 @@ mod tests {
         for (text, line, words) in [
             (String::new(), 1, "no package"),
             ("# a\nsed 4.9\n".to_owned(), 2, "saw 2 fields"),
-            (format!("sed 4.9 amd64 x {digest} sed_4.9_amd64.deb\n"), 1, "`x` is not a size"),
-            ("sed 4.9 amd64 1 beef sed_4.9_amd64.deb\n".to_owned(), 1, "`beef`"),
+            (
+                format!("sed 4.9 amd64 x {digest} sed_4.9_amd64.deb\n"),
+                1,
+                "`x` is not a size",
+            ),
+            (
+                "sed 4.9 amd64 1 beef sed_4.9_amd64.deb\n".to_owned(),
+                1,
+                "`beef`",
+            ),
             (format!("-o 4.9 amd64 1 {digest} x\n"), 1, "`-o`"),
             (format!("sed a amd64 1 {digest} x\n"), 1, "`a`"),
-            (format!("sed 4.9 amd64 1 {digest} ../sed.deb\n"), 1, "expected `sed_4.9_amd64.deb`"),
-            (format!("{}{}", text(), text()), 5, "`clang-16` comes after `sed`"),
+            (
+                format!("sed 4.9 amd64 1 {digest} ../sed.deb\n"),
+                1,
+                "expected `sed_4.9_amd64.deb`",
+            ),
+            (
+                format!("{}{}", text(), text()),
+                5,
+                "`clang-16` comes after `sed`",
+            ),
         ] {
             let error = Lock::parse("x.lock", &text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("x.lock:{line}: ")), "{error}");

@@ -113,18 +113,3 @@ pub fn store_name(name: &str) -> String {
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_store_names() {
-        assert_eq!(
-            store_name("clang-16_1%3a16.0.6-15~deb12u1_amd64.deb"),
-            "clang-16_1-16.0.6-15-deb12u1_amd64.deb"
-        );
-        assert_eq!(store_name("libc++1-16_1.0+b1_amd64.deb"), "libc++1-16_1.0+b1_amd64.deb");
-        assert_eq!(store_name(".base txz"), "base-txz");
-    }
-}

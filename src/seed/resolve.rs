@@ -78,7 +78,10 @@ pub fn pinned_lock(source: &SeedSource, name: &str) -> Result<Option<Lock>, Seed
 
 /// Where the replacement for the lock of the seed `name` is kept; `state` is the state directory.
 pub fn replacement_file(state: &Path, name: &str) -> PathBuf {
-    state.join("bootstrap").join("seeds").join(format!("{name}.lock"))
+    state
+        .join("bootstrap")
+        .join("seeds")
+        .join(format!("{name}.lock"))
 }
 
 /// The seed `name` as this machine can have it.
@@ -145,14 +148,13 @@ pub fn resolve(
 }
 
 /// Those of the packages `names` whose pinned version is not offered, with that version.
-fn gone(
-    lock: &Lock,
-    names: &[String],
-    index: &dyn PackageIndex,
-) -> Result<Vec<String>, SeedError> {
+fn gone(lock: &Lock, names: &[String], index: &dyn PackageIndex) -> Result<Vec<String>, SeedError> {
     let mut offered: BTreeMap<String, Vec<BinaryPackage>> = BTreeMap::new();
     for package in index.offered(names)? {
-        offered.entry(package.name.clone()).or_default().push(package);
+        offered
+            .entry(package.name.clone())
+            .or_default()
+            .push(package);
     }
     Ok(names
         .iter()

@@ -52,19 +52,34 @@ impl PackageIndex for Index {
     fn candidates(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
         self.asked.set(self.asked.get() + 1);
         let packages = self.packages.borrow();
-        let newest = |name: &String| packages.iter().rev().find(|package| package.name == *name).cloned();
+        let newest = |name: &String| {
+            packages
+                .iter()
+                .rev()
+                .find(|package| package.name == *name)
+                .cloned()
+        };
         Ok(names.iter().filter_map(newest).collect())
     }
 
     fn offered(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
         self.asked.set(self.asked.get() + 1);
         let packages = self.packages.borrow();
-        Ok(packages.iter().filter(|package| names.contains(&package.name)).cloned().collect())
+        Ok(packages
+            .iter()
+            .filter(|package| names.contains(&package.name))
+            .cloned()
+            .collect())
     }
 
     /// Every package there is: more than is depended on, as APT also brings what excluded packages need.
     fn installed_with(&self, _names: &[String]) -> Result<Vec<String>, AptError> {
-        Ok(self.packages.borrow().iter().map(|package| package.name.clone()).collect())
+        Ok(self
+            .packages
+            .borrow()
+            .iter()
+            .map(|package| package.name.clone())
+            .collect())
     }
 
     fn refresh(&self) -> Result<(), AptError> {
@@ -152,7 +167,11 @@ fn packages() -> Vec<BinaryPackage> {
     let mut libc_provider = package("libcrypt1", "1", &[]);
     libc_provider.provides = vec!["libcrypt".to_owned()];
     vec![
-        package("compiler", "1", &[&["libc"], &["manager"], &["absent", "linker"]]),
+        package(
+            "compiler",
+            "1",
+            &[&["libc"], &["manager"], &["absent", "linker"]],
+        ),
         package("libc", "1", &[&["libcrypt"]]),
         libc_provider,
         package("linker", "1", &[&["libc"]]),
@@ -172,7 +191,10 @@ fn locked() -> Place {
 }
 
 fn names(lock: &Lock) -> Vec<&str> {
-    lock.packages().iter().map(|pinned| pinned.package.as_str()).collect()
+    lock.packages()
+        .iter()
+        .map(|pinned| pinned.package.as_str())
+        .collect()
 }
 
 #[test]
@@ -180,8 +202,14 @@ fn a_lock_holds_the_closure_without_what_is_excluded_and_what_only_that_needs() 
     let place = Place::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
     let index = Index::new(packages());
     let lock = |name| compute(&Description::load(&place.source(), name).unwrap(), &index).unwrap();
-    assert_eq!(names(&lock("tools")), ["compiler", "libc", "libcrypt1", "linker", "shell"]);
-    assert_eq!(names(&lock("more")), ["compiler", "libc", "libcrypt1", "linker", "perl", "shell"]);
+    assert_eq!(
+        names(&lock("tools")),
+        ["compiler", "libc", "libcrypt1", "linker", "shell"]
+    );
+    assert_eq!(
+        names(&lock("more")),
+        ["compiler", "libc", "libcrypt1", "linker", "perl", "shell"]
+    );
 }
 
 #[test]
@@ -205,7 +233,12 @@ fn an_update_says_what_changed() {
     let changes: Vec<String> = update.changes.iter().map(ToString::to_string).collect();
     assert_eq!(
         changes,
-        ["compiler 1 -> 2", "libcrypt1 1 (dropped)", "linker 1 (dropped)", "runtime 2 (added)"]
+        [
+            "compiler 1 -> 2",
+            "libcrypt1 1 (dropped)",
+            "linker 1 (dropped)",
+            "runtime 2 (added)"
+        ]
     );
     Lock::parse("new", &update.text).unwrap();
 }
@@ -222,8 +255,14 @@ fn a_seed_of_packages_is_its_description_and_its_lock() {
 
     place.write("more.toml", MORE);
     let error = load(&place.source(), "more").unwrap_err();
-    assert!(error.to_string().contains("bootstrap seed update more"), "{error}");
-    place.write("more.lock", &fs::read_to_string(place.directory.path().join("seeds/tools.lock")).unwrap());
+    assert!(
+        error.to_string().contains("bootstrap seed update more"),
+        "{error}"
+    );
+    place.write(
+        "more.lock",
+        &fs::read_to_string(place.directory.path().join("seeds/tools.lock")).unwrap(),
+    );
     let seed = load(&place.source(), "more").unwrap();
     assert_eq!(seed.system, "x86_64-linux");
     assert_eq!(seed.links["/usr/bin/cc"], "other");
@@ -303,7 +342,10 @@ fn wrong_descriptions_are_errors_that_say_where_and_what() {
         (BASE.replace("url = ", "#"), "`url`"),
         (BASE.replace("https:", "file:"), "file:"),
         (BASE.replace("sha256 = ", "#"), "`sha256`"),
-        (BASE.replace("shell", "packages = [\"x\"]\nshell"), "kind \"debian\""),
+        (
+            BASE.replace("shell", "packages = [\"x\"]\nshell"),
+            "kind \"debian\"",
+        ),
     ] {
         let place = Place::new(&[("base-system.toml", &text)]);
         let error = load(&place.source(), "base-system").unwrap_err();
@@ -331,7 +373,9 @@ fn an_available_lock_is_used_as_it_is() {
     }
     // Nothing to fetch, nothing to ask.
     let asked = index.asked.get();
-    place.resolve(Strictness::Replace, &|_| true, Some(&index)).unwrap();
+    place
+        .resolve(Strictness::Replace, &|_| true, Some(&index))
+        .unwrap();
     assert_eq!(index.asked.get(), asked);
 }
 
@@ -345,12 +389,19 @@ fn gone_versions_are_replaced_once_and_remembered() {
         }
     }
     let index = Index::new(moved);
-    let resolved = place.resolve(Strictness::Replace, &|_| false, Some(&index)).unwrap();
+    let resolved = place
+        .resolve(Strictness::Replace, &|_| false, Some(&index))
+        .unwrap();
     assert!(resolved.is_new);
     let notice = resolved.notice().unwrap();
     assert!(notice.contains("libc 1 -> 1.1"), "{notice}");
     assert_eq!(notice.lines().count(), 1);
-    let libc = resolved.seed.archives.iter().find(|archive| archive.name == "libc_1.1_amd64.deb").unwrap();
+    let libc = resolved
+        .seed
+        .archives
+        .iter()
+        .find(|archive| archive.name == "libc_1.1_amd64.deb")
+        .unwrap();
     assert_eq!(libc.sha256, Sha256Digest::of("libc 1.1"));
 
     // A later run uses the same, without asking, and says so again.
@@ -373,15 +424,25 @@ fn locked_means_the_lock() {
     let mut moved = packages();
     moved[4] = package("shell", "1:3", &[]);
     let index = Index::new(moved);
-    let error = place.resolve(Strictness::Locked, &|_| false, Some(&index)).unwrap_err();
+    let error = place
+        .resolve(Strictness::Locked, &|_| false, Some(&index))
+        .unwrap_err();
     assert!(error.to_string().contains("shell 1:2"), "{error}");
     assert_eq!(error.failure(), SeedFailure::HashDiffers);
     // Also when an earlier run has put something in its place.
-    place.resolve(Strictness::Replace, &|_| false, Some(&index)).unwrap();
-    assert!(place.resolve(Strictness::Locked, &|_| false, Some(&index)).is_err());
+    place
+        .resolve(Strictness::Replace, &|_| false, Some(&index))
+        .unwrap();
+    assert!(
+        place
+            .resolve(Strictness::Locked, &|_| false, Some(&index))
+            .is_err()
+    );
     // What is in the cache is not gone.
     let pinned = load(&place.source(), "tools").unwrap();
-    let locked = place.resolve(Strictness::Locked, &|_| true, Some(&index)).unwrap();
+    let locked = place
+        .resolve(Strictness::Locked, &|_| true, Some(&index))
+        .unwrap();
     assert_eq!(locked.seed, pinned);
 }
 
@@ -391,9 +452,20 @@ fn the_same_version_with_other_bytes_is_not_the_pinned_one() {
     let mut other = packages();
     other[4].sha256 = Sha256Digest::of("rebuilt");
     let index = Index::new(other);
-    assert!(place.resolve(Strictness::Locked, &|_| false, Some(&index)).is_err());
-    let resolved = place.resolve(Strictness::Replace, &|_| false, Some(&index)).unwrap();
-    assert!(resolved.notice().unwrap().contains("shell 1:2 (other bytes)"));
+    assert!(
+        place
+            .resolve(Strictness::Locked, &|_| false, Some(&index))
+            .is_err()
+    );
+    let resolved = place
+        .resolve(Strictness::Replace, &|_| false, Some(&index))
+        .unwrap();
+    assert!(
+        resolved
+            .notice()
+            .unwrap()
+            .contains("shell 1:2 (other bytes)")
+    );
 }
 
 #[test]
@@ -405,7 +477,9 @@ fn an_old_index_is_fetched_anew_before_anything_is_called_gone() {
         refreshed: Some(packages()),
         ..Index::new(old)
     };
-    let resolved = place.resolve(Strictness::Locked, &|_| false, Some(&index)).unwrap();
+    let resolved = place
+        .resolve(Strictness::Locked, &|_| false, Some(&index))
+        .unwrap();
     assert!(resolved.changes.is_empty());
 }
 
@@ -417,11 +491,15 @@ fn a_damaged_replacement_is_an_error() {
         moved[4] = package("shell", "1:3", &[]);
         moved
     });
-    place.resolve(Strictness::Replace, &|_| false, Some(&index)).unwrap();
+    place
+        .resolve(Strictness::Replace, &|_| false, Some(&index))
+        .unwrap();
     let file = replacement_file(&place.directory.path().join("state"), "tools");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace(" amd64 ", " ")).unwrap();
-    let error = place.resolve(Strictness::Replace, &|_| true, None).unwrap_err();
+    let error = place
+        .resolve(Strictness::Replace, &|_| true, None)
+        .unwrap_err();
     assert!(error.to_string().contains("tools.lock:3"), "{error}");
 }
 
@@ -429,13 +507,17 @@ fn a_damaged_replacement_is_an_error() {
 fn a_seed_goes_through_its_derivation_and_is_unpacked() {
     let place = locked();
     let mut seed = load(&place.source(), "tools").unwrap();
-    seed.links.insert("/bin/x".to_owned(), "name with -> arrow".to_owned());
+    seed.links
+        .insert("/bin/x".to_owned(), "name with -> arrow".to_owned());
     let directory = place.directory.path();
-    let first = TarWriter::default().program("./bin/compiler", b"1").finish();
+    let first = TarWriter::default()
+        .program("./bin/compiler", b"1")
+        .finish();
     let second = TarWriter::default().file("./usr/share/doc", b"2").finish();
     fs::write(directory.join("a.deb"), deb(&first)).unwrap();
     fs::write(directory.join("b.deb"), deb(&second)).unwrap();
-    let environment = seed.environment(&["/gnu/store/a.deb".to_owned(), "/gnu/store/b.deb".to_owned()]);
+    let environment =
+        seed.environment(&["/gnu/store/a.deb".to_owned(), "/gnu/store/b.deb".to_owned()]);
     let physical = |path: &str| Some(directory.join(path.strip_prefix("/gnu/store/")?));
     let contents = Contents::from_environment(&environment, &physical).unwrap();
     assert_eq!(contents.links, seed.links);
@@ -443,12 +525,27 @@ fn a_seed_goes_through_its_derivation_and_is_unpacked() {
     let target = directory.join("tree");
     let unpacked = Unpacker.unpack(&contents, &target).unwrap();
     assert_eq!(unpacked.entries, 2);
-    assert_eq!(fs::read_link(target.join("bin")).unwrap(), Path::new("usr/bin"));
+    assert_eq!(
+        fs::read_link(target.join("bin")).unwrap(),
+        Path::new("usr/bin")
+    );
     assert_eq!(fs::read_to_string(target.join("usr/bin/cc")).unwrap(), "1");
-    assert_eq!(fs::read_to_string(target.join("usr/bin/compiler.cfg")).unwrap(), "-flag\n");
-    assert_eq!(fs::read_link(target.join("usr/bin/x")).unwrap(), Path::new("name with -> arrow"));
+    assert_eq!(
+        fs::read_to_string(target.join("usr/bin/compiler.cfg")).unwrap(),
+        "-flag\n"
+    );
+    assert_eq!(
+        fs::read_link(target.join("usr/bin/x")).unwrap(),
+        Path::new("name with -> arrow")
+    );
 
-    for (name, value) in [("format", "zip"), ("archives", ""), ("archives", "/etc/passwd"), ("links", "x"), ("files", "{")] {
+    for (name, value) in [
+        ("format", "zip"),
+        ("archives", ""),
+        ("archives", "/etc/passwd"),
+        ("links", "x"),
+        ("files", "{"),
+    ] {
         let mut wrong = environment.clone();
         wrong.insert(name.to_owned(), value.to_owned());
         let error = Contents::from_environment(&wrong, &physical).unwrap_err();
@@ -492,4 +589,17 @@ fn a_given_file_counts_only_if_it_is_the_seeds() {
     adopt_file(&seed, &file, &cache).unwrap();
     assert!(cache.holds(&Sha256Digest::of("bytes")));
     assert!(file.exists());
+}
+
+#[test]
+fn names_become_store_names() {
+    assert_eq!(
+        store_name("clang-16_1%3a16.0.6-15~deb12u1_amd64.deb"),
+        "clang-16_1-16.0.6-15-deb12u1_amd64.deb"
+    );
+    assert_eq!(
+        store_name("libc++1-16_1.0+b1_amd64.deb"),
+        "libc++1-16_1.0+b1_amd64.deb"
+    );
+    assert_eq!(store_name(".base txz"), "base-txz");
 }

@@ -106,7 +106,9 @@ impl Contents {
         };
         let archives: Vec<PathBuf> = variable("archives")?
             .split_whitespace()
-            .map(|path| physical(path).ok_or_else(|| wrong(format!("archive `{path}` is no store path"))))
+            .map(|path| {
+                physical(path).ok_or_else(|| wrong(format!("archive `{path}` is no store path")))
+            })
             .collect::<Result<_, _>>()?;
         if archives.is_empty() {
             return Err(wrong("the variable `archives` names none".to_owned()));

@@ -32,7 +32,11 @@ impl std::fmt::Display for Change {
             (Some(before), Some(after)) => write!(formatter, "{package} {before} -> {after}"),
             (Some(before), None) => write!(formatter, "{package} {before} (dropped)"),
             (None, after) => {
-                write!(formatter, "{package} {} (added)", after.as_deref().unwrap_or_default())
+                write!(
+                    formatter,
+                    "{package} {} (added)",
+                    after.as_deref().unwrap_or_default()
+                )
             }
         }
     }
@@ -92,7 +96,10 @@ pub fn compute(description: &Description, index: &dyn PackageIndex) -> Result<Lo
             next.extend(providers.get(alternative.as_str()).into_iter().flatten());
         }
     }
-    let pinned = reached.into_iter().filter_map(|name| installed.get(name)).map(Pinned::from);
+    let pinned = reached
+        .into_iter()
+        .filter_map(|name| installed.get(name))
+        .map(Pinned::from);
     Ok(Lock::new(pinned.collect()))
 }
 

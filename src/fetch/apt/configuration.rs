@@ -36,7 +36,13 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
             directory.display()
         )));
     }
-    for name in ["lists/partial", "cache/archives/partial", "log", "none", "sources"] {
+    for name in [
+        "lists/partial",
+        "cache/archives/partial",
+        "log",
+        "none",
+        "sources",
+    ] {
         let path = directory.join(name);
         fs::create_dir_all(&path).map_err(AptError::io(&path))?;
     }
@@ -60,7 +66,11 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
     write_changed(&directory.join("preferences"), PREFERENCES)?;
     write_changed(&directory.join("status"), "")?;
     let copied = copied(&host_settings(apt)?);
-    write_changed(&file(apt), &render(directory, &apt.settings.architecture, &copied)).map(drop)
+    write_changed(
+        &file(apt),
+        &render(directory, &apt.settings.architecture, &copied),
+    )
+    .map(drop)
 }
 
 /// Versions are chosen from Debian itself only, should an entry of another vendor have slipped in.
@@ -167,7 +177,10 @@ Acquire::Check-Valid-Until \"false\";
     #[test]
     fn everything_that_apt_writes_is_in_the_private_directory() {
         let text = render(Path::new("/cache/apt/x"), "amd64", "");
-        for line in text.lines().filter(|line| line.starts_with("Dir::") && !line.contains(".bin")) {
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("Dir::") && !line.contains(".bin"))
+        {
             assert!(line.contains("\"/cache/apt/x/"), "{line}");
         }
         assert!(text.contains("APT::Architectures { \"amd64\"; };"));

@@ -142,7 +142,10 @@ impl Apt {
         if lock.is_fresh {
             return Ok(());
         }
-        tracing::debug!(release = self.settings.release, "fetching the package index");
+        tracing::debug!(
+            release = self.settings.release,
+            "fetching the package index"
+        );
         // A failure to fetch would otherwise only be a warning, and the old index stay.
         command::apt_get(self, &["update", "-qq", "--error-on=any"])?;
         let stamp = self.stamp();
