@@ -236,7 +236,9 @@ impl fmt::Display for ForbiddenReference {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
-        io::ErrorKind::PermissionDenied => "; run as the user that owns the store, or with --root DIR",
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that owns the store, or with --root DIR"
+        }
         _ => "",
     }
 }

@@ -366,12 +366,13 @@ fn tree_item<'f>(
     }
     let tree = Tree::Directory(entries);
     let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
-    let path = source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {
-        PlanError::Name {
-            label: name.to_owned(),
-            error,
-        }
-    })?;
+    let path =
+        source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {
+            PlanError::Name {
+                label: name.to_owned(),
+                error,
+            }
+        })?;
     let name = name.to_owned();
     Ok((path, Item::Tree { name, tree }))
 }

@@ -424,7 +424,8 @@ fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
 /// A recipe whose source is the folder `local` of `stage0`.
 fn local_recipe(folder: &Folder, local: &str) {
     let rest = format!("local-source = \"{local}\"\n[stage0]\nreplace-inputs = []\n");
-    let text = "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
+    let text =
+        "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
     folder.file("recipes/own/recipe.toml", &format!("{text}{rest}"));
 }
 

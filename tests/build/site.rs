@@ -117,7 +117,8 @@ impl Site {
             patience: lock_patience(&events, &cancellation),
             ..OpenOptions::default()
         };
-        let store = Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
+        let store =
+            Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
         let tree = Tree::executable(toy());
         let toy = bootstrap::store::path::source_path(
             &store_dir,
@@ -175,7 +176,8 @@ impl Site {
         };
         change(self, &mut derivation);
         let store_dir = &self.store.directories().store_dir;
-        let (path, derivation) = instantiate(store_dir, label, derivation, &mut self.known).unwrap();
+        let (path, derivation) =
+            instantiate(store_dir, label, derivation, &mut self.known).unwrap();
         self.items.push(Item {
             label: label.to_owned(),
             path,
@@ -188,7 +190,9 @@ impl Site {
     pub fn input(&self, derivation: &mut Derivation, input: usize) {
         let input = &self.items[input];
         let outputs = input.derivation.outputs.keys().cloned().collect();
-        derivation.input_derivations.insert(input.path.clone(), outputs);
+        derivation
+            .input_derivations
+            .insert(input.path.clone(), outputs);
     }
 
     /// The logical path of an output of an item.
@@ -233,7 +237,13 @@ impl Site {
             fetcher: Arc::new(Shelf(self.root.join("shelf"))),
             unpacker: &Unpacker,
         };
-        realise(&request, tools, &self.settings, &self.events, &self.cancellation)
+        realise(
+            &request,
+            tools,
+            &self.settings,
+            &self.events,
+            &self.cancellation,
+        )
     }
 
     pub fn run(&self, wanted: &[usize]) -> Report {
@@ -285,12 +295,20 @@ impl Site {
         for entry in fs::read_dir(&directories.store).unwrap() {
             let name = entry.unwrap().file_name();
             let text = name.to_str().unwrap();
-            assert!(!text.ends_with(".chroot") && !text.ends_with(".lock"), "left: {text}");
+            assert!(
+                !text.ends_with(".chroot") && !text.ends_with(".lock"),
+                "left: {text}"
+            );
         }
         let trash = directories.store.join("trash");
         assert!(!trash.exists() || fs::read_dir(&trash).unwrap().count() == 0);
         let scratch = names(&self.settings.temporary);
-        assert!(!scratch.iter().any(|name| name.starts_with("bootstrap-build-")), "{scratch:?}");
+        assert!(
+            !scratch
+                .iter()
+                .any(|name| name.starts_with("bootstrap-build-")),
+            "{scratch:?}"
+        );
     }
 }
 
