@@ -269,8 +269,8 @@ fn values_that_would_break_a_derivation_are_refused() {
         (
             "[final]",
             "debian = { package = \"-o\", version = \"1\", file = \"f\" }\n[final]",
-            "11:22",
-            "`-o` cannot be part",
+            "11:10",
+            "is not a place to fetch from",
         ),
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
