@@ -348,8 +348,13 @@ fn read_only_connection(path: &Path, busy: Duration) -> Result<Connection, rusql
     };
     match open(path, flags) {
         // Reading through a write-ahead log takes files beside the database, which we may not create. They are there
-        // while anybody writes; now nobody does, so the database is as good as immutable.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+        // while anybody writes. Without them the database is as good as immutable.
+        Err(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+            ) && log_is_empty(path) =>
+        {
             let mut uri = String::from("file:");
             for byte in path.as_os_str().as_encoded_bytes() {
                 match byte {
@@ -363,6 +368,13 @@ fn read_only_connection(path: &Path, busy: Duration) -> Result<Connection, rusql
         }
         result => result,
     }
+}
+
+/// Whether the write-ahead log of the database `path` holds nothing that the database does not.
+fn log_is_empty(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(true, |found| found.len() == 0)
 }
 
 /// Says in our words what SQLite means.

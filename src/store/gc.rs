@@ -20,9 +20,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::lock::{LOCK_SUFFIX, PathLocks, lock_path};
-use super::open::{Store, StoreError};
+use super::open::Store;
 use super::path::StorePath;
 use super::queries::Graph;
 use super::remove::{self, TRASH};

@@ -10,24 +10,32 @@
 //! The order of steps is always: temporary root, lock, look again whether the path is valid, write, rename,
 //! record. A process killed between any two of them leaves nothing that anybody would take for valid.
 
+pub mod add;
 pub mod base32;
+pub mod canonical;
 pub mod database;
+mod durable;
+pub mod error;
 mod file_lock;
 pub mod gc;
 pub mod lock;
+pub mod nar;
 pub mod open;
 pub mod path;
 pub mod queries;
+pub mod registration;
 pub mod remove;
 pub mod roots;
 mod running;
+pub mod scan;
 mod temporary_roots;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 pub use database::{Access, DatabaseError};
+pub use error::StoreError;
 pub use lock::{LockError, PathLocks, Patience, Waiting};
-pub use open::{OpenOptions, Store, StoreError};
+pub use open::{OpenOptions, Store};
 pub use queries::PathInfo;
-pub mod canonical;
-pub mod nar;
-pub mod scan;
+pub use registration::{PreparedOutputs, StagedOutput};

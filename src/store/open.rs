@@ -8,102 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::database::{Access, Database, DatabaseError, SCHEMA_VERSION};
+use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::lock::{LockError, PathLocks, Patience};
-use super::path::{StorePath, StorePathError};
+use super::path::StorePath;
 use super::queries::PathInfo;
-use super::remove::{self, RemoveError};
-use super::roots::RootError;
+use super::remove;
 use super::temporary_roots::TemporaryRoots;
 use crate::directories::Directories;
-
-/// Something that went wrong in the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// See [`DatabaseError`].
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// See [`LockError`].
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// See [`RemoveError`].
-    #[error(transparent)]
-    Remove(#[from] RemoveError),
-    /// See [`RootError`].
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// See [`StorePathError`].
-    #[error(transparent)]
-    Path(#[from] StorePathError),
-    /// A directory of the store cannot be made or used.
-    #[error(
-        "cannot {action} {}: {source}; run as the user that owns the store, root as a rule, or choose another place \
-         with --root",
-        path.display()
-    )]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The store directory, or one above it, is a symbolic link.
-    #[error(
-        "the store directory goes through the symbolic link {}: builds would record the path behind it; make it a \
-         directory, or mount the place it leads to there",
-        path.display()
-    )]
-    Symlink {
-        /// The link.
-        path: PathBuf,
-    },
-    /// A file cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The store was opened for reading.
-    #[error("the store {} was opened for reading only", path.display())]
-    ReadOnly {
-        /// The physical store directory.
-        path: PathBuf,
-    },
-}
-
-impl StoreError {
-    /// Whether the machine, and not what was asked, is to blame: no permission, no space, a lock held too long.
-    pub fn is_environment(&self) -> bool {
-        let io_is = |source: &io::Error| {
-            matches!(
-                source.kind(),
-                io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::ReadOnlyFilesystem
-            )
-        };
-        match self {
-            Self::Directory { .. } | Self::Symlink { .. } | Self::Lock(_) => true,
-            Self::Database(error) => matches!(
-                error,
-                DatabaseError::Locked { .. }
-                    | DatabaseError::NotWritable { .. }
-                    | DatabaseError::Full { .. }
-                    | DatabaseError::Schema { .. }
-            ),
-            Self::Io { source, .. } => io_is(source),
-            Self::Remove(error) => io_is(&error.source),
-            _ => false,
-        }
-    }
-}
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -333,10 +245,13 @@ impl Store {
 
     /// Removes the item `name` of the store directory, freeing its name at once. Returns the bytes given back.
     pub(super) fn remove_item(&self, name: &std::ffi::OsStr) -> Result<u64, StoreError> {
-        match remove::put_aside(&self.directories.store, name)? {
-            Some(aside) => Ok(remove::remove_tree(&aside)?),
-            None => Ok(0),
-        }
+        let Some(aside) = remove::put_aside(&self.directories.store, name)? else {
+            return Ok(0);
+        };
+        let freed = remove::remove_tree(&aside)?;
+        // Fails while others have something in it.
+        let _ = std::fs::remove_dir(self.directories.store.join(remove::TRASH));
+        Ok(freed)
     }
 
     /// The present time, as the database records it.

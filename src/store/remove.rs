@@ -432,25 +432,19 @@ mod tests {
     #[test]
     fn trees_deeper_than_any_path_are_removed() {
         let directory = tempfile::tempdir().unwrap();
-        // Longer than PATH_MAX, so it has to be made relative to descriptors too.
-        let mut parent = rustix::fs::open(
-            directory.path(),
-            OFlags::RDONLY | OFlags::DIRECTORY,
-            Mode::empty(),
-        )
-        .unwrap();
-        for _ in 0..3000 {
-            rustix::fs::mkdirat(&parent, "deep", Mode::RWXU).unwrap();
-            parent = rustix::fs::openat(
-                &parent,
-                "deep",
-                OFlags::RDONLY | OFlags::DIRECTORY,
-                Mode::empty(),
-            )
-            .unwrap();
+        let open = |parent: BorrowedFd<'_>, name: &str| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            rustix::fs::openat(parent, name, flags, Mode::empty()).unwrap()
+        };
+        // Longer than PATH_MAX, so it has to be made relative to descriptors too, and deeper than DEPTH_MAX.
+        let name = "deep".repeat(25);
+        let mut parent = open(rustix::fs::CWD, directory.path().to_str().unwrap());
+        for _ in 0..3 * DEPTH_MAX {
+            rustix::fs::mkdirat(&parent, &name, Mode::RWXU).unwrap();
+            parent = open(parent.as_fd(), &name);
         }
         drop(parent);
-        remove_tree(&directory.path().join("deep")).unwrap();
+        remove_tree(&directory.path().join(&name)).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -459,7 +453,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let tree = directory.path().join("tree");
         fs::create_dir(&tree).unwrap();
-        for number in 0..5000 {
+        for number in 0..500 {
             fs::write(tree.join(number.to_string()), "").unwrap();
         }
         remove_tree(&tree).unwrap();

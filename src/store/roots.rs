@@ -17,8 +17,9 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::base32;
+use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::open::{Store, StoreError};
+use super::open::Store;
 use super::path::StorePath;
 use super::remove;
 use super::running;
@@ -90,7 +91,7 @@ impl Store {
         self.writable()?;
         let link = self.root_link(name)?;
         let _shared = self.hold_off_collectors()?;
-        make_link(&link, &self.directories().store_dir.display(path))?;
+        make_link(&link, self.directories().store_dir.display(path))?;
         Ok(link)
     }
 
@@ -207,7 +208,7 @@ impl Store {
             .join("auto")
             .join(base32::encode(&digest.0[..20]));
         let _shared = self.hold_off_collectors()?;
-        make_link(&link, &directories.store_dir.display(path))?;
+        make_link(&link, directories.store_dir.display(path))?;
         make_link(&automatic, &link)?;
         Ok(())
     }

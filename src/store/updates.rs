@@ -106,6 +106,31 @@ impl Database {
         }
     }
 
+    /// Fails where [`register`](Self::register) would, without changing anything.
+    pub(super) fn check_registrations(
+        &self,
+        registrations: &[Registration<'_>],
+    ) -> Result<(), DatabaseError> {
+        self.refuse_cycles(registrations)?;
+        let together: BTreeSet<&StorePath> = registrations
+            .iter()
+            .map(|registration| &registration.info.path)
+            .collect();
+        for registration in registrations {
+            let path = &registration.info.path;
+            let mut missing: BTreeSet<&StorePath> = registration.info.references.iter().collect();
+            missing.retain(|reference| !together.contains(*reference));
+            let valid = self.valid_among(missing.iter().copied())?;
+            if let Some(reference) = missing.into_iter().find(|path| !valid.contains(*path)) {
+                return Err(DatabaseError::InvalidReference {
+                    path: self.store_dir.display(path),
+                    reference: self.store_dir.display(reference),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Two outputs that refer to each other could never be removed one after the other, so neither we nor the daemon
     /// let them in.
     fn refuse_cycles(&self, registrations: &[Registration<'_>]) -> Result<(), DatabaseError> {

@@ -1,0 +1,196 @@
+//! Adding what no build makes: texts (derivations among them), source trees, downloaded files.
+//!
+//! Paths follow from contents, so adding what is there already costs one look into the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::canonical;
+use super::error::StoreError;
+use super::nar::{self, Tree};
+use super::open::Store;
+use super::path::{FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path};
+use super::queries::PathInfo;
+use super::registration::io_error;
+use super::scan;
+use crate::hash::Sha256Digest;
+
+/// A text to be added.
+#[derive(Debug, Clone)]
+pub struct Text<'a> {
+    /// The item's name.
+    pub name: &'a str,
+    /// Its content.
+    pub content: &'a [u8],
+    /// The store items the content names. They are valid already, or added together with it.
+    pub references: &'a BTreeSet<StorePath>,
+}
+
+impl Store {
+    /// Adds a text, such as a builder's script or a derivation, and makes it a temporary root. Returns its path.
+    pub fn add_text(
+        &self,
+        name: &str,
+        content: &[u8],
+        references: &BTreeSet<StorePath>,
+    ) -> Result<StorePath, StoreError> {
+        let text = Text {
+            name,
+            content,
+            references,
+        };
+        let path = text_path(&self.directories().store_dir, name, content, references)?;
+        self.add_texts(&[text])?;
+        Ok(path)
+    }
+
+    /// Adds texts that may refer to each other, in one transaction: a whole graph of derivations in one go. Returns their
+    /// paths in the same order.
+    pub fn add_texts(&self, texts: &[Text<'_>]) -> Result<Vec<StorePath>, StoreError> {
+        let store_dir = &self.directories().store_dir;
+        let paths = texts
+            .iter()
+            .map(|text| text_path(store_dir, text.name, text.content, text.references))
+            .collect::<Result<Vec<_>, _>>()?;
+        let by_path: BTreeMap<&StorePath, &Text<'_>> = paths.iter().zip(texts).collect();
+        self.add_missing(by_path.keys().copied(), |path, staged| {
+            let text = by_path[path];
+            write_file(staged, text.content)?;
+            canonical::canonicalise(staged)?;
+            let archive = Tree::file(text.content).to_nar()?;
+            Ok(PathInfo {
+                path: path.clone(),
+                nar_sha256: Sha256Digest::of(&archive),
+                nar_size: archive.len() as u64,
+                references: text.references.clone(),
+                deriver: None,
+                registration_time: 0,
+            })
+        })?;
+        Ok(paths)
+    }
+
+    /// Adds a source tree under `name`, and makes it a temporary root. Returns its path.
+    pub fn add_tree(&self, name: &str, tree: &Tree) -> Result<StorePath, StoreError> {
+        let archive = tree.to_nar()?;
+        let nar_sha256 = Sha256Digest::of(&archive);
+        let store_dir = &self.directories().store_dir;
+        let path = source_path(store_dir, name, &nar_sha256, &BTreeSet::new())?;
+        self.add_missing([&path], |path, staged| {
+            nar::restore(&mut archive.as_slice(), staged)?;
+            canonical::canonicalise(staged)?;
+            Ok(PathInfo {
+                path: path.clone(),
+                nar_sha256,
+                nar_size: archive.len() as u64,
+                references: BTreeSet::new(),
+                deriver: None,
+                registration_time: 0,
+            })
+        })?;
+        Ok(path)
+    }
+
+    /// Adds the file `file`, whose content has the digest `sha256`, as a flat fixed output called `name`, and makes it a
+    /// temporary root. The digest is checked again while the file is copied. Returns the path.
+    pub fn add_file_flat(
+        &self,
+        name: &str,
+        file: &Path,
+        sha256: Sha256Digest,
+    ) -> Result<StorePath, StoreError> {
+        let store_dir = &self.directories().store_dir;
+        let path = fixed_output_path(store_dir, name, FixedOutputMethod::Flat, sha256)?;
+        self.add_missing([&path], |path, staged| {
+            let found = copy_file(file, staged)?;
+            if found != sha256 {
+                return Err(StoreError::Digest {
+                    file: file.to_owned(),
+                    expected: sha256,
+                    found,
+                });
+            }
+            canonical::canonicalise(staged)?;
+            let scanned = scan::hash_and_scan(staged, &BTreeSet::new())?;
+            Ok(PathInfo {
+                path: path.clone(),
+                nar_sha256: scanned.nar_sha256,
+                nar_size: scanned.nar_size,
+                references: BTreeSet::new(),
+                deriver: None,
+                registration_time: 0,
+            })
+        })?;
+        Ok(path)
+    }
+
+    /// Makes those of `paths` that are not valid with `make`, which is given a path and the free place to make it at, and
+    /// registers them together.
+    fn add_missing<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath> + Clone,
+        make: impl Fn(&StorePath, &Path) -> Result<PathInfo, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.add_temporary_roots(paths.clone())?;
+        let valid = self.valid_among(paths.clone())?;
+        let missing: Vec<&StorePath> = paths
+            .into_iter()
+            .filter(|path| !valid.contains(*path))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let locks = self.lock(missing.iter().copied())?;
+        // Somebody may have added some while we waited.
+        let valid = self.valid_among(missing.iter().copied())?;
+        let mut made = Vec::new();
+        for path in missing {
+            if !valid.contains(path) {
+                let staged = self.staging_place(&locks, path)?;
+                let info = make(path, &staged);
+                if info.is_err() {
+                    // The error is the thing to tell; leftovers are the next comer's to remove.
+                    let _ = self.remove_staging_directory(&locks, path);
+                }
+                made.push((staged, info?));
+            }
+        }
+        let made: Vec<(&Path, &PathInfo)> = made
+            .iter()
+            .map(|(staged, info)| (staged.as_path(), info))
+            .collect();
+        self.move_in(&made)
+    }
+}
+
+fn write_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    File::create_new(path)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(|source| io_error(path, "write", source))
+}
+
+/// Copies a file and returns the digest of what was copied.
+fn copy_file(from: &Path, to: &Path) -> Result<Sha256Digest, StoreError> {
+    let mut source = File::open(from).map_err(|error| io_error(from, "open", error))?;
+    let mut target = File::create_new(to).map_err(|error| io_error(to, "create", error))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(io_error(from, "read", error)),
+        };
+        if count == 0 {
+            return Ok(Sha256Digest(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..count]);
+        target
+            .write_all(&buffer[..count])
+            .map_err(|error| io_error(to, "write", error))?;
+    }
+}

@@ -1,0 +1,154 @@
+//! What can go wrong in the store.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::canonical::CanonicalError;
+use super::database::DatabaseError;
+use super::lock::LockError;
+use super::nar::NarError;
+use super::path::StorePathError;
+use super::remove::RemoveError;
+use super::roots::RootError;
+use crate::derivation::aterm::AtermError;
+use crate::hash::Sha256Digest;
+
+/// Something that went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// See [`DatabaseError`].
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// See [`LockError`].
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// See [`RemoveError`].
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// See [`RootError`].
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// See [`StorePathError`].
+    #[error(transparent)]
+    Path(#[from] StorePathError),
+    /// A directory of the store cannot be made or used.
+    #[error(
+        "cannot {action} {}: {source}; run as the user that owns the store, root as a rule, or choose another place \
+         with --root",
+        path.display()
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store directory, or one above it, is a symbolic link.
+    #[error(
+        "the store directory goes through the symbolic link {}: builds would record the path behind it; make it a \
+         directory, or mount the place it leads to there",
+        path.display()
+    )]
+    Symlink {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An output cannot be made canonical: it holds a device, say.
+    #[error(transparent)]
+    Canonical(#[from] CanonicalError),
+    /// A tree cannot be hashed, scanned or written.
+    #[error(transparent)]
+    Nar(#[from] NarError),
+    /// A store item called `….drv` is no derivation.
+    #[error("{path} cannot be registered: {error}; only derivations may be called `.drv`")]
+    Derivation {
+        /// The path, with the store directory.
+        path: String,
+        /// What is wrong with its content.
+        error: AtermError,
+    },
+    /// A build ended well without making one of its outputs.
+    #[error("the build made no output {path}: expected a file, directory or link at {}", staged.display())]
+    MissingOutput {
+        /// The store item it was to become.
+        path: String,
+        /// Where it should be.
+        staged: PathBuf,
+    },
+    /// A file has another content than it was said to have.
+    #[error(
+        "{} has the SHA-256 {found}, expected {expected}: it was changed, or cut short; remove it and fetch it again",
+        file.display()
+    )]
+    Digest {
+        /// The file.
+        file: PathBuf,
+        /// What it should be.
+        expected: Sha256Digest,
+        /// What it is.
+        found: Sha256Digest,
+    },
+    /// An output was staged where it cannot be renamed into the store from.
+    #[error(
+        "{} is on another file system than the store {}: builds have to be staged on the store's own",
+        staged.display(), store.display()
+    )]
+    OtherFileSystem {
+        /// Where it was staged.
+        staged: PathBuf,
+        /// The physical store directory.
+        store: PathBuf,
+    },
+    /// A path is to be changed by somebody who has not locked it.
+    #[error("{path} has to be locked before it is built or added")]
+    NotLocked {
+        /// The path, with the store directory.
+        path: String,
+    },
+    /// The store was opened for reading.
+    #[error("the store {} was opened for reading only", path.display())]
+    ReadOnly {
+        /// The physical store directory.
+        path: PathBuf,
+    },
+}
+
+impl StoreError {
+    /// Whether the machine, and not what was asked, is to blame: no permission, no space, a lock held too long.
+    pub fn is_environment(&self) -> bool {
+        let io_is = |source: &io::Error| {
+            matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            )
+        };
+        match self {
+            Self::Directory { .. } | Self::Symlink { .. } | Self::Lock(_) => true,
+            Self::Database(error) => matches!(
+                error,
+                DatabaseError::Locked { .. }
+                    | DatabaseError::NotWritable { .. }
+                    | DatabaseError::Full { .. }
+                    | DatabaseError::Schema { .. }
+            ),
+            Self::Io { source, .. } => io_is(source),
+            Self::Remove(error) => io_is(&error.source),
+            _ => false,
+        }
+    }
+}

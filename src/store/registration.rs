@@ -1,0 +1,286 @@
+//! How store items become valid: staged beside their place, moved there, recorded.
+//!
+//! Whatever is made for the path `P` is first made at `P.chroot` in the store directory, or anywhere on the same file system,
+//! under the lock on `P`. Then, for all outputs of one build together: permissions and times are made canonical, content
+//! is hashed and scanned for references, leftovers at the final places are moved aside, everything is renamed into place,
+//! and all of it is recorded in one transaction. Renamed but not recorded is a leftover like any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+
+use super::canonical;
+use super::error::StoreError;
+use super::gc::STAGING_SUFFIX;
+use super::lock::PathLocks;
+use super::open::Store;
+use super::path::StorePath;
+use super::queries::PathInfo;
+use super::scan;
+use super::updates::Registration;
+use crate::derivation::aterm;
+
+/// An output that a build has left somewhere.
+#[derive(Debug, Clone)]
+pub struct StagedOutput {
+    /// Where it is: on the file system of the store directory, and nobody's to write to any more.
+    pub staged: PathBuf,
+    /// Which store item it is to become.
+    pub path: StorePath,
+    /// The store items it may refer to: the closure of the build's inputs, and the build's outputs.
+    pub candidates: BTreeSet<StorePath>,
+    /// The derivation it was built from.
+    pub deriver: Option<StorePath>,
+}
+
+/// Outputs that are canonical, hashed and scanned, but not in the store yet: the place for checks of what they refer to.
+///
+/// Dropped, they stay where they were staged.
+#[derive(Debug)]
+pub struct PreparedOutputs<'a> {
+    store: &'a Store,
+    /// Without a place for those that were valid before.
+    outputs: Vec<(Option<PathBuf>, PathInfo)>,
+}
+
+impl PreparedOutputs<'_> {
+    /// What would be registered, in the order the outputs were given in. An output that was valid before is here as it is in
+    /// the store.
+    pub fn infos(&self) -> impl Iterator<Item = &PathInfo> {
+        self.outputs.iter().map(|(_, info)| info)
+    }
+
+    /// Moves the outputs into the store and makes them valid, all or none of them.
+    pub fn commit(self) -> Result<Vec<PathInfo>, StoreError> {
+        let new: Vec<(&Path, &PathInfo)> = self
+            .outputs
+            .iter()
+            .filter_map(|(staged, info)| Some((staged.as_deref()?, info)))
+            .collect();
+        self.store.move_in(&new)?;
+        Ok(self.outputs.into_iter().map(|(_, info)| info).collect())
+    }
+}
+
+impl Store {
+    /// Makes paths valid, in one transaction, that are whole and canonical in their places already. They may refer to
+    /// each other in any order. Of a derivation, the outputs are recorded too.
+    ///
+    /// What is valid already gets the new information. The caller holds the locks.
+    pub fn register(&self, infos: &[PathInfo]) -> Result<(), StoreError> {
+        self.writable()?;
+        let registrations = infos
+            .iter()
+            .map(|info| {
+                let outputs = self.outputs_of(&info.path, &self.directories().physical(&info.path));
+                Ok(Registration {
+                    info,
+                    outputs: outputs?,
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(self.database.register(&registrations, Self::now())?)
+    }
+
+    /// The outputs of the derivation `path` that is in `file`; none for a path that is no derivation.
+    fn outputs_of(
+        &self,
+        path: &StorePath,
+        file: &Path,
+    ) -> Result<BTreeMap<String, StorePath>, StoreError> {
+        if !path.is_derivation() {
+            return Ok(BTreeMap::new());
+        }
+        let bytes = fs::read(file).map_err(|source| io_error(file, "read", source))?;
+        let derivation = aterm::parse(&self.directories().store_dir, &bytes).map_err(|error| {
+            StoreError::Derivation {
+                path: self.directories().store_dir.display(path),
+                error,
+            }
+        })?;
+        let outputs = derivation.outputs.into_iter();
+        Ok(outputs
+            .filter_map(|(name, output)| Some((name, output.path?)))
+            .collect())
+    }
+
+    /// Makes an empty directory in the store directory for building or adding `path`, whose lock is held. What a killed
+    /// process left there is removed. The collector spares it while the lock is held or `path` is a temporary root.
+    pub fn staging_directory(
+        &self,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<PathBuf, StoreError> {
+        let directory = self.staging_place(locks, path)?;
+        fs::create_dir(&directory).map_err(|source| io_error(&directory, "create", source))?;
+        Ok(directory)
+    }
+
+    /// Removes what is left of the staging directory of `path`, whose lock is held.
+    pub fn remove_staging_directory(
+        &self,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<(), StoreError> {
+        self.staging_place(locks, path).map(drop)
+    }
+
+    /// The free place where `path`, whose lock is held, is made.
+    pub(super) fn staging_place(
+        &self,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<PathBuf, StoreError> {
+        self.require_lock(locks, path)?;
+        let mut name = OsString::from(path.base_name());
+        name.push(STAGING_SUFFIX);
+        self.remove_item(&name)?;
+        Ok(self.directories().store.join(name))
+    }
+
+    /// Makes staged outputs of one build canonical, hashes them and scans them for references. `locks` covers their paths.
+    ///
+    /// An output that is valid already is left as it is, and what was staged for it is not looked at.
+    pub fn prepare_outputs<'s>(
+        &'s self,
+        locks: &'s PathLocks,
+        outputs: Vec<StagedOutput>,
+    ) -> Result<PreparedOutputs<'s>, StoreError> {
+        self.writable()?;
+        let mut prepared = Vec::with_capacity(outputs.len());
+        let mut new = Vec::with_capacity(outputs.len());
+        for (position, output) in outputs.into_iter().enumerate() {
+            self.require_lock(locks, &output.path)?;
+            if let Some(info) = self.path_info(&output.path)? {
+                prepared.push((position, None, info));
+                continue;
+            }
+            if let Err(source) = output.staged.symlink_metadata() {
+                return Err(match source.kind() {
+                    io::ErrorKind::NotFound => StoreError::MissingOutput {
+                        path: self.directories().store_dir.display(&output.path),
+                        staged: output.staged,
+                    },
+                    _ => io_error(&output.staged, "examine", source),
+                });
+            }
+            new.push((position, output));
+        }
+        // All at once: outputs of one build may share files.
+        let places: Vec<&Path> = new
+            .iter()
+            .map(|(_, output)| output.staged.as_path())
+            .collect();
+        canonical::canonicalise_all(&places)?;
+        for (position, output) in new {
+            let scanned = scan::hash_and_scan(&output.staged, &output.candidates)?;
+            let info = PathInfo {
+                path: output.path,
+                nar_sha256: scanned.nar_sha256,
+                nar_size: scanned.nar_size,
+                references: scanned.references,
+                deriver: output.deriver,
+                registration_time: Self::now(),
+            };
+            prepared.push((position, Some(output.staged), info));
+        }
+        prepared.sort_by_key(|(position, ..)| *position);
+        Ok(PreparedOutputs {
+            store: self,
+            outputs: prepared
+                .into_iter()
+                .map(|(_, staged, info)| (staged, info))
+                .collect(),
+        })
+    }
+
+    /// Locks the paths of `outputs`, prepares the outputs and commits them. For callers that hold no locks and have no
+    /// checks to make.
+    pub fn register_outputs(
+        &self,
+        outputs: Vec<StagedOutput>,
+    ) -> Result<Vec<PathInfo>, StoreError> {
+        let paths: Vec<StorePath> = outputs.iter().map(|output| output.path.clone()).collect();
+        let locks = self.lock(&paths)?;
+        self.prepare_outputs(&locks, outputs)?.commit()
+    }
+
+    /// Renames canonical items into place and registers them. The caller holds their locks and has seen that none is valid.
+    pub(super) fn move_in(&self, items: &[(&Path, &PathInfo)]) -> Result<(), StoreError> {
+        // Whatever can go wrong should do so before anything is moved.
+        let mut registrations = Vec::with_capacity(items.len());
+        for (staged, info) in items {
+            registrations.push(Registration {
+                info,
+                outputs: self.outputs_of(&info.path, staged)?,
+            });
+        }
+        self.database.check_registrations(&registrations)?;
+        for (staged, info) in items {
+            self.remove_item(OsStr::new(info.path.base_name()))?;
+            self.rename_in(staged, &info.path)?;
+        }
+        if self.options.durable && !items.is_empty() {
+            let store = &self.directories().store;
+            super::durable::flush(store).map_err(|source| io_error(store, "flush", source))?;
+        }
+        Ok(self.database.register(&registrations, Self::now())?)
+    }
+
+    fn rename_in(&self, staged: &Path, path: &StorePath) -> Result<(), StoreError> {
+        let target = self.directories().physical(path);
+        let fail = |source: io::Error| match source.kind() {
+            io::ErrorKind::CrossesDevices => StoreError::OtherFileSystem {
+                staged: staged.to_owned(),
+                store: self.directories().store.clone(),
+            },
+            _ => io_error(&target, "move into place", source),
+        };
+        let found = staged.symlink_metadata().map_err(fail)?;
+        // Only its owner's write permission lets a directory get another parent, which is an entry in it.
+        let moves = found.is_dir() && staged.parent() != target.parent();
+        if moves {
+            let writable = fs::Permissions::from_mode(found.permissions().mode() | 0o200);
+            fs::set_permissions(staged, writable).map_err(fail)?;
+        }
+        fs::rename(staged, &target).map_err(fail)?;
+        if moves {
+            fs::set_permissions(&target, found.permissions()).map_err(fail)?;
+            // Some file systems count the change of the parent's entry as one of the content.
+            let canonical = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
+            let times = Timestamps {
+                last_access: canonical,
+                last_modification: canonical,
+            };
+            rustix::fs::utimensat(CWD, &target, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| fail(errno.into()))?;
+        }
+        Ok(())
+    }
+
+    fn require_lock(&self, locks: &PathLocks, path: &StorePath) -> Result<(), StoreError> {
+        if locks.covers(path) {
+            Ok(())
+        } else {
+            Err(StoreError::NotLocked {
+                path: self.directories().store_dir.display(path),
+            })
+        }
+    }
+}
+
+pub(super) fn io_error(path: &Path, action: &'static str, source: io::Error) -> StoreError {
+    StoreError::Io {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}

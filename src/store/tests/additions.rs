@@ -1,0 +1,150 @@
+use super::*;
+use crate::store::add::Text;
+use crate::store::nar::Tree;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+#[test]
+fn texts_are_files_that_cannot_be_written() {
+    let store = TestStore::new();
+    let path = store
+        .add_text("text", b"content", &BTreeSet::new())
+        .unwrap();
+    let place = store.directories().physical(&path);
+    assert_eq!(fs::read_to_string(&place).unwrap(), "content");
+    let found = fs::metadata(&place).unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, 0o444);
+    assert_eq!(found.mtime(), 1);
+    assert_eq!(store.names(), BTreeSet::from([path.base_name().to_owned()]));
+    // `nix-store --dump` of such a file has 120 bytes.
+    assert_eq!(store.path_info(&path).unwrap().unwrap().nar_size, 120);
+}
+
+#[test]
+fn texts_may_refer_to_each_other() {
+    let store = TestStore::new();
+    let first = store.add_text("first", b"1", &BTreeSet::new()).unwrap();
+    let references = BTreeSet::from([first.clone()]);
+    let second =
+        path::text_path(&store.directories().store_dir, "second", b"2", &references).unwrap();
+    let further = BTreeSet::from([second.clone()]);
+    let paths = store
+        .add_texts(&[
+            Text {
+                name: "third",
+                content: b"3",
+                references: &further,
+            },
+            Text {
+                name: "second",
+                content: b"2",
+                references: &references,
+            },
+        ])
+        .unwrap();
+    assert_eq!(paths[1], second);
+    assert_eq!(store.closure([&paths[0]]).unwrap().len(), 3);
+}
+
+#[test]
+fn a_text_that_refers_to_nothing_valid_leaves_nothing() {
+    let store = TestStore::new();
+    let references = BTreeSet::from([path('x')]);
+    assert!(store.add_text("text", b"x", &references).is_err());
+    assert!(store.valid_paths().unwrap().is_empty());
+}
+
+#[test]
+fn trees_are_written_as_they_are() {
+    let store = TestStore::new();
+    let tree = Tree::directory([
+        ("script", Tree::executable("#!/bin/sh\n")),
+        ("data", Tree::file("data")),
+        ("link", Tree::symlink("data")),
+    ]);
+    let path = store.add_tree("tree", &tree).unwrap();
+    let place = store.directories().physical(&path);
+    let mode = |name: &str| fs::metadata(place.join(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(
+        (mode("script"), mode("data"), mode("")),
+        (0o555, 0o444, 0o555)
+    );
+    assert_eq!(
+        fs::read_link(place.join("link")).unwrap(),
+        Path::new("data")
+    );
+    assert_eq!(store.add_tree("tree", &tree).unwrap(), path);
+}
+
+#[test]
+fn downloads_are_checked_while_they_are_copied() {
+    let store = TestStore::new();
+    let file = store.directory.path().join("download");
+    fs::write(&file, vec![7; 1_000_000]).unwrap();
+    let digest = Sha256Digest::of(vec![7; 1_000_000]);
+    let path = store.add_file_flat("x.tar", &file, digest).unwrap();
+    assert_eq!(
+        fs::read(store.directories().physical(&path)).unwrap(),
+        vec![7; 1_000_000]
+    );
+    assert_eq!(
+        fs::metadata(&file).unwrap().nlink(),
+        1,
+        "a copy, not a link to what may change"
+    );
+
+    fs::write(&file, "altered").unwrap();
+    let other = Sha256Digest::of("other");
+    let error = store.add_file_flat("y.tar", &file, other).unwrap_err();
+    assert!(matches!(error, StoreError::Digest { .. }), "{error:?}");
+    assert_eq!(store.names().len(), 1, "{:?}", store.names());
+    assert_eq!(store.valid_paths().unwrap().len(), 1);
+}
+
+#[test]
+fn adding_gets_leftovers_out_of_the_way() {
+    let store = TestStore::new();
+    let path = store
+        .add_text("text", b"content", &BTreeSet::new())
+        .unwrap();
+    // As if killed after the renaming, and another time while writing.
+    store.store.database.invalidate([&path]).unwrap();
+    let staging = store.place().join(format!("{}.chroot", path.base_name()));
+    fs::create_dir_all(staging.join("deep")).unwrap();
+    assert_eq!(
+        store
+            .add_text("text", b"content", &BTreeSet::new())
+            .unwrap(),
+        path
+    );
+    assert!(!staging.exists());
+    assert!(store.is_valid(&path).unwrap());
+}
+
+#[test]
+fn threads_with_stores_of_their_own_add_the_same() {
+    let directory = Scratch::new();
+    let references = BTreeSet::new();
+    let paths: BTreeSet<StorePath> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = Store::open(directories(directory.path())).unwrap();
+                    (0..20)
+                        .map(|number| {
+                            store
+                                .add_text("text", format!("{number}").as_bytes(), &references)
+                                .unwrap()
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let store = Store::open(directories(directory.path())).unwrap();
+    assert_eq!(store.valid_paths().unwrap(), paths);
+    assert_eq!(paths.len(), 20);
+}

@@ -1,0 +1,144 @@
+//! Tests of the store as a whole, on stores in temporary directories.
+
+mod additions;
+mod collection;
+mod opening;
+mod processes;
+mod registrations;
+mod roots;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::path::{StoreDir, StorePath};
+use super::*;
+use crate::directories::Directories;
+use crate::hash::Sha256Digest;
+
+/// A store in a directory of its own, which goes with it.
+struct TestStore {
+    store: Store,
+    directory: Scratch,
+}
+
+/// A temporary directory that goes even where what is in it cannot be written.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove::remove_tree(self.path());
+    }
+}
+
+impl std::ops::Deref for TestStore {
+    type Target = Store;
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl TestStore {
+    fn new() -> Self {
+        let directory = Scratch::new();
+        let store = Store::open(directories(directory.path())).unwrap();
+        Self { store, directory }
+    }
+
+    /// The physical store directory.
+    fn place(&self) -> &Path {
+        &self.store.directories().store
+    }
+
+    /// Another handle on the same store, with little patience.
+    fn again(&self) -> Store {
+        Store::open_with(directories(self.directory.path()), hurried()).unwrap()
+    }
+
+    /// A valid item with a file in it.
+    fn item(&self, letter: char, references: &[&StorePath]) -> StorePath {
+        self.item_of(letter, references, None)
+    }
+
+    fn item_of(
+        &self,
+        letter: char,
+        references: &[&StorePath],
+        deriver: Option<&StorePath>,
+    ) -> StorePath {
+        let path = path(letter);
+        let place = self.store.directories().physical(&path);
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("file"), vec![letter as u8; 10_000]).unwrap();
+        self.register(&[info(&path, references, deriver)]).unwrap();
+        path
+    }
+
+    /// The names in the store directory.
+    fn names(&self) -> BTreeSet<String> {
+        fs::read_dir(self.place())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// What a query says when sent to the database by SQLite itself.
+    fn query<T: rusqlite::types::FromSql>(&self, query: &str) -> T {
+        let file = self.store.directories().state.join("db/db.sqlite");
+        rusqlite::Connection::open(file)
+            .unwrap()
+            .query_row(query, [], |row| row.get(0))
+            .unwrap()
+    }
+}
+
+fn directories(root: &Path) -> Directories {
+    Directories::new(StoreDir::new("/gnu/store").unwrap(), Some(root))
+}
+
+/// Gives up at once.
+fn hurried() -> OpenOptions {
+    OpenOptions {
+        patience: Patience {
+            timeout: Some(Duration::from_millis(300)),
+            ..Patience::default()
+        },
+        database_timeout: Duration::from_millis(300),
+        ..OpenOptions::default()
+    }
+}
+
+fn path(letter: char) -> StorePath {
+    StorePath::from_base_name(&format!("{}-{letter}", letter.to_string().repeat(32))).unwrap()
+}
+
+/// The path as the database and derivations have it.
+fn full(path: &StorePath) -> String {
+    format!("/gnu/store/{}", path.base_name())
+}
+
+fn derivation_path(letter: char) -> StorePath {
+    StorePath::from_base_name(&format!("{}-{letter}.drv", letter.to_string().repeat(32))).unwrap()
+}
+
+fn info(path: &StorePath, references: &[&StorePath], deriver: Option<&StorePath>) -> PathInfo {
+    PathInfo {
+        path: path.clone(),
+        nar_sha256: Sha256Digest::of(path.base_name()),
+        nar_size: 10_000,
+        references: references.iter().map(|path| (*path).clone()).collect(),
+        deriver: deriver.cloned(),
+        registration_time: 0,
+    }
+}

@@ -1,0 +1,135 @@
+//! The store with several processes at work, and with processes killed at any moment.
+
+use super::*;
+use crate::store::gc::{CollectOptions, collect};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// What the other process does; named after what it is asked to do in `BOOTSTRAP_TEST_STORE_ACTION`.
+///
+/// Not a test of its own: the tests below run it by its name.
+#[test]
+fn other_process() {
+    let Ok(action) = std::env::var("BOOTSTRAP_TEST_STORE_ACTION") else {
+        return;
+    };
+    let root = std::env::var_os("BOOTSTRAP_TEST_STORE_ROOT").unwrap();
+    let store = Store::open(directories(Path::new(&root))).unwrap();
+    let references = BTreeSet::new();
+    println!("\nready");
+    match action.as_str() {
+        "keep" => {
+            store.add_temporary_roots([&path('a')]).unwrap();
+            let _locks = store.lock([&path('h')]).unwrap();
+            println!("done");
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        "add" => {
+            for number in 0..50 {
+                store
+                    .add_text("text", format!("{number}").as_bytes(), &references)
+                    .unwrap();
+            }
+        }
+        // Writes many files, so that there is something to be killed in.
+        "churn" => {
+            for number in 0_u64.. {
+                let entries =
+                    (0..20).map(|entry| (entry.to_string(), nar::Tree::file(vec![1; 2000])));
+                let tree = nar::Tree::directory(
+                    entries.chain([("number".to_owned(), nar::Tree::file(number.to_string()))]),
+                );
+                store.add_tree("tree", &tree).unwrap();
+                if number % 10 == 9 {
+                    println!("{number}");
+                    store.add_root("keep", &path('z')).unwrap();
+                }
+            }
+        }
+        action => panic!("{action}"),
+    }
+}
+
+fn start(store: &TestStore, action: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::tests::processes::other_process",
+            "--nocapture",
+        ])
+        .env("BOOTSTRAP_TEST_STORE_ACTION", action)
+        .env("BOOTSTRAP_TEST_STORE_ROOT", store.directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn wait_for(child: &mut Child, line: &str) {
+    let output = BufReader::new(child.stdout.take().unwrap());
+    assert!(output.lines().any(|found| found.unwrap() == line));
+}
+
+#[test]
+fn another_process_keeps_its_roots_and_locks_until_it_dies() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    fs::create_dir(store.place().join(path('h').base_name())).unwrap();
+    let mut child = start(&store, "keep");
+    wait_for(&mut child, "done");
+    let freed = collect(&store, &CollectOptions::default()).unwrap();
+    assert!(
+        freed.paths.is_empty() && freed.leftovers.is_empty(),
+        "{freed:?}"
+    );
+    let error = store.again().lock([&path('h')]).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("process {}", child.id())),
+        "{error}"
+    );
+    assert!(store.try_lock([&path('h')]).unwrap().is_none());
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Our own attempts made it a temporary root of this process.
+    let TestStore { store, directory } = store;
+    drop(store);
+    let store = Store::open(directories(directory.path())).unwrap();
+    let freed = collect(&store, &CollectOptions::default()).unwrap();
+    assert_eq!(freed.paths, [a]);
+    assert_eq!(freed.leftovers.len(), 2, "{freed:?}");
+    assert_eq!(fs::read_dir(&store.directories().store).unwrap().count(), 0);
+}
+
+#[test]
+fn processes_add_the_same_side_by_side() {
+    let store = TestStore::new();
+    let children: Vec<Child> = (0..3).map(|_| start(&store, "add")).collect();
+    for child in children {
+        assert!(child.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(store.valid_paths().unwrap().len(), 50);
+    assert_eq!(store.names().len(), 50, "{:?}", store.names());
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_whole_items_only() {
+    let store = TestStore::new();
+    for round in 0..15_u64 {
+        let mut child = start(&store, "churn");
+        wait_for(&mut child, "ready");
+        std::thread::sleep(Duration::from_micros(round * 1700));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for path in store.valid_paths().unwrap() {
+            let place = store.directories().physical(&path);
+            let found = scan::hash_and_scan(&place, &BTreeSet::new()).unwrap();
+            let info = store.path_info(&path).unwrap().unwrap();
+            assert_eq!(found.nar_sha256, info.nar_sha256, "{path:?}");
+        }
+        store.check_database().unwrap();
+    }
+    collect(&store, &CollectOptions::default()).unwrap();
+    assert!(store.names().is_empty(), "{:?}", store.names());
+}

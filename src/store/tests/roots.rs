@@ -1,0 +1,133 @@
+use super::*;
+use crate::store::roots::{Root, RootError, RootKind};
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+
+fn labels(pairs: &[(&str, char)]) -> BTreeMap<String, StorePath> {
+    pairs
+        .iter()
+        .map(|(label, letter)| ((*label).to_owned(), path(*letter)))
+        .collect()
+}
+
+#[test]
+fn named_roots_are_links_to_logical_paths() {
+    let store = TestStore::new();
+    let link = store.add_root("tools/gcc", &path('a')).unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new(&full(&path('a'))));
+    assert!(link.ends_with("var/guix/gcroots/bootstrap/tools/gcc"));
+    store.add_root("tools/gcc", &path('b')).unwrap();
+    let expected = Root {
+        link,
+        kind: RootKind::Named("tools/gcc".to_owned()),
+        path: path('b'),
+    };
+    assert_eq!(store.roots().unwrap(), [expected]);
+    assert!(store.remove_root("tools/gcc").unwrap());
+    assert!(!store.remove_root("tools/gcc").unwrap());
+    assert!(store.roots().unwrap().is_empty());
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    let store = TestStore::new();
+    for name in [
+        "", "/etc/x", "../x", "a/../b", "a//b", ".hidden", "a/", "a\0b",
+    ] {
+        let error = store.add_root(name, &path('a')).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Root(RootError::Name(_))),
+            "{name:?}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn generations_are_counted_and_not_repeated() {
+    let store = TestStore::new();
+    let first = labels(&[("gcc", 'a'), ("stage0/make", 'b')]);
+    let second = labels(&[("gcc", 'c')]);
+    assert_eq!(store.add_generation("all", &first).unwrap(), 1);
+    assert_eq!(store.add_generation("all", &first).unwrap(), 1);
+    assert_eq!(store.add_generation("all", &second).unwrap(), 2);
+    assert_eq!(store.add_generation("all", &first).unwrap(), 3);
+    let generations = store.generations("all").unwrap();
+    assert_eq!(
+        generations.iter().map(|one| one.number).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(generations[1].roots, second);
+    assert_eq!(generations[2].roots, first);
+    assert_eq!(store.roots().unwrap().len(), 5);
+    assert!(store.remove_generation("all", 1).unwrap());
+    assert!(!store.remove_generation("all", 1).unwrap());
+    assert_eq!(store.roots().unwrap().len(), 3);
+    assert!(store.generations("none").unwrap().is_empty());
+}
+
+#[test]
+fn indirect_roots_go_with_the_users_link() {
+    let store = TestStore::new();
+    let link = store.directory.path().join("result");
+    store.add_indirect_root(&link, &path('a')).unwrap();
+    store.add_indirect_root(&link, &path('b')).unwrap();
+    let roots = store.roots().unwrap();
+    assert_eq!(roots.len(), 1);
+    assert_eq!(
+        (&roots[0].kind, &roots[0].path),
+        (&RootKind::Indirect, &path('b'))
+    );
+    fs::remove_file(&link).unwrap();
+    assert!(store.roots().unwrap().is_empty());
+    let auto = store.directories().state.join("gcroots/auto");
+    assert_eq!(fs::read_dir(&auto).unwrap().count(), 1);
+    store.tidy_roots().unwrap();
+    assert_eq!(fs::read_dir(&auto).unwrap().count(), 0);
+}
+
+#[test]
+fn indirect_roots_replace_nothing_of_the_users() {
+    let store = TestStore::new();
+    let occupied = store.directory.path().join("file");
+    fs::write(&occupied, "mine").unwrap();
+    let elsewhere = store.directory.path().join("link");
+    symlink("/etc/passwd", &elsewhere).unwrap();
+    for link in [&occupied, &elsewhere] {
+        let error = store.add_indirect_root(link, &path('a')).unwrap_err();
+        assert!(
+            matches!(error, StoreError::Root(RootError::Occupied(_))),
+            "{error:?}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&occupied).unwrap(), "mine");
+    let inside = store.place().join("x");
+    let error = store.add_indirect_root(&inside, &path('a')).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Root(RootError::InsideStore(_))),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn guix_roots_are_seen() {
+    let store = TestStore::new();
+    let state = &store.directories().state;
+    let user = state.join("profiles/per-user/alice");
+    fs::create_dir_all(&user).unwrap();
+    symlink(
+        format!("{}/sub", full(&path('a'))),
+        user.join("guix-profile-1-link"),
+    )
+    .unwrap();
+    symlink("guix-profile-1-link", user.join("guix-profile")).unwrap();
+    fs::write(state.join("gcroots").join(path('b').base_name()), "").unwrap();
+    symlink("/nonexistent", state.join("gcroots/broken")).unwrap();
+    symlink("loop", state.join("gcroots/loop")).unwrap();
+    let found: BTreeSet<StorePath> = store
+        .roots()
+        .unwrap()
+        .into_iter()
+        .map(|root| root.path)
+        .collect();
+    assert_eq!(found, BTreeSet::from([path('a'), path('b')]));
+}

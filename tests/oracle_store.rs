@@ -1,0 +1,105 @@
+//! The store, compared with Nix: it knows Guix's schema version, which it upgrades to its own, so it can say what it reads in
+//! a database of ours.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use bootstrap::directories::Directories;
+use bootstrap::store::nar::Tree;
+use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::{StagedOutput, Store};
+
+mod oracle;
+
+fn full(path: &StorePath) -> String {
+    format!("/gnu/store/{}", path.base_name())
+}
+
+fn sorted(paths: &[&StorePath]) -> Vec<String> {
+    let mut paths: Vec<String> = paths.iter().map(|path| full(path)).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn nix_reads_what_we_register_and_finds_every_hash_right() {
+    let oracle = oracle::Oracle::new();
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir, Some(&oracle.scratch("root")));
+    let store = Store::open(directories.clone()).unwrap();
+
+    let source = store
+        .add_text("source", b"a source", &BTreeSet::new())
+        .unwrap();
+    let tree = Tree::directory([
+        ("script", Tree::executable("#!/bin/sh\n")),
+        (
+            "sub",
+            Tree::directory([("link", Tree::symlink("../script"))]),
+        ),
+    ]);
+    let tree = store.add_tree("tree", &tree).unwrap();
+    let output = StorePath::from_base_name(&format!("{}-a", "a".repeat(32))).unwrap();
+    let [output_text, source_text] = [&output, &source].map(full);
+    let derivation = format!(
+        r#"Derive([("out","{output_text}","","")],[],["{source_text}"],"s","/b",[],[("out","{output_text}")])"#
+    );
+    let references = BTreeSet::from([source.clone()]);
+    let drv = store
+        .add_text("a.drv", derivation.as_bytes(), &references)
+        .unwrap();
+    let staged = directories.store.join("built");
+    fs::create_dir(&staged).unwrap();
+    let content = format!("{source_text} and {output_text}");
+    fs::write(staged.join("file"), content).unwrap();
+    let candidates = BTreeSet::from([source.clone(), tree.clone(), output.clone()]);
+    let infos = store
+        .register_outputs(vec![StagedOutput {
+            staged,
+            path: output.clone(),
+            candidates,
+            deriver: Some(drv.clone()),
+        }])
+        .unwrap();
+    drop(store);
+
+    let state = directories.state.display();
+    let url = format!(
+        "local?store=/gnu/store&real={}&state={state}&log={state}/log",
+        directories.store.display()
+    );
+    let ask = |arguments: &[&str]| {
+        let arguments = [&["--store", url.as_str()], arguments].concat();
+        oracle.try_run("nix-store", &arguments)
+    };
+    let query = |what: &str, path: &StorePath| {
+        let (success, output, errors) = ask(&["--query", what, &full(path)]);
+        assert!(success, "{errors}");
+        let output = String::from_utf8(output).unwrap();
+        let mut lines: Vec<String> = output.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for path in [&source, &tree, &drv, &output] {
+        let (success, _, errors) = ask(&["--check-validity", &full(path)]);
+        assert!(success, "{errors}");
+    }
+    assert_eq!(query("--references", &output), sorted(&[&output, &source]));
+    assert_eq!(query("--referrers", &source), sorted(&[&output, &drv]));
+    assert_eq!(query("--requisites", &drv), sorted(&[&drv, &source]));
+    assert_eq!(query("--deriver", &output), sorted(&[&drv]));
+    assert_eq!(query("--outputs", &drv), sorted(&[&output]));
+    assert_eq!(query("--size", &output), [infos[0].nar_size.to_string()]);
+
+    // Reads every item and compares.
+    let (success, _, errors) = ask(&["--verify", "--check-contents"]);
+    assert!(success, "{errors}");
+    let file = directories.physical(&output).join("file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&file, "something else").unwrap();
+    let (success, ..) = ask(&["--verify", "--check-contents"]);
+    assert!(!success, "Nix should notice a changed item");
+}
