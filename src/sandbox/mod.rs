@@ -194,7 +194,7 @@ pub trait Sandbox: Send + Sync {
 
 /// A program in its sandbox. Dropping it kills the program.
 pub trait Running: Send {
-    /// Waits until the program has ended and all that it left behind is dead. May be called again.
+    /// Waits until the program has ended and all that it left behind is dead. Once it has, says the same again.
     ///
     /// # Errors
     /// The sandbox could not be set up, or the program not started: then it has not run at all.

@@ -1,11 +1,11 @@
 //! When a build ends: by itself, killed, with its parent; and what must be there to start one.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bootstrap::sandbox::{ExitStatusKind, Sandbox};
@@ -34,11 +34,10 @@ fn part(name: &str) -> Command {
 #[test]
 fn what_the_program_leaves_behind_is_dead_when_waiting_ends() {
     let mut guest = Guest::new();
-    let daemon = format!("daemon {LOCK}");
-    let started = Instant::now();
-    assert_eq!(guest.ask(&[&daemon]), "daemon: ok\n");
+    // The pipe is kept open and not read to its end: that, too, would wait for the daemon's.
+    let (mut running, _reader) = guest.start(&[&format!("daemon {LOCK}")]).unwrap();
+    assert!(running.wait().unwrap().status.is_success());
     assert!(is_unlocked(&guest.path("build/lock")));
-    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -58,6 +57,22 @@ fn killing_ends_everything_in_the_sandbox() {
     // Once more, when there is nothing left to kill or wait for.
     running.kill();
     assert_eq!(running.wait().unwrap(), finished);
+}
+
+#[test]
+fn killing_works_at_any_moment_of_setting_up() {
+    for delay in 0..20 {
+        let mut guest = Guest::new();
+        let (mut running, _reader) = guest.start(&["sleep 60000"]).unwrap();
+        std::thread::sleep(Duration::from_micros(delay * 400));
+        running.kill();
+        let status = running.wait().unwrap().status;
+        assert_eq!(
+            status,
+            ExitStatusKind::Signaled(9),
+            "after {delay} × 400 µs"
+        );
+    }
 }
 
 #[test]
@@ -90,6 +105,38 @@ fn a_build_outlives_the_thread_that_started_it() {
 
 #[test]
 fn a_build_dies_with_a_parent_killed_without_mercy() {
+    let (mut parent, lock, _) = waiting_parent();
+    assert!(!is_unlocked(&lock));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    await_unlocked(&lock);
+    fs::remove_dir_all(lock.parent().unwrap().parent().unwrap()).unwrap();
+}
+
+#[test]
+fn a_build_dies_with_its_helper_killed_without_mercy() {
+    let (mut parent, lock, mut lines) = waiting_parent();
+    assert!(!is_unlocked(&lock));
+    let threads = format!("/proc/{}/task", parent.id());
+    let helper: i32 = fs::read_dir(threads)
+        .unwrap()
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap())
+        .find_map(|children| children.trim().parse().ok())
+        .unwrap();
+    let helper = rustix::process::Pid::from_raw(helper).unwrap();
+    rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
+    let said = lines.find(|line| line.as_ref().unwrap().starts_with("ended"));
+    let said = said.unwrap().unwrap();
+    assert!(
+        said.contains("helper") && said.contains("signal 9"),
+        "{said}"
+    );
+    // The parent has removed the directory by then: there is only its own end to look at.
+    assert!(parent.wait().unwrap().success());
+}
+
+/// Another process, whose build holds a lock for ever; and what it prints from then on.
+fn waiting_parent() -> (Child, PathBuf, Lines<BufReader<ChildStdout>>) {
     let mut parent = part("ends::part_that_waits_for_ever")
         .stdout(Stdio::piped())
         .spawn()
@@ -100,19 +147,16 @@ fn a_build_dies_with_a_parent_killed_without_mercy() {
         .map(Result::unwrap)
         .find(|line| line.ends_with("/lock"))
         .unwrap();
-    let lock = Path::new(&lock);
-    assert!(!is_unlocked(lock));
-    parent.kill().unwrap();
-    parent.wait().unwrap();
-    let killed = Instant::now();
+    (parent, lock.into(), lines)
+}
+
+fn await_unlocked(lock: &Path) {
+    let start = Instant::now();
     while !is_unlocked(lock) {
-        assert!(
-            killed.elapsed() < Duration::from_secs(20),
-            "it is still alive"
-        );
+        let waited = start.elapsed();
+        assert!(waited < Duration::from_secs(20), "it is still alive");
         std::thread::sleep(Duration::from_millis(5));
     }
-    fs::remove_dir_all(lock.parent().unwrap().parent().unwrap()).unwrap();
 }
 
 #[test]
@@ -125,7 +169,8 @@ fn part_that_waits_for_ever() {
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).unwrap();
     println!("\n{}", guest.path("build/lock").display());
-    running.wait().unwrap();
+    println!("ended: {}", running.wait().unwrap_err());
+    await_unlocked(&guest.path("build/lock"));
 }
 
 #[test]
@@ -157,6 +202,7 @@ fn an_interactive_program_has_the_terminal() {
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("terminal: 1 controlling"), "{text}");
+    assert!(text.contains("take-terminal: ok"), "{text}");
     assert!(text.contains("after: ours"), "{text}");
 }
 
@@ -165,7 +211,7 @@ fn an_interactive_program_has_the_terminal() {
 fn part_with_a_terminal() {
     let mut guest = Guest::new();
     guest.interactive = true;
-    guest.ask(&["terminal"]);
+    guest.ask(&["terminal", "take-terminal"]);
     let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap();
     assert_eq!(foreground, rustix::process::getpgrp());
     println!("after: ours");

@@ -13,6 +13,7 @@ use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{
     BuildDirectory, BuildUser, Finished, Limits, Mount, Root, Running, Sandbox, SandboxError, World,
 };
+use rustix::fs::{FlockOperation, flock};
 
 /// The binary under test, which a run of these tests as another user finds elsewhere.
 pub fn helper() -> PathBuf {
@@ -142,12 +143,9 @@ impl Guest {
     }
 
     /// Starts the probe; its output is to be read from the pipe.
-    pub fn start(
-        &mut self,
-        commands: &[&str],
-    ) -> Result<(Box<dyn Running>, std::io::PipeReader), SandboxError> {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let world = self.world(commands, writer.into());
+    pub fn start(&mut self, commands: &[&str]) -> Result<(Box<dyn Running>, File), SandboxError> {
+        let (reader, writer) = pipe();
+        let world = self.world(commands, writer);
         Ok((self.sandbox.spawn(world)?, reader))
     }
 
@@ -173,8 +171,14 @@ impl Guest {
     }
 }
 
+/// A pipe: where to read, where to write.
+pub fn pipe() -> (File, OwnedFd) {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    (reader.into(), writer)
+}
+
 /// Whether nobody holds a lock on `path`: the processes that would are dead.
 pub fn is_unlocked(path: &Path) -> bool {
     let file = File::options().write(true).open(path).unwrap();
-    file.try_lock().is_ok()
+    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }

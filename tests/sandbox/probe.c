@@ -298,7 +298,10 @@ static void obey(char *command)
         say("trace", (int)ptrace(PTRACE_ATTACH, atoi(word[1]), NULL, NULL));
     else if (IS("terminal"))
         printf("terminal: %d %s\n", isatty(0), open("/dev/tty", O_RDWR) >= 0 ? "controlling" : "none");
-    else if (IS("new-terminal")) {
+    else if (IS("take-terminal")) {
+        signal(SIGTTOU, SIG_IGN);
+        say("take-terminal", setpgid(0, 0) || tcsetpgrp(0, getpid()) ? -1 : 0);
+    } else if (IS("new-terminal")) {
         int master = posix_openpt(O_RDWR | O_NOCTTY);
         say("new-terminal", master < 0 || unlockpt(master) ? -1 : open(ptsname(master), O_RDWR | O_NOCTTY));
     } else if (IS("read")) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use bootstrap::sandbox::{BuildUser, Root, Sandbox, SandboxError, Step};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, pipe};
 
 #[test]
 fn an_empty_root_holds_nothing_but_inputs_and_essentials() {
@@ -86,6 +86,15 @@ fn a_tree_is_the_root_but_for_the_sandbox_s_own_directories() {
          /COPYRIGHT: EROFS\n\
          /bin: EROFS\n"
     );
+}
+
+#[test]
+fn a_whole_system_with_mounts_of_its_own_can_be_the_root() {
+    let mut guest = Guest::new();
+    guest.root = Root::Tree("/".into());
+    guest.program = "/bin/sh".to_owned();
+    let output = guest.ask(&["-c", "(: >/usr/new) 2>/dev/null || expr 1 + 1"]);
+    assert_eq!(output, "2\n");
 }
 
 #[test]
@@ -251,9 +260,8 @@ fn environment_arguments_and_descriptors_are_exactly_those_given() {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    let ((mut first, to_first), (mut second, to_second)) =
-        (std::io::pipe().unwrap(), std::io::pipe().unwrap());
-    guest.descriptors = vec![(to_first.into(), 4), (to_second.into(), 3)];
+    let ((mut first, to_first), (mut second, to_second)) = (pipe(), pipe());
+    guest.descriptors = vec![(to_first, 4), (to_second, 3)];
     // One that somebody has forgotten to mark.
     let forgotten = File::open("/").unwrap();
     let unmarked = rustix::io::dup(&forgotten).unwrap();

@@ -120,7 +120,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     } else {
         None
     };
-    let (from_helper, mut to_first) = io::pipe().during(Step::CreateNamespaces)?;
+    let (from_helper, mut to_first) = pipe().during(Step::CreateNamespaces)?;
     let mut namespaces = system::ALL_NAMESPACES;
     if specification.network {
         namespaces &= !system::NETWORK_NAMESPACE;
@@ -157,7 +157,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
 /// and there may be more than the customary 1024.
 fn raise_open_files() -> Rlimit {
     let before = getrlimit(Resource::Nofile);
-    let mut raised = before.clone();
+    let mut raised = before;
     raised.current = raised.maximum;
     let _ = setrlimit(Resource::Nofile, raised);
     before
@@ -169,6 +169,11 @@ pub(super) fn kernel(specification: &Specification) -> Kernel {
     } else {
         Kernel::Current
     }
+}
+
+fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((reader.into(), writer.into()))
 }
 
 /// Says which outside user the one user inside is. From outside, for only here are the privileges to name
@@ -221,7 +226,7 @@ fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
 }
 
 /// The first process's whole life.
-fn first_process(helper: &mut Helper, from_helper: io::PipeReader, trees: Option<Vec<Tree>>) -> ! {
+fn first_process(helper: &mut Helper, from_helper: File, trees: Option<Vec<Tree>>) -> ! {
     let message = match live(helper, from_helper, trees) {
         Ok(message) => message,
         Err(failure) => Message::Failed(failure),
@@ -232,7 +237,7 @@ fn first_process(helper: &mut Helper, from_helper: io::PipeReader, trees: Option
 
 fn live(
     helper: &mut Helper,
-    mut from_helper: io::PipeReader,
+    mut from_helper: File,
     trees: Option<Vec<Tree>>,
 ) -> Result<Message, Failure> {
     let specification = &helper.specification;

@@ -101,6 +101,7 @@ impl Namespaces {
         let helped = Helped {
             helper: Some(child),
             socket: Arc::new(ours),
+            interactive: specification.interactive,
             program: specification.program,
             result: None,
         };
@@ -294,6 +295,7 @@ struct Helped {
     helper: Option<Child>,
     /// The helper ends the sandbox when our end has shut down, or is gone.
     socket: Arc<UnixStream>,
+    interactive: bool,
     program: String,
     result: Option<Finished>,
 }
@@ -367,6 +369,10 @@ impl Running for Helped {
         }
         match self.conclude()? {
             Conclusion::Finished(finished) => {
+                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
+                    // The last thing it does is to take the terminal back.
+                    let _ = helper.wait();
+                }
                 self.result = Some(finished);
                 Ok(finished)
             }
@@ -413,4 +419,89 @@ pub(super) fn init_main() -> ! {
     // Execution through /proc/self/exe has named this process `exe`.
     let _ = rustix::thread::set_name(c"sandbox-init");
     init::main()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{BuildDirectory, Root};
+
+    fn world() -> World {
+        World {
+            root: Root::Empty,
+            mounts: vec![],
+            store_dir: "/gnu/store".into(),
+            store_writable: "/".into(),
+            build_directory: BuildDirectory {
+                host: "/".into(),
+                guest: "/tmp/x".into(),
+            },
+            host_name: "localhost".into(),
+            user: BuildUser::default(),
+            limits: Limits::default(),
+            program: "/bin/sh".into(),
+            arguments: vec![],
+            environment: Default::default(),
+            descriptors: vec![],
+            output: null(),
+            network: false,
+            interactive: false,
+        }
+    }
+
+    fn null() -> OwnedFd {
+        fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn a_world_that_makes_no_sense_is_refused_with_what_is_wrong() {
+        sensible(&world()).unwrap();
+        let variable = |name: &str, value: &str| [(name.into(), value.into())].into();
+        type Change = Box<dyn Fn(&mut World)>;
+        let changes: [(Change, &str); 10] = [
+            (Box::new(|world| world.user.uid = 0), "root"),
+            (Box::new(|world| world.user.name = "a:b".into()), "`a:b`"),
+            (
+                Box::new(|world| world.host_name = "x".repeat(65)),
+                "host name",
+            ),
+            (Box::new(|world| world.program = "sh".into()), "`sh`"),
+            (Box::new(|world| world.program = "/a\0".into()), "`/a\\0`"),
+            (
+                Box::new(|world| world.arguments = vec!["b\0".into()]),
+                "`b\\0`",
+            ),
+            (
+                Box::new(move |world| world.environment = variable("A=B", "")),
+                "`A=B`",
+            ),
+            (
+                Box::new(move |world| world.environment = variable("A", "\0")),
+                "`A`",
+            ),
+            (
+                Box::new(|world| world.descriptors = vec![(null(), 2)]),
+                "standard streams",
+            ),
+            (
+                Box::new(|world| world.descriptors = vec![(null(), 5), (null(), 5)]),
+                "same number",
+            ),
+        ];
+        for (change, complaint) in changes {
+            let mut world = world();
+            change(&mut world);
+            let error = sensible(&world).unwrap_err();
+            assert!(!error.is_environment());
+            assert!(error.to_string().contains(complaint), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_looked_up_in_the_map_of_a_user_namespace() {
+        assert!(is_mapped("         0          0 4294967295\n", 30001));
+        assert!(is_mapped("0 1000 1\n1 100000 65536\n", 30001));
+        assert!(!is_mapped("0 1000 1\n", 30001));
+        assert!(!is_mapped("", 30001));
+    }
 }

@@ -40,7 +40,7 @@ pub(super) struct Tree {
 pub(super) enum Kernel {
     /// With `mount_setattr`.
     Current,
-    /// With remounts: Linux 5.2 to 5.11.
+    /// With remounts, which leave out what is mounted inside a source: Linux 5.2 to 5.11.
     Old,
 }
 

@@ -69,7 +69,7 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
 }
 
 fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
-    setrlimit(Resource::Nofile, open_files.clone())?;
+    setrlimit(Resource::Nofile, *open_files)?;
     for (resource, limit) in [
         (Resource::As, limits.memory),
         (Resource::Nproc, limits.processes),

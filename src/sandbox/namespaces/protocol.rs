@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn messages_and_descriptors_arrive_as_sent() {
         let (mut left, mut right) = UnixStream::pair().unwrap();
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
         send_descriptors(&left, &[writer.as_fd()]).unwrap();
         send(&mut left, &Message::Fit).unwrap();
         let received = receive_descriptors(&right).unwrap();
@@ -199,7 +199,9 @@ mod tests {
             .unwrap();
         drop(writer);
         let mut text = String::new();
-        { reader }.read_to_string(&mut text).unwrap();
+        std::fs::File::from(reader)
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "x");
         assert!(matches!(receive(&mut right).unwrap(), Some(Message::Fit)));
         drop(left);

@@ -152,7 +152,7 @@ pub(super) fn bring_up_loopback() -> io::Result<()> {
     // SAFETY: ifreq is plain numbers, for which all zeros is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(*b"lo") {
-        *to = from.cast_signed() as c_char;
+        *to = from as c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: SIOCSIFFLAGS reads an ifreq, which this is.
@@ -203,8 +203,7 @@ pub(super) fn leave_keyring() {
 pub(super) fn fix_addresses() -> io::Result<()> {
     // SAFETY: personality(2) has no requirements.
     let now = checked(unsafe { libc::personality(0xffff_ffff) })?;
-    let wanted = libc::c_ulong::from(now.cast_unsigned())
-        | libc::c_ulong::from(libc::ADDR_NO_RANDOMIZE.cast_unsigned());
+    let wanted = now as libc::c_ulong | libc::ADDR_NO_RANDOMIZE as libc::c_ulong;
     // SAFETY: as above.
     checked(unsafe { libc::personality(wanted) })?;
     Ok(())
