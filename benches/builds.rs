@@ -52,7 +52,9 @@ impl Fetcher for NoFetcher {
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.
-    let count = std::env::args().skip(1).find(|argument| argument != "--bench");
+    let count = std::env::args()
+        .skip(1)
+        .find(|argument| argument != "--bench");
     let count = count.map_or(Ok(100), |count| count.parse::<usize>())?;
     let directory = tempfile::tempdir()?;
     let toy = directory.path().join("toy");
@@ -67,7 +69,9 @@ fn main() -> Result<()> {
     let builder = std::fs::read(&toy)?;
 
     println!("{count} trivial builds one after another");
-    let ours = Times::print("bootstrap", count, || build(directory.path(), &builder, count))?;
+    let ours = Times::print("bootstrap", count, || {
+        build(directory.path(), &builder, count)
+    })?;
     let expression = expression(&toy, count);
     match nix_build(directory.path(), &expression) {
         Ok(first) => {
@@ -97,7 +101,10 @@ impl Times {
     ) -> Result<Self> {
         let (build, again) = measure()?;
         let each = build.as_secs_f64() * 1000.0 / count as f64;
-        println!("{who}: {each:.1} ms each; {:.1} ms when all are there", again.as_secs_f64() * 1000.0);
+        println!(
+            "{who}: {each:.1} ms each; {:.1} ms when all are there",
+            again.as_secs_f64() * 1000.0
+        );
         Ok(Self { build, again })
     }
 }
@@ -156,7 +163,13 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
             fetcher: Arc::new(NoFetcher),
             unpacker: &Unpacker,
         };
-        let report = realise(&request, tools, &settings, &EventSender::ignored(), &Cancellation::new())?;
+        let report = realise(
+            &request,
+            tools,
+            &settings,
+            &EventSender::ignored(),
+            &Cancellation::new(),
+        )?;
         let elapsed = start.elapsed();
         match report.errors.into_iter().next() {
             Some(error) => Err(error.into()),
@@ -202,5 +215,6 @@ fn nix_build(root: &Path, expression: &str) -> Result<Duration> {
     if output.status.success() {
         return Ok(start.elapsed());
     }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(text.lines().last().unwrap_or("failed").into())
 }
