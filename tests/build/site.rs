@@ -5,7 +5,8 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bootstrap::build::builder::{Settings, Tools};
 use bootstrap::build::cancellation::Cancellation;
@@ -62,17 +63,15 @@ fn toy() -> &'static [u8] {
     static TOY: OnceLock<Vec<u8>> = OnceLock::new();
     TOY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/toy.c");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let program = directory.join(format!("build-toy-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("toy");
         let compiled = Command::new("cc")
             .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-s", "-o"])
             .args([&program, &source])
             .status()
             .expect("these tests need a C compiler");
         assert!(compiled.success(), "cc -static failed");
-        let bytes = fs::read(&program).unwrap();
-        fs::remove_file(&program).unwrap();
-        bytes
+        fs::read(&program).unwrap()
     })
 }
 
@@ -92,7 +91,7 @@ pub struct Site {
     pub settings: Settings,
     pub cancellation: Cancellation,
     events: EventSender,
-    received: std::sync::mpsc::Receiver<Event>,
+    received: Arc<Mutex<Vec<Event>>>,
     toy: StorePath,
     known: DerivationSet,
     pub items: Vec<Item>,
@@ -111,7 +110,15 @@ impl Site {
     /// A site in a directory that others share.
     pub fn at(root: &Path) -> Self {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
-        let (events, received) = EventSender::channel();
+        let (events, receiver) = EventSender::channel();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&received);
+        // Ends with the site, which has the other end.
+        std::thread::spawn(move || {
+            for event in receiver {
+                collected.lock().unwrap().push(event);
+            }
+        });
         let cancellation = Cancellation::new();
         let options = OpenOptions {
             patience: lock_patience(&events, &cancellation),
@@ -284,9 +291,21 @@ impl Site {
         failed.cause
     }
 
-    /// The events so far.
+    /// The events of runs that have ended, since they were last asked for.
     pub fn events(&self) -> Vec<Event> {
-        self.received.try_iter().collect()
+        let start = Instant::now();
+        loop {
+            let mut received = self.received.lock().unwrap();
+            if matches!(received.last(), Some(Event::RunFinished { .. })) {
+                return std::mem::take(&mut *received);
+            }
+            drop(received);
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the run does not end"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// No staging directory, lock or build directory is left.
