@@ -4,11 +4,17 @@
 //! the bytes, [`build`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`].
 //! [`cli`] and [`progress`] face people.
 
-pub mod build;
-pub mod derivation;
 pub mod archive;
+pub mod build;
+pub mod cli;
+pub mod derivation;
 pub mod directories;
 pub mod fetch;
 pub mod hash;
+pub mod plan;
+pub mod progress;
+pub mod recipe;
+pub mod seed;
 pub mod sandbox;
 pub mod store;
+pub mod system;

@@ -1,11 +1,15 @@
 //! The `bootstrap` command.
 
-fn main() {
-    // The sandbox's helper is this program itself, and must do nothing else first.
-    if std::env::args_os()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments
         .nth(1)
-        .is_some_and(|argument| argument == bootstrap::sandbox::INIT_ARGUMENT)
+        .is_some_and(|first| first == bootstrap::sandbox::INIT_ARGUMENT)
     {
+        // The sandbox's first process is this program, too. It must not do anything before that.
         bootstrap::sandbox::init_main();
     }
+    bootstrap::cli::main(std::env::args_os())
 }

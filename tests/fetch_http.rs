@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bootstrap::fetch::http::Patience;
-use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Location, Progress, Request, Settings};
+use bootstrap::fetch::{
+    Downloader, FailureClass, FetchError, Fetcher, Location, Progress, Request, Settings,
+};
 use bootstrap::hash::Sha256Digest;
 
 /// What the server got: the path and the headers with lower-case names.
@@ -80,21 +82,36 @@ fn read_request(stream: &TcpStream) -> Option<Asked> {
 
 fn answer(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
     // The client may have gone away, which is what some of the tests are about.
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n"
+    );
     let _ = stream.write_all(body);
 }
 
 fn answer_whole(stream: &mut TcpStream, body: &[u8]) {
-    answer(stream, "200 OK", &format!("Content-Length: {}\r\n", body.len()), body);
+    answer(
+        stream,
+        "200 OK",
+        &format!("Content-Length: {}\r\n", body.len()),
+        body,
+    );
 }
 
 /// An answer that ends before all of `body` has come.
 fn answer_truncated(stream: &mut TcpStream, body: &[u8], sent: usize) {
-    answer(stream, "200 OK", &format!("Content-Length: {}\r\n", body.len()), &body[..sent]);
+    answer(
+        stream,
+        "200 OK",
+        &format!("Content-Length: {}\r\n", body.len()),
+        &body[..sent],
+    );
 }
 
 fn contents() -> Vec<u8> {
-    (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    (0..300_000_u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
 }
 
 fn hasty() -> Patience {
@@ -178,9 +195,13 @@ fn a_damaged_file_in_the_cache_is_put_aside_and_fetched_again() {
         offline: true,
         ..Settings::new(cache.path())
     });
-    let error = offline.fetch(&request(digest, None, &[]), &|_| {}).unwrap_err();
+    let error = offline
+        .fetch(&request(digest, None, &[]), &|_| {})
+        .unwrap_err();
     assert_eq!(error.class(), FailureClass::HashDiffers, "{error}");
-    let error = offline.fetch(&request(digest, None, &[]), &|_| {}).unwrap_err();
+    let error = offline
+        .fetch(&request(digest, None, &[]), &|_| {})
+        .unwrap_err();
     assert!(matches!(error, FetchError::Offline { .. }), "{error}");
     assert_eq!(error.class(), FailureClass::NotFetched);
 }
@@ -192,12 +213,24 @@ fn wrong_bytes_are_an_error_that_names_both_hashes_and_keeps_the_file() {
     let error = fetch_in(cache.path(), None, &[server.url("/file")]).unwrap_err();
     assert_eq!(error.class(), FailureClass::HashDiffers);
     let message = error.to_string();
-    assert!(message.contains(&Sha256Digest::of(contents()).to_base16()), "{message}");
-    assert!(message.contains(&Sha256Digest::of("something else").to_base16()), "{message}");
+    assert!(
+        message.contains(&Sha256Digest::of(contents()).to_base16()),
+        "{message}"
+    );
+    assert!(
+        message.contains(&Sha256Digest::of("something else").to_base16()),
+        "{message}"
+    );
     assert!(message.contains(&server.url("/file")), "{message}");
-    let FetchError::HashDiffers { kept, .. } = error else { unreachable!() };
+    let FetchError::HashDiffers { kept, .. } = error else {
+        unreachable!()
+    };
     assert_eq!(fs::read_to_string(kept).unwrap(), "something else");
-    assert_eq!(server.asked().len(), 1, "wrong bytes are not worth a second try");
+    assert_eq!(
+        server.asked().len(),
+        1,
+        "wrong bytes are not worth a second try"
+    );
 }
 
 #[test]
@@ -223,7 +256,12 @@ fn a_truncated_download_goes_on_where_it_stopped() {
             return answer_truncated(stream, &body, 100_000);
         }
         let range = &asked.headers["range"];
-        let first: usize = range.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
+        let first: usize = range
+            .strip_prefix("bytes=")
+            .unwrap()
+            .trim_end_matches('-')
+            .parse()
+            .unwrap();
         let headers = format!(
             "Content-Length: {}\r\nContent-Range: bytes {first}-{}/{}\r\n",
             body.len() - first,
@@ -258,11 +296,25 @@ fn a_partial_file_that_does_not_fit_is_thrown_away() {
         let Some(range) = asked.headers.get("range") else {
             return answer_whole(stream, &body);
         };
-        let first: usize = range.strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
+        let first: usize = range
+            .strip_prefix("bytes=")
+            .unwrap()
+            .trim_end_matches('-')
+            .parse()
+            .unwrap();
         if first >= body.len() {
-            return answer(stream, "416 Range Not Satisfiable", "Content-Length: 0\r\n", b"");
+            return answer(
+                stream,
+                "416 Range Not Satisfiable",
+                "Content-Length: 0\r\n",
+                b"",
+            );
         }
-        let headers = format!("Content-Range: bytes {first}-{}/{}\r\n", body.len() - 1, body.len());
+        let headers = format!(
+            "Content-Range: bytes {first}-{}/{}\r\n",
+            body.len() - 1,
+            body.len()
+        );
         answer(stream, "206 Partial Content", &headers, &body[first..]);
     };
     for (left, size) in [
@@ -288,15 +340,29 @@ fn a_partial_file_that_does_not_fit_is_thrown_away() {
     });
     let cache = tempfile::tempdir().unwrap();
     fs::create_dir(cache.path().join("partial")).unwrap();
-    fs::write(cache.path().join("partial").join(digest.to_base16()), &contents()[..10]).unwrap();
+    fs::write(
+        cache.path().join("partial").join(digest.to_base16()),
+        &contents()[..10],
+    )
+    .unwrap();
     fetch_in(cache.path(), SIZE, &[server.url("/file")]).unwrap();
 }
 
 #[test]
 fn a_busy_server_is_asked_again() {
     let server = Server::start(|number, _, stream| match number {
-        0 => answer(stream, "503 Service Unavailable", "Content-Length: 0\r\nRetry-After: 0\r\n", b""),
-        1 => answer(stream, "429 Too Many Requests", "Content-Length: 0\r\n", b""),
+        0 => answer(
+            stream,
+            "503 Service Unavailable",
+            "Content-Length: 0\r\nRetry-After: 0\r\n",
+            b"",
+        ),
+        1 => answer(
+            stream,
+            "429 Too Many Requests",
+            "Content-Length: 0\r\n",
+            b"",
+        ),
         _ => answer_whole(stream, &contents()),
     });
     fetch(SIZE, &[server.url("/file")]).unwrap();
@@ -306,7 +372,12 @@ fn a_busy_server_is_asked_again() {
 #[test]
 fn attempts_are_bounded() {
     let server = Server::start(|_, _, stream| {
-        answer(stream, "500 Internal Server Error", "Content-Length: 0\r\n", b"");
+        answer(
+            stream,
+            "500 Internal Server Error",
+            "Content-Length: 0\r\n",
+            b"",
+        );
     });
     let error = fetch(SIZE, &[server.url("/file")]).unwrap_err();
     assert!(error.to_string().contains("500"), "{error}");
@@ -314,7 +385,12 @@ fn attempts_are_bounded() {
     assert_eq!(server.asked().len(), 4);
     // One that asks for an hour gets none.
     let server = Server::start(|_, _, stream| {
-        answer(stream, "503 Service Unavailable", "Content-Length: 0\r\nRetry-After: 3600\r\n", b"");
+        answer(
+            stream,
+            "503 Service Unavailable",
+            "Content-Length: 0\r\nRetry-After: 3600\r\n",
+            b"",
+        );
     });
     let error = fetch(SIZE, &[server.url("/file")]).unwrap_err();
     assert!(error.to_string().contains("3600 s"), "{error}");
@@ -340,10 +416,22 @@ fn an_oversized_download_stops_early() {
     for (size, limit) in [(SIZE, "300000"), (None, "1000000")] {
         let cache = tempfile::tempdir().unwrap();
         let error = fetch_in(cache.path(), size, &[server.url("/file")]).unwrap_err();
-        assert!(error.to_string().contains(&format!("more than the {limit} bytes")), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("more than the {limit} bytes")),
+            "{error}"
+        );
         assert_eq!(error.class(), FailureClass::NotFetched);
-        let partial = cache.path().join("partial").join(Sha256Digest::of(contents()).to_base16());
-        assert_eq!(fs::metadata(partial).unwrap().len(), 0, "nothing of it is resumed");
+        let partial = cache
+            .path()
+            .join("partial")
+            .join(Sha256Digest::of(contents()).to_base16());
+        assert_eq!(
+            fs::metadata(partial).unwrap().len(),
+            0,
+            "nothing of it is resumed"
+        );
     }
 }
 
@@ -376,8 +464,16 @@ fn redirections_are_followed_but_not_for_ever() {
     let before = server.asked().len();
     let error = fetch(SIZE, &[server.url("/loop")]).unwrap_err();
     assert!(error.to_string().contains("redirections"), "{error}");
-    assert!(server.asked().len() - before < 12, "one chain, not one for each attempt");
-    assert_eq!(fetch(SIZE, &[server.url("/elsewhere")]).unwrap_err().class(), FailureClass::NotFetched);
+    assert!(
+        server.asked().len() - before < 12,
+        "one chain, not one for each attempt"
+    );
+    assert_eq!(
+        fetch(SIZE, &[server.url("/elsewhere")])
+            .unwrap_err()
+            .class(),
+        FailureClass::NotFetched
+    );
 }
 
 #[test]
@@ -388,12 +484,17 @@ fn a_hanging_server_is_given_up_and_not_waited_for_again() {
     let downloader = downloader(cache.path());
     let urls = [server.url("/file"), right.url("/file")];
     let started = Instant::now();
-    downloader.fetch(&request(Sha256Digest::of(contents()), SIZE, &urls), &|_| {}).unwrap();
+    downloader
+        .fetch(&request(Sha256Digest::of(contents()), SIZE, &urls), &|_| {})
+        .unwrap();
     assert!(started.elapsed() < Duration::from_secs(5));
     let before = server.asked().len();
     // Another file of the same server.
     let error = downloader
-        .fetch(&request(Sha256Digest::of("x"), None, &[server.url("/other")]), &|_| {})
+        .fetch(
+            &request(Sha256Digest::of("x"), None, &[server.url("/other")]),
+            &|_| {},
+        )
         .unwrap_err();
     assert!(error.to_string().contains("does not answer"), "{error}");
     assert_eq!(server.asked().len(), before);
@@ -422,7 +523,10 @@ fn a_server_that_stops_or_drips_in_the_middle_is_no_better() {
 #[test]
 fn an_unreachable_server_is_asked_once_for_many_files() {
     // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let cache = tempfile::tempdir().unwrap();
     let requests: Vec<Request> = (0..50)
         .map(|number| {
@@ -431,9 +535,22 @@ fn an_unreachable_server_is_asked_once_for_many_files() {
         })
         .collect();
     let results = downloader(cache.path()).fetch_all(&requests, &|_| {});
-    let messages: Vec<String> = results.into_iter().map(|result| result.unwrap_err().to_string()).collect();
-    assert!(messages.iter().all(|message| message.contains("refused")), "{}", messages[0]);
-    assert!(messages.iter().filter(|message| message.contains("found out earlier")).count() > 30);
+    let messages: Vec<String> = results
+        .into_iter()
+        .map(|result| result.unwrap_err().to_string())
+        .collect();
+    assert!(
+        messages.iter().all(|message| message.contains("refused")),
+        "{}",
+        messages[0]
+    );
+    assert!(
+        messages
+            .iter()
+            .filter(|message| message.contains("found out earlier"))
+            .count()
+            > 30
+    );
 }
 
 #[test]
@@ -451,7 +568,10 @@ fn many_files_come_at_a_time_and_in_order() {
         .collect();
     let results = downloader(cache.path()).fetch_all(&requests, &|_| {});
     for (number, result) in results.into_iter().enumerate() {
-        assert_eq!(fs::read_to_string(result.unwrap()).unwrap(), format!("/{number}"));
+        assert_eq!(
+            fs::read_to_string(result.unwrap()).unwrap(),
+            format!("/{number}")
+        );
     }
 }
 

@@ -140,7 +140,10 @@ mod tests {
         assert_eq!(contents, "abc");
         assert_eq!(
             reader.next_member().unwrap(),
-            Some(Member { name: "skipped".to_owned(), size: 7 })
+            Some(Member {
+                name: "skipped".to_owned(),
+                size: 7
+            })
         );
         assert_eq!(reader.next_member().unwrap().unwrap().name, "last");
         contents.clear();
@@ -151,14 +154,23 @@ mod tests {
 
     #[test]
     fn damaged_archives_are_errors() {
-        assert!(matches!(ArReader::new(&b"PK\x03\x04 not ar"[..]), Err(ArError::Magic)));
+        assert!(matches!(
+            ArReader::new(&b"PK\x03\x04 not ar"[..]),
+            Err(ArError::Magic)
+        ));
         assert!(matches!(ArReader::new(&b"!<ar"[..]), Err(ArError::Magic)));
 
         let good = ar(&[("a", b"hello")]);
         let mut wrong_size = good.clone();
         wrong_size[8 + 48..8 + 58].copy_from_slice(b"-5        ");
         let mut reader = ArReader::new(&wrong_size[..]).unwrap();
-        assert!(matches!(reader.next_member(), Err(ArError::Header { number: 1, offset: 8 })));
+        assert!(matches!(
+            reader.next_member(),
+            Err(ArError::Header {
+                number: 1,
+                offset: 8
+            })
+        ));
 
         let mut huge = good.clone();
         huge[8 + 48..8 + 58].copy_from_slice(b"9999999999");

@@ -51,5 +51,7 @@ pub(super) fn unpack(
             return steps::unpack_tar(label, data, tree);
         }
     }
-    Err(malformed("expected a member `data.tar`, saw none".to_owned()))
+    Err(malformed(
+        "expected a member `data.tar`, saw none".to_owned(),
+    ))
 }

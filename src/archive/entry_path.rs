@@ -113,6 +113,9 @@ mod tests {
             assert_eq!(EntryPath::parse(name.as_bytes()), Err(expected), "{name}");
         }
         let deep = "a/".repeat(MAXIMUM_DEPTH + 1);
-        assert!(matches!(EntryPath::parse(deep.as_bytes()), Err(BadPath::Limit(..))));
+        assert!(matches!(
+            EntryPath::parse(deep.as_bytes()),
+            Err(BadPath::Limit(..))
+        ));
     }
 }

@@ -108,11 +108,7 @@ pub(super) fn decode(
 }
 
 impl Decoding<'_> {
-    fn entries<R: Read>(
-        &self,
-        archive: &mut Archive<R>,
-        count: &mut u64,
-    ) -> Result<(), Stopped> {
+    fn entries<R: Read>(&self, archive: &mut Archive<R>, count: &mut u64) -> Result<(), Stopped> {
         let mut name = String::from("its start");
         let mut extensions = Extensions::default();
         let entries = archive
@@ -128,7 +124,9 @@ impl Decoding<'_> {
             })?;
             *count += 1;
             if *count > self.limits.entries {
-                return Err(self.limit(&name, Limit::Entries, self.limits.entries).into());
+                return Err(self
+                    .limit(&name, Limit::Entries, self.limits.entries)
+                    .into());
             }
             let header_size = entry
                 .header()
@@ -190,7 +188,12 @@ impl Decoding<'_> {
         let path = self.path(&name, &raw_name)?;
         let link = extensions
             .link
-            .or_else(|| entry.header().link_name_bytes().map(|link| link.into_owned()))
+            .or_else(|| {
+                entry
+                    .header()
+                    .link_name_bytes()
+                    .map(|link| link.into_owned())
+            })
             .unwrap_or_default();
         let refuse = |what: &str| Stopped::from(self.unsafe_entry(&name, what.to_owned()));
         match kind {
@@ -327,7 +330,9 @@ impl Decoding<'_> {
                 b"path" => extensions.path = Some(value.to_owned()),
                 b"linkpath" => extensions.link = Some(value.to_owned()),
                 b"size" => {
-                    let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                    let size = std::str::from_utf8(value)
+                        .ok()
+                        .and_then(|text| text.parse().ok());
                     extensions.size = Some(size.ok_or_else(malformed)?);
                 }
                 key if key.starts_with(b"GNU.sparse.") => {
@@ -354,7 +359,11 @@ impl Decoding<'_> {
         const SHOWN: usize = 300;
         let shown = &name[..name.len().min(SHOWN)];
         let text = String::from_utf8_lossy(shown).escape_debug().to_string();
-        if shown.len() < name.len() { text + "..." } else { text }
+        if shown.len() < name.len() {
+            text + "..."
+        } else {
+            text
+        }
     }
 
     fn malformed(&self, reason: String) -> ArchiveError {

@@ -26,7 +26,13 @@ pub fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, contents) in members {
         let size = contents.len();
-        bytes.extend(format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 0, 0, 0, "100644").bytes());
+        bytes.extend(
+            format!(
+                "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+                0, 0, 0, "100644"
+            )
+            .bytes(),
+        );
         bytes.extend(*contents);
         if size % 2 == 1 {
             bytes.push(b'\n');
@@ -42,7 +48,14 @@ pub struct TarWriter {
 }
 
 impl TarWriter {
-    pub fn header(&mut self, kind: u8, name: &[u8], link: &[u8], mode: u32, size: u64) -> &mut Self {
+    pub fn header(
+        &mut self,
+        kind: u8,
+        name: &[u8],
+        link: &[u8],
+        mode: u32,
+        size: u64,
+    ) -> &mut Self {
         let mut header = [0_u8; 512];
         header[..name.len()].copy_from_slice(name);
         header[100..107].copy_from_slice(format!("{mode:07o}").as_bytes());
@@ -67,9 +80,22 @@ impl TarWriter {
         self
     }
 
-    pub fn entry(&mut self, kind: u8, name: &str, link: &str, mode: u32, contents: &[u8]) -> &mut Self {
-        self.header(kind, name.as_bytes(), link.as_bytes(), mode, contents.len() as u64)
-            .contents(contents)
+    pub fn entry(
+        &mut self,
+        kind: u8,
+        name: &str,
+        link: &str,
+        mode: u32,
+        contents: &[u8],
+    ) -> &mut Self {
+        self.header(
+            kind,
+            name.as_bytes(),
+            link.as_bytes(),
+            mode,
+            contents.len() as u64,
+        )
+        .contents(contents)
     }
 
     pub fn file(&mut self, name: &str, contents: &[u8]) -> &mut Self {
@@ -130,7 +156,12 @@ impl TarWriter {
 pub fn deb(tar: &[u8]) -> Vec<u8> {
     ar(&[
         ("debian-binary", b"2.0\n"),
-        ("control.tar.xz", &xz(&TarWriter::default().file("./control", b"Package: x\n").finish())),
+        (
+            "control.tar.xz",
+            &xz(&TarWriter::default()
+                .file("./control", b"Package: x\n")
+                .finish()),
+        ),
         ("data.tar.xz", &xz(tar)),
     ])
 }

@@ -191,7 +191,8 @@ impl TreeWriter {
     ) -> Result<(EntryPath, File), ArchiveError> {
         let path = self.merge_leaf(label, path)?;
         let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = self.create(label, &path, |parent, name| {
             rustix::fs::openat(parent, name, flags, mode)
         })?;
@@ -213,7 +214,11 @@ impl TreeWriter {
                 return self.merge(label, path).map(drop);
             }
             let target = String::from_utf8_lossy(target);
-            return Err(refused(label, path, &format!("links to `{target}`, not into usr")));
+            return Err(refused(
+                label,
+                path,
+                &format!("links to `{target}`, not into usr"),
+            ));
         }
         let path = self.merge_leaf(label, path)?;
         self.create(label, &path, |parent, name| {
@@ -241,7 +246,8 @@ impl TreeWriter {
             .map_err(|error| failed(&self.top_path, &target, error))?;
         let missing = || {
             let target = display(&target);
-            let reason = format!("is a hard link to `{target}`, which is no file before it in the archive");
+            let reason =
+                format!("is a hard link to `{target}`, which is no file before it in the archive");
             refused(label, &path, &reason)
         };
         match rustix::fs::statat(&directory, target_name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -299,19 +305,31 @@ impl TreeWriter {
             .count();
         self.open.truncate(shared);
         for component in &components[shared..] {
-            let parent = self.open.last().map_or(self.top.as_fd(), |(_, fd)| fd.as_fd());
-            let mut opened = rustix::fs::openat(parent, component.as_slice(), DIRECTORY, Mode::empty());
+            let parent = self
+                .open
+                .last()
+                .map_or(self.top.as_fd(), |(_, fd)| fd.as_fd());
+            let mut opened =
+                rustix::fs::openat(parent, component.as_slice(), DIRECTORY, Mode::empty());
             if create && matches!(opened, Err(Errno::NOENT)) {
-                opened = rustix::fs::mkdirat(parent, component.as_slice(), Mode::from_raw_mode(0o755))
-                    .and_then(|()| {
-                        rustix::fs::openat(parent, component.as_slice(), DIRECTORY, Mode::empty())
-                    });
+                opened =
+                    rustix::fs::mkdirat(parent, component.as_slice(), Mode::from_raw_mode(0o755))
+                        .and_then(|()| {
+                            rustix::fs::openat(
+                                parent,
+                                component.as_slice(),
+                                DIRECTORY,
+                                Mode::empty(),
+                            )
+                        });
             }
             let opened = opened.map_err(|error| match error {
                 // The systems disagree on which of these NOFOLLOW gives for a link.
                 Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
                     let through = String::from_utf8_lossy(component);
-                    let reason = format!("leads through `{through}`, which is a link or a file, not a directory");
+                    let reason = format!(
+                        "leads through `{through}`, which is a link or a file, not a directory"
+                    );
                     refused(label, entry, &reason)
                 }
                 Errno::NOENT => refused(label, entry, "refers to a directory that is not there"),
@@ -319,7 +337,10 @@ impl TreeWriter {
             })?;
             self.open.push((component.clone(), opened));
         }
-        Ok(self.open.last().map_or(self.top.as_fd(), |(_, fd)| fd.as_fd()))
+        Ok(self
+            .open
+            .last()
+            .map_or(self.top.as_fd(), |(_, fd)| fd.as_fd()))
     }
 
     fn is_merged(&self, name: &[u8]) -> bool {

@@ -133,6 +133,25 @@ impl Cache {
         Ok(stored)
     }
 
+    /// Copies the file at `path`, which is somebody else's, into the cache, and verifies the copy.
+    pub fn import(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
+        let _lock = self.lock(sha256)?;
+        let partial = self.partial(sha256);
+        fs::copy(path, &partial).map_err(FetchError::cache(path))?;
+        let actual = digest_file(&partial).map_err(FetchError::cache(&partial))?;
+        if actual == *sha256 {
+            return self.store(&partial, sha256);
+        }
+        Err(FetchError::HashDiffers {
+            name: path.display().to_string(),
+            origin: "this machine".to_owned(),
+            expected: *sha256,
+            actual,
+            kept: self.reject(&partial, sha256)?,
+            attempts: super::Attempts::default(),
+        })
+    }
+
     fn lock_verified(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256Digest, FileState>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,11 +169,22 @@ pub(super) fn lock_exclusively(file: &File) -> io::Result<()> {
 
 fn state(file: &File) -> io::Result<FileState> {
     let status = file.metadata()?;
-    Ok((status.dev(), status.ino(), status.len(), status.ctime(), status.ctime_nsec()))
+    Ok((
+        status.dev(),
+        status.ino(),
+        status.len(),
+        status.ctime(),
+        status.ctime_nsec(),
+    ))
+}
+
+/// The SHA-256 of the file at `path`.
+pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
+    digest(&mut File::open(path)?)
 }
 
 /// The SHA-256 of what is left to read of `input`.
-pub(super) fn digest(input: &mut impl Read) -> io::Result<Sha256Digest> {
+fn digest(input: &mut impl Read) -> io::Result<Sha256Digest> {
     let mut hasher = sha2::Sha256::new();
     hash_into(input, &mut hasher)?;
     Ok(Sha256Digest(hasher.finalize().into()))
@@ -196,7 +226,9 @@ mod tests {
         let path = stored(&cache, directory.path(), b"bytes");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
         for cache in [cache, Cache::new(directory.path())] {
-            assert!(matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path));
+            assert!(
+                matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path)
+            );
         }
     }
 

@@ -1,12 +1,11 @@
 //! The order in which places are tried, and many files at a time.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{Apt, AptQueue, AptSettings};
-use super::cache::{Cache, DownloadLock, Found};
+use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
@@ -158,7 +157,8 @@ impl Downloader {
                 scope.spawn(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((request, result)) = requests.get(index).zip(results.get(index)) else {
+                        let Some((request, result)) = requests.get(index).zip(results.get(index))
+                        else {
                             break;
                         };
                         // Each index is taken once, so the cell is empty.
@@ -300,9 +300,7 @@ impl Downloader {
             }
         };
         let file = fetched.path();
-        let actual = fs::File::open(file)
-            .and_then(|mut file| super::cache::digest(&mut file))
-            .map_err(FetchError::cache(file))?;
+        let actual = digest_file(file).map_err(FetchError::cache(file))?;
         if actual == request.sha256 {
             return self.cache.store(file, &request.sha256).map(Some);
         }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt as Redirect, Policy};
+use reqwest::{StatusCode, Url};
 use sha2::Digest;
 
 use super::cache::hash_into;
@@ -127,7 +127,9 @@ impl Http {
     ) -> Result<(), HttpError> {
         let host = host_of(url).map_err(HttpError::Unavailable)?;
         if let Some(reason) = self.dead.reason(&host) {
-            return Err(HttpError::Unavailable(format!("{reason} (found out earlier)")));
+            return Err(HttpError::Unavailable(format!(
+                "{reason} (found out earlier)"
+            )));
         }
         let mut pauses = self.patience.pauses.iter();
         let mut restarted = false;
@@ -243,10 +245,13 @@ impl Http {
             }
             other => return Err(status_failure(other, &response)),
         }
-        let total = response.content_length().map(|left| left.saturating_add(received));
+        let total = response
+            .content_length()
+            .map(|left| left.saturating_add(received));
         check_size(total, wanted)?;
         let limit = wanted.size.unwrap_or(wanted.maximum);
         let mut pace = Pace::new(&self.patience);
+        let before = received;
         let mut buffer = vec![0; CHUNK];
         progress(received, wanted.size.or(total));
         loop {
@@ -254,9 +259,15 @@ impl Http {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) if received == before => {
+                    return Err(Failure::Hung("it answers, but sends nothing".to_owned()));
+                }
                 Err(error) => {
                     let so_far = so_far(received, wanted.size.or(total));
-                    return Err(Failure::Passing(format!("{} {so_far}", causes(&error)), None));
+                    return Err(Failure::Passing(
+                        format!("{} {so_far}", causes(&error)),
+                        None,
+                    ));
                 }
             };
             received += count as u64;
@@ -270,12 +281,18 @@ impl Http {
             file.write_all(&buffer[..count]).map_err(failed)?;
             progress(received, wanted.size.or(total));
             if pace.is_stalled(count as u64) {
-                return Err(Failure::Passing("it sends hardly anything any more".to_owned(), None));
+                return Err(Failure::Passing(
+                    "it sends hardly anything any more".to_owned(),
+                    None,
+                ));
             }
         }
         if wanted.size.or(total).is_some_and(|size| received < size) {
             let so_far = so_far(received, wanted.size.or(total));
-            return Err(Failure::Passing(format!("the answer ends too early {so_far}"), None));
+            return Err(Failure::Passing(
+                format!("the answer ends too early {so_far}"),
+                None,
+            ));
         }
         Ok(Sha256Digest(hasher.finalize().into()))
     }
@@ -309,18 +326,24 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// Follows a redirection, but not for ever, and not from `https` to `http`: the digest would still protect the bytes, but
-/// such an answer is either a captive portal's or lets everybody on the way see what is fetched, and another mirror is
-/// next in the list.
 fn redirect(attempt: Redirect<'_>) -> Action {
-    let was_secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > REDIRECTIONS {
-        attempt.error(format!("more than {REDIRECTIONS} redirections"))
-    } else if was_secure && attempt.url().scheme() != "https" {
-        let target = attempt.url().to_string();
-        attempt.error(format!("redirected from https to {target}"))
+    match refuse_redirection(attempt.previous(), attempt.url()) {
+        Some(reason) => attempt.error(reason),
+        None => attempt.follow(),
+    }
+}
+
+/// Why a redirection is not followed: when they do not end, and when one goes from `https` to `http`. There the digest would
+/// still protect the bytes, but such an answer is a captive portal's, or lets everybody on the way see what is
+/// fetched, and another mirror is next in the list.
+fn refuse_redirection(previous: &[Url], next: &Url) -> Option<String> {
+    let was_secure = previous.last().is_some_and(|url| url.scheme() == "https");
+    if previous.len() > REDIRECTIONS {
+        Some(format!("more than {REDIRECTIONS} redirections"))
+    } else if was_secure && next.scheme() != "https" {
+        Some(format!("redirected from https to {next}"))
     } else {
-        attempt.follow()
+        None
     }
 }
 
@@ -357,7 +380,10 @@ fn retry_after(response: &Response) -> Option<Duration> {
 
 /// Checks that a partial answer goes on where the file ends: `Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4).
 fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<(), Failure> {
-    let value = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let value = response
+        .headers()
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok());
     let range = value.and_then(|value| {
         let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, _) = range.split_once('-')?;
@@ -400,7 +426,7 @@ fn so_far(received: u64, size: Option<u64>) -> String {
 
 /// The server of `url`, with its port.
 fn host_of(url: &str) -> Result<String, String> {
-    let parsed = reqwest::Url::parse(url).map_err(|error| format!("it is no URL: {error}"))?;
+    let parsed = Url::parse(url).map_err(|error| format!("it is no URL: {error}"))?;
     match (parsed.host_str(), parsed.port_or_known_default()) {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         _ => Err("it names no server".to_owned()),
@@ -414,4 +440,44 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         innermost = cause;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn urls(texts: &[&str]) -> Vec<Url> {
+        texts.iter().map(|text| Url::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_redirection_never_gives_up_encryption() {
+        let secure = urls(&["https://a.example.org/x"]);
+        let plain = urls(&["http://a.example.org/x"]);
+        let refusal = refuse_redirection(&secure, &plain[0]).unwrap();
+        assert!(
+            refusal.contains("from https to http://a.example.org/x"),
+            "{refusal}"
+        );
+        assert_eq!(refuse_redirection(&plain, &secure[0]), None);
+        assert_eq!(refuse_redirection(&plain, &plain[0]), None);
+        assert_eq!(refuse_redirection(&secure, &secure[0]), None);
+        // Only the last step counts: plain, then secure, then plain is a step down too.
+        let mixed = urls(&["http://a.example.org/x", "https://b.example.org/x"]);
+        assert!(refuse_redirection(&mixed, &plain[0]).is_some());
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_their_ports() {
+        assert_eq!(
+            host_of("https://ftp.gnu.org/gnu/").unwrap(),
+            "ftp.gnu.org:443"
+        );
+        assert_eq!(
+            host_of("http://127.0.0.1:8080/x").unwrap(),
+            "127.0.0.1:8080"
+        );
+        assert!(host_of("mailto:somebody").is_err());
+        assert!(host_of("no url").is_err());
+    }
 }

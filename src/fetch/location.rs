@@ -91,7 +91,10 @@ impl FromStr for Location {
             text: text.to_owned(),
             expected,
         };
-        if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        if text
+            .chars()
+            .any(|character| character.is_whitespace() || character.is_control())
+        {
             return Err(invalid("expected a text without spaces"));
         }
         if let Some(rest) = text.strip_prefix("apt-source:") {
@@ -134,14 +137,20 @@ impl FromStr for Location {
 /// or a path (Debian policy, 5.6.1).
 pub fn is_package(text: &str) -> bool {
     let mut bytes = text.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && bytes.all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        })
 }
 
 /// Whether `text` is a Debian version (policy, 5.6.12).
 pub fn is_version(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte))
 }
 
 /// Whether `text` is a plain file name.
@@ -165,7 +174,9 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
         }
-        let location: Location = "apt-binary:clang-16=1:16.0.6-15~deb12u1:amd64".parse().unwrap();
+        let location: Location = "apt-binary:clang-16=1:16.0.6-15~deb12u1:amd64"
+            .parse()
+            .unwrap();
         assert_eq!(
             location,
             Location::DebianBinary {

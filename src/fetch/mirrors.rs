@@ -19,10 +19,7 @@ const MIRRORS: &[(&str, &[&str])] = &[
             "https://mirrors.kernel.org/sourceware/",
         ],
     ),
-    (
-        "savannah",
-        &["https://download.savannah.gnu.org/releases/"],
-    ),
+    ("savannah", &["https://download.savannah.gnu.org/releases/"]),
 ];
 
 /// The URLs that `NAME/PATH` stands for; `None` where the mirror is not known or the path is empty.
@@ -32,7 +29,12 @@ pub fn expand(name_and_path: &str) -> Option<Vec<String>> {
     if path.is_empty() {
         return None;
     }
-    Some(prefixes.iter().map(|prefix| format!("{prefix}{path}")).collect())
+    Some(
+        prefixes
+            .iter()
+            .map(|prefix| format!("{prefix}{path}"))
+            .collect(),
+    )
 }
 
 /// The URLs that `url` stands for: several for a mirror, otherwise itself.
@@ -51,7 +53,10 @@ mod tests {
         let urls = urls("mirror://gnu/sed/sed-4.9.tar.xz");
         assert!(urls.len() > 1);
         assert_eq!(urls[1], "https://ftp.gnu.org/gnu/sed/sed-4.9.tar.xz");
-        assert!(urls.iter().all(|url| url.ends_with("/gnu/sed/sed-4.9.tar.xz")));
+        assert!(
+            urls.iter()
+                .all(|url| url.ends_with("/gnu/sed/sed-4.9.tar.xz"))
+        );
     }
 
     #[test]

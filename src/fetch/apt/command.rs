@@ -23,8 +23,11 @@ const PASSED_ON: &[&str] = &[
 const SHOWN_LINES: usize = 6;
 
 /// A command that knows nothing of the caller's locale or APT settings.
-pub(super) fn clean(program: &str) -> Command {
-    let mut command = Command::new(program);
+pub(super) fn clean(apt: &Apt, program: &str) -> Command {
+    let mut command = match &apt.settings.programs {
+        Some(directory) => Command::new(directory.join(program)),
+        None => Command::new(program),
+    };
     command.env_clear();
     for name in PASSED_ON {
         if let Some(value) = std::env::var_os(name) {
@@ -39,7 +42,7 @@ pub(super) fn clean(program: &str) -> Command {
 }
 
 fn private(apt: &Apt, program: &str) -> Command {
-    let mut command = clean(program);
+    let mut command = clean(apt, program);
     command.env("APT_CONFIG", configuration::file(apt));
     command
 }
@@ -103,8 +106,16 @@ fn cannot_start(program: &str, error: io::Error) -> AptError {
 /// The end of a program's messages: its errors where it marks some, in one line.
 pub(super) fn last_lines(messages: &[u8]) -> String {
     let text = String::from_utf8_lossy(messages);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let mut errors: Vec<&str> = lines.iter().copied().filter(|line| line.starts_with("E:")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let mut errors: Vec<&str> = lines
+        .iter()
+        .copied()
+        .filter(|line| line.starts_with("E:"))
+        .collect();
     if errors.is_empty() {
         errors = lines;
     }
@@ -122,14 +133,22 @@ mod tests {
     #[test]
     fn errors_are_told_from_other_messages() {
         let messages = b"Reading...\nW: something\nE: Version '9' for 'sed' was not found\n";
-        assert_eq!(last_lines(messages), "E: Version '9' for 'sed' was not found");
+        assert_eq!(
+            last_lines(messages),
+            "E: Version '9' for 'sed' was not found"
+        );
         assert_eq!(last_lines(b"one\n\ntwo\n"), "one; two");
         assert_eq!(last_lines(b""), "it does not say why");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run(clean("no-such-program-here"), "no-such-program-here", &[]).unwrap_err();
-        assert!(matches!(error, AptError::Missing { program } if program == "no-such-program-here"));
+        let program = "no-such-program-here";
+        let apt = Apt::new(
+            Path::new("/nowhere"),
+            super::super::AptSettings::new("bookworm", "amd64"),
+        );
+        let error = run(clean(&apt, program), program, &[]).unwrap_err();
+        assert!(matches!(error, AptError::Missing { program: missing } if missing == program));
     }
 }

@@ -36,7 +36,13 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
             directory.display()
         )));
     }
-    for name in ["lists/partial", "cache/archives/partial", "log", "none", "sources"] {
+    for name in [
+        "lists/partial",
+        "cache/archives/partial",
+        "log",
+        "none",
+        "sources",
+    ] {
         let path = directory.join(name);
         fs::create_dir_all(&path).map_err(AptError::io(&path))?;
     }
@@ -59,8 +65,12 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
     }
     write_changed(&directory.join("preferences"), PREFERENCES)?;
     write_changed(&directory.join("status"), "")?;
-    let copied = copied(&host_settings()?);
-    write_changed(&file(apt), &render(directory, &apt.settings.architecture, &copied)).map(drop)
+    let copied = copied(&host_settings(apt)?);
+    write_changed(
+        &file(apt),
+        &render(directory, &apt.settings.architecture, &copied),
+    )
+    .map(drop)
 }
 
 /// Versions are chosen from Debian itself only, should an entry of another vendor have slipped in.
@@ -113,8 +123,8 @@ fn render(directory: &Path, architecture: &str, copied: &str) -> String {
 }
 
 /// The host's settings as `apt-config dump` prints them: `NAME "VALUE";`, one a line.
-fn host_settings() -> Result<String, AptError> {
-    command::run(command::clean("apt-config"), "apt-config", &["dump"])
+fn host_settings(apt: &Apt) -> Result<String, AptError> {
+    command::run(command::clean(apt, "apt-config"), "apt-config", &["dump"])
 }
 
 fn copied(dump: &str) -> String {
@@ -167,7 +177,10 @@ Acquire::Check-Valid-Until \"false\";
     #[test]
     fn everything_that_apt_writes_is_in_the_private_directory() {
         let text = render(Path::new("/cache/apt/x"), "amd64", "");
-        for line in text.lines().filter(|line| line.starts_with("Dir::") && !line.contains(".bin")) {
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("Dir::") && !line.contains(".bin"))
+        {
             assert!(line.contains("\"/cache/apt/x/"), "{line}");
         }
         assert!(text.contains("APT::Architectures { \"amd64\"; };"));

@@ -19,7 +19,7 @@ pub(super) fn fetch(
     directory: &Path,
     tick: &mut dyn FnMut(&[u64]),
 ) -> Result<Vec<Result<PathBuf, String>>, AptError> {
-    let lock = apt.lock()?;
+    let mut lock = apt.lock()?;
     let mut batch = Batch {
         apt,
         directory,
@@ -32,9 +32,9 @@ pub(super) fn fetch(
     };
     let all: BTreeSet<usize> = (0..locations.len()).collect();
     let mut missing = batch.round(locations, &all)?;
-    if !missing.is_empty() {
+    if !missing.is_empty() && !lock.is_fresh {
         // The index may be older than the archive. An update that fails leaves the reasons as they are.
-        match apt.update(&lock) {
+        match apt.update(&mut lock) {
             Ok(()) => missing = batch.round(locations, &missing)?,
             Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
         }
@@ -108,7 +108,11 @@ impl Batch<'_> {
         locations: &[Location],
         wanted: &BTreeSet<usize>,
     ) -> Result<String, AptError> {
-        let mut arguments: Vec<String> = call.options().iter().map(|&option| option.to_owned()).collect();
+        let mut arguments: Vec<String> = call
+            .options()
+            .iter()
+            .map(|&option| option.to_owned())
+            .collect();
         let packages: BTreeSet<String> = wanted
             .iter()
             .filter_map(|index| argument(&locations[*index]))
@@ -129,7 +133,9 @@ impl Batch<'_> {
             let sizes: Vec<u64> = self
                 .files
                 .iter()
-                .map(|file| fs::metadata(self.directory.join(file)).map_or(0, |status| status.len()))
+                .map(|file| {
+                    fs::metadata(self.directory.join(file)).map_or(0, |status| status.len())
+                })
                 .collect();
             (self.tick)(&sizes);
         };
@@ -158,7 +164,11 @@ impl Call {
             Location::DebianBinary { .. } => Some(Self::Binaries),
             Location::DebianSource { file, .. } => {
                 let is_tarball = file.contains(".orig") && !file.ends_with(".asc");
-                Some(if is_tarball { Self::Tarballs } else { Self::WholeSources })
+                Some(if is_tarball {
+                    Self::Tarballs
+                } else {
+                    Self::WholeSources
+                })
             }
         }
     }
@@ -166,7 +176,14 @@ impl Call {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Binaries => &["-q", "download", "--"],
-            Self::Tarballs => &["-q", "source", "--only-source", "--download-only", "--tar-only", "--"],
+            Self::Tarballs => &[
+                "-q",
+                "source",
+                "--only-source",
+                "--download-only",
+                "--tar-only",
+                "--",
+            ],
             Self::WholeSources => &["-q", "source", "--only-source", "--download-only", "--"],
         }
     }
@@ -175,16 +192,20 @@ impl Call {
 fn argument(location: &Location) -> Option<String> {
     match location {
         Location::Url(_) => None,
-        Location::DebianBinary { package, version, .. } | Location::DebianSource { package, version, .. } => {
-            Some(format!("{package}={version}"))
+        Location::DebianBinary {
+            package, version, ..
         }
+        | Location::DebianSource {
+            package, version, ..
+        } => Some(format!("{package}={version}")),
     }
 }
 
 /// Whether APT's message speaks of the location's package: it puts names in quotes, and file names in URLs.
 fn names_package(message: &str, location: &Location) -> bool {
     let Some((package, _)) = argument(location).as_deref().and_then(|text| {
-        text.split_once('=').map(|(package, version)| (package.to_owned(), version.to_owned()))
+        text.split_once('=')
+            .map(|(package, version)| (package.to_owned(), version.to_owned()))
     }) else {
         return false;
     };
@@ -210,9 +231,18 @@ mod tests {
         for (text, call) in [
             ("apt-binary:sed=4.9-1:amd64", Call::Binaries),
             ("apt-source:sed=4.9-1/sed_4.9.orig.tar.xz", Call::Tarballs),
-            ("apt-source:sed=4.9-1/sed_4.9.orig-gnulib.tar.xz", Call::Tarballs),
-            ("apt-source:sed=4.9-1/sed_4.9.orig.tar.xz.asc", Call::WholeSources),
-            ("apt-source:sed=4.9-1/sed_4.9-1.debian.tar.xz", Call::WholeSources),
+            (
+                "apt-source:sed=4.9-1/sed_4.9.orig-gnulib.tar.xz",
+                Call::Tarballs,
+            ),
+            (
+                "apt-source:sed=4.9-1/sed_4.9.orig.tar.xz.asc",
+                Call::WholeSources,
+            ),
+            (
+                "apt-source:sed=4.9-1/sed_4.9-1.debian.tar.xz",
+                Call::WholeSources,
+            ),
         ] {
             assert_eq!(Call::for_location(&location(text)), Some(call), "{text}");
         }
@@ -227,7 +257,10 @@ mod tests {
         assert!(names_package(message, &sed));
         assert!(!names_package(message, &dash));
         assert!(names_package("E: Unable to locate package dash", &dash));
-        assert!(names_package("E: Unable to find a source package for dash", &dash));
+        assert!(names_package(
+            "E: Unable to find a source package for dash",
+            &dash
+        ));
         let message = "E: Failed to fetch http://x/pool/main/s/sed/sed_9_amd64.deb  404  Not Found";
         assert!(names_package(message, &sed));
         assert!(!names_package(message, &dash));

@@ -50,14 +50,20 @@ impl PackageIndex for Apt {
     fn installed_with(&self, names: &[String]) -> Result<Vec<String>, AptError> {
         check_names(names)?;
         let _lock = self.lock()?;
-        let mut arguments = vec!["-qq", "--simulate", "--no-install-recommends", "install", "--"];
+        let mut arguments = vec![
+            "-qq",
+            "--simulate",
+            "--no-install-recommends",
+            "install",
+            "--",
+        ];
         arguments.extend(names.iter().map(String::as_str));
         Ok(simulated(&command::apt_get(self, &arguments)?))
     }
 
     fn refresh(&self) -> Result<(), AptError> {
-        let lock = self.lock()?;
-        self.update(&lock)
+        let mut lock = self.lock()?;
+        self.update(&mut lock)
     }
 }
 
@@ -72,14 +78,18 @@ fn show(apt: &Apt, options: &[&str], names: &[String]) -> Result<Vec<BinaryPacka
     match command::apt_cache(apt, &arguments) {
         Ok(text) => parse(&text),
         // Where none of the names is known, apt-cache fails; where some are not, it does not.
-        Err(AptError::Failed { message, .. }) if message.contains("No packages found") => Ok(Vec::new()),
+        Err(AptError::Failed { message, .. }) if message.contains("No packages found") => {
+            Ok(Vec::new())
+        }
         Err(error) => Err(error),
     }
 }
 
 fn check_names(names: &[String]) -> Result<(), AptError> {
     match names.iter().find(|name| !is_package(name)) {
-        Some(name) => Err(AptError::Index(format!("`{name}` cannot be a package's name"))),
+        Some(name) => Err(AptError::Index(format!(
+            "`{name}` cannot be a package's name"
+        ))),
         None => Ok(()),
     }
 }
@@ -134,7 +144,11 @@ fn parse_relations(text: &str) -> Vec<Vec<String>> {
         .map(|relation| {
             relation
                 .split('|')
-                .filter_map(|alternative| alternative.split([' ', ':', '(', '[']).find(|word| !word.is_empty()))
+                .filter_map(|alternative| {
+                    alternative
+                        .split([' ', ':', '(', '['])
+                        .find(|word| !word.is_empty())
+                })
                 .map(str::to_owned)
                 .collect()
         })

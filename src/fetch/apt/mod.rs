@@ -28,6 +28,8 @@ pub struct AptSettings {
     pub architecture: String,
     /// The directory under which the host's `etc/apt` and `etc/os-release` are: `/`.
     pub host: PathBuf,
+    /// The directory of `apt-get`, `apt-cache` and `apt-config`; `None` for where `PATH` finds them.
+    pub programs: Option<PathBuf>,
 }
 
 impl AptSettings {
@@ -37,6 +39,7 @@ impl AptSettings {
             release: release.to_owned(),
             architecture: architecture.to_owned(),
             host: PathBuf::from("/"),
+            programs: None,
         }
     }
 }
@@ -103,6 +106,8 @@ pub struct Apt {
 #[derive(Debug)]
 pub struct AptLock {
     _file: File,
+    /// Whether the index was fetched with this lock.
+    is_fresh: bool,
 }
 
 impl Apt {
@@ -121,21 +126,32 @@ impl Apt {
         let path = self.directory.join("lock");
         let file = File::create(&path).map_err(AptError::io(&path))?;
         crate::fetch::cache::lock_exclusively(&file).map_err(AptError::io(&path))?;
-        let lock = AptLock { _file: file };
+        let mut lock = AptLock {
+            _file: file,
+            is_fresh: false,
+        };
         configuration::write(self)?;
         if !self.has_index() {
-            self.update(&lock)?;
+            self.update(&mut lock)?;
         }
         Ok(lock)
     }
 
-    /// Fetches the package index anew.
-    pub fn update(&self, _lock: &AptLock) -> Result<(), AptError> {
-        tracing::debug!(release = self.settings.release, "fetching the package index");
+    /// Fetches the package index anew, unless that was done with the same lock.
+    pub fn update(&self, lock: &mut AptLock) -> Result<(), AptError> {
+        if lock.is_fresh {
+            return Ok(());
+        }
+        tracing::debug!(
+            release = self.settings.release,
+            "fetching the package index"
+        );
         // A failure to fetch would otherwise only be a warning, and the old index stay.
         command::apt_get(self, &["update", "-qq", "--error-on=any"])?;
         let stamp = self.stamp();
-        fs::write(&stamp, b"").map_err(AptError::io(&stamp))
+        fs::write(&stamp, b"").map_err(AptError::io(&stamp))?;
+        lock.is_fresh = true;
+        Ok(())
     }
 
     fn has_index(&self) -> bool {

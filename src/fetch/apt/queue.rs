@@ -172,11 +172,16 @@ fn remove_leftovers(apt: &Apt) {
         let name = entry.file_name();
         let process = name
             .to_str()
-            .and_then(|name| name.strip_prefix("fetched-")?.split('-').next()?.parse().ok())
+            .and_then(|name| {
+                name.strip_prefix("fetched-")?
+                    .split('-')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
             .and_then(rustix::process::Pid::from_raw);
-        let is_gone = |process| {
-            rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH)
-        };
+        let is_gone =
+            |process| rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH);
         if process.is_some_and(is_gone) {
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -195,7 +200,9 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let dead = apt.directory.join(format!("fetched-{}-0", child.id()));
         child.wait().unwrap();
-        let own = apt.directory.join(format!("fetched-{}-77", std::process::id()));
+        let own = apt
+            .directory
+            .join(format!("fetched-{}-77", std::process::id()));
         let lists = apt.directory.join("lists");
         for path in [&dead, &own, &lists] {
             fs::create_dir_all(path).unwrap();

@@ -21,8 +21,22 @@ const MOVING: &[&str] = &["stable", "oldstable", "oldoldstable", "testing"];
 
 /// Options that are set here, or that would switch off the signature check.
 const DROPPED: &[&str] = &[
-    "types", "uris", "suites", "components", "enabled", "architectures", "arch", "trusted", "languages", "lang",
-    "targets", "target", "pdiffs", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure",
+    "types",
+    "uris",
+    "suites",
+    "components",
+    "enabled",
+    "architectures",
+    "arch",
+    "trusted",
+    "languages",
+    "lang",
+    "targets",
+    "target",
+    "pdiffs",
+    "allow-insecure",
+    "allow-weak",
+    "allow-downgrade-to-insecure",
 ];
 
 /// Entries for one or several archives with the same options.
@@ -150,13 +164,20 @@ fn from_fields(fields: Vec<(String, String)>) -> Entry {
         ..Entry::default()
     };
     for (name, value) in fields {
-        let words = || value.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let words = || {
+            value
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         match name.to_ascii_lowercase().as_str() {
             "uris" => entry.uris = words(),
             "suites" => entry.suites = words(),
             "components" => entry.components = words(),
             "types" => {
-                entry.usable &= words().iter().any(|kind| kind == "deb" || kind == "deb-src");
+                entry.usable &= words()
+                    .iter()
+                    .any(|kind| kind == "deb" || kind == "deb-src");
             }
             "enabled" => {
                 let no = ["no", "false", "0", "off", "without", "disable"];
@@ -173,11 +194,7 @@ fn from_fields(fields: Vec<(String, String)>) -> Entry {
 /// An entry counts as Debian's when a suite of it is one of a Debian release (the wanted one, the host's, which is
 /// `host_release`, or a name like `stable`) and it has the component `main`: other vendors' suites and
 /// components have names of their own. Entries of one release serve any other, as the archive holds all of them.
-pub fn for_release(
-    entries: &[Entry],
-    release: &str,
-    host_release: Option<&str>,
-) -> Vec<Entry> {
+pub fn for_release(entries: &[Entry], release: &str, host_release: Option<&str>) -> Vec<Entry> {
     let mut picked: Vec<Entry> = Vec::new();
     for entry in entries {
         let suites: Vec<String> = entry
@@ -191,7 +208,10 @@ pub fn for_release(
             .filter(|uri| !uri.starts_with("cdrom:"))
             .cloned()
             .collect();
-        let has_component = entry.components.iter().any(|component| component == COMPONENT);
+        let has_component = entry
+            .components
+            .iter()
+            .any(|component| component == COMPONENT);
         if !entry.usable || suites.is_empty() || reachable.is_empty() || !has_component {
             continue;
         }
@@ -227,7 +247,11 @@ fn suite_for(suite: &str, release: &str, host_release: Option<&str>) -> Option<S
             let pocket = suite.strip_prefix(base)?;
             POCKETS.contains(&pocket).then(|| {
                 // Until Debian 10 the security suite had a slash.
-                let pocket = if pocket == "/updates" { "-security" } else { pocket };
+                let pocket = if pocket == "/updates" {
+                    "-security"
+                } else {
+                    pocket
+                };
                 format!("{release}{pocket}")
             })
         })
@@ -329,7 +353,13 @@ rpm http://example.org bookworm main
         let entries = for_release(&parse_lines(text), "bookworm", None);
         let brief: Vec<_> = entries
             .iter()
-            .map(|entry| (entry.uris[0].as_str(), entry.suites[0].as_str(), entry.options.clone()))
+            .map(|entry| {
+                (
+                    entry.uris[0].as_str(),
+                    entry.suites[0].as_str(),
+                    entry.options.clone(),
+                )
+            })
             .collect();
         let option = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
         assert_eq!(
@@ -338,7 +368,10 @@ rpm http://example.org bookworm main
                 (
                     "http://mirror.example.org/debian",
                     "bookworm",
-                    option("Signed-By", "/usr/share/keyrings/a.gpg /usr/share/keyrings/b.gpg")
+                    option(
+                        "Signed-By",
+                        "/usr/share/keyrings/a.gpg /usr/share/keyrings/b.gpg"
+                    )
                 ),
                 (
                     "http://snapshot.example.org/debian",
@@ -363,7 +396,10 @@ deb http://deb.example.org/debian sid main
                 .flat_map(|entry| entry.suites)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(suites(Some("trixie")), ["bookworm", "bookworm-updates", "bookworm-security"]);
+        assert_eq!(
+            suites(Some("trixie")),
+            ["bookworm", "bookworm-updates", "bookworm-security"]
+        );
         assert_eq!(suites(None), ["bookworm-updates"]);
     }
 
@@ -373,8 +409,16 @@ deb http://deb.example.org/debian sid main
         let parts = directory.path().join("sources.list.d");
         fs::create_dir(&parts).unwrap();
         fs::write(parts.join("debian.sources"), DEB822).unwrap();
-        fs::write(parts.join("more.list"), "deb http://more.example.org bookworm main\n").unwrap();
-        fs::write(parts.join("more.list.save"), "deb http://saved.example.org bookworm main\n").unwrap();
+        fs::write(
+            parts.join("more.list"),
+            "deb http://more.example.org bookworm main\n",
+        )
+        .unwrap();
+        fs::write(
+            parts.join("more.list.save"),
+            "deb http://saved.example.org bookworm main\n",
+        )
+        .unwrap();
         let count = |entries: Vec<Entry>| for_release(&entries, "bookworm", None).len();
         assert_eq!(count(read(directory.path()).unwrap()), 3);
         fs::write(

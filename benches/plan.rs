@@ -1,0 +1,91 @@
+//! How long reading the recipes and planning the whole road take: the mark is 10 ms.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bootstrap::archive::Format;
+use bootstrap::fetch::Location;
+use bootstrap::hash::Sha256Digest;
+use bootstrap::plan::{self, Settings};
+use bootstrap::recipe::{self, RecipeSource};
+use bootstrap::seed::{Archive, Seed};
+use bootstrap::store::path::StoreDir;
+use bootstrap::system::System;
+
+const MARK: Duration = Duration::from_millis(10);
+
+/// A seed with as many archives as Debian's has packages.
+fn seed(name: &str) -> Seed {
+    let archive = |number: usize| Archive {
+        name: format!("{name}-package-{number}_1.0-1_amd64.deb"),
+        sha256: Sha256Digest::of(format!("{name}{number}")),
+        size: Some(1 << 20),
+        locations: vec![Location::DebianBinary {
+            package: format!("package-{number}"),
+            version: "1.0-1".to_owned(),
+            architecture: "amd64".to_owned(),
+        }],
+    };
+    Seed {
+        name: name.to_owned(),
+        system: "x86_64-linux".to_owned(),
+        preferred_variant: "debian".to_owned(),
+        shell: "/bin/sh".to_owned(),
+        search_path: Vec::new(),
+        format: Format::Deb,
+        archives: (0..120).map(archive).collect(),
+        links: BTreeMap::new(),
+        files: BTreeMap::new(),
+        distribution: None,
+    }
+}
+
+/// The median of several runs.
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..51)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn show(what: &str, time: Duration) {
+    let ratio = time.as_secs_f64() / MARK.as_secs_f64();
+    println!(
+        "{what:<20} {:>8.3} ms  {ratio:>6.3} of the mark of {} ms",
+        time.as_secs_f64() * 1e3,
+        MARK.as_millis()
+    );
+}
+
+fn main() {
+    let settings = Settings {
+        system: System::X86_64Linux,
+        store_dir: StoreDir::new("/gnu/store").unwrap(),
+    };
+    let root = seed("debian-12-amd64");
+    let larger = "debian-12-amd64-autotools";
+    let roots = BTreeMap::from([(larger.to_owned(), seed(larger))]);
+    let recipes = recipe::load(&RecipeSource::Embedded).expect("the recipes are right");
+    let nodes = plan::plan(&recipes, &root, &roots, &settings)
+        .expect("they make a plan")
+        .nodes()
+        .len();
+    println!("{nodes} derivations");
+    let reading = median(|| {
+        black_box(recipe::load(&RecipeSource::Embedded).unwrap());
+    });
+    let planning = median(|| {
+        black_box(plan::plan(&recipes, &root, &roots, &settings).unwrap());
+    });
+    show("reading recipes", reading);
+    show("planning", planning);
+    show("both", reading + planning);
+}

@@ -1,0 +1,28 @@
+# shellcheck shell=sh disable=SC2154 # the environment defines out, tests ...
+
+# A Makefile and no configure.
+delete_phase configure
+
+# zstd_make ARGUMENTS...: without the other compressors' libraries.  CFLAGS comes with the
+# environment: as an argument it would keep the Makefile from adding -fPIC.
+zstd_make() {
+    run_make CC=gcc "prefix=$out" HAVE_ZLIB=0 HAVE_LZMA=0 HAVE_LZ4=0 "$@"
+}
+
+phase_build() {
+    zstd_make -C lib lib
+    zstd_make -C programs zstd
+}
+
+phase_check() {
+    if [ "$tests" = 1 ]; then
+        zstd_make -C tests check
+    else
+        echo "test suite not run"
+    fi
+}
+
+phase_install() {
+    zstd_make -C lib install
+    zstd_make -C programs install
+}

@@ -1,0 +1,230 @@
+//! The command line as people type it. What each command does is in the module of its name.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::system::System;
+
+/// Build the implicit inputs of GNU Guix's gnu-build-system from an official base system
+#[derive(Debug, Parser)]
+#[command(name = "bootstrap", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_STATUS)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Packages: NAME for the final stage, stage0/NAME for stage0.
+
+Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
+4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Build for this system [default: the host's]
+    #[arg(long, global = true, value_name = "SYSTEM")]
+    pub system: Option<System>,
+    /// Start from this seed [default: the system's; see `bootstrap seed list`]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub seed: Option<String>,
+    /// Put store, state, logs and cache under DIR; builds still see the store directory's own name
+    #[arg(long, global = true, value_name = "DIR", env = "BOOTSTRAP_ROOT")]
+    pub root: Option<PathBuf>,
+    /// The store directory; every store path depends on it
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/gnu/store",
+        hide_short_help = true
+    )]
+    pub store_dir: String,
+    /// The directory of database, roots and locks [default: /var/guix, under --root]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub state_dir: Option<PathBuf>,
+    /// The directory of build logs [default: /var/log/guix, under --root]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub log_dir: Option<PathBuf>,
+    /// The directory of downloads [default: /var/cache/bootstrap, under --root]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Read recipes from DIR instead of the binary, and phases from the folder stage0 beside it
+    #[arg(long, global = true, value_name = "DIR")]
+    pub recipes: Option<PathBuf>,
+    /// Read seeds from DIR instead of the binary
+    #[arg(long, global = true, value_name = "DIR")]
+    pub seeds: Option<PathBuf>,
+    /// Run at most N builds at a time [default: as many as --cores]
+    #[arg(short = 'j', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_jobs: Option<u16>,
+    /// Keep N processor cores busy, all builds together [default: all]
+    #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub cores: Option<u16>,
+    /// Keep the build directory of a failed build
+    #[arg(long, global = true)]
+    pub keep_failed: bool,
+    /// After a failure, go on with what does not need what failed
+    #[arg(long, global = true)]
+    pub keep_going: bool,
+    /// Use no network: sources and seed must be in the store or the cache
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Take exactly what the seed's lock pins; fail where the archive has it no more
+    #[arg(long, global = true)]
+    pub locked: bool,
+    /// Stop a build that takes longer than SECONDS
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    pub timeout: Option<u64>,
+    /// Stop a build that says nothing for SECONDS
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    pub max_silent_time: Option<u64>,
+    /// Let no process of a build have more than SIZE of address space: a number with K, M, G or T
+    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::progress::size::parse, hide_short_help = true)]
+    pub max_memory: Option<u64>,
+    /// Let no build have more than N processes and threads at a time
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
+    pub max_processes: Option<u64>,
+    /// How to show progress
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, value_name = "HOW", hide_possible_values = false)]
+    pub progress: ProgressStyle,
+    /// Show what builds print; twice, say what this program does as well
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Show nothing but errors and what was asked for
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Print JSON, where the command prints data
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// How to show progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// Bars on a terminal, lines elsewhere
+    Auto,
+    /// One line for each thing that happens
+    Plain,
+    /// One JSON object for each thing that happens
+    Json,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build everything, from the seed to the proof
+    All,
+    /// Build packages and what they need
+    Build {
+        /// The packages: NAME, or stage0/NAME
+        #[arg(required = true, value_name = "PKG")]
+        packages: Vec<String>,
+    },
+    /// Fetch sources and seed, and build nothing
+    Fetch {
+        /// The packages whose sources to fetch [default: everything]
+        #[arg(value_name = "PKG")]
+        packages: Vec<String>,
+    },
+    /// List packages along the road, and whether they are built
+    List,
+    /// Show a package: version, inputs, outputs, source, derivation
+    Show {
+        /// The package: NAME, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
+    },
+    /// Print the store path of each output, `out` first; fail where one is not valid
+    Path {
+        /// The package: NAME, NAME:OUTPUT, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
+    },
+    /// Print the log of a package's last build
+    Log {
+        /// The package: NAME, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
+    },
+    /// Print the graph of derivations for Graphviz, or as JSON
+    Graph {
+        /// The packages to show with what they need [default: everything]
+        #[arg(value_name = "PKG")]
+        packages: Vec<String>,
+        /// Leave out sources, seeds and what they are made from
+        #[arg(long)]
+        packages_only: bool,
+    },
+    /// Run a command in a sandbox with the final inputs and nothing else
+    Shell {
+        /// Packages to have in it beside the final inputs
+        #[arg(value_name = "PKG")]
+        packages: Vec<String>,
+        /// The command [default: an interactive bash]
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<String>,
+    },
+    /// Remove what no root keeps alive
+    Gc {
+        /// Only say what would be removed
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+        /// Stop when this much is free: a number with K, M, G or T
+        #[arg(short = 'F', long, value_name = "SIZE", value_parser = crate::progress::size::parse)]
+        max_freed: Option<u64>,
+        /// First forget the generations of roots before the newest N of each name
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        keep_generations: Option<u64>,
+    },
+    /// List what keeps store items alive
+    Roots,
+    /// The seeds and what they pin
+    #[command(subcommand)]
+    Seed(SeedCommand),
+    /// Print a script that completes the command line
+    Completions {
+        /// The shell it is for
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with seeds.
+#[derive(Debug, Subcommand)]
+pub enum SeedCommand {
+    /// List the seeds
+    List,
+    /// Show a seed: archives, sizes, hashes, links
+    Show {
+        /// The seed [default: the one that would be used]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Write a seed's lock again from what the distribution offers now
+    Update {
+        /// The seed [default: the one that would be used]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+}

@@ -1,0 +1,188 @@
+//! How a command ends when it does not end well: the exit status, and the words.
+
+use std::path::PathBuf;
+
+use crate::build::error::{BuildError, FailureKind};
+use crate::plan::{FindError, PlanError};
+use crate::recipe::{LoadError, RecipeErrors};
+use crate::seed::{SeedError, SeedFailure};
+use crate::store::StoreError;
+use crate::store::path::StorePathError;
+
+/// The exit statuses that scripts rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Status {
+    /// A build failed, or what was asked for is not there.
+    Failed = 1,
+    /// Wrong usage, or a bad recipe or seed.
+    Usage = 2,
+    /// Hashes differ: of a download, the store, a lock or a second build.
+    Hashes = 3,
+    /// A source could not be fetched.
+    Fetch = 4,
+    /// The environment is unfit: no privileges, no space, a lock held too long.
+    Environment = 5,
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Recipes that are wrong.
+    #[error(transparent)]
+    Recipes(RecipeErrors),
+    /// Recipes that are not there.
+    #[error("{0}; give --recipes the folder `recipes` of the project, or leave it out")]
+    NoRecipes(LoadError),
+    /// No plan.
+    #[error(transparent)]
+    Plan(PlanError),
+    /// A package that is not in the plan.
+    #[error(transparent)]
+    Find(FindError),
+    /// An option or argument with a wrong value.
+    #[error("{0}")]
+    Usage(String),
+    /// The store directory's name.
+    #[error("--store-dir: {0}")]
+    StoreDir(StorePathError),
+    /// An output that is not valid.
+    #[error("{path} is not valid: nothing has built it yet; run `bootstrap build {package}`")]
+    NotBuilt {
+        /// The package.
+        package: String,
+        /// The output's path.
+        path: String,
+    },
+    /// No log of a build.
+    #[error("there is no log of {package} at {}: it was not built here; run `bootstrap build {package}`", path.display())]
+    NoLog {
+        /// The package.
+        package: String,
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A run that could not begin.
+    #[error(transparent)]
+    Build(Box<BuildError>),
+    /// A command in a sandbox that ended with a status of its own.
+    #[error("the command ended with status {0}")]
+    Command(u8),
+    /// The seed.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    /// A file, or standard output.
+    #[error("cannot {action} {what}: {error}")]
+    Io {
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// With what.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Something that has been told already, in full.
+    #[error("{message}")]
+    Told {
+        /// One line about it.
+        message: String,
+        /// The exit status.
+        status: Status,
+    },
+}
+
+impl Failure {
+    /// The exit status that tells scripts of it.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Command(status) => *status,
+            other => other.kind() as u8,
+        }
+    }
+
+    fn kind(&self) -> Status {
+        match self {
+            Self::Recipes(_)
+            | Self::NoRecipes(_)
+            | Self::Plan(_)
+            | Self::Find(_)
+            | Self::Usage(_)
+            | Self::StoreDir(_) => Status::Usage,
+            Self::NotBuilt { .. } | Self::NoLog { .. } => Status::Failed,
+            Self::Store(StoreError::Digest { .. }) => Status::Hashes,
+            Self::Store(error) if !error.is_environment() => Status::Failed,
+            Self::Store(_) | Self::Io { .. } => Status::Environment,
+            Self::Build(error) => match error.kind() {
+                FailureKind::Build => Status::Failed,
+                FailureKind::HashDiffers => Status::Hashes,
+                FailureKind::NotFetched => Status::Fetch,
+                FailureKind::Environment => Status::Environment,
+            },
+            Self::Command(_) => Status::Failed,
+            Self::Seed(error) => match error.failure() {
+                SeedFailure::Usage => Status::Usage,
+                SeedFailure::HashDiffers => Status::Hashes,
+                SeedFailure::NotFetched => Status::Fetch,
+                SeedFailure::Unpack => Status::Failed,
+                SeedFailure::Environment => Status::Environment,
+            },
+            Self::Told { status, .. } => *status,
+        }
+    }
+
+    /// What people read on standard error.
+    pub fn render(&self, color: bool) -> String {
+        match self {
+            Self::Recipes(errors)
+            | Self::Plan(PlanError::Recipes(errors))
+            | Self::Find(FindError::Unplanned(errors)) => errors.render(color),
+            // The command has said what there was to say.
+            Self::Command(_) => String::new(),
+            other => format!("bootstrap: {other}"),
+        }
+    }
+
+    /// A failure to write what was asked for.
+    pub(super) fn writing(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        |error| Self::Io {
+            action: "write",
+            what,
+            error,
+        }
+    }
+
+    /// A failure to read a file.
+    pub(super) fn reading(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
+        let what = path.display().to_string();
+        |error| Self::Io {
+            action: "read",
+            what,
+            error,
+        }
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Recipes(errors) => Self::Recipes(errors),
+            other => Self::NoRecipes(other),
+        }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self::Plan(error)
+    }
+}
+
+impl From<FindError> for Failure {
+    fn from(error: FindError) -> Self {
+        Self::Find(error)
+    }
+}

@@ -1,0 +1,104 @@
+//! The command line: what people type, what they read, and the exit status.
+//!
+//! Each command is a function of its own in the module named after it. It returns a [`Failure`] where it cannot do
+//! what it was asked for; what that says and which exit status it has is decided in one place, [`failure`].
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub mod arguments;
+mod context;
+pub mod failure;
+mod garbage;
+mod graph;
+mod log;
+mod look;
+mod manifest;
+mod run;
+mod seeds;
+mod shell;
+mod summary;
+
+use arguments::{Arguments, Command, SeedCommand};
+use context::Context;
+pub use failure::{Failure, Status};
+
+/// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no failure. A reader that has gone away is none either.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::from(Status::Usage as u8),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    let color = context::use_color(arguments.global.color);
+    start_tracing(arguments.global.verbose, color);
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.render(color);
+            if !text.is_empty() {
+                eprintln!("{}", text.trim_end());
+            }
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    if let Command::Completions { shell } = arguments.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Arguments::command(), "bootstrap", &mut script);
+        return context::print(&String::from_utf8_lossy(&script));
+    }
+    let context = Context::new(arguments.global)?;
+    match &arguments.command {
+        Command::All => run::all(&context),
+        Command::Build { packages } => run::build(&context, packages),
+        Command::Fetch { packages } => run::fetch(&context, packages),
+        Command::List => look::list(&context),
+        Command::Show { package } => look::show(&context, package),
+        Command::Path { package } => look::path(&context, package),
+        Command::Log { package } => log::log(&context, package),
+        Command::Graph {
+            packages,
+            packages_only,
+        } => graph::graph(&context, packages, *packages_only),
+        Command::Shell { packages, command } => shell::shell(&context, packages, command),
+        Command::Gc {
+            dry_run,
+            max_freed,
+            keep_generations,
+        } => garbage::collect(&context, *dry_run, *max_freed, *keep_generations),
+        Command::Roots => garbage::roots(&context),
+        Command::Seed(SeedCommand::List) => seeds::list(&context),
+        Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),
+        Command::Seed(SeedCommand::Update { name }) => seeds::update(&context, name.as_deref()),
+        // Needs no context, so it was done above.
+        Command::Completions { .. } => Ok(()),
+    }
+}
+
+/// Sends what this program says about itself to standard error: warnings, with `-vv` everything.
+fn start_tracing(verbose: u8, color: bool) {
+    let level = match verbose {
+        0 | 1 => tracing::Level::WARN,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    // Somebody who embeds this may have set a subscriber: theirs stays.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_ansi(color)
+        .without_time()
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,402 @@
+//! `all`, `build`, `fetch`: making what is missing.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::arguments::ProgressStyle;
+use super::context::{Context, Planned, print, print_json};
+use super::failure::{Failure, Status};
+use super::garbage::ALL;
+use super::manifest;
+use super::seeds::Asking;
+use super::summary;
+use crate::build::builder::{Settings, Tools};
+use crate::build::cancellation::Cancellation;
+use crate::build::error::{BuildError, FailureKind};
+use crate::build::events::{Event, EventSender, Kind};
+use crate::build::graph::{Graph, Job};
+use crate::build::run::{Request, lock_patience, realise};
+use crate::build::scheduler::Report;
+use crate::build::watch::Patience;
+use crate::fetch::{self, Downloader};
+use crate::plan::{self, Item, Plan};
+use crate::progress::{self, Following, Style, Verbosity};
+use crate::sandbox::{self, BuildUser, Limits};
+use crate::seed::Archive;
+use crate::seed::unpack::Unpacker;
+use crate::store::path::StorePath;
+use crate::store::{OpenOptions, Store, StoreError};
+
+/// Downloads at a time: enough to keep a line busy that is faster than any one server, and to have several packages
+/// fetched by one call of the distribution's tools.
+const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
+
+/// What is wanted of a plan, as indices of its nodes.
+type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, Failure>;
+
+/// `bootstrap all`.
+pub fn all(context: &Context) -> Result<(), Failure> {
+    let targets = |plan: &Plan| Ok(plan.everything()?);
+    let run = Run::start(context, &targets)?;
+    run.finish(|run, plan, targets| run.add_roots(ALL, plan, plan.closure(targets.iter().copied())))
+}
+
+/// `bootstrap build PKG…`.
+pub fn build(context: &Context, packages: &[String]) -> Result<(), Failure> {
+    let targets = |plan: &Plan| named(plan, packages);
+    let run = Run::start(context, &targets)?;
+    run.finish(|run, plan, targets| {
+        for target in targets {
+            let name = format!("build/{}", plan.nodes()[*target].label);
+            run.add_roots(&name, plan, plan.closure([*target]))?;
+        }
+        Ok(())
+    })
+}
+
+/// `bootstrap fetch [PKG…]`.
+pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
+    let targets = |plan: &Plan| {
+        let packages = match packages {
+            [] => plan.everything()?,
+            packages => named(plan, packages)?,
+        };
+        let needed = plan.closure(packages).into_iter();
+        Ok(needed
+            .filter(|index| plan.nodes()[*index].kind == plan::Kind::Download)
+            .collect())
+    };
+    Run::start(context, &targets)?.finish(|_, _, _| Ok(()))
+}
+
+/// The nodes called `names`, each once.
+fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
+    let mut targets = Vec::new();
+    for name in names {
+        let target = plan.find(name)?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+/// A run under way.
+struct Run<'c> {
+    context: &'c Context,
+    store: Store,
+    planned: Planned,
+    targets: Vec<usize>,
+    report: Report,
+}
+
+impl<'c> Run<'c> {
+    /// Plans, and makes what is missing of the targets. What could not be made is in the report.
+    fn start(context: &'c Context, targets: Targets<'_>) -> Result<Self, Failure> {
+        let cancellation = Cancellation::new();
+        cancel_on_signals(&cancellation)?;
+        let (events, receiver) = EventSender::channel();
+        let options = OpenOptions {
+            patience: lock_patience(&events, &cancellation),
+            ..OpenOptions::default()
+        };
+        let mut planned = context.plan()?;
+        let mut wanted = targets(&planned.plan)?;
+        let store = Store::open_with(context.directories.clone(), options)?;
+        let downloader = Arc::new(downloader(context, &planned));
+        let missing = missing_archives(&planned, &wanted, &store, &downloader)?;
+        if !missing.is_empty() {
+            // What the lock pins may be gone from the archive.
+            let has = |archive: &Archive| !missing.contains(&archive.sha256);
+            let index = downloader.apt();
+            let asking = Asking {
+                has: &has,
+                index: index.as_ref().map(|apt| apt as _),
+            };
+            planned = context.plan_with(&asking)?;
+            wanted = targets(&planned.plan)?;
+        }
+        let reporter = follow(context, receiver);
+        let report = realise_targets(
+            context,
+            &planned,
+            &wanted,
+            &store,
+            downloader,
+            &events,
+            &cancellation,
+        );
+        reporter.end();
+        Ok(Self {
+            context,
+            store,
+            targets: wanted,
+            planned,
+            report: report?,
+        })
+    }
+
+    /// Leaves roots with `add_roots` where all went well, sums up, and says where everything is.
+    fn finish(
+        self,
+        add_roots: impl FnOnce(&Self, &Plan, &[usize]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let context = self.context;
+        let plan = &self.planned.plan;
+        let summary = &self.report.summary;
+        let failure = failure(&self.report);
+        if failure.is_none() {
+            add_roots(&self, plan, &self.targets)?;
+        }
+        let changed = !summary.made.is_empty();
+        if changed {
+            manifest::write(context, &self.planned, summary)?;
+        }
+        if context.options.progress == ProgressStyle::Json {
+            // The last event was the summary.
+        } else if context.options.json {
+            print_json(summary)?;
+        } else {
+            if !context.options.quiet && (changed || failure.is_some()) {
+                eprint!("{}", summary::describe(summary));
+            }
+            if failure.is_none() {
+                let outputs = self
+                    .targets
+                    .iter()
+                    .flat_map(|target| plan.nodes()[*target].output_paths());
+                let lines: String = outputs
+                    .map(|(_, path)| format!("{}\n", context.shown(path)))
+                    .collect();
+                print(&lines)?;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Makes the packages among `nodes` the newest generation of roots called `name`: what people use, and the stages
+    /// before it, which a changed recipe would want again. Sources and seeds can go.
+    fn add_roots(
+        &self,
+        name: &str,
+        plan: &Plan,
+        nodes: impl IntoIterator<Item = usize>,
+    ) -> Result<(), Failure> {
+        let nodes = nodes.into_iter().map(|index| &plan.nodes()[index]);
+        let outputs: Vec<(String, &StorePath)> = nodes
+            .filter(|node| node.stage.is_some())
+            .flat_map(|node| {
+                let label = &node.label;
+                node.output_paths()
+                    .map(move |(output, path)| (format!("{label}/{output}"), path))
+            })
+            .collect();
+        // A stage before may be gone while what was built from it is still there.
+        let valid = self
+            .store
+            .valid_among(outputs.iter().map(|(_, path)| *path))?;
+        let roots: BTreeMap<String, StorePath> = outputs
+            .into_iter()
+            .filter(|(_, path)| valid.contains(*path))
+            .map(|(label, path)| (label, path.clone()))
+            .collect();
+        self.store.add_generation(name, &roots)?;
+        Ok(())
+    }
+}
+
+/// The SHA-256 of those archives of seeds that would have to be fetched.
+fn missing_archives(
+    planned: &Planned,
+    wanted: &[usize],
+    store: &Store,
+    downloader: &Downloader,
+) -> Result<Vec<crate::hash::Sha256Digest>, Failure> {
+    let plan = &planned.plan;
+    let graph = graph(plan);
+    let todo = graph
+        .missing(derivations(plan, wanted), store, |_| None)
+        .map_err(|error| Failure::Build(Box::new(error.into())))?;
+    let archives: Vec<_> = planned
+        .seeds
+        .archives()
+        .map(|archive| archive.sha256)
+        .collect();
+    let downloads = todo
+        .tasks
+        .iter()
+        .filter(|task| task.job.kind() == Kind::Download);
+    Ok(downloads
+        .filter_map(|task| Some(task.job.derivation.fixed_output()?.hash))
+        .filter(|sha256| archives.contains(sha256) && !downloader.cache().holds(sha256))
+        .collect())
+}
+
+fn graph(plan: &Plan) -> Graph<'_> {
+    let nodes = plan.nodes().iter();
+    nodes
+        .map(|node| Job {
+            label: &node.label,
+            path: &node.derivation_path,
+            derivation: &node.derivation,
+        })
+        .collect()
+}
+
+fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
+    let paths = wanted
+        .iter()
+        .map(|index| &plan.nodes()[*index].derivation_path);
+    paths.collect()
+}
+
+fn realise_targets(
+    context: &Context,
+    planned: &Planned,
+    wanted: &[usize],
+    store: &Store,
+    downloader: Arc<Downloader>,
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<Report, Failure> {
+    let plan = &planned.plan;
+    let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
+    let graph = graph(plan);
+    let request = Request {
+        graph: &graph,
+        wanted: derivations(plan, wanted),
+        add_source: &add_source,
+    };
+    let sandbox = sandbox::platform().map_err(|source| {
+        Failure::Build(Box::new(BuildError::Sandbox {
+            label: "the sandbox".to_owned(),
+            source,
+        }))
+    })?;
+    let tools = Tools {
+        store,
+        sandbox: sandbox.as_ref(),
+        fetcher: downloader,
+        unpacker: &Unpacker::default(),
+    };
+    realise(&request, tools, &settings(context), events, cancellation)
+        .map_err(|error| Failure::Build(Box::new(error)))
+}
+
+/// Adds the item at `path`, whose contents the plan knows.
+fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreError> {
+    match plan.items().get(path) {
+        Some(Item::Text { name, contents }) => {
+            store.add_text(name, contents, &Default::default())?;
+        }
+        Some(Item::Tree { name, tree }) => {
+            store.add_tree(name, tree)?;
+        }
+        // The plan has all sources of its derivations; one that is missing is found out when it is not valid.
+        None => {}
+    }
+    Ok(())
+}
+
+fn settings(context: &Context) -> Settings {
+    let options = &context.options;
+    let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
+    let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let cores = number(options.cores).unwrap_or(all);
+    let seconds = |option: Option<u64>| option.map(Duration::from_secs);
+    Settings {
+        system: context.system.name().to_owned(),
+        cores,
+        max_jobs: number(options.max_jobs).unwrap_or(cores),
+        downloads: DOWNLOADS,
+        keep_going: options.keep_going,
+        keep_failed: options.keep_failed,
+        patience: Patience {
+            timeout: seconds(options.timeout),
+            max_silent_time: seconds(options.max_silent_time),
+            ..Patience::default()
+        },
+        limits: Limits {
+            memory: options.max_memory,
+            processes: options.max_processes,
+            ..Limits::default()
+        },
+        user: BuildUser::default(),
+        temporary: std::env::temp_dir(),
+    }
+}
+
+fn downloader(context: &Context, planned: &Planned) -> Downloader {
+    let distribution = planned.seeds.seed.distribution.as_ref();
+    let settings = fetch::Settings {
+        offline: context.options.offline,
+        apt: distribution.map(|distribution| distribution.apt_settings()),
+        ..fetch::Settings::new(&context.directories.cache)
+    };
+    Downloader::new(settings)
+}
+
+fn follow(context: &Context, events: Receiver<Event>) -> Following {
+    let style = match context.options.progress {
+        ProgressStyle::Auto => Style::for_terminal(),
+        ProgressStyle::Plain => Style::Lines,
+        ProgressStyle::Json => Style::Json,
+    };
+    let verbosity = match (context.options.quiet, context.options.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, _) => Verbosity::Verbose,
+    };
+    progress::follow(events, style.reporter(verbosity, context.color))
+}
+
+/// The first signal stops the run in order, a second one at once: builds die with us in any case.
+fn cancel_on_signals(cancellation: &Cancellation) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| Failure::Io {
+        action: "wait for",
+        what: "signals".to_owned(),
+        error,
+    })?;
+    let cancellation = cancellation.clone();
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if cancellation.is_cancelled() {
+                // What shells make of a death by signal.
+                std::process::exit(128 + signal);
+            }
+            cancellation.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// What a report means for the exit status: a failure's own, of several the first one's.
+fn failure(report: &Report) -> Option<Failure> {
+    let summary = &report.summary;
+    let count = summary.failed.len();
+    let real = report
+        .errors
+        .iter()
+        .find(|error| !matches!(error, BuildError::Interrupted));
+    let message = match real {
+        Some(_) if count == 1 => format!("1 of {} failed", summary.made.len() + 1),
+        Some(_) => format!("{count} of {} failed", summary.made.len() + count),
+        None if summary.interrupted => {
+            "interrupted; the same command goes on where this one stopped".to_owned()
+        }
+        None => return None,
+    };
+    let status = match real.map(BuildError::kind) {
+        Some(FailureKind::Build) | None => Status::Failed,
+        Some(FailureKind::HashDiffers) => Status::Hashes,
+        Some(FailureKind::NotFetched) => Status::Fetch,
+        Some(FailureKind::Environment) => Status::Environment,
+    };
+    Some(Failure::Told { message, status })
+}

@@ -1,0 +1,313 @@
+//! One line for each thing that happens: for logs, pipes and terminals that cannot move their cursor.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Reporter, Verbosity, size};
+use crate::build::events::{Event, Kind};
+
+/// How often a download says how far it is.
+const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes lines to a stream. A reader that has gone away does not stop the run.
+pub struct Lines<W> {
+    output: W,
+    writer: Writer,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to `output`.
+    pub fn new(output: W, verbosity: Verbosity, color: bool) -> Self {
+        Self {
+            output,
+            writer: Writer::new(verbosity, color),
+        }
+    }
+}
+
+impl<W: Write + Send> Reporter for Lines<W> {
+    fn report(&mut self, event: &Event) {
+        if let Some(text) = self.writer.text(event) {
+            let _ = writeln!(self.output, "{text}");
+        }
+    }
+}
+
+/// Puts events into words.
+pub(super) struct Writer {
+    verbosity: Verbosity,
+    color: bool,
+    /// Items finished, and to be made.
+    done: usize,
+    total: usize,
+    /// When each download last said how far it is.
+    said: BTreeMap<String, Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(verbosity: Verbosity, color: bool) -> Self {
+        Self {
+            verbosity,
+            color,
+            done: 0,
+            total: 0,
+            said: BTreeMap::new(),
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        match self.color {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn count(&mut self) -> String {
+        self.done += 1;
+        format!("[{}/{}]", self.done, self.total)
+    }
+
+    /// The lines that tell of `event`, without the last line's end; `None` where there is nothing to say.
+    pub(super) fn text(&mut self, event: &Event) -> Option<String> {
+        if self.verbosity == Verbosity::Quiet {
+            return match event {
+                Event::Failed { .. } => self.failure(event),
+                _ => None,
+            };
+        }
+        Some(match event {
+            Event::RunStarted {
+                builds, downloads, ..
+            } => {
+                self.total = builds + downloads;
+                if self.total == 0 {
+                    return None;
+                }
+                format!("{} to build, {} to download", builds, downloads)
+            }
+            Event::WaitingForLock {
+                path,
+                holder,
+                seconds,
+            } => {
+                // Reported every second: said at once, then each time the wait has doubled.
+                let seconds = *seconds as u64;
+                if seconds > 1 && !seconds.is_power_of_two() {
+                    return None;
+                }
+                let holder = match holder {
+                    Some(holder) => format!("process {holder}"),
+                    None => "another process".to_owned(),
+                };
+                format!("waiting for {holder}, which holds {}", path.display())
+            }
+            Event::Started { item, kind, .. } => match kind {
+                Kind::Download => return None,
+                Kind::Seed => format!("{item}: unpacking"),
+                Kind::Build => format!("{item}: building"),
+            },
+            Event::PhaseStarted { item, phase } => format!("{item}: {phase}"),
+            Event::PhaseEnded { .. } => return None,
+            Event::Line { item, text } => {
+                if self.verbosity < Verbosity::Verbose {
+                    return None;
+                }
+                format!("{}> {text}", self.paint("2", item))
+            }
+            Event::DownloadProgress {
+                item,
+                received,
+                total,
+                location,
+            } => {
+                let now = Instant::now();
+                let last = self.said.get(item);
+                if last.is_some_and(|last| now.duration_since(*last) < DOWNLOAD_INTERVAL) {
+                    return None;
+                }
+                let first = last.is_none();
+                self.said.insert(item.clone(), now);
+                match (first, total) {
+                    (true, _) => format!("{item}: downloading from {location}"),
+                    (false, Some(total)) => {
+                        format!(
+                            "{item}: {} of {}",
+                            size::bytes(*received),
+                            size::bytes(*total)
+                        )
+                    }
+                    (false, None) => format!("{item}: {}", size::bytes(*received)),
+                }
+            }
+            Event::Finished { item, kind, made } => {
+                self.said.remove(item);
+                let bytes = size::bytes(made.outputs.iter().map(|output| output.nar_size).sum());
+                let verb = match kind {
+                    Kind::Download => "downloaded",
+                    Kind::Seed => "unpacked",
+                    Kind::Build => "built",
+                };
+                let done = self.paint("32", verb);
+                let count = self.count();
+                format!(
+                    "{count} {item}: {done}, {bytes} in {}",
+                    size::seconds(made.seconds)
+                )
+            }
+            Event::Reused { item } => {
+                let count = self.count();
+                format!("{count} {item}: made by another process meanwhile")
+            }
+            Event::Failed { .. } => return self.failure(event),
+            Event::Skipped { item, because } => {
+                format!("{item}: not tried, since {because} failed")
+            }
+            Event::Interrupted => {
+                "stopping; what is finished stays, and the next run goes on from there".to_owned()
+            }
+            Event::RunFinished { .. } => return None,
+        })
+    }
+
+    /// A failure in full: why, the end of the log, where all of it is.
+    fn failure(&mut self, event: &Event) -> Option<String> {
+        let Event::Failed {
+            item,
+            message,
+            last_lines,
+            log,
+            kept,
+        } = event
+        else {
+            return None;
+        };
+        let failed = self.paint("1;31", "failed");
+        let mut text = format!("{item}: {failed}: {message}");
+        for line in last_lines {
+            text.push_str(&format!("\n  | {line}"));
+        }
+        if let Some(log) = log {
+            text.push_str(&format!(
+                "\n  the whole log: `bootstrap log {item}`, {}",
+                log.display()
+            ));
+        }
+        if let Some(kept) = kept.as_deref().map(Path::display) {
+            text.push_str(&format!("\n  the build directory was kept: {kept}"));
+        }
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::events::{Made, OutputMade};
+
+    fn story() -> Vec<Event> {
+        let item = || "stage0/sed".to_owned();
+        let source = || "source/sed-4.9.tar.xz".to_owned();
+        let made = |nar_size| Made {
+            outputs: vec![OutputMade {
+                name: "out".into(),
+                path: "/gnu/store/x".into(),
+                nar_size,
+            }],
+            seconds: 2.5,
+            ..Made::default()
+        };
+        let progress = |received| Event::DownloadProgress {
+            item: source(),
+            received,
+            total: Some(1 << 20),
+            location: "https://example.org/sed-4.9.tar.xz".into(),
+        };
+        vec![
+            Event::RunStarted {
+                builds: 2,
+                downloads: 1,
+                reused: 0,
+            },
+            Event::Started {
+                item: source(),
+                kind: Kind::Download,
+                derivation: "x.drv".into(),
+                log: None,
+            },
+            progress(0),
+            progress(1000),
+            Event::Finished {
+                item: source(),
+                kind: Kind::Download,
+                made: made(1 << 20),
+            },
+            Event::Started {
+                item: item(),
+                kind: Kind::Build,
+                derivation: "y.drv".into(),
+                log: None,
+            },
+            Event::PhaseStarted {
+                item: item(),
+                phase: "configure".into(),
+            },
+            Event::Line {
+                item: item(),
+                text: "checking for gcc... no".into(),
+            },
+            Event::PhaseEnded {
+                item: item(),
+                phase: "configure".into(),
+                seconds: 1.0,
+                succeeded: false,
+            },
+            Event::Failed {
+                item: item(),
+                message: "the phase `configure` failed with exit status 77".into(),
+                last_lines: vec![
+                    "checking for gcc... no".into(),
+                    "no acceptable C compiler".into(),
+                ],
+                log: Some("/var/log/guix/drvs/ab/c.drv.gz".into()),
+                kept: Some("/tmp/guix-build-sed-4.9.drv-0".into()),
+            },
+            Event::Skipped {
+                item: "sed".into(),
+                because: item(),
+            },
+        ]
+    }
+
+    fn told(verbosity: Verbosity, color: bool) -> String {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, verbosity, color);
+        for event in story() {
+            lines.report(&event);
+        }
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn a_run_reads_as_lines() {
+        insta::assert_snapshot!(told(Verbosity::Normal, false));
+    }
+
+    #[test]
+    fn verbose_shows_what_builds_print_and_quiet_only_failures() {
+        assert!(told(Verbosity::Verbose, false).contains("stage0/sed> checking for gcc... no\n"));
+        let quiet = told(Verbosity::Quiet, false);
+        assert!(
+            quiet.starts_with("stage0/sed: failed: the phase `configure`"),
+            "{quiet}"
+        );
+        assert!(!quiet.contains("not tried"), "{quiet}");
+    }
+
+    #[test]
+    fn colours_are_there_when_asked_for_and_only_then() {
+        assert!(told(Verbosity::Normal, true).contains("\x1b[1;31mfailed\x1b[0m"));
+        assert!(!told(Verbosity::Verbose, false).contains('\x1b'));
+    }
+}

@@ -1,0 +1,115 @@
+//! Seeds: the base systems that everything starts from.
+//!
+//! `seeds/NAME.toml` describes a seed ([`description`]); for one that is made of Debian packages, `seeds/NAME.lock` pins every
+//! package by version, size and SHA-256 ([`lock`]). Both together are a [`Seed`]: the archives to fetch, and what to
+//! add to them once they are unpacked ([`unpack`]).
+//!
+//! Debian's archive keeps only the latest version of a package. [`update`] writes a lock anew from the signed index;
+//! [`resolve`] does the same on the fly for a machine whose lock has grown old, and remembers it.
+
+pub mod description;
+mod error;
+pub mod lock;
+pub mod resolve;
+mod source;
+pub mod unpack;
+pub mod update;
+
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{SeedError, SeedFailure};
+pub use source::SeedSource;
+
+use crate::archive::Format;
+use crate::fetch::apt::AptSettings;
+use crate::fetch::{Location, Request};
+use crate::hash::Sha256Digest;
+
+/// A seed with everything that is needed to make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// Its name, such as `debian-12-amd64`.
+    pub name: String,
+    /// The system whose programs it holds, such as `x86_64-linux`.
+    pub system: String,
+    /// The variant of a source that is taken where a recipe has several.
+    pub preferred_variant: String,
+    /// The absolute path of its POSIX shell.
+    pub shell: String,
+    /// The absolute paths of its directories of programs, in search order.
+    pub search_path: Vec<String>,
+    /// The format of all its archives.
+    pub format: Format,
+    /// What it is unpacked from, in this order.
+    pub archives: Vec<Archive>,
+    /// Symbolic links made after that: absolute path to target.
+    pub links: BTreeMap<String, String>,
+    /// Files made after that: absolute path to contents.
+    pub files: BTreeMap<String, String>,
+    /// The distribution whose archive has the packages, and sources; `None` where there is none.
+    pub distribution: Option<Distribution>,
+}
+
+/// A release of Debian for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution {
+    /// The code name, such as `bookworm`.
+    pub release: String,
+    /// Debian's name of the architecture, such as `amd64`.
+    pub architecture: String,
+}
+
+impl Distribution {
+    /// What a private APT for it is told.
+    pub fn apt_settings(&self) -> AptSettings {
+        AptSettings::new(&self.release, &self.architecture)
+    }
+}
+
+/// A file that a seed is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// A name for its store item.
+    pub name: String,
+    /// The digest of its bytes.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes, where the description or lock says.
+    pub size: Option<u64>,
+    /// Where it can be had.
+    pub locations: Vec<Location>,
+}
+
+impl Archive {
+    /// The request that fetches it.
+    pub fn request(&self) -> Request {
+        Request {
+            name: self.name.clone(),
+            sha256: self.sha256,
+            size: self.size,
+            locations: self.locations.clone(),
+        }
+    }
+}
+
+impl Seed {
+    /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
+    /// order. [`unpack::Contents::from_environment`] reads them again.
+    pub fn environment(&self, archives: &[String]) -> BTreeMap<String, String> {
+        unpack::environment(self.format, archives, &self.links, &self.files)
+    }
+}
+
+/// `name` with what a store item's name cannot hold replaced: Debian's versions have `:` (written `%3a` in file names) and `~`.
+pub fn store_name(name: &str) -> String {
+    name.replace("%3a", "-")
+        .trim_start_matches('.')
+        .chars()
+        .map(|character| match character {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '+' | '-' | '.' | '_' | '?' | '=' => character,
+            _ => '-',
+        })
+        .collect()
+}

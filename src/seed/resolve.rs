@@ -1,0 +1,208 @@
+//! Loads seeds, and finds replacements for pinned packages that the archive no longer has.
+//!
+//! A replacement is a whole lock, computed from the signed index as [`super::update`] does it, because packages of one
+//! release are only known to work together as the archive has them together. It is kept in the state directory, so
+//! that later runs use the same and need not ask; it counts as long as the pinned lock is the one that it replaces.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::description::{Description, Kind};
+use super::lock::Lock;
+use super::update::{Change, changes, compute};
+use super::{Archive, Seed, SeedError, SeedSource};
+use crate::fetch::apt::{BinaryPackage, PackageIndex};
+use crate::hash::Sha256Digest;
+
+/// The line that says which lock a replacement replaces.
+const REPLACES: &str = "# replaces the lock with SHA-256 ";
+
+/// A seed as this machine can have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The seed.
+    pub seed: Seed,
+    /// How it differs from the pinned one; empty when it does not.
+    pub changes: Vec<Change>,
+    /// Whether that was found out just now, and not by an earlier run.
+    pub is_new: bool,
+}
+
+impl Resolved {
+    /// One line about the difference; `None` where there is none.
+    pub fn notice(&self) -> Option<String> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        let changes: Vec<String> = self.changes.iter().map(Change::to_string).collect();
+        Some(format!(
+            "seed {}: the archive no longer has all that the lock pins; using instead {}",
+            self.seed.name,
+            changes.join(", ")
+        ))
+    }
+}
+
+/// How strictly the lock is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Strictness {
+    /// What is gone is replaced.
+    #[default]
+    Replace,
+    /// What is gone is an error, and what an earlier run put in its place is ignored.
+    Locked,
+}
+
+/// The seed `name` exactly as it is pinned.
+pub fn load(source: &SeedSource, name: &str) -> Result<Seed, SeedError> {
+    let description = Description::load(source, name)?;
+    match &description.kind {
+        Kind::Archive(_) => Ok(description.with_lock(None)),
+        Kind::Debian { .. } => {
+            let lock = pinned_lock(source, name)?.ok_or_else(|| no_lock(source, name))?;
+            Ok(description.with_lock(Some(&lock)))
+        }
+    }
+}
+
+/// The lock of the seed `name`; `None` where there is none.
+pub fn pinned_lock(source: &SeedSource, name: &str) -> Result<Option<Lock>, SeedError> {
+    let file = format!("{name}.lock");
+    match source.read(&file)? {
+        Some(text) => Lock::parse(&source.display(&file), &text).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Where the replacement for the lock of the seed `name` is kept; `state` is the state directory.
+pub fn replacement_file(state: &Path, name: &str) -> PathBuf {
+    state
+        .join("bootstrap")
+        .join("seeds")
+        .join(format!("{name}.lock"))
+}
+
+/// The seed `name` as this machine can have it.
+///
+/// `has` tells whether an archive need not be fetched any more (it is in the cache or the store). When all are there, or the
+/// replacement of an earlier run says what to use, the index is not asked at all. Without an `index` (offline, or no APT)
+/// the seed is returned as it is known, and fetching will tell what is missing.
+pub fn resolve(
+    source: &SeedSource,
+    name: &str,
+    state: &Path,
+    strictness: Strictness,
+    has: &dyn Fn(&Archive) -> bool,
+    index: Option<&dyn PackageIndex>,
+) -> Result<Resolved, SeedError> {
+    let description = Description::load(source, name)?;
+    if matches!(description.kind, Kind::Archive(_)) {
+        return Ok(Resolved {
+            seed: description.with_lock(None),
+            changes: Vec::new(),
+            is_new: false,
+        });
+    }
+    let pinned = pinned_lock(source, name)?.ok_or_else(|| no_lock(source, name))?;
+    let file = replacement_file(state, name);
+    let known = match strictness {
+        Strictness::Locked => None,
+        Strictness::Replace => read_replacement(&file, &pinned)?,
+    };
+    let current = known.as_ref().unwrap_or(&pinned);
+    let resolved = |lock: &Lock, is_new| Resolved {
+        seed: description.with_lock(Some(lock)),
+        changes: changes(&pinned, lock),
+        is_new,
+    };
+    let missing: Vec<String> = current
+        .packages()
+        .iter()
+        .zip(current.archives())
+        .filter(|(_, archive)| !has(archive))
+        .map(|(package, _)| package.package.clone())
+        .collect();
+    let (false, Some(index)) = (missing.is_empty(), index) else {
+        return Ok(resolved(current, false));
+    };
+    let mut gone = gone(current, &missing, index)?;
+    if !gone.is_empty() {
+        // The index may be older than the lock.
+        index.refresh()?;
+        gone = self::gone(current, &missing, index)?;
+    }
+    if gone.is_empty() {
+        return Ok(resolved(current, false));
+    }
+    if strictness == Strictness::Locked {
+        return Err(SeedError::Locked {
+            name: name.to_owned(),
+            gone,
+        });
+    }
+    let replacement = compute(&description, index)?;
+    write_replacement(&file, &pinned, &replacement)?;
+    Ok(resolved(&replacement, true))
+}
+
+/// Those of the packages `names` whose pinned version is not offered, with that version.
+fn gone(lock: &Lock, names: &[String], index: &dyn PackageIndex) -> Result<Vec<String>, SeedError> {
+    let mut offered: BTreeMap<String, Vec<BinaryPackage>> = BTreeMap::new();
+    for package in index.offered(names)? {
+        offered
+            .entry(package.name.clone())
+            .or_default()
+            .push(package);
+    }
+    Ok(names
+        .iter()
+        .filter_map(|name| lock.get(name))
+        .filter(|pinned| {
+            let versions = offered.get(&pinned.package).map_or(&[][..], Vec::as_slice);
+            !versions.iter().any(|package| pinned.is(package))
+        })
+        .map(|pinned| format!("{} {}", pinned.package, pinned.version))
+        .collect())
+}
+
+fn no_lock(source: &SeedSource, name: &str) -> SeedError {
+    SeedError::NoLock {
+        name: name.to_owned(),
+        file: source.display(&format!("{name}.lock")),
+    }
+}
+
+fn identity(lock: &Lock) -> Sha256Digest {
+    Sha256Digest::of(lock.to_text(&[]))
+}
+
+/// The replacement for `pinned` of an earlier run; `None` where there is none, or one for another lock.
+fn read_replacement(file: &Path, pinned: &Lock) -> Result<Option<Lock>, SeedError> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(SeedError::io(file)(error)),
+    };
+    let replaced = text.lines().find_map(|line| line.strip_prefix(REPLACES));
+    if replaced != Some(identity(pinned).to_base16().as_str()) {
+        return Ok(None);
+    }
+    Lock::parse(&file.display().to_string(), &text).map(Some)
+}
+
+/// Writes the replacement whole or not at all.
+fn write_replacement(file: &Path, pinned: &Lock, replacement: &Lock) -> Result<(), SeedError> {
+    let Some(directory) = file.parent() else {
+        return Ok(());
+    };
+    fs::create_dir_all(directory).map_err(SeedError::io(directory))?;
+    let digest = identity(pinned).to_base16();
+    let replaces = format!("{REPLACES}{digest}");
+    let comment = replaces.trim_start_matches("# ");
+    let text = replacement.to_text(&["What this machine uses in its place.", comment]);
+    let new = file.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&new, text).map_err(SeedError::io(&new))?;
+    fs::rename(&new, file).map_err(SeedError::io(file))
+}

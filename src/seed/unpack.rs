@@ -1,0 +1,149 @@
+//! Makes a seed's tree from its archives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Seed, SeedError};
+use crate::archive::{self, Format, Limits, MERGED_USR, Tree, Unpacked};
+use crate::fetch::cache::Cache;
+
+/// What separates a link's path from its target.
+const ARROW: &str = " -> ";
+
+/// What goes into a seed's tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// The format of all archives. Debian's packages get a merged `/usr`.
+    pub format: Format,
+    /// The archives, unpacked in this order.
+    pub archives: Vec<PathBuf>,
+    /// Symbolic links made after that: absolute path to target.
+    pub links: BTreeMap<String, String>,
+    /// Files made after that: absolute path to contents.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Something that makes seeds; [`Unpacker`] is the one there is.
+pub trait SeedUnpacker: Send + Sync {
+    /// Makes the tree of `contents` in the new directory `target`. On an error `target` holds a part of it.
+    fn unpack(&self, contents: &Contents, target: &Path) -> Result<Unpacked, SeedError>;
+}
+
+/// Unpacks with [`crate::archive`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unpacker;
+
+impl SeedUnpacker for Unpacker {
+    fn unpack(&self, contents: &Contents, target: &Path) -> Result<Unpacked, SeedError> {
+        unpack(contents, target, Limits::default())
+    }
+}
+
+/// Makes the tree of `contents` in the new directory `target`.
+pub fn unpack(contents: &Contents, target: &Path, limits: Limits) -> Result<Unpacked, SeedError> {
+    let merged = match contents.format {
+        Format::Deb => MERGED_USR,
+        Format::Tar => &[],
+    };
+    let mut tree = Tree::create(target, merged, limits)?;
+    for path in &contents.archives {
+        archive::unpack(path, contents.format, &mut tree)?;
+    }
+    let label = "of the seed's description";
+    for (path, link) in &contents.links {
+        tree.symlink(label, path, link)?;
+    }
+    for (path, text) in &contents.files {
+        tree.file(label, path, text.as_bytes(), false)?;
+    }
+    Ok(tree.unpacked())
+}
+
+/// The variables `format`, `archives`, `links` and `files` of a `builtin:unpack-seed` derivation.
+pub(super) fn environment(
+    format: Format,
+    archives: &[String],
+    links: &BTreeMap<String, String>,
+    files: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let format = match format {
+        Format::Deb => "deb",
+        Format::Tar => "tar",
+    };
+    let links: Vec<String> = links
+        .iter()
+        .map(|(path, target)| format!("{path}{ARROW}{target}"))
+        .collect();
+    // A map of texts always has a JSON form.
+    let files = serde_json::to_string(files).unwrap_or_default();
+    [
+        ("format", format.to_owned()),
+        ("archives", archives.join(" ")),
+        ("links", links.join("\n")),
+        ("files", files),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+impl Contents {
+    /// Reads what [`Seed::environment`] wrote. `physical` turns an archive's store path into a path on disk.
+    pub fn from_environment(
+        environment: &BTreeMap<String, String>,
+        physical: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, SeedError> {
+        let wrong = SeedError::Environment;
+        let variable = |name: &str| {
+            environment
+                .get(name)
+                .map(String::as_str)
+                .ok_or_else(|| wrong(format!("the variable `{name}` is missing")))
+        };
+        let format = match variable("format")? {
+            "deb" => Format::Deb,
+            "tar" => Format::Tar,
+            other => return Err(wrong(format!("format `{other}`: expected `deb` or `tar`"))),
+        };
+        let archives: Vec<PathBuf> = variable("archives")?
+            .split_whitespace()
+            .map(|path| {
+                physical(path).ok_or_else(|| wrong(format!("archive `{path}` is no store path")))
+            })
+            .collect::<Result<_, _>>()?;
+        if archives.is_empty() {
+            return Err(wrong("the variable `archives` names none".to_owned()));
+        }
+        let mut links = BTreeMap::new();
+        for line in environment.get("links").map_or("", String::as_str).lines() {
+            let (path, target) = line
+                .split_once(ARROW)
+                .ok_or_else(|| wrong(format!("link `{line}`: expected PATH -> TARGET")))?;
+            links.insert(path.to_owned(), target.to_owned());
+        }
+        let files = match environment.get("files") {
+            Some(json) => serde_json::from_str(json)
+                .map_err(|error| wrong(format!("the variable `files`: {error}")))?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self {
+            format,
+            archives,
+            links,
+            files,
+        })
+    }
+}
+
+/// Takes the file at `path` as an archive of `seed`, for machines that cannot download it: into the cache, if it is one.
+pub fn adopt_file(seed: &Seed, path: &Path, cache: &Cache) -> Result<(), SeedError> {
+    let actual = crate::fetch::cache::digest_file(path).map_err(SeedError::io(path))?;
+    if !seed.archives.iter().any(|archive| archive.sha256 == actual) {
+        return Err(SeedError::OtherFile {
+            path: path.to_owned(),
+            name: seed.name.clone(),
+            expected: seed.archives.iter().map(|archive| archive.sha256).collect(),
+            actual,
+        });
+    }
+    Ok(cache.import(path, &actual).map(drop)?)
+}

@@ -1,0 +1,77 @@
+//! The systems that packages are built for: what differs between them beside the seed and the sandbox.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A system in Guix's spelling, with the two facts about it that a build needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum System {
+    /// `x86_64-freebsd`: what the project exists for.
+    X86_64Freebsd,
+    /// `x86_64-linux`: the same road on a Linux host.
+    X86_64Linux,
+}
+
+/// A name that is none of [`System::ALL`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown system `{0}`: expected one of {list}", list = System::names().join(", "))]
+pub struct UnknownSystem(pub String);
+
+impl System {
+    /// Every system, in the order of their names.
+    pub const ALL: [Self; 2] = [Self::X86_64Freebsd, Self::X86_64Linux];
+
+    /// The names of all systems.
+    pub fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|system| system.name()).collect()
+    }
+
+    /// The name, such as `x86_64-linux`; also what a derivation's `system` field holds.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X86_64Freebsd => "x86_64-freebsd",
+            Self::X86_64Linux => "x86_64-linux",
+        }
+    }
+
+    /// GNU's triplet, as `configure --build` takes it.
+    pub fn triplet(self) -> &'static str {
+        match self {
+            Self::X86_64Freebsd => "x86_64-unknown-freebsd14",
+            Self::X86_64Linux => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// The seed that is used where none is named.
+    pub fn default_seed(self) -> &'static str {
+        match self {
+            Self::X86_64Freebsd => "freebsd-14.3-amd64",
+            Self::X86_64Linux => "debian-12-amd64",
+        }
+    }
+
+    /// The file name of the dynamic loader.
+    pub fn loader(self) -> &'static str {
+        match self {
+            Self::X86_64Freebsd => "ld-elf.so.1",
+            Self::X86_64Linux => "ld-linux-x86-64.so.2",
+        }
+    }
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for System {
+    type Err = UnknownSystem;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|system| system.name() == text)
+            .ok_or_else(|| UnknownSystem(text.to_owned()))
+    }
+}

@@ -1,0 +1,156 @@
+use crate::World;
+
+#[test]
+fn list_goes_along_the_road() {
+    let (out, err) = World::with_recipes().expect(0, &["list"]);
+    insta::assert_snapshot!(out);
+    assert_eq!(err, "");
+}
+
+#[test]
+fn list_as_json_says_of_every_output_where_it_is_and_whether_it_is_valid() {
+    let (out, _) = World::with_recipes().expect(0, &["list", "--json"]);
+    let packages: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<&str> = packages
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["stage0/make", "stage0/bash", "libc", "tool"]);
+    let libc = &packages[2];
+    assert_eq!(libc["implicit_input"], true);
+    assert_eq!(libc["valid"], false);
+    let outputs = libc["outputs"].as_array().unwrap();
+    assert_eq!(outputs.len(), 2);
+    assert!(
+        outputs[1]["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("-libc-1.0-static")
+    );
+    assert_eq!(outputs[1]["implicit_input"], true);
+    assert_eq!(packages[3]["implicit_input"], false);
+}
+
+#[test]
+fn path_fails_where_the_output_is_not_valid() {
+    let world = World::with_recipes();
+    let (out, err) = world.expect(1, &["path", "libc"]);
+    assert_eq!(out, "");
+    assert!(
+        err.contains(
+            "-libc-1.0 is not valid: nothing has built it yet; run `bootstrap build libc`"
+        ),
+        "{err}"
+    );
+    let (_, err) = world.expect(2, &["path", "libc:dynamic"]);
+    assert!(
+        err.contains("libc has no output `dynamic`; it has out, static"),
+        "{err}"
+    );
+}
+
+#[test]
+fn show_tells_all_about_a_package() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["show", "tool"]);
+    insta::assert_snapshot!(out);
+    let (out, _) = world.expect(0, &["show", "--json", "tool"]);
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(shown["tests"], false);
+    assert_eq!(shown["inputs"][1]["name"], "libc:static");
+    assert_eq!(shown["source"]["file"], "tool-1.0.tar.gz");
+}
+
+#[test]
+fn the_graph_is_for_graphviz_or_json() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["graph", "--packages-only", "tool"]);
+    insta::assert_snapshot!(out);
+    let (out, _) = world.expect(0, &["graph", "--json", "stage0/make"]);
+    let graph: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let kinds: Vec<&str> = graph["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["download", "download", "seed", "build"]);
+    let to_seed = serde_json::json!(["stage0/make", "seed/small-linux"]);
+    assert!(
+        graph["edges"].as_array().unwrap().contains(&to_seed),
+        "{graph}"
+    );
+}
+
+#[test]
+fn a_seed_says_for_which_system_it_is() {
+    let world = World::with_recipes();
+    let path = |seed: &str| {
+        let output = world.run_from(seed, &["list", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let packages: serde_json::Value = serde_json::from_str(&text).unwrap();
+        packages[3]["outputs"][0]["path"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_ne!(path("small-linux"), path("small-freebsd"));
+}
+
+#[test]
+fn another_store_directory_gives_other_paths() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["--store-dir", "/nix/store", "show", "tool"]);
+    assert!(out.contains("output: out /nix/store/"), "{out}");
+    assert!(!out.contains("/gnu/store"), "{out}");
+}
+
+#[test]
+fn there_is_no_log_of_what_was_not_built() {
+    let world = World::with_recipes();
+    let (_, err) = world.expect(1, &["log", "tool"]);
+    assert!(
+        err.contains("there is no log of tool at WORLD/root/var/log/guix/drvs/"),
+        "{err}"
+    );
+}
+
+#[test]
+fn looking_makes_no_store() {
+    let world = World::with_recipes();
+    for command in [
+        &["list"][..],
+        &["show", "tool"],
+        &["graph"],
+        &["roots"],
+        &["seed", "list"],
+    ] {
+        world.expect(0, command);
+    }
+    assert!(!world.path("root").exists());
+}
+
+#[test]
+fn seeds_are_listed_and_shown() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["seed", "list"]);
+    insta::assert_snapshot!(out);
+    let (out, _) = world.expect(0, &["seed", "show", "--json"]);
+    let seed: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(seed["name"], "small-linux");
+    assert_eq!(seed["archives"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_empty_store_has_nothing_to_collect() {
+    let (out, _) = World::with_recipes().expect(0, &["gc"]);
+    assert_eq!(out, "freed 0 B in 0 items; 0 stay\n");
+}
+
+#[test]
+fn a_shell_needs_the_final_inputs() {
+    let (_, err) = World::with_recipes().expect(2, &["shell", "--", "true"]);
+    assert!(err.contains("unknown package `tar`"), "{err}");
+}
