@@ -276,7 +276,7 @@ fn realise_targets(
     let sandbox = sandbox::platform().map_err(|source| {
         Failure::Build(Box::new(BuildError::Sandbox {
             label: "the sandbox".to_owned(),
-            source,
+            source: Box::new(source),
         }))
     })?;
     let tools = Tools {

@@ -167,6 +167,7 @@ mod tests {
             interrupted: false,
             seconds: 705.0,
             cores: 2,
+            own_processor_seconds: 0.0,
         };
         insta::assert_snapshot!(describe(&summary));
     }
