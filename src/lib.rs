@@ -14,7 +14,7 @@ pub mod hash;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
-pub mod seed;
 pub mod sandbox;
+pub mod seed;
 pub mod store;
 pub mod system;

@@ -47,10 +47,13 @@ patch_shebangs() {
                 ;;
         esac
         echo "$interpreter" >>"$scripts.known"
+        # The whole name: `sh' is not what runs a bash script.
         case $interpreter in
-            env:*) echo "1s|^#![ 	]*/[^ 	]*/env[ 	][ 	]*$program|#!$absolute|" ;;
-            *) echo "1s|^#![ 	]*/[^ 	]*$program|#!$absolute|" ;;
-        esac >>"$scripts.sed"
+            env:*) words="env[ 	][ 	]*$program" ;;
+            *) words=$program ;;
+        esac
+        printf '%s\n' "1s|^#![ 	]*/[^ 	]*/$words\\([ 	].*\\)\\{0,1\\}\$|#!$absolute\\1|" \
+            >>"$scripts.sed"
     done <"$scripts.programs"
     awk 'NR == FNR { known[$1] = 1; next }
          $1 in known { name = $0; sub(/^[^ ]* /, "", name); print name }' \

@@ -1,5 +1,11 @@
 //! Derivations and store paths, compared with Nix's to the byte.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the message"
+)]
+
 mod oracle;
 
 use std::collections::{BTreeMap, BTreeSet};

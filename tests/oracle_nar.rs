@@ -1,5 +1,11 @@
 //! Archives, compared with Nix's to the byte, both ways.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the message"
+)]
+
 mod oracle;
 
 use std::collections::BTreeSet;

@@ -1,11 +1,5 @@
 # shellcheck shell=sh disable=SC2154 # the builder defines what is not assigned here
 
-phase_unpack() {
-    cp -R "$phasesDirectory/ld-wrapper" ld-wrapper
-    chmod -R u+w ld-wrapper
-    cd ld-wrapper || exit
-}
-
 delete_phase configure
 
 phase_build() {

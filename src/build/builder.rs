@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::cancellation::Cancellation;
 use super::error::{BuildError, Cause, FailedBuild};
@@ -100,7 +100,7 @@ pub(super) struct Staging<'s> {
 }
 
 impl<'s> Staging<'s> {
-    fn create(
+    pub(super) fn create(
         store: &'s Store,
         locks: &'s PathLocks,
         derivation: &'s StorePath,
@@ -129,22 +129,20 @@ impl Drop for Staging<'_> {
 impl Workshop for Builder<'_, '_> {
     fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
         let job = task.job;
-        let started = SystemTime::now();
-        let start = Instant::now();
         let outcome = match job.kind() {
             Kind::Download => self.download(job),
             Kind::Seed => self.unpack(task),
             Kind::Build => self.build(task),
-        };
-        let mut outcome = outcome?;
-        if let Outcome::Made(made) = &mut outcome {
-            made.seconds = start.elapsed().as_secs_f64();
+        }?;
+        if let Outcome::Made(made) = &outcome {
+            let ended = SystemTime::now();
+            let taken = Duration::try_from_secs_f64(made.seconds).unwrap_or_default();
             let record = Record {
                 item: job.label.to_owned(),
                 kind: job.kind(),
                 derivation: job.path.base_name().to_owned(),
-                started: epoch_seconds(started),
-                ended: epoch_seconds(SystemTime::now()),
+                started: epoch_seconds(ended.checked_sub(taken).unwrap_or(ended)),
+                ended: epoch_seconds(ended),
                 cores: self.settings.cores.get(),
                 made: made.clone(),
             };
@@ -172,7 +170,7 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
 
 impl Builder<'_, '_> {
     /// Locks the derivation and its outputs. `None` where all outputs have become valid meanwhile.
-    fn lock(
+    pub(super) fn lock(
         &self,
         job: Job<'_>,
         outputs: &[(&str, &StorePath)],
@@ -234,12 +232,7 @@ impl Builder<'_, '_> {
     /// Runs the builder, checks what it made and registers it.
     fn attempt(&self, attempt: &Attempt<'_>, slot: JobSlot) -> Result<Made, BuildError> {
         let Attempt { job, outputs, .. } = *attempt;
-        self.events.emit(Event::Started {
-            item: job.label.to_owned(),
-            kind: Kind::Build,
-            derivation: job.path.base_name().to_owned(),
-            log: Some(self.log_of(job)),
-        });
+        let start = self.begin(job, Some(self.log_of(job)));
         // The token is held until the outputs are registered: hashing them is work like any other.
         let (mut ran, _slot) = self.run(job, outputs, attempt.staging, attempt.directory, slot)?;
         let cause = self.verdict(outputs, &mut ran, attempt.directory)?;
@@ -256,7 +249,7 @@ impl Builder<'_, '_> {
                 user_seconds: ran.finished.user_time.as_secs_f64(),
                 system_seconds: ran.finished.system_time.as_secs_f64(),
                 phases: ran.phases,
-                ..self.made(outputs, &infos)
+                ..self.made(start, outputs, &infos)
             }),
             Err(cause) => Err(BuildError::Failed(Box::new(FailedBuild {
                 label: job.label.to_owned(),
@@ -299,7 +292,7 @@ impl Builder<'_, '_> {
             Err(source) if source.is_environment() => {
                 return Err(BuildError::store(job.label)(source));
             }
-            Err(source) => return Ok(Err(Cause::UnusableOutput(source))),
+            Err(source) => return Ok(Err(Cause::UnusableOutput(Box::new(source)))),
         };
         if let Some(cause) = self.check_prepared(job, outputs, rules, &prepared, ran) {
             return Ok(Err(cause));
@@ -367,8 +360,24 @@ impl Builder<'_, '_> {
         None
     }
 
-    /// What was made, without the time it took.
-    pub(super) fn made(&self, outputs: &[(&str, &StorePath)], infos: &[PathInfo]) -> Made {
+    /// Says that work on an item begins, which is after all waiting for locks and tokens. Gives the time.
+    pub(super) fn begin(&self, job: Job<'_>, log: Option<PathBuf>) -> Instant {
+        self.events.emit(Event::Started {
+            item: job.label.to_owned(),
+            kind: job.kind(),
+            derivation: job.path.base_name().to_owned(),
+            log,
+        });
+        Instant::now()
+    }
+
+    /// What was made since `start`.
+    pub(super) fn made(
+        &self,
+        start: Instant,
+        outputs: &[(&str, &StorePath)],
+        infos: &[PathInfo],
+    ) -> Made {
         let store_dir = &self.tools.store.directories().store_dir;
         let outputs = outputs.iter().filter_map(|(name, path)| {
             let info = infos.iter().find(|info| info.path == **path)?;
@@ -380,58 +389,9 @@ impl Builder<'_, '_> {
         });
         Made {
             outputs: outputs.collect(),
+            seconds: start.elapsed().as_secs_f64(),
             ..Made::default()
         }
-    }
-
-    /// A seed, unpacked by ourselves.
-    fn unpack(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
-        let job = task.job;
-        let outputs = outputs(job)?;
-        let &[("out", path)] = outputs.as_slice() else {
-            return Err(BuildError::Derivation {
-                label: job.label.to_owned(),
-                problem: "a seed has one output, `out`".to_owned(),
-            });
-        };
-        let Some(locks) = self.lock(job, &outputs)? else {
-            return Ok(Outcome::Reused);
-        };
-        let directory = self.scratch.directory();
-        let slot = self.pool.acquire(task.urgency);
-        let Some(_slot) =
-            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
-        else {
-            return Err(BuildError::Interrupted);
-        };
-        let staging = Staging::create(self.tools.store, &locks, job.path);
-        let staging = staging.map_err(BuildError::store(job.label))?;
-        self.events.emit(Event::Started {
-            item: job.label.to_owned(),
-            kind: Kind::Seed,
-            derivation: job.path.base_name().to_owned(),
-            log: None,
-        });
-        let staged = staging.path.join("out");
-        self.unpack_seed(job, &staged)?;
-        if self.cancellation.is_cancelled() {
-            return Err(BuildError::Interrupted);
-        }
-        let staged = StagedOutput {
-            staged,
-            path: path.clone(),
-            // A base system knows nothing of the store. Looking for the archives, which are gone when it is used, would
-            // only make it depend on them by chance.
-            candidates: [path.clone()].into(),
-            deriver: Some(job.path.clone()),
-        };
-        let infos = self
-            .tools
-            .store
-            .prepare_outputs(&locks, vec![staged])
-            .and_then(PreparedOutputs::commit)
-            .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(self.made(&outputs, &infos)))
     }
 }
 

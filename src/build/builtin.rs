@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use super::builder::{Builder, outputs};
+use super::builder::{Builder, Staging, outputs};
 use super::error::BuildError;
-use super::events::{Event, Kind};
-use super::graph::Job;
+use super::events::Event;
+use super::graph::{Job, Task};
 use super::scheduler::Outcome;
 use crate::fetch::{FetchError, Location, Request};
 use crate::seed::unpack::Contents;
 use crate::store::path::FixedOutputMethod;
+use crate::store::{PreparedOutputs, StagedOutput};
 
 /// What news a download's thread has for the one that waits for it.
 enum News {
@@ -63,12 +64,7 @@ impl Builder<'_, '_> {
     pub(super) fn download(&self, job: Job<'_>) -> Result<Outcome, BuildError> {
         let request = request(job)?;
         let outputs = outputs(job)?;
-        self.events.emit(Event::Started {
-            item: job.label.to_owned(),
-            kind: Kind::Download,
-            derivation: job.path.base_name().to_owned(),
-            log: None,
-        });
+        let start = self.begin(job, None);
         let (sender, receiver) = channel();
         let cancelled = sender.clone();
         let _stop = self.cancellation.on_cancel(move || {
@@ -94,7 +90,7 @@ impl Builder<'_, '_> {
         let file = match receiver.recv() {
             Ok(News::Done(fetched)) => fetched.map_err(|source| BuildError::Fetch {
                 label: job.label.to_owned(),
-                source,
+                source: Box::new(source),
             })?,
             Ok(News::Cancelled) => return Err(BuildError::Interrupted),
             Err(_) => {
@@ -120,14 +116,59 @@ impl Builder<'_, '_> {
         let info = store
             .path_info(&path)
             .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(self.made(&outputs, info.as_slice())))
+        Ok(Outcome::Made(self.made(start, &outputs, info.as_slice())))
+    }
+
+    /// A seed, unpacked by ourselves.
+    pub(super) fn unpack(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let outputs = outputs(job)?;
+        let &[("out", path)] = outputs.as_slice() else {
+            return Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: "a seed has one output, `out`".to_owned(),
+            });
+        };
+        let Some(locks) = self.lock(job, &outputs)? else {
+            return Ok(Outcome::Reused);
+        };
+        let directory = self.scratch.directory();
+        let slot = self.pool.acquire(task.urgency);
+        let Some(_slot) =
+            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
+        else {
+            return Err(BuildError::Interrupted);
+        };
+        let staging = Staging::create(self.tools.store, &locks, job.path);
+        let staging = staging.map_err(BuildError::store(job.label))?;
+        let start = self.begin(job, None);
+        let staged = staging.path.join("out");
+        self.unpack_seed(job, &staged)?;
+        if self.cancellation.is_cancelled() {
+            return Err(BuildError::Interrupted);
+        }
+        let staged = StagedOutput {
+            staged,
+            path: path.clone(),
+            // A base system knows nothing of the store. Looking for the archives, which are gone when it is used, would
+            // only make it depend on them by chance.
+            candidates: [path.clone()].into(),
+            deriver: Some(job.path.clone()),
+        };
+        let infos = self
+            .tools
+            .store
+            .prepare_outputs(&locks, vec![staged])
+            .and_then(PreparedOutputs::commit)
+            .map_err(BuildError::store(job.label))?;
+        Ok(Outcome::Made(self.made(start, &outputs, &infos)))
     }
 
     /// Makes the tree of a seed at `target`.
-    pub(super) fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
+    fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
         let fail = |source| BuildError::Unpack {
             label: job.label.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let directories = self.tools.store.directories();
         let physical = |text: &str| {

@@ -49,7 +49,7 @@ pub enum BuildError {
         /// The item.
         label: String,
         /// What went wrong.
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// A seed's archives could not be unpacked.
     #[error("cannot unpack {label}: {source}")]
@@ -57,7 +57,7 @@ pub enum BuildError {
         /// The item.
         label: String,
         /// What went wrong.
-        source: SeedError,
+        source: Box<SeedError>,
     },
     /// The store could not do what it should.
     #[error("{label}: {source}")]
@@ -65,7 +65,7 @@ pub enum BuildError {
         /// The item.
         label: String,
         /// What went wrong.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// See [`SandboxError`].
     #[error("{label}: {source}")]
@@ -73,7 +73,7 @@ pub enum BuildError {
         /// The item.
         label: String,
         /// What went wrong.
-        source: SandboxError,
+        source: Box<SandboxError>,
     },
     /// See [`GraphError`].
     #[error(transparent)]
@@ -177,7 +177,7 @@ pub enum Cause {
     OutsideOutputs(Vec<String>),
     /// An output holds something that cannot be in the store, such as a socket.
     #[error("its output cannot become a store item: {0}")]
-    UnusableOutput(StoreError),
+    UnusableOutput(Box<StoreError>),
     /// An output refers to something it must not refer to.
     #[error("{0}")]
     Reference(Box<ForbiddenReference>),
@@ -236,7 +236,9 @@ impl fmt::Display for ForbiddenReference {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
-        io::ErrorKind::PermissionDenied => "; run as the user that owns the store, or with --root DIR",
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that owns the store, or with --root DIR"
+        }
         _ => "",
     }
 }
@@ -266,7 +268,7 @@ impl BuildError {
                 SeedFailure::Environment => FailureKind::Environment,
                 SeedFailure::Usage | SeedFailure::Unpack => FailureKind::Build,
             },
-            Self::Store { source, .. } => match source {
+            Self::Store { source, .. } => match source.as_ref() {
                 StoreError::Digest { .. } => FailureKind::HashDiffers,
                 source if source.is_environment() => FailureKind::Environment,
                 _ => FailureKind::Build,
@@ -325,7 +327,7 @@ impl BuildError {
     pub(super) fn store(label: &str) -> impl Fn(StoreError) -> Self + '_ {
         move |source| Self::Store {
             label: label.to_owned(),
-            source,
+            source: Box::new(source),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! seconds, all sizes in bytes.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use serde::{Deserialize, Serialize};
 
@@ -189,15 +189,16 @@ pub struct Summary {
     pub seconds: f64,
     /// The number of processor cores the run could use.
     pub cores: usize,
+    /// Processor time of this process itself: unpacking, hashing, the database. Builds are not in it.
+    pub own_processor_seconds: f64,
 }
 
 impl Summary {
-    /// Processor time of all builds, user and system, in seconds.
+    /// Processor time of all builds and of this process, user and system, in seconds.
     pub fn processor_seconds(&self) -> f64 {
-        self.made
-            .iter()
-            .map(|item| item.made.user_seconds + item.made.system_seconds)
-            .sum()
+        let builds = self.made.iter();
+        let builds = builds.map(|item| item.made.user_seconds + item.made.system_seconds);
+        builds.sum::<f64>() + self.own_processor_seconds
     }
 }
 
@@ -230,14 +231,18 @@ pub struct SkippedItem {
     pub because: String,
 }
 
+/// How many events may wait to be read. A build that prints faster than anybody reads has to wait, or its output
+/// would pile up in memory; until then, nobody waits for a terminal.
+const WAITING_MAX: usize = 1 << 14;
+
 /// The sending end of the stream; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
-pub struct EventSender(Sender<Event>);
+pub struct EventSender(SyncSender<Event>);
 
 impl EventSender {
-    /// A stream: its sending end, and the end that progress reads.
+    /// A stream: its sending end, and the end that progress reads. It must be read while the run goes on, or dropped.
     pub fn channel() -> (Self, Receiver<Event>) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(WAITING_MAX);
         (Self(sender), receiver)
     }
 

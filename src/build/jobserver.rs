@@ -21,7 +21,7 @@
 //!
 //! Step 4 makes one token that two builds might want wander between them: whoever really waits for it reads
 //! it within microseconds. Only then, with tokens out and more than one taker, does the manager look again
-//! every [`INTERVAL`]; otherwise it sleeps until a build starts or ends.
+//! every 10 ms; otherwise it sleeps until a build starts or ends.
 
 mod pipe;
 

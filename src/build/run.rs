@@ -78,12 +78,14 @@ pub fn realise(
     if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
         prepare_sandbox(&tools)?;
     }
-    add_derivations(request, &todo, tools.store).map_err(|error| match error {
-        BuildError::Store {
-            source: StoreError::Lock(LockError::Cancelled { .. }),
-            ..
-        } if cancellation.is_cancelled() => BuildError::Interrupted,
-        error => error,
+    add_derivations(request, &todo, tools.store).map_err(|error| match &error {
+        BuildError::Store { source, .. }
+            if cancellation.is_cancelled()
+                && matches!(**source, StoreError::Lock(LockError::Cancelled { .. })) =>
+        {
+            BuildError::Interrupted
+        }
+        _ => error,
     })?;
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
@@ -143,7 +145,7 @@ fn prepare_sandbox(tools: &Tools<'_>) -> Result<(), BuildError> {
         .and_then(|()| tools.sandbox.clean_leftovers());
     check.map_err(|source| BuildError::Sandbox {
         label: "the sandbox".to_owned(),
-        source,
+        source: Box::new(source),
     })
 }
 

@@ -88,7 +88,7 @@ impl Builder<'_, '_> {
             },
             source => BuildError::Sandbox {
                 label: job.label.to_owned(),
-                source,
+                source: Box::new(source),
             },
         };
         let mut running = self.tools.sandbox.spawn(world).map_err(sandbox_error)?;

@@ -80,7 +80,7 @@ pub fn run(
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Report {
-    let start = Instant::now();
+    let start = (Instant::now(), own_processor_seconds());
     let mut run = Run::new(todo, cores);
     let count = |download: bool| {
         let kinds = todo.tasks.iter().map(|task| task.job.kind());
@@ -127,6 +127,12 @@ pub fn run(
         }
     });
     run.finish(start, events, cancellation)
+}
+
+/// The processor time this process has used so far.
+fn own_processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -267,7 +273,7 @@ impl<'r, 'a> Run<'r, 'a> {
 
     fn finish(
         mut self,
-        start: Instant,
+        start: (Instant, f64),
         events: &EventSender,
         cancellation: &Cancellation,
     ) -> Report {
@@ -282,7 +288,8 @@ impl<'r, 'a> Run<'r, 'a> {
         if self.summary.interrupted {
             events.emit(Event::Interrupted);
         }
-        self.summary.seconds = start.elapsed().as_secs_f64();
+        self.summary.seconds = start.0.elapsed().as_secs_f64();
+        self.summary.own_processor_seconds = own_processor_seconds() - start.1;
         events.emit(Event::RunFinished {
             summary: self.summary.clone(),
         });

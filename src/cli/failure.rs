@@ -33,10 +33,10 @@ pub enum Failure {
     Recipes(RecipeErrors),
     /// Recipes that are not there.
     #[error("{0}; give --recipes the folder `recipes` of the project, or leave it out")]
-    NoRecipes(LoadError),
+    NoRecipes(Box<LoadError>),
     /// No plan.
     #[error(transparent)]
-    Plan(PlanError),
+    Plan(Box<PlanError>),
     /// A package that is not in the plan.
     #[error(transparent)]
     Find(FindError),
@@ -64,7 +64,7 @@ pub enum Failure {
     },
     /// The store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Box<StoreError>),
     /// A run that could not begin.
     #[error(transparent)]
     Build(Box<BuildError>),
@@ -73,7 +73,7 @@ pub enum Failure {
     Command(u8),
     /// The seed.
     #[error(transparent)]
-    Seed(#[from] SeedError),
+    Seed(Box<SeedError>),
     /// A file, or standard output.
     #[error("cannot {action} {what}: {error}")]
     Io {
@@ -112,15 +112,13 @@ impl Failure {
             | Self::Usage(_)
             | Self::StoreDir(_) => Status::Usage,
             Self::NotBuilt { .. } | Self::NoLog { .. } => Status::Failed,
-            Self::Store(StoreError::Digest { .. }) => Status::Hashes,
-            Self::Store(error) if !error.is_environment() => Status::Failed,
-            Self::Store(_) | Self::Io { .. } => Status::Environment,
-            Self::Build(error) => match error.kind() {
-                FailureKind::Build => Status::Failed,
-                FailureKind::HashDiffers => Status::Hashes,
-                FailureKind::NotFetched => Status::Fetch,
-                FailureKind::Environment => Status::Environment,
+            Self::Store(error) => match error.as_ref() {
+                StoreError::Digest { .. } => Status::Hashes,
+                error if error.is_environment() => Status::Environment,
+                _ => Status::Failed,
             },
+            Self::Io { .. } => Status::Environment,
+            Self::Build(error) => error.kind().into(),
             Self::Command(_) => Status::Failed,
             Self::Seed(error) => match error.failure() {
                 SeedFailure::Usage => Status::Usage,
@@ -136,9 +134,7 @@ impl Failure {
     /// What people read on standard error.
     pub fn render(&self, color: bool) -> String {
         match self {
-            Self::Recipes(errors)
-            | Self::Plan(PlanError::Recipes(errors))
-            | Self::Find(FindError::Unplanned(errors)) => errors.render(color),
+            Self::Recipes(errors) => errors.render(color),
             // The command has said what there was to say.
             Self::Command(_) => String::new(),
             other => format!("bootstrap: {other}"),
@@ -170,19 +166,48 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Recipes(errors) => Self::Recipes(errors),
-            other => Self::NoRecipes(other),
+            other => Self::NoRecipes(Box::new(other)),
         }
     }
 }
 
 impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
-        Self::Plan(error)
+        match error {
+            PlanError::Recipes(errors) => Self::Recipes(errors),
+            other => Self::Plan(Box::new(other)),
+        }
     }
 }
 
 impl From<FindError> for Failure {
     fn from(error: FindError) -> Self {
-        Self::Find(error)
+        match error {
+            FindError::Unplanned(errors) => Self::Recipes(errors),
+            other => Self::Find(other),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<SeedError> for Failure {
+    fn from(error: SeedError) -> Self {
+        Self::Seed(Box::new(error))
+    }
+}
+
+impl From<FailureKind> for Status {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Build => Self::Failed,
+            FailureKind::HashDiffers => Self::Hashes,
+            FailureKind::NotFetched => Self::Fetch,
+            FailureKind::Environment => Self::Environment,
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::seeds::Asking;
 use super::summary;
 use crate::build::builder::{Settings, Tools};
 use crate::build::cancellation::Cancellation;
-use crate::build::error::{BuildError, FailureKind};
+use crate::build::error::BuildError;
 use crate::build::events::{Event, EventSender, Kind};
 use crate::build::graph::{Graph, Job};
 use crate::build::run::{Request, lock_patience, realise};
@@ -276,14 +276,14 @@ fn realise_targets(
     let sandbox = sandbox::platform().map_err(|source| {
         Failure::Build(Box::new(BuildError::Sandbox {
             label: "the sandbox".to_owned(),
-            source,
+            source: Box::new(source),
         }))
     })?;
     let tools = Tools {
         store,
         sandbox: sandbox.as_ref(),
         fetcher: downloader,
-        unpacker: &Unpacker::default(),
+        unpacker: &Unpacker,
     };
     realise(&request, tools, &settings(context), events, cancellation)
         .map_err(|error| Failure::Build(Box::new(error)))
@@ -392,11 +392,6 @@ fn failure(report: &Report) -> Option<Failure> {
         }
         None => return None,
     };
-    let status = match real.map(BuildError::kind) {
-        Some(FailureKind::Build) | None => Status::Failed,
-        Some(FailureKind::HashDiffers) => Status::Hashes,
-        Some(FailureKind::NotFetched) => Status::Fetch,
-        Some(FailureKind::Environment) => Status::Environment,
-    };
+    let status = real.map_or(Status::Failed, |error| error.kind().into());
     Some(Failure::Told { message, status })
 }

@@ -95,7 +95,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
 fn failed(source: SandboxError) -> Failure {
     Failure::Build(Box::new(BuildError::Sandbox {
         label: "the sandbox".to_owned(),
-        source,
+        source: Box::new(source),
     }))
 }
 

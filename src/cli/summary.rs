@@ -60,6 +60,10 @@ pub fn describe(summary: &Summary) -> String {
             skipped.item, skipped.because
         ));
     }
+    if !summary.not_started.is_empty() {
+        let list = summary.not_started.join(" ");
+        text.push_str(&format!("not started: {list}\n"));
+    }
     let slowest = slowest_phases(&builds);
     if !slowest.is_empty() {
         text.push_str(&format!("longest phases: {}\n", slowest.join(", ")));
@@ -159,9 +163,11 @@ mod tests {
                 item: "hello".into(),
                 because: "gcc".into(),
             }],
+            not_started: vec!["grep".into()],
             interrupted: false,
             seconds: 705.0,
             cores: 2,
+            own_processor_seconds: 0.0,
         };
         insta::assert_snapshot!(describe(&summary));
     }

@@ -134,6 +134,13 @@ impl Planner<'_> {
                 build.set("source", path);
             }
         }
+        if let Some(folder) = &recipe.local_source {
+            let Some(path) = self.local_source(recipe, folder)? else {
+                return Ok(false);
+            };
+            build.set("source", self.shown(&path));
+            build.derivation.input_sources.insert(path);
+        }
         for (extra, variants) in &recipe.extras {
             if let Some(source) = choose_variant(variants, &self.seed.preferred_variant) {
                 let index = self.download("source", Some(recipe), &Download::of_source(source))?;

@@ -58,17 +58,13 @@ impl<'a> Planner<'a> {
         roots: &'a BTreeMap<String, Seed>,
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
-        let tree = phases_tree(recipes.phases());
-        let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
-        let phases = source_path(&settings.store_dir, PHASES_NAME, &sha256, &BTreeSet::new())
-            .map_err(|error| PlanError::Name {
-                label: PHASES_NAME.to_owned(),
-                error,
-            })?;
-        let item = Item::Tree {
-            name: PHASES_NAME.to_owned(),
-            tree,
-        };
+        // Only the files at the top: a folder beside them is the source of one package, and the rest is not
+        // built again when that changes.
+        let own = recipes
+            .phases()
+            .iter()
+            .filter(|(path, _)| !path.contains('/'));
+        let (phases, item) = tree_item(settings, PHASES_NAME, own)?;
         Ok(Self {
             recipes,
             seed,
@@ -267,6 +263,37 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The path of the folder of `stage0/` that is the source of `recipe`, which becomes part of the plan. `None`
+    /// where there is no such folder, which is reported.
+    pub(super) fn local_source(
+        &mut self,
+        recipe: &Recipe,
+        folder: &Spanned<String>,
+    ) -> Result<Option<StorePath>, PlanError> {
+        let prefix = format!("{}/", folder.get_ref());
+        let files: BTreeMap<String, Vec<u8>> = self
+            .recipes
+            .phases()
+            .iter()
+            .filter_map(|(path, contents)| {
+                let path = path.strip_prefix(&prefix)?;
+                Some((path.to_owned(), contents.clone()))
+            })
+            .collect();
+        if files.is_empty() {
+            let folder_name = folder.get_ref().clone();
+            let problem = RecipeProblem::UnknownLocalSource {
+                folder: folder_name,
+            };
+            self.report(recipe, folder.span(), problem);
+            return Ok(None);
+        }
+        let name = format!("{}-{}-source", recipe.name, recipe.version);
+        let (path, item) = tree_item(self.settings, &name, files.iter())?;
+        self.items.insert(path.clone(), item);
+        Ok(Some(path))
+    }
+
     /// The path of a text item with the contents of `text`, which becomes part of the plan.
     pub(super) fn text(&mut self, label: &str, text: &RecipeText) -> Result<StorePath, PlanError> {
         let path = text_path(
@@ -326,14 +353,28 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The files of the phases, whose keys are paths, as a tree.
-fn phases_tree(files: &BTreeMap<String, Vec<u8>>) -> Tree {
+/// The item called `name` that holds `files`, whose keys are paths, and its store path.
+fn tree_item<'f>(
+    settings: &Settings,
+    name: &str,
+    files: impl Iterator<Item = (&'f String, &'f Vec<u8>)>,
+) -> Result<(StorePath, Item), PlanError> {
     let mut entries = BTreeMap::new();
     for (path, contents) in files {
-        // The shell reads them and nothing executes them; the binary's copy has no modes.
+        // Nothing executes them, a shell or a compiler reads them; the binary's copy has no modes.
         insert(&mut entries, path, Tree::file(contents.clone()));
     }
-    Tree::Directory(entries)
+    let tree = Tree::Directory(entries);
+    let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
+    let path =
+        source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {
+            PlanError::Name {
+                label: name.to_owned(),
+                error,
+            }
+        })?;
+    let name = name.to_owned();
+    Ok((path, Item::Tree { name, tree }))
 }
 
 fn insert(entries: &mut BTreeMap<OsString, Tree>, path: &str, file: Tree) {

@@ -420,3 +420,32 @@ fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
     };
     assert_eq!(texts(&embedded), texts(&read));
 }
+
+/// A recipe whose source is the folder `local` of `stage0`.
+fn local_recipe(folder: &Folder, local: &str) {
+    let rest = format!("local-source = \"{local}\"\n[stage0]\nreplace-inputs = []\n");
+    let text =
+        "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
+    folder.file("recipes/own/recipe.toml", &format!("{text}{rest}"));
+}
+
+#[test]
+fn a_local_source_changes_only_the_package_that_is_built_of_it() {
+    let folder = Folder::new();
+    folder.recipe("make", "[stage0]\n");
+    local_recipe(&folder, "ld-wrapper");
+    let before = plan_of(&folder.load()).unwrap();
+    folder.file("stage0/ld-wrapper/ld.c", "long main;\n");
+    let after = plan_of(&folder.load()).unwrap();
+    let path = |plan: &Plan, label| plan.get(label).unwrap().derivation_path.clone();
+    assert_ne!(path(&before, "stage0/own"), path(&after, "stage0/own"));
+    assert_eq!(path(&before, "stage0/make"), path(&after, "stage0/make"));
+}
+
+#[test]
+fn a_local_source_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    local_recipe(&folder, "ld-rapper");
+    let error = plan_of(&folder.load()).unwrap_err();
+    assert!(format!("{error:?}").contains("ld-rapper"), "{error:?}");
+}

@@ -109,6 +109,10 @@ pub enum RecipeProblem {
     },
     #[error("unknown root `{root}`: no seed is called so")]
     UnknownRoot { root: String, known: Vec<String> },
+    #[error("the recipe has a `source` and a `local-source`: expected one of them")]
+    TwoSources,
+    #[error("`stage0` has no folder `{folder}`")]
+    UnknownLocalSource { folder: String },
     #[error("the test suite does not run, and `tests-reason` does not say why")]
     NoTestsReason,
 }
@@ -150,6 +154,7 @@ impl RecipeProblem {
                 format!("known: {}. A dollar that no name follows stands for itself", known.join(", "))
             }
             Self::UnknownRoot { known, .. } => format!("known: {}", known.join(", ")),
+            Self::UnknownLocalSource { .. } => "`local-source` names a folder of `stage0`, beside the phases".to_owned(),
             Self::NoTestsReason => "add tests-reason = \"…\" beside `tests`".to_owned(),
             _ => return None,
         })

@@ -332,6 +332,8 @@ pub struct Recipe {
     pub license: String,
     /// The source's variants; none where the phases make do without.
     pub sources: Variants,
+    /// The folder of `stage0/` that is the source: of a program that belongs to this project.
+    pub local_source: Option<Spanned<String>>,
     /// Further sources, by name.
     pub extras: BTreeMap<String, Variants>,
     /// Patches of all variants.

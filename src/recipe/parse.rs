@@ -28,6 +28,7 @@ const TOP_KEYS: &[&str] = &[
     "home-page",
     "license",
     "source",
+    "local-source",
     "extra",
     "patches",
     "build",
@@ -119,6 +120,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     let mut home_page = Field::Absent;
     let mut license = Field::Absent;
     let mut has_source_key = false;
+    let mut local_source = None;
     let mut sources = Variants::new();
     let mut extras = BTreeMap::new();
     let mut patches = Vec::new();
@@ -139,6 +141,12 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
             "source" => {
                 has_source_key = true;
                 sources = variants(reader, "source", value, true);
+            }
+            "local-source" => {
+                has_source_key = true;
+                local_source = reader
+                    .item_name("local-source", value)
+                    .map(|folder| Spanned::new(value.span(), folder));
             }
             "extra" => {
                 for (key, value) in reader.table("extra", value).into_iter().flatten() {
@@ -196,9 +204,14 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         &stage_spans,
         &name_span,
     );
-    if sources.is_empty() && !has_source_key && !replaces_unpack(phases.as_ref(), &stages) {
+    // libc alone does without: it takes the seed's.
+    let only_libc = !stages.is_empty() && stages.keys().all(|stage| *stage == Stage::Libc);
+    if sources.is_empty() && !has_source_key && !only_libc {
         let name = folder_name.to_owned();
         reader.report(name_span.clone(), RecipeProblem::MissingSource { name });
+    }
+    if let Some(local) = local_source.as_ref().filter(|_| !sources.is_empty()) {
+        reader.report(local.span(), RecipeProblem::TwoSources);
     }
     check_scripts(reader, &name_span);
     let recipe = Recipe {
@@ -209,6 +222,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         home_page: home_page?,
         license: license?,
         sources,
+        local_source,
         extras,
         patches,
         phases,
@@ -219,16 +233,6 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     };
     check_tests(reader, &recipe);
     Some(recipe)
-}
-
-/// Whether the build makes do without a source: libc takes the seed's, others must say what happens in the
-/// phase that would unpack it.
-fn replaces_unpack(phases: Option<&RecipeText>, stages: &BTreeMap<Stage, Settings>) -> bool {
-    let mentions_unpack = phases.is_some_and(|phases| {
-        let text = String::from_utf8_lossy(&phases.contents);
-        text.contains("phase_unpack") || text.contains("delete_phase unpack")
-    });
-    mentions_unpack || (!stages.is_empty() && stages.keys().all(|stage| *stage == Stage::Libc))
 }
 
 fn check_stages(

@@ -269,8 +269,8 @@ fn values_that_would_break_a_derivation_are_refused() {
         (
             "[final]",
             "debian = { package = \"-o\", version = \"1\", file = \"f\" }\n[final]",
-            "11:22",
-            "`-o` cannot be part",
+            "11:10",
+            "is not a place to fetch from",
         ),
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
@@ -296,15 +296,27 @@ fn values_that_would_break_a_derivation_are_refused() {
 }
 
 #[test]
-fn a_recipe_without_a_source_must_say_what_happens_instead() {
+fn a_recipe_without_a_source_is_an_error_but_for_libc() {
     let folder = Folder::new();
-    let text = "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n[final]\n";
-    folder
-        .file("w/recipe.toml", text)
-        .file("w/phases.sh", "phase_unpack() { :; }\n");
+    let text = |stage: &str, rest: &str| {
+        format!(
+            "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n{rest}[{stage}]\n"
+        )
+    };
+    folder.file("w/recipe.toml", &text("libc", ""));
     assert!(folder.load().unwrap().get("w").unwrap().sources.is_empty());
-    folder.file("w/phases.sh", "phase_build() { :; }\n");
+    folder.file("w/recipe.toml", &text("final", ""));
     assert!(folder.errors().contains("recipe `w` has no source"));
+    folder.file("w/recipe.toml", &text("final", "local-source = \"w\"\n"));
+    assert!(
+        folder
+            .load()
+            .unwrap()
+            .get("w")
+            .unwrap()
+            .local_source
+            .is_some()
+    );
 }
 
 #[test]

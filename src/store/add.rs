@@ -30,6 +30,9 @@ pub struct Text<'a> {
     pub references: &'a BTreeSet<StorePath>,
 }
 
+/// How many texts are locked at a time.
+const TEXTS_AT_ONCE: usize = 128;
+
 impl Store {
     /// Adds a text, such as a builder's script or a derivation, and makes it a temporary root. Returns its path.
     pub fn add_text(
@@ -48,8 +51,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Adds texts that may refer to each other, in one transaction: a whole graph of derivations in one go. Returns their
-    /// paths in the same order.
+    /// Adds texts that may refer to each other, a whole graph of derivations in one go, and makes them temporary roots.
+    /// Returns their paths in the same order.
     pub fn add_texts(&self, texts: &[Text<'_>]) -> Result<Vec<StorePath>, StoreError> {
         let store_dir = &self.directories().store_dir;
         let paths = texts
@@ -57,7 +60,7 @@ impl Store {
             .map(|text| text_path(store_dir, text.name, text.content, text.references))
             .collect::<Result<Vec<_>, _>>()?;
         let by_path: BTreeMap<&StorePath, &Text<'_>> = paths.iter().zip(texts).collect();
-        self.add_missing(by_path.keys().copied(), |path, staged| {
+        let add = |path: &StorePath, staged: &Path| {
             let text = by_path[path];
             write_file(staged, text.content)?;
             canonical::canonicalise(staged)?;
@@ -70,7 +73,11 @@ impl Store {
                 deriver: None,
                 registration_time: 0,
             })
-        })?;
+        };
+        // Every missing path takes a lock, and so a descriptor, until it is valid; so not all of them at once.
+        for paths in references_first(&by_path).chunks(TEXTS_AT_ONCE) {
+            self.add_missing(paths.iter().copied(), add)?;
+        }
         Ok(paths)
     }
 
@@ -165,6 +172,36 @@ impl Store {
             .collect();
         self.move_in(&made)
     }
+}
+
+/// The paths of `texts`, each after those of them that it refers to.
+fn references_first<'a>(texts: &BTreeMap<&'a StorePath, &'a Text<'_>>) -> Vec<&'a StorePath> {
+    let mut order = Vec::with_capacity(texts.len());
+    let mut seen = BTreeSet::new();
+    // What is being visited, each with the references that are still to be. A text cannot refer to itself, nor in a circle:
+    // its path depends on its references'.
+    let mut stack = Vec::new();
+    for (path, text) in texts {
+        if seen.insert(*path) {
+            stack.push((*path, text.references.iter()));
+        }
+        while let Some((path, references)) = stack.last_mut() {
+            match references.next() {
+                Some(reference) => {
+                    if let Some((path, text)) = texts.get_key_value(reference) {
+                        if seen.insert(*path) {
+                            stack.push((*path, text.references.iter()));
+                        }
+                    }
+                }
+                None => {
+                    order.push(*path);
+                    stack.pop();
+                }
+            }
+        }
+    }
+    order
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {

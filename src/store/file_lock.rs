@@ -119,10 +119,9 @@ impl Drop for FileLock {
             if entry.holders == 0 {
                 // The file is closed, and with that unlocked, before another thread can see that the entry is gone:
                 // closing it later would drop that thread's lock.
-                if let Some(file) = entry.file.take()
-                    && self.remove
-                {
-                    discard(&self.path, file);
+                match entry.file.take() {
+                    Some(file) if self.remove => discard(&self.path, file),
+                    other => drop(other),
                 }
                 held.remove(&self.path);
                 TABLE.changed.notify_all();

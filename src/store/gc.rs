@@ -36,7 +36,7 @@ pub const STAGING_SUFFIX: &str = ".chroot";
 const LINKS: &str = ".links";
 
 /// How many paths are made invalid in one transaction.
-const BATCH: usize = 1000;
+const BATCH: usize = 5000;
 
 /// What to collect.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod database;
 mod durable;
 pub mod error;
+mod file_flags;
 mod file_lock;
 pub mod gc;
 pub mod lock;

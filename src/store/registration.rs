@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -111,13 +111,19 @@ impl Store {
 
     /// Makes an empty directory in the store directory for building or adding `path`, whose lock is held. What a killed
     /// process left there is removed. The collector spares it while the lock is held or `path` is a temporary root.
+    ///
+    /// Only its owner may enter it: a build may make programs setuid, and until they are canonical nobody else should reach
+    /// them. What is mounted from inside it is reached all the same.
     pub fn staging_directory(
         &self,
         locks: &PathLocks,
         path: &StorePath,
     ) -> Result<PathBuf, StoreError> {
         let directory = self.staging_place(locks, path)?;
-        fs::create_dir(&directory).map_err(|source| io_error(&directory, "create", source))?;
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|source| io_error(&directory, "create", source))?;
         Ok(directory)
     }
 

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::file_flags;
+
 /// How many directories of one tree are open at a time, at most.
 const DEPTH_MAX: usize = 64;
 
@@ -92,6 +94,8 @@ pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, R
         let target = trash.join(OsStr::from_bytes(&unique));
         match rustix::fs::renameat(&parent, &c_name, rustix::fs::CWD, &target) {
             Ok(()) => return Ok(Some(target)),
+            Err(Errno::PERM)
+                if attempts == 1 && file_flags::clear_entry(parent.as_fd(), &c_name) => {}
             // Left behind by a process that had our number.
             Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR)
                 if attempts < 1000 => {}
@@ -162,6 +166,8 @@ impl Remover<'_> {
                         self.unlink(&stack, &name)?;
                     }
                 }
+                // Somebody else has removed the directory itself.
+                Some(Err(Errno::NOENT)) => self.leave(&mut stack)?,
                 Some(Err(errno)) => return Err(self.error("list", &stack, c"", errno)),
                 None => self.leave(&mut stack)?,
             }
@@ -206,7 +212,7 @@ impl Remover<'_> {
         let Some(mut frame) = stack.pop() else {
             return Ok(());
         };
-        let removed = rustix::fs::unlinkat(self.innermost(stack)?, &frame.name, AtFlags::REMOVEDIR);
+        let removed = self.unlink_entry(stack, &frame.name, AtFlags::REMOVEDIR)?;
         match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             // Some file systems skip entries of a directory that shrinks while it is listed: go round again.
@@ -226,7 +232,7 @@ impl Remover<'_> {
             Ok(stat) if stat.st_nlink == 1 => disk_space(&stat),
             _ => 0,
         };
-        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        match self.unlink_entry(stack, name, AtFlags::empty())? {
             Ok(()) => {
                 self.freed += size;
                 Ok(())
@@ -234,6 +240,26 @@ impl Remover<'_> {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.error("remove", stack, name, errno)),
         }
+    }
+
+    /// Removes the entry `name` of the innermost directory, once more where flags forbade it.
+    fn unlink_entry(
+        &self,
+        stack: &[Frame],
+        name: &CStr,
+        flags: AtFlags,
+    ) -> Result<Result<(), Errno>, RemoveError> {
+        let parent = self.innermost(stack)?;
+        let removed = rustix::fs::unlinkat(parent, name, flags);
+        if removed == Err(Errno::PERM) {
+            let entry = file_flags::clear_entry(parent, name);
+            // The directory that holds the tree is not ours to change.
+            let directory = !stack.is_empty() && file_flags::clear_directory(parent);
+            if entry || directory {
+                return Ok(rustix::fs::unlinkat(parent, name, flags));
+            }
+        }
+        Ok(removed)
     }
 
     /// Moves the directory `name` up beside the tree's top.
@@ -324,7 +350,13 @@ fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Opened, Errno> 
             let stat = rustix::fs::fstat(&directory)?;
             let mode = Mode::from_raw_mode(stat.st_mode);
             if !mode.contains(Mode::RWXU) {
-                rustix::fs::fchmod(&directory, mode | Mode::RWXU)?;
+                let writable = mode | Mode::RWXU;
+                match rustix::fs::fchmod(&directory, writable) {
+                    Err(Errno::PERM) if file_flags::clear_directory(directory.as_fd()) => {
+                        rustix::fs::fchmod(&directory, writable)?;
+                    }
+                    changed => changed?,
+                }
             }
             Ok(Opened::Directory((directory, disk_space(&stat))))
         }
@@ -457,6 +489,22 @@ mod tests {
             fs::write(tree.join(number.to_string()), "").unwrap();
         }
         remove_tree(&tree).unwrap();
+        assert!(!tree.exists());
+    }
+
+    #[test]
+    fn removals_of_one_tree_get_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = directory.path().join("tree");
+        for number in 0..50 {
+            fs::create_dir_all(tree.join(format!("{}/{number}", number % 7))).unwrap();
+            fs::write(tree.join(format!("{}/{number}/file", number % 7)), "").unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| remove_tree(&tree).unwrap());
+            }
+        });
         assert!(!tree.exists());
     }
 

@@ -71,11 +71,9 @@ fn find_paths(text: &[u8], prefix: &[u8], found: &mut BTreeSet<StorePath>) {
             .iter()
             .position(|byte| !(byte.is_ascii_alphanumeric() || b"+-._?=".contains(byte)))
             .unwrap_or(rest.len());
-        if end > HASH_PART_LEN
-            && let Ok(name) = std::str::from_utf8(&rest[..end])
-            && let Ok(path) = StorePath::from_base_name(name)
-        {
-            found.insert(path);
+        if end > HASH_PART_LEN {
+            let name = std::str::from_utf8(&rest[..end]).ok();
+            found.extend(name.and_then(|name| StorePath::from_base_name(name).ok()));
         }
     }
 }

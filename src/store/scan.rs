@@ -213,7 +213,7 @@ mod tests {
         let candidates = BTreeSet::from([wanted.clone(), item(1)]);
         // The file's content starts at byte 96 + 8 of the archive.
         for position in stream::CHUNK - 150..stream::CHUNK - 60 {
-            let mut contents = vec![b'z'; 2 * stream::CHUNK];
+            let mut contents = vec![b'e'; stream::CHUNK + 100];
             contents[position..position + HASH_PART_LEN]
                 .copy_from_slice(wanted.hash_part().as_bytes());
             let scanned = scan_tree(&Tree::file(contents), &candidates);

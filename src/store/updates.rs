@@ -179,13 +179,14 @@ impl Database {
         let mut next = left.keys().next();
         while let Some(path) = next {
             let referrer = left.get(*path);
-            if let Some(referrer) = referrer
-                && !seen.insert(*path)
-            {
-                return Err(DatabaseError::Cycle {
-                    path: self.store_dir.display(referrer),
-                    reference: self.store_dir.display(path),
-                });
+            match referrer {
+                Some(referrer) if !seen.insert(*path) => {
+                    return Err(DatabaseError::Cycle {
+                        path: self.store_dir.display(referrer),
+                        reference: self.store_dir.display(path),
+                    });
+                }
+                _ => {}
             }
             next = referrer;
         }

@@ -25,13 +25,21 @@ fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
     let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
     let item = site.add("broken", &commands);
     let error = site.fail(item);
-    assert_eq!(error.to_string(), "the build of broken failed in phase `build': the builder ended with exit status 3");
+    assert_eq!(
+        error.to_string(),
+        "the build of broken failed in phase `build': the builder ended with exit status 3"
+    );
     assert_eq!(error.last_lines().len(), 30);
     assert_eq!(error.last_lines()[0], "line 21");
     assert!(error.log().unwrap().exists());
     assert_eq!(error.kind().exit_status(), 1);
     let failed = site.events().into_iter().find_map(|event| match event {
-        Event::Failed { item, last_lines, log, .. } => Some((item, last_lines.len(), log.is_some())),
+        Event::Failed {
+            item,
+            last_lines,
+            log,
+            ..
+        } => Some((item, last_lines.len(), log.is_some())),
         _ => None,
     });
     assert_eq!(failed, Some(("broken".to_owned(), 30, true)));
@@ -41,13 +49,18 @@ fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
 fn a_builder_killed_by_a_signal_says_so() {
     let mut site = Site::new();
     let item = site.add("crash", &["signal 11"]);
-    assert!(matches!(site.fail_build(item), Cause::Status(ExitStatusKind::Signaled(11))));
+    assert!(matches!(
+        site.fail_build(item),
+        Cause::Status(ExitStatusKind::Signaled(11))
+    ));
 }
 
 #[test]
 fn a_builder_that_is_not_there_is_named() {
     let mut site = Site::new();
-    let item = site.add_with("lost", &[], |_, derivation| derivation.builder = "/bin/sh".to_owned());
+    let item = site.add_with("lost", &[], |_, derivation| {
+        derivation.builder = "/bin/sh".to_owned()
+    });
     let error = site.fail(item);
     assert!(error.to_string().contains("`/bin/sh`"), "{error}");
     assert_eq!(error.kind(), FailureKind::Build);
@@ -57,7 +70,10 @@ fn a_builder_that_is_not_there_is_named() {
 fn a_build_that_hangs_is_ended_by_its_timeout() {
     let mut site = Site::new();
     site.settings.patience.timeout = seconds(0.3);
-    let item = site.add("hanging", &["daemon $NIX_BUILD_TOP/lock", "close", "sleep 600000"]);
+    let item = site.add(
+        "hanging",
+        &["daemon $NIX_BUILD_TOP/lock", "close", "sleep 600000"],
+    );
     let start = Instant::now();
     assert!(matches!(site.fail_build(item), Cause::TimedOut(_)));
     assert!(start.elapsed() < Duration::from_secs(60));
@@ -71,7 +87,15 @@ fn a_build_that_is_silent_is_ended() {
     assert!(matches!(site.fail_build(item), Cause::Silent(_)));
     let talker = site.add(
         "talking",
-        &["say a", "sleep 150", "say b", "sleep 150", "say c", "sleep 150", "write $out"],
+        &[
+            "say a",
+            "sleep 150",
+            "say b",
+            "sleep 150",
+            "say c",
+            "sleep 150",
+            "write $out",
+        ],
     );
     site.build(talker);
 }
@@ -96,11 +120,16 @@ fn a_build_that_fills_a_file_is_ended_by_its_limit() {
 fn a_missing_output_is_named() {
     let mut site = Site::new();
     let item = site.add_with("half", &["write $out"], |_, derivation| {
-        derivation.outputs.insert("lib".to_owned(), Output::input_addressed());
+        derivation
+            .outputs
+            .insert("lib".to_owned(), Output::input_addressed());
     });
     let error = site.fail(item).to_string();
     let path = site.logical(item, "lib");
-    assert!(error.ends_with(&format!("did not make its output `lib` at {path}")), "{error}");
+    assert!(
+        error.ends_with(&format!("did not make its output `lib` at {path}")),
+        "{error}"
+    );
     // All outputs or none.
     assert!(!site.is_valid(item));
 }
@@ -109,7 +138,11 @@ fn a_missing_output_is_named() {
 fn writing_to_the_store_outside_the_outputs_fails_the_build() {
     let mut site = Site::new();
     let foreign = format!("/gnu/store/{}-foreign", "0".repeat(32));
-    let commands = ["write $out", "write /gnu/store/other x", &format!("mkdir {foreign}")];
+    let commands = [
+        "write $out",
+        "write /gnu/store/other x",
+        &format!("mkdir {foreign}"),
+    ];
     let item = site.add("stray", &commands);
     let Cause::OutsideOutputs(paths) = site.fail_build(item) else {
         panic!("the wrong cause");
@@ -128,9 +161,16 @@ fn inputs_cannot_be_written_to() {
         let path = site.logical(input, "out");
         derivation.environment.insert("input".to_owned(), path);
     };
-    for command in ["write $input/new x", "append $input/file more", "chmod $input 777"] {
+    for command in [
+        "write $input/new x",
+        "append $input/file more",
+        "chmod $input 777",
+    ] {
         let item = site.add_with("vandal", &[command, "write $out"], change);
-        assert!(matches!(site.fail_build(item), Cause::Status(_)), "{command}");
+        assert!(
+            matches!(site.fail_build(item), Cause::Status(_)),
+            "{command}"
+        );
     }
     assert_eq!(names(&site.physical(input)), before);
 }
@@ -141,7 +181,10 @@ fn there_is_no_network() {
     // Something that would answer, if it could be reached.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let item = site.add("online", &[&format!("connect 127.0.0.1 {port}"), "write $out"]);
+    let item = site.add(
+        "online",
+        &[&format!("connect 127.0.0.1 {port}"), "write $out"],
+    );
     assert!(matches!(site.fail_build(item), Cause::Status(_)));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err());
@@ -168,12 +211,20 @@ fn a_socket_a_fifo_or_a_device_is_no_output() {
 fn a_forbidden_reference_is_named_with_the_file_that_holds_it() {
     let mut site = Site::new();
     let stage0 = site.add("stage0-tool", &["write $out tool"]);
-    let item = site.add_with("final", &["mkdir $out", "mkdir $out/bin", "link $out/bin/sh $tool"], |site, derivation| {
-        site.input(derivation, stage0);
-        let path = site.logical(stage0, "out");
-        derivation.environment.insert("tool".to_owned(), path.clone());
-        derivation.environment.insert("disallowedReferences".to_owned(), path);
-    });
+    let item = site.add_with(
+        "final",
+        &["mkdir $out", "mkdir $out/bin", "link $out/bin/sh $tool"],
+        |site, derivation| {
+            site.input(derivation, stage0);
+            let path = site.logical(stage0, "out");
+            derivation
+                .environment
+                .insert("tool".to_owned(), path.clone());
+            derivation
+                .environment
+                .insert("disallowedReferences".to_owned(), path);
+        },
+    );
     let error = site.fail(item);
     assert_eq!(error.kind().exit_status(), 1);
     let expected = format!(
@@ -192,9 +243,14 @@ fn only_allowed_references_are_allowed() {
         move |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
             for (name, item) in [("one", one), ("two", two)] {
                 site.input(derivation, item);
-                derivation.environment.insert(name.to_owned(), site.logical(item, "out"));
+                derivation
+                    .environment
+                    .insert(name.to_owned(), site.logical(item, "out"));
             }
-            derivation.environment.insert("allowedReferences".to_owned(), format!("{} out", site.logical(one, "out")));
+            derivation.environment.insert(
+                "allowedReferences".to_owned(),
+                format!("{} out", site.logical(one, "out")),
+            );
             derivation.arguments = vec![format!("link $out {target}")];
         }
     };
@@ -204,7 +260,10 @@ fn only_allowed_references_are_allowed() {
     let Cause::Reference(found) = site.fail_build(bad) else {
         panic!("the wrong cause");
     };
-    assert_eq!((found.reference, found.rule), (site.logical(two, "out"), "allowedReferences"));
+    assert_eq!(
+        (found.reference, found.rule),
+        (site.logical(two, "out"), "allowedReferences")
+    );
 }
 
 #[test]
@@ -230,9 +289,14 @@ fn a_source_that_cannot_be_fetched_ends_with_status_4_and_skips_what_needs_it() 
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
         derivation.outputs.insert("out".to_owned(), output);
-        derivation.environment.insert("url".to_owned(), "https://example.org/nowhere.tar".to_owned());
+        derivation.environment.insert(
+            "url".to_owned(),
+            "https://example.org/nowhere.tar".to_owned(),
+        );
     });
-    let item = site.add_with("user", &["write $out"], |site, derivation| site.input(derivation, source));
+    let item = site.add_with("user", &["write $out"], |site, derivation| {
+        site.input(derivation, source)
+    });
     let report = site.run(&[item]);
     assert_eq!(report.errors[0].kind().exit_status(), 4);
     assert_eq!(report.summary.skipped[0].because, "nowhere.tar");
@@ -246,7 +310,10 @@ fn a_derivation_for_another_system_is_refused() {
         derivation.system = "x86_64-freebsd".to_owned();
     });
     let error = site.fail(item).to_string();
-    assert!(error.contains("x86_64-freebsd") && error.contains("x86_64-linux"), "{error}");
+    assert!(
+        error.contains("x86_64-freebsd") && error.contains("x86_64-linux"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -256,7 +323,14 @@ fn the_build_directory_of_a_failed_build_is_kept_on_request() {
     let item = site.add("broken", &["write $NIX_BUILD_TOP/config.log why", "exit 1"]);
     let error = site.fail(item);
     let kept = error.kept().unwrap();
-    assert_eq!(kept, site.settings.temporary.canonicalize().unwrap().join("guix-build-broken.drv-0"));
+    assert_eq!(
+        kept,
+        site.settings
+            .temporary
+            .canonicalize()
+            .unwrap()
+            .join("guix-build-broken.drv-0")
+    );
     assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
     let error = site.fail(item);
     assert!(error.kept().unwrap().ends_with("guix-build-broken.drv-1"));
@@ -325,11 +399,16 @@ fn a_full_disk_ends_with_status_5_and_the_place() {
         let item = site.add("greedy", &["mkdir $out", "fill $out/zeros"]);
         let error = site.fail(item);
         assert_eq!(error.kind().exit_status(), 5);
-        assert!(error.to_string().to_lowercase().contains("no space left"), "{error}");
+        assert!(
+            error.to_string().to_lowercase().contains("no space left"),
+            "{error}"
+        );
         let modest = site.add("modest", &["write $out"]);
         site.build(modest);
     });
-    let unmounted = std::process::Command::new("umount").arg(place.path()).status();
+    let unmounted = std::process::Command::new("umount")
+        .arg(place.path())
+        .status();
     assert!(unmounted.unwrap().success());
     result.unwrap();
 }

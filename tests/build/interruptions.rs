@@ -16,7 +16,12 @@ use crate::site::Site;
 /// This test binary as another process, which builds the item that [`slow`] makes at the site in `root`.
 fn other_process(root: &Path, millis: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "interruptions::part_that_builds", "--ignored", "--test-threads=1"])
+        .args([
+            "--exact",
+            "interruptions::part_that_builds",
+            "--ignored",
+            "--test-threads=1",
+        ])
         .env("BUILD_TEST_ROOT", root)
         .env("BUILD_TEST_MILLIS", millis.to_string())
         .stdout(Stdio::null())
@@ -38,7 +43,16 @@ fn part_that_builds() {
 /// An item that takes its time, leaves a daemon that ignores polite signals, and marks how far it is.
 fn slow(site: &mut Site, millis: u64) -> usize {
     let sleep = format!("sleep {millis}");
-    site.add("slow", &["mkdir $out", "daemon $out/lock", "write $out/begun", &sleep, "write $out/done yes"])
+    site.add(
+        "slow",
+        &[
+            "mkdir $out",
+            "daemon $out/lock",
+            "write $out/begun",
+            &sleep,
+            "write $out/done yes",
+        ],
+    )
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -53,11 +67,15 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 fn staged(site: &Site, item: usize) -> PathBuf {
     let store = &site.store.directories().store;
     let staging = store.join(format!("{}.chroot", site.items[item].path.base_name()));
-    staging.join("store").join(site.physical(item).file_name().unwrap())
+    staging
+        .join("store")
+        .join(site.physical(item).file_name().unwrap())
 }
 
 fn wait_until_under_way(site: &Site, item: usize) {
-    eventually("the build begins", || staged(site, item).join("begun").exists());
+    eventually("the build begins", || {
+        staged(site, item).join("begun").exists()
+    });
 }
 
 #[test]
@@ -72,7 +90,9 @@ fn two_processes_build_an_item_once() {
     assert!(report.summary.made.is_empty());
     let other = other.id();
     assert!(
-        site.events().iter().any(|event| matches!(event, Event::WaitingForLock { holder, .. }
+        site.events()
+            .iter()
+            .any(|event| matches!(event, Event::WaitingForLock { holder, .. }
             if *holder == Some(other))),
     );
     site.assert_clean();
@@ -88,7 +108,10 @@ fn what_a_killed_process_leaves_is_cleaned_up_and_built_again() {
     other.kill().unwrap();
     other.wait().unwrap();
     assert!(!site.is_valid(item));
-    assert!(staged(&site, item).exists(), "killed without mercy, it cannot have cleaned up");
+    assert!(
+        staged(&site, item).exists(),
+        "killed without mercy, it cannot have cleaned up"
+    );
     // Its processes are gone with it, the daemon included.
     eventually("the daemon is dead", || {
         rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
@@ -137,7 +160,9 @@ fn a_download_does_not_keep_a_run_from_stopping() {
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
         derivation.outputs.insert("out".to_owned(), output);
-        derivation.environment.insert("url".to_owned(), "https://example.org/endless".to_owned());
+        derivation
+            .environment
+            .insert("url".to_owned(), "https://example.org/endless".to_owned());
     });
     let cancellation = site.cancellation.clone();
     std::thread::scope(|scope| {

@@ -17,7 +17,14 @@ fn a_second_run_does_nothing() {
     assert_eq!(report.summary.reused, ["hello"]);
     assert!(report.summary.made.is_empty());
     let events = site.events();
-    assert!(matches!(events[0], Event::RunStarted { builds: 0, downloads: 0, reused: 1 }));
+    assert!(matches!(
+        events[0],
+        Event::RunStarted {
+            builds: 0,
+            downloads: 0,
+            reused: 1
+        }
+    ));
     assert_eq!(events.len(), 2);
 }
 
@@ -35,9 +42,15 @@ fn a_path_that_exists_but_is_not_valid_is_replaced() {
 #[test]
 fn a_missing_output_is_made_again_beside_a_valid_one() {
     let mut site = Site::new();
-    let item = site.add_with("libc", &["write $out out", "write $static static"], |_, derivation| {
-        derivation.outputs.insert("static".to_owned(), Output::input_addressed());
-    });
+    let item = site.add_with(
+        "libc",
+        &["write $out out", "write $static static"],
+        |_, derivation| {
+            derivation
+                .outputs
+                .insert("static".to_owned(), Output::input_addressed());
+        },
+    );
     site.build(item);
     let report = site.run(&[item]);
     assert!(report.summary.made.is_empty());
@@ -47,10 +60,19 @@ fn a_missing_output_is_made_again_beside_a_valid_one() {
 fn inputs_of_valid_items_are_not_needed() {
     let mut site = Site::new();
     let source = site.add("source", &["write $out x"]);
-    let item = site.add_with("tool", &["write $out"], |site, derivation| site.input(derivation, source));
+    let item = site.add_with("tool", &["write $out"], |site, derivation| {
+        site.input(derivation, source)
+    });
     site.build(item);
-    let top = site.add_with("top", &["write $out"], |site, derivation| site.input(derivation, item));
+    let top = site.add_with("top", &["write $out"], |site, derivation| {
+        site.input(derivation, item)
+    });
     let report = site.run(&[top]);
-    let made: Vec<&str> = report.summary.made.iter().map(|made| made.item.as_str()).collect();
+    let made: Vec<&str> = report
+        .summary
+        .made
+        .iter()
+        .map(|made| made.item.as_str())
+        .collect();
     assert_eq!(made, ["top"]);
 }

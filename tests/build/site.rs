@@ -5,7 +5,8 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bootstrap::build::builder::{Settings, Tools};
 use bootstrap::build::cancellation::Cancellation;
@@ -62,17 +63,15 @@ fn toy() -> &'static [u8] {
     static TOY: OnceLock<Vec<u8>> = OnceLock::new();
     TOY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/toy.c");
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let program = directory.join(format!("build-toy-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("toy");
         let compiled = Command::new("cc")
             .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-s", "-o"])
             .args([&program, &source])
             .status()
             .expect("these tests need a C compiler");
         assert!(compiled.success(), "cc -static failed");
-        let bytes = fs::read(&program).unwrap();
-        fs::remove_file(&program).unwrap();
-        bytes
+        fs::read(&program).unwrap()
     })
 }
 
@@ -92,7 +91,7 @@ pub struct Site {
     pub settings: Settings,
     pub cancellation: Cancellation,
     events: EventSender,
-    received: std::sync::mpsc::Receiver<Event>,
+    received: Arc<Mutex<Vec<Event>>>,
     toy: StorePath,
     known: DerivationSet,
     pub items: Vec<Item>,
@@ -111,13 +110,22 @@ impl Site {
     /// A site in a directory that others share.
     pub fn at(root: &Path) -> Self {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
-        let (events, received) = EventSender::channel();
+        let (events, receiver) = EventSender::channel();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&received);
+        // Ends with the site, which has the other end.
+        std::thread::spawn(move || {
+            for event in receiver {
+                collected.lock().unwrap().push(event);
+            }
+        });
         let cancellation = Cancellation::new();
         let options = OpenOptions {
             patience: lock_patience(&events, &cancellation),
             ..OpenOptions::default()
         };
-        let store = Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
+        let store =
+            Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
         let tree = Tree::executable(toy());
         let toy = bootstrap::store::path::source_path(
             &store_dir,
@@ -175,7 +183,8 @@ impl Site {
         };
         change(self, &mut derivation);
         let store_dir = &self.store.directories().store_dir;
-        let (path, derivation) = instantiate(store_dir, label, derivation, &mut self.known).unwrap();
+        let (path, derivation) =
+            instantiate(store_dir, label, derivation, &mut self.known).unwrap();
         self.items.push(Item {
             label: label.to_owned(),
             path,
@@ -188,7 +197,9 @@ impl Site {
     pub fn input(&self, derivation: &mut Derivation, input: usize) {
         let input = &self.items[input];
         let outputs = input.derivation.outputs.keys().cloned().collect();
-        derivation.input_derivations.insert(input.path.clone(), outputs);
+        derivation
+            .input_derivations
+            .insert(input.path.clone(), outputs);
     }
 
     /// The logical path of an output of an item.
@@ -233,7 +244,13 @@ impl Site {
             fetcher: Arc::new(Shelf(self.root.join("shelf"))),
             unpacker: &Unpacker,
         };
-        realise(&request, tools, &self.settings, &self.events, &self.cancellation)
+        realise(
+            &request,
+            tools,
+            &self.settings,
+            &self.events,
+            &self.cancellation,
+        )
     }
 
     pub fn run(&self, wanted: &[usize]) -> Report {
@@ -274,9 +291,21 @@ impl Site {
         failed.cause
     }
 
-    /// The events so far.
+    /// The events of runs that have ended, since they were last asked for.
     pub fn events(&self) -> Vec<Event> {
-        self.received.try_iter().collect()
+        let start = Instant::now();
+        loop {
+            let mut received = self.received.lock().unwrap();
+            if matches!(received.last(), Some(Event::RunFinished { .. })) {
+                return std::mem::take(&mut *received);
+            }
+            drop(received);
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the run does not end"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// No staging directory, lock or build directory is left.
@@ -285,12 +314,20 @@ impl Site {
         for entry in fs::read_dir(&directories.store).unwrap() {
             let name = entry.unwrap().file_name();
             let text = name.to_str().unwrap();
-            assert!(!text.ends_with(".chroot") && !text.ends_with(".lock"), "left: {text}");
+            assert!(
+                !text.ends_with(".chroot") && !text.ends_with(".lock"),
+                "left: {text}"
+            );
         }
         let trash = directories.store.join("trash");
         assert!(!trash.exists() || fs::read_dir(&trash).unwrap().count() == 0);
         let scratch = names(&self.settings.temporary);
-        assert!(!scratch.iter().any(|name| name.starts_with("bootstrap-build-")), "{scratch:?}");
+        assert!(
+            !scratch
+                .iter()
+                .any(|name| name.starts_with("bootstrap-build-")),
+            "{scratch:?}"
+        );
     }
 }
 

@@ -17,7 +17,14 @@ use crate::site::{Site, names};
 #[test]
 fn a_build_becomes_a_valid_store_item() {
     let mut site = Site::new();
-    let item = site.add("hello", &["say starting phase `install'", "mkdir $out", "write $out/text hello there"]);
+    let item = site.add(
+        "hello",
+        &[
+            "say starting phase `install'",
+            "mkdir $out",
+            "write $out/text hello there",
+        ],
+    );
     site.build(item);
     let out = site.physical(item);
     assert_eq!(fs::read(out.join("text")).unwrap(), b"hello there");
@@ -30,7 +37,12 @@ fn a_build_becomes_a_valid_store_item() {
     assert!(info.references.is_empty());
     // The derivation is there too, and known as the one the output is from.
     assert!(site.store.is_valid(&site.items[item].path).unwrap());
-    assert!(site.store.derivers(path).unwrap().contains(&site.items[item].path));
+    assert!(
+        site.store
+            .derivers(path)
+            .unwrap()
+            .contains(&site.items[item].path)
+    );
     site.store.check_database().unwrap();
 }
 
@@ -48,7 +60,16 @@ fn a_build_sees_guix_daemons_environment() {
         ],
     );
     let line = "say $HOME $PATH $NIX_STORE";
-    let other = site.add("lines", &[line, "say $NIX_BUILD_CORES", "say $MAKEFLAGS", "say $TMPDIR", "write $out"]);
+    let other = site.add(
+        "lines",
+        &[
+            line,
+            "say $NIX_BUILD_CORES",
+            "say $MAKEFLAGS",
+            "say $TMPDIR",
+            "write $out",
+        ],
+    );
     site.build(item);
     site.events();
     site.build(other);
@@ -72,9 +93,16 @@ fn outputs_may_refer_to_inputs_and_to_each_other() {
     let library = site.add("library", &["mkdir $out", "write $out/lib code"]);
     let tool = site.add_with(
         "tool",
-        &["mkdir $out", "copy $library/lib $out/lib", "write $out/uses x", "write $doc nothing"],
+        &[
+            "mkdir $out",
+            "copy $library/lib $out/lib",
+            "write $out/uses x",
+            "write $doc nothing",
+        ],
         |site, derivation| {
-            derivation.outputs.insert("doc".to_owned(), Output::input_addressed());
+            derivation
+                .outputs
+                .insert("doc".to_owned(), Output::input_addressed());
             site.input(derivation, library);
             let path = site.logical(library, "out");
             derivation.environment.insert("library".to_owned(), path);
@@ -87,7 +115,13 @@ fn outputs_may_refer_to_inputs_and_to_each_other() {
     });
     site.build(link);
     assert_eq!(fs::read(site.physical(tool).join("lib")).unwrap(), b"code");
-    assert_eq!(fs::read_link(site.physical(link)).unwrap().to_str().unwrap(), site.logical(tool, "out"));
+    assert_eq!(
+        fs::read_link(site.physical(link))
+            .unwrap()
+            .to_str()
+            .unwrap(),
+        site.logical(tool, "out")
+    );
     let path = site.items[link].derivation.output_path("out").unwrap();
     let references = site.store.path_info(path).unwrap().unwrap().references;
     let expected = site.items[tool].derivation.output_path("out").unwrap();
@@ -122,18 +156,36 @@ fn what_a_build_prints_is_logged_shown_and_timed() {
     site.build(item);
     let mut log = String::new();
     let directory = site.store.directories().log.clone();
-    let read = open_log(&directory, &site.items[item].path).unwrap().unwrap().read_to_string(&mut log);
+    let read = open_log(&directory, &site.items[item].path)
+        .unwrap()
+        .unwrap()
+        .read_to_string(&mut log);
     read.unwrap();
     assert_eq!(
         log,
         "starting phase `build'\nsome \x1b[31mcolour\nphase `build' succeeded after 0.0 seconds\n"
     );
     let events = site.events();
-    assert!(matches!(&events[0], Event::RunStarted { builds: 1, downloads: 0, reused: 0 }));
-    assert!(matches!(&events[1], Event::Started { item, kind: Kind::Build, log: Some(log), .. }
-        if item == "talker" && log.exists()));
-    assert!(events.iter().any(|event| matches!(event, Event::Line { text, .. } if text == "some [31mcolour")));
-    let Some(Event::Finished { made, .. }) = events.iter().find(|event| matches!(event, Event::Finished { .. }))
+    assert!(matches!(
+        &events[0],
+        Event::RunStarted {
+            builds: 1,
+            downloads: 0,
+            reused: 0
+        }
+    ));
+    assert!(
+        matches!(&events[1], Event::Started { item, kind: Kind::Build, log: Some(log), .. }
+        if item == "talker" && log.exists())
+    );
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Line { text, .. } if text == "some [31mcolour"))
+    );
+    let Some(Event::Finished { made, .. }) = events
+        .iter()
+        .find(|event| matches!(event, Event::Finished { .. }))
     else {
         panic!("{events:?}");
     };
@@ -186,19 +238,33 @@ fn a_download_comes_from_the_fetcher() {
     site.build(item);
     assert_eq!(fs::read(site.physical(item)).unwrap(), b"the source");
     let events = site.events();
-    assert!(matches!(&events[0], Event::RunStarted { builds: 1, downloads: 1, .. }));
-    assert!(events.iter().any(|event| matches!(event, Event::DownloadProgress { item, .. } if item == "source.txt")));
+    assert!(matches!(
+        &events[0],
+        Event::RunStarted {
+            builds: 1,
+            downloads: 1,
+            ..
+        }
+    ));
+    assert!(events.iter().any(
+        |event| matches!(event, Event::DownloadProgress { item, .. } if item == "source.txt")
+    ));
 }
 
 /// Writes a tar of one directory with the toy in it, as a seed's archive.
 fn seed_archive(site: &Site) -> Vec<u8> {
-    let toy = fs::read(site.store.directories().physical(site.items[0].derivation.input_sources.first().unwrap()));
+    let toy = fs::read(
+        site.store
+            .directories()
+            .physical(site.items[0].derivation.input_sources.first().unwrap()),
+    );
     let toy = toy.unwrap();
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
     header.set_size(toy.len() as u64);
     header.set_mode(0o755);
-    tar.append_data(&mut header, "bin/toy", toy.as_slice()).unwrap();
+    tar.append_data(&mut header, "bin/toy", toy.as_slice())
+        .unwrap();
     tar.into_inner().unwrap()
 }
 
@@ -216,22 +282,36 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of(&archive));
         derivation.outputs.insert("out".to_owned(), output);
-        derivation.environment.insert("url".to_owned(), "https://example.org/base.tar".to_owned());
+        derivation
+            .environment
+            .insert("url".to_owned(), "https://example.org/base.tar".to_owned());
     });
     let seed = site.add_with("seed", &[], |site, derivation| {
         derivation.builder = "builtin:unpack-seed".to_owned();
         derivation.input_sources.clear();
         site.input(derivation, download);
-        derivation.environment.insert("format".to_owned(), "tar".to_owned());
-        derivation.environment.insert("archives".to_owned(), site.logical(download, "out"));
-        derivation.environment.insert("links".to_owned(), "/bin/sh -> toy".to_owned());
-        derivation.environment.insert("files".to_owned(), "{\"/release\":\"14.3\"}".to_owned());
+        derivation
+            .environment
+            .insert("format".to_owned(), "tar".to_owned());
+        derivation
+            .environment
+            .insert("archives".to_owned(), site.logical(download, "out"));
+        derivation
+            .environment
+            .insert("links".to_owned(), "/bin/sh -> toy".to_owned());
+        derivation
+            .environment
+            .insert("files".to_owned(), "{\"/release\":\"14.3\"}".to_owned());
     });
     let in_seed = |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
         site.input(derivation, seed);
         derivation.builder = "/bin/sh".to_owned();
-        derivation.environment.insert("seed".to_owned(), site.logical(seed, "out"));
-        derivation.environment.insert("disallowedReferences".to_owned(), site.logical(seed, "out"));
+        derivation
+            .environment
+            .insert("seed".to_owned(), site.logical(seed, "out"));
+        derivation
+            .environment
+            .insert("disallowedReferences".to_owned(), site.logical(seed, "out"));
     };
     let item = site.add_with("stage0", &["copy /release $out"], in_seed);
     let spoiler = site.add_with("spoiler", &["write /release 15.0", "write $out"], in_seed);
@@ -239,7 +319,14 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
     let referrer = site.add_with("referrer", &["link $out $seed"], in_seed);
     site.build(item);
     assert_eq!(fs::read(site.physical(item)).unwrap(), b"14.3");
-    assert_eq!(fs::metadata(site.physical(seed).join("bin/toy")).unwrap().permissions().mode() & 0o777, 0o555);
+    assert_eq!(
+        fs::metadata(site.physical(seed).join("bin/toy"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o555
+    );
     // The root is read-only, the seed is not in the store, and nothing may refer to it.
     site.fail_build(spoiler);
     site.fail_build(peeper);
@@ -251,7 +338,15 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
 #[test]
 fn nothing_is_left_in_the_place_for_temporary_files() {
     let mut site = Site::new();
-    let item = site.add("messy", &["mkdir $NIX_BUILD_TOP/d", "write $NIX_BUILD_TOP/d/f", "chmod $NIX_BUILD_TOP/d 0", "write $out"]);
+    let item = site.add(
+        "messy",
+        &[
+            "mkdir $NIX_BUILD_TOP/d",
+            "write $NIX_BUILD_TOP/d/f",
+            "chmod $NIX_BUILD_TOP/d 0",
+            "write $out",
+        ],
+    );
     site.build(item);
     assert!(names(&site.settings.temporary).is_empty());
 }

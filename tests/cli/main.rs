@@ -1,5 +1,7 @@
 //! The command line as people and scripts use it: what is printed where, and the exit status.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 

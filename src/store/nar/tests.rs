@@ -365,7 +365,7 @@ fn what_cannot_be_read_is_named() {
     assert!(matches!(&error, NarError::File { action: "examine", path, .. } if *path == missing));
     let file = scratch.path().join("file");
     fs::write(&file, "").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     if !rustix::process::geteuid().is_root() {
         let error = dump(&file, &mut io::sink()).unwrap_err();
         assert!(

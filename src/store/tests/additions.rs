@@ -148,3 +148,31 @@ fn threads_with_stores_of_their_own_add_the_same() {
     assert_eq!(store.valid_paths().unwrap(), paths);
     assert_eq!(paths.len(), 20);
 }
+
+#[test]
+fn more_texts_than_descriptors_are_added_in_any_order() {
+    let store = TestStore::new();
+    let store_dir = &store.directories().store_dir;
+    // Each refers to the one before it, and they are given last first.
+    let mut names: Vec<(String, BTreeSet<StorePath>)> = Vec::new();
+    let mut references = BTreeSet::new();
+    for number in 0..300 {
+        let name = format!("text-{number}");
+        let path = path::text_path(store_dir, &name, b"x", &references).unwrap();
+        names.push((
+            name,
+            std::mem::replace(&mut references, BTreeSet::from([path])),
+        ));
+    }
+    let texts: Vec<Text<'_>> = names
+        .iter()
+        .rev()
+        .map(|(name, references)| Text {
+            name,
+            content: b"x",
+            references,
+        })
+        .collect();
+    let paths = store.add_texts(&texts).unwrap();
+    assert_eq!(store.closure([&paths[0]]).unwrap().len(), 300);
+}

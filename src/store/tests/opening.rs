@@ -240,6 +240,40 @@ fn a_relocated_store_has_ordinary_permissions() {
 }
 
 #[test]
+fn a_store_in_its_logical_place_has_the_daemons_permissions() {
+    let directory = Scratch::new();
+    let place = directory.path().canonicalize().unwrap().join("store");
+    let store_dir = StoreDir::new(place.to_str().unwrap()).unwrap();
+    let mut directories = Directories::new(store_dir, None);
+    directories.state = directory.path().join("state");
+    Store::open(directories.clone()).unwrap();
+    let mode = || fs::metadata(&place).unwrap().permissions().mode() & 0o7777;
+    let expected = match rustix::process::geteuid().is_root() {
+        true => 0o1775,
+        false => 0o755,
+    };
+    assert_eq!(mode(), expected);
+    // One that is there is left as it is.
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o750)).unwrap();
+    Store::open(directories.clone()).unwrap();
+    assert_eq!(mode(), 0o750);
+    // There, nothing above it may be a link.
+    let link = directory.path().join("link");
+    symlink(".", &link).unwrap();
+    let store_dir = StoreDir::new(link.join("store").to_str().unwrap()).unwrap();
+    directories.store = link.join("store");
+    directories.store_dir = store_dir;
+    let error = Store::open(directories).unwrap_err();
+    assert!(matches!(error, StoreError::Symlink { .. }), "{error:?}");
+}
+
+#[test]
+fn threads_can_share_a_store() {
+    fn shareable<T: Send + Sync>() {}
+    shareable::<Store>();
+}
+
+#[test]
 fn looking_needs_no_store_and_leaves_no_trace() {
     let directory = Scratch::new();
     let options = OpenOptions {
