@@ -32,10 +32,18 @@ pub struct Cache {
     verified: Mutex<HashMap<Sha256Digest, FileState>>,
 }
 
-/// The right to download one file, against other processes and threads.
+/// The right to download one file, against other processes and threads. Its file is removed with it.
 #[derive(Debug)]
 pub struct DownloadLock {
     _file: File,
+    path: PathBuf,
+}
+
+impl Drop for DownloadLock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever waits for it sees that it is gone, and makes a new one.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// What [`Cache::find`] saw.
@@ -108,9 +116,17 @@ impl Cache {
     pub fn lock(&self, sha256: &Sha256Digest) -> Result<DownloadLock, FetchError> {
         fs::create_dir_all(&self.partial).map_err(FetchError::cache(&self.partial))?;
         let path = self.partial.join(format!("{sha256}.lock"));
-        let file = File::create(&path).map_err(FetchError::cache(&path))?;
-        lock_exclusively(&file).map_err(FetchError::cache(&path))?;
-        Ok(DownloadLock { _file: file })
+        loop {
+            let file = File::create(&path).map_err(FetchError::cache(&path))?;
+            lock_exclusively(&file).map_err(FetchError::cache(&path))?;
+            // Another may have held it until now, and removed it.
+            let own = file.metadata().map_err(FetchError::cache(&path))?;
+            let is_current = fs::metadata(&path)
+                .is_ok_and(|current| (current.dev(), current.ino()) == (own.dev(), own.ino()));
+            if is_current {
+                return Ok(DownloadLock { _file: file, path });
+            }
+        }
     }
 
     /// Where a download of the file is collected; use it only while holding its [`DownloadLock`].
