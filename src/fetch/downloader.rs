@@ -207,7 +207,7 @@ impl Downloader {
     }
 
     /// Tries one URL. `Ok(None)`: it has not got the file, and `tried` says why.
-    fn from_url(
+    fn try_url(
         &self,
         request: &Request,
         url: &str,
@@ -271,7 +271,7 @@ impl Downloader {
     }
 
     /// Tries the distribution's archive.
-    fn from_apt(
+    fn try_apt(
         &self,
         request: &Request,
         location: &Location,
@@ -356,7 +356,7 @@ impl Fetcher for Downloader {
                 continue;
             };
             for url in mirrors::urls(url) {
-                if let Some(path) = self.from_url(request, &url, &lock, &mut tried, progress)? {
+                if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
                     return Ok(path);
                 }
             }
@@ -365,7 +365,7 @@ impl Fetcher for Downloader {
             if matches!(location, Location::Url(_)) {
                 continue;
             }
-            if let Some(path) = self.from_apt(request, location, &mut tried, progress)? {
+            if let Some(path) = self.try_apt(request, location, &mut tried, progress)? {
                 return Ok(path);
             }
         }
