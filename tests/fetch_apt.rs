@@ -49,6 +49,13 @@ done
 
 const APT_CACHE: &str = r#"#!/bin/sh
 set -eu
+case $1 in
+    showsrc)
+        [ "$4" = grep ] || { echo "E: Unable to locate package $4" >&2; exit 100; }
+        printf 'Package: grep\nVersion: 3.8-2\nFiles:\n 00 10 grep_3.8-2.dsc\n\n'
+        printf 'Package: grep\nVersion: 3.8\nFiles:\n 00 10 grep_3.8.orig.tar.xz\n\n'
+        exit 0 ;;
+esac
 while [ "$1" != -- ]; do shift; done
 shift
 found=
@@ -176,20 +183,30 @@ fn files_that_are_wanted_together_come_in_one_call_of_each_kind() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(!name.starts_with("fetched-"), "{name}");
     }
-    assert_eq!(fs::read_dir(place.path("cache/partial")).unwrap().count(), 0);
+    assert_eq!(
+        fs::read_dir(place.path("cache/partial")).unwrap().count(),
+        0
+    );
 }
 
 #[test]
 fn a_version_that_is_gone_does_not_keep_the_others_from_coming() {
     let place = Place::new();
-    let requests = [binary("dash", "0.5"), binary("sed", "9.1"), binary("grep", "3.8")];
+    let requests = [
+        binary("dash", "0.5"),
+        binary("sed", "9.1"),
+        binary("grep", "3.8"),
+    ];
     let mut results = place.downloader().fetch_all(&requests, &|_| {}).into_iter();
     assert!(results.next().unwrap().is_ok());
     let error = results.next().unwrap().unwrap_err();
     assert_eq!(error.class(), FailureClass::NotFetched);
     let message = error.to_string();
     assert!(message.contains("apt-binary:sed=9.1:amd64"), "{message}");
-    assert!(message.contains("'9.1' for 'sed' was not found"), "{message}");
+    assert!(
+        message.contains("'9.1' for 'sed' was not found"),
+        "{message}"
+    );
     assert!(results.next().unwrap().is_ok());
 }
 
@@ -199,10 +216,39 @@ fn an_old_index_is_fetched_anew_once() {
     fs::write(place.path("programs/updates"), "").unwrap();
     place.fetch(&binary("dash", "0.5")).unwrap();
     place.fetch(&binary("sed", "8.0")).unwrap();
-    let updates = || place.calls().iter().filter(|call| call.starts_with("update")).count();
+    let updates = || {
+        place
+            .calls()
+            .iter()
+            .filter(|call| call.starts_with("update"))
+            .count()
+    };
     assert_eq!(updates(), 2);
     place.fetch(&binary("grep", "0.5")).unwrap();
     assert_eq!(updates(), 2);
+}
+
+#[test]
+fn a_source_whose_version_is_gone_comes_from_another_with_the_same_file() {
+    let place = Place::new();
+    let request = |location| request("grep_3.8.orig.tar.xz", location);
+    place
+        .fetch(&request("apt-source:grep=9.1/grep_3.8.orig.tar.xz"))
+        .unwrap();
+    let error = place
+        .fetch(&self::request(
+            "x",
+            "apt-source:grep=9.1/grep_3.9.orig.tar.xz",
+        ))
+        .unwrap_err();
+    assert!(error.to_string().contains("'9.1' for 'grep'"), "{error}");
+    let error = place
+        .fetch(&self::request(
+            "x",
+            "apt-source:sed=9.1/sed_4.9.orig.tar.xz",
+        ))
+        .unwrap_err();
+    assert!(error.to_string().contains("'9.1' for 'sed'"), "{error}");
 }
 
 #[test]
@@ -212,7 +258,10 @@ fn wrong_bytes_from_the_archive_are_noticed() {
     request.sha256 = Sha256Digest::of("another dash");
     let error = place.fetch(&request).unwrap_err();
     assert_eq!(error.class(), FailureClass::HashDiffers, "{error}");
-    assert!(error.to_string().contains("apt-binary:dash=0.5:amd64"), "{error}");
+    assert!(
+        error.to_string().contains("apt-binary:dash=0.5:amd64"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -220,12 +269,14 @@ fn the_archive_comes_after_the_urls() {
     let place = Place::new();
     let mut request = source("sed", "4.9");
     // Nobody listens on this port of this machine.
-    request.locations.push("http://127.0.0.1:1/sed.tar.xz".parse().unwrap());
+    request
+        .locations
+        .push("http://127.0.0.1:1/sed.tar.xz".parse().unwrap());
     place.fetch(&request).unwrap();
     request.sha256 = Sha256Digest::of("x");
     let message = place.fetch(&request).unwrap_err().to_string();
-    let url = message.find("http://127.0.0.1:1/").unwrap();
-    assert!(url < message.find("apt-source:").unwrap(), "{message}");
+    let url = message.find("\n  http://127.0.0.1:1/").unwrap();
+    assert!(url < message.find("\n  apt-source:").unwrap(), "{message}");
 }
 
 #[test]
@@ -234,7 +285,10 @@ fn a_host_without_a_network_or_entries_or_apt_is_told_so() {
     fs::write(place.path("programs/no-network"), "").unwrap();
     let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
     assert_eq!(error.class(), FailureClass::NotFetched);
-    assert!(error.to_string().contains("Could not resolve host"), "{error}");
+    assert!(
+        error.to_string().contains("Could not resolve host"),
+        "{error}"
+    );
 
     fs::write(
         place.path("host/etc/apt/sources.list"),
@@ -247,29 +301,55 @@ fn a_host_without_a_network_or_entries_or_apt_is_told_so() {
     let place = Place::new();
     fs::remove_file(place.path("programs/apt-get")).unwrap();
     let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-    assert!(error.to_string().contains("apt-get is not on this machine"), "{error}");
+    assert!(
+        error.to_string().contains("apt-get is not on this machine"),
+        "{error}"
+    );
 
     // A seed without a distribution.
     let downloader = Downloader::new(Settings::new(&place.path("cache")));
-    let error = downloader.fetch(&binary("dash", "0.5"), &|_| {}).unwrap_err();
-    assert!(error.to_string().contains("no distribution archive"), "{error}");
+    let error = downloader
+        .fetch(&binary("dash", "0.5"), &|_| {})
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("no distribution archive"),
+        "{error}"
+    );
 }
 
 #[test]
 fn the_index_says_what_is_offered() {
     let place = Place::new();
     let apt = place.apt();
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
     let offered = apt.offered(&names(&["dash", "unknown"])).unwrap();
     assert_eq!(offered.len(), 1);
     assert_eq!((offered[0].version.as_str(), offered[0].size), ("0.5", 5));
     assert_eq!(apt.candidates(&names(&["dash"])).unwrap(), offered);
     assert_eq!(apt.candidates(&names(&["unknown"])).unwrap(), []);
     assert_eq!(apt.candidates(&[]).unwrap(), []);
-    assert_eq!(apt.installed_with(&names(&["dash"])).unwrap(), ["libc6", "dash"]);
-    assert!(matches!(apt.offered(&names(&["-o"])), Err(AptError::Index(_))));
+    assert_eq!(
+        apt.installed_with(&names(&["dash"])).unwrap(),
+        ["libc6", "dash"]
+    );
+    assert!(matches!(
+        apt.offered(&names(&["-o"])),
+        Err(AptError::Index(_))
+    ));
     // The index was fetched by the first question alone.
-    assert_eq!(place.calls().iter().filter(|call| call.starts_with("update")).count(), 1);
+    assert_eq!(
+        place
+            .calls()
+            .iter()
+            .filter(|call| call.starts_with("update"))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -278,9 +358,16 @@ fn the_configuration_is_private_and_follows_the_hosts_entries() {
     place.apt().refresh().unwrap();
     let directory = place.path("cache/apt/bookworm-amd64");
     let list = directory.join("sources/debian.sources");
-    assert!(fs::read_to_string(&list).unwrap().contains("URIs: http://deb.example.org/debian\n"));
+    assert!(
+        fs::read_to_string(&list)
+            .unwrap()
+            .contains("URIs: http://deb.example.org/debian\n")
+    );
     let configuration = fs::read_to_string(directory.join("apt.conf")).unwrap();
-    assert!(configuration.contains(&format!("Dir::State::lists \"{}/lists\";", directory.display())));
+    assert!(configuration.contains(&format!(
+        "Dir::State::lists \"{}/lists\";",
+        directory.display()
+    )));
     let updates = || place.calls().len();
     assert_eq!(updates(), 1);
     // Another mirror has an index of its own.
@@ -291,7 +378,11 @@ fn the_configuration_is_private_and_follows_the_hosts_entries() {
     .unwrap();
     drop(place.apt().lock().unwrap());
     assert_eq!(updates(), 2);
-    assert!(fs::read_to_string(&list).unwrap().contains("mirror.example.org"));
+    assert!(
+        fs::read_to_string(&list)
+            .unwrap()
+            .contains("mirror.example.org")
+    );
     drop(place.apt().lock().unwrap());
     assert_eq!(updates(), 2);
 }
