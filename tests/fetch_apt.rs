@@ -49,6 +49,13 @@ done
 
 const APT_CACHE: &str = r#"#!/bin/sh
 set -eu
+case $1 in
+    showsrc)
+        [ "$4" = grep ] || { echo "E: Unable to locate package $4" >&2; exit 100; }
+        printf 'Package: grep\nVersion: 3.8-2\nFiles:\n 00 10 grep_3.8-2.dsc\n\n'
+        printf 'Package: grep\nVersion: 3.8\nFiles:\n 00 10 grep_3.8.orig.tar.xz\n\n'
+        exit 0 ;;
+esac
 while [ "$1" != -- ]; do shift; done
 shift
 found=
@@ -222,6 +229,29 @@ fn an_old_index_is_fetched_anew_once() {
 }
 
 #[test]
+fn a_source_whose_version_is_gone_comes_from_another_with_the_same_file() {
+    let place = Place::new();
+    let request = |location| request("grep_3.8.orig.tar.xz", location);
+    place
+        .fetch(&request("apt-source:grep=9.1/grep_3.8.orig.tar.xz"))
+        .unwrap();
+    let error = place
+        .fetch(&self::request(
+            "x",
+            "apt-source:grep=9.1/grep_3.9.orig.tar.xz",
+        ))
+        .unwrap_err();
+    assert!(error.to_string().contains("'9.1' for 'grep'"), "{error}");
+    let error = place
+        .fetch(&self::request(
+            "x",
+            "apt-source:sed=9.1/sed_4.9.orig.tar.xz",
+        ))
+        .unwrap_err();
+    assert!(error.to_string().contains("'9.1' for 'sed'"), "{error}");
+}
+
+#[test]
 fn wrong_bytes_from_the_archive_are_noticed() {
     let place = Place::new();
     let mut request = binary("dash", "0.5");
@@ -245,8 +275,8 @@ fn the_archive_comes_after_the_urls() {
     place.fetch(&request).unwrap();
     request.sha256 = Sha256Digest::of("x");
     let message = place.fetch(&request).unwrap_err().to_string();
-    let url = message.find("http://127.0.0.1:1/").unwrap();
-    assert!(url < message.find("apt-source:").unwrap(), "{message}");
+    let url = message.find("\n  http://127.0.0.1:1/").unwrap();
+    assert!(url < message.find("\n  apt-source:").unwrap(), "{message}");
 }
 
 #[test]

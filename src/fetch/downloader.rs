@@ -257,7 +257,7 @@ impl Downloader {
         kept: PathBuf,
         tried: &mut Tried,
     ) {
-        tracing::warn!(
+        tracing::info!(
             "{} from {origin} has the wrong bytes: expected SHA-256 {}, saw {actual}",
             request.name,
             request.sha256
@@ -368,6 +368,11 @@ impl Fetcher for Downloader {
             if let Some(path) = self.try_apt(request, location, &mut tried, progress)? {
                 return Ok(path);
             }
+        }
+        // What has come of the file is kept for the next run, but an empty file is no help to it.
+        let partial = self.cache.partial(&request.sha256);
+        if partial.metadata().is_ok_and(|status| status.len() == 0) {
+            let _ = std::fs::remove_file(&partial);
         }
         Err(self.failure(request, tried))
     }

@@ -60,7 +60,7 @@ pub enum FetchError {
     },
     /// A place had a file with other bytes, and no other place had the right ones.
     #[error(
-        "{name} from {origin} has the wrong bytes: expected SHA-256 {expected}, saw {actual}; kept as {}{attempts}",
+        "{name} from {origin} has the wrong bytes: expected SHA-256 {expected}, saw {actual}; kept as {}; tried:{attempts}",
         kept.display()
     )]
     HashDiffers {

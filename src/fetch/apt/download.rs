@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Apt, AptError, command};
+use super::{Apt, AptError, command, index};
 use crate::fetch::location::Location;
 
 /// How often the sizes of the growing files are looked at.
@@ -39,6 +39,11 @@ pub(super) fn fetch(
             Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
         }
     }
+    let replaced = batch.replace_versions(locations, &missing);
+    if let Some((locations, wanted)) = replaced {
+        let still_missing = batch.round(&locations, &wanted)?;
+        missing.retain(|index| !wanted.contains(index) || still_missing.contains(index));
+    }
     Ok(locations
         .iter()
         .enumerate()
@@ -62,6 +67,37 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// For source packages of `missing` whose version is gone: the locations with a version that has the same file, and
+    /// which those are. `None` where there is none.
+    fn replace_versions(
+        &self,
+        locations: &[Location],
+        missing: &BTreeSet<usize>,
+    ) -> Option<(Vec<Location>, BTreeSet<usize>)> {
+        let mut replaced = locations.to_vec();
+        let mut wanted = BTreeSet::new();
+        for index in missing {
+            if let Some(Location::DebianSource {
+                package,
+                version,
+                file,
+            }) = replaced.get_mut(*index)
+                && let Ok(Some(other)) = index::source_version_with(self.apt, package, file)
+                && other != *version
+            {
+                tracing::debug!(
+                    package,
+                    version,
+                    other,
+                    "the version is gone, another has the same file"
+                );
+                *version = other;
+                wanted.insert(*index);
+            }
+        }
+        (!wanted.is_empty()).then_some((replaced, wanted))
+    }
+
     /// Calls `apt-get` until each of `wanted` is there or has a reason not to be. Returns those that are not there.
     fn round(
         &mut self,

@@ -85,6 +85,41 @@ fn show(apt: &Apt, options: &[&str], names: &[String]) -> Result<Vec<BinaryPacka
     }
 }
 
+/// A version of the source package `package` that has a file called `file`; `None` where none has.
+///
+/// Debian's fixes change the revision and not upstream's tarball, so the version that a recipe names may be gone and its
+/// file still there.
+pub(super) fn source_version_with(
+    apt: &Apt,
+    package: &str,
+    file: &str,
+) -> Result<Option<String>, AptError> {
+    check_names(&[package.to_owned()])?;
+    let text = command::apt_cache(apt, &["showsrc", "--only-source", "--", package])?;
+    // Where several have it, any will do: the digest decides.
+    Ok(text
+        .split("\n\n")
+        .find_map(|paragraph| version_with(paragraph, package, file)))
+}
+
+fn version_with(paragraph: &str, package: &str, file: &str) -> Option<String> {
+    let field = |name: &str| {
+        paragraph
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    // Files are listed as ` DIGEST SIZE NAME`.
+    let has_file = || {
+        paragraph
+            .lines()
+            .filter(|line| line.starts_with(' '))
+            .any(|line| line.split_whitespace().nth(2) == Some(file))
+    };
+    let version = field("Version")?.trim();
+    (field("Package")?.trim() == package && is_version(version) && has_file())
+        .then(|| version.to_owned())
+}
+
 fn check_names(names: &[String]) -> Result<(), AptError> {
     match names.iter().find(|name| !is_package(name)) {
         Some(name) => Err(AptError::Index(format!(
@@ -191,6 +226,19 @@ mod tests {
             assert!(parse(text).unwrap_err().to_string().contains("dash"));
         }
         assert!(check_names(&["--option".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_source_version_is_found_by_its_file() {
+        let paragraph = "Package: sed\nBinary: sed\nVersion: 4.9-1+deb12u2\nFiles:\n \
+                         0a 1397092 sed_4.9.orig.tar.xz\n 0b 100 sed_4.9-1.dsc\nDirectory: pool\n";
+        let found = |package, file| version_with(paragraph, package, file);
+        assert_eq!(
+            found("sed", "sed_4.9.orig.tar.xz").as_deref(),
+            Some("4.9-1+deb12u2")
+        );
+        assert_eq!(found("sed", "sed_4.8.orig.tar.xz"), None);
+        assert_eq!(found("dash", "sed_4.9.orig.tar.xz"), None);
     }
 
     #[test]
