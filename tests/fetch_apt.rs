@@ -1,5 +1,8 @@
 //! Files from the distribution's archive, with programs in the place of APT's that do as these do.
 
+// In a test a failed expectation is the message.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
