@@ -1,5 +1,8 @@
 //! Downloads from a server that behaves in every way that servers do.
 
+// In a test a failed expectation is the message.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
