@@ -1,5 +1,8 @@
 //! Files from the distribution's archive, with programs in the place of APT's that do as these do.
 
+// Helpers of tests state what must hold, as the tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

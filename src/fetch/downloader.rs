@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{Apt, AptQueue, AptSettings};
 use super::cache::{Cache, DownloadLock, Found, digest_file};
-use super::error::{Attempt, Attempts, FetchError};
+use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::{Fetcher, Progress, Request, mirrors};
@@ -184,14 +184,14 @@ impl Downloader {
             Found::Verified(path) => Ok(Some(path)),
             Found::Missing => Ok(None),
             Found::Rejected { kept, actual } if self.settings.offline => {
-                Err(FetchError::HashDiffers {
+                Err(FetchError::HashDiffers(Box::new(WrongBytes {
                     name: request.name.clone(),
                     origin: "the cache".to_owned(),
                     expected: request.sha256,
                     actual,
                     kept,
                     attempts: Attempts::default(),
-                })
+                })))
             }
             Found::Rejected { kept, actual } => {
                 tracing::warn!(
@@ -207,7 +207,7 @@ impl Downloader {
     }
 
     /// Tries one URL. `Ok(None)`: it has not got the file, and `tried` says why.
-    fn from_url(
+    fn try_url(
         &self,
         request: &Request,
         url: &str,
@@ -271,7 +271,7 @@ impl Downloader {
     }
 
     /// Tries the distribution's archive.
-    fn from_apt(
+    fn try_apt(
         &self,
         request: &Request,
         location: &Location,
@@ -312,14 +312,14 @@ impl Downloader {
     /// The error after all places were tried.
     fn failure(&self, request: &Request, tried: Tried) -> FetchError {
         match tried.wrong {
-            Some(wrong) => FetchError::HashDiffers {
+            Some(wrong) => FetchError::HashDiffers(Box::new(WrongBytes {
                 name: request.name.clone(),
                 origin: wrong.origin,
                 expected: request.sha256,
                 actual: wrong.actual,
                 kept: wrong.kept,
                 attempts: Attempts(tried.attempts),
-            },
+            })),
             None => FetchError::NotFetched {
                 name: request.name.clone(),
                 sha256: request.sha256,
@@ -356,7 +356,7 @@ impl Fetcher for Downloader {
                 continue;
             };
             for url in mirrors::urls(url) {
-                if let Some(path) = self.from_url(request, &url, &lock, &mut tried, progress)? {
+                if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
                     return Ok(path);
                 }
             }
@@ -365,7 +365,7 @@ impl Fetcher for Downloader {
             if matches!(location, Location::Url(_)) {
                 continue;
             }
-            if let Some(path) = self.from_apt(request, location, &mut tried, progress)? {
+            if let Some(path) = self.try_apt(request, location, &mut tried, progress)? {
                 return Ok(path);
             }
         }
