@@ -1,6 +1,6 @@
 //! Files from the distribution's archive, with programs in the place of APT's that do as these do.
 
-// Helpers of tests state what must hold, as the tests do.
+// In a test a failed expectation is the message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! Downloads from a server that behaves in every way that servers do.
 
-// Helpers of tests state what must hold, as the tests do.
+// In a test a failed expectation is the message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;

@@ -35,7 +35,7 @@ step 'lints'
 $CARGO clippy --locked --all-targets -- -D warnings
 
 step 'documentation'
-RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps --document-private-items
+RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps
 
 step 'unit, property, oracle and sandbox tests'
 $CARGO test --locked

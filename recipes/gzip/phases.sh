@@ -8,6 +8,12 @@ if [ "$stage" != stage0 ]; then
         substitute Makefile.in "s,'s|/bin/sh|,'s|^#!/bin/sh|#!,"
     }
 
+    # zmore's own pager, `more', is not among the inputs.
+    add_phase_before check give-zmore-a-pager
+    phase_give_zmore_a_pager() {
+        substitute tests/help-version 's/{ unset PAGER;/{ PAGER=cat; export PAGER;/'
+    }
+
     # They run this gzip, not whichever PATH holds, as in Guix.
     add_phase_after install use-absolute-name-of-gzip
     phase_use_absolute_name_of_gzip() {

@@ -3,9 +3,9 @@
 //! Formats: `tar` (plain, or compressed with gzip, xz or zstd) and Debian's `.deb` (an `ar` archive that holds a tar). An
 //! archive is input that may be hostile even when its hash is the expected one, so:
 //!
-//! - An entry's name is taken apart and checked ([`entry_path`]): absolute names and `..` are refused.
+//! - An entry's name is taken apart and checked (`entry_path`): absolute names and `..` are refused.
 //! - A file is created relative to the handle of its directory, and each directory on the way to it is opened without
-//!   following symbolic links ([`tree`]). An entry that would pass through a link is refused, whatever the
+//!   following symbolic links (`tree`). An entry that would pass through a link is refused, whatever the
 //!   link points to; a link itself is only a name with a text, and kept as it is.
 //! - Only files, directories, symbolic and hard links are made. Of the mode only the owner's execute bit
 //!   counts, so set-user-ID bits are gone; owners, times, flags and extended attributes are ignored. That is all a NAR

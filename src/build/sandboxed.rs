@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -207,13 +207,9 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// The directory that is the build's store: the build user's, and out of everybody else's reach.
+    /// The directory that is the build's store: the build user's, who reaches it by its mount only.
     fn make_store(&self, staging: &Path) -> Result<PathBuf, BuildError> {
         let owner = self.tools.sandbox.outside(&self.settings.user);
-        let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(staging, private)
-            .map_err(BuildError::io("set the permissions of", staging))?;
-        give_to(staging, owner).map_err(BuildError::io("give to the build user", staging))?;
         let store = staging.join("store");
         DirBuilder::new()
             .mode(0o755)

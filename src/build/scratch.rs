@@ -54,13 +54,13 @@ impl Scratch {
                 }
             })
             .map_err(BuildError::Thread)?;
-        for leftover in leftovers(&place, owner.0) {
+        for leftover in leftovers(&place) {
             let _ = sender.send(leftover);
         }
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let directory = place.join(format!("{PREFIX}{}-{number}", std::process::id()));
-            match make_directory(&directory, owner) {
+            match make_directory(&directory) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(BuildError::io("create", &directory))?,
             }
@@ -89,7 +89,9 @@ impl Scratch {
         let directory = self
             .directory
             .join(format!("{number}-{}", derivation.name()));
-        make_directory(&directory, self.owner).map_err(BuildError::io("create", &directory))?;
+        make_directory(&directory)
+            .and_then(|()| give_to(&directory, self.owner))
+            .map_err(BuildError::io("create", &directory))?;
         Ok(directory)
     }
 
@@ -134,10 +136,9 @@ impl Drop for Scratch {
     }
 }
 
-/// A directory for nobody but `owner`.
-fn make_directory(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).create(path)?;
-    give_to(path, (user, group))
+/// A directory for nobody but us: in it, build users' directories are reached by their mounts only.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// Makes `path` belong to `owner`; what belongs to him already is left alone, so that nobody needs a privilege for it.
@@ -168,7 +169,7 @@ fn lock(directory: &Path) -> Option<File> {
 }
 
 /// The directories in `place` that killed runs left.
-fn leftovers(place: &Path, build_user: u32) -> Vec<PathBuf> {
+fn leftovers(place: &Path) -> Vec<PathBuf> {
     let own = rustix::process::geteuid().as_raw();
     let Ok(entries) = fs::read_dir(place) else {
         return Vec::new();
@@ -179,7 +180,7 @@ fn leftovers(place: &Path, build_user: u32) -> Vec<PathBuf> {
         let number = name.to_str()?.strip_prefix(PREFIX)?;
         // Anybody may make files in /tmp: what is somebody else's is none of our business, whatever its name.
         let metadata = entry.metadata().ok()?;
-        let ours = metadata.is_dir() && [own, build_user].contains(&metadata.uid());
+        let ours = metadata.is_dir() && metadata.uid() == own;
         (ours && number.contains('-')).then(|| entry.path())
     });
     paths

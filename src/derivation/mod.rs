@@ -1,6 +1,6 @@
 //! Derivations: what is to be built, from what, by which program, and where the results go.
 //!
-//! [`aterm`] reads and writes the `.drv` format. [`instantiate`] computes the path of each output and of the `.drv` file
+//! [`aterm`] reads and writes the `.drv` format. [`instantiate()`] computes the path of each output and of the `.drv` file
 //! itself. How a derivation is built is no concern of this module.
 
 pub mod aterm;

@@ -303,11 +303,11 @@ fn a_recipe_without_a_source_is_an_error_but_for_libc() {
             "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n{rest}[{stage}]\n"
         )
     };
-    folder.file("w/recipe.toml", &text("libc", ""));
+    folder.file("w/recipe.toml", text("libc", ""));
     assert!(folder.load().unwrap().get("w").unwrap().sources.is_empty());
-    folder.file("w/recipe.toml", &text("final", ""));
+    folder.file("w/recipe.toml", text("final", ""));
     assert!(folder.errors().contains("recipe `w` has no source"));
-    folder.file("w/recipe.toml", &text("final", "local-source = \"w\"\n"));
+    folder.file("w/recipe.toml", text("final", "local-source = \"w\"\n"));
     assert!(
         folder
             .load()

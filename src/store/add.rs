@@ -188,10 +188,10 @@ fn references_first<'a>(texts: &BTreeMap<&'a StorePath, &'a Text<'_>>) -> Vec<&'
         while let Some((path, references)) = stack.last_mut() {
             match references.next() {
                 Some(reference) => {
-                    if let Some((path, text)) = texts.get_key_value(reference) {
-                        if seen.insert(*path) {
-                            stack.push((*path, text.references.iter()));
-                        }
+                    if let Some((path, text)) = texts.get_key_value(reference)
+                        && seen.insert(*path)
+                    {
+                        stack.push((*path, text.references.iter()));
                     }
                 }
                 None => {

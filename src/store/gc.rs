@@ -4,7 +4,7 @@
 //! itself; or if something live refers to it. With `keep_derivations`, the derivation a live item was built from is live
 //! too, and with `keep_outputs`, what a live derivation has built.
 //!
-//! The collector first makes sure that the set of roots cannot grow (see [`temporary_roots`](super::temporary_roots)),
+//! The collector first makes sure that the set of roots cannot grow (see `temporary_roots`),
 //! reads the whole database at once, marks what is live in memory (linear in paths and references) and makes the rest
 //! invalid, referrers before what they refer to. Only after that has been committed does it move the items to the
 //! trash, and only after all locks have been given back does it remove them there, which is what takes the time. Killed in

@@ -6,7 +6,7 @@
 //! `unlinkat` relative to it. A symbolic link is removed, never followed, and swapping a directory for a link while we
 //! work gains nothing.
 //!
-//! The walk keeps at most [`DEPTH_MAX`] directories open. What lies deeper is moved up, beside the tree's top, and
+//! The walk keeps at most `DEPTH_MAX` directories open. What lies deeper is moved up, beside the tree's top, and
 //! removed from there: memory, stack and descriptors stay bounded whatever the depth.
 
 use std::ffi::{CStr, CString, OsStr};

@@ -2,7 +2,7 @@
 //!
 //! Three processes carry a build: the *helper*, outside, which watches; the sandbox's *first process*, which
 //! sets up the world and reaps; and the *program*. No process with threads is ever forked, and what the helper
-//! is told goes over a socket, so that there is nothing to see in its arguments. See [`init_main`]'s module for
+//! is told goes over a socket, so that there is nothing to see in its arguments. See `init_main`'s module for
 //! who ends when.
 //!
 //! No privileges are needed where the system lets users make user namespaces. Root gets builds that run as the

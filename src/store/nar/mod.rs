@@ -13,7 +13,7 @@
 //! Entries ascend by the bytes of their names. Of the metadata only the owner's execute bit is kept. The format is that of
 //! Nix's `nix-store --dump` and of Guix's `(guix serialization)`.
 //!
-//! [`dump`] writes the archive of a tree on disk, [`Tree::dump`] that of a tree in memory; [`restore`] and [`Tree::parse`]
+//! [`dump`] writes the archive of a tree on disk, [`Tree::dump`] that of a tree in memory; [`restore()`] and [`Tree::parse`]
 //! go the other way. The readers take hostile input: they accept exactly what the writers write, allocate no more than a
 //! fixed amount beyond what they have read, and never follow a symbolic link.
 
