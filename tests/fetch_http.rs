@@ -225,10 +225,10 @@ fn wrong_bytes_are_an_error_that_names_both_hashes_and_keeps_the_file() {
         "{message}"
     );
     assert!(message.contains(&server.url("/file")), "{message}");
-    let FetchError::HashDiffers { kept, .. } = error else {
+    let FetchError::HashDiffers(wrong) = error else {
         unreachable!()
     };
-    assert_eq!(fs::read_to_string(kept).unwrap(), "something else");
+    assert_eq!(fs::read_to_string(wrong.kept).unwrap(), "something else");
     assert_eq!(
         server.asked().len(),
         1,

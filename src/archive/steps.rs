@@ -4,7 +4,7 @@
 //! [`CHUNK`] bytes, so memory stays small whatever the archive holds.
 
 use std::io::BufRead;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use super::compression::Decoder;
@@ -15,6 +15,9 @@ use super::tree::Tree;
 
 /// The most bytes of contents in one step. A file up to this size is one step.
 pub(super) const CHUNK: usize = 128 * 1024;
+
+/// Contents below this size get a buffer of their own size.
+const SMALL: usize = 16 * 1024;
 
 /// Steps between the decoder and the writer: 8 MiB of contents at most.
 const WAITING: usize = 64;
@@ -55,9 +58,45 @@ impl From<ArchiveError> for Stopped {
     }
 }
 
-/// Hands `step` to the writer.
-pub(super) fn send(sender: &SyncSender<Step>, step: Step) -> Result<(), Stopped> {
-    sender.send(step).map_err(|_| Stopped::Writer)
+/// The decoder's end of the channel.
+pub(super) struct Outlet {
+    steps: SyncSender<Step>,
+    /// Buffers that the writer is done with. Allocating such large ones anew each time costs more than filling them.
+    used: Receiver<Vec<u8>>,
+}
+
+impl Outlet {
+    /// Hands `step` to the writer.
+    pub(super) fn send(&self, step: Step) -> Result<(), Stopped> {
+        self.steps.send(step).map_err(|_| Stopped::Writer)
+    }
+
+    /// A buffer of `size` bytes, at most [`CHUNK`], with anything in it.
+    pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
+        if size < SMALL {
+            return vec![0; size];
+        }
+        let mut buffer = self
+            .used
+            .try_recv()
+            .unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        buffer.resize(size, 0);
+        buffer
+    }
+}
+
+/// Where the writer gives buffers back.
+#[derive(Debug)]
+pub(super) struct Return(Sender<Vec<u8>>);
+
+impl Return {
+    /// Takes a buffer of contents that are written.
+    pub(super) fn give(&self, buffer: Vec<u8>) {
+        if buffer.capacity() >= CHUNK {
+            // The decoder may have ended, and needs none.
+            let _ = self.0.send(buffer);
+        }
+    }
 }
 
 /// Unpacks the tar in `input`, compressed or not, into `tree`. `label` names the archive in errors.
@@ -72,16 +111,24 @@ pub(super) fn unpack_tar(
     })?;
     let (writer, budget) = tree.parts();
     let (sender, receiver) = sync_channel(WAITING);
+    let (give, used) = channel();
+    let outlet = Outlet {
+        steps: sender,
+        used,
+    };
     let (written, decoded) = thread::scope(|scope| {
         let writer = scope.spawn(move || {
+            let give = Return(give);
             for step in receiver {
-                writer.apply(label, step)?;
+                if let Some(buffer) = writer.apply(label, step)? {
+                    give.give(buffer);
+                }
             }
             writer.finish_file();
             Ok(())
         });
-        let decoded = tar::decode(label, decoder, budget, &sender);
-        drop(sender);
+        let decoded = tar::decode(label, decoder, budget, &outlet);
+        drop(outlet);
         (writer.join(), decoded)
     });
     // The writer's error came first where both have one: the decoder only saw it go away.

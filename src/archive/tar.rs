@@ -5,14 +5,13 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::sync::mpsc::SyncSender;
 
 use ::tar::{Archive, Entry, EntryType};
 
 use super::Limits;
 use super::entry_path::{BadPath, EntryPath};
 use super::error::{ArchiveError, Limit};
-use super::steps::{CHUNK, Step, Stopped, send};
+use super::steps::{CHUNK, Outlet, Step, Stopped};
 
 /// The largest extended header. Names end at 4 KiB on every system; attributes that nobody reads may be longer.
 const HEADER_BYTES: u64 = 1 << 20;
@@ -71,7 +70,7 @@ struct Decoding<'a> {
     limits: Limits,
     left: &'a Cell<u64>,
     exceeded: &'a Cell<bool>,
-    sender: &'a SyncSender<Step>,
+    outlet: &'a Outlet,
 }
 
 /// Sends the entries of the tar in `input` (decoded already) to the writer, and reads `input` to its end, so that the
@@ -80,7 +79,7 @@ pub(super) fn decode(
     label: &str,
     input: impl Read,
     budget: &mut Budget,
-    sender: &SyncSender<Step>,
+    outlet: &Outlet,
 ) -> Result<(), Stopped> {
     let left = Cell::new(budget.limits.bytes.saturating_sub(budget.bytes));
     let exceeded = Cell::new(false);
@@ -89,7 +88,7 @@ pub(super) fn decode(
         limits: budget.limits,
         left: &left,
         exceeded: &exceeded,
-        sender,
+        outlet,
     };
     let mut archive = Archive::new(Counted {
         input,
@@ -199,18 +198,18 @@ impl Decoding<'_> {
         match kind {
             // Before ustar, a directory was a file whose name ends in a slash.
             EntryType::Regular if raw_name.ends_with(b"/") => {
-                send(self.sender, Step::Directory(path))?;
+                self.outlet.send(Step::Directory(path))?;
             }
             EntryType::Regular | EntryType::Continuous => {
                 self.file(entry, &name, path, size)?;
             }
-            EntryType::Directory => send(self.sender, Step::Directory(path))?,
+            EntryType::Directory => self.outlet.send(Step::Directory(path))?,
             EntryType::Symlink => {
                 if link.is_empty() || link.contains(&0) {
                     return Err(refuse("is a symbolic link without a usable target"));
                 }
                 let step = Step::Symlink { path, target: link };
-                send(self.sender, step)?;
+                self.outlet.send(step)?;
             }
             EntryType::Link => {
                 let target = EntryPath::parse(&link).map_err(|bad| {
@@ -220,7 +219,7 @@ impl Decoding<'_> {
                         format!("is a hard link to `{link}`, which {}", bad.reason()),
                     )
                 })?;
-                send(self.sender, Step::HardLink { path, target })?;
+                self.outlet.send(Step::HardLink { path, target })?;
             }
             EntryType::Char | EntryType::Block => return Err(refuse("is a device node")),
             EntryType::Fifo => return Err(refuse("is a named pipe")),
@@ -250,7 +249,7 @@ impl Decoding<'_> {
         let mut next = |left: &mut u64| -> Result<Vec<u8>, Stopped> {
             let count = (*left).min(CHUNK as u64);
             // At most CHUNK, so it fits.
-            let mut contents = vec![0; count as usize];
+            let mut contents = self.outlet.buffer(count as usize);
             entry
                 .read_exact(&mut contents)
                 .map_err(|error| self.read_error(name, error))?;
@@ -264,11 +263,11 @@ impl Decoding<'_> {
                 executable,
                 contents,
             };
-            return send(self.sender, step);
+            return self.outlet.send(step);
         }
-        send(self.sender, Step::LargeFile { path, executable })?;
+        self.outlet.send(Step::LargeFile { path, executable })?;
         while left > 0 {
-            send(self.sender, Step::Chunk(next(&mut left)?))?;
+            self.outlet.send(Step::Chunk(next(&mut left)?))?;
         }
         Ok(())
     }

@@ -95,7 +95,9 @@ impl Tree {
     pub fn symlink(&mut self, label: &str, path: &str, target: &str) -> Result<(), ArchiveError> {
         let path = parse(label, path)?;
         let target = target.as_bytes().to_owned();
-        self.writer.apply(label, Step::Symlink { path, target })
+        self.writer
+            .apply(label, Step::Symlink { path, target })
+            .map(drop)
     }
 
     /// Makes a file at `path`, like [`Tree::symlink`].
@@ -111,13 +113,13 @@ impl Tree {
             executable,
             contents: contents.to_owned(),
         };
-        self.writer.apply(label, step)
+        self.writer.apply(label, step).map(drop)
     }
 
     /// Makes a directory at `path`, with those above it.
     pub fn directory(&mut self, label: &str, path: &str) -> Result<(), ArchiveError> {
         let path = parse(label, path)?;
-        self.writer.apply(label, Step::Directory(path))
+        self.writer.apply(label, Step::Directory(path)).map(drop)
     }
 
     /// What has been unpacked so far.
@@ -143,22 +145,26 @@ fn parse(label: &str, path: &str) -> Result<EntryPath, ArchiveError> {
 }
 
 impl TreeWriter {
-    /// Does one step. `label` names the archive in errors.
-    pub(super) fn apply(&mut self, label: &str, step: Step) -> Result<(), ArchiveError> {
+    /// Does one step, and returns the buffer of its contents where it had any. `label` names the archive in errors.
+    pub(super) fn apply(
+        &mut self,
+        label: &str,
+        step: Step,
+    ) -> Result<Option<Vec<u8>>, ArchiveError> {
         if let Step::Chunk(contents) = step {
-            return match &mut self.large {
-                Some((path, file)) => file
-                    .write_all(&contents)
-                    .map_err(|error| failed(&self.top_path, path, error)),
-                None => Ok(()),
-            };
+            if let Some((path, file)) = &mut self.large {
+                file.write_all(&contents)
+                    .map_err(|error| failed(&self.top_path, path, error))?;
+            }
+            return Ok(Some(contents));
         }
         self.finish_file();
         match step {
-            Step::Chunk(_) => Ok(()),
+            // Done above.
+            Step::Chunk(_) => {}
             Step::Directory(path) => {
                 let path = self.merge(label, &path)?;
-                self.walk(label, &path, path.components(), true).map(drop)
+                self.walk(label, &path, path.components(), true)?;
             }
             Step::File {
                 path,
@@ -167,15 +173,16 @@ impl TreeWriter {
             } => {
                 let (path, mut file) = self.new_file(label, &path, executable)?;
                 file.write_all(&contents)
-                    .map_err(|error| failed(&self.top_path, &path, error))
+                    .map_err(|error| failed(&self.top_path, &path, error))?;
+                return Ok(Some(contents));
             }
             Step::LargeFile { path, executable } => {
                 self.large = Some(self.new_file(label, &path, executable)?);
-                Ok(())
             }
-            Step::Symlink { path, target } => self.new_symlink(label, &path, &target),
-            Step::HardLink { path, target } => self.new_hard_link(label, &path, &target),
+            Step::Symlink { path, target } => self.new_symlink(label, &path, &target)?,
+            Step::HardLink { path, target } => self.new_hard_link(label, &path, &target)?,
         }
+        Ok(None)
     }
 
     /// Closes the file whose contents have come.

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::Digest;
 
-use super::error::FetchError;
+use super::error::{FetchError, WrongBytes};
 use crate::hash::Sha256Digest;
 
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
@@ -158,14 +158,14 @@ impl Cache {
         if actual == *sha256 {
             return self.store(&partial, sha256);
         }
-        Err(FetchError::HashDiffers {
+        Err(FetchError::HashDiffers(Box::new(WrongBytes {
             name: path.display().to_string(),
             origin: "this machine".to_owned(),
             expected: *sha256,
             actual,
             kept: self.reject(&partial, sha256)?,
             attempts: super::Attempts::default(),
-        })
+        })))
     }
 
     fn lock_verified(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256Digest, FileState>> {

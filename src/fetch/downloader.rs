@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{Apt, AptQueue, AptSettings};
 use super::cache::{Cache, DownloadLock, Found, digest_file};
-use super::error::{Attempt, Attempts, FetchError};
+use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::{Fetcher, Progress, Request, mirrors};
@@ -184,14 +184,14 @@ impl Downloader {
             Found::Verified(path) => Ok(Some(path)),
             Found::Missing => Ok(None),
             Found::Rejected { kept, actual } if self.settings.offline => {
-                Err(FetchError::HashDiffers {
+                Err(FetchError::HashDiffers(Box::new(WrongBytes {
                     name: request.name.clone(),
                     origin: "the cache".to_owned(),
                     expected: request.sha256,
                     actual,
                     kept,
                     attempts: Attempts::default(),
-                })
+                })))
             }
             Found::Rejected { kept, actual } => {
                 tracing::warn!(
@@ -312,14 +312,14 @@ impl Downloader {
     /// The error after all places were tried.
     fn failure(&self, request: &Request, tried: Tried) -> FetchError {
         match tried.wrong {
-            Some(wrong) => FetchError::HashDiffers {
+            Some(wrong) => FetchError::HashDiffers(Box::new(WrongBytes {
                 name: request.name.clone(),
                 origin: wrong.origin,
                 expected: request.sha256,
                 actual: wrong.actual,
                 kept: wrong.kept,
                 attempts: Attempts(tried.attempts),
-            },
+            })),
             None => FetchError::NotFetched {
                 name: request.name.clone(),
                 sha256: request.sha256,

@@ -39,6 +39,46 @@ pub enum FailureClass {
     Environment,
 }
 
+/// A file with other bytes than the expected ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongBytes {
+    /// The file's name.
+    pub name: String,
+    /// Where it came from.
+    pub origin: String,
+    /// The expected digest.
+    pub expected: Sha256Digest,
+    /// The digest of what came.
+    pub actual: Sha256Digest,
+    /// Where the wrong file is now.
+    pub kept: PathBuf,
+    /// All places that were tried.
+    pub attempts: Attempts,
+}
+
+impl fmt::Display for WrongBytes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            origin,
+            expected,
+            actual,
+            kept,
+            attempts,
+        } = self;
+        write!(
+            formatter,
+            "{name} from {origin} has the wrong bytes: expected SHA-256 {expected}, saw {actual}; kept as {}",
+            kept.display()
+        )?;
+        // One attempt says nothing new.
+        if attempts.0.len() > 1 {
+            write!(formatter, "; tried:{attempts}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why a file was not fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -59,24 +99,8 @@ pub enum FetchError {
         cache: PathBuf,
     },
     /// A place had a file with other bytes, and no other place had the right ones.
-    #[error(
-        "{name} from {origin} has the wrong bytes: expected SHA-256 {expected}, saw {actual}; kept as {}; tried:{attempts}",
-        kept.display()
-    )]
-    HashDiffers {
-        /// The file's name.
-        name: String,
-        /// Where it came from.
-        origin: String,
-        /// The expected digest.
-        expected: Sha256Digest,
-        /// The digest of what came.
-        actual: Sha256Digest,
-        /// Where the wrong file is now.
-        kept: PathBuf,
-        /// The other places that were tried.
-        attempts: Attempts,
-    },
+    #[error("{0}")]
+    HashDiffers(Box<WrongBytes>),
     /// Not in the cache, and the network is not to be used.
     #[error(
         "{name} (SHA-256 {sha256}) is not in the cache, and --offline forbids fetching it; run `bootstrap fetch` \
@@ -102,7 +126,7 @@ impl FetchError {
     /// What kind of failure this is.
     pub fn class(&self) -> FailureClass {
         match self {
-            Self::HashDiffers { .. } => FailureClass::HashDiffers,
+            Self::HashDiffers(_) => FailureClass::HashDiffers,
             Self::NotFetched { .. } | Self::Offline { .. } => FailureClass::NotFetched,
             Self::Cache { .. } => FailureClass::Environment,
         }

@@ -21,7 +21,7 @@ pub mod mirrors;
 use std::path::PathBuf;
 
 pub use downloader::{Downloader, Settings};
-pub use error::{Attempt, Attempts, FailureClass, FetchError};
+pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
 pub use location::{InvalidLocation, Location};
 
 use crate::hash::Sha256Digest;
