@@ -199,7 +199,12 @@ phase_relocate_libraries() {
             # there is anything that could find a library for it.
             "$loader") continue ;;
         esac
-        patchelf --set-rpath "$out/lib" "$file"
+        # glibc's conversion modules need libraries that lie beside them, in gconv.
+        runpath=$out/lib
+        if [ "${file%/*}" != "$out/lib" ]; then
+            runpath=$runpath:${file%/*}
+        fi
+        patchelf --set-rpath "$runpath" "$file"
         # A library that can be run as a program (glibc's libc.so.6 prints its
         # version) names a loader too.
         if patchelf --print-interpreter "$file" >/dev/null 2>&1; then
