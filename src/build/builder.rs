@@ -26,6 +26,7 @@ use crate::hash::Sha256Digest;
 use crate::sandbox::{BuildUser, Limits, Sandbox};
 use crate::seed::unpack::SeedUnpacker;
 use crate::store::path::{FixedOutputMethod, StorePath};
+use crate::store::remove::remove_tree;
 use crate::store::{
     LockError, PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError,
 };
@@ -91,25 +92,22 @@ struct Attempt<'x> {
     directory: &'x Path,
 }
 
-/// The staging directory of one build; dropping it removes it.
-pub(super) struct Staging<'s> {
-    store: &'s Store,
-    locks: &'s PathLocks,
-    derivation: &'s StorePath,
+/// The staging directory of one build; dropping it removes it. The locks it belongs to must be held as long.
+pub(super) struct Staging<'l> {
+    _locks: &'l PathLocks,
     pub path: PathBuf,
 }
 
-impl<'s> Staging<'s> {
+impl<'l> Staging<'l> {
+    /// Makes the staging directory of the build that has `output`, which is locked.
     pub(super) fn create(
-        store: &'s Store,
-        locks: &'s PathLocks,
-        derivation: &'s StorePath,
+        store: &Store,
+        locks: &'l PathLocks,
+        output: &StorePath,
     ) -> Result<Self, StoreError> {
-        let path = store.staging_directory(locks, derivation)?;
+        let path = store.staging_directory(locks, output)?;
         Ok(Self {
-            store,
-            locks,
-            derivation,
+            _locks: locks,
             path,
         })
     }
@@ -117,10 +115,7 @@ impl<'s> Staging<'s> {
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self
-            .store
-            .remove_staging_directory(self.locks, self.derivation)
-        {
+        if let Err(error) = remove_tree(&self.path) {
             tracing::warn!("{error}");
         }
     }
@@ -154,7 +149,7 @@ impl Workshop for Builder<'_, '_> {
     }
 }
 
-/// The outputs of a job by name, `out` first.
+/// The outputs of a job by name, `out` first. There is at least one.
 pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>, BuildError> {
     let mut outputs = Vec::with_capacity(job.derivation.outputs.len());
     for (name, output) in &job.derivation.outputs {
@@ -164,12 +159,18 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
         })?;
         outputs.push((name.as_str(), path));
     }
+    if outputs.is_empty() {
+        return Err(BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem: "it has no outputs".to_owned(),
+        });
+    }
     outputs.sort_by_key(|(name, _)| (*name != "out", *name));
     Ok(outputs)
 }
 
 impl Builder<'_, '_> {
-    /// Locks the derivation and its outputs. `None` where all outputs have become valid meanwhile.
+    /// Locks the outputs. `None` where all outputs have become valid meanwhile.
     pub(super) fn lock(
         &self,
         job: Job<'_>,
@@ -177,7 +178,7 @@ impl Builder<'_, '_> {
     ) -> Result<Option<PathLocks>, BuildError> {
         let store = self.tools.store;
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
-        let locks = store.lock(paths.iter().copied().chain([job.path]).collect::<Vec<_>>());
+        let locks = store.lock(paths.iter().copied());
         let locks = match locks {
             Err(StoreError::Lock(LockError::Cancelled { .. }))
                 if self.cancellation.is_cancelled() =>
@@ -206,7 +207,7 @@ impl Builder<'_, '_> {
         else {
             return Err(BuildError::Interrupted);
         };
-        let staging = Staging::create(self.tools.store, &locks, job.path);
+        let staging = Staging::create(self.tools.store, &locks, outputs[0].1);
         let staging = staging.map_err(BuildError::store(job.label))?;
         let directory = self.scratch.build_directory(job.path)?;
         let attempt = Attempt {
@@ -339,10 +340,10 @@ impl Builder<'_, '_> {
     ) -> Option<Cause> {
         let store_dir = &self.tools.store.directories().store_dir;
         for info in prepared.infos() {
-            if let Some(fixed) = job.derivation.fixed_output()
-                && fixed.method == FixedOutputMethod::Recursive
-                && info.nar_sha256 != fixed.hash
-            {
+            let fixed = job.derivation.fixed_output().filter(|fixed| {
+                fixed.method == FixedOutputMethod::Recursive && info.nar_sha256 != fixed.hash
+            });
+            if let Some(fixed) = fixed {
                 return Some(Cause::HashDiffers {
                     path: store_dir.display(&info.path),
                     expected: fixed.hash,

@@ -139,7 +139,7 @@ impl Builder<'_, '_> {
         else {
             return Err(BuildError::Interrupted);
         };
-        let staging = Staging::create(self.tools.store, &locks, job.path);
+        let staging = Staging::create(self.tools.store, &locks, path);
         let staging = staging.map_err(BuildError::store(job.label))?;
         let start = self.begin(job, None);
         let staged = staging.path.join("out");

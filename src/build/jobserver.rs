@@ -69,6 +69,8 @@ struct State {
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
     slots: BTreeMap<u64, Slot>,
+    /// Pipes of builds that have ended, for the next ones: making one costs a file's creation and removal.
+    idle: Vec<TokenPipe>,
     closed: bool,
 }
 
@@ -88,7 +90,8 @@ struct Slot {
     last_given: u64,
 }
 
-/// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back.
+/// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back, for which every
+/// process that has the pipe must be dead.
 #[derive(Debug)]
 pub struct JobSlot {
     shared: Arc<Shared>,
@@ -129,7 +132,9 @@ impl JobPool {
     /// Where the build's pipe cannot be made.
     pub fn acquire(&self, urgency: u64) -> io::Result<Option<JobSlot>> {
         // Made before waiting, so that a failure holds no token.
-        let (pipe, ends) = TokenPipe::create(&self.shared.directory)?;
+        let idle = self.shared.lock().idle.pop();
+        let pipe = idle.map_or_else(|| TokenPipe::create(&self.shared.directory), Ok)?;
+        let ends = pipe.ends()?;
         let mut state = self.shared.lock();
         let id = state.next;
         state.next += 1;
@@ -223,6 +228,9 @@ impl Drop for JobSlot {
         let mut state = self.shared.lock();
         if let Some(slot) = state.slots.remove(&self.id) {
             state.free += 1 + slot.given;
+            if slot.pipe.reset().is_ok() {
+                state.idle.push(slot.pipe);
+            }
         }
         state.rebalance();
         self.shared.granted.notify_all();

@@ -65,11 +65,12 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// The place where `item` is built while it is.
 fn staged(site: &Site, item: usize) -> PathBuf {
-    let store = &site.store.directories().store;
-    let staging = store.join(format!("{}.chroot", site.items[item].path.base_name()));
-    staging
-        .join("store")
-        .join(site.physical(item).file_name().unwrap())
+    let out = site.physical(item);
+    let staging = out.with_file_name(format!(
+        "{}.chroot",
+        out.file_name().unwrap().to_str().unwrap()
+    ));
+    staging.join("store").join(out.file_name().unwrap())
 }
 
 fn wait_until_under_way(site: &Site, item: usize) {

@@ -24,6 +24,7 @@ use bootstrap::sandbox::{BuildUser, Limits};
 use bootstrap::seed::unpack::Unpacker;
 use bootstrap::store::nar::Tree;
 use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::remove::remove_tree;
 use bootstrap::store::{OpenOptions, Store};
 
 /// Serves files from a directory, by name; refuses the rest.
@@ -82,9 +83,19 @@ pub struct Item {
     pub derivation: Derivation,
 }
 
+/// A temporary directory with a store in it, whose read-only directories only root could remove without further ado.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let removed = remove_tree(&self.0);
+        assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+    }
+}
+
 pub struct Site {
-    /// Keeps the directory; `None` where it belongs to somebody else.
-    _temporary: Option<tempfile::TempDir>,
+    /// The directory to be removed at the end; `None` where it belongs to somebody else.
+    _temporary: Option<Temporary>,
     pub root: PathBuf,
     pub store: Store,
     pub sandbox: Namespaces,
@@ -99,10 +110,9 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let root = temporary.path().to_owned();
+        let root = tempfile::tempdir().unwrap().keep();
         Self {
-            _temporary: Some(temporary),
+            _temporary: Some(Temporary(root.clone())),
             ..Self::at(&root)
         }
     }

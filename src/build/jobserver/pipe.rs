@@ -16,16 +16,18 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 /// The byte that stands for a token. GNU make writes back the byte it read; `+` is what it uses itself.
 const TOKEN: u8 = b'+';
 
-/// The pool's own, non-blocking ends of a pipe.
+/// A pipe: the pool's own, non-blocking ends, and those for the build.
 #[derive(Debug)]
 pub(super) struct TokenPipe {
     read: OwnedFd,
     write: OwnedFd,
+    build_read: OwnedFd,
+    build_write: OwnedFd,
 }
 
 impl TokenPipe {
-    /// A pipe made in `directory`, and the ends for the build: reading, writing, both blocking.
-    pub(super) fn create(directory: &Path) -> io::Result<(Self, (OwnedFd, OwnedFd))> {
+    /// A pipe made in `directory`.
+    pub(super) fn create(directory: &Path) -> io::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!("jobserver-{}-{number}", std::process::id()));
@@ -39,12 +41,28 @@ impl TokenPipe {
 
     /// The order matters: opening a FIFO for reading without blocking always works; every other open needs
     /// somebody at the other end already.
-    fn open(path: &Path) -> io::Result<(Self, (OwnedFd, OwnedFd))> {
+    fn open(path: &Path) -> io::Result<Self> {
         let open = |flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-        let read = open(OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let write = open(OFlags::WRONLY | OFlags::NONBLOCK)?;
-        let ends = (open(OFlags::RDONLY)?, open(OFlags::WRONLY)?);
-        Ok((Self { read, write }, ends))
+        Ok(Self {
+            read: open(OFlags::RDONLY | OFlags::NONBLOCK)?,
+            write: open(OFlags::WRONLY | OFlags::NONBLOCK)?,
+            build_read: open(OFlags::RDONLY)?,
+            build_write: open(OFlags::WRONLY)?,
+        })
+    }
+
+    /// The ends for a build: reading, writing, both blocking.
+    pub(super) fn ends(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        Ok((self.build_read.try_clone()?, self.build_write.try_clone()?))
+    }
+
+    /// Makes the pipe of a build that has ended as good as new: empty, and blocking for the next build, whatever the last
+    /// one did to it.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        self.take(usize::MAX);
+        rustix::io::ioctl_fionbio(&self.build_read, false)?;
+        rustix::io::ioctl_fionbio(&self.build_write, false)?;
+        Ok(())
     }
 
     /// How many bytes lie unread in the pipe.

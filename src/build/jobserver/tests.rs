@@ -212,6 +212,27 @@ fn a_build_making_its_end_non_blocking_does_not_change_the_pools() {
     assert_eq!(slot.pipe.take(2), 1);
 }
 
+#[test]
+fn a_pipe_is_as_good_as_new_for_the_next_build() {
+    let (directory, pool) = pool(3);
+    let mut spoiler = FakeBuild::start(&pool);
+    spoiler.take();
+    spoiler.write.write_all(b"rubbish").unwrap();
+    rustix::io::ioctl_fionbio(&spoiler.read, true).unwrap();
+    rustix::io::ioctl_fionbio(&spoiler.write, true).unwrap();
+    drop(spoiler);
+    // So that it would show if another one were made.
+    drop(directory);
+    let mut next = FakeBuild::start(&pool);
+    for end in [&next.read, &next.write] {
+        let flags = rustix::fs::fcntl_getfl(end).unwrap();
+        assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+    }
+    assert_eq!(next.unread(), 2);
+    next.take();
+    next.take();
+}
+
 /// Runs GNU make with the descriptors of a slot where it expects them.
 fn real_make(slot: &mut JobSlot, directory: &Path, makefile: &str) {
     let (read, write) = slot.take_descriptors().unwrap();

@@ -54,11 +54,12 @@ impl Workshop for FakeWorkshop {
         };
         let delay = self.delays.get(label).copied().unwrap_or(0);
         overlap.during(|| std::thread::sleep(Duration::from_millis(delay)));
-        if let Some((at, cancellation)) = &self.cancel_in
-            && *at == label
-        {
-            cancellation.cancel();
-            return Err(BuildError::Interrupted);
+        match &self.cancel_in {
+            Some((at, cancellation)) if *at == label => {
+                cancellation.cancel();
+                return Err(BuildError::Interrupted);
+            }
+            _ => {}
         }
         assert!(!self.panics.contains(&label), "a bug in {label}");
         if self.fails.contains(&label) {
