@@ -8,6 +8,7 @@ phase_finish_installation() {
     rm -rf "${out:?}/lib" "$out/include"
     # Its first line names the shell that the build ran in.
     if [ "$stage" != stage0 ]; then
+        chmod u+w "$out/bin/bashbug"
         substitute "$out/bin/bashbug" "1s|$input_bash/|$out/|"
     fi
 }
