@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use super::builder::{Builder, Staging, outputs};
@@ -143,10 +144,12 @@ impl Builder<'_, '_> {
         let staging = staging.map_err(BuildError::store(job.label))?;
         let start = self.begin(job, None);
         let staged = staging.path.join("out");
-        self.unpack_seed(job, &staged)?;
+        let unpacked = self.unpack_seed(job, &staged);
+        // Also where unpacking failed: that is what stopping it looks like.
         if self.cancellation.is_cancelled() {
             return Err(BuildError::Interrupted);
         }
+        unpacked?;
         let staged = StagedOutput {
             staged,
             path: path.clone(),
@@ -177,9 +180,14 @@ impl Builder<'_, '_> {
         };
         let contents =
             Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let _stop = self.cancellation.on_cancel({
+            let stop = Arc::clone(&stop);
+            move || stop.store(true, Ordering::Relaxed)
+        });
         self.tools
             .unpacker
-            .unpack(&contents, target)
+            .unpack(&contents, target, &stop)
             .map(drop)
             .map_err(fail)
     }
