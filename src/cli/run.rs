@@ -273,7 +273,7 @@ fn realise_targets(
         wanted: derivations(plan, wanted),
         add_source: &add_source,
     };
-    let sandbox = sandbox::platform().map_err(|source| {
+    let sandbox = sandbox::platform(&context.directories.state).map_err(|source| {
         Failure::Build(Box::new(BuildError::Sandbox {
             label: "the sandbox".to_owned(),
             source: Box::new(source),
