@@ -195,13 +195,13 @@ impl Record {
 /// What cannot be removed. Nothing in a directory is ever removed: were something still mounted there, it would be
 /// the machine's own.
 pub fn remove(root: &Path, file: &Path) -> io::Result<()> {
-    for removed in [fs::remove_dir(root), fs::remove_file(file)] {
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+    let gone = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    // In this order: as long as there is something to undo, there is a record of it.
+    gone(fs::remove_dir(root))?;
+    gone(fs::remove_file(file))
 }
 
 #[cfg(test)]
