@@ -31,9 +31,12 @@ pub struct Global {
     /// Build for this system [default: the host's]
     #[arg(long, global = true, value_name = "SYSTEM")]
     pub system: Option<System>,
-    /// Start from this seed [default: the system's; see `bootstrap seed list`]
+    /// Start from this seed, or `host`, a running FreeBSD's own base [default: the system's; see `bootstrap seed list`]
     #[arg(long, global = true, value_name = "NAME")]
     pub seed: Option<String>,
+    /// Start from this base archive or unpacked base directory; --seed says which seed it is like
+    #[arg(long, global = true, value_name = "PATH")]
+    pub seed_file: Option<PathBuf>,
     /// Put store, state, logs and cache under DIR; builds still see the store directory's own name
     #[arg(long, global = true, value_name = "DIR", env = "BOOTSTRAP_ROOT")]
     pub root: Option<PathBuf>,

@@ -29,6 +29,7 @@ use crate::plan::{self, Item, Plan};
 use crate::progress::{self, Following, Style, Verbosity};
 use crate::sandbox::{self, BuildUser, Limits};
 use crate::seed::Archive;
+use crate::seed::release;
 use crate::seed::unpack::Unpacker;
 use crate::store::path::StorePath;
 use crate::store::{OpenOptions, Store, StoreError};
@@ -122,6 +123,12 @@ impl<'c> Run<'c> {
             planned = context.plan_with(&asking)?;
             wanted = targets(&planned.plan)?;
         }
+        if wanted
+            .iter()
+            .any(|index| planned.plan.nodes()[*index].kind != plan::Kind::Download)
+        {
+            release::check_host(&planned.seeds.seed)?;
+        }
         let reporter = follow(context, receiver);
         let report = realise_targets(
             context,
@@ -153,6 +160,13 @@ impl<'c> Run<'c> {
         let failure = failure(&self.report);
         if failure.is_none() {
             add_roots(&self, plan, &self.targets)?;
+        }
+        let seed = &self.planned.seeds.seed;
+        if let Some(reason) = &seed.impure {
+            context.note(&format!(
+                "impure: all of this depends on the seed `{}`, and {reason}",
+                seed.name
+            ));
         }
         let changed = !summary.made.is_empty();
         if changed {
@@ -273,7 +287,7 @@ fn realise_targets(
         wanted: derivations(plan, wanted),
         add_source: &add_source,
     };
-    let sandbox = sandbox::platform().map_err(|source| {
+    let sandbox = sandbox::platform(&context.directories.state).map_err(|source| {
         Failure::Build(Box::new(BuildError::Sandbox {
             label: "the sandbox".to_owned(),
             source: Box::new(source),
