@@ -147,6 +147,14 @@ pub enum Command {
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
     },
+    /// Compare what the store holds with the database, with a lock, or with other builds
+    Verify(VerifyArguments),
+    /// Write what is built, with its hashes, to a lock for others to compare with
+    Lock {
+        /// The lock; what it has of other seeds stays
+        #[arg(value_name = "FILE", default_value = LOCK)]
+        file: PathBuf,
+    },
     /// List packages along the road, and whether they are built
     List,
     /// Show a package: version, inputs, outputs, source, derivation
@@ -208,6 +216,28 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// The lock that is used where none is named.
+pub const LOCK: &str = "bootstrap.lock";
+
+/// What to verify, and how.
+///
+/// By itself: the store against the database. Nothing in the store is changed.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Only these packages, with all that they refer to [default: the whole store]
+    #[arg(value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Compare with a lock as well
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = LOCK)]
+    pub lock: Option<PathBuf>,
+    /// Compare two documents that --json wrote, and check their signatures
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
+    pub compare: Option<Vec<PathBuf>>,
+    /// Print the JSON document, signed with the Ed25519 key in the file KEY
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
 }
 
 /// What to do with seeds.

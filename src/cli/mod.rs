@@ -20,6 +20,7 @@ mod run;
 mod seeds;
 mod shell;
 mod summary;
+mod verify;
 
 use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
@@ -63,6 +64,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::All => run::all(&context),
         Command::Build { packages } => run::build(&context, packages),
         Command::Fetch { packages } => run::fetch(&context, packages),
+        Command::Verify(arguments) => verify::verify(&context, arguments),
+        Command::Lock { file } => verify::lock::write(&context, file),
         Command::List => look::list(&context),
         Command::Show { package } => look::show(&context, package),
         Command::Path { package } => look::path(&context, package),

@@ -76,7 +76,7 @@ pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
 }
 
 /// The nodes called `names`, each once.
-fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
+pub(super) fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
     let mut targets = Vec::new();
     for name in names {
         let target = plan.find(name)?;
@@ -304,7 +304,7 @@ fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreErr
     Ok(())
 }
 
-fn settings(context: &Context) -> Settings {
+pub(super) fn settings(context: &Context) -> Settings {
     let options = &context.options;
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
