@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{CapabilitySet, CapabilitySets, CpuSet};
 
 use super::init::Helper;
 use super::protocol::{During, Failure, Message, send};
@@ -85,6 +85,15 @@ fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
             maximum: limit,
         };
         setrlimit(resource, both)?;
+    }
+    if let Some(count) = limits.processors {
+        let allowed = rustix::thread::sched_getaffinity(None)?;
+        let mut fewer = CpuSet::new();
+        let numbers = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
+        numbers
+            .take(count.max(1))
+            .for_each(|number| fewer.set(number));
+        rustix::thread::sched_setaffinity(None, &fewer)?;
     }
     let stack = getrlimit(Resource::Stack).maximum;
     let stack = Rlimit {
