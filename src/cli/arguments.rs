@@ -68,7 +68,7 @@ pub struct Global {
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build
-    #[arg(long, global = true)]
+    #[arg(short = 'K', long, global = true)]
     pub keep_failed: bool,
     /// After a failure, go on with what does not need what failed
     #[arg(long, global = true)]
@@ -136,10 +136,12 @@ pub enum Command {
     /// Build everything, from the seed to the proof
     All,
     /// Build packages and what they need
-    Build {
-        /// The packages: NAME, or stage0/NAME
-        #[arg(required = true, value_name = "PKG")]
-        packages: Vec<String>,
+    Build(BuildArguments),
+    /// Say why a package is built again: what has changed since its last build
+    Explain {
+        /// The package: NAME, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
     },
     /// Fetch sources and seed, and build nothing
     Fetch {
@@ -218,6 +220,23 @@ pub enum Command {
     },
 }
 
+/// What to build, and what else to do about it.
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// The packages: NAME, or stage0/NAME
+    #[arg(required = true, value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Then build each of them once more, and compare
+    #[arg(long)]
+    pub check: bool,
+    /// First put right what is damaged of them and what they refer to; damaged copies are kept aside
+    #[arg(long)]
+    pub repair: bool,
+    /// After a failure, start a shell in the failed build's sandbox, where it stopped
+    #[arg(long)]
+    pub shell_on_failure: bool,
+}
+
 /// The lock that is used where none is named.
 pub const LOCK: &str = "bootstrap.lock";
 
@@ -232,6 +251,18 @@ pub struct VerifyArguments {
     /// Compare with a lock as well
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = LOCK)]
     pub lock: Option<PathBuf>,
+    /// Build again in a fresh sandbox, and compare [default: the final inputs and the proof]
+    #[arg(long, conflicts_with_all = ["lock", "compare"])]
+    pub rebuild: bool,
+    /// Build again N times
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rebuild", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// Build again with another core count, umask, time zone, locale, host name, user and affinity each time
+    #[arg(long, requires = "rebuild")]
+    pub vary: bool,
+    /// Where build directories are made with --vary: on another file system, directories have another order
+    #[arg(long, value_name = "DIR", requires = "vary")]
+    pub vary_directory: Option<PathBuf>,
     /// Compare two documents that --json wrote, and check their signatures
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
     pub compare: Option<Vec<PathBuf>>,

@@ -17,6 +17,7 @@ use crate::verify::whole::{self, Checked, Condition, Report};
 mod compare;
 mod document;
 pub mod lock;
+pub mod rebuild;
 
 /// How many files of an item are named.
 const FILES: usize = 5;
@@ -28,6 +29,9 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     }
     let key = arguments.sign.as_deref().map(document::read_key);
     let key = key.transpose()?;
+    if arguments.rebuild {
+        return rebuild::rebuild(context, arguments, key.as_ref());
+    }
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let cores = run::settings(context).cores;
