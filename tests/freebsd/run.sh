@@ -3,8 +3,8 @@
 #
 #   tests/freebsd/run.sh BOOTSTRAP SEED [SOURCES]
 #
-# BOOTSTRAP is the program, SEED what --seed-file takes: a base.txz no newer than the kernel, a directory it was
-# unpacked into, or / for nothing but a quick look. SOURCES is a directory of source archives, where there is no
+# BOOTSTRAP is the program, SEED what --seed-file takes, a base.txz no newer than the kernel or a directory it was
+# unpacked into; or `host', for the host's own base. SOURCES is a directory of source archives, where there is no
 # network to fetch those of make and sed from. Needs nothing but FreeBSD's base.
 #
 # Everything is made in a new directory under ${TMPDIR:-/var/tmp}, and removed again. Prints TAP: lines `ok N - what' and
@@ -20,7 +20,14 @@ case $# in
     *) usage ;;
 esac
 tool=$(realpath "$1") || usage
-seed=$(realpath "$2") || usage
+# The options that choose the seed; paths here have no blanks.
+if [ "$2" = host ]; then
+    seed=
+    seed_options='--seed host'
+else
+    seed=$(realpath "$2") || usage
+    seed_options="--seed-file $seed"
+fi
 sources=${3:-}
 
 umask 022
@@ -85,7 +92,8 @@ sha256_of() {
 }
 
 bootstrap() {
-    "$tool" --root "$root" --seed-file "$seed" --progress plain "$@"
+    # shellcheck disable=SC2086 # words
+    "$tool" --root "$root" $seed_options --progress plain "$@"
 }
 
 # try_probe NAME OPTION...: builds stage0/make of the recipes of probe NAME.
@@ -185,7 +193,7 @@ trap 'clean_up' EXIT
 trap 'exit 1' HUP INT TERM
 
 : >"$work/seen"
-echo "# $(uname -srm), $("$tool" --version), seed $seed"
+echo "# $(uname -srm), $("$tool" --version), $seed_options"
 
 # The machine.
 is_fit() {
@@ -195,8 +203,13 @@ check 'this is root on FreeBSD' is_fit
 check 'the program runs' "$tool" --version
 
 # Seeds.
-check 'the seed is taken from a file or directory, with its hash' \
-    sh -c "'$tool' --root '$root' --seed-file '$seed' seed show | grep -E '^archive: [0-9a-f]{64} '"
+seed_has_hash() {
+    bootstrap seed show | tee "$work/seed" | grep -E '^archive: [0-9a-f]{64} '
+}
+check 'the seed is known by its hash' seed_has_hash
+if [ -z "$seed" ]; then
+    check 'the host as a seed is marked as impure' grep '^impure: ' "$work/seed"
+fi
 check 'a directory without a shell is refused as a seed' \
     status 2 "$tool" --root "$root" --seed-file "$work" seed show
 check 'a missing seed is refused' status 5 "$tool" --root "$root" --seed-file "$work/none" seed show
@@ -301,8 +314,10 @@ else
         [ "$verdict" = good ]
         report $? "in the jail: $what"
     done <"$work/verdicts"
-    check 'the probe came to its end' sh -c "'$tool' --root '$root' --seed-file '$seed' --recipes \
-        '$work/isolation/recipes' log stage0/make | grep '^done\$'"
+    came_to_its_end() {
+        bootstrap --recipes "$work/isolation/recipes" log stage0/make | grep '^done$'
+    }
+    check 'the probe came to its end' came_to_its_end
 fi
 kill "$listener" 2>/dev/null
 check 'a process left behind is dead' no_process
