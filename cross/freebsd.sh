@@ -44,7 +44,9 @@ install_debian() {
 install_zig() {
     [ ! -x "$work/venv/bin/zig-$zig_version" ] || return 0
     rm -rf "$work/venv"
-    python3 -m venv "$work/venv" || fail 'cannot make a Python environment: apt-get install python3-venv'
+    # Debian's python3 comes without it.
+    python3 -c 'import ensurepip' 2>/dev/null || install_debian python3 python3-venv
+    python3 -m venv "$work/venv" || fail 'cannot make a Python environment (python3 -m venv)'
     "$work/venv/bin/pip" install -q --disable-pip-version-check "ziglang==$zig_version" ||
         fail "cannot install ziglang $zig_version from PyPI"
     zig=$("$work/venv/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
@@ -61,13 +63,10 @@ program() {
 # The programs that cargo and the build scripts of crates call.
 make_programs() {
     zig=$work/venv/bin/zig-$zig_version
-    mkdir -p "$work/bin" "$work/stubs"
-    # Rust's standard library asks the linker for libraries that it uses nothing of, and that zig does not
-    # have: empty ones do.
-    for library in devstat kvm memstat procstat; do
-        [ -f "$work/stubs/lib$library.a" ] || "$zig" ar qc "$work/stubs/lib$library.a"
-    done
-    # Crates' build scripts name the target themselves, by Rust's name for it, which zig does not know.
+    mkdir -p "$work/bin"
+    # Crates' build scripts name the target themselves, by Rust's name for it, which zig does not know. And
+    # Rust's standard library asks for four libraries that nothing here calls, and that zig does not have; were
+    # one called after all, the linker would say so.
     program cc <<END
 #!/bin/sh
 skip=
@@ -80,10 +79,11 @@ for argument; do
     case \$argument in
         --target=*) ;;
         -target) skip=yes ;;
+        -ldevstat | -lkvm | -lmemstat | -lprocstat) ;;
         *) set -- "\$@" "\$argument" ;;
     esac
 done
-exec '$zig' cc -target x86_64-freebsd.$release -L'$work/stubs' "\$@"
+exec '$zig' cc -target x86_64-freebsd.$release "\$@"
 END
     program ar <<END
 #!/bin/sh

@@ -34,11 +34,15 @@ impl System {
         }
     }
 
-    /// GNU's triplet, as `configure --build` takes it.
-    pub fn triplet(self) -> &'static str {
+    /// GNU's triplet, as `configure --build` takes it. On FreeBSD it has the major number of the seed's `release`, where
+    /// that is known.
+    pub fn triplet(self, release: Option<&str>) -> String {
         match self {
-            Self::X86_64Freebsd => "x86_64-unknown-freebsd14",
-            Self::X86_64Linux => "x86_64-unknown-linux-gnu",
+            Self::X86_64Freebsd => {
+                let major = release.and_then(|release| release.split('.').next());
+                format!("x86_64-unknown-freebsd{}", major.unwrap_or("14"))
+            }
+            Self::X86_64Linux => "x86_64-unknown-linux-gnu".to_owned(),
         }
     }
 
@@ -73,5 +77,22 @@ impl FromStr for System {
             .into_iter()
             .find(|system| system.name() == text)
             .ok_or_else(|| UnknownSystem(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freebsds_triplet_has_the_releases_major_number() {
+        let triplet = |release| System::X86_64Freebsd.triplet(release);
+        assert_eq!(triplet(Some("15.0")), "x86_64-unknown-freebsd15");
+        assert_eq!(triplet(Some("13.5")), "x86_64-unknown-freebsd13");
+        assert_eq!(triplet(None), "x86_64-unknown-freebsd14");
+        assert_eq!(
+            System::X86_64Linux.triplet(None),
+            "x86_64-unknown-linux-gnu"
+        );
     }
 }

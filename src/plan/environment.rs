@@ -85,7 +85,7 @@ impl Planner<'_> {
         build.set("version", recipe.version.clone());
         build.set("stage", stage.name());
         build.set("system", system.name());
-        build.set("triplet", system.triplet());
+        build.set("triplet", system.triplet(self.seed.release.as_deref()));
         build.set("loader", system.loader());
         build.set("outputs", settings.outputs.join(" "));
         build.set(

@@ -163,7 +163,10 @@ impl Planner<'_> {
             ("pname", recipe.name.clone()),
             ("version", recipe.version.clone()),
             ("system", self.settings.system.name().to_owned()),
-            ("triplet", self.settings.system.triplet().to_owned()),
+            (
+                "triplet",
+                self.settings.system.triplet(root.release.as_deref()),
+            ),
             ("source", archive),
             ("disallowedReferences", seed.clone()),
             ("seed", seed),

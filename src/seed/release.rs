@@ -3,6 +3,8 @@
 //! FreeBSD's kernel runs programs of its own release and of older ones; one that is newer than the kernel may call for what
 //! the kernel does not have, and then dies of it somewhere in the middle of a build.
 
+use std::path::Path;
+
 use super::{Seed, SeedError};
 
 /// A release as the kernel counts: major × 100 + minor.
@@ -22,6 +24,21 @@ pub fn check_host(seed: &Seed) -> Result<(), SeedError> {
     } else {
         Ok(())
     }
+}
+
+/// The release of the base that lies unpacked in `directory`, as its freebsd-version(1) says; `None` where it does not.
+pub(super) fn of_directory(directory: &Path) -> Option<String> {
+    let script = std::fs::read_to_string(directory.join("bin/freebsd-version")).ok()?;
+    of_script(&script)
+}
+
+/// The release in freebsd-version(1), which is a script: `USERLAND_VERSION="14.3-RELEASE-p1"`.
+fn of_script(script: &str) -> Option<String> {
+    let version = script
+        .lines()
+        .find_map(|line| line.strip_prefix("USERLAND_VERSION="))?;
+    let release = version.trim_matches(['"', '\'']).split('-').next()?;
+    number(release).map(|_| release.to_owned())
 }
 
 /// The release date of this machine's kernel, as `kern.osreldate` counts it: release × 1000 and more, such as 1400097.
@@ -78,6 +95,18 @@ mod tests {
             ..seed()
         };
         compare(&unknown, Some(1)).unwrap();
+    }
+
+    #[test]
+    fn a_base_says_its_release() {
+        let script = "#!/bin/sh\nset -e\nUSERLAND_VERSION=\"14.0-STABLE\"\necho\n";
+        assert_eq!(of_script(script).as_deref(), Some("14.0"));
+        assert_eq!(
+            of_script("USERLAND_VERSION='15.0-RELEASE-p2'").as_deref(),
+            Some("15.0")
+        );
+        assert_eq!(of_script("USERLAND_VERSION=@@REVISION@@"), None);
+        assert_eq!(of_script("echo 14.3"), None);
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub enum FileSystem {
     },
     /// tmpfs: an empty directory in memory.
     Memory {
-        /// Permission bits.
-        mode: u16,
+        /// Permission bits; `None`: those of the directory it is mounted on.
+        mode: Option<u16>,
         /// Bytes it may hold; `None`: the system's default.
         size: Option<u64>,
     },
@@ -90,11 +90,8 @@ impl Mount {
             }
             FileSystem::Memory { mode, size } => {
                 options.push(("from", Some(name.to_owned())));
-                // A change of a mount takes neither.
-                if !self.update {
-                    options.push(("mode", Some(format!("{mode:o}"))));
-                    options.extend(size.map(|size| ("size", Some(size.to_string()))));
-                }
+                options.extend(mode.map(|mode| ("mode", Some(format!("{mode:o}")))));
+                options.extend(size.map(|size| ("size", Some(size.to_string()))));
             }
             FileSystem::Devices => options.push(("from", Some(name.to_owned()))),
         }
@@ -114,10 +111,7 @@ const DEVICES: [&str; 10] = [
 /// Those that a person's shell has besides.
 const TERMINALS: [&str; 3] = ["tty", "pts", "pts/*"];
 
-/// What a root of nothing holds at most, in bytes: directories to mount on, and a few short files.
-const ROOT_SIZE: u64 = 64 << 20;
-
-/// The steps that make `items` under `root`, an empty directory.
+/// The steps that make `items` under `root`, an empty directory that everybody may enter.
 pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
     let memory = |on: PathBuf, mode, size| {
         Action::Mount(Mount {
@@ -127,7 +121,9 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
             update: false,
         })
     };
-    let mut actions = vec![memory(root.to_owned(), 0o755, Some(ROOT_SIZE))];
+    // Without mode and size: the kernel adds the options that a mount was made with to those of its change, and
+    // tmpfs refuses to change with most of them.
+    let mut actions = vec![memory(root.to_owned(), None, None)];
     for item in items {
         match item {
             Item::Directory { target } => actions.push(Action::Directory(inside(root, target))),
@@ -167,7 +163,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
             Item::Temporary { target, size } => {
                 let on = inside(root, target);
                 actions.push(Action::Directory(on.clone()));
-                actions.push(memory(on, 0o1777, *size));
+                actions.push(memory(on, Some(0o1777), *size));
             }
             // FreeBSD's programs do without, and in a jail procfs would need rights that builds do not have.
             Item::Processes { .. } => {}
@@ -192,7 +188,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
     }
     actions.push(Action::Mount(Mount {
         file_system: FileSystem::Memory {
-            mode: 0o755,
+            mode: None,
             size: None,
         },
         on: root.to_owned(),
@@ -242,7 +238,7 @@ mod tests {
         assert_eq!(
             shown(&plan(Path::new("/j/b"), &[])),
             [
-                "mount /j/b fstype=tmpfs,from=tmpfs,mode=755,size=67108864,nosuid",
+                "mount /j/b fstype=tmpfs,from=tmpfs,nosuid",
                 "change /j/b fstype=tmpfs,from=tmpfs,ro,nosuid",
             ]
         );

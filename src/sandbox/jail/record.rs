@@ -9,7 +9,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -55,12 +55,16 @@ impl Records {
             let path = path.to_owned();
             move |error| (path, error)
         };
-        // Nobody but root may walk through it: the roots in it show what mounts show.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory)
-            .map_err(failed(&self.directory))?;
+        // Nobody but root may walk through it: the roots in it show what mounts show. Others may through those above.
+        if let Some(above) = self.directory.parent() {
+            fs::create_dir_all(above).map_err(failed(above))?;
+        }
+        match DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err((self.directory.clone(), error));
+            }
+            _ => {}
+        }
         // The kernel's list of mounts has resolved paths.
         let directory = self
             .directory
@@ -88,9 +92,9 @@ impl Records {
             }
             writeln!(lock, "process {}", std::process::id()).map_err(failed(&file))?;
             let root = directory.join(&name);
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&root)
+            // The build user must be able to enter what is mounted on it, which takes its mode.
+            fs::create_dir(&root)
+                .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o755)))
                 .map_err(failed(&root))?;
             return Ok(Record {
                 name,

@@ -323,8 +323,9 @@ pub(super) fn remove_rules(filter: &str) {
 
 /// Calls `procctl` for this process.
 fn control(command: c_int, data: *mut c_void) -> io::Result<()> {
+    let myself = libc::id_t::from(rustix::process::getpid().as_raw_pid());
     // SAFETY: the callers pass what the command reads or writes.
-    checked(unsafe { libc::procctl(libc::P_PID, 0, command, data) })?;
+    checked(unsafe { libc::procctl(libc::P_PID, myself, command, data) })?;
     Ok(())
 }
 

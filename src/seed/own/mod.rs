@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use pack::{Packed, fingerprint, pack};
 
-use super::{Archive, Seed, SeedError, store_name};
+use super::{Archive, Seed, SeedError, release, store_name};
 use crate::archive::Format;
 use crate::fetch::cache::{Cache, digest_file};
 use crate::hash::Sha256Digest;
@@ -81,7 +81,10 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
             });
         }
         let archive = packed(&path, &[""], GIVEN, places)?;
-        return Ok(like(model, GIVEN, archive));
+        return Ok(Seed {
+            release: release::of_directory(&path),
+            ..like(model, GIVEN, archive)
+        });
     }
     let sha256 = digest_file(&path).map_err(SeedError::io(&path))?;
     let size = fs::metadata(&path).map_err(SeedError::io(&path))?.len();
@@ -108,6 +111,7 @@ pub fn host(model: &Seed, places: Places<'_>) -> Result<Seed, SeedError> {
     }
     let archive = packed(Path::new("/"), &BASE, HOST, places)?;
     Ok(Seed {
+        release: release::of_directory(Path::new("/")),
         impure: Some("it is the base of the machine it was taken from".to_owned()),
         ..like(model, HOST, archive)
     })

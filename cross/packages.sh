@@ -1,0 +1,128 @@
+#!/bin/sh
+# Tries the plain C packages against FreeBSD's headers and libraries on Debian 12: configures and compiles each with
+# zig's clang for FreeBSD, from the sources that the recipes name, with the recipes' flags of stage0's kind.
+#
+#   cross/packages.sh BOOTSTRAP [PACKAGE]...
+#
+# Says for each package whether it passed: whether its programs are FreeBSD's, ask for FreeBSD's loader, and need no
+# symbol that FreeBSD's libraries lack (the linker, which knows what each library offers, refuses otherwise). Static programs,
+# as stage0's are, cannot be tried: zig has FreeBSD's libraries as interfaces only. Run cross/freebsd.sh first: it
+# installs zig. Ends with 0 where all passed.
+set -eu
+
+cd "$(dirname "$0")/.."
+tool=$1
+shift
+[ "$#" -gt 0 ] || set -- make sed grep gzip bzip2 xz patch diffutils findutils gawk tar coreutils bash file
+work=$PWD/target/freebsd
+[ -x "$work/bin/cc" ] || {
+    echo "cross/packages.sh: no compiler for FreeBSD; run cross/freebsd.sh first" >&2
+    exit 1
+}
+: "${JOBS:=2}"
+export ZIG_GLOBAL_CACHE_DIR="$work/zig" ZIG_LOCAL_CACHE_DIR="$work/zig"
+
+# source_of PACKAGE: where its source is, fetched or made.
+source_of() {
+    "$tool" fetch "$1" >&2 || return 1
+    path=$("$tool" show "$1" | sed -n 's/^source: //p')
+    digest=$("$tool" show "$1" | sed -n 's/^source-sha256: //p')
+    # A source that is made of another one is there when the package has been built.
+    if [ -e "$path" ]; then
+        echo "$path"
+    else
+        echo "/var/cache/bootstrap/files/$digest"
+    fi
+}
+
+# flags_of PACKAGE: what the recipe gives to configure, as far as it is not about other packages.
+flags_of() {
+    case $1 in
+        make) echo --without-guile ;;
+        sed) echo --disable-acl --without-selinux ;;
+        grep) echo --disable-perl-regexp ;;
+        bash) echo --without-bash-malloc bash_cv_getenv_redef=no ;;
+        coreutils) echo --without-libgmp --without-openssl --disable-acl --disable-xattr --disable-libcap ;;
+        gawk) echo --disable-mpfr --without-readline --disable-extensions --disable-pma ;;
+        findutils) echo --without-selinux ;;
+        tar) echo --without-posix-acls --without-selinux --without-xattrs ;;
+        xz) echo --disable-doc --disable-shared ;;
+        patch) echo --disable-xattr ;;
+        file)
+            echo --disable-zlib --disable-bzlib --disable-xzlib --disable-zstdlib --disable-lzlib
+            echo --disable-libseccomp --disable-shared
+            ;;
+    esac
+}
+
+unpack() {
+    rm -rf "$2"
+    mkdir -p "$2"
+    if [ -d "$1" ]; then
+        cp -R "$1/." "$2/"
+        chmod -R u+w "$2"
+    else
+        tar -xf "$1" -C "$2" --strip-components=1
+    fi
+}
+
+# compile PACKAGE DIRECTORY: leaves programs somewhere in it.
+compile() {
+    cd "$2"
+    # Debian's gawk lacks its manual's source.
+    if [ "$1" = gawk ] && [ ! -e doc/gawktexi.in ]; then
+        sed -i 's/^\(SUBDIRS = .*\) doc\( .*\)*$/\1\2/' Makefile.in
+    fi
+    if [ "$1" = bzip2 ]; then
+        make -j"$JOBS" CC="$work/bin/cc" AR="$work/bin/ar" RANLIB="$work/bin/ranlib" libbz2.a bzip2 bzip2recover
+        return
+    fi
+    # `file' compiles its database with itself: this machine's own has to do, where it is the same version; else
+    # only the library and the program are made.
+    # shellcheck disable=SC2046 # lists of words
+    ./configure --host=x86_64-unknown-freebsd14 --build=x86_64-pc-linux-gnu --disable-nls --disable-dependency-tracking \
+        CC="$work/bin/cc" AR="$work/bin/ar" RANLIB="$work/bin/ranlib" CFLAGS='-O1 -Wno-error' $(flags_of "$1")
+    case $1 in
+        file) make -j"$JOBS" -C src ;;
+        *) make -j"$JOBS" MAKEINFO=true ;;
+    esac
+}
+
+# inspect DIRECTORY: whether every program in it is FreeBSD's; prints how many there are.
+inspect() {
+    count=0
+    find "$1" -type f -perm -u+x | sort >"$1.programs"
+    while IFS= read -r program; do
+        headers=$(readelf -h -l -n "$program" 2>/dev/null) || continue
+        # Not objects and libraries, and not the helpers that are compiled for the machine that compiles.
+        case $headers in
+            *'Requesting program interpreter: /libexec/ld-elf.so.1'*) count=$((count + 1)) ;;
+            *'Requesting program interpreter'*'/lib64/ld-linux'*) ;;
+            *'Requesting program interpreter'*)
+                echo "$program asks for another loader"
+                return 1
+                ;;
+        esac
+    done <"$1.programs"
+    [ "$count" -gt 0 ] || {
+        echo 'no program for FreeBSD came of it'
+        return 1
+    }
+    echo "$count programs"
+}
+
+failed=
+for package; do
+    directory=$work/packages/$package
+    log=$directory.log
+    mkdir -p "$work/packages"
+    if source=$(source_of "$package" 2>"$log") && unpack "$source" "$directory" >>"$log" 2>&1 &&
+        (compile "$package" "$directory") >>"$log" 2>&1 && found=$(inspect "$directory" 2>&1); then
+        echo "$package: passed, $found"
+        rm -rf "$directory"
+    else
+        echo "$package: FAILED, see $log"
+        failed=yes
+    fi
+done
+[ -z "$failed" ]

@@ -1,0 +1,468 @@
+#!/bin/sh
+# Tries the tool on a FreeBSD host, as root: what no other system can show.
+#
+#   tests/freebsd/run.sh BOOTSTRAP SEED [SOURCES]
+#
+# BOOTSTRAP is the program, SEED what --seed-file takes, a base.txz no newer than the kernel or a directory it was
+# unpacked into; or `host', for the host's own base. SOURCES is a directory of source archives, where there is no
+# network to fetch those of make and sed from. Needs nothing but FreeBSD's base.
+#
+# Everything is made in a new directory under ${TMPDIR:-/var/tmp}, and removed again. Prints TAP: lines `ok N - what' and
+# `not ok N - what', and the plan at the end; ends with 0 where all went well.
+set -u
+
+usage() {
+    echo "usage: $0 BOOTSTRAP SEED [SOURCES]" >&2
+    exit 2
+}
+case $# in
+    2 | 3) ;;
+    *) usage ;;
+esac
+tool=$(realpath "$1") || usage
+# The options that choose the seed; paths here have no blanks.
+if [ "$2" = host ]; then
+    seed=
+    seed_options='--seed host'
+else
+    seed=$(realpath "$2") || usage
+    seed_options="--seed-file $seed"
+fi
+sources=${3:-}
+
+umask 022
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/bootstrap-test.XXXXXX") || exit 1
+work=$(realpath "$work")
+root=$work/root
+jails=$root/var/guix/bootstrap/jails
+count=0
+failures=0
+# A process that must not outlive its build is known by this number of seconds that it sleeps.
+mark=3141592
+
+# report STATUS WHAT: one line of TAP; what was seen goes before it, as a comment.
+report() {
+    count=$((count + 1))
+    if [ "$1" -eq 0 ]; then
+        echo "ok $count - $2"
+    else
+        echo "not ok $count - $2"
+        failures=$((failures + 1))
+        [ ! -s "$work/seen" ] || tail -n 30 "$work/seen" | sed 's/^/# /'
+    fi
+    : >"$work/seen"
+}
+
+# check WHAT COMMAND...: whether COMMAND succeeds.
+check() {
+    what=$1
+    shift
+    "$@" >>"$work/seen" 2>&1
+    report $? "$what"
+}
+
+# status EXPECTED COMMAND...: succeeds if COMMAND ends with that status.
+status() {
+    expected=$1
+    shift
+    "$@"
+    actual=$?
+    [ "$actual" -eq "$expected" ] || {
+        echo "status $actual, expected $expected: $*"
+        return 1
+    }
+}
+
+skip() {
+    count=$((count + 1))
+    echo "ok $count - $1 # SKIP $2"
+}
+
+not() {
+    ! "$@"
+}
+
+# sha256_of FILE. FreeBSD's command; GNU's too, so that this script can be tried elsewhere.
+sha256_of() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        sha256sum "$1" | cut -d ' ' -f 1
+    else
+        sha256 -q "$1"
+    fi
+}
+
+bootstrap() {
+    # shellcheck disable=SC2086 # words
+    "$tool" --root "$root" $seed_options --progress plain "$@"
+}
+
+# try_probe NAME OPTION...: builds stage0/make of the recipes of probe NAME.
+try_probe() {
+    probe=$1
+    shift
+    bootstrap --recipes "$work/$probe/recipes" --offline -v "$@" build stage0/make
+}
+
+# probe NAME: makes recipes of one package, whose only phase is standard input, run by the seed's shell.
+probe() {
+    mkdir -p "$work/$1/recipes/make" "$work/$1/stage0"
+    {
+        echo "PATH=/sbin:/bin:/usr/sbin:/usr/bin"
+        echo "mark=$mark"
+        # Each probe is a derivation of its own.
+        echo "# $1"
+        cat
+    } >"$work/$1/stage0/gnu-build-system.sh"
+    echo "the source of $1" >"$work/$1.source"
+    digest=$(sha256_of "$work/$1.source")
+    mkdir -p "$root/var/cache/bootstrap/files"
+    cp "$work/$1.source" "$root/var/cache/bootstrap/files/$digest"
+    cat >"$work/$1/recipes/make/recipe.toml" <<END
+name = "make"
+version = "1.0"
+synopsis = "A probe of the sandbox"
+home-page = "https://www.gnu.org/software/make/"
+license = "GPL-3.0-or-later"
+
+[source.upstream]
+file = "$1.source"
+sha256 = "$digest"
+urls = ["https://ftp.gnu.org/gnu/make/$1.source"]
+
+[stage0]
+END
+}
+
+# What is mounted for builds of this test, and their jails.
+mounts_left() {
+    mount -p | awk -v jails="$jails/" 'index($2, jails) == 1'
+}
+jails_left() {
+    jls name path | awk -v jails="$jails/" 'index($2, jails) == 1'
+}
+no_mounts() {
+    left=$(mounts_left)
+    [ -z "$left" ] || {
+        echo "$left"
+        return 1
+    }
+}
+no_jails() {
+    left=$(jails_left)
+    [ -z "$left" ] || {
+        echo "$left"
+        return 1
+    }
+}
+no_records() {
+    [ ! -d "$jails" ] || [ -z "$(ls -A "$jails")" ] || {
+        ls -la "$jails"
+        return 1
+    }
+}
+no_process() {
+    not pgrep -lf "sleep $mark"
+}
+
+# wait_for SECONDS COMMAND...: waits until COMMAND succeeds.
+wait_for() {
+    tries=$1
+    shift
+    while [ "$tries" -gt 0 ]; do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 1
+        tries=$((tries - 1))
+    done
+    "$@"
+}
+
+clean_up() {
+    for process in $(jobs -p); do
+        kill "$process" 2>/dev/null
+    done
+    wait
+    jails_left | while read -r name _; do jail -R "$name"; done
+    mounts_left | awk '{ place[NR] = $2 } END { for (i = NR; i > 0; i--) print place[i] }' |
+        while read -r place; do umount -f "$place"; done
+    no_mounts && {
+        chmod -R u+w "$work"
+        rm -rf "$work"
+    }
+}
+trap 'clean_up' EXIT
+trap 'exit 1' HUP INT TERM
+
+: >"$work/seen"
+echo "# $(uname -srm), $("$tool" --version), $seed_options"
+
+# The machine.
+is_fit() {
+    [ "$(id -u)" -eq 0 ] && [ "$(uname -s)" = FreeBSD ]
+}
+check 'this is root on FreeBSD' is_fit
+check 'the program runs' "$tool" --version
+
+# Seeds.
+seed_has_hash() {
+    bootstrap seed show | tee "$work/seed" | grep -E '^archive: [0-9a-f]{64} '
+}
+check 'the seed is known by its hash' seed_has_hash
+if [ -z "$seed" ]; then
+    check 'the host as a seed is marked as impure' grep '^impure: ' "$work/seed"
+fi
+check 'a directory without a shell is refused as a seed' \
+    status 2 "$tool" --root "$root" --seed-file "$work" seed show
+check 'a missing seed is refused' status 5 "$tool" --root "$root" --seed-file "$work/none" seed show
+
+# The store.
+probe round-trip <<'END'
+mkdir "$out" "$out/bin"
+echo 'a file' >"$out/file"
+printf '#!/bin/sh\necho ran\n' >"$out/bin/program"
+chmod 4755 "$out/bin/program"
+ln -s file "$out/link"
+ln "$out/file" "$out/hard"
+END
+check 'a package is built in a jail' try_probe round-trip
+item=$(bootstrap --recipes "$work/round-trip/recipes" path stage0/make 2>>"$work/seen")
+check 'its output is in the store' [ "$(cat "$root$item/file" 2>&1)" = 'a file' ]
+check 'links are kept' [ "$(readlink "$root$item/link" 2>&1)" = file ]
+modes() {
+    seen=$(stat -f '%Lp %m %Su' "$root$item/file" "$root$item/bin/program" "$root$item" | tr '\n' ' ')
+    [ "$seen" = '444 1 root 555 1 root 555 1 root ' ] || {
+        echo "$seen"
+        return 1
+    }
+}
+check 'modes, times and owner are canonical, set-user-ID bits gone' modes
+again() {
+    try_probe round-trip >"$work/again" 2>&1 && not grep ': building' "$work/again"
+}
+check 'a second build has nothing to do' again
+check 'no mounts are left' no_mounts
+check 'no jails are left' no_jails
+check 'no records are left' no_records
+
+# Isolation. The probe says `good WHAT' or `bad WHAT', and never fails itself.
+echo secret >"$work/secret"
+nc -l 127.0.0.1 31415 </dev/null >/dev/null 2>&1 &
+listener=$!
+hostname=$(hostname)
+probe isolation <<END
+host_file='$work/secret'
+host_name='$hostname'
+END
+cat >>"$work/isolation/stage0/gnu-build-system.sh" <<'END'
+say() {
+    if [ "$1" -eq 0 ]; then echo "good $2"; else echo "bad $2"; fi
+}
+yes() {
+    what=$1
+    shift
+    "$@" >/dev/null 2>&1
+    say $? "$what"
+}
+no() {
+    what=$1
+    shift
+    if "$@" >/dev/null 2>&1; then say 1 "$what"; else say 0 "$what"; fi
+}
+write() { echo x >"$1"; }
+yes 'it runs as the build user' [ "$(id -u) $(id -g)" = '30001 30001' ]
+yes 'it has no other groups' [ "$(id -G)" = 30001 ]
+yes 'it starts in its build directory' [ "$PWD" = /tmp/guix-build-make-1.0.drv-0 ]
+yes 'it can write there' write here
+yes 'it can write to /tmp' write /tmp/there
+no 'it cannot write to /' write /file
+no 'it cannot write to the seed' write /bin/file
+no 'it cannot write to an input that is a file' write "$source"
+no 'it cannot write to an input that is a directory' write "$phasesDirectory/file"
+no 'it cannot remove an input' rm -rf "$phasesDirectory"
+no 'it does not see files of the host' [ -e "$host_file" ]
+no "it does not see the host's passwords" [ -e /etc/master.passwd ]
+yes 'of the store it sees its two inputs' [ "$(find /gnu/store -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ]
+yes 'its host name is localhost' [ "$(hostname)" = localhost ]
+no 'it cannot name the host' hostname elsewhere
+yes 'its login name is the build user'"'"'s' [ "$(logname 2>&1)" = guixbuilder ]
+yes 'it is in a jail' [ "$(sysctl -n security.jail.jailed)" = 1 ]
+yes 'its securelevel is 3' [ "$(sysctl -n kern.securelevel)" -eq 3 ]
+yes 'it sees one mount' [ "$(mount | wc -l)" -eq 1 ]
+yes 'it sees its own processes only' [ "$(ps ax -o pid= | wc -l)" -le 8 ]
+no 'it cannot connect to the host' nc -w 3 -z 127.0.0.1 31415
+no 'it has no addresses' sh -c "ifconfig | grep -E 'inet6? '"
+no 'it cannot mount' mount -t tmpfs tmpfs /tmp
+no 'it cannot make jails' jail -c path=/ command=/bin/sh -c :
+yes 'randomisation of addresses is off' sh -c 'proccontrol -m aslr -q -p $$ | grep "force disabled"'
+devices=$(ls /dev | sort | tr '\n' ' ')
+yes "its devices are these: $devices" [ "$devices" = 'fd full null random stderr stdin stdout urandom zero ' ]
+yes '/dev/null takes everything' write /dev/null
+yes 'standard input is empty' [ -z "$(cat)" ]
+yes 'its environment is its own' [ "$HOME" = /homeless-shelter ]
+# Left behind, deaf to all signals that can be ignored.
+(trap '' HUP INT TERM; exec sleep "$mark") >/dev/null 2>&1 &
+(trap '' HUP INT TERM; exec sleep "$mark") &
+mkdir "$out"
+echo done
+END
+check 'the probe of the jail ends' try_probe isolation
+if [ -z "$(bootstrap --recipes "$work/isolation/recipes" log stage0/make 2>/dev/null)" ]; then
+    report 1 'the log of the probe can be read'
+else
+    bootstrap --recipes "$work/isolation/recipes" log stage0/make 2>/dev/null |
+        grep -E '^(good|bad) ' >"$work/verdicts"
+    while read -r verdict what; do
+        [ "$verdict" = good ]
+        report $? "in the jail: $what"
+    done <"$work/verdicts"
+    came_to_its_end() {
+        bootstrap --recipes "$work/isolation/recipes" log stage0/make | grep '^done$'
+    }
+    check 'the probe came to its end' came_to_its_end
+fi
+kill "$listener" 2>/dev/null
+check 'a process left behind is dead' no_process
+check 'no mounts are left after it' no_mounts
+
+# Failures.
+probe failing <<'END'
+echo 'the last words'
+exit 3
+END
+check 'a build that fails ends with status 1' status 1 try_probe failing
+check 'no mounts are left after a failure' no_mounts
+probe stray <<'END'
+mkdir "$out"
+echo x >"${out%/*}/stray"
+END
+check 'a build that writes beside its outputs fails' status 1 try_probe stray
+probe silent <<END
+sleep $mark
+END
+check 'a build that says nothing is stopped' status 1 try_probe silent --max-silent-time 3
+check 'and its processes with it' no_process
+check 'and its mounts' no_mounts
+
+# Killed. The build waits for its end; its helper processes are its children.
+probe killed <<END
+echo waiting
+sleep $mark
+mkdir "\$out"
+END
+start_killed() {
+    try_probe killed >"$work/killed.log" 2>&1 &
+    # The shell's own number is not that of the program it started.
+    wait_for 60 pgrep -f "sleep $mark"
+    victim=$(pgrep -f "$work/killed/recipes" | head -n 1)
+}
+start_killed
+kill -9 "$victim"
+wait 2>/dev/null
+check 'kill -9 of the program ends its build' wait_for 30 no_process
+check 'its mounts are undone' wait_for 30 no_mounts
+check 'its jail is removed' wait_for 30 no_jails
+
+start_killed
+helpers=$(pgrep -P "$victim")
+# The helpers first: they would clean up.
+# shellcheck disable=SC2086 # a list
+kill -9 $helpers "$victim"
+wait 2>/dev/null
+check 'kill -9 of the program and its helpers leaves mounts' not no_mounts
+# Another build goes on while the leftovers are cleaned up; it is not touched.
+probe living <<END
+echo living
+i=0
+while [ ! -e /tmp/never ] && [ \$i -lt 15 ]; do sleep 1; i=\$((i + 1)); done
+mkdir "\$out"
+END
+try_probe living >"$work/living.log" 2>&1 &
+living=$!
+wait_for 30 grep -q living "$work/living.log"
+check 'the next run cleans up what a killed one left' wait_for 30 no_process
+probe after <<'END'
+mkdir "$out"
+END
+check 'and builds' try_probe after
+wait "$living"
+report $? 'a build that was running meanwhile is left alone'
+check 'no mounts are left in the end' no_mounts
+check 'no jails are left in the end' no_jails
+check 'no records are left in the end' no_records
+
+# In parallel, each in a jail of its own.
+for number in 1 2 3; do
+    probe "parallel$number" <<END
+id
+sleep 2
+[ "\$(ps ax -o command= | grep -c '[s]leep 2')" -le 1 ]
+mkdir "\$out"
+END
+    try_probe "parallel$number" >"$work/parallel$number.log" 2>&1 &
+    eval "parallel$number=$!"
+done
+for number in 1 2 3; do
+    eval "wait \$parallel$number"
+    report $? "parallel build $number of 3"
+done
+check 'no mounts are left after parallel builds' no_mounts
+
+# Privileges.
+if [ -f "$seed" ]; then
+    # Somewhere that nobody can go to.
+    chmod 755 "$work"
+    mkdir "$work/nobody"
+    cp "$tool" "$work/nobody/tool"
+    cp "$seed" "$work/nobody/base"
+    mkdir -p "$work/nobody/root/var/cache/bootstrap/files"
+    cp "$work/after.source" \
+        "$work/nobody/root/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
+    chown -R nobody "$work/nobody"
+    unprivileged() {
+        status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/root' --seed-file \
+            '$work/nobody/base' --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1 &&
+            grep 'only root' "$work/unprivileged"
+    }
+    check 'without privileges, it says so and ends with status 5' unprivileged
+else
+    skip 'without privileges, it says so and ends with status 5' 'the seed is a directory'
+fi
+
+# Looking after the store.
+probe kept <<'END'
+mkdir "$out"
+END
+check 'one more build' try_probe kept
+kept=$(bootstrap --recipes "$work/kept/recipes" path stage0/make 2>>"$work/seen")
+if "$tool" verify --help >/dev/null 2>&1; then
+    check 'the store still holds what was built' bootstrap --recipes "$work/kept/recipes" verify stage0/make
+else
+    skip 'the store still holds what was built' 'this program has no verify'
+fi
+check 'garbage is collected' bootstrap gc --keep-generations 1
+check 'what nobody needs is gone' [ ! -e "$root$item" ]
+check 'what a root keeps alive is there' [ -d "$root$kept" ]
+
+# The road's beginning.
+if [ -n "$sources" ]; then
+    for file in "$sources"/*; do
+        cp "$file" "$root/var/cache/bootstrap/files/$(sha256_of "$file")"
+    done
+fi
+if bootstrap fetch stage0/make stage0/sed >>"$work/seen" 2>&1; then
+    check 'stage0/make is built by the seed' bootstrap build stage0/make
+    check 'stage0/sed is built by the seed' bootstrap build stage0/sed
+    make=$root$(bootstrap path stage0/make 2>/dev/null)/bin/make
+    sed=$root$(bootstrap path stage0/sed 2>/dev/null)/bin/sed
+    check 'stage0/make runs' sh -c "'$make' --version | grep '^GNU Make'"
+    check 'stage0/sed runs' [ "$(echo seed | "$sed" s/seed/sed/ 2>&1)" = sed ]
+    check 'stage0/sed is static' sh -c "file -L '$sed' | grep 'statically linked'"
+else
+    : >"$work/seen"
+    skip 'stage0/make and stage0/sed' 'their sources cannot be fetched; give a directory that has them'
+fi
+
+check 'no mounts are left at the very end' no_mounts
+
+echo "1..$count"
+[ "$failures" -eq 0 ] || echo "# $failures of $count failed"
+[ "$failures" -eq 0 ]
