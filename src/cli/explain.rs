@@ -85,9 +85,9 @@ fn describe(explained: &Explained) -> String {
         (Some(previous), true) => format!(
             "{package} is built: nothing is to be done\n  what made it another than {previous}:\n"
         ),
-        (Some(previous), false) => format!(
-            "{package} would be built again\n  what makes it another than {previous}:\n"
-        ),
+        (Some(previous), false) => {
+            format!("{package} would be built again\n  what makes it another than {previous}:\n")
+        }
     };
     for reason in reasons {
         text.push_str(&format!("  {}: {}\n", reason.of, reason.change));
@@ -122,8 +122,15 @@ pub(super) fn in_short(context: &Context, planned: &Planned, labels: &[String]) 
                 short.push(format!("{more} more"));
             }
             Some(match short.is_empty() {
-                true => format!("{}: built again, its outputs are not in the store", node.label),
-                false => format!("{}: built again because of {}", node.label, short.join(", ")),
+                true => format!(
+                    "{}: built again, its outputs are not in the store",
+                    node.label
+                ),
+                false => format!(
+                    "{}: built again because of {}",
+                    node.label,
+                    short.join(", ")
+                ),
             })
         })
         .collect()
@@ -168,8 +175,7 @@ impl<'c> Explainer<'c> {
         }
         let directories = &self.context.directories;
         let bytes = std::fs::read(directories.physical(path)).ok();
-        let derivation =
-            bytes.and_then(|bytes| aterm::parse(&directories.store_dir, &bytes).ok());
+        let derivation = bytes.and_then(|bytes| aterm::parse(&directories.store_dir, &bytes).ok());
         self.read
             .borrow_mut()
             .insert(path.clone(), derivation.clone());
@@ -231,7 +237,11 @@ fn reason(of: &str, change: &Change) -> Reason {
         // Followed, not told.
         Change::Input { name, .. } => (format!("the input {name} changed"), name.clone()),
         Change::InputSet { name, added } => {
-            let verb = if *added { "is a new input" } else { "is no input any more" };
+            let verb = if *added {
+                "is a new input"
+            } else {
+                "is no input any more"
+            };
             (format!("{name} {verb}"), format!("input {name}"))
         }
         Change::InputOutputs { name, old, new } => (
@@ -252,12 +262,14 @@ fn reason(of: &str, change: &Change) -> Reason {
             },
             name.clone(),
         ),
-        Change::Builder { old, new } => {
-            (format!("the builder: {}", from_to(old, new)), "builder".to_owned())
-        }
-        Change::System { old, new } => {
-            (format!("the system: {}", from_to(old, new)), "system".to_owned())
-        }
+        Change::Builder { old, new } => (
+            format!("the builder: {}", from_to(old, new)),
+            "builder".to_owned(),
+        ),
+        Change::System { old, new } => (
+            format!("the system: {}", from_to(old, new)),
+            "system".to_owned(),
+        ),
         Change::Outputs { old, new } => (
             format!("the outputs: {}", from_to(&words(old), &words(new))),
             "outputs".to_owned(),
@@ -275,9 +287,17 @@ fn trimmed(old: &str, new: &str) -> (String, String) {
     if old.chars().count() <= SHOWN && new.chars().count() <= SHOWN {
         return (old.to_owned(), new.to_owned());
     }
-    let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<String>>();
+    let words = |text: &str| {
+        text.split(' ')
+            .map(ToOwned::to_owned)
+            .collect::<Vec<String>>()
+    };
     let (old, new) = (words(old), words(new));
-    let start = old.iter().zip(&new).take_while(|(one, other)| one == other).count();
+    let start = old
+        .iter()
+        .zip(&new)
+        .take_while(|(one, other)| one == other)
+        .count();
     let left = old.len().min(new.len()) - start;
     let end = old
         .iter()
@@ -306,7 +326,13 @@ mod tests {
 
     #[test]
     fn long_values_are_shown_where_they_differ() {
-        let long = |flag: &str| format!("{} {flag} {}", "--a ".repeat(60).trim(), "--z ".repeat(60).trim());
+        let long = |flag: &str| {
+            format!(
+                "{} {flag} {}",
+                "--a ".repeat(60).trim(),
+                "--z ".repeat(60).trim()
+            )
+        };
         assert_eq!(
             trimmed(&long("--old"), &long("--new")),
             ("…--old…".to_owned(), "…--new…".to_owned())

@@ -101,9 +101,15 @@ fn inputs(run: &Run<'_>, node: &Node) -> Result<Vec<StorePath>, Failure> {
     let mut inputs: Vec<StorePath> = node.derivation.input_sources.iter().cloned().collect();
     for index in &node.dependencies {
         let input = &nodes[*index];
-        let used = node.derivation.input_derivations.get(&input.derivation_path);
+        let used = node
+            .derivation
+            .input_derivations
+            .get(&input.derivation_path);
         let used = used.into_iter().flatten();
-        inputs.extend(used.filter_map(|output| input.derivation.output_path(output)).cloned());
+        inputs.extend(
+            used.filter_map(|output| input.derivation.output_path(output))
+                .cloned(),
+        );
     }
     Ok(inputs)
 }

@@ -110,7 +110,10 @@ pub fn changes(
     sources(old, new, &mut renamed, &mut changes);
     for (name, output) in &new.outputs {
         let before = old.outputs.get(name);
-        renamed.add(before.and_then(|output| output.path.as_ref()), output.path.as_ref());
+        renamed.add(
+            before.and_then(|output| output.path.as_ref()),
+            output.path.as_ref(),
+        );
     }
     let names = |derivation: &Derivation| derivation.outputs.keys().cloned().collect();
     let (old_outputs, new_outputs): (BTreeSet<String>, BTreeSet<String>) = (names(old), names(new));
@@ -141,7 +144,11 @@ pub fn changes(
             new: new_command,
         });
     }
-    let variables: BTreeSet<&String> = old.environment.keys().chain(new.environment.keys()).collect();
+    let variables: BTreeSet<&String> = old
+        .environment
+        .keys()
+        .chain(new.environment.keys())
+        .collect();
     for name in variables {
         if old_outputs.contains(name) || new_outputs.contains(name) {
             continue;

@@ -272,7 +272,11 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn require_lock(&self, locks: &PathLocks, path: &StorePath) -> Result<(), StoreError> {
+    pub(super) fn require_lock(
+        &self,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<(), StoreError> {
         if locks.covers(path) {
             Ok(())
         } else {

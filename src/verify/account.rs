@@ -60,7 +60,10 @@ pub fn differing_bytes(first: &[u8], second: &[u8]) -> u64 {
 /// The first byte that differs; the length of the shorter where that is all of it.
 pub fn first_difference(first: &[u8], second: &[u8]) -> Option<usize> {
     let common = first.len().min(second.len());
-    let position = first.iter().zip(second).position(|(one, other)| one != other);
+    let position = first
+        .iter()
+        .zip(second)
+        .position(|(one, other)| one != other);
     position.or_else(|| (first.len() != second.len()).then_some(common))
 }
 
@@ -223,11 +226,19 @@ impl Account<'_> {
             return false;
         }
         if cause::is_permutation(first, second) {
-            self.push(within(place, "the order of the lines"), first, second, Some(Cause::Order));
+            self.push(
+                within(place, "the order of the lines"),
+                first,
+                second,
+                Some(Cause::Order),
+            );
             return true;
         }
         let lines = |bytes: &[u8]| -> Vec<Vec<u8>> {
-            bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+            bytes
+                .split(|byte| *byte == b'\n')
+                .map(<[u8]>::to_vec)
+                .collect()
         };
         let (one, other) = (lines(first), lines(second));
         if one.len() != other.len() {
@@ -247,7 +258,12 @@ impl Account<'_> {
         }
         for (number, (one, other)) in one.iter().zip(&other).enumerate() {
             if one != other && self.places.len() < PLACES {
-                self.push(within(place, &format!("line {}", number + 1)), one, other, None);
+                self.push(
+                    within(place, &format!("line {}", number + 1)),
+                    one,
+                    other,
+                    None,
+                );
             }
         }
         true
@@ -258,7 +274,11 @@ impl Account<'_> {
         let order = cause::is_permutation(first, second).then_some(Cause::Order);
         let name = match (place, first.len() == second.len()) {
             ("", true) => format!("bytes from {offset}"),
-            ("", false) => format!("bytes from {offset} (of {} and {})", first.len(), second.len()),
+            ("", false) => format!(
+                "bytes from {offset} (of {} and {})",
+                first.len(),
+                second.len()
+            ),
             (place, true) => format!("{place} from byte {offset}"),
             (place, false) => format!(
                 "{place} from byte {offset} (of {} and {})",
@@ -271,9 +291,7 @@ impl Account<'_> {
 
     fn push(&mut self, place: String, first: &[u8], second: &[u8], cause: Option<Cause>) {
         let offset = first_difference(first, second).unwrap_or(0);
-        let cause = cause.or_else(|| {
-            cause::guess(first, second, offset, self.circumstances)
-        });
+        let cause = cause.or_else(|| cause::guess(first, second, offset, self.circumstances));
         self.places.push(Place {
             place,
             bytes: differing_bytes(first, second),
@@ -297,7 +315,11 @@ fn excerpt(bytes: &[u8], offset: usize) -> String {
 }
 
 fn excerpt_of_names(names: &[(String, usize)]) -> String {
-    let names: Vec<&str> = names.iter().take(8).map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = names
+        .iter()
+        .take(8)
+        .map(|(name, _)| name.as_str())
+        .collect();
     names.join(" ")
 }
 
@@ -344,13 +366,16 @@ impl Members {
             let number = seen.entry(name.clone()).or_default();
             *number += 1;
             let key = (name, *number);
-            let value = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
+            let value =
+                |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
             let header = format!(
                 "{} {} {} {}",
                 value(member.date()),
                 value(member.uid()),
                 value(member.gid()),
-                member.mode().map_or("-".to_owned(), |mode| format!("{mode:o}"))
+                member
+                    .mode()
+                    .map_or("-".to_owned(), |mode| format!("{mode:o}"))
             );
             let data = member.data(bytes).ok()?.to_vec();
             found.order.push(key.clone());

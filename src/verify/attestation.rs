@@ -114,7 +114,9 @@ pub enum AttestationError {
         detail: String,
     },
     /// A newer program wrote it.
-    #[error("{name} has format {found}, but this program knows format {FORMAT} only: use a newer version of it")]
+    #[error(
+        "{name} has format {found}, but this program knows format {FORMAT} only: use a newer version of it"
+    )]
     Format {
         /// Whose it is, for the message.
         name: String,

@@ -105,9 +105,7 @@ pub fn guess(
         return Some(Cause::Locale);
     }
     let numbers = [number_at(first, offset), number_at(second, offset)];
-    if one.cores != other.cores
-        && numbers == [Some(one.cores as u64), Some(other.cores as u64)]
-    {
+    if one.cores != other.cores && numbers == [Some(one.cores as u64), Some(other.cores as u64)] {
         return Some(Cause::CoreCount);
     }
     if windows.iter().all(|window| shows_time(window)) {
@@ -128,7 +126,10 @@ pub fn is_permutation(first: &[u8], second: &[u8]) -> bool {
         return false;
     }
     let lines = |bytes: &[u8]| {
-        let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> = bytes
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect();
         lines.sort_unstable();
         lines
     };
@@ -138,7 +139,9 @@ pub fn is_permutation(first: &[u8], second: &[u8]) -> bool {
     }
     let count = |bytes: &[u8]| {
         let mut counts = [0u64; 256];
-        bytes.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+        bytes
+            .iter()
+            .for_each(|byte| counts[usize::from(*byte)] += 1);
         counts
     };
     // A few bytes are easily the same by chance.
@@ -171,11 +174,14 @@ fn is_build_time(number: u64, circumstances: &Circumstances) -> bool {
 fn shows_time(window: &[u8]) -> bool {
     let matches = |pattern: &[u8]| {
         window.windows(pattern.len()).any(|bytes| {
-            bytes.iter().zip(pattern).all(|(byte, wanted)| match wanted {
-                b'9' => byte.is_ascii_digit(),
-                b'_' => byte.is_ascii_digit() || *byte == b' ',
-                wanted => byte == wanted,
-            })
+            bytes
+                .iter()
+                .zip(pattern)
+                .all(|(byte, wanted)| match wanted {
+                    b'9' => byte.is_ascii_digit(),
+                    b'_' => byte.is_ascii_digit() || *byte == b' ',
+                    wanted => byte == wanted,
+                })
         })
     };
     const MONTHS: [&str; 12] = [
@@ -235,7 +241,10 @@ mod tests {
     }
 
     fn of(first: &[u8], second: &[u8]) -> Option<Cause> {
-        let offset = first.iter().zip(second).position(|(one, other)| one != other);
+        let offset = first
+            .iter()
+            .zip(second)
+            .position(|(one, other)| one != other);
         let [one, other] = circumstances();
         guess(first, second, offset.unwrap(), [&one, &other])
     }

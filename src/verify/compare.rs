@@ -91,7 +91,9 @@ impl FileDifference {
     /// The likely causes.
     pub fn causes(&self) -> BTreeSet<Cause> {
         match &self.what {
-            What::Contents { places, .. } => places.iter().filter_map(|place| place.cause).collect(),
+            What::Contents { places, .. } => {
+                places.iter().filter_map(|place| place.cause).collect()
+            }
             _ => BTreeSet::new(),
         }
     }
@@ -100,7 +102,11 @@ impl FileDifference {
 /// How the two trees differ; nothing where they do not.
 pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>, CompareError> {
     let mut found = Vec::new();
-    let mut open = vec![(first.root.to_owned(), second.root.to_owned(), PathBuf::new())];
+    let mut open = vec![(
+        first.root.to_owned(),
+        second.root.to_owned(),
+        PathBuf::new(),
+    )];
     while let Some((one, other, name)) = open.pop() {
         let (one_kind, other_kind) = (kind(&one)?, kind(&other)?);
         let mut differs = |what| {
@@ -335,7 +341,10 @@ mod tests {
             let name = path(letter).base_name().to_owned();
             let tree = Tree::directory([
                 (name.clone(), Tree::file(format!("in {name}"))),
-                ("link".to_owned(), Tree::symlink(format!("/gnu/store/{name}"))),
+                (
+                    "link".to_owned(),
+                    Tree::symlink(format!("/gnu/store/{name}")),
+                ),
             ]);
             let root = directory.path().join(letter);
             tree.restore(&root).unwrap();

@@ -167,8 +167,11 @@ impl Record {
         for label in labels {
             let recorded = self.derivations.get(label).unwrap_or(&nothing);
             let built = here.derivations.get(label).unwrap_or(&nothing);
-            let outputs: BTreeSet<&String> =
-                recorded.outputs.keys().chain(built.outputs.keys()).collect();
+            let outputs: BTreeSet<&String> = recorded
+                .outputs
+                .keys()
+                .chain(built.outputs.keys())
+                .collect();
             for output in outputs {
                 let finding = match (recorded.outputs.get(output), built.outputs.get(output)) {
                     (Some(_), None) | (None, None) => Finding::NotBuilt,
@@ -268,7 +271,10 @@ impl Lock {
 
     /// Reads the text of a lock; `path` is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, LockFileError> {
-        let end = text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+        let end = text
+            .trim_end_matches('\n')
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
         let (body, last) = text.split_at(end);
         let found = Sha256Digest::of(body);
         if last != format!("sum {found}\n") {

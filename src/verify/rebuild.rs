@@ -63,9 +63,8 @@ impl<'s> Comparer<'s> {
             .outcomes
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        outcomes.sort_by(|one, other| {
-            (&one.label, &one.output).cmp(&(&other.label, &other.output))
-        });
+        outcomes
+            .sort_by(|one, other| (&one.label, &one.output).cmp(&(&other.label, &other.output)));
         outcomes
     }
 
@@ -158,9 +157,6 @@ fn circumstances(settings: &Settings, variation: &Variation) -> Circumstances {
         user: settings.user.name.clone(),
         uid: settings.user.uid,
         cores: settings.cores.get(),
-        locale: variation
-            .environment()
-            .map(|(_, value)| value)
-            .collect(),
+        locale: variation.environment().map(|(_, value)| value).collect(),
     }
 }

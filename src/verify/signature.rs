@@ -116,9 +116,9 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
     let key_bytes = bytes(key, 32).ok_or(SignatureError::Malformed(
         "expected a public key of 64 hexadecimal digits",
     ))?;
-    let value = bytes(member("value").unwrap_or_default(), 64).ok_or(
-        SignatureError::Malformed("expected a value of 128 hexadecimal digits"),
-    )?;
+    let value = bytes(member("value").unwrap_or_default(), 64).ok_or(SignatureError::Malformed(
+        "expected a value of 128 hexadecimal digits",
+    ))?;
     let key = key.to_owned();
     UnparsedPublicKey::new(&ED25519, key_bytes)
         .verify(&signed_bytes(&mut document)?, &value)
@@ -216,19 +216,35 @@ mod tests {
             json!({"algorithm": "ed25519", "public_key": PUBLIC, "value": "+1"}),
         ] {
             let checked = check(json!({"signature": signature}));
-            assert!(matches!(checked, Err(SignatureError::Malformed(_))), "{checked:?}");
+            assert!(
+                matches!(checked, Err(SignatureError::Malformed(_))),
+                "{checked:?}"
+            );
         }
-        assert!(matches!(sign(json!([1]), &key()), Err(SignatureError::Document)));
+        assert!(matches!(
+            sign(json!([1]), &key()),
+            Err(SignatureError::Document)
+        ));
     }
 
     #[test]
     fn what_is_no_key_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
-        assert!(matches!(Key::read(&path), Err(SignatureError::KeyFile { .. })));
-        for content in ["", "secret", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        assert!(matches!(
+            Key::read(&path),
+            Err(SignatureError::KeyFile { .. })
+        ));
+        for content in [
+            "",
+            "secret",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
             std::fs::write(&path, content).unwrap();
-            assert!(matches!(Key::read(&path), Err(SignatureError::Key { .. })), "{content}");
+            assert!(
+                matches!(Key::read(&path), Err(SignatureError::Key { .. })),
+                "{content}"
+            );
         }
     }
 }

@@ -85,7 +85,12 @@ pub fn everything(store: &Store, threads: NonZeroUsize) -> Result<Report, StoreE
     let mut report = items(store, &store.valid_paths()?, threads)?;
     let valid = store.valid_among(&strays.unregistered)?;
     strays.unregistered.retain(|path| {
-        !valid.contains(path) && store.directories().physical(path).symlink_metadata().is_ok()
+        !valid.contains(path)
+            && store
+                .directories()
+                .physical(path)
+                .symlink_metadata()
+                .is_ok()
     });
     report.strays = strays;
     Ok(report)

@@ -24,9 +24,11 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         .archives()
         .map(|archive| archive.sha256)
         .collect();
-    let downloads = planned.plan.nodes().iter().filter(|node| {
-        node.kind == Kind::Download && node.derivation.builder == DOWNLOAD
-    });
+    let downloads = planned
+        .plan
+        .nodes()
+        .iter()
+        .filter(|node| node.kind == Kind::Download && node.derivation.builder == DOWNLOAD);
     let sources = downloads.filter_map(|node| {
         let fixed = node.derivation.fixed_output()?;
         // Those are in the seed's hash.

@@ -15,9 +15,11 @@ use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::whole::{self, Checked, Condition, Report};
 
 mod compare;
+mod diverse;
 mod document;
 pub mod lock;
 pub mod rebuild;
+mod recover;
 
 /// How many files of an item are named.
 const FILES: usize = 5;
@@ -27,8 +29,17 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     if let Some([first, second]) = arguments.compare.as_deref() {
         return compare::compare(context, first, second);
     }
+    if arguments.recover {
+        return recover::recover(context);
+    }
     let key = arguments.sign.as_deref().map(document::read_key);
     let key = key.transpose()?;
+    if arguments.fixpoint {
+        return diverse::fixpoint(context, &arguments.packages, key.as_ref());
+    }
+    if let Some([first, second]) = arguments.diverse.as_deref() {
+        return diverse::diverse(context, [first, second], &arguments.packages, key.as_ref());
+    }
     if arguments.rebuild {
         return rebuild::rebuild(context, arguments, key.as_ref());
     }
@@ -38,7 +49,11 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     let start = std::time::Instant::now();
     let report = match arguments.packages.as_slice() {
         [] => whole::everything(&store, cores)?,
-        packages => whole::items(&store, &closure(context, &planned, &store, packages)?, cores)?,
+        packages => whole::items(
+            &store,
+            &closure(context, &planned, &store, packages)?,
+            cores,
+        )?,
     };
     let makers = Makers::of(&planned.plan);
     let mut attestation = document::new(context, &planned, &["store"]);
@@ -240,7 +255,9 @@ fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f6
         ));
     }
     if !report.strays.foreign.is_empty() {
-        text.push_str("  no store items, so nobody here made them: look at them and remove them by hand\n");
+        text.push_str(
+            "  no store items, so nobody here made them: look at them and remove them by hand\n",
+        );
     }
     let counts: Vec<String> = counts
         .into_iter()

@@ -30,6 +30,8 @@ struct Rounds {
     outputs: BTreeMap<(String, String), SeenOutput>,
     /// Why packages could not be built again.
     failed: BTreeMap<String, String>,
+    /// Whose fault the first of these failures is.
+    status: Option<Status>,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ fn again(
         (0, 0) => Ok(()),
         (0, failed) => Err(Failure::Told {
             message: format!("{failed} packages could not be built again"),
-            status: Status::Failed,
+            status: rounds.status.unwrap_or(Status::Failed),
         }),
         (bad, _) => Err(Failure::Told {
             message: format!("{bad} outputs came out differently when built again"),
@@ -144,10 +146,7 @@ fn require_valid(
 }
 
 /// A place for build directories on another file system than the usual one.
-fn other_file_system(
-    context: &Context,
-    asked: Option<&Path>,
-) -> Result<Option<PathBuf>, Failure> {
+fn other_file_system(context: &Context, asked: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
     let usual = std::env::temp_dir();
     let device = |path: &Path| path.metadata().map(|found| found.dev());
     if let Some(asked) = asked {
@@ -188,6 +187,7 @@ impl Rounds {
                 .extend(outcome.difference.map(|difference| (round, difference)));
         }
         for error in errors {
+            self.status.get_or_insert(error.kind().into());
             let label = error.label().unwrap_or("the run").to_owned();
             self.failed
                 .entry(label)
@@ -195,11 +195,7 @@ impl Rounds {
         }
     }
 
-    fn note(
-        &self,
-        context: &Context,
-        attestation: &mut crate::verify::attestation::Attestation,
-    ) {
+    fn note(&self, context: &Context, attestation: &mut crate::verify::attestation::Attestation) {
         attestation.rounds = u32::try_from(self.variations.len()).unwrap_or(u32::MAX);
         attestation.variations = self.variations.iter().map(Variation::describe).collect();
         for seen in self.outputs.values() {
@@ -230,8 +226,14 @@ impl Rounds {
             }
         }
         for (label, reason) in &self.failed {
-            if !attestation.outputs.iter().any(|output| output.package == *label) {
-                attestation.other_damage.insert(label.clone(), reason.clone());
+            if !attestation
+                .outputs
+                .iter()
+                .any(|output| output.package == *label)
+            {
+                attestation
+                    .other_damage
+                    .insert(label.clone(), reason.clone());
             }
         }
         document::sort(attestation);
@@ -304,7 +306,11 @@ fn in_short(difference: &Difference) -> String {
     let causes: std::collections::BTreeSet<_> =
         files.iter().flat_map(|file| file.causes()).collect();
     let causes: Vec<&str> = causes.into_iter().map(|cause| cause.describe()).collect();
-    let names: Vec<&str> = files.iter().take(5).map(|file| file.path.as_str()).collect();
+    let names: Vec<&str> = files
+        .iter()
+        .take(5)
+        .map(|file| file.path.as_str())
+        .collect();
     let mut text = format!("{} files differ: {}", files.len(), names.join(", "));
     if !causes.is_empty() {
         text.push_str(&format!("; likely {}", causes.join(", ")));

@@ -39,7 +39,9 @@ impl Maker {
             .collect();
         for input in inputs {
             let outputs = BTreeSet::from(["out".to_owned()]);
-            derivation.input_derivations.insert((*input).clone(), outputs);
+            derivation
+                .input_derivations
+                .insert((*input).clone(), outputs);
         }
         derivation.input_sources = sources.iter().map(|&path| path.clone()).collect();
         for (name, value) in [
@@ -54,14 +56,24 @@ impl Maker {
         if let Some(first) = paths.first() {
             derivation.builder = format!("{first}/bin/bash");
         }
-        let (path, _) =
-            instantiate(&store_dir(), &format!("{name}-1.0"), derivation, &mut self.known).unwrap();
+        let (path, _) = instantiate(
+            &store_dir(),
+            &format!("{name}-1.0"),
+            derivation,
+            &mut self.known,
+        )
+        .unwrap();
         path
     }
 
     fn changes(&self, old: &StorePath, new: &StorePath) -> Vec<Change> {
         let read = |path: &StorePath| self.known.get(path).cloned();
-        changes(&store_dir(), &read(old).unwrap(), &read(new).unwrap(), &read)
+        changes(
+            &store_dir(),
+            &read(old).unwrap(),
+            &read(new).unwrap(),
+            &read,
+        )
     }
 }
 
@@ -139,7 +151,9 @@ fn inputs_that_cannot_be_read_are_paired_by_name() {
     let mut maker = Maker::default();
     let bash = ["--a", "--b"].map(|flags| maker.make("stage0", "bash", &[], flags));
     let sed = bash.map(|bash| maker.make("final", "sed", &[&bash], ""));
-    let known = sed.clone().map(|path| maker.known.get(&path).unwrap().clone());
+    let known = sed
+        .clone()
+        .map(|path| maker.known.get(&path).unwrap().clone());
     let found = changes(&store_dir(), &known[0], &known[1], &|_| None);
     assert!(matches!(&found[0], Change::Input { name, .. } if name == "bash-1.0"));
 }

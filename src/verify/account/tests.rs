@@ -27,7 +27,16 @@ fn archive(members: &[(&str, u64, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, time, data) in members {
         let name = format!("{name}/");
-        bytes.extend(format!("{name:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 644, data.len()).bytes());
+        bytes.extend(
+            format!(
+                "{name:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                0,
+                0,
+                644,
+                data.len()
+            )
+            .bytes(),
+        );
         bytes.extend_from_slice(data);
         if data.len() % 2 == 1 {
             bytes.push(b'\n');
@@ -162,7 +171,12 @@ fn compressed_files_are_compared_by_their_contents() {
 
 #[test]
 fn files_that_only_look_like_something_are_rows_of_bytes() {
-    for magic in [&b"\x7fELF"[..], b"!<arch>\n", b"\x1f\x8b\x08", b"!<arch>\nshort"] {
+    for magic in [
+        &b"\x7fELF"[..],
+        b"!<arch>\n",
+        b"\x1f\x8b\x08",
+        b"!<arch>\nshort",
+    ] {
         let one = [magic, b"\0one"].concat();
         let other = [magic, b"\0two"].concat();
         let found = of(&one, &other);
@@ -173,7 +187,11 @@ fn files_that_only_look_like_something_are_rows_of_bytes() {
 
 #[test]
 fn no_more_places_are_told_than_anybody_reads() {
-    let text = |word: &str| (0..1000).map(|n| format!("{word}{n}\n")).collect::<String>();
+    let text = |word: &str| {
+        (0..1000)
+            .map(|n| format!("{word}{n}\n"))
+            .collect::<String>()
+    };
     let found = of(text("a").as_bytes(), text("b").as_bytes());
     assert_eq!(found.len(), PLACES);
 }

@@ -31,7 +31,10 @@ fn key(content: &str) -> SeedKey {
 fn lock() -> Lock {
     Lock {
         records: BTreeMap::from([
-            (key("one"), record(&[("sed", "d1", "x"), ("stage0/sed", "d2", "y")])),
+            (
+                key("one"),
+                record(&[("sed", "d1", "x"), ("stage0/sed", "d2", "y")]),
+            ),
             (key("two"), record(&[("sed", "d3", "z")])),
         ]),
     }
@@ -85,10 +88,26 @@ fn a_lock_that_was_cut_short_is_refused() {
 fn lines_that_mean_nothing_are_named() {
     let seed = format!("seed x86_64-linux {} small\n", Sha256Digest::of("one"));
     let cases = [
-        ("derivation sed /d.drv\n".to_owned(), 1, "begins with `seed`"),
-        (format!("{seed}output out /p 00 1\n"), 2, "begins with `derivation`"),
-        (format!("{seed}derivation a /d\nreference /p\n"), 3, "begins with `output`"),
-        (format!("{seed}derivation a /d\noutput out /p 00 1\n"), 3, "SHA-256"),
+        (
+            "derivation sed /d.drv\n".to_owned(),
+            1,
+            "begins with `seed`",
+        ),
+        (
+            format!("{seed}output out /p 00 1\n"),
+            2,
+            "begins with `derivation`",
+        ),
+        (
+            format!("{seed}derivation a /d\nreference /p\n"),
+            3,
+            "begins with `output`",
+        ),
+        (
+            format!("{seed}derivation a /d\noutput out /p 00 1\n"),
+            3,
+            "SHA-256",
+        ),
         ("seed x86_64-linux 12 small\n".to_owned(), 1, "SHA-256"),
         ("what is this\n".to_owned(), 1, "`seed SYSTEM"),
     ];
@@ -119,10 +138,15 @@ fn comparison_tells_other_bytes_from_another_derivation() {
         .map(|compared| (compared.label.as_str(), &compared.finding))
         .collect();
     assert_eq!(found.len(), 5);
-    assert!(matches!(found[0], ("differs", Finding::Differs { recorded, found })
-        if recorded.sha256 == Sha256Digest::of("x") && found.sha256 == Sha256Digest::of("y")));
+    assert!(
+        matches!(found[0], ("differs", Finding::Differs { recorded, found })
+        if recorded.sha256 == Sha256Digest::of("x") && found.sha256 == Sha256Digest::of("y"))
+    );
     assert_eq!(found[1], ("gone", &Finding::NotBuilt));
-    assert!(matches!(found[2], ("moved", Finding::OtherDerivation { .. })));
+    assert!(matches!(
+        found[2],
+        ("moved", Finding::OtherDerivation { .. })
+    ));
     assert_eq!(found[3], ("new", &Finding::NotRecorded));
     assert_eq!(found[4], ("same", &Finding::Same));
     assert!(recorded.compare(&Record::default(), |_| false).is_empty());
@@ -140,7 +164,11 @@ fn other_references_alone_are_a_difference() {
 
 #[test]
 fn an_update_keeps_what_is_planned_the_same_and_not_built_here() {
-    let mut recorded = record(&[("kept", "1", "x"), ("changed", "2", "x"), ("again", "3", "x")]);
+    let mut recorded = record(&[
+        ("kept", "1", "x"),
+        ("changed", "2", "x"),
+        ("again", "3", "x"),
+    ]);
     recorded.update(record(&[("again", "3", "y")]), |label, path| {
         label != "changed" || path != "/gnu/store/2.drv"
     });
@@ -156,5 +184,8 @@ fn a_lock_is_replaced_in_one_step_and_its_absence_is_told() {
     assert_eq!(Lock::read(&path).unwrap(), lock());
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     let nowhere = directory.path().join("no/bootstrap.lock");
-    assert!(matches!(lock().write(&nowhere), Err(LockFileError::Io { .. })));
+    assert!(matches!(
+        lock().write(&nowhere),
+        Err(LockFileError::Io { .. })
+    ));
 }

@@ -181,7 +181,10 @@ fn nonsense_in_the_database_is_named() {
         .execute("UPDATE ValidPaths SET hash = 'sha256:zz'", [])
         .unwrap();
     let error = everything(&store.reader(), TWO).unwrap_err().to_string();
-    assert!(error.contains("tool-1.0 has the hash `sha256:zz`"), "{error}");
+    assert!(
+        error.contains("tool-1.0 has the hash `sha256:zz`"),
+        "{error}"
+    );
     assert!(error.contains("bootstrap verify --recover"), "{error}");
 }
 
