@@ -209,6 +209,12 @@ pub enum Command {
         /// First forget the generations of roots before the newest N of each name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         keep_generations: Option<u64>,
+        /// Whether the derivations stay that live items were built from; `explain` reads them
+        #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = clap::ArgAction::Set)]
+        keep_derivations: bool,
+        /// Keep the outputs of live derivations as well
+        #[arg(long)]
+        keep_outputs: bool,
     },
     /// List what keeps store items alive
     Roots,
@@ -221,6 +227,14 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("expected `yes` or `no`".to_owned()),
+    }
 }
 
 /// What to build, and what else to do about it.
@@ -266,9 +280,18 @@ pub struct VerifyArguments {
     /// Where build directories are made with --vary: on another file system, directories have another order
     #[arg(long, value_name = "DIR", requires = "vary")]
     pub vary_directory: Option<PathBuf>,
+    /// Build final packages with the final tools instead of stage0's, and compare
+    #[arg(long, conflicts_with_all = ["lock", "rebuild", "compare"])]
+    pub fixpoint: bool,
+    /// Walk the road from two seeds, and compare where it ends
+    #[arg(long, num_args = 2, value_names = ["SEED_A", "SEED_B"], conflicts_with_all = ["lock", "rebuild", "fixpoint", "compare"])]
+    pub diverse: Option<Vec<String>>,
     /// Compare two documents that --json wrote, and check their signatures
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
     pub compare: Option<Vec<PathBuf>>,
+    /// Make a lost or damaged database anew from what the store holds
+    #[arg(long, conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "compare", "sign"])]
+    pub recover: bool,
     /// Print the JSON document, signed with the Ed25519 key in the file KEY
     #[arg(long, value_name = "KEY")]
     pub sign: Option<PathBuf>,

@@ -29,6 +29,8 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
+use crate::store::gc::CollectOptions;
+
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -88,7 +90,17 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             dry_run,
             max_freed,
             keep_generations,
-        } => garbage::collect(&context, *dry_run, *max_freed, *keep_generations),
+            keep_derivations,
+            keep_outputs,
+        } => {
+            let options = CollectOptions {
+                dry_run: *dry_run,
+                max_freed: *max_freed,
+                keep_derivations: *keep_derivations,
+                keep_outputs: *keep_outputs,
+            };
+            garbage::collect(&context, &options, *keep_generations)
+        }
         Command::Roots => garbage::roots(&context),
         Command::Seed(SeedCommand::List) => seeds::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),

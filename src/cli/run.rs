@@ -122,6 +122,15 @@ pub(super) struct Run<'c> {
 impl<'c> Run<'c> {
     /// Plans, and makes what is missing of the targets. What could not be made is in the report.
     pub(super) fn start(context: &'c Context, targets: Targets<'_>) -> Result<Self, Failure> {
+        Self::start_extended(context, targets, &|_| Ok(()))
+    }
+
+    /// Like [`start`](Self::start), with a plan that `extend` has added to.
+    pub(super) fn start_extended(
+        context: &'c Context,
+        targets: Targets<'_>,
+        extend: &dyn Fn(&mut Plan) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let cancellation = Cancellation::new();
         cancel_on_signals(&cancellation)?;
         let (events, receiver) = EventSender::channel();
@@ -130,6 +139,7 @@ impl<'c> Run<'c> {
             ..OpenOptions::default()
         };
         let mut planned = context.plan()?;
+        extend(&mut planned.plan)?;
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
@@ -143,6 +153,7 @@ impl<'c> Run<'c> {
                 index: index.as_ref().map(|apt| apt as _),
             };
             planned = context.plan_with(&asking)?;
+            extend(&mut planned.plan)?;
             wanted = targets(&planned.plan)?;
         }
         if wanted
@@ -287,7 +298,7 @@ impl<'c> Run<'c> {
 
     /// Makes the packages among `nodes` the newest generation of roots called `name`: what people use, and the stages
     /// before it, which a changed recipe would want again. Sources and seeds can go.
-    fn add_roots(
+    pub(super) fn add_roots(
         &self,
         name: &str,
         plan: &Plan,

@@ -163,6 +163,15 @@ pub enum DatabaseError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// A database to be made anew that needs not be.
+    #[error(
+        "the store database {} is whole: to make it anew all the same, move it and the schema file beside it away first",
+        path.display()
+    )]
+    Whole {
+        /// The database file.
+        path: PathBuf,
+    },
     /// A path that should be valid is not.
     #[error("the store item {path} is not valid: build it, or fetch it, first")]
     NotValid {

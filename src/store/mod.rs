@@ -24,6 +24,7 @@ pub mod nar;
 pub mod open;
 pub mod path;
 pub mod queries;
+pub mod recover;
 pub mod registration;
 pub mod remove;
 pub mod repair;

@@ -15,9 +15,11 @@ use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::whole::{self, Checked, Condition, Report};
 
 mod compare;
+mod diverse;
 mod document;
 pub mod lock;
 pub mod rebuild;
+mod recover;
 
 /// How many files of an item are named.
 const FILES: usize = 5;
@@ -27,8 +29,17 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     if let Some([first, second]) = arguments.compare.as_deref() {
         return compare::compare(context, first, second);
     }
+    if arguments.recover {
+        return recover::recover(context);
+    }
     let key = arguments.sign.as_deref().map(document::read_key);
     let key = key.transpose()?;
+    if arguments.fixpoint {
+        return diverse::fixpoint(context, &arguments.packages, key.as_ref());
+    }
+    if let Some([first, second]) = arguments.diverse.as_deref() {
+        return diverse::diverse(context, [first, second], &arguments.packages, key.as_ref());
+    }
     if arguments.rebuild {
         return rebuild::rebuild(context, arguments, key.as_ref());
     }

@@ -30,6 +30,8 @@ struct Rounds {
     outputs: BTreeMap<(String, String), SeenOutput>,
     /// Why packages could not be built again.
     failed: BTreeMap<String, String>,
+    /// Whose fault the first of these failures is.
+    status: Option<Status>,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ fn again(
         (0, 0) => Ok(()),
         (0, failed) => Err(Failure::Told {
             message: format!("{failed} packages could not be built again"),
-            status: Status::Failed,
+            status: rounds.status.unwrap_or(Status::Failed),
         }),
         (bad, _) => Err(Failure::Told {
             message: format!("{bad} outputs came out differently when built again"),
@@ -185,6 +187,7 @@ impl Rounds {
                 .extend(outcome.difference.map(|difference| (round, difference)));
         }
         for error in errors {
+            self.status.get_or_insert(error.kind().into());
             let label = error.label().unwrap_or("the run").to_owned();
             self.failed
                 .entry(label)
