@@ -101,6 +101,8 @@ pub struct Task<'a> {
     pub dependants: Vec<usize>,
     /// Milliseconds from its start to the end of the longest chain that waits for it.
     pub urgency: u64,
+    /// How long it took before, where an earlier run tells.
+    pub expected: Option<Duration>,
 }
 
 /// Everything that is to be made, dependencies first, and what was found valid.
@@ -268,6 +270,7 @@ impl<'a> Graph<'a> {
                             .collect(),
                         dependants: Vec::new(),
                         urgency: 0,
+                        expected: estimate(job.label),
                     });
                 } else {
                     left.push(path);
@@ -289,7 +292,7 @@ impl<'a> Graph<'a> {
         }
         for number in (0..tasks.len()).rev() {
             let task = &tasks[number];
-            let own = estimate(task.job.label).unwrap_or(match task.job.kind() {
+            let own = task.expected.unwrap_or(match task.job.kind() {
                 Kind::Download => UNKNOWN_DOWNLOAD,
                 Kind::Seed | Kind::Build => UNKNOWN_BUILD,
             });

@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use super::cancellation::Cancellation;
 use super::error::BuildError;
-use super::events::{Event, EventSender, FailedItem, Kind, Made, MadeItem, SkippedItem, Summary};
+use super::events::{
+    Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
+};
 use super::graph::{Task, Todo};
 
 /// How an item was come by.
@@ -93,6 +95,9 @@ pub fn run(
         downloads: count(true),
         reused: todo.reused.len(),
     });
+    if !todo.tasks.is_empty() {
+        events.emit(planned(todo, parallelism, cores));
+    }
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         loop {
@@ -127,6 +132,26 @@ pub fn run(
         }
     });
     run.finish(start, events, cancellation)
+}
+
+/// What is to be made, for those who estimate how long it will take.
+fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
+    let item = |task: &Task<'_>| PlannedItem {
+        item: task.job.label.to_owned(),
+        kind: task.job.kind(),
+        inputs: task
+            .inputs
+            .iter()
+            .map(|input| todo.tasks[*input].job.label.to_owned())
+            .collect(),
+        seconds: task.expected.map(|expected| expected.as_secs_f64()),
+    };
+    Event::Planned {
+        items: todo.tasks.iter().map(item).collect(),
+        jobs: parallelism.builds.get(),
+        downloads: parallelism.downloads.get(),
+        cores: cores.get(),
+    }
 }
 
 /// The processor time this process has used so far.

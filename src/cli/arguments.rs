@@ -24,6 +24,17 @@ Packages: NAME for the final stage, stage0/NAME for stage0.
 Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
 4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
 
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  bootstrap graph --packages-only --reduce --format svg > road.svg
+  bootstrap graph gcc | dot -Tpdf > gcc.pdf
+  bootstrap graph --json | jq -r '.nodes[].label'";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  bootstrap report -o report.html
+  bootstrap report --json | jq '.spans[] | select(.critical) | .label'";
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
@@ -119,6 +130,19 @@ pub enum ProgressStyle {
     Json,
 }
 
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// A picture, with stages as bands
+    Svg,
+    /// Nodes and edges
+    Json,
+    /// For Markdown that draws Mermaid
+    Mermaid,
+}
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -167,7 +191,8 @@ pub enum Command {
         #[arg(value_name = "PKG")]
         package: String,
     },
-    /// Print the graph of derivations for Graphviz, or as JSON
+    /// Print the graph of derivations: for Graphviz, as a picture, as JSON, for Mermaid
+    #[command(after_help = GRAPH_EXAMPLES)]
     Graph {
         /// The packages to show with what they need [default: everything]
         #[arg(value_name = "PKG")]
@@ -175,6 +200,24 @@ pub enum Command {
         /// Leave out sources, seeds and what they are made from
         #[arg(long)]
         packages_only: bool,
+        /// Leave out edges that follow from others: where A needs B and B needs C, that A needs C
+        #[arg(long)]
+        reduce: bool,
+        /// The language; --json is --format json
+        #[arg(long, value_enum, default_value_t = GraphFormat::Dot, value_name = "FORMAT")]
+        format: GraphFormat,
+    },
+    /// Write what happened as one HTML page: time line, packages, graph, sources
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report {
+        /// The file to write; replaced where it exists. With --json the data is printed instead
+        #[arg(
+            short,
+            long,
+            value_name = "FILE",
+            default_value = "bootstrap-report.html"
+        )]
+        output: PathBuf,
     },
     /// Run a command in a sandbox with the final inputs and nothing else
     Shell {

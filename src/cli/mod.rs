@@ -16,6 +16,7 @@ mod graph;
 mod log;
 mod look;
 mod manifest;
+mod report;
 mod run;
 mod seeds;
 mod shell;
@@ -70,7 +71,18 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Graph {
             packages,
             packages_only,
-        } => graph::graph(&context, packages, *packages_only),
+            reduce,
+            format,
+        } => graph::graph(
+            &context,
+            graph::Wanted {
+                packages,
+                packages_only: *packages_only,
+                reduce: *reduce,
+                format: *format,
+            },
+        ),
+        Command::Report { output } => report::report(&context, output),
         Command::Shell { packages, command } => shell::shell(&context, packages, command),
         Command::Gc {
             dry_run,

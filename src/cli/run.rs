@@ -26,7 +26,8 @@ use crate::build::scheduler::Report;
 use crate::build::watch::Patience;
 use crate::fetch::{self, Downloader};
 use crate::plan::{self, Item, Plan};
-use crate::progress::{self, Following, Style, Verbosity};
+use crate::progress::{self, Following, Reporter, Style, Verbosity};
+use crate::records::{Recorder, Runs};
 use crate::sandbox::{self, BuildUser, Limits};
 use crate::seed::Archive;
 use crate::seed::unpack::Unpacker;
@@ -353,7 +354,11 @@ fn follow(context: &Context, events: Receiver<Event>) -> Following {
         (false, 0) => Verbosity::Normal,
         (false, _) => Verbosity::Verbose,
     };
-    progress::follow(events, style.reporter(verbosity, context.color))
+    let reporters: Vec<Box<dyn Reporter>> = vec![
+        style.reporter(verbosity, context.color),
+        Box::new(Recorder::new(&Runs::new(&context.directories.state))),
+    ];
+    progress::follow(events, reporters)
 }
 
 /// The first signal stops the run in order, a second one at once: builds die with us in any case.

@@ -139,7 +139,10 @@ impl Reporter for Bars {
                     self.say(&text);
                 }
             }
-            Event::PhaseEnded { .. } | Event::RunFinished { .. } => {}
+            Event::PhaseEnded { .. }
+            | Event::Planned { .. }
+            | Event::Processor { .. }
+            | Event::RunFinished { .. } => {}
         }
         self.tick();
     }

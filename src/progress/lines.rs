@@ -87,6 +87,7 @@ impl Writer {
                 }
                 format!("{} to build, {} to download", builds, downloads)
             }
+            Event::Planned { .. } | Event::Processor { .. } => return None,
             Event::WaitingForLock {
                 path,
                 holder,

@@ -18,6 +18,7 @@ fn every_command_has_help_of_its_own() {
         "path",
         "log",
         "graph",
+        "report",
         "shell",
         "gc",
         "roots",
