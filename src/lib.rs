@@ -9,6 +9,7 @@ pub mod build;
 pub mod cli;
 pub mod derivation;
 pub mod directories;
+pub mod exchange;
 pub mod fetch;
 pub mod hash;
 pub mod picture;

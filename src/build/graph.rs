@@ -141,6 +141,20 @@ impl<'a> Graph<'a> {
         self.missing_with(wanted, valid, estimate)
     }
 
+    /// As [`missing`](Self::missing), for a store that is only looked at: what is found valid may be gone a moment later.
+    ///
+    /// # Errors
+    /// As for [`missing`](Self::missing).
+    pub fn missing_now(
+        &self,
+        wanted: impl IntoIterator<Item = &'a StorePath>,
+        store: &Store,
+        estimate: impl Fn(&str) -> Option<Duration>,
+    ) -> Result<Todo<'a>, GraphError> {
+        let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
+        self.missing_with(wanted, valid, estimate)
+    }
+
     pub(super) fn missing_with(
         &self,
         wanted: impl IntoIterator<Item = &'a StorePath>,

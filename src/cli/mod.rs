@@ -6,21 +6,28 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 pub mod arguments;
+mod build_shell;
+mod configuration;
 mod context;
+mod doctor;
+mod dry_run;
+mod exchange;
 pub mod failure;
 mod garbage;
 mod graph;
 mod log;
 mod look;
 mod manifest;
+mod manual;
 mod report;
 mod run;
 mod seeds;
 mod shell;
 mod summary;
+mod version;
 
 use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
@@ -28,8 +35,24 @@ pub use failure::{Failure, Status};
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if version::is_wanted(&arguments) {
+        let _ = context::print(&version::describe());
+        return ExitCode::SUCCESS;
+    }
+    let settings = match configuration::Settings::load() {
+        Ok(settings) => settings,
+        Err(failure) => {
+            eprintln!("{}", failure.render(false).trim_end());
+            return ExitCode::from(failure.status());
+        }
+    };
+    let parsed = settings
+        .command()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output and are no failure. A reader that has gone away is none either.
             let _ = error.print();
@@ -41,7 +64,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let color = context::use_color(arguments.global.color);
     start_tracing(arguments.global.verbose, color);
-    match run(arguments) {
+    let done = match arguments.command {
+        Command::Config => settings.show(&matches, arguments.global.json),
+        _ => run(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let text = failure.render(color);
@@ -59,11 +86,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Arguments::command(), "bootstrap", &mut script);
         return context::print(&String::from_utf8_lossy(&script));
     }
+    if let Command::Man { directory } = &arguments.command {
+        return manual::write(directory);
+    }
     let context = Context::new(arguments.global)?;
     match &arguments.command {
-        Command::All => run::all(&context),
-        Command::Build { packages } => run::build(&context, packages),
-        Command::Fetch { packages } => run::fetch(&context, packages),
+        Command::All { dry_run } => run::all(&context, *dry_run),
+        Command::Build { packages, dry_run } => run::build(&context, packages, *dry_run),
+        Command::Fetch { packages, dry_run } => run::fetch(&context, packages, *dry_run),
         Command::List => look::list(&context),
         Command::Show { package } => look::show(&context, package),
         Command::Path { package } => look::path(&context, package),
@@ -83,7 +113,42 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             },
         ),
         Command::Report { output } => report::report(&context, output),
-        Command::Shell { packages, command } => shell::shell(&context, packages, command),
+        Command::Shell {
+            of: Some(package),
+            directory,
+            command,
+            ..
+        } => build_shell::shell(&context, package, directory.as_deref(), command),
+        Command::Shell {
+            packages, command, ..
+        } => shell::shell(&context, packages, command),
+        Command::Export {
+            packages,
+            nar,
+            closure: _,
+            output,
+            key,
+            guix,
+        } => exchange::export(
+            &context,
+            exchange::Export {
+                packages,
+                alone: *nar,
+                output: exchange::place(output.as_ref()),
+                key: key.as_deref(),
+                guix: guix.as_deref(),
+            },
+        ),
+        Command::Import { file, unsigned } => {
+            exchange::import(&context, exchange::place(file.as_ref()), *unsigned)
+        }
+        Command::Publish {
+            directory,
+            packages,
+            key,
+        } => exchange::publish(&context, directory, packages, key.as_deref()),
+        Command::Key { name, file } => exchange::key(name, file),
+        Command::Doctor => doctor::doctor(&context),
         Command::Gc {
             dry_run,
             max_freed,
@@ -93,8 +158,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Seed(SeedCommand::List) => seeds::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),
         Command::Seed(SeedCommand::Update { name }) => seeds::update(&context, name.as_deref()),
-        // Needs no context, so it was done above.
-        Command::Completions { .. } => Ok(()),
+        // These need no context, so they were done above.
+        Command::Completions { .. } | Command::Man { .. } | Command::Config => Ok(()),
     }
 }
 

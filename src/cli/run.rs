@@ -11,6 +11,8 @@ use signal_hook::iterator::Signals;
 
 use super::arguments::ProgressStyle;
 use super::context::{Context, Planned, print, print_json};
+use super::dry_run;
+use super::exchange::substitute;
 use super::failure::{Failure, Status};
 use super::garbage::ALL;
 use super::manifest;
@@ -42,15 +44,21 @@ const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, Failure>;
 
 /// `bootstrap all`.
-pub fn all(context: &Context) -> Result<(), Failure> {
+pub fn all(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let targets = |plan: &Plan| Ok(plan.everything()?);
+    if dry_run {
+        return forecast(context, &targets);
+    }
     let run = Run::start(context, &targets)?;
     run.finish(|run, plan, targets| run.add_roots(ALL, plan, plan.closure(targets.iter().copied())))
 }
 
 /// `bootstrap build PKG…`.
-pub fn build(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn build(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
     let targets = |plan: &Plan| named(plan, packages);
+    if dry_run {
+        return forecast(context, &targets);
+    }
     let run = Run::start(context, &targets)?;
     run.finish(|run, plan, targets| {
         for target in targets {
@@ -62,7 +70,7 @@ pub fn build(context: &Context, packages: &[String]) -> Result<(), Failure> {
 }
 
 /// `bootstrap fetch [PKG…]`.
-pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
     let targets = |plan: &Plan| {
         let packages = match packages {
             [] => plan.everything()?,
@@ -73,7 +81,17 @@ pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
             .filter(|index| plan.nodes()[*index].kind == plan::Kind::Download)
             .collect())
     };
+    if dry_run {
+        return forecast(context, &targets);
+    }
     Run::start(context, &targets)?.finish(|_, _, _| Ok(()))
+}
+
+/// `--dry-run`: what making `targets` would mean.
+fn forecast(context: &Context, targets: Targets<'_>) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let wanted = targets(&planned.plan)?;
+    dry_run::forecast(context, &planned, &wanted)
 }
 
 /// The nodes called `names`, each once.
@@ -111,6 +129,12 @@ impl<'c> Run<'c> {
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
+        if context.options.substitute_urls.is_some() {
+            let graph = graph(&planned.plan);
+            let todo = graph.missing(derivations(&planned.plan, &wanted), &store, |_| None);
+            let todo = todo.map_err(|error| Failure::Build(Box::new(error.into())))?;
+            substitute(context, &planned.plan, &wanted, &todo, &store)?;
+        }
         let missing = missing_archives(&planned, &wanted, &store, &downloader)?;
         if !missing.is_empty() {
             // What the lock pins may be gone from the archive.
@@ -239,7 +263,7 @@ fn missing_archives(
         .collect())
 }
 
-fn graph(plan: &Plan) -> Graph<'_> {
+pub(super) fn graph(plan: &Plan) -> Graph<'_> {
     let nodes = plan.nodes().iter();
     nodes
         .map(|node| Job {
@@ -250,7 +274,7 @@ fn graph(plan: &Plan) -> Graph<'_> {
         .collect()
 }
 
-fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
+pub(super) fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
     let paths = wanted
         .iter()
         .map(|index| &plan.nodes()[*index].derivation_path);
@@ -305,7 +329,7 @@ fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreErr
     Ok(())
 }
 
-fn settings(context: &Context) -> Settings {
+pub(super) fn settings(context: &Context) -> Settings {
     let options = &context.options;
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -333,7 +357,7 @@ fn settings(context: &Context) -> Settings {
     }
 }
 
-fn downloader(context: &Context, planned: &Planned) -> Downloader {
+pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
     let distribution = planned.seeds.seed.distribution.as_ref();
     let settings = fetch::Settings {
         offline: context.options.offline,

@@ -82,7 +82,12 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     };
     let mut running = sandbox.spawn(world).map_err(failed)?;
     let finished = running.wait().map_err(failed)?;
-    match finished.status {
+    ended(finished.status)
+}
+
+/// What the end of the command means for ours.
+pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
+    match status {
         ExitStatusKind::Exited(0) => Ok(()),
         ExitStatusKind::Exited(status) => Err(Failure::Command(u8::try_from(status).unwrap_or(1))),
         // As shells tell of a death by signal.
@@ -92,7 +97,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     }
 }
 
-fn failed(source: SandboxError) -> Failure {
+pub(super) fn failed(source: SandboxError) -> Failure {
     Failure::Build(Box::new(BuildError::Sandbox {
         label: "the sandbox".to_owned(),
         source: Box::new(source),
@@ -184,14 +189,14 @@ fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap
 }
 
 /// The directories of this machine that the sandbox writes to; dropping it removes them.
-struct Places {
+pub(super) struct Places {
     directory: PathBuf,
-    store: PathBuf,
-    home: PathBuf,
+    pub(super) store: PathBuf,
+    pub(super) home: PathBuf,
 }
 
 impl Places {
-    fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
+    pub(super) fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
         let name = format!("bootstrap-shell-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         let failed = |path: &Path| {
@@ -231,7 +236,7 @@ impl Drop for Places {
 }
 
 /// A copy of standard error, which an interactive sandbox does not use.
-fn standard_error() -> Result<OwnedFd, Failure> {
+pub(super) fn standard_error() -> Result<OwnedFd, Failure> {
     use std::os::fd::AsFd;
     let copy = std::io::stderr().as_fd().try_clone_to_owned();
     copy.map_err(Failure::writing("to standard error"))

@@ -276,10 +276,13 @@ fn columns(report: &Report, scale: &Scale) -> (Vec<f64>, bool) {
         for span in report.spans.iter().filter(|span| span.seconds > 0.0) {
             let busy = span.processor_seconds / span.seconds;
             let (from, to) = (scale.x(span.start), scale.x(span.end()));
-            for number in column(from)..=column(to) {
-                let left = LABELS + number as f64 * width;
-                let covered = (to.min(left + width) - from.max(left)).max(0.0) / width;
-                columns[number] += busy * covered;
+            let touched = column(from)..=column(to);
+            for (number, column) in columns.iter_mut().enumerate() {
+                if touched.contains(&number) {
+                    let left = LABELS + number as f64 * width;
+                    let covered = (to.min(left + width) - from.max(left)).max(0.0) / width;
+                    *column += busy * covered;
+                }
             }
         }
     }

@@ -161,6 +161,51 @@ fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
 }
 
 #[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let world = World::with_recipes();
+    let record = "{\"item\":\"libc\",\"kind\":\"build\",\"derivation\":\"x.drv\",\"started\":1,\"ended\":2,\"cores\":2,\"outputs\":[],\
+                  \"seconds\":100.0,\"user_seconds\":1.0,\"system_seconds\":1.0,\"phases\":[]}\n";
+    world.file("root/var/guix/bootstrap/builds.jsonl", record);
+    let (out, err) = world.expect(0, &["build", "--dry-run", "libc"]);
+    assert_eq!(err, "");
+    assert!(
+        out.starts_with("to download: 2 files, 2 of them of unknown size\n"),
+        "{out}"
+    );
+    assert!(out.contains("to build: 2, in about "), "{out}");
+    assert!(
+        out.contains("  libc              took 1 min 40 s last time\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("  seed/small-linux  never built here\n"),
+        "{out}"
+    );
+    assert!(!world.path("root/gnu").exists());
+    let (out, _) = world.expect(0, &["fetch", "-n", "--json", "stage0/make"]);
+    let forecast: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(forecast["downloads"].as_array().unwrap().len(), 2);
+    assert_eq!(forecast["builds"].as_array().unwrap().len(), 0);
+    let (_, err) = world.expect(2, &["build", "-n", "nobody"]);
+    assert!(err.contains("unknown package"), "{err}");
+    world.expect(2, &["all", "-n"]);
+}
+
+#[test]
+fn a_shell_in_a_builds_sandbox_needs_its_inputs() {
+    let world = World::with_recipes();
+    let (_, err) = world.expect(1, &["shell", "--of", "libc", "--", "true"]);
+    assert!(err.contains("is not valid"), "{err}");
+    let (_, err) = world.expect(
+        2,
+        &["shell", "--of", "libc", "--directory", "/nowhere/at/all"],
+    );
+    assert!(err.contains("there is no such directory"), "{err}");
+    world.expect(2, &["shell", "--of", "nobody"]);
+    world.expect(2, &["shell", "--directory", "/tmp"]);
+}
+
+#[test]
 fn a_seed_says_for_which_system_it_is() {
     let world = World::with_recipes();
     let path = |seed: &str| {

@@ -46,13 +46,15 @@ fn item(number: usize) -> Item {
             }),
         }],
         wanted: number + 10 > PACKAGES,
-        tests: Some(number % 3 != 0),
-        tests_reason: (number % 3 == 0).then(|| "they need a network".to_owned()),
+        tests: Some(!number.is_multiple_of(3)),
+        tests_reason: number
+            .is_multiple_of(3)
+            .then(|| "they need a network".to_owned()),
         reproducible: [Some(true), None, Some(false)][number % 3],
         seconds: Some(seconds(number)),
         processor_seconds: Some(seconds(number) * 1.7),
         failure: None,
-        critical: number % 10 == 0,
+        critical: number.is_multiple_of(10),
     }
 }
 
@@ -76,7 +78,7 @@ pub fn report() -> Report {
                 ("check".into(), part * 8.0, part),
                 ("install".into(), part * 9.0, part / 2.0),
             ],
-            critical: number % 10 == 0,
+            critical: number.is_multiple_of(10),
         }
     });
     let spans: Vec<Span> = spans.collect();

@@ -98,6 +98,7 @@ fn what_failed_and_what_was_skipped_takes_no_time() {
         &Event::Failed {
             item: "a".into(),
             message: String::new(),
+            likely_cause: None,
             last_lines: Vec::new(),
             log: None,
             kept: None,

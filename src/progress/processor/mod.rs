@@ -14,6 +14,11 @@ struct Ticks {
     total: u64,
 }
 
+/// The machine's memory in bytes, where the system tells.
+pub fn memory() -> Option<u64> {
+    counters::memory()
+}
+
 /// Tells how busy the machine is between two questions.
 #[derive(Debug)]
 pub struct Processor {
