@@ -185,7 +185,7 @@ fn an_import_believes_the_keys_it_is_given_and_no_others() {
     );
     assert_eq!(
         other
-            .import(&bytes, Trust::Keys(&[public.clone()]))
+            .import(&bytes, Trust::Keys(std::slice::from_ref(&public)))
             .unwrap(),
         [library, program]
     );
@@ -316,7 +316,9 @@ fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
     for url in [format!("file://{}", directory.display()), serve(&directory)] {
         let other = Place::new();
         assert_eq!(
-            other.install(&url, &program, &[public.clone()]).unwrap(),
+            other
+                .install(&url, &program, std::slice::from_ref(&public))
+                .unwrap(),
             Some(2)
         );
         let valid = other.store.valid_paths().unwrap();
@@ -324,12 +326,16 @@ fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
         assert!(other.is_tidy());
         // What is there already is not fetched again, and what a server lacks is no error.
         assert_eq!(
-            other.install(&url, &program, &[public.clone()]).unwrap(),
+            other
+                .install(&url, &program, std::slice::from_ref(&public))
+                .unwrap(),
             Some(0)
         );
         let nowhere = StorePath::from_base_name(&format!("{}-nowhere", "c".repeat(32))).unwrap();
         assert_eq!(
-            other.install(&url, &nowhere, &[public.clone()]).unwrap(),
+            other
+                .install(&url, &nowhere, std::slice::from_ref(&public))
+                .unwrap(),
             None
         );
     }
@@ -366,7 +372,7 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
         spoil();
         let other = Place::new();
         let error = other
-            .install(&url, &program, &[public.clone()])
+            .install(&url, &program, std::slice::from_ref(&public))
             .unwrap_err();
         assert!(other.store.valid_paths().unwrap().is_empty());
         assert!(other.is_tidy());
