@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything that `make test' checks, cheapest first; stops at the first failure.
 #
-# The oracle tests need Debian's nix-bin, the shell check shellcheck; both say so when
-# they are missing.
+# The oracle tests need Debian's nix-bin, the shell check shellcheck, the report's test
+# chromium (tests/report/install.sh); each says so when it is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,9 +12,9 @@ step() {
     printf '\n== %s\n' "$1"
 }
 
-for tool in shellcheck nix-instantiate; do
+for tool in shellcheck nix-instantiate chromedriver; do
     command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin" >&2
+        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin chromium chromium-driver" >&2
         exit 1
     }
 done
@@ -37,8 +37,8 @@ $CARGO clippy --locked --all-targets -- -D warnings
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps
 
-step 'unit, property, oracle and sandbox tests'
-$CARGO test --locked
+step 'unit, property, oracle, browser and sandbox tests'
+BOOTSTRAP_BROWSER_REQUIRED=1 $CARGO test --locked
 
 # What only FreeBSD compiles is type-checked and linked here, where it cannot run. Needs Debian's packages.
 if command -v apt-get >/dev/null 2>&1; then

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,23 @@ pub enum Event {
         downloads: usize,
         /// Wanted items that were valid already.
         reused: usize,
+    },
+    /// Everything that is to be made, and how long it took before: what estimates are made of. Follows
+    /// [`RunStarted`](Self::RunStarted) where there is anything to make.
+    Planned {
+        /// The items, each after those it needs.
+        items: Vec<PlannedItem>,
+        /// Builds and seeds at a time.
+        jobs: usize,
+        /// Downloads at a time.
+        downloads: usize,
+        /// Processor cores that all builds together use.
+        cores: usize,
+    },
+    /// How busy the machine was since the last event of this kind, whoever used it.
+    Processor {
+        /// The mean number of busy cores.
+        busy: f64,
     },
     /// Somebody else, most likely another `bootstrap` or a Guix daemon, works on the same store item; its result
     /// will be used.
@@ -112,6 +130,9 @@ pub enum Event {
         item: String,
         /// What went wrong, in full, for people.
         message: String,
+        /// That line of the build's output that most looks like the cause: a guess.
+        #[serde(default)]
+        likely_cause: Option<String>,
         /// The last lines of the build's output.
         last_lines: Vec<String>,
         /// The whole log.
@@ -133,6 +154,46 @@ pub enum Event {
         /// What was done.
         summary: Summary,
     },
+}
+
+/// An item that a run is going to make.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedItem {
+    /// The label of the item.
+    pub item: String,
+    /// How it will be made.
+    pub kind: Kind,
+    /// The labels of those items of the run that have to be there before.
+    pub inputs: Vec<String>,
+    /// How long it took when it was last made, on the wall clock; `None` where nobody knows.
+    pub seconds: Option<f64>,
+}
+
+/// An event and when it happened: what is written, one JSON object a line, to `--progress json` and to the records of
+/// runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Seconds since the Epoch.
+    pub time: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// `event` as one line of JSON that says that it happens now.
+pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Line<'e> {
+        time: f64,
+        #[serde(flatten)]
+        event: &'e Event,
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // Milliseconds are what a clock that somebody may set is good for.
+    let time = now.map_or(0.0, |now| (now.as_secs_f64() * 1e3).round() / 1e3);
+    let mut line = serde_json::to_vec(&Line { time, event })?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// What making one item took, and what it gave.
@@ -168,6 +229,9 @@ pub struct PhaseTime {
     pub phase: String,
     /// Its wall-clock time.
     pub seconds: f64,
+    /// When it began, in seconds after the build's start; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<f64>,
 }
 
 /// The result of a whole run.
@@ -275,6 +339,20 @@ mod tests {
             r#"{"event":"phase-ended","item":"stage0/sed","phase":"configure","seconds":1.5,"succeeded":true}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn a_written_event_says_when_it_happened() {
+        let line = stamped_line(&Event::Processor { busy: 1.5 }).unwrap();
+        let text = String::from_utf8(line).unwrap();
+        assert!(text.starts_with("{\"time\":"), "{text}");
+        assert!(
+            text.ends_with(",\"event\":\"processor\",\"busy\":1.5}\n"),
+            "{text}"
+        );
+        let read: Stamped = serde_json::from_str(&text).unwrap();
+        assert!(read.time > 1e9);
+        assert_eq!(read.event, Event::Processor { busy: 1.5 });
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Task<'a> {
     pub dependants: Vec<usize>,
     /// Milliseconds from its start to the end of the longest chain that waits for it.
     pub urgency: u64,
+    /// How long it took before, where an earlier run tells.
+    pub expected: Option<Duration>,
 }
 
 /// Everything that is to be made, dependencies first, and what was found valid.
@@ -136,6 +138,20 @@ impl<'a> Graph<'a> {
             store.add_temporary_roots(paths.iter().copied())?;
             Ok(store.valid_among(paths.iter().copied())?)
         };
+        self.missing_with(wanted, valid, estimate)
+    }
+
+    /// As [`missing`](Self::missing), for a store that is only looked at: what is found valid may be gone a moment later.
+    ///
+    /// # Errors
+    /// As for [`missing`](Self::missing).
+    pub fn missing_now(
+        &self,
+        wanted: impl IntoIterator<Item = &'a StorePath>,
+        store: &Store,
+        estimate: impl Fn(&str) -> Option<Duration>,
+    ) -> Result<Todo<'a>, GraphError> {
+        let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
         self.missing_with(wanted, valid, estimate)
     }
 
@@ -268,6 +284,7 @@ impl<'a> Graph<'a> {
                             .collect(),
                         dependants: Vec::new(),
                         urgency: 0,
+                        expected: estimate(job.label),
                     });
                 } else {
                     left.push(path);
@@ -289,7 +306,7 @@ impl<'a> Graph<'a> {
         }
         for number in (0..tasks.len()).rev() {
             let task = &tasks[number];
-            let own = estimate(task.job.label).unwrap_or(match task.job.kind() {
+            let own = task.expected.unwrap_or(match task.job.kind() {
                 Kind::Download => UNKNOWN_DOWNLOAD,
                 Kind::Seed | Kind::Build => UNKNOWN_BUILD,
             });

@@ -58,10 +58,7 @@ impl History {
     /// How long each item took when it was last made, by label. Lines that are no records (cut off by a crash, or
     /// from another version of this program) are passed over: this is advice and no more.
     pub fn durations(&self) -> HashMap<String, Duration> {
-        let text = self.read_end().unwrap_or_default();
-        let records = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Record>(line).ok());
+        let records = self.records().into_iter();
         records
             .filter_map(|record| {
                 let duration = Duration::try_from_secs_f64(record.made.seconds).ok()?;
@@ -87,6 +84,14 @@ impl History {
             }
         }
         found
+    }
+
+    /// The records, oldest first. What is no record is passed over.
+    pub fn records(&self) -> Vec<Record> {
+        let text = self.read_end().unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     fn read_end(&self) -> io::Result<String> {
@@ -137,6 +142,7 @@ mod tests {
                 phases: vec![PhaseTime {
                     phase: "build".to_owned(),
                     seconds: 1.5,
+                    start: None,
                 }],
                 ..Made::default()
             },

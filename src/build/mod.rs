@@ -5,6 +5,7 @@
 pub mod builder;
 pub mod builtin;
 pub mod cancellation;
+pub mod diagnosis;
 pub mod environment;
 pub mod error;
 pub mod events;

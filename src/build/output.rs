@@ -19,6 +19,7 @@ pub struct Output {
     last: VecDeque<String>,
     phase: Option<(String, Instant)>,
     phases: Vec<PhaseTime>,
+    begun: Instant,
 }
 
 /// What a line says about phases, in the words of Guix's `gnu-build-system`.
@@ -40,6 +41,7 @@ impl Output {
             last: VecDeque::new(),
             phase: None,
             phases: Vec::new(),
+            begun: Instant::now(),
         }
     }
 
@@ -131,6 +133,7 @@ impl Output {
         self.phases.push(PhaseTime {
             phase: phase.to_owned(),
             seconds,
+            start: Some(start.duration_since(self.begun).as_secs_f64()),
         });
         self.events.emit(Event::PhaseEnded {
             item: self.item.clone(),

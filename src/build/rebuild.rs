@@ -130,6 +130,7 @@ fn todo<'a>(again: &Again<'_, 'a>) -> Result<Todo<'a>, BuildError> {
             inputs: Vec::new(),
             dependants: Vec::new(),
             urgency: 0,
+            expected: None,
         });
     }
     Ok(todo)

@@ -15,8 +15,11 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::cancellation::Cancellation;
+use super::diagnosis::likely_cause;
 use super::error::BuildError;
-use super::events::{Event, EventSender, FailedItem, Kind, Made, MadeItem, SkippedItem, Summary};
+use super::events::{
+    Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
+};
 use super::graph::{Task, Todo};
 
 /// How an item was come by.
@@ -93,6 +96,9 @@ pub fn run(
         downloads: count(true),
         reused: todo.reused.len(),
     });
+    if !todo.tasks.is_empty() {
+        events.emit(planned(todo, parallelism, cores));
+    }
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         loop {
@@ -127,6 +133,26 @@ pub fn run(
         }
     });
     run.finish(start, events, cancellation)
+}
+
+/// What is to be made, for those who estimate how long it will take.
+fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
+    let item = |task: &Task<'_>| PlannedItem {
+        item: task.job.label.to_owned(),
+        kind: task.job.kind(),
+        inputs: task
+            .inputs
+            .iter()
+            .map(|input| todo.tasks[*input].job.label.to_owned())
+            .collect(),
+        seconds: task.expected.map(|expected| expected.as_secs_f64()),
+    };
+    Event::Planned {
+        items: todo.tasks.iter().map(item).collect(),
+        jobs: parallelism.builds.get(),
+        downloads: parallelism.downloads.get(),
+        cores: cores.get(),
+    }
 }
 
 /// The processor time this process has used so far.
@@ -238,6 +264,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 events.emit(Event::Failed {
                     item: item.clone(),
                     message: message.clone(),
+                    likely_cause: likely_cause(error.last_lines()).map(ToOwned::to_owned),
                     last_lines: error.last_lines().to_vec(),
                     log: error.log().map(ToOwned::to_owned),
                     kept: error.kept().map(ToOwned::to_owned),

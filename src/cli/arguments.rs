@@ -24,6 +24,61 @@ Packages: NAME for the final stage, stage0/NAME for stage0.
 Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
 4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
 
+const ALL_EXAMPLES: &str = "\
+Examples:
+  bootstrap all --dry-run
+  bootstrap all --keep-going --progress plain 2>&1 | tee bootstrap.log
+  bootstrap --root ~/try -j 2 all";
+
+const BUILD_EXAMPLES: &str = "\
+Examples:
+  bootstrap build sed grep
+  bootstrap --keep-failed build gcc
+  bootstrap --recipes ./recipes build stage0/make";
+
+const SHELL_EXAMPLES: &str = "\
+Examples:
+  bootstrap shell -- gcc --version
+  bootstrap shell --of gcc
+  bootstrap shell --of gcc --directory /tmp/guix-build-gcc-12.2.0.drv-0";
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  bootstrap graph --packages-only --reduce --format svg > road.svg
+  bootstrap graph gcc | dot -Tpdf > gcc.pdf
+  bootstrap graph --json | jq -r '.nodes[].label'";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  bootstrap export --closure gcc --key /etc/bootstrap.key -o gcc.export
+  bootstrap export hello | nix-store --import
+  bootstrap export --guix bootstrap-inputs.scm";
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  bootstrap key example.org-1 /etc/bootstrap.key
+  bootstrap publish /srv/www/substitutes --key /etc/bootstrap.key
+  bootstrap all --substitute-urls https://example.org/substitutes --trusted-keys \"$(cat bootstrap.key.pub)\"";
+
+const CONFIG_HELP: &str = "\
+Every global option can be set in /etc/bootstrap.toml (or the file that BOOTSTRAP_CONFIG names), under its long name:
+  seed = \"debian-12-amd64\"
+  max-jobs = 4
+  keep-failed = true
+and in the environment: BOOTSTRAP_SEED, BOOTSTRAP_MAX_JOBS, BOOTSTRAP_KEEP_FAILED. The command line comes first, then
+the environment, then the file.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  bootstrap completions bash > /etc/bash_completion.d/bootstrap
+  bootstrap completions zsh > ~/.zfunc/_bootstrap
+  bootstrap completions fish > ~/.config/fish/completions/bootstrap.fish";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  bootstrap report -o report.html
+  bootstrap report --json | jq '.spans[] | select(.critical) | .label'";
+
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
@@ -79,6 +134,12 @@ pub struct Global {
     /// Use no network: sources and seed must be in the store or the cache
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Take store items from these servers, separated by spaces, where they have them signed by a trusted key
+    #[arg(long, global = true, value_name = "URLS", hide_short_help = true)]
+    pub substitute_urls: Option<String>,
+    /// The public keys, separated by spaces, whose owners may say what is in the store
+    #[arg(long, global = true, value_name = "KEYS", hide_short_help = true)]
+    pub trusted_keys: Option<String>,
     /// Take exactly what the seed's lock pins; fail where the archive has it no more
     #[arg(long, global = true)]
     pub locked: bool,
@@ -122,6 +183,19 @@ pub enum ProgressStyle {
     Json,
 }
 
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// A picture, with stages as bands
+    Svg,
+    /// Nodes and edges
+    Json,
+    /// For Markdown that draws Mermaid
+    Mermaid,
+}
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -137,8 +211,14 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build everything, from the seed to the proof
-    All,
+    #[command(after_help = ALL_EXAMPLES)]
+    All {
+        /// Only say what would be downloaded, built and reused, and how long that took before
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
     /// Build packages and what they need
+    #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
     /// Say why a package is built again: what has changed since its last build
     Explain {
@@ -148,6 +228,9 @@ pub enum Command {
     },
     /// Fetch sources and seed, and build nothing
     Fetch {
+        /// Only say what would be downloaded
+        #[arg(short = 'n', long)]
+        dry_run: bool,
         /// The packages whose sources to fetch [default: everything]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
@@ -180,7 +263,8 @@ pub enum Command {
         #[arg(value_name = "PKG")]
         package: String,
     },
-    /// Print the graph of derivations for Graphviz, or as JSON
+    /// Print the graph of derivations: for Graphviz, as a picture, as JSON, for Mermaid
+    #[command(after_help = GRAPH_EXAMPLES)]
     Graph {
         /// The packages to show with what they need [default: everything]
         #[arg(value_name = "PKG")]
@@ -188,12 +272,37 @@ pub enum Command {
         /// Leave out sources, seeds and what they are made from
         #[arg(long)]
         packages_only: bool,
+        /// Leave out edges that follow from others: where A needs B and B needs C, that A needs C
+        #[arg(long)]
+        reduce: bool,
+        /// The language; --json is --format json
+        #[arg(long, value_enum, default_value_t = GraphFormat::Dot, value_name = "FORMAT")]
+        format: GraphFormat,
+    },
+    /// Write what happened as one HTML page: time line, packages, graph, sources
+    #[command(after_help = REPORT_EXAMPLES)]
+    Report {
+        /// The file to write; replaced where it exists. With --json the data is printed instead
+        #[arg(
+            short,
+            long,
+            value_name = "FILE",
+            default_value = "bootstrap-report.html"
+        )]
+        output: PathBuf,
     },
     /// Run a command in a sandbox with the final inputs and nothing else
+    #[command(after_help = SHELL_EXAMPLES)]
     Shell {
         /// Packages to have in it beside the final inputs
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
+        /// Have the sandbox of PKG's build instead: its inputs and environment, and no more
+        #[arg(long, value_name = "PKG", conflicts_with = "packages")]
+        of: Option<String>,
+        /// With --of: the build directory, such as one that --keep-failed has kept; it is written to [default: an empty one]
+        #[arg(long, value_name = "DIR", requires = "of")]
+        directory: Option<PathBuf>,
         /// The command [default: an interactive bash]
         #[arg(last = true, value_name = "CMD")]
         command: Vec<String>,
@@ -221,7 +330,72 @@ pub enum Command {
     /// The seeds and what they pin
     #[command(subcommand)]
     Seed(SeedCommand),
+    /// Write store items as `nix-store --import`, `guix archive --import` and `bootstrap import` read them
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export {
+        /// The packages: NAME, NAME:OUTPUT, or stage0/NAME [default: what `all` builds]
+        #[arg(value_name = "PKG")]
+        packages: Vec<String>,
+        /// Write the items alone, without what they refer to
+        #[arg(long, conflicts_with = "closure")]
+        nar: bool,
+        /// Write the items with all they refer to; this is what happens anyway
+        #[arg(long)]
+        closure: bool,
+        /// The file to write [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Sign with the key in FILE
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// Write a Guile module for Guix instead: the implicit inputs as packages, called as the file
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["packages", "nar", "closure", "output", "key"])]
+        guix: Option<PathBuf>,
+    },
+    /// Make the items of an export valid here, where their signatures are by a trusted key
+    Import {
+        /// The file [default: standard input]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Take what is not signed, too: whoever made the file then decides what is in the store
+        #[arg(long)]
+        unsigned: bool,
+    },
+    /// Write a substitute server: files that any HTTP server can serve, for --substitute-urls here, Nix and Guix
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish {
+        /// The directory to write; what is published there already stays
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// The packages, with all they refer to [default: what `all` builds]
+        #[arg(value_name = "PKG")]
+        packages: Vec<String>,
+        /// Sign with the key in FILE
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+    },
+    /// Make a key to sign with: the secret key in FILE, the public one in FILE.pub and printed
+    Key {
+        /// What to call it, such as the host's name and a number
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The file to make
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Check that this machine can build: system, privileges, disk, network, clock, kernel
+    Doctor,
+    /// Show every setting, its value and where that is from
+    #[command(after_help = CONFIG_HELP)]
+    Config,
+    /// Write the manual pages
+    Man {
+        /// The directory to write them to; made where there is none
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Print a script that completes the command line
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell it is for
         #[arg(value_enum)]
@@ -240,6 +414,9 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 /// What to build, and what else to do about it.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
+    /// Only say what would be downloaded, built and reused, and how long that took before
+    #[arg(short = 'n', long, conflicts_with_all = ["check", "repair"])]
+    pub dry_run: bool,
     /// The packages: NAME, or stage0/NAME
     #[arg(required = true, value_name = "PKG")]
     pub packages: Vec<String>,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::build::error::{BuildError, FailureKind};
+use crate::exchange::ExchangeError;
 use crate::plan::{FindError, PlanError};
 use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
@@ -77,6 +78,9 @@ pub enum Failure {
     /// The seed.
     #[error(transparent)]
     Seed(Box<SeedError>),
+    /// Items for others, or from them.
+    #[error(transparent)]
+    Exchange(Box<ExchangeError>),
     /// A file, or standard output.
     #[error("cannot {action} {what}: {error}")]
     Io {
@@ -127,6 +131,15 @@ impl Failure {
             Self::Store(error) => match error.as_ref() {
                 StoreError::Digest { .. } => Status::Hashes,
                 error if error.is_environment() => Status::Environment,
+                _ => Status::Failed,
+            },
+            Self::Exchange(error) => match error.as_ref() {
+                ExchangeError::Key { .. } | ExchangeError::KeyExists(_) | ExchangeError::Url(_) => {
+                    Status::Usage
+                }
+                ExchangeError::Server { .. } => Status::Fetch,
+                ExchangeError::Io { .. } => Status::Environment,
+                error if error.is_mistrust() => Status::Hashes,
                 _ => Status::Failed,
             },
             Self::Io { .. } => Status::Environment,

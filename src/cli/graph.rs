@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::arguments::GraphFormat;
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
+use crate::picture::{Picture, dot, kind_name, mermaid, svg};
 use crate::plan::{Kind, Node, Plan};
 use crate::recipe::Stage;
 
@@ -25,96 +27,76 @@ struct GraphNode<'a> {
     outputs: Vec<String>,
 }
 
+/// What of the plan is shown, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The packages that are shown with what they need; none is everything.
+    pub packages: &'a [String],
+    /// Whether sources, seeds and what they are made from are left out.
+    pub packages_only: bool,
+    /// Whether edges that follow from others are left out.
+    pub reduce: bool,
+    /// The language.
+    pub format: GraphFormat,
+}
+
 /// `bootstrap graph [PKG…]`.
-pub fn graph(context: &Context, packages: &[String], packages_only: bool) -> Result<(), Failure> {
+pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
     let planned = context.plan()?;
     let plan = &planned.plan;
-    let targets: Vec<usize> = match packages {
+    let targets: Vec<usize> = match wanted.packages {
         [] => (0..plan.nodes().len()).collect(),
         names => names
             .iter()
             .map(|name| plan.find(name))
             .collect::<Result<_, _>>()?,
     };
-    let shown = plan.closure(targets);
-    let kept = |node: &Node| !packages_only || node.kind == Kind::Build;
-    let shown: BTreeSet<usize> = shown
+    let kept = |node: &Node| !wanted.packages_only || node.kind == Kind::Build;
+    let shown: BTreeSet<usize> = plan
+        .closure(targets)
         .into_iter()
         .filter(|index| kept(&plan.nodes()[*index]))
         .collect();
-    let graph = Graph {
-        nodes: shown
-            .iter()
-            .map(|index| graph_node(context, &plan.nodes()[*index]))
-            .collect(),
-        edges: edges(plan, &shown),
+    let mut picture = Picture::of(plan, &shown);
+    if wanted.reduce {
+        picture = picture.reduced();
+    }
+    let format = match context.options.json {
+        true => GraphFormat::Json,
+        false => wanted.format,
     };
-    match context.options.json {
-        true => print_json(&graph),
-        false => print(&dot(&graph)),
+    match format {
+        GraphFormat::Dot => print(&dot::dot(&picture)),
+        GraphFormat::Svg => print(&svg::file(&picture)),
+        GraphFormat::Mermaid => print(&mermaid::mermaid(&picture)),
+        GraphFormat::Json => print_json(&data(context, plan, &shown, &picture)),
     }
 }
 
-fn graph_node<'a>(context: &Context, node: &'a Node) -> GraphNode<'a> {
-    GraphNode {
-        label: &node.label,
-        kind: match node.kind {
-            Kind::Download => "download",
-            Kind::Seed => "seed",
-            Kind::Regenerate => "regenerate",
-            Kind::Build => "build",
-        },
-        stage: node.stage.map(Stage::name),
-        derivation: context.shown(&node.derivation_path),
-        outputs: node
-            .output_paths()
-            .map(|(_, path)| context.shown(path))
+fn data<'a>(
+    context: &Context,
+    plan: &'a Plan,
+    shown: &BTreeSet<usize>,
+    picture: &Picture<'a>,
+) -> Graph<'a> {
+    let nodes = shown.iter().map(|index| &plan.nodes()[*index]);
+    Graph {
+        nodes: nodes
+            .map(|node| GraphNode {
+                label: &node.label,
+                kind: kind_name(node.kind),
+                stage: node.stage.map(Stage::name),
+                derivation: context.shown(&node.derivation_path),
+                outputs: node
+                    .output_paths()
+                    .map(|(_, path)| context.shown(path))
+                    .collect(),
+            })
+            .collect(),
+        edges: picture
+            .edges
+            .iter()
+            .map(|(user, used)| (picture.nodes[*user].label, picture.nodes[*used].label))
             .collect(),
     }
-}
-
-fn edges<'a>(plan: &'a Plan, shown: &BTreeSet<usize>) -> Vec<(&'a str, &'a str)> {
-    let nodes = plan.nodes();
-    shown
-        .iter()
-        .flat_map(|index| {
-            let node = &nodes[*index];
-            let dependencies = node
-                .dependencies
-                .iter()
-                .filter(|dependency| shown.contains(dependency));
-            dependencies.map(|dependency| (node.label.as_str(), nodes[*dependency].label.as_str()))
-        })
-        .collect()
-}
-
-/// The graph in Graphviz' language: a shape for each kind, a colour for each stage.
-fn dot(graph: &Graph<'_>) -> String {
-    let mut text = String::from(
-        "digraph bootstrap {\n  rankdir = LR;\n  node [style = filled, fillcolor = white];\n",
-    );
-    for node in &graph.nodes {
-        let shape = match node.kind {
-            "download" => "note",
-            "seed" => "cylinder",
-            "regenerate" => "component",
-            _ => "box",
-        };
-        let color = match node.stage {
-            Some("stage0") => "lightyellow",
-            Some("libc") => "lightpink",
-            Some("final") => "lightblue",
-            Some("proof") => "lightgreen",
-            _ => "white",
-        };
-        text.push_str(&format!(
-            "  {:?} [shape = {shape}, fillcolor = {color}];\n",
-            node.label
-        ));
-    }
-    for (user, used) in &graph.edges {
-        text.push_str(&format!("  {user:?} -> {used:?};\n"));
-    }
-    text.push_str("}\n");
-    text
 }

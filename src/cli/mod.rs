@@ -6,10 +6,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 pub mod arguments;
+mod build_shell;
+mod configuration;
 mod context;
+mod doctor;
+mod dry_run;
+mod exchange;
 mod explain;
 mod failed;
 pub mod failure;
@@ -18,12 +23,15 @@ mod graph;
 mod log;
 mod look;
 mod manifest;
+mod manual;
 mod repair;
+mod report;
 mod run;
 mod seeds;
 mod shell;
 mod summary;
 mod verify;
+mod version;
 
 use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
@@ -33,8 +41,24 @@ use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if version::is_wanted(&arguments) {
+        let _ = context::print(&version::describe());
+        return ExitCode::SUCCESS;
+    }
+    let settings = match configuration::Settings::load() {
+        Ok(settings) => settings,
+        Err(failure) => {
+            eprintln!("{}", failure.render(false).trim_end());
+            return ExitCode::from(failure.status());
+        }
+    };
+    let parsed = settings
+        .command()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output and are no failure. A reader that has gone away is none either.
             let _ = error.print();
@@ -46,7 +70,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let color = context::use_color(arguments.global.color);
     start_tracing(arguments.global.verbose, color);
-    match run(arguments) {
+    let done = match arguments.command {
+        Command::Config => settings.show(&matches, arguments.global.json),
+        _ => run(arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let text = failure.render(color);
@@ -64,6 +92,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Arguments::command(), "bootstrap", &mut script);
         return context::print(&String::from_utf8_lossy(&script));
     }
+    if let Command::Man { directory } = &arguments.command {
+        return manual::write(directory);
+    }
     let mut global = arguments.global;
     if let Command::Build(build) = &arguments.command {
         // The shell starts in it.
@@ -71,10 +102,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let context = Context::new(global)?;
     match &arguments.command {
-        Command::All => run::all(&context),
+        Command::All { dry_run } => run::all(&context, *dry_run),
         Command::Build(arguments) => run::build(&context, arguments),
         Command::Explain { package } => explain::explain(&context, package),
-        Command::Fetch { packages } => run::fetch(&context, packages),
+        Command::Fetch { packages, dry_run } => run::fetch(&context, packages, *dry_run),
         Command::Verify(arguments) => verify::verify(&context, arguments),
         Command::Lock { file } => verify::lock::write(&context, file),
         Command::List => look::list(&context),
@@ -84,8 +115,54 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Graph {
             packages,
             packages_only,
-        } => graph::graph(&context, packages, *packages_only),
-        Command::Shell { packages, command } => shell::shell(&context, packages, command),
+            reduce,
+            format,
+        } => graph::graph(
+            &context,
+            graph::Wanted {
+                packages,
+                packages_only: *packages_only,
+                reduce: *reduce,
+                format: *format,
+            },
+        ),
+        Command::Report { output } => report::report(&context, output),
+        Command::Shell {
+            of: Some(package),
+            directory,
+            command,
+            ..
+        } => build_shell::shell(&context, package, directory.as_deref(), command),
+        Command::Shell {
+            packages, command, ..
+        } => shell::shell(&context, packages, command),
+        Command::Export {
+            packages,
+            nar,
+            closure: _,
+            output,
+            key,
+            guix,
+        } => exchange::export(
+            &context,
+            exchange::Export {
+                packages,
+                alone: *nar,
+                output: exchange::place(output.as_ref()),
+                key: key.as_deref(),
+                guix: guix.as_deref(),
+            },
+        ),
+        Command::Import { file, unsigned } => {
+            exchange::import(&context, exchange::place(file.as_ref()), *unsigned)
+        }
+        Command::Publish {
+            directory,
+            packages,
+            key,
+        } => exchange::publish(&context, directory, packages, key.as_deref()),
+        Command::Key { name, file } => exchange::key(name, file),
+        Command::Doctor => doctor::doctor(&context),
         Command::Gc {
             dry_run,
             max_freed,
@@ -105,8 +182,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Seed(SeedCommand::List) => seeds::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),
         Command::Seed(SeedCommand::Update { name }) => seeds::update(&context, name.as_deref()),
-        // Needs no context, so it was done above.
-        Command::Completions { .. } => Ok(()),
+        // These need no context, so they were done above.
+        Command::Completions { .. } | Command::Man { .. } | Command::Config => Ok(()),
     }
 }
 

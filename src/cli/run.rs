@@ -11,6 +11,8 @@ use signal_hook::iterator::Signals;
 
 use super::arguments::{BuildArguments, ProgressStyle};
 use super::context::{Context, Planned, print, print_json};
+use super::dry_run;
+use super::exchange::substitute;
 use super::explain;
 use super::failed;
 use super::failure::{Failure, Status};
@@ -32,7 +34,8 @@ use crate::build::variation::Variation;
 use crate::build::watch::Patience;
 use crate::fetch::{self, Downloader};
 use crate::plan::{self, Item, Plan};
-use crate::progress::{self, Following, Style, Verbosity};
+use crate::progress::{self, Following, Reporter, Style, Verbosity};
+use crate::records::{Recorder, Runs};
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::seed::Archive;
 use crate::seed::release;
@@ -48,8 +51,11 @@ const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, Failure>;
 
 /// `bootstrap all`.
-pub fn all(context: &Context) -> Result<(), Failure> {
+pub fn all(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let targets = |plan: &Plan| Ok(plan.everything()?);
+    if dry_run {
+        return forecast(context, &targets);
+    }
     let run = Run::start(context, &targets)?;
     run.finish(|run, plan, targets| run.add_roots(ALL, plan, plan.closure(targets.iter().copied())))
 }
@@ -57,10 +63,13 @@ pub fn all(context: &Context) -> Result<(), Failure> {
 /// `bootstrap build PKG…`.
 pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
     let packages = &arguments.packages;
+    let targets = |plan: &Plan| named(plan, packages);
+    if arguments.dry_run {
+        return forecast(context, &targets);
+    }
     if arguments.repair {
         repair::repair(context, packages)?;
     }
-    let targets = |plan: &Plan| named(plan, packages);
     let run = Run::start(context, &targets)?;
     if arguments.shell_on_failure {
         failed::shell(&run)?;
@@ -82,7 +91,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
 }
 
 /// `bootstrap fetch [PKG…]`.
-pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
     let targets = |plan: &Plan| {
         let packages = match packages {
             [] => plan.everything()?,
@@ -93,7 +102,17 @@ pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
             .filter(|index| plan.nodes()[*index].kind == plan::Kind::Download)
             .collect())
     };
+    if dry_run {
+        return forecast(context, &targets);
+    }
     Run::start(context, &targets)?.finish(|_, _, _| Ok(()))
+}
+
+/// `--dry-run`: what making `targets` would mean.
+fn forecast(context: &Context, targets: Targets<'_>) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let wanted = targets(&planned.plan)?;
+    dry_run::forecast(context, &planned, &wanted)
 }
 
 /// The nodes called `names`, each once.
@@ -143,6 +162,12 @@ impl<'c> Run<'c> {
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
+        if context.options.substitute_urls.is_some() {
+            let graph = graph(&planned.plan);
+            let todo = graph.missing(derivations(&planned.plan, &wanted), &store, |_| None);
+            let todo = todo.map_err(|error| Failure::Build(Box::new(error.into())))?;
+            substitute(context, &planned.plan, &wanted, &todo, &store)?;
+        }
         let Missing { archives, builds } = missing(&planned, &wanted, &store, &downloader)?;
         if !archives.is_empty() {
             // What the lock pins may be gone from the archive.
@@ -367,7 +392,7 @@ fn missing(
     })
 }
 
-fn graph(plan: &Plan) -> Graph<'_> {
+pub(super) fn graph(plan: &Plan) -> Graph<'_> {
     let nodes = plan.nodes().iter();
     nodes
         .map(|node| Job {
@@ -378,7 +403,7 @@ fn graph(plan: &Plan) -> Graph<'_> {
         .collect()
 }
 
-fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
+pub(super) fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
     let paths = wanted
         .iter()
         .map(|index| &plan.nodes()[*index].derivation_path);
@@ -465,7 +490,7 @@ pub(super) fn settings(context: &Context) -> Settings {
     }
 }
 
-fn downloader(context: &Context, planned: &Planned) -> Downloader {
+pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
     let distribution = planned.seeds.seed.distribution.as_ref();
     let settings = fetch::Settings {
         offline: context.options.offline,
@@ -486,7 +511,11 @@ fn follow(context: &Context, events: Receiver<Event>) -> Following {
         (false, 0) => Verbosity::Normal,
         (false, _) => Verbosity::Verbose,
     };
-    progress::follow(events, style.reporter(verbosity, context.color))
+    let reporters: Vec<Box<dyn Reporter>> = vec![
+        style.reporter(verbosity, context.color),
+        Box::new(Recorder::new(&Runs::new(&context.directories.state))),
+    ];
+    progress::follow(events, reporters)
 }
 
 /// The first signal stops the run in order, a second one at once: builds die with us in any case.

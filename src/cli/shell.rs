@@ -82,7 +82,12 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     };
     let mut running = sandbox.spawn(world).map_err(failed)?;
     let finished = running.wait().map_err(failed)?;
-    match finished.status {
+    ended(finished.status)
+}
+
+/// What the end of the command means for ours.
+pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
+    match status {
         ExitStatusKind::Exited(0) => Ok(()),
         ExitStatusKind::Exited(status) => Err(Failure::Command(u8::try_from(status).unwrap_or(1))),
         // As shells tell of a death by signal.
@@ -187,7 +192,7 @@ fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap
 pub(super) struct Places {
     directory: PathBuf,
     pub(super) store: PathBuf,
-    home: PathBuf,
+    pub(super) home: PathBuf,
 }
 
 impl Places {

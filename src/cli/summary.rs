@@ -135,10 +135,12 @@ mod tests {
                     PhaseTime {
                         phase: "build".into(),
                         seconds: seconds * 0.8,
+                        start: None,
                     },
                     PhaseTime {
                         phase: "unpack".into(),
                         seconds: 0.1,
+                        start: None,
                     },
                 ],
             },

@@ -17,6 +17,7 @@ pub struct Bars {
     writer: Writer,
     color: bool,
     started: Instant,
+    busy: Option<f64>,
 }
 
 /// An item that is being made, and its line.
@@ -43,6 +44,7 @@ impl Bars {
             writer: Writer::new(verbosity, color),
             color,
             started: Instant::now(),
+            busy: None,
         }
     }
 
@@ -127,6 +129,7 @@ impl Reporter for Bars {
                 self.stop(item);
                 self.overall.inc(1);
             }
+            Event::Processor { busy } => self.busy = Some(*busy),
             Event::Failed { item, .. } => {
                 self.stop(item);
                 self.say(&text.unwrap_or_default());
@@ -139,7 +142,7 @@ impl Reporter for Bars {
                     self.say(&text);
                 }
             }
-            Event::PhaseEnded { .. } | Event::RunFinished { .. } => {}
+            Event::PhaseEnded { .. } | Event::Planned { .. } | Event::RunFinished { .. } => {}
         }
         self.tick();
     }
@@ -152,8 +155,14 @@ impl Reporter for Bars {
             .count();
         let downloads = self.running.len() - builds;
         let elapsed = size::duration(self.started.elapsed());
+        let left = self.writer.left();
+        let left = left.map_or_else(String::new, |left| format!(", about {left} left"));
+        let busy = match self.busy {
+            Some(busy) => format!(", {busy:.1} cores busy"),
+            None => String::new(),
+        };
         self.overall.set_message(format!(
-            "{builds} building, {downloads} downloading, {elapsed}"
+            "{builds} building, {downloads} downloading, {elapsed}{busy}{left}"
         ));
         for (item, running) in &self.running {
             running.draw(item);
@@ -249,6 +258,7 @@ mod tests {
         bars.report(&Event::Failed {
             item: "sed".into(),
             message: "exit status 1".into(),
+            likely_cause: None,
             last_lines: vec!["oh no".into()],
             log: None,
             kept: None,

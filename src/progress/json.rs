@@ -1,9 +1,9 @@
-//! One JSON object a line for each event, as [`Event`] serialises.
+//! One JSON object a line for each event, as [`Event`] serialises, with its time; `docs/events.md` describes them.
 
 use std::io::Write;
 
 use super::Reporter;
-use crate::build::events::Event;
+use crate::build::events::{Event, stamped_line};
 
 /// Writes events to a stream. A reader that has gone away does not stop the run.
 pub struct Json<W> {
@@ -19,8 +19,7 @@ impl<W: Write> Json<W> {
 
 impl<W: Write + Send> Reporter for Json<W> {
     fn report(&mut self, event: &Event) {
-        if let Ok(mut line) = serde_json::to_vec(event) {
-            line.push(b'\n');
+        if let Ok(line) = stamped_line(event) {
             // In one piece, and at once: somebody is waiting for it.
             let _ = self.output.write_all(&line);
             let _ = self.output.flush();

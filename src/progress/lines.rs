@@ -5,8 +5,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::estimate::Estimator;
 use super::{Reporter, Verbosity, size};
 use crate::build::events::{Event, Kind};
+
+/// Of less than this nobody needs to be told.
+const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
 
 /// How often a download says how far it is.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,6 +48,8 @@ pub(super) struct Writer {
     total: usize,
     /// When each download last said how far it is.
     said: BTreeMap<String, Instant>,
+    estimator: Estimator,
+    started: Instant,
 }
 
 impl Writer {
@@ -54,6 +60,8 @@ impl Writer {
             done: 0,
             total: 0,
             said: BTreeMap::new(),
+            estimator: Estimator::default(),
+            started: Instant::now(),
         }
     }
 
@@ -64,6 +72,14 @@ impl Writer {
         }
     }
 
+    /// How long the run will still take, in words, where that can be told.
+    pub(super) fn left(&self) -> Option<String> {
+        let remaining = self
+            .estimator
+            .remaining(self.started.elapsed().as_secs_f64())?;
+        (remaining >= SHORTEST_ESTIMATE).then(|| size::duration(remaining))
+    }
+
     fn count(&mut self) -> String {
         self.done += 1;
         format!("[{}/{}]", self.done, self.total)
@@ -71,6 +87,8 @@ impl Writer {
 
     /// The lines that tell of `event`, without the last line's end; `None` where there is nothing to say.
     pub(super) fn text(&mut self, event: &Event) -> Option<String> {
+        self.estimator
+            .observe(event, self.started.elapsed().as_secs_f64());
         if self.verbosity == Verbosity::Quiet {
             return match event {
                 Event::Failed { .. } => self.failure(event),
@@ -87,6 +105,8 @@ impl Writer {
                 }
                 format!("{} to build, {} to download", builds, downloads)
             }
+            Event::Planned { .. } => format!("this takes about {}", self.left()?),
+            Event::Processor { .. } => return None,
             Event::WaitingForLock {
                 path,
                 holder,
@@ -151,8 +171,12 @@ impl Writer {
                 };
                 let done = self.paint("32", verb);
                 let count = self.count();
+                let left = match (kind, self.left()) {
+                    (Kind::Build, Some(left)) => format!("; about {left} left"),
+                    _ => String::new(),
+                };
                 format!(
-                    "{count} {item}: {done}, {bytes} in {}",
+                    "{count} {item}: {done}, {bytes} in {}{left}",
                     size::seconds(made.seconds)
                 )
             }
@@ -176,6 +200,7 @@ impl Writer {
         let Event::Failed {
             item,
             message,
+            likely_cause,
             last_lines,
             log,
             kept,
@@ -188,6 +213,10 @@ impl Writer {
         for line in last_lines {
             text.push_str(&format!("\n  | {line}"));
         }
+        if let Some(cause) = likely_cause {
+            let cause = self.paint("1", cause);
+            text.push_str(&format!("\n  most likely: {cause}"));
+        }
         if let Some(log) = log {
             text.push_str(&format!(
                 "\n  the whole log: `bootstrap log {item}`, {}",
@@ -195,7 +224,14 @@ impl Writer {
             ));
         }
         if let Some(kept) = kept.as_deref().map(Path::display) {
-            text.push_str(&format!("\n  the build directory was kept: {kept}"));
+            text.push_str(&format!(
+                "\n  the build directory was kept; for a shell in its sandbox: `bootstrap shell --of {item} --directory {kept}`"
+            ));
+        } else if log.is_some() {
+            text.push_str(&format!(
+                "\n  to look around where it failed: `bootstrap --keep-failed build {item}`; for a shell in its sandbox: \
+                 `bootstrap shell --of {item}`"
+            ));
         }
         Some(text)
     }
@@ -266,6 +302,7 @@ mod tests {
             Event::Failed {
                 item: item(),
                 message: "the phase `configure` failed with exit status 77".into(),
+                likely_cause: None,
                 last_lines: vec![
                     "checking for gcc... no".into(),
                     "no acceptable C compiler".into(),

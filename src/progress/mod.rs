@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::build::events::Event;
 
 pub mod bars;
+pub mod estimate;
 pub mod json;
 pub mod lines;
+pub mod processor;
 pub mod size;
 
 /// How often elapsed times are drawn again.
@@ -80,20 +82,57 @@ impl Style {
     }
 }
 
+/// Several reporters that all are shown the same.
+struct All(Vec<Box<dyn Reporter>>);
+
+impl Reporter for All {
+    fn report(&mut self, event: &Event) {
+        for reporter in &mut self.0 {
+            reporter.report(event);
+        }
+    }
+
+    fn tick(&mut self) {
+        for reporter in &mut self.0 {
+            reporter.tick();
+        }
+    }
+
+    fn end(&mut self) {
+        for reporter in &mut self.0 {
+            reporter.end();
+        }
+    }
+}
+
 /// The thread that shows a run.
 pub struct Following {
     thread: JoinHandle<()>,
     over: Arc<AtomicBool>,
 }
 
-/// Shows `events` in a thread of its own, up to the last event of a run or until it is told that the run is over.
-pub fn follow(events: Receiver<Event>, mut reporter: Box<dyn Reporter>) -> Following {
+/// How often it is looked how busy the machine is.
+const PROCESSOR_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Shows `events` in a thread of its own, between them how busy the machine is, up to the last event of a run or until it is told that the run is over.
+pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Following {
     let over = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&over);
+    let mut reporter = All(reporters);
     let thread = thread::spawn(move || {
+        let mut processor = processor::Processor::new();
+        let mut looked = Instant::now();
+        let mut began = false;
         loop {
+            if began && looked.elapsed() >= PROCESSOR_INTERVAL {
+                looked = Instant::now();
+                if let Some(busy) = processor.busy() {
+                    reporter.report(&Event::Processor { busy });
+                }
+            }
             match events.recv_timeout(TICK) {
                 Ok(event) => {
+                    began |= matches!(event, Event::Planned { .. });
                     reporter.report(&event);
                     if matches!(event, Event::RunFinished { .. }) {
                         break;
@@ -146,7 +185,7 @@ mod tests {
     fn following_ends_with_the_run_even_where_senders_remain() {
         let (sender, receiver) = EventSender::channel();
         let counter = Counter::default();
-        let following = follow(receiver, Box::new(counter.clone()));
+        let following = follow(receiver, vec![Box::new(counter.clone())]);
         sender.emit(Event::Interrupted);
         sender.emit(Event::RunFinished {
             summary: Summary::default(),
@@ -156,7 +195,7 @@ mod tests {
 
         let (_sender, receiver) = EventSender::channel();
         let counter = Counter::default();
-        follow(receiver, Box::new(counter.clone())).end();
+        follow(receiver, vec![Box::new(counter.clone())]).end();
         assert_eq!(*counter.0.lock().unwrap(), (0, true));
     }
 }

@@ -85,6 +85,127 @@ fn the_graph_is_for_graphviz_or_json() {
 }
 
 #[test]
+fn a_graph_is_drawn_without_graphviz_or_left_to_mermaid() {
+    let world = World::with_recipes();
+    let arguments = ["graph", "--packages-only", "--format"];
+    let (out, _) = world.expect(0, &[&arguments[..], &["svg"]].concat());
+    assert!(out.starts_with("<svg xmlns="), "{out}");
+    assert!(out.contains("<title>stage0/bash</title>"), "{out}");
+    let (out, _) = world.expect(0, &[&arguments[..], &["mermaid", "--reduce"]].concat());
+    // The tool needs make, too, but by way of bash.
+    assert_eq!(out.matches(" --> ").count(), 3, "{out}");
+    let (_, err) = world.expect(2, &["graph", "--format", "png"]);
+    assert!(err.contains("dot, svg, json, mermaid"), "{err}");
+    let (_, err) = world.expect(2, &["graph", "--format", "svg", "nobody"]);
+    assert!(err.contains("unknown package `nobody`"), "{err}");
+}
+
+#[test]
+fn a_report_can_be_written_before_anything_was_built() {
+    let world = World::with_recipes();
+    let file = world.path("report.html");
+    let output = file.to_str().unwrap();
+    let (out, err) = world.expect(0, &["report", "-o", output]);
+    assert_eq!(
+        (out.as_str(), err.as_str()),
+        ("", "bootstrap: the report is in WORLD/report.html\n")
+    );
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.contains("Nothing was built yet"));
+    assert!(page.contains("libc-1.0.tar.gz"));
+    let (out, _) = world.expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["items"].as_array().unwrap().len(), 5);
+    let (_, err) = world.expect(5, &["report", "-o", "/nowhere/report.html"]);
+    assert!(err.contains("cannot write /nowhere/report.html"), "{err}");
+}
+
+#[test]
+fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["show", "--json", "libc"]);
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let derivation = shown["derivation"].as_str().unwrap();
+    let derivation = derivation.rsplit('/').next().unwrap();
+    let record = |derivation: &str| {
+        format!(
+            "{{\"item\":\"libc\",\"kind\":\"build\",\"derivation\":\"{derivation}\",\"started\":1000,\"ended\":1010,\"cores\":2,\
+             \"outputs\":[],\"seconds\":10.0,\"user_seconds\":12.0,\"system_seconds\":1.0,\
+             \"phases\":[{{\"phase\":\"build\",\"seconds\":8.0}}]}}\n"
+        )
+    };
+    let other = "00000000000000000000000000000000-libc-0.drv";
+    let records = record(derivation) + &record(other) + "{\"item\":\"li";
+    world.file("root/var/guix/bootstrap/builds.jsonl", &records);
+    let events = "{\"time\":1001.0,\"event\":\"processor\",\"busy\":1.5}\n{\"time\":2.0,\"event\":\"new\"}\nrubbish\n\
+                  {\"time\":1011.0,\"event\":\"failed\",\"item\":\"tool\",\"message\":\"oh no\",\"last_lines\":[],\"log\":null,\"kept\":null}\n";
+    world.file(
+        "root/var/guix/bootstrap/runs/1000.000000000.events.jsonl",
+        events,
+    );
+    let rebuild = format!(
+        "{{\"item\":\"libc\",\"derivation\":\"{derivation}\",\"same\":false,\"time\":5}}\n"
+    );
+    world.file("root/var/guix/bootstrap/rebuilds.jsonl", &rebuild);
+    let (out, _) = world.expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["spans"].as_array().unwrap().len(), 1);
+    assert_eq!(report["spans"][0]["phases"][0][0], "build");
+    assert_eq!(report["samples"], serde_json::json!([[1001.0, 1.5]]));
+    let items = report["items"].as_array().unwrap();
+    let item = |label: &str| items.iter().find(|item| item["label"] == label).unwrap();
+    assert_eq!(item("libc")["reproducible"], false);
+    assert_eq!(item("libc")["critical"], true);
+    assert_eq!(item("tool")["failure"]["message"], "oh no");
+    assert_eq!(item("tool")["reproducible"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let world = World::with_recipes();
+    let record = "{\"item\":\"libc\",\"kind\":\"build\",\"derivation\":\"x.drv\",\"started\":1,\"ended\":2,\"cores\":2,\"outputs\":[],\
+                  \"seconds\":100.0,\"user_seconds\":1.0,\"system_seconds\":1.0,\"phases\":[]}\n";
+    world.file("root/var/guix/bootstrap/builds.jsonl", record);
+    let (out, err) = world.expect(0, &["build", "--dry-run", "libc"]);
+    assert_eq!(err, "");
+    assert!(
+        out.starts_with("to download: 2 files, 2 of them of unknown size\n"),
+        "{out}"
+    );
+    assert!(out.contains("to build: 2, in about "), "{out}");
+    assert!(
+        out.contains("  libc              took 1 min 40 s last time\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("  seed/small-linux  never built here\n"),
+        "{out}"
+    );
+    assert!(!world.path("root/gnu").exists());
+    let (out, _) = world.expect(0, &["fetch", "-n", "--json", "stage0/make"]);
+    let forecast: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(forecast["downloads"].as_array().unwrap().len(), 2);
+    assert_eq!(forecast["builds"].as_array().unwrap().len(), 0);
+    let (_, err) = world.expect(2, &["build", "-n", "nobody"]);
+    assert!(err.contains("unknown package"), "{err}");
+    world.expect(2, &["all", "-n"]);
+}
+
+#[test]
+fn a_shell_in_a_builds_sandbox_needs_its_inputs() {
+    let world = World::with_recipes();
+    let (_, err) = world.expect(1, &["shell", "--of", "libc", "--", "true"]);
+    assert!(err.contains("is not valid"), "{err}");
+    let (_, err) = world.expect(
+        2,
+        &["shell", "--of", "libc", "--directory", "/nowhere/at/all"],
+    );
+    assert!(err.contains("there is no such directory"), "{err}");
+    world.expect(2, &["shell", "--of", "nobody"]);
+    world.expect(2, &["shell", "--directory", "/tmp"]);
+}
+
+#[test]
 fn a_seed_says_for_which_system_it_is() {
     let world = World::with_recipes();
     let path = |seed: &str| {
@@ -124,6 +245,7 @@ fn looking_makes_no_store() {
         &["list"][..],
         &["show", "tool"],
         &["graph"],
+        &["report", "--json"],
         &["roots"],
         &["seed", "list"],
     ] {

@@ -7,6 +7,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 
+mod exchange;
 mod look;
 mod recipes;
 mod usage;
@@ -108,6 +109,11 @@ impl World {
 /// `bootstrap`, as on a machine where nobody has set anything.
 fn bootstrap() -> Command {
     let mut command = Command::cargo_bin("bootstrap").unwrap();
-    command.env_remove("BOOTSTRAP_ROOT").env_remove("COLUMNS");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BOOTSTRAP_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("BOOTSTRAP_CONFIG", "").env_remove("COLUMNS");
     command
 }

@@ -21,7 +21,15 @@ fn every_command_has_help_of_its_own() {
         "path",
         "log",
         "graph",
+        "report",
         "shell",
+        "export",
+        "import",
+        "publish",
+        "key",
+        "doctor",
+        "config",
+        "man",
         "gc",
         "roots",
         "seed",
@@ -127,4 +135,112 @@ fn progress_as_json_is_one_event_a_line_with_the_summary_last() {
     let last = events.last().unwrap();
     assert_eq!(last["event"], "run-finished");
     assert!(!last["summary"]["failed"].as_array().unwrap().is_empty());
+}
+
+/// A file of settings in a directory of its own.
+fn settings(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("bootstrap.toml"), text).unwrap();
+    directory
+}
+
+#[test]
+fn config_says_where_each_setting_is_from() {
+    let directory = settings("max-jobs = 3\nseed = \"from-file\"\n");
+    let file = directory.path().join("bootstrap.toml");
+    let run = |arguments: &[&str]| {
+        let mut command = bootstrap();
+        command
+            .env("BOOTSTRAP_CONFIG", &file)
+            .env("BOOTSTRAP_SEED", "from-environment");
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["config", "--json", "--cores", "2"]);
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let setting = |name: &str| {
+        let found = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == name);
+        let found = found.unwrap();
+        (
+            found["value"].as_str().map(ToOwned::to_owned),
+            found["source"].as_str().unwrap().to_owned(),
+        )
+    };
+    let pair = |value: &str, source: &str| (Some(value.to_owned()), source.to_owned());
+    assert_eq!(setting("cores"), pair("2", "command line"));
+    assert_eq!(setting("seed"), pair("from-environment", "environment"));
+    assert_eq!(setting("max-jobs"), pair("3", "file"));
+    assert_eq!(setting("store-dir"), pair("/gnu/store", "default"));
+    assert_eq!(setting("root"), (None, "default".to_owned()));
+    assert!(run(&["config"]).contains("max-jobs         3                        file\n"));
+}
+
+#[test]
+fn a_bad_setting_stops_everything_and_a_missing_file_only_where_it_was_named() {
+    let directory = settings("max-jbos = 3\n");
+    let run = |file: &std::path::Path| {
+        let output = bootstrap()
+            .env("BOOTSTRAP_CONFIG", file)
+            .arg("list")
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (status, err) = run(&directory.path().join("bootstrap.toml"));
+    assert_eq!(status, Some(2));
+    assert!(
+        err.contains("unknown setting `max-jbos`, did you mean `max-jobs`?"),
+        "{err}"
+    );
+    let (status, err) = run(&directory.path().join("other.toml"));
+    assert_eq!(status, Some(5));
+    assert!(
+        err.contains("cannot read") && err.contains("other.toml"),
+        "{err}"
+    );
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    let output = bootstrap().arg("man").arg(&pages).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let page = std::fs::read_to_string(pages.join("bootstrap.1")).unwrap();
+    assert!(
+        page.contains(".TH") && page.contains("Exit status"),
+        "{page}"
+    );
+    let report = std::fs::read_to_string(pages.join("bootstrap-report.1")).unwrap();
+    assert!(
+        report.contains("bootstrap report \\-o report.html"),
+        "{report}"
+    );
+    let output = bootstrap().args(["man", "/dev/null/x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+}
+
+#[test]
+fn the_version_at_length_is_for_reports_of_problems() {
+    let output = bootstrap()
+        .args(["--version", "--verbose"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "bootstrap 0",
+        "compiled for: ",
+        "compiled by: rustc ",
+        "systems: x86_64-freebsd",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
 }

@@ -1,0 +1,281 @@
+//! Settings from `/etc/bootstrap.toml` and the environment, and `config`, which shows them.
+//!
+//! Every global option is a setting: in the file under its long name, in the environment as `BOOTSTRAP_NAME` in capitals.
+//! They become defaults of the options, so that the command line has the last word and help and errors are the same
+//! wherever a value is from. New options are settings without a word about it here.
+
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, CommandFactory};
+use serde::Serialize;
+
+use super::arguments::Arguments;
+use super::context::{print, print_json};
+use super::failure::Failure;
+use crate::recipe::closest;
+
+/// Where the file is.
+const FILE: &str = "/etc/bootstrap.toml";
+/// The variable that names another; empty is none.
+const FILE_VARIABLE: &str = "BOOTSTRAP_CONFIG";
+
+/// What belongs to a call and not to a machine.
+const NOT_SETTINGS: [&str; 5] = ["help", "version", "verbose", "quiet", "json"];
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The file, where there is one.
+    file: Option<PathBuf>,
+    /// Option and value.
+    values: Vec<(String, String)>,
+}
+
+/// A setting as `config --json` shows it.
+#[derive(Debug, Serialize)]
+struct Setting {
+    name: String,
+    value: Option<String>,
+    /// `command line`, `environment`, `file` or `default`.
+    source: &'static str,
+}
+
+/// The options that can be set: those of every command, by their long names. Help and version are none.
+fn options(command: &Command) -> Vec<String> {
+    let global = command.get_arguments().filter(|one| one.is_global_set());
+    global
+        .filter_map(|one| one.get_long().map(ToOwned::to_owned))
+        .filter(|name| !NOT_SETTINGS.contains(&name.as_str()))
+        .collect()
+}
+
+impl Settings {
+    /// Reads the file that the environment names, or else the usual one. No file is no settings, unless it was named.
+    pub fn load() -> Result<Self, Failure> {
+        let (path, named) = match std::env::var_os(FILE_VARIABLE) {
+            Some(path) if path.is_empty() => return Ok(Self::default()),
+            Some(path) => (PathBuf::from(path), true),
+            None => (PathBuf::from(FILE), false),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&path, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(Failure::reading(&path)(error)),
+        }
+    }
+
+    /// Reads `text`, which is in the file `path`.
+    fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+        let wrong = |problem: String| {
+            Failure::Usage(format!(
+                "{}: {problem}; `bootstrap config --help` shows what can be set",
+                path.display()
+            ))
+        };
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| wrong(error.to_string().trim_end().to_owned()))?;
+        let command = Arguments::command();
+        let known = options(&command);
+        let mut values = Vec::new();
+        for (name, value) in table {
+            if !known.contains(&name) {
+                let names: Vec<&str> = known.iter().map(String::as_str).collect();
+                let hint = match closest(&name, &names) {
+                    Some(similar) => format!(", did you mean `{similar}`?"),
+                    None => String::new(),
+                };
+                return Err(wrong(format!("unknown setting `{name}`{hint}")));
+            }
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(truth) => truth.to_string(),
+                other => {
+                    return Err(wrong(format!(
+                        "`{name}`: expected a string, a number, or true or false, saw {}",
+                        other.type_str()
+                    )));
+                }
+            };
+            check(&command, &name, &value).map_err(wrong)?;
+            values.push((name, value));
+        }
+        Ok(Self {
+            file: Some(path.to_owned()),
+            values,
+        })
+    }
+
+    /// The command line with these settings and the environment's as defaults.
+    pub fn command(&self) -> Command {
+        let mut command = Arguments::command();
+        let names = options(&command);
+        for name in &names {
+            let value = self.values.iter().find(|(other, _)| other == name);
+            let id = id(name);
+            command = command.mut_arg(id, |option| {
+                // These live as long as the process, which makes them once.
+                let variable: &'static str = variable(name).leak();
+                let option = option.env(variable).hide_env(name != "root");
+                match value {
+                    Some((_, value)) => {
+                        let value: &'static str = value.clone().leak();
+                        let takes_value = option.get_action().takes_values();
+                        let option = option.default_value(value);
+                        match takes_value {
+                            true => option.hide_default_value(true),
+                            false => option,
+                        }
+                    }
+                    None => option,
+                }
+            });
+        }
+        command
+    }
+
+    /// `bootstrap config`: all settings of this call.
+    pub fn show(&self, matches: &ArgMatches, json: bool) -> Result<(), Failure> {
+        let command = Arguments::command();
+        let settings: Vec<Setting> = options(&command)
+            .into_iter()
+            .map(|name| {
+                let id = id(&name);
+                let value = matches.get_raw(&id).map(|values| {
+                    let values: Vec<String> = values
+                        .map(|value| value.to_string_lossy().into_owned())
+                        .collect();
+                    values.join(" ")
+                });
+                let source = match matches.value_source(&id) {
+                    Some(ValueSource::CommandLine) => "command line",
+                    Some(ValueSource::EnvVariable) => "environment",
+                    _ if self.values.iter().any(|(other, _)| *other == name) => "file",
+                    _ => "default",
+                };
+                Setting {
+                    name,
+                    value,
+                    source,
+                }
+            })
+            .collect();
+        if json {
+            return print_json(&settings);
+        }
+        let mut text = match &self.file {
+            Some(file) => format!("# {}\n", file.display()),
+            None => format!("# {FILE} is not there\n"),
+        };
+        for setting in settings {
+            let value = setting.value.as_deref().unwrap_or("-");
+            text.push_str(&format!(
+                "{:<16} {value:<24} {}\n",
+                setting.name, setting.source
+            ));
+        }
+        print(&text)
+    }
+}
+
+/// What clap calls the option `name`.
+fn id(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// The environment variable of the option `name`.
+fn variable(name: &str) -> String {
+    format!("BOOTSTRAP_{}", id(name).to_uppercase())
+}
+
+/// Whether the option `name` takes `value`, by asking it.
+fn check(command: &Command, name: &str, value: &str) -> Result<(), String> {
+    let option = command
+        .get_arguments()
+        .find(|one| one.get_long() == Some(name));
+    let takes_value = option.is_some_and(|option| option.get_action().takes_values());
+    if !takes_value {
+        return match value {
+            "true" | "false" => Ok(()),
+            _ => Err(format!("`{name}`: expected true or false, saw `{value}`")),
+        };
+    }
+    let arguments = [
+        "bootstrap".to_owned(),
+        format!("--{name}={value}"),
+        "list".to_owned(),
+    ];
+    match command.clone().try_get_matches_from(arguments) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(first.trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        Settings::parse(Path::new("/etc/bootstrap.toml"), text).map_err(|error| error.to_string())
+    }
+
+    fn arguments(settings: &Settings, arguments: &[&str]) -> Arguments {
+        let matches = settings.command().try_get_matches_from(arguments).unwrap();
+        Arguments::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn the_file_sets_defaults_and_the_command_line_overrules_it() {
+        let settings =
+            parse("seed = \"mine\"\nmax-jobs = 3\nkeep-failed = true\nmax-memory = \"2G\"\n")
+                .unwrap();
+        let global = arguments(&settings, &["bootstrap", "list"]).global;
+        assert_eq!(global.seed.as_deref(), Some("mine"));
+        assert_eq!(
+            (global.max_jobs, global.max_memory),
+            (Some(3), Some(2 << 30))
+        );
+        assert!(global.keep_failed && !global.keep_going);
+        let global = arguments(&settings, &["bootstrap", "list", "-j", "5"]).global;
+        assert_eq!(global.max_jobs, Some(5));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_what_is_right() {
+        for (text, message) in [
+            (
+                "max-job = 3",
+                "unknown setting `max-job`, did you mean `max-jobs`?",
+            ),
+            ("max-jobs = 0", "0 is not in 1.."),
+            ("progress = \"loud\"", "invalid value 'loud'"),
+            (
+                "keep-failed = \"perhaps\"",
+                "expected true or false, saw `perhaps`",
+            ),
+            ("seed = [1]", "saw array"),
+            ("seed = ", "TOML parse error at line 1"),
+            ("max-memory = \"lots\"", "is not a size"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+            assert!(error.starts_with("/etc/bootstrap.toml: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_option_is_a_setting_and_the_command_holds_together() {
+        let names = options(&Arguments::command());
+        assert!(names.len() > 12, "{names:?}");
+        Settings::default().command().debug_assert();
+    }
+}

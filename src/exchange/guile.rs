@@ -1,0 +1,194 @@
+//! The final inputs as a Guile module for Guix: each a `<package>` whose derivation is the bootstrap's own.
+//!
+//! The module defines a build system that computes nothing: it reads the `.drv` that is in the store already, so that
+//! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths are
+//! those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
+
+use crate::recipe::InputName;
+
+/// A package of the module.
+#[derive(Debug, Clone)]
+pub struct GuilePackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is.
+    pub synopsis: String,
+    /// Where it is from.
+    pub home_page: String,
+    /// Its licence, in SPDX's spelling.
+    pub license: String,
+    /// Its outputs, in the recipe's order.
+    pub outputs: Vec<String>,
+    /// The path of its derivation.
+    pub derivation: String,
+}
+
+const HEAD: &str = r#"  #:use-module (guix build-system)
+  #:use-module (guix derivations)
+  #:use-module (guix monads)
+  #:use-module (guix packages)
+  #:use-module (guix search-paths)
+  #:use-module (guix store)
+  #:use-module (ice-9 match)
+  #:export (%final-inputs))
+
+;; Builds nothing: a package's derivation is the one in FILE.
+(define bootstrap-build-system
+  (build-system
+    (name 'bootstrap)
+    (description "Take a derivation that is in the store")
+    (lower (lambda* (name #:key system file (outputs '("out"))
+                          #:allow-other-keys)
+             (bag
+               (name name)
+               (system system)
+               (outputs outputs)
+               (build (lambda* (name inputs #:key file #:allow-other-keys)
+                        (with-monad %store-monad
+                          (return (read-derivation-from-file file)))))
+               (arguments (list #:file file)))))))
+"#;
+
+const GCC_PATHS: &str = r#"
+    (native-search-paths
+     (list (search-path-specification
+            (variable "C_INCLUDE_PATH")
+            (files '("include")))
+           (search-path-specification
+            (variable "CPLUS_INCLUDE_PATH")
+            (files '("include/c++" "include")))
+           (search-path-specification
+            (variable "OBJC_INCLUDE_PATH")
+            (files '("include")))
+           (search-path-specification
+            (variable "OBJCPLUS_INCLUDE_PATH")
+            (files '("include/c++" "include")))
+           (search-path-specification
+            (variable "LIBRARY_PATH")
+            (files '("lib" "lib64")))))"#;
+
+const LIBC_PATHS: &str = r#"
+    (native-search-paths
+     (list (search-path-specification
+            (variable "GUIX_LOCPATH")
+            (files '("lib/locale")))
+           $TZDIR))"#;
+
+/// The module `name`, such as `(bootstrap x86_64-linux)`, with `packages` and the list of `inputs`.
+pub fn module(name: &str, packages: &[GuilePackage], inputs: &[InputName]) -> String {
+    let mut text = format!(
+        ";; Written by `bootstrap export --guix'; the derivations it names are in the store it was written for.\n\
+         (define-module {name}\n{HEAD}"
+    );
+    for package in packages {
+        let outputs: Vec<String> = package
+            .outputs
+            .iter()
+            .map(|output| quoted(output))
+            .collect();
+        let paths = match package.name.as_str() {
+            "gcc" => GCC_PATHS,
+            "libc" => LIBC_PATHS,
+            _ => "",
+        };
+        text.push_str(&format!(
+            "\n(define-public bootstrap-{}\n  (package\n    (name {})\n    (version {})\n    (source #f)\n    (outputs '({}))\n    \
+             (build-system bootstrap-build-system)\n    (arguments\n     (list #:file {}))\
+             {paths}\n    (home-page {})\n    (synopsis {})\n    (description {})\n    ;; {}\n    (license #f)))\n",
+            package.name,
+            quoted(&package.name),
+            quoted(&package.version),
+            outputs.join(" "),
+            quoted(&package.derivation),
+            quoted(&package.home_page),
+            quoted(&package.synopsis),
+            quoted(&package.synopsis),
+            package.license.replace('\n', " "),
+        ));
+    }
+    text.push_str("\n(define %final-inputs\n  ;; The implicit inputs of 'gnu-build-system', with Guix's names and in its order.\n  `(");
+    let entries: Vec<String> = inputs
+        .iter()
+        .map(|input| {
+            let variable = format!("bootstrap-{}", input.address.name);
+            match input.output.as_str() {
+                "out" => format!("({} ,{variable})", quoted(&input.to_string())),
+                output => format!(
+                    "({} ,{variable} {})",
+                    quoted(&input.to_string()),
+                    quoted(output)
+                ),
+            }
+        })
+        .collect();
+    text.push_str(&entries.join("\n    "));
+    text.push_str("))\n");
+    text
+}
+
+/// `text` as a string of Scheme.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::road;
+
+    fn package(name: &str) -> GuilePackage {
+        GuilePackage {
+            name: name.into(),
+            version: "1.0".into(),
+            synopsis: "The \"best\" \\ one".into(),
+            home_page: "https://example.org/".into(),
+            license: "GPL-3.0-or-later".into(),
+            outputs: vec!["out".into(), "lib".into()],
+            derivation: "/gnu/store/x.drv".into(),
+        }
+    }
+
+    /// Whether parentheses and strings are balanced, comments left out.
+    fn balanced(text: &str) -> bool {
+        let (mut depth, mut in_string, mut escaped, mut comment) = (0i32, false, false, false);
+        for character in text.chars() {
+            match character {
+                '\n' => comment = false,
+                _ if comment => {}
+                _ if escaped => escaped = false,
+                '\\' if in_string => escaped = true,
+                '"' => in_string = !in_string,
+                _ if in_string => {}
+                ';' => comment = true,
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+        }
+        depth == 0 && !in_string
+    }
+
+    #[test]
+    fn the_list_has_guixs_names_and_order() {
+        let packages = [package("gcc"), package("libc"), package("sed")];
+        let text = module("(bootstrap test)", &packages, &road::final_inputs());
+        assert!(balanced(&text), "{text}");
+        assert!(
+            text.contains("  `((\"tar\" ,bootstrap-tar)\n    (\"gzip\" ,bootstrap-gzip)\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "(\"libc\" ,bootstrap-libc)\n    (\"libc:static\" ,bootstrap-libc \"static\")))\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("(synopsis \"The \\\"best\\\" \\\\ one\")"),
+            "{text}"
+        );
+        assert_eq!(text.matches("native-search-paths").count(), 2);
+    }
+}

@@ -1,0 +1,159 @@
+//! Giving store items to others, and taking theirs: signatures, archives of several items, substitute servers.
+//!
+//! | module | what | format of |
+//! |---|---|---|
+//! | [`key`] | Ed25519 keys and signatures, `NAME:BASE64` | Nix |
+//! | [`narinfo`] | what a server says of an item, and the fingerprint that is signed | Nix and Guix |
+//! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
+//! | [`publish`] | a substitute server in files | Nix and Guix |
+//! | [`substitute`] | installing from such a server | |
+//! | [`guile`] | the final inputs as a Guile module | Guix |
+//!
+//! Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::hash::Sha256Digest;
+use crate::store::StoreError;
+use crate::store::nar::NarError;
+
+pub mod guile;
+pub mod install;
+pub mod key;
+pub mod nar_reader;
+pub mod narinfo;
+pub mod publish;
+pub mod stream;
+pub mod substitute;
+
+/// Why items could not be given or taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// A key that is none.
+    #[error(
+        "{what} is no {kind} key: expected NAME:BASE64 with {bytes} bytes; make one with `bootstrap key NAME FILE`"
+    )]
+    Key {
+        /// The file or option.
+        what: String,
+        /// `secret` or `public`.
+        kind: &'static str,
+        /// How many bytes it should have.
+        bytes: usize,
+    },
+    /// A key file that is there already.
+    #[error("{} is there already: another key would make what it signed worthless; give another name", .0.display())]
+    KeyExists(PathBuf),
+    /// A narinfo that cannot be read.
+    #[error("{location}: line {line}: {problem}")]
+    NarInfo {
+        /// Where it is from.
+        location: String,
+        /// The line, from 1; 0 for the whole.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// An item without a good signature.
+    #[error(
+        "{path}, from {location}, has no signature by a key that is trusted ({seen}); add the key to `trusted-keys` if you \
+         trust it"
+    )]
+    Untrusted {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// What signatures there are.
+        seen: String,
+    },
+    /// An item with other bytes or references than were said.
+    #[error(
+        "{path}, from {location}: expected {what} {expected}, saw {seen}; it was damaged or tampered with"
+    )]
+    Differs {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// What differs.
+        what: &'static str,
+        /// What was said.
+        expected: String,
+        /// What is there.
+        seen: String,
+    },
+    /// An item that refers to one that is not there.
+    #[error(
+        "{path} needs {missing}, which is neither valid here nor in {location}; export its closure"
+    )]
+    Missing {
+        /// The item.
+        path: String,
+        /// What it needs.
+        missing: String,
+        /// Where it is from.
+        location: String,
+    },
+    /// A stream that is no export.
+    #[error("{location} is no export of store items: {problem}")]
+    Stream {
+        /// Where it is from.
+        location: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A URL that no server can have.
+    #[error("{0}: expected http://, https:// or file://")]
+    Url(String),
+    /// A server that does not answer as it should.
+    #[error("{url}: {problem}")]
+    Server {
+        /// The URL.
+        url: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An archive.
+    #[error(transparent)]
+    Nar(#[from] NarError),
+    /// A file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ExchangeError {
+    /// Makes an I/O error into one of these; for `map_err`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Whether somebody else's bytes are wrong, and not the machine or the question.
+    pub fn is_mistrust(&self) -> bool {
+        matches!(self, Self::Untrusted { .. } | Self::Differs { .. })
+    }
+}
+
+/// `digest` as narinfos and fingerprints have it.
+pub(crate) fn shown(digest: &Sha256Digest) -> String {
+    format!("sha256:{}", crate::store::base32::encode(&digest.0))
+}

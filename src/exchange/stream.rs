@@ -1,0 +1,299 @@
+//! Store items one after the other in one stream, as `nix-store --export` and `guix archive --export` write them.
+//!
+//! ```text
+//! stream = { 1 NAR MAGIC PATH COUNT { REFERENCE } DERIVER ( 0 | 1 SIGNATURE ) } 0
+//! ```
+//!
+//! Numbers are little-endian with 64 bits, the magic number is that of the letters `NIXE`; strings are as in the archive: a
+//! length, the bytes, zeros up to a multiple of eight. Items come after those they refer to. Nix does not look at the
+//! signature; ours is that of a narinfo, Guix wants a canonical S-expression of its own there.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use super::ExchangeError;
+use super::install::{Expected, commit, prepare};
+use super::key::{PublicKey, SecretKey};
+use super::nar_reader::NarReader;
+use super::narinfo::{check, fingerprint_of};
+use crate::store::path::StorePath;
+use crate::store::{PathInfo, Store, nar};
+
+const MAGIC: u64 = 0x4558_494e;
+/// The longest path or signature.
+const STRING_MAX: u64 = 64 << 10;
+/// The most references of one item.
+const REFERENCES_MAX: u64 = 1 << 20;
+
+/// Whom an import believes.
+#[derive(Debug, Clone, Copy)]
+pub enum Trust<'k> {
+    /// Those who signed with one of these keys.
+    Keys(&'k [PublicKey]),
+    /// Whoever made the stream.
+    Everybody,
+}
+
+/// `paths`, each after those it refers to, with what the database knows of it. All must be valid.
+///
+/// # Errors
+/// Where the store cannot be asked, or one is not valid.
+pub fn in_order(
+    store: &Store,
+    paths: &BTreeSet<StorePath>,
+) -> Result<Vec<PathInfo>, ExchangeError> {
+    let mut open: Vec<PathInfo> = Vec::new();
+    for path in paths {
+        let info = store
+            .path_info(path)?
+            .ok_or_else(|| ExchangeError::Missing {
+                path: "the export".to_owned(),
+                missing: store.directories().store_dir.display(path),
+                location: "the store".to_owned(),
+            })?;
+        open.push(info);
+    }
+    let mut done: BTreeSet<StorePath> = BTreeSet::new();
+    let mut order = Vec::with_capacity(open.len());
+    while !open.is_empty() {
+        let before = open.len();
+        for info in std::mem::take(&mut open) {
+            let waits = info.references.iter().any(|reference| {
+                *reference != info.path && paths.contains(reference) && !done.contains(reference)
+            });
+            if waits {
+                open.push(info);
+            } else {
+                done.insert(info.path.clone());
+                order.push(info);
+            }
+        }
+        if open.len() == before {
+            // Outputs of one build may refer to each other: they go as they are.
+            order.append(&mut open);
+        }
+    }
+    Ok(order)
+}
+
+/// Writes `items` to `sink`, signed with `key`.
+///
+/// # Errors
+/// Where an item cannot be read or the sink not be written; `location` names it.
+pub fn export(
+    store: &Store,
+    items: &[PathInfo],
+    key: Option<&SecretKey>,
+    sink: &mut dyn Write,
+    location: &str,
+) -> Result<(), ExchangeError> {
+    let store_dir = &store.directories().store_dir;
+    for info in items {
+        sink.write_all(&1u64.to_le_bytes())
+            .map_err(ExchangeError::io("write", location))?;
+        nar::dump(&store.directories().physical(&info.path), sink)?;
+        let mut text = MAGIC.to_le_bytes().to_vec();
+        string(&mut text, &store_dir.display(&info.path));
+        text.extend((info.references.len() as u64).to_le_bytes());
+        for reference in &info.references {
+            string(&mut text, &store_dir.display(reference));
+        }
+        let deriver = info
+            .deriver
+            .as_ref()
+            .map(|deriver| store_dir.display(deriver));
+        string(&mut text, &deriver.unwrap_or_default());
+        match key {
+            Some(key) => {
+                text.extend(1u64.to_le_bytes());
+                string(&mut text, &key.sign(&fingerprint_of(store_dir, info)));
+            }
+            None => text.extend(0u64.to_le_bytes()),
+        }
+        sink.write_all(&text)
+            .map_err(ExchangeError::io("write", location))?;
+    }
+    sink.write_all(&0u64.to_le_bytes())
+        .and_then(|()| sink.flush())
+        .map_err(ExchangeError::io("write", location))
+}
+
+fn string(text: &mut Vec<u8>, value: &str) {
+    text.extend((value.len() as u64).to_le_bytes());
+    text.extend(value.as_bytes());
+    text.resize(text.len().next_multiple_of(8), 0);
+}
+
+/// Makes the items of `source` valid that are not yet, one after the other, and gives the paths of all. `scratch` is a
+/// directory with room for the largest archive.
+///
+/// # Errors
+/// Where the stream is none, an item is not trusted or not what it should be. What came before it stays valid.
+pub fn import(
+    store: &Store,
+    source: &mut dyn Read,
+    trust: Trust<'_>,
+    scratch: &Path,
+    location: &str,
+) -> Result<Vec<StorePath>, ExchangeError> {
+    let mut reader = Reader {
+        input: BufReader::with_capacity(1 << 17, source),
+        location,
+    };
+    let mut imported = Vec::new();
+    loop {
+        match reader.number()? {
+            0 => return Ok(imported),
+            1 => imported.push(reader.item(store, trust, scratch)?),
+            other => {
+                return Err(reader.wrong(format!(
+                    "expected 1 before an item or 0 at the end, saw {other}"
+                )));
+            }
+        }
+    }
+}
+
+struct Reader<'s> {
+    input: BufReader<&'s mut dyn Read>,
+    location: &'s str,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, problem: impl Into<String>) -> ExchangeError {
+        ExchangeError::Stream {
+            location: self.location.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    fn bytes(&mut self, buffer: &mut [u8]) -> Result<(), ExchangeError> {
+        let read = self.input.read_exact(buffer);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.wrong("it ends too early"),
+            _ => ExchangeError::io("read", self.location)(error),
+        })
+    }
+
+    fn number(&mut self) -> Result<u64, ExchangeError> {
+        let mut bytes = [0; 8];
+        self.bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn string(&mut self) -> Result<String, ExchangeError> {
+        let length = self.number()?;
+        if length > STRING_MAX {
+            return Err(self.wrong(format!(
+                "a string of {length} bytes: expected at most {STRING_MAX}"
+            )));
+        }
+        let mut bytes = vec![0; length.next_multiple_of(8) as usize];
+        self.bytes(&mut bytes)?;
+        if bytes[length as usize..].iter().any(|byte| *byte != 0) {
+            return Err(self.wrong("padding that is not zero"));
+        }
+        bytes.truncate(length as usize);
+        String::from_utf8(bytes).map_err(|_| self.wrong("a string that is no UTF-8"))
+    }
+
+    fn path(&mut self, store: &Store) -> Result<StorePath, ExchangeError> {
+        let text = self.string()?;
+        let parsed = store.directories().store_dir.parse(&text);
+        parsed.map_err(|error| self.wrong(error.to_string()))
+    }
+
+    /// One item. Its name comes after its archive, so that has to wait in a file.
+    fn item(
+        &mut self,
+        store: &Store,
+        trust: Trust<'_>,
+        scratch: &Path,
+    ) -> Result<StorePath, ExchangeError> {
+        let mut file = unnamed(scratch)?;
+        let mut archive = NarReader::new(&mut self.input);
+        let copied = io::copy(&mut archive, &mut file);
+        let over = archive.is_over();
+        copied.map_err(ExchangeError::io("copy an archive to", scratch))?;
+        if !over {
+            return Err(self.wrong("it ends within an archive"));
+        }
+        if self.number()? != MAGIC {
+            return Err(self.wrong("an archive is not followed by `NIXE`"));
+        }
+        let path = self.path(store)?;
+        let count = self.number()?;
+        if count > REFERENCES_MAX {
+            return Err(self.wrong(format!("{count} references of one item")));
+        }
+        let mut references = BTreeSet::new();
+        for _ in 0..count {
+            references.insert(self.path(store)?);
+        }
+        let deriver = match self.string()? {
+            text if text.is_empty() => None,
+            text => {
+                let parsed = store.directories().store_dir.parse(&text);
+                Some(parsed.map_err(|error| self.wrong(error.to_string()))?)
+            }
+        };
+        let signatures = match self.number()? {
+            0 => Vec::new(),
+            1 => vec![self.string()?],
+            other => {
+                return Err(self.wrong(format!("expected 0 or 1 before a signature, saw {other}")));
+            }
+        };
+        let locks = store.lock([&path])?;
+        if store.is_valid(&path)? {
+            return Ok(path);
+        }
+        let store_dir = &store.directories().store_dir;
+        let valid = store.valid_among(references.iter())?;
+        let missing = |reference: &&StorePath| **reference != path && !valid.contains(*reference);
+        if let Some(missing) = references.iter().find(missing) {
+            return Err(ExchangeError::Missing {
+                path: store_dir.display(&path),
+                missing: store_dir.display(missing),
+                location: self.location.to_owned(),
+            });
+        }
+        let expected = Expected {
+            path: path.clone(),
+            nar_sha256: None,
+            references,
+            deriver,
+        };
+        file.seek(SeekFrom::Start(0))
+            .map_err(ExchangeError::io("read", scratch))?;
+        let prepared = prepare(store, &locks, &expected, &mut file, self.location)?;
+        if let Trust::Keys(keys) = trust {
+            for info in prepared.infos() {
+                let checked = check(&fingerprint_of(store_dir, info), &signatures, keys);
+                if let Err(seen) = checked {
+                    let _ = store.remove_staging_directory(&locks, &path);
+                    return Err(ExchangeError::Untrusted {
+                        path: store_dir.display(&path),
+                        location: self.location.to_owned(),
+                        seen,
+                    });
+                }
+            }
+        }
+        commit(store, &locks, &path, prepared)?;
+        Ok(path)
+    }
+}
+
+/// A file in `directory` that nobody else finds and that is gone with this process.
+fn unnamed(directory: &Path) -> Result<File, ExchangeError> {
+    let path = directory.join(format!(".import-{}", std::process::id()));
+    std::fs::create_dir_all(directory).map_err(ExchangeError::io("create", directory))?;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(&path);
+    let file = file.map_err(ExchangeError::io("create", &path))?;
+    std::fs::remove_file(&path).map_err(ExchangeError::io("remove", &path))?;
+    Ok(file)
+}

@@ -1,0 +1,143 @@
+//! The graph as an SVG picture of its own: no font, style sheet or program from elsewhere.
+
+use super::layout::{HEIGHT, Layout, Place, layout};
+use super::{BANDS, Picture};
+
+/// Light and dark, by what the viewer prefers.
+const STYLE: &str = "\
+:root{--ground:#fff;--ink:#1c2430;--line:#8b98a8;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--proof:#d6f2d8}
+@media(prefers-color-scheme:dark){:root{--ground:#14181e;--ink:#e6ebf2;--line:#7c8a9c;--band:#1c222b;--before:#232b36;--stage0:#4b3f12;--libc:#54252f;--final:#1d3d63;--proof:#1f4a29}}
+";
+
+/// What every picture of a graph is drawn with; the variables are the page's.
+pub const GRAPH_STYLE: &str = "\
+.band{fill:var(--band)}.band-name{font:600 13px sans-serif;fill:var(--ink)}
+.node rect{stroke:var(--line);fill:var(--before)}.node text{font:12px ui-monospace,monospace;fill:var(--ink);text-anchor:middle;dominant-baseline:central}
+.node.stage0 rect{fill:var(--stage0)}.node.libc rect{fill:var(--libc)}.node.final rect{fill:var(--final)}.node.proof rect{fill:var(--proof)}
+.node.download rect{stroke-dasharray:3 2}.node.seed rect{stroke-width:2.5}
+.edge{fill:none;stroke:var(--line);stroke-opacity:.55}
+";
+
+/// The picture as a file of its own.
+pub fn file(picture: &Picture<'_>) -> String {
+    let layout = lay_out(picture);
+    let (width, height) = (layout.width, layout.height);
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\" role=\"img\" aria-label=\"Graph of derivations\">\n<style>\n{STYLE}{GRAPH_STYLE}</style>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"var(--ground)\"/>\n{}</svg>\n",
+        drawing(picture, &layout, false)
+    )
+}
+
+/// The picture as part of an HTML page, whose nodes can be reached and chosen with the keyboard.
+pub fn inline(picture: &Picture<'_>) -> String {
+    let layout = lay_out(picture);
+    format!(
+        "<svg id=\"graph\" viewBox=\"0 0 {:.0} {:.0}\" role=\"group\" aria-label=\"Graph of derivations\">\n<g id=\"scene\">\n{}</g></svg>\n",
+        layout.width,
+        layout.height,
+        drawing(picture, &layout, true)
+    )
+}
+
+fn lay_out(picture: &Picture<'_>) -> Layout {
+    let labels: Vec<(usize, usize)> = picture
+        .nodes
+        .iter()
+        .map(|node| (node.band(), node.label.chars().count()))
+        .collect();
+    layout(&labels, &picture.edges)
+}
+
+fn drawing(picture: &Picture<'_>, layout: &Layout, chosen: bool) -> String {
+    let mut text = String::new();
+    for band in &layout.bands {
+        let (x, width) = (band.x - 14.0, band.width + 28.0);
+        text.push_str(&format!(
+            "<rect class=\"band\" x=\"{x:.1}\" y=\"4\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"8\"/>\
+             <text class=\"band-name\" x=\"{:.1}\" y=\"26\">{}</text>\n",
+            layout.height - 8.0,
+            band.x,
+            BANDS[band.band]
+        ));
+    }
+    for (user, used) in &picture.edges {
+        let path = curve(layout.places[*used], layout.places[*user]);
+        text.push_str(&format!(
+            "<path class=\"edge\" data-user=\"{user}\" data-used=\"{used}\" d=\"{path}\"/>\n"
+        ));
+    }
+    for (number, node) in picture.nodes.iter().enumerate() {
+        let Place { x, y, width } = layout.places[number];
+        let label = escape(node.label);
+        let reach = match chosen {
+            true => format!(
+                " data-node=\"{number}\" tabindex=\"0\" role=\"button\" aria-label=\"{label}\""
+            ),
+            false => String::new(),
+        };
+        text.push_str(&format!(
+            "<g class=\"node {} {}\"{reach}><title>{label}</title><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
+             height=\"{HEIGHT}\" rx=\"5\"/><text x=\"{:.1}\" y=\"{:.1}\">{label}</text></g>\n",
+            BANDS[node.band()],
+            node.kind,
+            x + width / 2.0,
+            y + HEIGHT / 2.0
+        ));
+    }
+    text
+}
+
+/// A curve from the right of `from` to the left of `to`.
+fn curve(from: Place, to: Place) -> String {
+    let (x1, y1) = (from.x + from.width, from.y + HEIGHT / 2.0);
+    let (x2, y2) = (to.x, to.y + HEIGHT / 2.0);
+    let bend = ((x2 - x1) / 2.0).clamp(20.0, 120.0);
+    format!(
+        "M{x1:.1} {y1:.1}C{:.1} {y1:.1} {:.1} {y2:.1} {x2:.1} {y2:.1}",
+        x1 + bend,
+        x2 - bend
+    )
+}
+
+/// `text` as the content or a quoted attribute of an element.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_stands_alone_and_every_label_is_in_it_escaped() {
+        let text = file(&super::super::tests::picture());
+        assert!(text.starts_with("<svg xmlns="));
+        assert!(text.ends_with("</svg>\n"));
+        assert_eq!(text.matches("<g class=\"node ").count(), 7);
+        assert_eq!(text.matches("<path class=\"edge\"").count(), 11);
+        assert!(
+            text.contains("<title>a&lt;b&gt;&quot;&amp;</title>"),
+            "{text}"
+        );
+        assert!(!text.contains("href"));
+    }
+
+    #[test]
+    fn in_a_page_nodes_are_reached_with_the_keyboard() {
+        let text = inline(&super::super::tests::picture());
+        assert_eq!(text.matches("tabindex=\"0\" role=\"button\"").count(), 7);
+    }
+}

@@ -1,0 +1,86 @@
+//! How busy the machine's processor is: what time lines show beneath the builds.
+//!
+//! The kernel counts how long its processors were busy and idle since the machine started. Two readings give the share
+//! in between. Everybody's work is in it, for a build that waits for somebody else's wants to be explained too.
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
+mod counters;
+
+/// What the kernel has counted, in ticks of whatever length, all processors together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    busy: u64,
+    total: u64,
+}
+
+/// The machine's memory in bytes, where the system tells.
+pub fn memory() -> Option<u64> {
+    counters::memory()
+}
+
+/// Tells how busy the machine is between two questions.
+#[derive(Debug)]
+pub struct Processor {
+    cores: f64,
+    last: Option<Ticks>,
+}
+
+impl Default for Processor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Processor {
+    /// Starts to count.
+    pub fn new() -> Self {
+        Self {
+            cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
+            last: counters::ticks(),
+        }
+    }
+
+    /// The mean number of busy cores since the last call; `None` where the system does not tell, or no time has passed.
+    pub fn busy(&mut self) -> Option<f64> {
+        let now = counters::ticks()?;
+        let last = self.last.replace(now)?;
+        share(last, now).map(|share| (share * self.cores * 1e3).round() / 1e3)
+    }
+}
+
+/// Which part of the time between two readings was busy.
+fn share(last: Ticks, now: Ticks) -> Option<f64> {
+    let total = now
+        .total
+        .checked_sub(last.total)
+        .filter(|total| *total > 0)?;
+    // The counters of single processors may step back a little, Linux says.
+    let busy = now.busy.saturating_sub(last.busy).min(total);
+    Some(busy as f64 / total as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_what_came_between() {
+        let ticks = |busy, total| Ticks { busy, total };
+        assert_eq!(share(ticks(10, 100), ticks(60, 200)), Some(0.5));
+        assert_eq!(share(ticks(10, 100), ticks(9, 200)), Some(0.0));
+        assert_eq!(share(ticks(10, 100), ticks(10, 100)), None);
+        assert_eq!(share(ticks(10, 100), ticks(10, 90)), None);
+    }
+
+    #[test]
+    fn this_machine_tells_how_busy_it_is() {
+        let mut processor = Processor::new();
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_millis(60) {
+            std::hint::spin_loop();
+        }
+        let busy = processor.busy().unwrap();
+        assert!(busy > 0.0 && busy <= processor.cores, "{busy}");
+    }
+}

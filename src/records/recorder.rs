@@ -1,0 +1,187 @@
+//! Writes the events of a run to its file.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Runs, SUFFIX};
+use crate::build::events::{Event, stamped_line};
+use crate::progress::Reporter;
+
+/// So many runs are kept.
+const RUNS_KEPT: usize = 50;
+
+/// A reader of events that keeps them. What builds print is in their logs and how far downloads are soon old: neither is
+/// kept. A run that has nothing to make leaves no record.
+#[derive(Debug)]
+pub struct Recorder {
+    runs: Runs,
+    file: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Event),
+    Nothing,
+    Writing(File, PathBuf),
+}
+
+impl Recorder {
+    /// Records among `runs`.
+    pub fn new(runs: &Runs) -> Self {
+        Self {
+            runs: runs.clone(),
+            file: State::Nothing,
+        }
+    }
+
+    fn create(&self) -> io::Result<(File, PathBuf)> {
+        fs::create_dir_all(&self.runs.directory)?;
+        let files = self.runs.files()?;
+        for old in &files[..files.len().saturating_sub(RUNS_KEPT - 1)] {
+            fs::remove_file(old)?;
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        let name = format!("{}.{:09}{SUFFIX}", now.as_secs(), now.subsec_nanos());
+        let path = self.runs.directory.join(name);
+        Ok((File::create_new(&path)?, path))
+    }
+
+    fn start(&mut self, first: &Event) {
+        match self.create() {
+            Ok((file, path)) => {
+                self.file = State::Writing(file, path);
+                self.write(first);
+            }
+            Err(error) => self.give_up(&self.runs.directory.clone(), &error),
+        }
+    }
+
+    fn write(&mut self, event: &Event) {
+        if let State::Writing(file, path) = &mut self.file {
+            let written = stamped_line(event)
+                .map_err(io::Error::from)
+                .and_then(|line| file.write_all(&line));
+            if let Err(error) = written {
+                let path = path.clone();
+                self.give_up(&path, &error);
+            }
+        }
+    }
+
+    /// A run without a record is better than no run.
+    fn give_up(&mut self, path: &Path, error: &io::Error) {
+        tracing::warn!(
+            "cannot record this run in {}: {error}; `bootstrap report` will not show its phases",
+            path.display()
+        );
+        self.file = State::Nothing;
+    }
+}
+
+impl Reporter for Recorder {
+    fn report(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { .. } => self.file = State::Waiting(event.clone()),
+            Event::Planned { .. } => {
+                if let State::Waiting(first) = std::mem::replace(&mut self.file, State::Nothing) {
+                    self.start(&first);
+                    self.write(event);
+                }
+            }
+            Event::Line { .. } | Event::DownloadProgress { .. } => {}
+            event => self.write(event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::events::Summary;
+
+    fn started() -> Event {
+        Event::RunStarted {
+            builds: 1,
+            downloads: 0,
+            reused: 0,
+        }
+    }
+
+    fn planned() -> Event {
+        Event::Planned {
+            items: Vec::new(),
+            jobs: 1,
+            downloads: 1,
+            cores: 1,
+        }
+    }
+
+    fn finished() -> Event {
+        Event::RunFinished {
+            summary: Summary::default(),
+        }
+    }
+
+    #[test]
+    fn a_run_is_recorded_without_what_builds_print() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = Runs::new(state.path());
+        let mut recorder = Recorder::new(&runs);
+        let line = Event::Line {
+            item: "sed".into(),
+            text: "checking for cc".into(),
+        };
+        let phase = Event::PhaseStarted {
+            item: "sed".into(),
+            phase: "build".into(),
+        };
+        for event in [&started(), &planned(), &phase, &line, &finished()] {
+            recorder.report(event);
+        }
+        let files = runs.files().unwrap();
+        assert_eq!(files.len(), 1);
+        let run = runs.read(&files[0]).unwrap();
+        let events: Vec<Event> = run.events.into_iter().map(|line| line.event).collect();
+        assert_eq!(events, [started(), planned(), phase, finished()]);
+    }
+
+    #[test]
+    fn a_run_with_nothing_to_make_leaves_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = Runs::new(state.path());
+        let mut recorder = Recorder::new(&runs);
+        recorder.report(&started());
+        recorder.report(&finished());
+        assert!(!state.path().join("bootstrap").exists());
+    }
+
+    #[test]
+    fn old_runs_go() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = Runs::new(state.path());
+        fs::create_dir_all(&runs.directory).unwrap();
+        for number in 0..RUNS_KEPT + 5 {
+            let name = format!("10{number:02}.000000000{SUFFIX}");
+            fs::write(runs.directory.join(name), "").unwrap();
+        }
+        let mut recorder = Recorder::new(&runs);
+        recorder.report(&started());
+        recorder.report(&planned());
+        let files = runs.files().unwrap();
+        assert_eq!(files.len(), RUNS_KEPT);
+        assert!(files[0].ends_with(format!("1006.000000000{SUFFIX}")));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_stops_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join("bootstrap"), "a file").unwrap();
+        let mut recorder = Recorder::new(&Runs::new(state.path()));
+        recorder.report(&started());
+        recorder.report(&planned());
+        recorder.report(&finished());
+    }
+}

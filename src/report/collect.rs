@@ -1,0 +1,306 @@
+//! Gathers a report from the plan, the store and the records of runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{FailureShown, File, Item, OutputShown, Report, SeedShown, Span, ValidShown};
+use crate::build::events::{Event, Kind as Made};
+use crate::build::history::Record;
+use crate::build::log::log_path;
+use crate::picture::kind_name;
+use crate::plan::{Kind, Node, Plan};
+use crate::recipe::{Recipes, Stage};
+use crate::records::{Rebuild, RecordedRun};
+use crate::seed::Seed;
+use crate::store::path::StorePath;
+use crate::store::{Store, StoreError};
+use crate::system::System;
+
+/// What a report is made from.
+pub struct Sources<'s> {
+    /// The system that is built for.
+    pub system: System,
+    /// The recipes.
+    pub recipes: &'s Recipes,
+    /// The plan.
+    pub plan: &'s Plan,
+    /// The seeds, the run's own first, each with how it differs from its lock.
+    pub seeds: Vec<(&'s Seed, &'s [String])>,
+    /// The store, to look at.
+    pub store: &'s Store,
+    /// What was made, oldest first.
+    pub history: Vec<Record>,
+    /// The runs on record, oldest first.
+    pub runs: Vec<RecordedRun>,
+    /// Second builds, oldest first.
+    pub rebuilds: Vec<Rebuild>,
+    /// Now, in seconds since the Epoch.
+    pub now: u64,
+}
+
+/// Makes the report.
+///
+/// Of each derivation of the plan the last build on record counts. What was built from other recipes is left out: it is
+/// another road's.
+///
+/// # Errors
+/// Where the store cannot be asked.
+pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
+    let nodes = sources.plan.nodes();
+    let records = last_records(sources);
+    let critical = critical_path(nodes, &records);
+    let failures = failures(sources);
+    let rebuilds: HashMap<&str, bool> = sources
+        .rebuilds
+        .iter()
+        .map(|rebuild| (rebuild.derivation.as_str(), rebuild.same))
+        .collect();
+    let wanted: BTreeSet<usize> = sources
+        .plan
+        .everything()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+
+    let mut place: HashMap<usize, usize> = HashMap::new();
+    let (mut items, mut files) = (Vec::new(), Vec::new());
+    for (index, node) in nodes.iter().enumerate() {
+        if node.kind == Kind::Download {
+            files.push(file(sources, node)?);
+            continue;
+        }
+        place.insert(index, items.len());
+        let record = records.get(&index).copied();
+        let mut item = item(sources, node)?;
+        item.wanted = wanted.contains(&index);
+        item.critical = critical.contains(&index);
+        item.reproducible = rebuilds.get(node.derivation_path.base_name()).copied();
+        item.seconds = record.map(|record| record.made.seconds);
+        item.processor_seconds = record.map(processor_seconds);
+        if item.outputs.iter().any(|output| output.valid.is_none()) {
+            item.failure = failures.get(node.label.as_str()).cloned();
+        }
+        items.push(item);
+    }
+    let edges = nodes.iter().enumerate().flat_map(|(index, node)| {
+        let user = place.get(&index).copied();
+        let used = node.dependencies.iter().filter_map(|used| place.get(used));
+        used.filter_map(move |used| Some((user?, *used)))
+    });
+    let edges = edges.collect();
+    let mut spans: Vec<Span> = records
+        .iter()
+        .map(|(index, record)| span(record, critical.contains(index)))
+        .collect();
+    spans.sort_by(|one, other| {
+        one.start
+            .total_cmp(&other.start)
+            .then(one.label.cmp(&other.label))
+    });
+    let seeds = sources.seeds.iter().map(|(seed, changes)| SeedShown {
+        name: seed.name.clone(),
+        archives: seed.archives.len(),
+        size: seed
+            .archives
+            .iter()
+            .filter_map(|archive| archive.size)
+            .sum(),
+        changes: changes.to_vec(),
+    });
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        system: sources.system.name().to_owned(),
+        seed: sources
+            .seeds
+            .first()
+            .map_or_else(String::new, |(seed, _)| seed.name.clone()),
+        made: sources.now,
+        cores: records
+            .values()
+            .max_by_key(|record| record.ended)
+            .map_or(1, |record| record.cores.max(1)),
+        items,
+        edges,
+        files,
+        seeds: seeds.collect(),
+        samples: samples(&sources.runs, &spans),
+        spans,
+    })
+}
+
+fn processor_seconds(record: &Record) -> f64 {
+    record.made.user_seconds + record.made.system_seconds
+}
+
+/// The last record of each node, by its index.
+fn last_records<'s>(sources: &'s Sources<'_>) -> BTreeMap<usize, &'s Record> {
+    let nodes = sources.plan.nodes().iter().enumerate();
+    let by_derivation: HashMap<&str, usize> = nodes
+        .map(|(index, node)| (node.derivation_path.base_name(), index))
+        .collect();
+    sources
+        .history
+        .iter()
+        .filter(|record| record.made.seconds.is_finite() && record.made.seconds >= 0.0)
+        .filter_map(|record| Some((*by_derivation.get(record.derivation.as_str())?, record)))
+        .collect()
+}
+
+/// When a record's item was finished, more finely than in whole seconds.
+fn end(record: &Record) -> f64 {
+    (record.started as f64 + record.made.seconds).max(record.ended as f64)
+}
+
+/// The chain of items that the end of the road waited for: from the last item that was finished, each time to that one of
+/// its inputs that was finished last.
+fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet<usize> {
+    let last = |among: &mut dyn Iterator<Item = usize>| {
+        among
+            .filter(|index| records.contains_key(index))
+            .max_by(|one, other| end(records[one]).total_cmp(&end(records[other])))
+    };
+    let mut path = BTreeSet::new();
+    let mut next = last(&mut records.keys().copied());
+    while let Some(index) = next {
+        path.insert(index);
+        next = last(&mut nodes[index].dependencies.iter().copied());
+    }
+    path
+}
+
+/// What failed in the last run, by label.
+fn failures<'s>(sources: &'s Sources<'_>) -> HashMap<&'s str, FailureShown> {
+    let events = sources.runs.last().map(|run| run.events.as_slice());
+    let failed = events.unwrap_or_default().iter().filter_map(|stamped| {
+        let Event::Failed {
+            item,
+            message,
+            last_lines,
+            ..
+        } = &stamped.event
+        else {
+            return None;
+        };
+        let shown = FailureShown {
+            message: message.clone(),
+            last_lines: last_lines.clone(),
+        };
+        Some((item.as_str(), shown))
+    });
+    failed.collect()
+}
+
+fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
+    let directories = sources.store.directories();
+    let store_dir = &directories.store_dir;
+    let recipe = node.recipe.as_deref();
+    let recipe = recipe.and_then(|name| sources.recipes.get(name));
+    let environment = &node.derivation.environment;
+    let log = log_path(&directories.log, &node.derivation_path);
+    let outputs = node
+        .output_paths()
+        .map(|(name, path)| {
+            Ok(OutputShown {
+                name: name.to_owned(),
+                path: store_dir.display(path),
+                valid: valid(sources.store, path)?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let settings = recipe.zip(node.stage);
+    let settings = settings.map(|(recipe, stage)| recipe.settings(stage, sources.system));
+    Ok(Item {
+        label: node.label.clone(),
+        kind: kind_name(node.kind),
+        stage: node.stage.map(Stage::name),
+        version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
+        synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
+        derivation: store_dir.display(&node.derivation_path),
+        log: log.exists().then(|| log.display().to_string()),
+        outputs,
+        wanted: false,
+        tests: node
+            .stage
+            .and_then(|_| environment.get("tests"))
+            .map(|tests| tests == "1"),
+        tests_reason: settings.and_then(|settings| settings.tests_reason),
+        reproducible: None,
+        seconds: None,
+        processor_seconds: None,
+        failure: None,
+        critical: false,
+    })
+}
+
+fn valid(store: &Store, path: &StorePath) -> Result<Option<ValidShown>, StoreError> {
+    let store_dir = &store.directories().store_dir;
+    let info = store.path_info(path)?;
+    Ok(info.map(|info| ValidShown {
+        sha256: info.nar_sha256.to_base16(),
+        size: info.nar_size,
+        references: info
+            .references
+            .iter()
+            .filter(|reference| **reference != info.path)
+            .map(|reference| store_dir.display(reference))
+            .collect(),
+    }))
+}
+
+fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
+    let environment = &node.derivation.environment;
+    let output = node.output_paths().next();
+    let info = match output {
+        Some((_, path)) => sources.store.path_info(path)?,
+        None => None,
+    };
+    let urls = environment
+        .get("url")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let named = environment.get("size").and_then(|size| size.parse().ok());
+    Ok(File {
+        label: node.label.clone(),
+        sha256: environment.get("sha256").cloned().unwrap_or_default(),
+        // An archive of one file is that and a little: padding and names.
+        size: named.or(info.as_ref().map(|info| info.nar_size)),
+        urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
+        valid: info.is_some(),
+    })
+}
+
+fn span(record: &Record, critical: bool) -> Span {
+    let mut after = 0.0;
+    let phases = record.made.phases.iter().map(|phase| {
+        // Records of older versions do not say when a phase began: one followed the other.
+        let start = phase.start.unwrap_or(after);
+        after = start + phase.seconds;
+        (phase.phase.clone(), start, phase.seconds)
+    });
+    Span {
+        phases: phases.collect(),
+        label: record.item.clone(),
+        kind: match record.kind {
+            Made::Download => "download",
+            Made::Seed => "seed",
+            Made::Build => "build",
+        },
+        start: end(record) - record.made.seconds,
+        seconds: record.made.seconds,
+        processor_seconds: processor_seconds(record),
+        critical,
+    }
+}
+
+/// How busy the machine was while anything of `spans` ran.
+fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
+    let first = spans.iter().map(|span| span.start).fold(f64::MAX, f64::min);
+    let last = spans.iter().map(Span::end).fold(f64::MIN, f64::max);
+    let events = runs.iter().flat_map(|run| &run.events);
+    events
+        .filter(|stamped| stamped.time >= first && stamped.time <= last)
+        .filter_map(|stamped| match stamped.event {
+            Event::Processor { busy } if busy.is_finite() => Some((stamped.time, busy)),
+            _ => None,
+        })
+        .collect()
+}

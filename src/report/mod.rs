@@ -1,0 +1,160 @@
+//! What happened, as one page that people open in a browser: `bootstrap report`.
+//!
+//! [`collect`] gathers what the plan, the store and the records of runs know into a [`Report`], which is plain data;
+//! [`timeline`] and [`page`] turn it into HTML. The page loads nothing, works from `file://`, and says everything
+//! without its script, which only sorts, searches and zooms.
+
+use serde::Serialize;
+
+pub mod collect;
+pub mod page;
+pub mod timeline;
+
+/// Everything that the page shows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version of this program.
+    pub version: &'static str,
+    /// The system that was built for.
+    pub system: String,
+    /// The seed it started from.
+    pub seed: String,
+    /// When the report was made, in seconds since the Epoch.
+    pub made: u64,
+    /// Processor cores of the last run on record.
+    pub cores: usize,
+    /// Packages, seeds and regenerated sources, dependencies first.
+    pub items: Vec<Item>,
+    /// Pairs of positions in `items`: the first is built from the second.
+    pub edges: Vec<(usize, usize)>,
+    /// What was downloaded, or would be.
+    pub files: Vec<File>,
+    /// Roots that builds start from.
+    pub seeds: Vec<SeedShown>,
+    /// The builds on record as they ran.
+    pub spans: Vec<Span>,
+    /// How busy the machine was: seconds since the Epoch, and busy cores.
+    pub samples: Vec<(f64, f64)>,
+}
+
+/// A derivation that is built.
+#[derive(Debug, Clone, Serialize)]
+pub struct Item {
+    /// Its label.
+    pub label: String,
+    /// `seed`, `regenerate` or `build`.
+    pub kind: &'static str,
+    /// Its stage, for packages.
+    pub stage: Option<&'static str>,
+    /// Its version, for packages.
+    pub version: String,
+    /// What it is, in a few words.
+    pub synopsis: String,
+    /// The path of the derivation.
+    pub derivation: String,
+    /// Its log, where there is one.
+    pub log: Option<String>,
+    /// Its outputs.
+    pub outputs: Vec<OutputShown>,
+    /// Whether `bootstrap all` is asked for it, and not for something that needs it.
+    pub wanted: bool,
+    /// Whether its tests are run; `None` for what has none.
+    pub tests: Option<bool>,
+    /// Why they are not.
+    pub tests_reason: Option<String>,
+    /// Whether a second build gave the same; `None` where there was none.
+    pub reproducible: Option<bool>,
+    /// Wall-clock time of its last build, in seconds.
+    pub seconds: Option<f64>,
+    /// Processor time of its last build, in seconds.
+    pub processor_seconds: Option<f64>,
+    /// Why it failed in the last run, where it did.
+    pub failure: Option<FailureShown>,
+    /// Whether it is on the critical path.
+    pub critical: bool,
+}
+
+/// An output.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputShown {
+    /// Its name.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// Hash, size and references, where it is valid.
+    pub valid: Option<ValidShown>,
+}
+
+/// What the database knows of an output.
+#[derive(Debug, Clone, Serialize)]
+pub struct ValidShown {
+    /// The SHA-256 of its NAR, in base 16.
+    pub sha256: String,
+    /// The size of its NAR in bytes.
+    pub size: u64,
+    /// What it refers to, itself left out.
+    pub references: Vec<String>,
+}
+
+/// A build that failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailureShown {
+    /// Why.
+    pub message: String,
+    /// The end of its output.
+    pub last_lines: Vec<String>,
+}
+
+/// A file that is downloaded.
+#[derive(Debug, Clone, Serialize)]
+pub struct File {
+    /// Its label: `source/…` or `seed/…`.
+    pub label: String,
+    /// Its SHA-256 in base 16.
+    pub sha256: String,
+    /// Its size in bytes, where that is known.
+    pub size: Option<u64>,
+    /// Where it is from.
+    pub urls: Vec<String>,
+    /// Whether it is in the store.
+    pub valid: bool,
+}
+
+/// A root file system that builds start from.
+#[derive(Debug, Clone, Serialize)]
+pub struct SeedShown {
+    /// Its name.
+    pub name: String,
+    /// How many archives it is made of.
+    pub archives: usize,
+    /// Their size in bytes, as far as it is known.
+    pub size: u64,
+    /// How it differs from its lock.
+    pub changes: Vec<String>,
+}
+
+/// A build on the time line.
+#[derive(Debug, Clone, Serialize)]
+pub struct Span {
+    /// The label.
+    pub label: String,
+    /// `download`, `seed` or `build`.
+    pub kind: &'static str,
+    /// When it began, in seconds since the Epoch.
+    pub start: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Processor time, in seconds.
+    pub processor_seconds: f64,
+    /// The phases: name, seconds after the start, seconds.
+    pub phases: Vec<(String, f64, f64)>,
+    /// Whether it is on the critical path.
+    pub critical: bool,
+}
+
+impl Span {
+    /// When it ended, in seconds since the Epoch.
+    pub fn end(&self) -> f64 {
+        self.start + self.seconds
+    }
+}

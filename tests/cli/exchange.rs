@@ -1,0 +1,145 @@
+//! Keys, exports and substitutes from the command line.
+
+use std::fs;
+
+use bootstrap::directories::Directories;
+use bootstrap::store::path::StoreDir;
+use bootstrap::store::{StagedOutput, Store};
+
+use crate::World;
+
+/// Puts something where the outputs of `package` belong, as if it had been built.
+fn pretend(world: &World, package: &str) {
+    let (out, _) = world.expect(0, &["show", "--json", package]);
+    let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir.clone(), Some(&world.path("root")));
+    let store = Store::open(directories).unwrap();
+    let outputs = shown["outputs"].as_array().unwrap().iter();
+    let staged = outputs.map(|output| {
+        let path = store_dir.parse(output["path"].as_str().unwrap()).unwrap();
+        let staged = store
+            .directories()
+            .store
+            .join(format!("staged-{}", path.name()));
+        fs::write(&staged, format!("this is {package}")).unwrap();
+        StagedOutput {
+            staged,
+            path,
+            candidates: Default::default(),
+            deriver: None,
+        }
+    });
+    store.register_outputs(staged.collect()).unwrap();
+}
+
+fn key(world: &World) -> (String, String) {
+    let file = world.path("key").to_str().unwrap().to_owned();
+    let (public, _) = world.expect(0, &["key", "test-1", &file]);
+    (file, public.trim().to_owned())
+}
+
+#[test]
+fn what_one_machine_builds_and_publishes_another_need_not_build() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    let directory = directory.to_str().unwrap();
+    let (_, err) = world.expect(1, &["publish", directory, "libc", "--key", &secret]);
+    assert!(
+        err.contains("is not valid: nothing has built it yet"),
+        "{err}"
+    );
+    pretend(&world, "libc");
+    let (_, err) = world.expect(0, &["publish", directory, "libc", "--key", &secret]);
+    assert!(err.contains("published 2 items"), "{err}");
+
+    let other = World::with_recipes();
+    let url = format!("file://{directory}");
+    let arguments = ["--substitute-urls", &url, "build", "libc", "--trusted-keys"];
+    let (_, err) = other.expect(
+        3,
+        &[
+            &arguments[..],
+            &["test-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+        ]
+        .concat(),
+    );
+    assert!(
+        err.contains("has no signature by a key that is trusted"),
+        "{err}"
+    );
+    let (out, err) = other.expect(0, &[&arguments[..], &[&public]].concat());
+    assert!(err.contains("libc: from file://"), "{err}");
+    assert_eq!(out.lines().count(), 2, "{out}");
+    other.expect(0, &["path", "libc"]);
+    let (_, err) = other.expect(2, &["--substitute-urls", &url, "build", "tool"]);
+    assert!(
+        err.contains("--substitute-urls without --trusted-keys"),
+        "{err}"
+    );
+}
+
+#[test]
+fn an_export_is_imported_where_its_signer_is_trusted() {
+    let world = World::with_recipes();
+    pretend(&world, "libc");
+    let (secret, public) = key(&world);
+    let file = world.path("libc.export");
+    let file = file.to_str().unwrap();
+    let (_, err) = world.expect(0, &["export", "libc:static", "--key", &secret, "-o", file]);
+    assert!(err.contains("exported 1 items"), "{err}");
+    let other = World::with_recipes();
+    let (_, err) = other.expect(3, &["import", file]);
+    assert!(err.contains("it is signed by test-1"), "{err}");
+    let (out, _) = other.expect(0, &["import", file, "--trusted-keys", &public]);
+    assert!(out.ends_with("-libc-1.0-static\n"), "{out}");
+    let (_, err) = other.expect(1, &["import", "/dev/null"]);
+    assert!(
+        err.contains("/dev/null is no export of store items: it ends too early"),
+        "{err}"
+    );
+    other.expect(5, &["import", "/nowhere/at/all"]);
+}
+
+#[test]
+fn wrong_keys_and_packages_are_named() {
+    let world = World::with_recipes();
+    pretend(&world, "libc");
+    let (secret, _) = key(&world);
+    let (_, err) = world.expect(2, &["key", "test-1", &secret]);
+    assert!(err.contains("WORLD/key is there already"), "{err}");
+    let (_, err) = world.expect(
+        2,
+        &["export", "libc", "--key", "/dev/null", "-o", "/dev/null"],
+    );
+    assert!(err.contains("/dev/null is no secret key"), "{err}");
+    let (_, err) = world.expect(2, &["export", "libc:dynamic", "-o", "/dev/null"]);
+    assert!(
+        err.contains("libc has no output `dynamic`; it has out, static"),
+        "{err}"
+    );
+    let (_, err) = world.expect(1, &["export", "tool", "-o", "/dev/null"]);
+    assert!(err.contains("run `bootstrap build tool`"), "{err}");
+    let (_, err) = world.expect(2, &["import", "/dev/null", "--trusted-keys", "mine"]);
+    assert!(
+        err.contains("--trusted-keys: `mine` is no public key"),
+        "{err}"
+    );
+    let (_, err) = world.expect(
+        2,
+        &[
+            "build",
+            "libc",
+            "stage0/make",
+            "--substitute-urls",
+            "ftp://x",
+            "--trusted-keys",
+            "k:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        ],
+    );
+    assert!(
+        err.contains("ftp://x: expected http://, https:// or file://"),
+        "{err}"
+    );
+}

@@ -1,0 +1,436 @@
+//! Giving store items away and taking them, with Nix on the other side: it reads and writes the same exports and substitute
+//! servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use bootstrap::directories::Directories;
+use bootstrap::exchange::ExchangeError;
+use bootstrap::exchange::key::{PublicKey, SecretKey};
+use bootstrap::exchange::publish::publish;
+use bootstrap::exchange::stream::{Trust, export, import, in_order};
+use bootstrap::exchange::substitute::Server;
+use bootstrap::store::path::StorePath;
+use bootstrap::store::{StagedOutput, Store};
+
+mod oracle;
+
+/// A store of its own.
+struct Place {
+    directory: tempfile::TempDir,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = Directories::new(oracle::store_dir(), Some(directory.path()));
+        let store = Store::open(directories).unwrap();
+        Self { directory, store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn add(&self, letter: &str, name: &str, references: &[&StorePath]) -> StorePath {
+        let path = StorePath::from_base_name(&format!("{}-{name}", letter.repeat(32))).unwrap();
+        let staged = self
+            .store
+            .directories()
+            .store
+            .join(format!("staged-{name}"));
+        fs::create_dir(&staged).unwrap();
+        let texts: Vec<String> = references.iter().map(|path| full(path)).collect();
+        fs::write(staged.join("refers to"), texts.join("\n")).unwrap();
+        fs::write(staged.join(")"), name.repeat(100_000)).unwrap();
+        std::os::unix::fs::symlink("refers to", staged.join("link")).unwrap();
+        let output = StagedOutput {
+            staged,
+            path: path.clone(),
+            candidates: references.iter().map(|path| (*path).clone()).collect(),
+            deriver: None,
+        };
+        self.store.register_outputs(vec![output]).unwrap();
+        path
+    }
+
+    /// A library, and a program that uses it.
+    fn with_items() -> (Self, StorePath, StorePath) {
+        let place = Self::new();
+        let library = place.add("a", "library", &[]);
+        let program = place.add("b", "program", &[&library]);
+        (place, library, program)
+    }
+
+    /// The secret key, and the public one.
+    fn key(&self) -> (SecretKey, PublicKey) {
+        let file = self.path("key");
+        let public = SecretKey::generate("test-1", &file).unwrap();
+        (SecretKey::read(&file).unwrap(), public)
+    }
+
+    fn export(&self, path: &StorePath, key: Option<&SecretKey>) -> Vec<u8> {
+        let closure = self.store.closure([path]).unwrap();
+        let items = in_order(&self.store, &closure).unwrap();
+        let mut bytes = Vec::new();
+        export(&self.store, &items, key, &mut bytes, "memory").unwrap();
+        bytes
+    }
+
+    fn import(&self, bytes: &[u8], trust: Trust<'_>) -> Result<Vec<StorePath>, ExchangeError> {
+        let mut bytes = bytes;
+        import(
+            &self.store,
+            &mut bytes,
+            trust,
+            &self.path("scratch"),
+            "the test",
+        )
+    }
+
+    fn install(
+        &self,
+        url: &str,
+        path: &StorePath,
+        keys: &[PublicKey],
+    ) -> Result<Option<usize>, ExchangeError> {
+        let installed = Server::new(url)?.install(&self.store, &[path.clone()].into(), keys)?;
+        Ok(installed.map(|installed| installed.paths.len()))
+    }
+
+    /// Whether nothing is left of what was not finished.
+    fn is_tidy(&self) -> bool {
+        let names = oracle::names_in(&self.store.directories().store);
+        names.iter().all(|name| !name.ends_with(".chroot"))
+    }
+}
+
+fn full(path: &StorePath) -> String {
+    oracle::store_dir().display(path)
+}
+
+#[test]
+fn nix_imports_what_we_export() {
+    let (place, library, program) = Place::with_items();
+    let (secret, _) = place.key();
+    let oracle = oracle::Oracle::new();
+    let file = oracle.scratch("ours");
+    fs::write(&file, place.export(&program, Some(&secret))).unwrap();
+    let script = "exec nix-store --import < \"$0\"";
+    oracle.run("sh", &["-c".as_ref(), script.as_ref(), file.as_os_str()]);
+    let references = oracle.lines(
+        "nix-store",
+        &["--query".into(), "--references".into(), full(&program)],
+    );
+    assert_eq!(references, [full(&library)]);
+    let hash = oracle.lines(
+        "nix-store",
+        &["--query".into(), "--hash".into(), full(&program)],
+    );
+    let ours = place.store.path_info(&program).unwrap().unwrap().nar_sha256;
+    let ours = bootstrap::store::base32::encode(&ours.0);
+    assert_eq!(hash, [format!("sha256:{ours}")]);
+}
+
+#[test]
+fn we_import_what_nix_exports_where_that_is_asked_for() {
+    let (place, library, program) = Place::with_items();
+    let oracle = oracle::Oracle::new();
+    let file = oracle.scratch("ours");
+    fs::write(&file, place.export(&program, None)).unwrap();
+    let script = "nix-store --import < \"$0\" >/dev/null; exec nix-store --export \"$1\" \"$2\"";
+    let (library_text, program_text) = (full(&library), full(&program));
+    let arguments = [
+        "-c",
+        script,
+        file.to_str().unwrap(),
+        &library_text,
+        &program_text,
+    ];
+    let theirs = oracle.run("sh", &arguments);
+
+    let other = Place::new();
+    let error = other.import(&theirs, Trust::Keys(&[])).unwrap_err();
+    assert!(error.is_mistrust(), "{error}");
+    assert!(other.is_tidy());
+    let imported = other.import(&theirs, Trust::Everybody).unwrap();
+    assert_eq!(imported, [library.clone(), program.clone()]);
+    let info = |place: &Place| {
+        let info = place.store.path_info(&program).unwrap().unwrap();
+        (info.nar_sha256, info.references)
+    };
+    assert_eq!(info(&other), info(&place));
+    // Once more changes nothing.
+    assert_eq!(other.import(&theirs, Trust::Everybody).unwrap().len(), 2);
+}
+
+#[test]
+fn an_import_believes_the_keys_it_is_given_and_no_others() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let bytes = place.export(&program, Some(&secret));
+    let other = Place::new();
+    let (_, stranger) = other.key();
+    assert!(
+        other
+            .import(&bytes, Trust::Keys(&[stranger]))
+            .unwrap_err()
+            .is_mistrust()
+    );
+    assert_eq!(
+        other
+            .import(&bytes, Trust::Keys(std::slice::from_ref(&public)))
+            .unwrap(),
+        [library, program]
+    );
+
+    // A changed byte in a file.
+    let other = Place::new();
+    let mut changed = bytes.clone();
+    let at = changed
+        .windows(7)
+        .position(|window| window == b"library")
+        .unwrap();
+    changed[at + 1] = b'o';
+    assert!(
+        other
+            .import(&changed, Trust::Keys(&[public]))
+            .unwrap_err()
+            .is_mistrust()
+    );
+    assert!(other.store.valid_paths().unwrap().is_empty());
+    assert!(other.is_tidy());
+}
+
+#[test]
+fn what_is_no_export_is_refused_and_leaves_nothing() {
+    let (place, _, program) = Place::with_items();
+    let bytes = place.export(&program, None);
+    let other = Place::new();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("empty", Vec::new(), "ends too early"),
+        (
+            "text",
+            b"this is no export at all".to_vec(),
+            "expected 1 before an item",
+        ),
+        (
+            "cut short",
+            bytes[..bytes.len() / 3].to_vec(),
+            "ends within an archive",
+        ),
+        (
+            "a length",
+            [1u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat(),
+            "too long",
+        ),
+        (
+            "no magic",
+            {
+                let mut bytes = bytes.clone();
+                let at = bytes
+                    .windows(8)
+                    .position(|window| window == 0x4558_494e_u64.to_le_bytes())
+                    .unwrap();
+                bytes[at] = 0;
+                bytes
+            },
+            "not followed by `NIXE`",
+        ),
+    ];
+    for (name, bytes, message) in cases {
+        let error = other.import(&bytes, Trust::Everybody).unwrap_err();
+        assert!(error.to_string().contains(message), "{name}: {error}");
+    }
+    assert!(other.store.valid_paths().unwrap().is_empty());
+    // An item whose reference is in neither.
+    let items = [place.store.path_info(&program).unwrap().unwrap()];
+    let mut alone = Vec::new();
+    export(&place.store, &items, None, &mut alone, "memory").unwrap();
+    let error = other.import(&alone, Trust::Everybody).unwrap_err();
+    assert!(matches!(error, ExchangeError::Missing { .. }), "{error}");
+    assert!(other.is_tidy());
+}
+
+#[test]
+fn nix_takes_substitutes_that_we_publish_and_checks_our_signature() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = BTreeSet::from([program.clone()]);
+    let published = publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    assert_eq!((published.written, published.kept), (2, 0));
+    let again = publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    assert_eq!((again.written, again.kept), (0, 2));
+
+    let realise = |key: &str| {
+        let oracle = oracle::Oracle::new();
+        let substituters = format!("file://{}", directory.display());
+        let program = full(&program);
+        let arguments = [
+            "--realise",
+            &program,
+            "--option",
+            "substitute",
+            "true",
+            "--option",
+            "substituters",
+            &substituters,
+            "--option",
+            "trusted-public-keys",
+            key,
+            "--option",
+            "require-sigs",
+            "true",
+        ];
+        let (success, _, errors) = oracle.try_run("nix-store", &arguments);
+        (success, errors)
+    };
+    let (success, errors) = realise(&public.to_string());
+    assert!(success, "{errors}");
+    let (success, _) = realise("test-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+    assert!(
+        !success,
+        "Nix should not take what is signed by somebody else"
+    );
+}
+
+#[test]
+fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    publish(
+        &place.store,
+        &[program.clone()].into(),
+        Some(&secret),
+        &directory,
+    )
+    .unwrap();
+    for url in [format!("file://{}", directory.display()), serve(&directory)] {
+        let other = Place::new();
+        assert_eq!(
+            other
+                .install(&url, &program, std::slice::from_ref(&public))
+                .unwrap(),
+            Some(2)
+        );
+        let valid = other.store.valid_paths().unwrap();
+        assert_eq!(valid, [library.clone(), program.clone()].into());
+        assert!(other.is_tidy());
+        // What is there already is not fetched again, and what a server lacks is no error.
+        assert_eq!(
+            other
+                .install(&url, &program, std::slice::from_ref(&public))
+                .unwrap(),
+            Some(0)
+        );
+        let nowhere = StorePath::from_base_name(&format!("{}-nowhere", "c".repeat(32))).unwrap();
+        assert_eq!(
+            other
+                .install(&url, &nowhere, std::slice::from_ref(&public))
+                .unwrap(),
+            None
+        );
+    }
+    // zstd is not all there is.
+    let narinfo = directory.join(format!("{}.narinfo", program.hash_part()));
+    let text = fs::read_to_string(&narinfo).unwrap();
+    fs::write(
+        &narinfo,
+        text.replace("Compression: zstd", "Compression: brotli"),
+    )
+    .unwrap();
+    let other = Place::new();
+    let url = format!("file://{}", directory.display());
+    assert_eq!(other.install(&url, &program, &[public]).unwrap(), Some(2));
+}
+
+#[test]
+fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let url = format!("file://{}", directory.display());
+    let narinfo = directory.join(format!("{}.narinfo", program.hash_part()));
+    let archive = directory.join(format!("nar/{}.nar.zst", library.base_name()));
+    let break_and_try = |spoil: &dyn Fn()| {
+        let _ = fs::remove_dir_all(&directory);
+        publish(
+            &place.store,
+            &[program.clone()].into(),
+            Some(&secret),
+            &directory,
+        )
+        .unwrap();
+        spoil();
+        let other = Place::new();
+        let error = other
+            .install(&url, &program, std::slice::from_ref(&public))
+            .unwrap_err();
+        assert!(other.store.valid_paths().unwrap().is_empty());
+        assert!(other.is_tidy());
+        error
+    };
+    let change = |from: &str, to: &str| {
+        let text = fs::read_to_string(&narinfo).unwrap();
+        assert!(text.contains(from));
+        fs::write(&narinfo, text.replace(from, to)).unwrap();
+    };
+    assert!(break_and_try(&|| change("NarSize: ", "NarSize: 1")).is_mistrust());
+    assert!(break_and_try(&|| change("Sig: test-1:", "Sig: test-2:")).is_mistrust());
+    let error = break_and_try(&|| change("URL: nar/", "URL: ../nar/"));
+    assert!(matches!(error, ExchangeError::NarInfo { .. }), "{error}");
+    // Another archive, well-formed, under the library's name.
+    let error = break_and_try(&|| {
+        let other = directory.join(format!("nar/{}.nar.zst", program.base_name()));
+        fs::copy(other, &archive).unwrap();
+    });
+    assert!(
+        error.is_mistrust() || matches!(error, ExchangeError::Nar(_)),
+        "{error}"
+    );
+    let error = break_and_try(&|| fs::write(&archive, b"no zstd").unwrap());
+    assert!(matches!(error, ExchangeError::Nar(_)), "{error}");
+    let error = break_and_try(&|| fs::remove_file(&archive).unwrap());
+    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
+    assert!(matches!(Server::new("ftp://x"), Err(ExchangeError::Url(_))));
+}
+
+/// Serves `directory` by HTTP until the test ends; the URL.
+fn serve(directory: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let directory = directory.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let request = lines.next().unwrap().unwrap();
+            for line in lines {
+                if line.unwrap().is_empty() {
+                    break;
+                }
+            }
+            let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+            let (status, content) = match fs::read(directory.join(name)) {
+                Ok(content) => ("200 OK", content),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                content.len()
+            );
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(&content));
+        }
+    });
+    url
+}

@@ -1,0 +1,209 @@
+//! The report in a real browser: it renders, sorts, searches, zooms, and looks as it should.
+//!
+//! Needs chromium and chromedriver (`tests/report/install.sh`); without them the test says so and does nothing, unless
+//! `BOOTSTRAP_BROWSER_REQUIRED` is set, as `tests/run.sh` does where they are installed by it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod picture;
+mod sample;
+mod webdriver;
+
+use serde_json::json;
+use webdriver::Browser;
+
+fn browser() -> Option<Browser> {
+    match Browser::start() {
+        Ok(browser) => Some(browser),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            assert!(
+                std::env::var_os("BOOTSTRAP_BROWSER_REQUIRED").is_none(),
+                "chromedriver is missing: run tests/report/install.sh"
+            );
+            eprintln!("chromedriver is missing: the report is not tried in a browser");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn people_can_use_the_report() {
+    let Some(mut browser) = browser() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.html");
+    std::fs::write(&file, bootstrap::report::page::html(&sample::report())).unwrap();
+    browser.resize(1200, 900);
+    browser.open(&format!("file://{}", file.display()));
+
+    it_renders(&mut browser);
+    it_looks_as_before(&mut browser);
+    the_table_sorts(&mut browser);
+    the_table_is_searched(&mut browser);
+    the_graph_is_explored(&mut browser);
+    everything_has_a_name(&mut browser);
+    it_is_dark_where_that_is_wanted(&mut browser);
+    it_fits_a_narrow_window(&mut browser);
+
+    let errors: Vec<String> = browser
+        .log()
+        .into_iter()
+        .filter(|entry| entry["level"] == "SEVERE" || entry["level"] == "WARNING")
+        .map(|entry| entry.to_string())
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+}
+
+fn it_renders(browser: &mut Browser) {
+    assert_eq!(
+        browser.run("return document.title"),
+        json!("bootstrap: x86_64-linux from debian-12-amd64")
+    );
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#table tbody tr').length"),
+        json!(sample::PACKAGES)
+    );
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#timeline .row[data-item]').length"),
+        json!(sample::PACKAGES)
+    );
+    let bar = "return [...document.querySelectorAll('#timeline .phase.build')].map((bar) => bar.getBoundingClientRect())\
+               .some((box) => box.width > 10 && box.height > 5)";
+    assert_eq!(browser.run(bar), json!(true));
+    // Nothing was loaded: the page is one file.
+    assert_eq!(
+        browser.run("return performance.getEntriesByType('resource').length"),
+        json!(0)
+    );
+}
+
+fn the_table_sorts(browser: &mut Browser) {
+    let first = "return document.querySelector('#table tbody tr th').textContent";
+    let press = "document.querySelectorAll('#table thead button')[arguments[0]].click()";
+    let time = 3;
+    browser.run_with(press, json!([time]));
+    assert_eq!(browser.run(first), json!("stage0/p0"));
+    browser.run_with(press, json!([time]));
+    assert_eq!(browser.run(first), json!(sample::slowest()));
+    let sorted = "return document.querySelectorAll('#table thead th')[arguments[0]].ariaSort";
+    assert_eq!(browser.run_with(sorted, json!([time])), json!("descending"));
+    // Text sorts as people count: p9 before p10.
+    browser.run_with(press, json!([0]));
+    let names = "return [...document.querySelectorAll('#table tbody tr th')].slice(0, 3).map((cell) => cell.textContent)";
+    assert_eq!(browser.run(names), json!(["p30", "p31", "p32"]));
+}
+
+fn the_table_is_searched(browser: &mut Browser) {
+    let field = browser.find("#filter");
+    browser.type_into(&field, "stage0/p7 number");
+    let shown = "return [...document.querySelectorAll('#table tbody tr')].filter((row) => !row.hidden).length";
+    assert_eq!(browser.run(shown), json!(1));
+    assert_eq!(
+        browser.run("return document.getElementById('count').textContent"),
+        json!(format!("1 of {} packages", sample::PACKAGES))
+    );
+    browser.run("const field = document.getElementById('filter'); field.value = ''; field.dispatchEvent(new Event('input'))");
+    assert_eq!(browser.run(shown), json!(sample::PACKAGES));
+}
+
+fn the_graph_is_explored(browser: &mut Browser) {
+    let heading = "return document.querySelector('#details h3').textContent";
+    // With the mouse, from the table.
+    browser.run("document.querySelector('#table tbody tr[data-node=\"31\"] button.name').click()");
+    assert_eq!(browser.run(heading), json!("p31 1.0"));
+    let details = "return document.getElementById('details').textContent";
+    let text = browser.run(details).as_str().unwrap().to_owned();
+    for part in [
+        "Why",
+        "Inputs (2)",
+        "References (1)",
+        "bootstrap log p31",
+        "sha256 ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // With the keyboard, from the graph.
+    browser.run("document.querySelectorAll('#graph .node')[4].focus()");
+    browser.press(webdriver::ENTER);
+    assert_eq!(browser.run(heading), json!("stage0/p4 1.0"));
+    assert_eq!(
+        browser.run("return location.hash"),
+        json!("#node=stage0%2Fp4")
+    );
+    let view = "return document.getElementById('graph').getAttribute('viewBox')";
+    let before = browser.run(view);
+    browser.run("document.getElementById('in').click()");
+    let closer = browser.run(view);
+    assert_ne!(before, closer);
+    browser.run("document.getElementById('canvas').focus()");
+    browser.press(webdriver::ARROW_LEFT);
+    assert_ne!(browser.run(view), closer);
+    // By name.
+    let field = browser.find("#find");
+    browser.type_into(&field, "p41");
+    assert_eq!(browser.run(heading), json!("p41 1.0"));
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#graph .found').length"),
+        json!(1)
+    );
+}
+
+/// What a screen reader would say of everything that can be used.
+fn everything_has_a_name(browser: &mut Browser) {
+    let nameless = "return [...document.querySelectorAll('button, input, [role=button], [role=region], section > [tabindex]')]\
+        .filter((thing) => !(thing.getAttribute('aria-label') || thing.labels?.length || thing.textContent.trim()))\
+        .map((thing) => thing.outerHTML)";
+    assert_eq!(browser.run(nameless), json!([]));
+    assert_eq!(
+        browser.run("return document.documentElement.lang"),
+        json!("en")
+    );
+    let levels = "return [...document.querySelectorAll('h1, h2, h3, h4')].map((head) => Number(head.tagName[1]))";
+    let levels = browser.run(levels);
+    let levels: Vec<i64> = levels
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|level| level.as_i64().unwrap())
+        .collect();
+    assert_eq!(levels[0], 1);
+    assert!(
+        levels.windows(2).all(|pair| pair[1] <= pair[0] + 1),
+        "{levels:?}"
+    );
+}
+
+fn it_is_dark_where_that_is_wanted(browser: &mut Browser) {
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
+    browser.prefer_dark();
+    assert_eq!(browser.run(ground), json!("rgb(20, 24, 30)"));
+    browser.run("document.getElementById('theme').click()");
+    assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
+}
+
+fn it_fits_a_narrow_window(browser: &mut Browser) {
+    for width in [1200, 500] {
+        browser.resize(width, 900);
+        let beyond =
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.run(beyond), json!(0), "{width}");
+    }
+}
+
+/// The first screen against the one in `layout.txt`, coarsely: fonts differ between machines.
+fn it_looks_as_before(browser: &mut Browser) {
+    let seen = picture::coarse(&browser.screenshot());
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/layout.txt");
+    if std::env::var_os("BOOTSTRAP_UPDATE_LAYOUT").is_some() {
+        std::fs::write(&path, &seen).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let different = picture::difference(&expected, &seen);
+    assert!(
+        different < 0.04,
+        "{:.1} % of the screen looks different; seen:\n{seen}\nexpected:\n{expected}\n\
+         If that is meant: BOOTSTRAP_UPDATE_LAYOUT=1 cargo test --test report",
+        different * 100.0
+    );
+}
