@@ -2,6 +2,7 @@
 #
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
+#   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
 #
 # ARGS is passed on, for example: make bootstrap ARGS='--root /tmp/try'
 
@@ -23,10 +24,13 @@ bootstrap: tool
 test:
 	CARGO='$(CARGO)' sh tests/run.sh
 
+freebsd:
+	sh cross/freebsd.sh build
+
 bench: tool
 	$(CARGO) bench --locked
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool bootstrap test bench clean
+.PHONY: all tool bootstrap test freebsd bench clean

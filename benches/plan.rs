@@ -40,6 +40,8 @@ fn seed(name: &str) -> Seed {
         links: BTreeMap::new(),
         files: BTreeMap::new(),
         distribution: None,
+        release: None,
+        impure: None,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod history;
 pub mod jobserver;
 pub mod log;
 pub mod output;
+pub mod rebuild;
 pub mod references;
 pub mod run;
 mod sandboxed;
@@ -21,4 +22,5 @@ pub mod scheduler;
 mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod variation;
 pub mod watch;

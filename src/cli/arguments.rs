@@ -86,9 +86,12 @@ pub struct Global {
     /// Build for this system [default: the host's]
     #[arg(long, global = true, value_name = "SYSTEM")]
     pub system: Option<System>,
-    /// Start from this seed [default: the system's; see `bootstrap seed list`]
+    /// Start from this seed, or `host`, a running FreeBSD's own base [default: the system's; see `bootstrap seed list`]
     #[arg(long, global = true, value_name = "NAME")]
     pub seed: Option<String>,
+    /// Start from this base archive or unpacked base directory; --seed says which seed it is like
+    #[arg(long, global = true, value_name = "PATH")]
+    pub seed_file: Option<PathBuf>,
     /// Put store, state, logs and cache under DIR; builds still see the store directory's own name
     #[arg(long, global = true, value_name = "DIR", env = "BOOTSTRAP_ROOT")]
     pub root: Option<PathBuf>,
@@ -123,7 +126,7 @@ pub struct Global {
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build
-    #[arg(long, global = true)]
+    #[arg(short = 'K', long, global = true)]
     pub keep_failed: bool,
     /// After a failure, go on with what does not need what failed
     #[arg(long, global = true)]
@@ -216,13 +219,12 @@ pub enum Command {
     },
     /// Build packages and what they need
     #[command(after_help = BUILD_EXAMPLES)]
-    Build {
-        /// Only say what would be downloaded, built and reused, and how long that took before
-        #[arg(short = 'n', long)]
-        dry_run: bool,
-        /// The packages: NAME, or stage0/NAME
-        #[arg(required = true, value_name = "PKG")]
-        packages: Vec<String>,
+    Build(BuildArguments),
+    /// Say why a package is built again: what has changed since its last build
+    Explain {
+        /// The package: NAME, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
     },
     /// Fetch sources and seed, and build nothing
     Fetch {
@@ -232,6 +234,14 @@ pub enum Command {
         /// The packages whose sources to fetch [default: everything]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
+    },
+    /// Compare what the store holds with the database, with a lock, or with other builds
+    Verify(VerifyArguments),
+    /// Write what is built, with its hashes, to a lock for others to compare with
+    Lock {
+        /// The lock; what it has of other seeds stays
+        #[arg(value_name = "FILE", default_value = LOCK)]
+        file: PathBuf,
     },
     /// List packages along the road, and whether they are built
     List,
@@ -385,6 +395,60 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// What to build, and what else to do about it.
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// The packages: NAME, or stage0/NAME
+    #[arg(required = true, value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Only say what would be downloaded, built and reused, and how long that took before
+    #[arg(short = 'n', long, conflicts_with_all = ["check", "repair", "shell_on_failure"])]
+    pub dry_run: bool,
+    /// Then build each of them once more, and compare
+    #[arg(long)]
+    pub check: bool,
+    /// First put right what is damaged of them and what they refer to; damaged copies are kept aside
+    #[arg(long)]
+    pub repair: bool,
+    /// After a failure, start a shell in the failed build's sandbox, where it stopped
+    #[arg(long)]
+    pub shell_on_failure: bool,
+}
+
+/// The lock that is used where none is named.
+pub const LOCK: &str = "bootstrap.lock";
+
+/// What to verify, and how.
+///
+/// By itself: the store against the database. Nothing in the store is changed.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Only these packages, with all that they refer to [default: the whole store]
+    #[arg(value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Compare with a lock as well
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = LOCK)]
+    pub lock: Option<PathBuf>,
+    /// Build again in a fresh sandbox, and compare [default: the final inputs and the proof]
+    #[arg(long, conflicts_with_all = ["lock", "compare"])]
+    pub rebuild: bool,
+    /// Build again N times
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rebuild", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// Build again with another core count, umask, time zone, locale, host name, user and affinity each time
+    #[arg(long, requires = "rebuild")]
+    pub vary: bool,
+    /// Where build directories are made with --vary: on another file system, directories have another order
+    #[arg(long, value_name = "DIR", requires = "vary")]
+    pub vary_directory: Option<PathBuf>,
+    /// Compare two documents that --json wrote, and check their signatures
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
+    pub compare: Option<Vec<PathBuf>>,
+    /// Print the JSON document, signed with the Ed25519 key in the file KEY
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
 }
 
 /// What to do with seeds.

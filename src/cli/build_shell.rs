@@ -8,6 +8,7 @@ use super::context::{Context, Planned};
 use super::failure::Failure;
 use super::shell::{Places, ended, failed, standard_error};
 use crate::build::environment::{build_directory, environment};
+use crate::build::variation::Variation;
 use crate::plan::Node;
 use crate::sandbox::{self, BuildDirectory, BuildUser, Limits, Mount, Root, World};
 use crate::store::path::StorePath;
@@ -48,7 +49,7 @@ pub fn shell(
     let seed = derivation.environment.get("seed");
     let seed = seed.and_then(|seed| context.directories.store_dir.parse(seed).ok());
 
-    let sandbox = sandbox::platform().map_err(failed)?;
+    let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
     let user = BuildUser::default();
     let places = Places::create(sandbox.as_ref(), &user)?;
@@ -58,6 +59,7 @@ pub fn shell(
         derivation,
         NonZeroUsize::MIN,
         String::new(),
+        &Variation::default(),
     );
     variables.insert("PATH".to_owned(), search_path(context, &planned, node));
     variables.insert("PS1".to_owned(), format!("[{package} \\w]\\$ "));

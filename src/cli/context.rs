@@ -8,6 +8,7 @@ use super::seeds::{self, Asking};
 use crate::directories::Directories;
 use crate::plan::{self, Plan};
 use crate::recipe::{self, RecipeSource, Recipes};
+use crate::seed::own;
 use crate::store::path::{StoreDir, StorePath};
 use crate::store::{Access, OpenOptions, Store};
 use crate::system::System;
@@ -41,8 +42,8 @@ impl Context {
     pub fn new(options: Global) -> Result<Self, Failure> {
         let system = match (options.system, &options.seed) {
             (Some(system), _) => system,
-            (None, Some(seed)) => seeds::system_of(&options, seed)?,
-            (None, None) => host_system()?,
+            (None, Some(seed)) if seed != own::HOST => seeds::system_of(&options, seed)?,
+            (None, _) => host_system()?,
         };
         let store_dir = StoreDir::new(&options.store_dir).map_err(Failure::StoreDir)?;
         let absolute = |path: &std::path::Path| {

@@ -24,6 +24,8 @@ struct Manifest<'a> {
 #[derive(Debug, Serialize)]
 struct ManifestSeed<'a> {
     name: &'a str,
+    /// Why others cannot have it; `null` where they can.
+    impure: Option<&'a str>,
     /// How it differs from its lock.
     changes: &'a [String],
     /// Name and SHA-256 of each archive.
@@ -49,6 +51,7 @@ pub fn write(context: &Context, planned: &Planned, summary: &Summary) -> Result<
             .all()
             .map(|(seed, changes)| ManifestSeed {
                 name: &seed.name,
+                impure: seed.impure.as_deref(),
                 changes,
                 archives: seed
                     .archives

@@ -15,6 +15,8 @@ mod context;
 mod doctor;
 mod dry_run;
 mod exchange;
+mod explain;
+mod failed;
 pub mod failure;
 mod garbage;
 mod graph;
@@ -22,11 +24,13 @@ mod log;
 mod look;
 mod manifest;
 mod manual;
+mod repair;
 mod report;
 mod run;
 mod seeds;
 mod shell;
 mod summary;
+mod verify;
 mod version;
 
 use arguments::{Arguments, Command, SeedCommand};
@@ -89,11 +93,19 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Man { directory } = &arguments.command {
         return manual::write(directory);
     }
-    let context = Context::new(arguments.global)?;
+    let mut global = arguments.global;
+    if let Command::Build(build) = &arguments.command {
+        // The shell starts in it.
+        global.keep_failed |= build.shell_on_failure;
+    }
+    let context = Context::new(global)?;
     match &arguments.command {
         Command::All { dry_run } => run::all(&context, *dry_run),
-        Command::Build { packages, dry_run } => run::build(&context, packages, *dry_run),
+        Command::Build(arguments) => run::build(&context, arguments),
+        Command::Explain { package } => explain::explain(&context, package),
         Command::Fetch { packages, dry_run } => run::fetch(&context, packages, *dry_run),
+        Command::Verify(arguments) => verify::verify(&context, arguments),
+        Command::Lock { file } => verify::lock::write(&context, file),
         Command::List => look::list(&context),
         Command::Show { package } => look::show(&context, package),
         Command::Path { package } => look::path(&context, package),

@@ -8,8 +8,10 @@ use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::archive::Format;
 use crate::fetch::apt::{Apt, PackageIndex};
+use crate::fetch::cache::Cache;
 use crate::progress::size;
 use crate::recipe::{Recipes, choose_variant};
+use crate::seed::own;
 use crate::seed::resolve::{Resolved, Strictness, load, resolve};
 use crate::seed::update::update as compute_update;
 use crate::seed::{Archive, Seed, SeedSource};
@@ -84,6 +86,34 @@ pub fn system_of(options: &super::arguments::Global, name: &str) -> Result<Syste
     system.map_err(|error| Failure::Usage(format!("the seed {name}: {error}")))
 }
 
+/// The seed that is no described one: `--seed host`, `--seed-file`.
+fn own_seed(context: &Context) -> Result<Option<Seed>, Failure> {
+    let is_host = context.options.seed.as_deref() == Some(own::HOST);
+    let file = context.options.seed_file.as_deref();
+    if !is_host && file.is_none() {
+        return Ok(None);
+    }
+    let model = match is_host {
+        true => context.system.default_seed(),
+        false => seed_name(context),
+    };
+    let model = load(&source(context), model)?;
+    let cache = Cache::new(&context.directories.cache);
+    let places = own::Places {
+        cache: &cache,
+        state: &context.directories.state,
+    };
+    Ok(Some(match (is_host, file) {
+        (true, Some(_)) => {
+            return Err(Failure::Usage(
+                "--seed host and --seed-file are two different seeds; leave out one".to_owned(),
+            ));
+        }
+        (_, Some(file)) => own::given(&model, file, places)?,
+        (_, None) => own::host(&model, places)?,
+    }))
+}
+
 /// The seeds of a run with `recipes`. Says what differs from the lock, where something does.
 pub fn choose(
     context: &Context,
@@ -97,7 +127,10 @@ pub fn choose(
         changes.insert(name.to_owned(), shown);
         Ok(resolved.seed)
     };
-    let seed = resolved(seed_name(context))?;
+    let seed = match own_seed(context)? {
+        Some(seed) => seed,
+        None => resolved(seed_name(context))?,
+    };
     if seed.system != context.system.name() {
         return Err(Failure::Usage(format!(
             "the seed {} is for {}, not for {}; leave out --system, or choose another seed with --seed",
@@ -213,6 +246,8 @@ struct ShownSeed {
     archives: Vec<ShownArchive>,
     links: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -225,8 +260,17 @@ struct ShownArchive {
 
 /// `bootstrap seed show [NAME]`.
 pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
-    let name = name.unwrap_or(seed_name(context));
-    let seed = resolved(context, name, &Asking::NOBODY)?.seed;
+    let own = match name {
+        None => own_seed(context)?,
+        Some(_) => None,
+    };
+    let seed = match own {
+        Some(seed) => seed,
+        None => {
+            let name = name.unwrap_or(seed_name(context));
+            resolved(context, name, &Asking::NOBODY)?.seed
+        }
+    };
     let shown = ShownSeed {
         format: match seed.format {
             Format::Deb => "deb",
@@ -249,6 +293,7 @@ pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
         search_path: seed.search_path,
         links: seed.links,
         files: seed.files,
+        impure: seed.impure,
     };
     if context.options.json {
         return print_json(&shown);
@@ -262,6 +307,9 @@ pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
         shown.shell,
         shown.search_path.join(":")
     );
+    if let Some(reason) = &shown.impure {
+        text.push_str(&format!("impure: {reason}\n"));
+    }
     for archive in &shown.archives {
         let size = archive.size.map_or_else(|| "?".to_owned(), size::bytes);
         text.push_str(&format!(

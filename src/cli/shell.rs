@@ -32,7 +32,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     let paths: Vec<&StorePath> = inputs.iter().map(|(_, path)| path).collect();
     store.add_temporary_roots(paths.iter().copied())?;
     let closure = store.closure(paths)?;
-    let sandbox = sandbox::platform().map_err(failed)?;
+    let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
     let user = BuildUser::default();
     let places = Places::create(sandbox.as_ref(), &user)?;

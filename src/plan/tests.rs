@@ -29,6 +29,8 @@ fn seed(name: &str) -> Seed {
         links: BTreeMap::from([("/usr/bin/cc".to_owned(), "clang".to_owned())]),
         files: BTreeMap::from([("/etc/motd".to_owned(), "\"hi\"\n".to_owned())]),
         distribution: None,
+        release: None,
+        impure: None,
     }
 }
 

@@ -155,6 +155,16 @@ pub enum Step {
     Execute,
     /// Wait for the program.
     Wait,
+    /// Make a jail.
+    MakeJail,
+    /// Enter the jail.
+    EnterJail,
+    /// Remove the jail with its processes.
+    RemoveJail,
+    /// Undo a mount.
+    Unmount,
+    /// Remove the record of a build.
+    ForgetBuild,
 }
 
 impl fmt::Display for Step {
@@ -188,6 +198,11 @@ impl fmt::Display for Step {
             Self::PlaceDescriptors => "place the program's file descriptors",
             Self::Execute => "execute",
             Self::Wait => "wait for the program",
+            Self::MakeJail => "make the jail",
+            Self::EnterJail => "enter the jail",
+            Self::RemoveJail => "remove the jail",
+            Self::Unmount => "unmount",
+            Self::ForgetBuild => "forget the build recorded in",
         })
     }
 }

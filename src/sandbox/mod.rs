@@ -2,12 +2,12 @@
 //!
 //! This file is the vocabulary. A [`World`] says what a sandbox holds, [`layout`] turns it into a list of
 //! directories, files, links and mounts (pure data), and a [`Sandbox`] makes it real and runs one program in
-//! it. Each platform has its own `Sandbox` in a file of its own: `namespaces` for Linux. Adding a platform is
+//! it. Each platform has its own `Sandbox` in a module of its own: `namespaces` for Linux, [`jail`] for FreeBSD. Adding a platform is
 //! adding a file and a line in [`platform`].
 //!
 //! What every backend guarantees:
 //! - The program sees the [`World`]'s root and mounts, `/dev` (null, zero, full, random, urandom, the standard
-//!   streams, pseudo-terminals), `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and `hosts`;
+//!   streams; on Linux pseudo-terminals), on Linux `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and `hosts`;
 //!   nothing else of the machine, and no network but its own loopback.
 //! - It can write to `/tmp`, its build directory and the mounts that say so. The store directory itself is
 //!   writable, each input inside it is not.
@@ -18,15 +18,21 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod check;
 mod error;
+mod helper;
+pub mod jail;
 pub mod layout;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
+mod process;
+mod protocol;
+mod resources;
 
 pub use error::{SandboxError, Step};
 
@@ -136,6 +142,8 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Bytes that `/tmp` and `/dev/shm` may hold, each. `None`: half the machine's memory.
     pub temporary: Option<u64>,
+    /// Processors it may run on. More than there are is all of them.
+    pub processors: Option<usize>,
 }
 
 /// How a program ended.
@@ -209,14 +217,18 @@ pub trait Running: Send {
     }
 }
 
-/// This system's sandbox.
+/// This system's sandbox. What outlives a killed run is recorded in the state directory `state`.
 ///
 /// # Errors
 /// [`SandboxError::NoBackend`] where there is none.
-pub fn platform() -> Result<Box<dyn Sandbox>, SandboxError> {
+pub fn platform(state: &Path) -> Result<Box<dyn Sandbox>, SandboxError> {
+    // Not every backend leaves anything.
+    let _ = state;
     #[cfg(target_os = "linux")]
     return Ok(Box::new(namespaces::Namespaces::default()));
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(target_os = "freebsd")]
+    return Ok(Box::new(jail::Jails::new(state)?));
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     Err(SandboxError::NoBackend {
         system: std::env::consts::OS,
     })
@@ -227,6 +239,8 @@ pub fn platform() -> Result<Box<dyn Sandbox>, SandboxError> {
 pub fn init_main() -> ! {
     #[cfg(target_os = "linux")]
     namespaces::init_main();
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(target_os = "freebsd")]
+    jail::init_main();
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     std::process::exit(5);
 }

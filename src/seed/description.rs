@@ -1,7 +1,7 @@
 //! Reads `seeds/NAME.toml`.
 //!
 //! Keys: `name` (as the file), `system`, `kind`, `source-variant`, `shell`, `search-path`, `[links]` and `[files]`; with `kind =
-//! "archive"` also `url` or `urls`, `sha256` and `size`; with `kind = "debian"` also `release`, `architecture`,
+//! "archive"` also `url` or `urls`, `sha256` and `size`, and `release` where it is a FreeBSD release; with `kind = "debian"` also `release`, `architecture`,
 //! `packages` and `exclude`. A seed with a `base` has all of that seed's packages, links and files besides its own, and
 //! takes from it every key that it does not give itself.
 
@@ -38,7 +38,12 @@ pub struct Description {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// One tar.
-    Archive(Archive),
+    Archive {
+        /// The tar.
+        archive: Archive,
+        /// The FreeBSD release it is.
+        release: Option<String>,
+    },
     /// Debian packages.
     Debian {
         /// Where they are from.
@@ -106,7 +111,7 @@ impl Description {
     /// The seed that this and, for one of packages, `lock` describe.
     pub fn with_lock(&self, lock: Option<&Lock>) -> Seed {
         let (format, archives, distribution) = match &self.kind {
-            Kind::Archive(archive) => (Format::Tar, vec![archive.clone()], None),
+            Kind::Archive { archive, .. } => (Format::Tar, vec![archive.clone()], None),
             Kind::Debian { distribution, .. } => {
                 let archives = lock.map(Lock::archives).unwrap_or_default();
                 (Format::Deb, archives, Some(distribution.clone()))
@@ -123,6 +128,11 @@ impl Description {
             links: self.links.clone(),
             files: self.files.clone(),
             distribution,
+            release: match &self.kind {
+                Kind::Archive { release, .. } => release.clone(),
+                Kind::Debian { .. } => None,
+            },
+            impure: None,
         }
     }
 }
@@ -239,7 +249,10 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
         absolute("`files`", path)?;
     }
     let kind = match kind {
-        KindName::Archive => Kind::Archive(check_archive(&description, &invalid)?),
+        KindName::Archive => Kind::Archive {
+            archive: check_archive(&description, &invalid)?,
+            release: description.release,
+        },
         KindName::Debian => {
             let names = description.packages.iter().chain(&description.exclude);
             if let Some(name) = names.into_iter().find(|name| !is_package(name)) {

@@ -100,6 +100,36 @@ pub enum SeedError {
         /// The file's digest.
         actual: Sha256Digest,
     },
+    /// A directory that was given as a seed holds no base system.
+    #[error("{} is no unpacked base system: it has no {missing}; give --seed-file a base archive such as base.txz, or the \
+        directory it was unpacked into", path.display())]
+    NoBase {
+        /// The directory.
+        path: PathBuf,
+        /// What every base system has.
+        missing: String,
+    },
+    /// The running host's base was asked for where it is no seed.
+    #[error(
+        "the seed `host` is the base of a running FreeBSD, and this is {system}; choose another with --seed"
+    )]
+    NoHostBase {
+        /// The operating system.
+        system: &'static str,
+    },
+    /// The kernel is older than the seed.
+    #[error(
+        "the seed {name} is FreeBSD {release}, whose programs may not run on this machine's kernel, {host}: choose an \
+        older seed (`bootstrap seed list`), give --seed-file a base of this release, or --seed host"
+    )]
+    HostTooOld {
+        /// The seed.
+        name: String,
+        /// Its release.
+        release: String,
+        /// The kernel's.
+        host: String,
+    },
     /// The variables of a derivation do not describe a seed.
     #[error("the derivation does not describe a seed: {0}")]
     Environment(String),
@@ -132,6 +162,8 @@ impl SeedError {
             | Self::Invalid { .. }
             | Self::Lock { .. }
             | Self::NoLock { .. }
+            | Self::NoBase { .. }
+            | Self::NoHostBase { .. }
             | Self::Environment(_) => SeedFailure::Usage,
             Self::Locked { .. } | Self::OtherFile { .. } => SeedFailure::HashDiffers,
             Self::NotOffered { .. } | Self::Apt(_) => SeedFailure::NotFetched,
@@ -142,7 +174,7 @@ impl SeedError {
                 FailureClass::NotFetched => SeedFailure::NotFetched,
                 FailureClass::Environment => SeedFailure::Environment,
             },
-            Self::Io { .. } => SeedFailure::Environment,
+            Self::HostTooOld { .. } | Self::Io { .. } => SeedFailure::Environment,
         }
     }
 

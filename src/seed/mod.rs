@@ -6,10 +6,13 @@
 //!
 //! Debian's archive keeps only the latest version of a package. [`update`] writes a lock anew from the signed index;
 //! [`resolve`] does the same on the fly for a machine whose lock has grown old, and remembers it.
+//! Instead of a described seed, a run can start from an archive or base directory of one's own ([`own`]).
 
 pub mod description;
 mod error;
 pub mod lock;
+pub mod own;
+pub mod release;
 pub mod resolve;
 mod source;
 pub mod unpack;
@@ -51,6 +54,10 @@ pub struct Seed {
     pub files: BTreeMap<String, String>,
     /// The distribution whose archive has the packages, and sources; `None` where there is none.
     pub distribution: Option<Distribution>,
+    /// The FreeBSD release it is, such as `14.3`; `None` where it is none, or nobody knows. The kernel must not be older.
+    pub release: Option<String>,
+    /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
+    pub impure: Option<String>,
 }
 
 /// A release of Debian for one architecture.
@@ -95,6 +102,31 @@ impl Archive {
 }
 
 impl Seed {
+    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, as people know it
+    /// from its distributor; otherwise the SHA-256 of a list of archives, links and files.
+    pub fn digest(&self) -> Sha256Digest {
+        if let ([archive], true, true) = (
+            self.archives.as_slice(),
+            self.links.is_empty(),
+            self.files.is_empty(),
+        ) {
+            return archive.sha256;
+        }
+        let archives = self
+            .archives
+            .iter()
+            .map(|archive| format!("archive {}\n", archive.sha256));
+        let links = self
+            .links
+            .iter()
+            .map(|(path, target)| format!("link {path} {target}\n"));
+        let files = self
+            .files
+            .iter()
+            .map(|(path, contents)| format!("file {path} {}\n", Sha256Digest::of(contents)));
+        Sha256Digest::of(archives.chain(links).chain(files).collect::<String>())
+    }
+
     /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
     /// order. [`unpack::Contents::from_environment`] reads them again.
     pub fn environment(&self, archives: &[String]) -> BTreeMap<String, String> {

@@ -59,7 +59,7 @@ pub enum Strictness {
 pub fn load(source: &SeedSource, name: &str) -> Result<Seed, SeedError> {
     let description = Description::load(source, name)?;
     match &description.kind {
-        Kind::Archive(_) => Ok(description.with_lock(None)),
+        Kind::Archive { .. } => Ok(description.with_lock(None)),
         Kind::Debian { .. } => {
             let lock = pinned_lock(source, name)?.ok_or_else(|| no_lock(source, name))?;
             Ok(description.with_lock(Some(&lock)))
@@ -98,7 +98,7 @@ pub fn resolve(
     index: Option<&dyn PackageIndex>,
 ) -> Result<Resolved, SeedError> {
     let description = Description::load(source, name)?;
-    if matches!(description.kind, Kind::Archive(_)) {
+    if matches!(description.kind, Kind::Archive { .. }) {
         return Ok(Resolved {
             seed: description.with_lock(None),
             changes: Vec::new(),

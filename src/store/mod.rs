@@ -26,6 +26,7 @@ pub mod path;
 pub mod queries;
 pub mod registration;
 pub mod remove;
+pub mod repair;
 pub mod roots;
 mod running;
 pub mod scan;

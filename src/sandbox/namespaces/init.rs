@@ -25,11 +25,10 @@ use rustix::process::{
 use rustix::stdio;
 
 use super::mounts::{self, Kernel, Tree};
-use super::protocol::{
-    During, Failure, Message, Specification, receive, receive_descriptors, send,
-};
+use super::specification::Specification;
 use super::{program, system};
-use crate::sandbox::Step;
+use crate::sandbox::protocol::{During, Failure, Message, receive, receive_descriptors, send};
+use crate::sandbox::{Step, process};
 
 /// What the helper and its children work with.
 pub(super) struct Helper {
@@ -55,7 +54,7 @@ pub(super) fn main() -> ! {
             5
         }
     };
-    system::exit_now(status)
+    process::exit_now(status)
 }
 
 fn start() -> io::Result<()> {
@@ -97,7 +96,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     let specification = &helper.specification;
     if specification.interactive {
         // The terminal sends its signals to us too: they are the program's to heed.
-        system::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
+        process::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
     } else {
         // The terminal's signals must not kill the build: that is for the spawning process to decide.
         let _ = rustix::process::setsid();
@@ -141,7 +140,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
         let _ = kill_process(first, Signal::KILL);
     }
     // From here on nothing of the sandbox is alive: the kernel lets the first process go last.
-    let ended = system::wait(Some(first)).during(Step::Wait);
+    let ended = process::wait(Some(first)).during(Step::Wait);
     if helper.specification.interactive {
         // The program's own process group may have been the terminal's foreground.
         let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
@@ -232,7 +231,7 @@ fn first_process(helper: &mut Helper, from_helper: File, trees: Option<Vec<Tree>
         Err(failure) => Message::Failed(failure),
     };
     let _ = send(&mut helper.socket, &message);
-    system::exit_now(0)
+    process::exit_now(0)
 }
 
 fn live(
@@ -266,12 +265,12 @@ fn live(
     }
     system::name_host(&specification.host_name).during(Step::NameHost)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::TieLife)?;
-    let Some(program) = system::fork().during(Step::Fork)? else {
+    let Some(program) = process::fork().during(Step::Fork)? else {
         program::become_program(helper);
     };
     helper.descriptors.clear();
     for number in [0, 1, 2] {
-        system::place(&helper.null, number).during(Step::Wait)?;
+        process::place(&helper.null, number).during(Step::Wait)?;
     }
     reap(program)
 }
@@ -298,12 +297,12 @@ fn forbid_namespaces() -> Result<(), Failure> {
 /// Reaps until `program` has ended, then kills and reaps the rest.
 fn reap(program: Pid) -> Result<Message, Failure> {
     let status = loop {
-        let (ended, finished) = system::wait(None).during(Step::Wait)?;
+        let (ended, finished) = process::wait(None).during(Step::Wait)?;
         if ended == program {
             break finished.status;
         }
     };
     system::kill_all();
-    while system::wait(None).is_ok() {}
-    Ok(Message::Finished(system::usage_of_children(status)))
+    while process::wait(None).is_ok() {}
+    Ok(Message::Finished(process::usage_of_children(status)))
 }

@@ -13,27 +13,21 @@
 mod init;
 mod mounts;
 mod program;
-mod protocol;
 mod remedies;
+mod specification;
 mod system;
 
 use std::fs;
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::{Message, Specification};
+use specification::Specification;
 
+use super::check::sensible;
+use super::helper::{self, Conclusion, Helped, Told};
 use super::layout::{Item, Sources, layout};
-use super::{
-    BuildUser, ExitStatusKind, Finished, INIT_ARGUMENT, Limits, Running, Sandbox, SandboxError,
-    World,
-};
+use super::{BuildUser, Limits, Running, Sandbox, SandboxError, World};
 
 /// The Linux backend.
 #[derive(Debug, Clone)]
@@ -68,49 +62,19 @@ impl Namespaces {
     /// Starts the helper and tells it `specification`.
     fn start(
         &self,
-        specification: Specification,
+        specification: &Specification,
         descriptors: &[BorrowedFd<'_>],
         output: Option<OwnedFd>,
     ) -> Result<Helped, SandboxError> {
-        let failed = |source| SandboxError::Helper {
-            helper: self.helper.clone(),
-            source,
-        };
-        // Some have ended meanwhile.
-        reap_helpers();
-        let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut command = Command::new(&self.helper);
-        command
-            // What the sandbox's processes see as the first process's command line.
-            .arg0("bootstrap")
-            .arg(INIT_ARGUMENT)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs));
-        if let Some(output) = output {
-            command
-                .stdout(output.try_clone().map_err(failed)?)
-                .stderr(output);
-        } else {
-            command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-        }
-        let child = command.spawn().map_err(failed)?;
-        // The command holds the helper's end of the socket and the output: both must end with the helper.
-        drop(command);
-        let told = protocol::send_descriptors(&ours, descriptors)
-            .and_then(|()| protocol::send(&mut ours, &specification));
-        let helped = Helped {
-            helper: Some(child),
-            socket: Arc::new(ours),
+        let told = Told {
+            specification,
+            descriptors,
+            output,
             interactive: specification.interactive,
-            program: specification.program,
-            result: None,
+            program: &specification.program,
+            remedy: |failure| remedies::remedy(failure, &|path| fs::read_to_string(path).ok()),
         };
-        match told {
-            // It died before it listened; waiting will tell how.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(helped),
-            Err(error) => Err(failed(error)),
-            Ok(()) => Ok(helped),
-        }
+        helper::start(&self.helper, told)
     }
 }
 
@@ -148,7 +112,7 @@ impl Sandbox for Namespaces {
             source,
         })?;
         match self
-            .start(specification, &[], Some(null.into()))?
+            .start(&specification, &[], Some(null.into()))?
             .conclude()
         {
             Ok(Conclusion::Fit) => Ok(()),
@@ -202,7 +166,11 @@ impl Sandbox for Namespaces {
             old_kernel: self.old_kernel,
         };
         let output = (!world.interactive).then_some(world.output);
-        Ok(Box::new(self.start(specification, &descriptors, output)?))
+        Ok(Box::new(self.start(
+            &specification,
+            &descriptors,
+            output,
+        )?))
     }
 
     /// The build user itself for root, where the machine (a container, perhaps) has such a number; else the
@@ -242,178 +210,6 @@ fn is_mapped(map: &str, number: u32) -> bool {
     })
 }
 
-/// Refuses what the layout does not look at.
-fn sensible(world: &World) -> Result<(), SandboxError> {
-    let bad = |problem: String| Err(SandboxError::BadWorld(problem));
-    let user = &world.user;
-    if user.uid == 0 || user.gid == 0 {
-        return bad(format!("the build user `{}` is root", user.name));
-    }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if user.name.is_empty() || !user.name.chars().all(is_plain) {
-        return bad(format!("`{}` is not a user name", user.name));
-    }
-    if world.host_name.is_empty() || world.host_name.len() > 64 {
-        return bad(format!("`{}` is not a host name", world.host_name));
-    }
-    if !world.program.starts_with('/') {
-        return bad(format!("`{}` is not an absolute path", world.program));
-    }
-    for (name, value) in &world.environment {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return bad(format!("environment variable `{name}` cannot be passed on"));
-        }
-    }
-    let mut strings = world.arguments.iter().chain([&world.program]);
-    if let Some(string) = strings.find(|string| string.contains('\0')) {
-        return bad(format!(
-            "`{}` holds a zero byte",
-            string.replace('\0', "\\0")
-        ));
-    }
-    let mut numbers: Vec<_> = world
-        .descriptors
-        .iter()
-        .map(|&(_, number)| number)
-        .collect();
-    numbers.sort_unstable();
-    if numbers.first().is_some_and(|&first| first < 3) {
-        return bad("descriptors 0, 1 and 2 are the standard streams".to_owned());
-    }
-    if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
-        return bad("two descriptors have the same number".to_owned());
-    }
-    // One place is for an interactive program's standard input.
-    if numbers.len() >= protocol::MOST_DESCRIPTORS {
-        return bad(format!("{} descriptors are too many", numbers.len()));
-    }
-    Ok(())
-}
-
-/// A helper, and what it has said.
-struct Helped {
-    helper: Option<Child>,
-    /// The helper ends the sandbox when our end has shut down, or is gone.
-    socket: Arc<UnixStream>,
-    interactive: bool,
-    program: String,
-    result: Option<Finished>,
-}
-
-enum Conclusion {
-    Fit,
-    Finished(Finished),
-}
-
-impl Helped {
-    fn conclude(&mut self) -> Result<Conclusion, SandboxError> {
-        let mut socket = match self.socket.try_clone() {
-            Ok(socket) => socket,
-            Err(error) => return Err(self.died(error.to_string())),
-        };
-        match protocol::receive(&mut socket) {
-            Ok(Some(Message::Fit)) => Ok(Conclusion::Fit),
-            Ok(Some(Message::Finished(finished))) => Ok(Conclusion::Finished(finished)),
-            Ok(Some(Message::Ended {
-                killed: true,
-                first,
-            })) => Ok(Conclusion::Finished(Finished {
-                status: ExitStatusKind::Signaled(rustix::process::Signal::KILL.as_raw()),
-                ..first
-            })),
-            Ok(Some(Message::Ended {
-                killed: false,
-                first,
-            })) => Err(SandboxError::HelperDied {
-                how: first.status.to_string(),
-            }),
-            Ok(Some(Message::Failed(failure))) => Err(self.explain(failure)),
-            Ok(None) => Err(self.died("no status".to_owned())),
-            Err(error) => Err(self.died(error.to_string())),
-        }
-    }
-
-    fn explain(&self, failure: protocol::Failure) -> SandboxError {
-        let source = io::Error::from_raw_os_error(failure.errno);
-        let remedy = remedies::remedy(&failure, &|path| fs::read_to_string(path).ok());
-        if failure.step == super::Step::Execute {
-            return SandboxError::Program {
-                program: self.program.clone(),
-                source,
-                remedy,
-            };
-        }
-        SandboxError::Setup {
-            step: failure.step,
-            path: failure.path,
-            source,
-            remedy,
-        }
-    }
-
-    /// The helper's end, when it did not report itself.
-    fn died(&mut self, otherwise: String) -> SandboxError {
-        let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
-        let how = status.map_or(otherwise, |status| match status.signal() {
-            Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
-            None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),
-        });
-        SandboxError::HelperDied { how }
-    }
-}
-
-impl Running for Helped {
-    fn wait(&mut self) -> Result<Finished, SandboxError> {
-        if let Some(finished) = self.result {
-            return Ok(finished);
-        }
-        match self.conclude()? {
-            Conclusion::Finished(finished) => {
-                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
-                    // The last thing it does is to take the terminal back.
-                    let _ = helper.wait();
-                }
-                self.result = Some(finished);
-                Ok(finished)
-            }
-            Conclusion::Fit => Err(self.died("a rehearsal".to_owned())),
-        }
-    }
-
-    fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
-        let socket = Arc::clone(&self.socket);
-        Box::new(move || {
-            // The helper sees the end of what we have to say. Answers still come.
-            let _ = socket.shutdown(Shutdown::Write);
-        })
-    }
-}
-
-impl Drop for Helped {
-    fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-        if let Some(mut helper) = self.helper.take() {
-            // It ends once the kernel has dismantled the namespaces: nothing to wait for.
-            if !matches!(helper.try_wait(), Ok(Some(_))) {
-                ENDING
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(helper);
-            }
-        }
-    }
-}
-
-/// Helpers that are about to end, or have ended and are still to be reaped.
-static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-fn reap_helpers() {
-    ENDING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
-}
-
 /// See [`super::init_main`].
 pub(super) fn init_main() -> ! {
     // Execution through /proc/self/exe has named this process `exe`.
@@ -424,78 +220,6 @@ pub(super) fn init_main() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::{BuildDirectory, Root};
-
-    fn world() -> World {
-        World {
-            root: Root::Empty,
-            mounts: vec![],
-            store_dir: "/gnu/store".into(),
-            store_writable: "/".into(),
-            build_directory: BuildDirectory {
-                host: "/".into(),
-                guest: "/tmp/x".into(),
-            },
-            host_name: "localhost".into(),
-            user: BuildUser::default(),
-            limits: Limits::default(),
-            program: "/bin/sh".into(),
-            arguments: vec![],
-            environment: Default::default(),
-            descriptors: vec![],
-            output: null(),
-            network: false,
-            interactive: false,
-        }
-    }
-
-    fn null() -> OwnedFd {
-        fs::File::open("/dev/null").unwrap().into()
-    }
-
-    #[test]
-    fn a_world_that_makes_no_sense_is_refused_with_what_is_wrong() {
-        sensible(&world()).unwrap();
-        let variable = |name: &str, value: &str| [(name.into(), value.into())].into();
-        type Change = Box<dyn Fn(&mut World)>;
-        let changes: [(Change, &str); 10] = [
-            (Box::new(|world| world.user.uid = 0), "root"),
-            (Box::new(|world| world.user.name = "a:b".into()), "`a:b`"),
-            (
-                Box::new(|world| world.host_name = "x".repeat(65)),
-                "host name",
-            ),
-            (Box::new(|world| world.program = "sh".into()), "`sh`"),
-            (Box::new(|world| world.program = "/a\0".into()), "`/a\\0`"),
-            (
-                Box::new(|world| world.arguments = vec!["b\0".into()]),
-                "`b\\0`",
-            ),
-            (
-                Box::new(move |world| world.environment = variable("A=B", "")),
-                "`A=B`",
-            ),
-            (
-                Box::new(move |world| world.environment = variable("A", "\0")),
-                "`A`",
-            ),
-            (
-                Box::new(|world| world.descriptors = vec![(null(), 2)]),
-                "standard streams",
-            ),
-            (
-                Box::new(|world| world.descriptors = vec![(null(), 5), (null(), 5)]),
-                "same number",
-            ),
-        ];
-        for (change, complaint) in changes {
-            let mut world = world();
-            change(&mut world);
-            let error = sensible(&world).unwrap_err();
-            assert!(!error.is_environment());
-            assert!(error.to_string().contains(complaint), "{error}");
-        }
-    }
 
     #[test]
     fn numbers_are_looked_up_in_the_map_of_a_user_namespace() {

@@ -20,10 +20,10 @@ use rustix::mount::{
     mount_change, mount_remount, move_mount, open_tree, unmount,
 };
 
-use super::protocol::{During, Failure};
 use super::system::{attribute, change_mount};
 use crate::sandbox::Step;
 use crate::sandbox::layout::{Item, Point};
+use crate::sandbox::protocol::{During, Failure};
 
 /// The nodes of `/dev`: what Guix and Nix give to builds, less the terminal.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];

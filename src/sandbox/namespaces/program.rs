@@ -4,17 +4,12 @@ use std::ffi::{CString, NulError};
 use std::io;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::init::Helper;
-use super::protocol::{During, Failure, Message, send};
 use super::system;
-use crate::sandbox::{Limits, Step};
-
-/// The stack a program gets, where the limits allow: 8 MiB, as the kernel gives by itself. Programs size things
-/// by it, and a build must not depend on the caller's `ulimit -s`.
-const STACK: u64 = 8 << 20;
+use crate::sandbox::protocol::{During, Failure, Message, send};
+use crate::sandbox::{Step, process, resources};
 
 /// Becomes the program, or says why not and ends.
 pub(super) fn become_program(helper: &mut Helper) -> ! {
@@ -23,7 +18,7 @@ pub(super) fn become_program(helper: &mut Helper) -> ! {
         Err(failure) => Message::Failed(failure),
     };
     let _ = send(&mut helper.socket, &message);
-    system::exit_now(127)
+    process::exit_now(127)
 }
 
 fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
@@ -56,42 +51,16 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     }
     let placed = helper.descriptors.iter().zip(&specification.descriptors);
     for (descriptor, &number) in placed {
-        system::place(descriptor, number).during(Step::PlaceDescriptors)?;
+        process::place(descriptor, number).during(Step::PlaceDescriptors)?;
     }
-    limit(&specification.limits, &helper.open_files).during(Step::LimitResources)?;
+    resources::limit(&specification.limits, &helper.open_files).during(Step::LimitResources)?;
     drop_privileges().during(Step::DropPrivileges)?;
     if specification.rehearse {
         return Ok(Message::Fit);
     }
     system::reset_signals();
-    Err(system::execute(&program, &arguments, &environment))
+    Err(process::execute(&program, &arguments, &environment))
         .during_on(Step::Execute, &specification.program)
-}
-
-fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
-    setrlimit(Resource::Nofile, *open_files)?;
-    for (resource, limit) in [
-        (Resource::As, limits.memory),
-        (Resource::Nproc, limits.processes),
-        (Resource::Fsize, limits.file_size),
-        (Resource::Nofile, limits.open_files),
-        (Resource::Core, Some(0)),
-    ] {
-        let Some(limit) = limit else { continue };
-        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let limit = Some(limit.min(most));
-        let both = Rlimit {
-            current: limit,
-            maximum: limit,
-        };
-        setrlimit(resource, both)?;
-    }
-    let stack = getrlimit(Resource::Stack).maximum;
-    let stack = Rlimit {
-        current: Some(STACK.min(stack.unwrap_or(u64::MAX))),
-        maximum: stack,
-    };
-    Ok(setrlimit(Resource::Stack, stack)?)
 }
 
 /// Gives up every capability, and the ways to get one: by set-user-ID programs, by file capabilities.

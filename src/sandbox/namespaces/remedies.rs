@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::protocol::Failure;
 use crate::sandbox::Step;
+use crate::sandbox::protocol::Failure;
 
 const MAX_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
 const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
@@ -101,6 +101,7 @@ mod tests {
             step,
             path: None,
             errno: errno.raw_os_error(),
+            detail: None,
         };
         let setting = |path: &str| {
             let found = settings.iter().find(|(name, _)| *name == path);

@@ -1,15 +1,15 @@
-//! The system calls that the libraries we use have no safe form of. All `unsafe` code of the sandbox is here.
+//! Linux's system calls that the libraries we use have no safe form of. All `unsafe` code of the sandbox is here and
+//! in `process`.
 //!
 //! Everything in this file is meant for the helper process, which has one thread.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::ffi::{c_char, c_int, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::process::Pid;
 
-use crate::sandbox::{ExitStatusKind, Finished};
+use crate::sandbox::process::checked;
 
 /// Mount attributes of `mount_setattr(2)` that a sandbox uses.
 pub(super) mod attribute {
@@ -30,14 +30,6 @@ pub(super) const ALL_NAMESPACES: c_int = libc::CLONE_NEWUSER
 /// The network namespace's bit of [`ALL_NAMESPACES`].
 pub(super) const NETWORK_NAMESPACE: c_int = libc::CLONE_NEWNET;
 
-/// `0` or more of a call that gives a negative number on failure.
-fn checked<T: PartialOrd + From<i8>>(result: T) -> io::Result<T> {
-    if result < T::from(0) {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
-}
-
 /// Makes a child process in new `namespaces`; gives its number in the parent, `None` in the child.
 pub(super) fn clone_into(namespaces: c_int) -> io::Result<Option<Pid>> {
     let flags = c_long::from(namespaces | libc::SIGCHLD);
@@ -45,65 +37,6 @@ pub(super) fn clone_into(namespaces: c_int) -> io::Result<Option<Pid>> {
     // other pointer. The helper has one thread, so no lock can be held by a thread that the child lacks.
     let child = checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
     Ok(c_int::try_from(child).ok().and_then(Pid::from_raw))
-}
-
-/// Makes a child process; gives its number in the parent, `None` in the child.
-pub(super) fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: the helper has one thread, so the child may do whatever the parent may.
-    let child = checked(unsafe { libc::fork() })?;
-    Ok(Pid::from_raw(child))
-}
-
-/// Ends this process at once, without destructors or exit handlers.
-pub(super) fn exit_now(status: i32) -> ! {
-    // SAFETY: `_exit` has no requirements.
-    unsafe { libc::_exit(status) }
-}
-
-/// Waits for `child`, or any child when `None`; tells how it ended, and what it and its own children used up.
-pub(super) fn wait(child: Option<Pid>) -> io::Result<(Pid, Finished)> {
-    let number = child.map_or(-1, |child| child.as_raw_pid());
-    let mut status = 0;
-    // SAFETY: rusage is plain numbers, for which all zeros is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let ended = loop {
-        // SAFETY: both pointers are to live variables of the right types.
-        match checked(unsafe { libc::wait4(number, &mut status, 0, &mut usage) }) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other?,
-        }
-    };
-    let status = if libc::WIFEXITED(status) {
-        ExitStatusKind::Exited(libc::WEXITSTATUS(status))
-    } else {
-        ExitStatusKind::Signaled(libc::WTERMSIG(status))
-    };
-    let ended = Pid::from_raw(ended).ok_or(io::ErrorKind::NotFound)?;
-    Ok((ended, finished(status, &usage)))
-}
-
-/// What all children waited for have used up, as of a program that ended with `status`.
-pub(super) fn usage_of_children(status: ExitStatusKind) -> Finished {
-    // SAFETY: rusage is plain numbers, for which all zeros is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a live variable of the right type. The call cannot fail with these arguments.
-    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
-    finished(status, &usage)
-}
-
-fn finished(status: ExitStatusKind, usage: &libc::rusage) -> Finished {
-    let time = |time: libc::timeval| {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let microseconds = u64::try_from(time.tv_usec).unwrap_or(0);
-        Duration::from_secs(seconds) + Duration::from_micros(microseconds)
-    };
-    Finished {
-        status,
-        user_time: time(usage.ru_utime),
-        system_time: time(usage.ru_stime),
-        // Linux counts in KiB.
-        max_rss: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    }
 }
 
 /// Kills every process that this one may kill: in a process namespace, all but its first process.
@@ -209,14 +142,6 @@ pub(super) fn fix_addresses() -> io::Result<()> {
     Ok(())
 }
 
-/// Makes this process ignore `signals`.
-pub(super) fn ignore_signals(signals: &[c_int]) {
-    for &signal in signals {
-        // SAFETY: SIG_IGN runs no code of ours.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-}
-
 /// Gives every signal its default action and unblocks them all: execution would pass on what is ignored or
 /// blocked, as under nohup(1).
 pub(super) fn reset_signals() {
@@ -269,26 +194,4 @@ pub(super) fn close_inherited() {
         // is harmless.
         unsafe { libc::close(number) };
     }
-}
-
-/// Makes `number` the same as `descriptor`, open across execution.
-pub(super) fn place(descriptor: &OwnedFd, number: c_int) -> io::Result<()> {
-    // SAFETY: what `number` was is nobody's: the caller has moved everything it still needs out of the way.
-    checked(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
-    Ok(())
-}
-
-/// Becomes `program`; returns only on failure.
-pub(super) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let pointers = |strings: &[CString]| -> Vec<*const c_char> {
-        strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: both arrays end with a null pointer and point to C strings that outlive the call.
-    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
 }

@@ -1,8 +1,8 @@
 //! What the spawning process and the helper process say to each other over their socket.
 //!
-//! The spawning process sends one [`Specification`] with its descriptors, and never anything after it: when its
-//! end closes, for whatever reason, the sandbox dies. The helper and the sandbox's first process answer with
-//! [`Message`]s. Both are JSON with their length before them (four bytes, little-endian): a stream socket,
+//! The spawning process sends one specification (each backend has its own) with its descriptors, and never
+//! anything after it: when its end closes, for whatever reason, the sandbox dies. The helper, or another process
+//! of the sandbox that is still our own program, answers with [`Message`]s. Both are JSON with their length before them (four bytes, little-endian): a stream socket,
 //! because a specification may be longer than a datagram.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -18,8 +18,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox::layout::Item;
-use crate::sandbox::{BuildUser, Finished, Limits, Step};
+use super::{Finished, Step};
 
 /// Descriptors that one message can carry; the kernel's `SCM_MAX_FD`.
 pub(super) const MOST_DESCRIPTORS: usize = 253;
@@ -27,35 +26,7 @@ pub(super) const MOST_DESCRIPTORS: usize = 253;
 /// Longest message believed: a length beyond it means that the two sides are not the same program.
 const LONGEST: usize = 64 << 20;
 
-/// What the helper is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Specification {
-    /// What the world holds.
-    pub items: Vec<Item>,
-    pub host_name: String,
-    /// Numbers inside.
-    pub user: BuildUser,
-    /// User and group numbers outside.
-    pub outside: (u32, u32),
-    pub limits: Limits,
-    pub network: bool,
-    pub interactive: bool,
-    /// Where the program starts.
-    pub directory: PathBuf,
-    pub program: String,
-    pub arguments: Vec<String>,
-    /// `NAME=VALUE`.
-    pub environment: Vec<String>,
-    /// The numbers that the descriptors sent along get, in their order. When `interactive`, one more
-    /// descriptor is in front: standard input.
-    pub descriptors: Vec<i32>,
-    /// Stop before the program and say [`Message::Fit`].
-    pub rehearse: bool,
-    /// Do without `mount_setattr`, as on Linux before 5.12.
-    pub old_kernel: bool,
-}
-
-/// What the helper and the first process answer.
+/// What the helper, or a process of the sandbox that is still our own, answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
     /// A step failed; the program has not run.
@@ -81,6 +52,8 @@ pub(super) struct Failure {
     pub path: Option<PathBuf>,
     /// The system's error number.
     pub errno: i32,
+    /// What the kernel says besides, where it does.
+    pub detail: Option<String>,
 }
 
 /// Notes which step a system call belongs to.
@@ -97,6 +70,7 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
             step,
             path: None,
             errno: errno(error),
+            detail: None,
         })
     }
 
@@ -105,6 +79,7 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
             step,
             path: Some(path.into()),
             errno: errno(error),
+            detail: None,
         })
     }
 }

@@ -1,0 +1,219 @@
+//! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
+//!
+//! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children
+//! of a helper that has one. What the helper is told goes over a socket, so that there is nothing to see in its
+//! arguments; when our end of the socket closes, for whatever reason, the helper ends the sandbox.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::protocol::{self, Failure, Message};
+use super::{ExitStatusKind, Finished, INIT_ARGUMENT, Running, SandboxError, Step};
+
+/// What a helper is started with.
+pub(super) struct Told<'t, S> {
+    /// What it is to make.
+    pub specification: &'t S,
+    /// The descriptors that the specification speaks of, in its order.
+    pub descriptors: &'t [BorrowedFd<'t>],
+    /// Standard output and standard error; `None`: our own.
+    pub output: Option<OwnedFd>,
+    /// Whether it has our terminal.
+    pub interactive: bool,
+    /// Guest path of the program, for messages.
+    pub program: &'t str,
+    /// What to do about a failure, when known.
+    pub remedy: fn(&Failure) -> Option<String>,
+}
+
+/// Starts `binary` as a helper and tells it what to make.
+///
+/// # Errors
+/// [`SandboxError::Helper`] when there is no process to be had. What goes wrong later, waiting tells.
+pub(super) fn start<S: Serialize>(
+    binary: &Path,
+    told: Told<'_, S>,
+) -> Result<Helped, SandboxError> {
+    let failed = |source| SandboxError::Helper {
+        helper: binary.to_owned(),
+        source,
+    };
+    // Some have ended meanwhile.
+    reap_helpers();
+    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let mut command = Command::new(binary);
+    command
+        // What the sandbox's processes see as the first process's command line.
+        .arg0("bootstrap")
+        .arg(INIT_ARGUMENT)
+        .env_clear()
+        .stdin(OwnedFd::from(theirs));
+    if let Some(output) = told.output {
+        command
+            .stdout(output.try_clone().map_err(failed)?)
+            .stderr(output);
+    } else {
+        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    }
+    let child = command.spawn().map_err(failed)?;
+    // The command holds the helper's end of the socket and the output: both must end with the helper.
+    drop(command);
+    let sent = protocol::send_descriptors(&ours, told.descriptors)
+        .and_then(|()| protocol::send(&mut ours, told.specification));
+    let helped = Helped {
+        helper: Some(child),
+        socket: Arc::new(ours),
+        interactive: told.interactive,
+        program: told.program.to_owned(),
+        remedy: told.remedy,
+        result: None,
+    };
+    match sent {
+        // It died before it listened; waiting will tell how.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(helped),
+        Err(error) => Err(failed(error)),
+        Ok(()) => Ok(helped),
+    }
+}
+
+/// A helper, and what it has said.
+pub(super) struct Helped {
+    helper: Option<Child>,
+    /// The helper ends the sandbox when our end has shut down, or is gone.
+    socket: Arc<UnixStream>,
+    interactive: bool,
+    program: String,
+    remedy: fn(&Failure) -> Option<String>,
+    result: Option<Finished>,
+}
+
+/// What a helper has said in the end.
+pub(super) enum Conclusion {
+    /// A rehearsal went well.
+    Fit,
+    /// The program ended.
+    Finished(Finished),
+}
+
+impl Helped {
+    /// Waits for the helper's word.
+    pub(super) fn conclude(&mut self) -> Result<Conclusion, SandboxError> {
+        let mut socket = match self.socket.try_clone() {
+            Ok(socket) => socket,
+            Err(error) => return Err(self.died(error.to_string())),
+        };
+        match protocol::receive(&mut socket) {
+            Ok(Some(Message::Fit)) => Ok(Conclusion::Fit),
+            Ok(Some(Message::Finished(finished))) => Ok(Conclusion::Finished(finished)),
+            Ok(Some(Message::Ended {
+                killed: true,
+                first,
+            })) => Ok(Conclusion::Finished(Finished {
+                status: ExitStatusKind::Signaled(rustix::process::Signal::KILL.as_raw()),
+                ..first
+            })),
+            Ok(Some(Message::Ended {
+                killed: false,
+                first,
+            })) => Err(SandboxError::HelperDied {
+                how: first.status.to_string(),
+            }),
+            Ok(Some(Message::Failed(failure))) => Err(self.explain(failure)),
+            Ok(None) => Err(self.died("no status".to_owned())),
+            Err(error) => Err(self.died(error.to_string())),
+        }
+    }
+
+    fn explain(&self, failure: Failure) -> SandboxError {
+        let source = io::Error::from_raw_os_error(failure.errno);
+        let remedy = (self.remedy)(&failure);
+        let detail = failure
+            .detail
+            .map(|detail| format!("The kernel says: {detail}"));
+        let said: Vec<String> = detail.into_iter().chain(remedy).collect();
+        let remedy = (!said.is_empty()).then(|| said.join("\n"));
+        if failure.step == Step::Execute {
+            return SandboxError::Program {
+                program: self.program.clone(),
+                source,
+                remedy,
+            };
+        }
+        SandboxError::Setup {
+            step: failure.step,
+            path: failure.path,
+            source,
+            remedy,
+        }
+    }
+
+    /// The helper's end, when it did not report itself.
+    fn died(&mut self, otherwise: String) -> SandboxError {
+        let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
+        let how = status.map_or(otherwise, |status| match status.signal() {
+            Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
+            None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),
+        });
+        SandboxError::HelperDied { how }
+    }
+}
+
+impl Running for Helped {
+    fn wait(&mut self) -> Result<Finished, SandboxError> {
+        if let Some(finished) = self.result {
+            return Ok(finished);
+        }
+        match self.conclude()? {
+            Conclusion::Finished(finished) => {
+                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
+                    // The last thing it does is to take the terminal back.
+                    let _ = helper.wait();
+                }
+                self.result = Some(finished);
+                Ok(finished)
+            }
+            Conclusion::Fit => Err(self.died("a rehearsal".to_owned())),
+        }
+    }
+
+    fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
+        let socket = Arc::clone(&self.socket);
+        Box::new(move || {
+            // The helper sees the end of what we have to say. Answers still come.
+            let _ = socket.shutdown(Shutdown::Write);
+        })
+    }
+}
+
+impl Drop for Helped {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(mut helper) = self.helper.take() {
+            // It ends once the kernel has dismantled the namespaces: nothing to wait for.
+            if !matches!(helper.try_wait(), Ok(Some(_))) {
+                ENDING
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(helper);
+            }
+        }
+    }
+}
+
+/// Helpers that are about to end, or have ended and are still to be reaped.
+static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+fn reap_helpers() {
+    ENDING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+}

@@ -1,0 +1,216 @@
+//! The spawning process's side of a jail.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::init::Specification;
+use super::record::{Record, Records};
+use super::remedies::remedy;
+use super::{system, teardown};
+use crate::sandbox::check::sensible;
+use crate::sandbox::helper::{self, Conclusion, Helped, Told};
+use crate::sandbox::layout::{Item, Sources, layout};
+use crate::sandbox::{BuildUser, Finished, Limits, Running, Sandbox, SandboxError, World};
+
+/// The FreeBSD backend.
+#[derive(Debug, Clone)]
+pub struct Jails {
+    helper: PathBuf,
+    records: Records,
+}
+
+impl Jails {
+    /// Executes this process's own binary, and records its builds in the state directory `state`.
+    ///
+    /// # Errors
+    /// [`SandboxError::Helper`] when the system does not tell where this process's binary is.
+    pub fn new(state: &Path) -> Result<Self, SandboxError> {
+        let helper = std::env::current_exe().map_err(|source| SandboxError::Helper {
+            helper: "bootstrap".into(),
+            source,
+        })?;
+        Ok(Self {
+            helper,
+            records: Records::new(state),
+        })
+    }
+
+    /// Starts a helper for a new record. `make` gives what it is told.
+    fn start(
+        &self,
+        make: impl FnOnce(&Record) -> Specification,
+        descriptors: Vec<(OwnedFd, i32)>,
+        output: Option<OwnedFd>,
+    ) -> Result<Jailed, SandboxError> {
+        let record = self.records.create();
+        let record = record.map_err(|(path, source)| SandboxError::Source { path, source })?;
+        let specification = make(&record);
+        let stdin = io::stdin();
+        let mut passed = vec![record.lock()];
+        if specification.interactive {
+            passed.push(stdin.as_fd());
+        }
+        passed.extend(descriptors.iter().map(|(descriptor, _)| descriptor.as_fd()));
+        let told = Told {
+            specification: &specification,
+            descriptors: &passed,
+            output,
+            interactive: specification.interactive,
+            program: &specification.program,
+            remedy: |failure| remedy(failure.step, failure.errno, system::is_jailed()),
+        };
+        match helper::start(&self.helper, told) {
+            Ok(helped) => Ok(Jailed { helped, record }),
+            Err(error) => {
+                // Nothing has been made yet.
+                let _ = record.remove();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Sandbox for Jails {
+    fn check(&self) -> Result<(), SandboxError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(SandboxError::Unfit {
+                problem: "only root can make jails, and this is another user".to_owned(),
+                remedy: "Run it as root: su -m root -c 'bootstrap …'.".to_owned(),
+            });
+        }
+        let null = fs::File::options().write(true).open("/dev/null");
+        let null = null.map_err(|source| SandboxError::Source {
+            path: "/dev/null".into(),
+            source,
+        })?;
+        let make = |record: &Record| Specification {
+            name: record.name().to_owned(),
+            root: record.root().to_owned(),
+            record: record.file().to_owned(),
+            items: vec![
+                Item::Devices {
+                    target: "/dev".into(),
+                    terminal: false,
+                    size: None,
+                },
+                // Any directory will do: whether nullfs is there.
+                Item::Mount {
+                    source: "/bin".into(),
+                    target: "/bin".into(),
+                    point: crate::sandbox::layout::Point::Directory,
+                    writable: false,
+                },
+            ],
+            host_name: "localhost".to_owned(),
+            user: BuildUser::default(),
+            limits: Limits::default(),
+            network: false,
+            interactive: false,
+            directory: "/".into(),
+            program: "/nothing".to_owned(),
+            arguments: vec![],
+            environment: vec![],
+            descriptors: vec![],
+            rehearse: true,
+        };
+        let mut jailed = self.start(make, vec![], Some(null.into()))?;
+        match jailed.helped.conclude() {
+            Ok(Conclusion::Fit) => Ok(()),
+            Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
+                how: finished.status.to_string(),
+            }),
+            Err(SandboxError::Setup {
+                step,
+                source,
+                remedy: Some(remedy),
+                ..
+            }) => Err(SandboxError::Unfit {
+                problem: format!("cannot {step}: {source}"),
+                remedy,
+            }),
+            Err(error) => Err(jailed.abandoned(error)),
+        }
+    }
+
+    fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError> {
+        sensible(&world)?;
+        let items = layout(&world, &Sources::inspect(&world)?)?;
+        let World {
+            build_directory,
+            host_name,
+            user,
+            limits,
+            program,
+            arguments,
+            environment,
+            descriptors,
+            output,
+            network,
+            interactive,
+            ..
+        } = world;
+        let numbers = descriptors.iter().map(|&(_, number)| number).collect();
+        let make = |record: &Record| Specification {
+            name: record.name().to_owned(),
+            root: record.root().to_owned(),
+            record: record.file().to_owned(),
+            items,
+            host_name,
+            user,
+            limits,
+            network,
+            interactive,
+            directory: build_directory.guest,
+            program,
+            arguments,
+            environment: environment
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            descriptors: numbers,
+            rehearse: false,
+        };
+        let output = (!interactive).then_some(output);
+        Ok(Box::new(self.start(make, descriptors, output)?))
+    }
+
+    /// The build user itself: its number is the same inside and outside of a jail.
+    fn outside(&self, user: &BuildUser) -> (u32, u32) {
+        (user.uid, user.gid)
+    }
+
+    fn clean_leftovers(&self) -> Result<(), SandboxError> {
+        teardown::clean_abandoned(&self.records)
+    }
+}
+
+/// A program in its jail.
+struct Jailed {
+    helped: Helped,
+    record: Record,
+}
+
+impl Jailed {
+    /// Undoes what a helper has left that was killed; `error` is what is said of its end.
+    fn abandoned(&self, error: SandboxError) -> SandboxError {
+        if matches!(error, SandboxError::HelperDied { .. })
+            && let Err(unclean) = teardown::clean(&self.record)
+        {
+            tracing::warn!("{unclean}");
+        }
+        error
+    }
+}
+
+impl Running for Jailed {
+    fn wait(&mut self) -> Result<Finished, SandboxError> {
+        let waited = self.helped.wait();
+        waited.map_err(|error| self.abandoned(error))
+    }
+
+    fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
+        self.helped.killer()
+    }
+}

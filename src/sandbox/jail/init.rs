@@ -1,0 +1,288 @@
+//! The helper process: makes root and jail, watches over the program, and undoes both.
+//!
+//! It waits for either of two things: the program ends, or the spawning process closes its socket (by asking for the
+//! end, or by dying in any way at all). In either case it removes the jail, which kills what is in it, reaps all of it
+//! (orphans come to it, for it is their reaper), unmounts, and only then answers: nothing of the build is left when
+//! the spawning process hears of its end. It has one thread, so it may fork.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit};
+use rustix::stdio;
+use serde::{Deserialize, Serialize};
+
+use super::parameters::{parameters, rules};
+use super::plan::{Action, FileSystem, Mount, plan};
+use super::system::{Seen, Watch};
+use super::{program, record, system, teardown};
+use crate::sandbox::layout::Item;
+use crate::sandbox::protocol::{During, Failure, Message, receive, receive_descriptors, send};
+use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, process};
+
+/// What the helper is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Specification {
+    /// The jail's name.
+    pub name: String,
+    /// What its root is mounted on.
+    pub root: PathBuf,
+    /// The record's file, to be removed in the end.
+    pub record: PathBuf,
+    /// What the world holds.
+    pub items: Vec<Item>,
+    pub host_name: String,
+    pub user: BuildUser,
+    pub limits: Limits,
+    pub network: bool,
+    pub interactive: bool,
+    /// Where the program starts.
+    pub directory: PathBuf,
+    pub program: String,
+    pub arguments: Vec<String>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// The numbers that the descriptors sent along get, in their order. In front of those is the record's lock and,
+    /// when `interactive`, standard input.
+    pub descriptors: Vec<i32>,
+    /// Stop before the program and say [`Message::Fit`].
+    pub rehearse: bool,
+}
+
+/// What the helper and the program's process work with.
+pub(super) struct Helper {
+    pub specification: Specification,
+    /// For the program, in the order of the specification's numbers.
+    pub descriptors: Vec<OwnedFd>,
+    /// What is left for the process's own limits.
+    pub limits: Limits,
+    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    pub open_files: Rlimit,
+    /// The spawning process's end says when to stop.
+    socket: UnixStream,
+    /// `/dev/null` of the machine.
+    null: OwnedFd,
+}
+
+/// The helper's whole life.
+pub(in crate::sandbox) fn main() -> ! {
+    system::close_inherited();
+    let status = match start() {
+        Ok(()) => 0,
+        Err(error) => {
+            // There is no socket to say it on: this is not a process that we started.
+            eprintln!("this is a part of the program that it starts by itself: {error}");
+            5
+        }
+    };
+    process::exit_now(status)
+}
+
+fn start() -> io::Result<()> {
+    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
+    let null: OwnedFd = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into();
+    stdio::dup2_stdin(&null)?;
+    let mut descriptors = receive_descriptors(&socket)?;
+    let specification: Specification = match receive(&mut socket) {
+        Ok(Some(specification)) => specification,
+        // The spawning process is gone already.
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            let failure = Err(error).during(Step::ReadSpecification);
+            return failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
+        }
+    };
+    // Held until this process ends: then nobody sees to the build any more.
+    let _lock = (!descriptors.is_empty()).then(|| descriptors.remove(0));
+    if specification.interactive && !descriptors.is_empty() {
+        stdio::dup2_stdin(descriptors.remove(0))?;
+    }
+    let mut helper = Helper {
+        limits: specification.limits.clone(),
+        specification,
+        descriptors,
+        open_files: getrlimit(Resource::Nofile),
+        socket,
+        null,
+    };
+    let message = supervise(&mut helper).unwrap_or_else(Message::Failed);
+    // The spawning process may be gone.
+    let _ = send(&mut helper.socket, &message);
+    Ok(())
+}
+
+/// Makes the jail, has the program run in it, and undoes everything.
+fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
+    if helper.specification.interactive {
+        // The terminal sends its signals to us too: they are the program's to heed.
+        process::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
+    } else {
+        // The terminal's signals must not kill the build: that is for the spawning process to decide.
+        let _ = rustix::process::setsid();
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    system::become_reaper().during(Step::TieLife)?;
+    let ran = run(helper);
+    let specification = &helper.specification;
+    // Where that went wrong half-way, the program's process may not be in the jail yet.
+    teardown::end_descendants();
+    let undone = teardown::undo(&specification.name, &specification.root);
+    if specification.interactive {
+        // The program's own process group may have been the terminal's foreground.
+        let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
+    }
+    let message = ran?;
+    undone?;
+    record::remove(&specification.root, &specification.record)
+        .during_on(Step::ForgetBuild, &specification.record)?;
+    Ok(message)
+}
+
+fn run(helper: &mut Helper) -> Result<Message, Failure> {
+    let specification = &helper.specification;
+    let root = &specification.root;
+    for action in plan(root, &specification.items) {
+        perform(&action)?;
+    }
+    let parameters = parameters(
+        &specification.name,
+        root,
+        &specification.host_name,
+        specification.network,
+    )
+    .map_err(|error: SandboxError| io::Error::other(error.to_string()))
+    .during(Step::MakeJail)?;
+    let jail = system::make_jail(&parameters)
+        .map_err(|(error, message)| failure(Step::MakeJail, None, &error, message))?;
+    let mut accounted = false;
+    for rule in rules(&specification.name, &specification.limits) {
+        accounted = system::add_rule(&rule).during(Step::LimitResources)?;
+    }
+    if accounted {
+        helper.limits.processes = None;
+    }
+    let watch = Watch::new(helper.socket.as_fd()).during(Step::Wait)?;
+    let (mut ours, theirs) = UnixStream::pair().during(Step::Fork)?;
+    let Some(program) = process::fork().during(Step::Fork)? else {
+        program::become_program(helper, jail, theirs);
+    };
+    drop(theirs);
+    let ended = follow(helper, &watch, program)?;
+    // All that it left behind dies before it is said what it used up, and before the last word can come from it.
+    system::remove_jail(jail).during(Step::RemoveJail)?;
+    teardown::end_descendants();
+    let Some(finished) = ended else {
+        let first =
+            process::usage_of_children(crate::sandbox::ExitStatusKind::Signaled(libc::SIGKILL));
+        return Ok(Message::Ended {
+            killed: true,
+            first,
+        });
+    };
+    match receive(&mut ours) {
+        // The program's process could not become the program, or was not to.
+        Ok(Some(message)) => Ok(message),
+        _ => Ok(Message::Finished(process::usage_of_children(
+            finished.status,
+        ))),
+    }
+}
+
+/// Waits until the program has ended, or, `None`, has to be ended.
+fn follow(helper: &mut Helper, watch: &Watch, program: Pid) -> Result<Option<Finished>, Failure> {
+    helper.descriptors.clear();
+    if !helper.specification.interactive {
+        // Whoever reads the output must see it end with the last process that can write to it.
+        stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
+        stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
+    }
+    loop {
+        while let Some((ended, finished)) = process::wait_without_blocking().during(Step::Wait)? {
+            if ended == program {
+                return Ok(Some(finished));
+            }
+        }
+        if watch.wait().during(Step::Wait)? == Seen::Descriptor {
+            return Ok(None);
+        }
+    }
+}
+
+fn failure(step: Step, path: Option<&Path>, error: &io::Error, message: Option<String>) -> Failure {
+    Failure {
+        step,
+        path: path.map(Path::to_owned),
+        errno: error.raw_os_error().unwrap_or(libc::EINVAL),
+        detail: message,
+    }
+}
+
+/// Makes one thing of the plan.
+fn perform(action: &Action) -> Result<(), Failure> {
+    match action {
+        Action::Directory(path) => match fs::create_dir(path) {
+            // What an earlier attempt has left in a writable mount.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_directory(path) => {
+                Ok(())
+            }
+            other => other,
+        }
+        .during_on(Step::MakeEntry, path),
+        Action::File { path, contents } => {
+            fs::write(path, contents).during_on(Step::MakeEntry, path)
+        }
+        Action::Link { path, contents } => match symlink(contents, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                match fs::read_link(path) {
+                    Ok(there) if there == *contents => Ok(()),
+                    _ => Err(error),
+                }
+            }
+            other => other,
+        }
+        .during_on(Step::MakeEntry, path),
+        Action::Mount(mount) => perform_mount(mount),
+        Action::ShowDevices { on, visible } => File::open(on)
+            .and_then(|devices| system::show_devices(devices.as_fd(), visible))
+            .during_on(Step::MakeDevices, on),
+    }
+}
+
+fn perform_mount(mount: &Mount) -> Result<(), Failure> {
+    let step = match &mount.file_system {
+        _ if mount.update => Step::RestrictMount,
+        FileSystem::Null { .. } => Step::MountSource,
+        FileSystem::Memory { .. } => Step::MountTemporary,
+        FileSystem::Devices => Step::MakeDevices,
+    };
+    match (system::mount(mount), &mount.file_system) {
+        (Ok(()), _) => Ok(()),
+        // FreeBSD before 13.2 mounts on directories only. The copy is root's and cannot be written to.
+        (
+            Err((error, _)),
+            FileSystem::Null {
+                source,
+                is_file: true,
+            },
+        ) if error.raw_os_error() == Some(libc::ENOTDIR) => fs::copy(source, &mount.on)
+            .and_then(|_| {
+                let mode = fs::metadata(source)?.permissions().mode() & 0o555;
+                fs::set_permissions(&mount.on, fs::Permissions::from_mode(mode))
+            })
+            .during_on(Step::MakeEntry, &mount.on),
+        (Err((error, message)), _) => Err(failure(step, Some(&mount.on), &error, message)),
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_dir())
+}

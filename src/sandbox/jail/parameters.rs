@@ -1,0 +1,164 @@
+//! What a build's jail is: its parameters, and the resource rules that go with it. See jail(8) and rctl(8).
+
+use std::path::Path;
+
+use crate::sandbox::{Limits, SandboxError};
+
+/// A parameter of `jail_set(2)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name, such as `host.hostname`.
+    pub name: &'static str,
+    /// What it is set to.
+    pub value: Value,
+}
+
+/// The value of a jail's parameter, in the three forms that the kernel takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// None: the name says it all, with `no` in it for off.
+    Flag,
+    /// A C `int`.
+    Number(i32),
+    /// A text.
+    Text(String),
+}
+
+/// `JAIL_SYS_DISABLE`: the jail has no part in that subsystem.
+const DISABLE: i32 = 0;
+/// `JAIL_SYS_INHERIT`: the jail shares the machine's.
+const INHERIT: i32 = 2;
+
+/// What jails may be allowed and a build's is not. All but three are off by default, but defaults can be changed
+/// (`security.jail.*`).
+const FORBIDDEN: [&str; 10] = [
+    "allow.noset_hostname",
+    "allow.noraw_sockets",
+    "allow.nochflags",
+    "allow.nomount",
+    "allow.noquotas",
+    "allow.nosocket_af",
+    "allow.nomlock",
+    "allow.noreserved_ports",
+    "allow.noread_msgbuf",
+    "allow.nounprivileged_proc_debug",
+];
+
+/// The parameters of the jail `name` on `root`, with the machine's addresses only when `network`.
+///
+/// # Errors
+/// [`SandboxError::BadWorld`] when the root's path is not UTF-8.
+pub fn parameters(
+    name: &str,
+    root: &Path,
+    host_name: &str,
+    network: bool,
+) -> Result<Vec<Parameter>, SandboxError> {
+    let root = root
+        .to_str()
+        .ok_or_else(|| SandboxError::BadWorld(format!("`{}` is not UTF-8", root.display())))?;
+    let addresses = if network { INHERIT } else { DISABLE };
+    let number = |name, number| Parameter {
+        name,
+        value: Value::Number(number),
+    };
+    let text = |name, text: &str| Parameter {
+        name,
+        value: Value::Text(text.to_owned()),
+    };
+    let flag = |name| Parameter {
+        name,
+        value: Value::Flag,
+    };
+    let mut parameters = vec![
+        text("name", name),
+        text("path", root),
+        text("host.hostname", host_name),
+        // Setting one of these makes the others the jail's own, too: not the machine's domain, nor its UUID.
+        text("host.domainname", ""),
+        text("host.hostuuid", "00000000-0000-0000-0000-000000000000"),
+        number("ip4", addresses),
+        number("ip6", addresses),
+        number("securelevel", 3),
+        // Of mounts, the program sees none but its root.
+        number("enforce_statfs", 2),
+        number("children.max", 0),
+        // It is there before its first process, and until it is removed.
+        flag("persist"),
+    ];
+    parameters.extend(FORBIDDEN.map(flag));
+    Ok(parameters)
+}
+
+/// The resource rules of the jail `name`, as rctl(8) writes them: what a limit of each process cannot say. A
+/// process's own limit of processes counts those of all builds, for all of them run as the same user.
+pub fn rules(name: &str, limits: &Limits) -> Vec<String> {
+    let Some(processes) = limits.processes else {
+        return Vec::new();
+    };
+    ["maxproc", "nthr"]
+        .map(|resource| format!("jail:{name}:{resource}:deny={processes}"))
+        .into()
+}
+
+/// What names all resource rules of the jail `name`.
+pub fn rules_of(name: &str) -> String {
+    format!("jail:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(parameters: &[Parameter], name: &str) -> Option<Value> {
+        let found = parameters.iter().find(|parameter| parameter.name == name);
+        found.map(|parameter| parameter.value.clone())
+    }
+
+    #[test]
+    fn a_builds_jail_has_no_addresses_no_children_and_no_rights() {
+        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", false).unwrap();
+        for (name, expected) in [
+            ("name", Value::Text("b-1".into())),
+            ("path", Value::Text("/j/b-1".into())),
+            ("host.hostname", Value::Text("localhost".into())),
+            ("ip4", Value::Number(0)),
+            ("ip6", Value::Number(0)),
+            ("securelevel", Value::Number(3)),
+            ("enforce_statfs", Value::Number(2)),
+            ("children.max", Value::Number(0)),
+            ("persist", Value::Flag),
+            ("allow.noraw_sockets", Value::Flag),
+            ("allow.nomount", Value::Flag),
+        ] {
+            assert_eq!(value(&parameters, name), Some(expected), "{name}");
+        }
+        let allowed = |parameter: &&Parameter| {
+            parameter.name.starts_with("allow.") && !parameter.name.starts_with("allow.no")
+        };
+        assert_eq!(parameters.iter().find(allowed), None);
+    }
+
+    #[test]
+    fn a_persons_shell_may_share_the_network() {
+        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", true).unwrap();
+        assert_eq!(value(&parameters, "ip4"), Some(Value::Number(2)));
+        assert_eq!(value(&parameters, "ip6"), Some(Value::Number(2)));
+        assert_eq!(value(&parameters, "allow.noraw_sockets"), Some(Value::Flag));
+    }
+
+    #[test]
+    fn processes_and_threads_are_limited_by_jail_and_nothing_else_is() {
+        let limits = Limits {
+            memory: Some(1 << 30),
+            processes: Some(64),
+            ..Limits::default()
+        };
+        assert_eq!(
+            rules("b-1", &limits),
+            ["jail:b-1:maxproc:deny=64", "jail:b-1:nthr:deny=64"]
+        );
+        assert!(rules("b-1", &Limits::default()).is_empty());
+        assert_eq!(rules_of("b-1"), "jail:b-1");
+    }
+}

@@ -1,0 +1,82 @@
+//! What to do about a step that failed on FreeBSD.
+
+use rustix::io::Errno;
+
+use crate::sandbox::Step;
+
+/// What a person can do about `step`, failed with `errno`; `jailed` tells whether this program itself is in a jail.
+pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
+    let error = Errno::from_raw_os_error(errno);
+    let text = match (step, error) {
+        (Step::Execute, Errno::NOENT) => {
+            "The file, or the interpreter or loader that it names, is not in the sandbox: \
+             is the item that holds it among the inputs?"
+        }
+        (Step::Execute, Errno::ACCESS) => {
+            "The file is not executable, or lies in a directory that the build user may not enter."
+        }
+        (Step::Execute, _) => return None,
+        (Step::MountSource, Errno::NODEV) => {
+            "The kernel has no nullfs. As root: kldload nullfs; for every boot: nullfs_load=\"YES\" in \
+             /boot/loader.conf."
+        }
+        (Step::MountRoot | Step::MountTemporary, Errno::NODEV) => {
+            "The kernel has no tmpfs. As root: kldload tmpfs; for every boot: tmpfs_load=\"YES\" in \
+             /boot/loader.conf."
+        }
+        (Step::MountSource, Errno::DEADLK) => {
+            "A directory cannot be mounted in itself: choose a state directory outside of the store."
+        }
+        (_, Errno::PERM) if jailed => {
+            "This runs in a jail already, which may not mount or have jails of its own. Run it on the host, or \
+             give the jail children.max, enforce_statfs=1, allow.mount and allow.mount.{devfs,nullfs,tmpfs}."
+        }
+        (Step::MountRoot | Step::MountSource | Step::MountTemporary, Errno::PERM) => {
+            "Only root may mount, and not on a system with a raised kern.securelevel whose modules are not loaded."
+        }
+        (Step::MakeJail, Errno::INVAL) => {
+            "The kernel does not know one of the jail's parameters: FreeBSD 13 or newer is needed."
+        }
+        (Step::MakeJail, Errno::EXIST) => {
+            "A jail of that name is there already: see jls(8), and jail -R NAME removes it."
+        }
+        (Step::Unmount, Errno::BUSY) => {
+            "Something on the machine uses what was mounted for the build: see fstat(1). The next run tries again."
+        }
+        (_, Errno::NOSPC) => "No space is left there.",
+        (_, Errno::NFILE | Errno::MFILE) => "Too many files are open: allow more (ulimit -n).",
+        (_, Errno::AGAIN) => {
+            "The system allows no more processes for this user: end some, or allow more (ulimit -u)."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(step: Step, error: Errno, jailed: bool) -> String {
+        remedy(step, error.raw_os_error(), jailed).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_missing_module_is_named_with_the_command_that_loads_it() {
+        assert!(advice(Step::MountSource, Errno::NODEV, false).contains("kldload nullfs"));
+        assert!(advice(Step::MountRoot, Errno::NODEV, false).contains("kldload tmpfs"));
+        assert!(advice(Step::MountTemporary, Errno::NODEV, false).contains("kldload tmpfs"));
+    }
+
+    #[test]
+    fn in_a_jail_the_jail_is_to_blame_and_outside_it_is_not() {
+        assert!(advice(Step::MakeJail, Errno::PERM, true).contains("children.max"));
+        assert!(!advice(Step::MountSource, Errno::PERM, false).contains("children.max"));
+    }
+
+    #[test]
+    fn a_program_that_may_not_run_is_not_blamed_on_the_machine() {
+        assert!(advice(Step::Execute, Errno::ACCESS, true).contains("not executable"));
+        assert_eq!(advice(Step::Execute, Errno::NOEXEC, true), "");
+    }
+}

@@ -1,0 +1,36 @@
+//! What the spawning process tells the helper.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::layout::Item;
+use crate::sandbox::{BuildUser, Limits};
+
+/// What the helper is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Specification {
+    /// What the world holds.
+    pub items: Vec<Item>,
+    pub host_name: String,
+    /// Numbers inside.
+    pub user: BuildUser,
+    /// User and group numbers outside.
+    pub outside: (u32, u32),
+    pub limits: Limits,
+    pub network: bool,
+    pub interactive: bool,
+    /// Where the program starts.
+    pub directory: PathBuf,
+    pub program: String,
+    pub arguments: Vec<String>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// The numbers that the descriptors sent along get, in their order. When `interactive`, one more
+    /// descriptor is in front: standard input.
+    pub descriptors: Vec<i32>,
+    /// Stop before the program and say [`Message::Fit`](crate::sandbox::protocol::Message::Fit).
+    pub rehearse: bool,
+    /// Do without `mount_setattr`, as on Linux before 5.12.
+    pub old_kernel: bool,
+}

@@ -1,0 +1,48 @@
+//! What a program may use up, as limits of its process that its children inherit.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::Limits;
+
+/// The stack a program gets, where the limits allow: 8 MiB, as the kernel gives by itself. Programs size things
+/// by it, and a build must not depend on the caller's `ulimit -s`.
+const STACK: u64 = 8 << 20;
+
+/// Limits this process: to `limits`, and to `open_files` where they say nothing of those.
+pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
+    setrlimit(Resource::Nofile, *open_files)?;
+    for (resource, limit) in [
+        (Resource::As, limits.memory),
+        (Resource::Nproc, limits.processes),
+        (Resource::Fsize, limits.file_size),
+        (Resource::Nofile, limits.open_files),
+        (Resource::Core, Some(0)),
+    ] {
+        let Some(limit) = limit else { continue };
+        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let limit = Some(limit.min(most));
+        let both = Rlimit {
+            current: limit,
+            maximum: limit,
+        };
+        setrlimit(resource, both)?;
+    }
+    if let Some(count) = limits.processors {
+        let allowed = sched_getaffinity(None)?;
+        let mut fewer = CpuSet::new();
+        let numbers = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
+        numbers
+            .take(count.max(1))
+            .for_each(|number| fewer.set(number));
+        sched_setaffinity(None, &fewer)?;
+    }
+    let stack = getrlimit(Resource::Stack).maximum;
+    let stack = Rlimit {
+        current: Some(STACK.min(stack.unwrap_or(u64::MAX))),
+        maximum: stack,
+    };
+    Ok(setrlimit(Resource::Stack, stack)?)
+}
