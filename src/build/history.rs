@@ -67,6 +67,14 @@ impl History {
             .collect()
     }
 
+    /// The records, oldest first. What is no record is passed over.
+    pub fn records(&self) -> Vec<Record> {
+        let text = self.read_end().unwrap_or_default();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
     /// The derivations of the item called `label` that were built, by base name, the latest first.
     pub fn derivations(&self, label: &str) -> Vec<String> {
         let text = self.read_end().unwrap_or_default();
@@ -84,14 +92,6 @@ impl History {
             }
         }
         found
-    }
-
-    /// The records, oldest first. What is no record is passed over.
-    pub fn records(&self) -> Vec<Record> {
-        let text = self.read_end().unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
     }
 
     fn read_end(&self) -> io::Result<String> {

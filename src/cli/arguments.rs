@@ -420,6 +420,9 @@ pub struct BuildArguments {
     /// The packages: NAME, or stage0/NAME
     #[arg(required = true, value_name = "PKG")]
     pub packages: Vec<String>,
+    /// Only say what would be downloaded, built and reused, and how long that took before
+    #[arg(short = 'n', long, conflicts_with_all = ["check", "repair", "shell_on_failure"])]
+    pub dry_run: bool,
     /// Then build each of them once more, and compare
     #[arg(long)]
     pub check: bool,

@@ -64,7 +64,7 @@ fn wrong(what: &'static str, state: State, seen: impl Into<String>, remedy: &str
 pub fn doctor(context: &Context) -> Result<(), Failure> {
     let mut findings = vec![
         host(context.system),
-        sandboxes(&context.directories.state),
+        sandboxes(context),
         writable(context),
         space("store's disk", &context.directories.store, STORE_SPACE),
         space("build directory's disk", &std::env::temp_dir(), BUILD_SPACE),
@@ -123,8 +123,8 @@ fn host(system: System) -> Finding {
     )
 }
 
-fn sandboxes(state: &Path) -> Finding {
-    let checked = sandbox::platform(state).and_then(|sandbox| sandbox.check());
+fn sandboxes(context: &Context) -> Finding {
+    let checked = sandbox::platform(&context.directories.state).and_then(|sandbox| sandbox.check());
     match checked {
         Ok(()) => good("sandbox", "builds can be isolated"),
         Err(error) => wrong(

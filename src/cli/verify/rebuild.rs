@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::document;
 use crate::build::error::BuildError;
@@ -12,6 +13,7 @@ use crate::cli::context::{Context, print};
 use crate::cli::failure::{Failure, Status};
 use crate::cli::run::{self, Run};
 use crate::plan::Plan;
+use crate::records::{Rebuild, Rebuilds};
 use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::compare;
 use crate::verify::rebuild::{Comparer, Difference, Outcome};
@@ -98,6 +100,7 @@ fn again(
             return run::failure(&report).map_or(Ok(()), Err);
         }
     }
+    rounds.record(context, &run.planned.plan, &nodes);
     let bad = rounds
         .outputs
         .values()
@@ -121,6 +124,30 @@ fn again(
             message: format!("{bad} outputs came out differently when built again"),
             status: Status::Hashes,
         }),
+    }
+}
+
+impl Rounds {
+    /// Leaves on record, for reports, what came of each package.
+    fn record(&self, context: &Context, plan: &Plan, nodes: &[usize]) {
+        let records = Rebuilds::new(&context.directories.state);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        for node in nodes.iter().map(|index| &plan.nodes()[*index]) {
+            let of_it = |label: &str| label == node.label;
+            let mut outputs = self.outputs.iter().filter(|((label, _), _)| of_it(label));
+            if self.failed.keys().any(|label| of_it(label)) || outputs.clone().next().is_none() {
+                continue;
+            }
+            let rebuild = Rebuild {
+                item: node.label.clone(),
+                derivation: node.derivation_path.base_name().to_owned(),
+                same: outputs.all(|(_, seen)| seen.differing.is_empty()),
+                time: now.as_ref().map_or(0, std::time::Duration::as_secs),
+            };
+            if let Err(error) = records.append(&rebuild) {
+                tracing::warn!("cannot record that {} was built again: {error}", node.label);
+            }
+        }
     }
 }
 
