@@ -1,7 +1,8 @@
 //! From an official base system to the implicit inputs of GNU Guix's `gnu-build-system`.
 //!
 //! Data flows one way: [`recipe`]s and a [`seed`] make a [`plan`], a graph of [`derivation`]s; [`fetch`] brings
-//! the bytes, [`build`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`].
+//! the bytes, [`build`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`]; [`verify`] sees
+//! whether they are still the same bytes, and whether a second build gives them again.
 //! [`cli`] and [`progress`] face people.
 
 pub mod archive;
@@ -18,3 +19,4 @@ pub mod sandbox;
 pub mod seed;
 pub mod store;
 pub mod system;
+pub mod verify;

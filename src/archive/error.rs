@@ -71,6 +71,12 @@ pub enum ArchiveError {
         /// Its value.
         allowed: u64,
     },
+    /// The caller asked to stop.
+    #[error("unpacking {archive} was stopped")]
+    Stopped {
+        /// The archive's path.
+        archive: String,
+    },
     /// The unpacked tree cannot be written.
     #[error("cannot write {}: {error}", path.display())]
     Write {

@@ -30,8 +30,9 @@ pub(crate) mod testing;
 mod tests;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use ar::{ArError, ArReader, Member};
 pub use compression::{Compression, Decoder};
@@ -79,18 +80,43 @@ pub struct Unpacked {
     pub bytes: u64,
 }
 
-/// Unpacks the archive file `archive` into `tree`.
+/// A reader that fails once `stop` is set.
+struct Stoppable<'s, R> {
+    input: R,
+    stop: &'s AtomicBool,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("told to stop"));
+        }
+        self.input.read(buffer)
+    }
+}
+
+/// Unpacks the archive file `archive` into `tree`, unless another thread sets `stop` before it is done.
 ///
 /// On an error the tree holds what came before the entry at fault; the caller throws it away.
-pub fn unpack(archive: &Path, format: Format, tree: &mut Tree) -> Result<(), ArchiveError> {
+pub fn unpack(
+    archive: &Path,
+    format: Format,
+    tree: &mut Tree,
+    stop: &AtomicBool,
+) -> Result<(), ArchiveError> {
     let label = archive.display().to_string();
     let file = File::open(archive).map_err(|error| ArchiveError::Read {
         archive: label.clone(),
         error,
     })?;
-    let reader = BufReader::with_capacity(READ_BUFFER, file);
-    match format {
+    let reader = BufReader::with_capacity(READ_BUFFER, Stoppable { input: file, stop });
+    let unpacked = match format {
         Format::Tar => steps::unpack_tar(&label, reader, tree),
         Format::Deb => deb::unpack(&label, reader, tree),
+    };
+    match unpacked {
+        // What the decoder makes of input that stops is not the archive's fault.
+        Err(_) if stop.load(Ordering::Relaxed) => Err(ArchiveError::Stopped { archive: label }),
+        unpacked => unpacked,
     }
 }

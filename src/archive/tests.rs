@@ -12,6 +12,9 @@ struct Place {
     directory: tempfile::TempDir,
 }
 
+/// For unpacking that nobody stops.
+static GO: AtomicBool = AtomicBool::new(false);
+
 impl Place {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -33,7 +36,7 @@ impl Place {
         let archive = self.directory.path().join("archive");
         fs::write(&archive, bytes).unwrap();
         let mut tree = Tree::create(&self.tree(), MERGED_USR, limits).unwrap();
-        unpack(&archive, format, &mut tree)
+        unpack(&archive, format, &mut tree, &GO)
     }
 
     fn unpack(&self, bytes: &[u8]) -> Result<(), ArchiveError> {
@@ -352,6 +355,20 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
 }
 
 #[test]
+fn unpacking_stops_when_told_to_and_blames_no_archive() {
+    let place = Place::new();
+    let archive = place.directory.path().join("archive");
+    let tar = TarWriter::default().file("f", b"x").finish();
+    for (bytes, format) in [(xz(&tar), Format::Tar), (deb(&tar), Format::Deb)] {
+        fs::write(&archive, bytes).unwrap();
+        let mut tree = Tree::create(&place.tree(), &[], Limits::default()).unwrap();
+        let error = unpack(&archive, format, &mut tree, &AtomicBool::new(true)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Stopped { .. }), "{error}");
+        assert!(!place.tree().join("f").exists());
+    }
+}
+
+#[test]
 fn the_limits_count_all_archives_of_a_tree_together() {
     let place = Place::new();
     let archive = place.directory.path().join("archive");
@@ -362,9 +379,9 @@ fn the_limits_count_all_archives_of_a_tree_together() {
         bytes: 1 << 20,
     };
     let mut tree = Tree::create(&place.tree(), &[], limits).unwrap();
-    unpack(&archive, Format::Tar, &mut tree).unwrap();
+    unpack(&archive, Format::Tar, &mut tree, &GO).unwrap();
     assert_eq!(tree.unpacked().entries, 1);
-    let error = unpack(&archive, Format::Tar, &mut tree).unwrap_err();
+    let error = unpack(&archive, Format::Tar, &mut tree, &GO).unwrap_err();
     assert!(
         matches!(
             error,
@@ -556,6 +573,6 @@ fn a_tree_that_cannot_be_written_is_not_the_archives_fault() {
     let mut tree = Tree::create(&place.tree(), &[], Limits::default()).unwrap();
     fs::set_permissions(place.tree(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_dir(place.tree()).unwrap();
-    let error = unpack(&archive, Format::Tar, &mut tree).unwrap_err();
+    let error = unpack(&archive, Format::Tar, &mut tree, &GO).unwrap_err();
     assert!(error.is_environment(), "{error}");
 }

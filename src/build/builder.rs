@@ -20,6 +20,7 @@ use super::references::{ReferenceRules, locate};
 use super::sandboxed::Ran;
 use super::scheduler::{Outcome, Workshop};
 use super::scratch::Scratch;
+use super::variation::Variation;
 use super::watch::Patience;
 use crate::fetch::Fetcher;
 use crate::hash::Sha256Digest;
@@ -77,6 +78,10 @@ pub(super) struct Builder<'b, 'a> {
     pub graph: &'b Graph<'a>,
     pub pool: JobPool,
     pub scratch: Scratch,
+    /// Where logs go.
+    pub logs: PathBuf,
+    /// What is different about the builds of this run.
+    pub variation: Variation,
     pub history: History,
     pub events: EventSender,
     pub cancellation: Cancellation,
@@ -170,6 +175,23 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
 }
 
 impl Builder<'_, '_> {
+    /// Locks the outputs, valid or not.
+    pub(super) fn lock_outputs(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+    ) -> Result<PathLocks, BuildError> {
+        let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
+        match self.tools.store.lock(paths.iter().copied()) {
+            Err(StoreError::Lock(LockError::Cancelled { .. }))
+                if self.cancellation.is_cancelled() =>
+            {
+                Err(BuildError::Interrupted)
+            }
+            locks => locks.map_err(BuildError::store(job.label)),
+        }
+    }
+
     /// Locks the outputs. `None` where all outputs have become valid meanwhile.
     pub(super) fn lock(
         &self,
@@ -178,15 +200,7 @@ impl Builder<'_, '_> {
     ) -> Result<Option<PathLocks>, BuildError> {
         let store = self.tools.store;
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
-        let locks = store.lock(paths.iter().copied());
-        let locks = match locks {
-            Err(StoreError::Lock(LockError::Cancelled { .. }))
-                if self.cancellation.is_cancelled() =>
-            {
-                return Err(BuildError::Interrupted);
-            }
-            locks => locks.map_err(BuildError::store(job.label))?,
-        };
+        let locks = self.lock_outputs(job, outputs)?;
         let valid = store.valid_among(paths.iter().copied());
         let valid = valid.map_err(BuildError::store(job.label))?;
         Ok((valid.len() < paths.len()).then_some(locks))
@@ -302,12 +316,12 @@ impl Builder<'_, '_> {
         Ok(Ok(infos))
     }
 
-    fn log_of(&self, job: Job<'_>) -> PathBuf {
-        log_path(&self.tools.store.directories().log, job.path)
+    pub(super) fn log_of(&self, job: Job<'_>) -> PathBuf {
+        log_path(&self.logs, job.path)
     }
 
     /// The hash of a fixed output that is one file, which is taken before its metadata becomes canonical.
-    fn check_fixed_file(
+    pub(super) fn check_fixed_file(
         &self,
         job: Job<'_>,
         outputs: &[(&str, &StorePath)],

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use super::builder::{Builder, Staging, outputs};
@@ -59,12 +60,38 @@ pub fn request(job: Job<'_>) -> Result<Request, BuildError> {
 }
 
 impl Builder<'_, '_> {
-    /// Fetches a file, in a thread of its own: a fetcher cannot be stopped, but must not keep a run from stopping.
-    /// What it has got by then stays in its cache, for the next time.
+    /// A file with a known hash.
     pub(super) fn download(&self, job: Job<'_>) -> Result<Outcome, BuildError> {
         let request = request(job)?;
         let outputs = outputs(job)?;
         let start = self.begin(job, None);
+        let file = self.fetch(job, &request)?;
+        let store = self.tools.store;
+        let path = store
+            .add_file_flat(&request.name, &file, request.sha256)
+            .map_err(BuildError::store(job.label))?;
+        if outputs.first().map(|(_, output)| *output) != Some(&path) {
+            return Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: format!(
+                    "its content belongs at {}",
+                    store.directories().store_dir.display(&path)
+                ),
+            });
+        }
+        let info = store
+            .path_info(&path)
+            .map_err(BuildError::store(job.label))?;
+        Ok(Outcome::Made(self.made(start, &outputs, info.as_slice())))
+    }
+
+    /// Fetches a file, in a thread of its own: a fetcher cannot be stopped, but must not keep a run from stopping.
+    /// What it has got by then stays in its cache, for the next time.
+    pub(super) fn fetch(
+        &self,
+        job: Job<'_>,
+        request: &Request,
+    ) -> Result<std::path::PathBuf, BuildError> {
         let (sender, receiver) = channel();
         let cancelled = sender.clone();
         let _stop = self.cancellation.on_cancel(move || {
@@ -87,36 +114,17 @@ impl Builder<'_, '_> {
                 let _ = sender.send(News::Done(fetched));
             })
             .map_err(BuildError::Thread)?;
-        let file = match receiver.recv() {
+        match receiver.recv() {
             Ok(News::Done(fetched)) => fetched.map_err(|source| BuildError::Fetch {
                 label: job.label.to_owned(),
                 source: Box::new(source),
-            })?,
-            Ok(News::Cancelled) => return Err(BuildError::Interrupted),
-            Err(_) => {
-                return Err(BuildError::Panicked {
-                    label: job.label.to_owned(),
-                    message: "the download's thread died".to_owned(),
-                });
-            }
-        };
-        let store = self.tools.store;
-        let path = store
-            .add_file_flat(&request.name, &file, request.sha256)
-            .map_err(BuildError::store(job.label))?;
-        if outputs.first().map(|(_, output)| *output) != Some(&path) {
-            return Err(BuildError::Derivation {
+            }),
+            Ok(News::Cancelled) => Err(BuildError::Interrupted),
+            Err(_) => Err(BuildError::Panicked {
                 label: job.label.to_owned(),
-                problem: format!(
-                    "its content belongs at {}",
-                    store.directories().store_dir.display(&path)
-                ),
-            });
+                message: "the download's thread died".to_owned(),
+            }),
         }
-        let info = store
-            .path_info(&path)
-            .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(self.made(start, &outputs, info.as_slice())))
     }
 
     /// A seed, unpacked by ourselves.
@@ -143,10 +151,12 @@ impl Builder<'_, '_> {
         let staging = staging.map_err(BuildError::store(job.label))?;
         let start = self.begin(job, None);
         let staged = staging.path.join("out");
-        self.unpack_seed(job, &staged)?;
+        let unpacked = self.unpack_seed(job, &staged);
+        // Also where unpacking failed: that is what stopping it looks like.
         if self.cancellation.is_cancelled() {
             return Err(BuildError::Interrupted);
         }
+        unpacked?;
         let staged = StagedOutput {
             staged,
             path: path.clone(),
@@ -165,7 +175,7 @@ impl Builder<'_, '_> {
     }
 
     /// Makes the tree of a seed at `target`.
-    fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
+    pub(super) fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
         let fail = |source| BuildError::Unpack {
             label: job.label.to_owned(),
             source: Box::new(source),
@@ -177,9 +187,14 @@ impl Builder<'_, '_> {
         };
         let contents =
             Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let _stop = self.cancellation.on_cancel({
+            let stop = Arc::clone(&stop);
+            move || stop.store(true, Ordering::Relaxed)
+        });
         self.tools
             .unpacker
-            .unpack(&contents, target)
+            .unpack(&contents, target, &stop)
             .map(drop)
             .map_err(fail)
     }

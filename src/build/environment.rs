@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use super::variation::Variation;
 use crate::derivation::Derivation;
 use crate::store::path::{StoreDir, StorePath};
 
@@ -22,6 +23,7 @@ pub fn environment(
     derivation: &Derivation,
     cores: NonZeroUsize,
     make_flags: String,
+    variation: &Variation,
 ) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::from([
         ("HOME".to_owned(), "/homeless-shelter".to_owned()),
@@ -30,6 +32,7 @@ pub fn environment(
         ("NIX_BUILD_CORES".to_owned(), cores.to_string()),
         ("MAKEFLAGS".to_owned(), make_flags),
     ]);
+    environment.extend(variation.environment());
     let own = derivation.environment.iter();
     environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     let directory = build_directory(path);
@@ -61,6 +64,7 @@ mod tests {
             &derivation,
             NonZeroUsize::new(3).unwrap(),
             " -j3".to_owned(),
+            &Variation::default(),
         );
         let directory = "/tmp/guix-build-hello-1.0.drv-0";
         let expected = [

@@ -248,6 +248,20 @@ fn seconds(duration: Duration) -> String {
 }
 
 impl BuildError {
+    /// The item it is about, where it is about one.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failed) => Some(&failed.label),
+            Self::Fetch { label, .. }
+            | Self::Unpack { label, .. }
+            | Self::Store { label, .. }
+            | Self::Sandbox { label, .. }
+            | Self::Derivation { label, .. }
+            | Self::Panicked { label, .. } => Some(label),
+            _ => None,
+        }
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -324,7 +338,7 @@ impl BuildError {
     }
 
     /// Makes an error of the store one of these; for `map_err`.
-    pub(super) fn store(label: &str) -> impl Fn(StoreError) -> Self + '_ {
+    pub(crate) fn store(label: &str) -> impl Fn(StoreError) -> Self + '_ {
         move |source| Self::Store {
             label: label.to_owned(),
             source: Box::new(source),

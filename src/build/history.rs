@@ -70,6 +70,25 @@ impl History {
             .collect()
     }
 
+    /// The derivations of the item called `label` that were built, by base name, the latest first.
+    pub fn derivations(&self, label: &str) -> Vec<String> {
+        let text = self.read_end().unwrap_or_default();
+        let mut found: Vec<String> = Vec::new();
+        for line in text.lines().rev() {
+            // Reading a line as JSON takes longer than finding out that it is about something else.
+            if !line.contains(label) {
+                continue;
+            }
+            if let Ok(record) = serde_json::from_str::<Record>(line)
+                && record.item == label
+                && !found.contains(&record.derivation)
+            {
+                found.push(record.derivation);
+            }
+        }
+        found
+    }
+
     fn read_end(&self) -> io::Result<String> {
         let mut file = fs::File::open(&self.path)?;
         let length = file.metadata()?.len();
@@ -142,6 +161,26 @@ mod tests {
             durations,
             HashMap::from([("sed".to_owned(), Duration::from_secs(7))])
         );
+    }
+
+    #[test]
+    fn what_was_built_of_an_item_is_known_latest_first() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::new(state.path());
+        for (item, derivation) in [
+            ("sed", "1.drv"),
+            ("stage0/sed", "2.drv"),
+            ("sed", "3.drv"),
+            ("sed", "1.drv"),
+        ] {
+            let record = Record {
+                derivation: derivation.to_owned(),
+                ..record(item, 1.0)
+            };
+            history.append(&record).unwrap();
+        }
+        assert_eq!(history.derivations("sed"), ["1.drv", "3.drv"]);
+        assert!(history.derivations("grep").is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod history;
 pub mod jobserver;
 pub mod log;
 pub mod output;
+pub mod rebuild;
 pub mod references;
 pub mod run;
 mod sandboxed;
@@ -20,4 +21,5 @@ pub mod scheduler;
 mod scratch;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod variation;
 pub mod watch;

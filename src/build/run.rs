@@ -14,6 +14,7 @@ use super::history::History;
 use super::jobserver::JobPool;
 use super::scheduler::{self, Parallelism, Report, Workshop};
 use super::scratch::Scratch;
+use super::variation::Variation;
 use crate::derivation::aterm;
 use crate::store::add::Text;
 use crate::store::path::StorePath;
@@ -92,14 +93,16 @@ pub fn realise(
     let pool = JobPool::new(settings.cores, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let builder = Builder {
-        tools,
         settings,
         graph: request.graph,
         pool,
         scratch,
+        logs: tools.store.directories().log.clone(),
+        variation: Variation::default(),
         history,
         events: events.clone(),
         cancellation: cancellation.clone(),
+        tools,
     };
     Ok(run(&todo, &builder, settings, events, cancellation))
 }
@@ -138,7 +141,7 @@ impl Workshop for Nothing {
     }
 }
 
-fn prepare_sandbox(tools: &Tools<'_>) -> Result<(), BuildError> {
+pub(super) fn prepare_sandbox(tools: &Tools<'_>) -> Result<(), BuildError> {
     let check = tools
         .sandbox
         .check()

@@ -64,7 +64,7 @@ impl Builder<'_, '_> {
         directory: &Path,
         mut slot: JobSlot,
     ) -> Result<(Ran, JobSlot), BuildError> {
-        let mut log = LogWriter::create(&self.tools.store.directories().log, job.path)?;
+        let mut log = LogWriter::create(&self.logs, job.path)?;
         let inputs = self.inputs(job)?;
         let seed = self.seed(job, &inputs)?;
         self.check_derivation(job, outputs, &inputs)?;
@@ -254,7 +254,7 @@ impl Builder<'_, '_> {
                 host: places.directory.to_owned(),
                 guest: build_directory(job.path).into(),
             },
-            host_name: "localhost".to_owned(),
+            host_name: self.variation.host_name().to_owned(),
             user: self.settings.user.clone(),
             limits: self.settings.limits.clone(),
             program: job.derivation.builder.clone(),
@@ -265,6 +265,7 @@ impl Builder<'_, '_> {
                 job.derivation,
                 self.settings.cores,
                 slot.make_flags(),
+                &self.variation,
             ),
             descriptors,
             output,

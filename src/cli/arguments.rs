@@ -71,7 +71,7 @@ pub struct Global {
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build
-    #[arg(long, global = true)]
+    #[arg(short = 'K', long, global = true)]
     pub keep_failed: bool,
     /// After a failure, go on with what does not need what failed
     #[arg(long, global = true)]
@@ -139,16 +139,26 @@ pub enum Command {
     /// Build everything, from the seed to the proof
     All,
     /// Build packages and what they need
-    Build {
-        /// The packages: NAME, or stage0/NAME
-        #[arg(required = true, value_name = "PKG")]
-        packages: Vec<String>,
+    Build(BuildArguments),
+    /// Say why a package is built again: what has changed since its last build
+    Explain {
+        /// The package: NAME, or stage0/NAME
+        #[arg(value_name = "PKG")]
+        package: String,
     },
     /// Fetch sources and seed, and build nothing
     Fetch {
         /// The packages whose sources to fetch [default: everything]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
+    },
+    /// Compare what the store holds with the database, with a lock, or with other builds
+    Verify(VerifyArguments),
+    /// Write what is built, with its hashes, to a lock for others to compare with
+    Lock {
+        /// The lock; what it has of other seeds stays
+        #[arg(value_name = "FILE", default_value = LOCK)]
+        file: PathBuf,
     },
     /// List packages along the road, and whether they are built
     List,
@@ -199,6 +209,12 @@ pub enum Command {
         /// First forget the generations of roots before the newest N of each name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         keep_generations: Option<u64>,
+        /// Whether the derivations stay that live items were built from; `explain` reads them
+        #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = clap::ArgAction::Set)]
+        keep_derivations: bool,
+        /// Keep the outputs of live derivations as well
+        #[arg(long)]
+        keep_outputs: bool,
     },
     /// List what keeps store items alive
     Roots,
@@ -211,6 +227,74 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("expected `yes` or `no`".to_owned()),
+    }
+}
+
+/// What to build, and what else to do about it.
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// The packages: NAME, or stage0/NAME
+    #[arg(required = true, value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Then build each of them once more, and compare
+    #[arg(long)]
+    pub check: bool,
+    /// First put right what is damaged of them and what they refer to; damaged copies are kept aside
+    #[arg(long)]
+    pub repair: bool,
+    /// After a failure, start a shell in the failed build's sandbox, where it stopped
+    #[arg(long)]
+    pub shell_on_failure: bool,
+}
+
+/// The lock that is used where none is named.
+pub const LOCK: &str = "bootstrap.lock";
+
+/// What to verify, and how.
+///
+/// By itself: the store against the database. Nothing in the store is changed.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Only these packages, with all that they refer to [default: the whole store]
+    #[arg(value_name = "PKG")]
+    pub packages: Vec<String>,
+    /// Compare with a lock as well
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = LOCK)]
+    pub lock: Option<PathBuf>,
+    /// Build again in a fresh sandbox, and compare [default: the final inputs and the proof]
+    #[arg(long, conflicts_with_all = ["lock", "compare"])]
+    pub rebuild: bool,
+    /// Build again N times
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rebuild", value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// Build again with another core count, umask, time zone, locale, host name, user and affinity each time
+    #[arg(long, requires = "rebuild")]
+    pub vary: bool,
+    /// Where build directories are made with --vary: on another file system, directories have another order
+    #[arg(long, value_name = "DIR", requires = "vary")]
+    pub vary_directory: Option<PathBuf>,
+    /// Build final packages with the final tools instead of stage0's, and compare
+    #[arg(long, conflicts_with_all = ["lock", "rebuild", "compare"])]
+    pub fixpoint: bool,
+    /// Walk the road from two seeds, and compare where it ends
+    #[arg(long, num_args = 2, value_names = ["SEED_A", "SEED_B"], conflicts_with_all = ["lock", "rebuild", "fixpoint", "compare"])]
+    pub diverse: Option<Vec<String>>,
+    /// Compare two documents that --json wrote, and check their signatures
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
+    pub compare: Option<Vec<PathBuf>>,
+    /// Make a lost or damaged database anew from what the store holds
+    #[arg(long, conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "compare", "sign"])]
+    pub recover: bool,
+    /// Print the JSON document, signed with the Ed25519 key in the file KEY
+    #[arg(long, value_name = "KEY")]
+    pub sign: Option<PathBuf>,
 }
 
 /// What to do with seeds.

@@ -8,6 +8,9 @@ use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
 use crate::store::path::StorePathError;
+use crate::verify::attestation::AttestationError;
+use crate::verify::lock::LockFileError;
+use crate::verify::signature::SignatureError;
 
 /// The exit statuses that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +87,15 @@ pub enum Failure {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The lock.
+    #[error(transparent)]
+    Lock(Box<LockFileError>),
+    /// A key or signature.
+    #[error(transparent)]
+    Signature(SignatureError),
+    /// A document to compare.
+    #[error(transparent)]
+    Attestation(AttestationError),
     /// Something that has been told already, in full.
     #[error("{message}")]
     Told {
@@ -118,6 +130,16 @@ impl Failure {
                 _ => Status::Failed,
             },
             Self::Io { .. } => Status::Environment,
+            Self::Lock(error) => match error.as_ref() {
+                LockFileError::Io { .. } => Status::Environment,
+                LockFileError::Missing(_) => Status::Usage,
+                LockFileError::Line { .. } | LockFileError::Sum { .. } => Status::Hashes,
+            },
+            Self::Signature(error) => match error {
+                SignatureError::Wrong | SignatureError::Malformed(_) => Status::Hashes,
+                _ => Status::Usage,
+            },
+            Self::Attestation(_) => Status::Usage,
             Self::Build(error) => error.kind().into(),
             Self::Command(_) => Status::Failed,
             Self::Seed(error) => match error.failure() {
@@ -198,6 +220,24 @@ impl From<StoreError> for Failure {
 impl From<SeedError> for Failure {
     fn from(error: SeedError) -> Self {
         Self::Seed(Box::new(error))
+    }
+}
+
+impl From<LockFileError> for Failure {
+    fn from(error: LockFileError) -> Self {
+        Self::Lock(Box::new(error))
+    }
+}
+
+impl From<SignatureError> for Failure {
+    fn from(error: SignatureError) -> Self {
+        Self::Signature(error)
+    }
+}
+
+impl From<AttestationError> for Failure {
+    fn from(error: AttestationError) -> Self {
+        Self::Attestation(error)
     }
 }
 

@@ -27,20 +27,15 @@ struct ShownFreed {
 /// `bootstrap gc`.
 pub fn collect(
     context: &Context,
-    dry_run: bool,
-    max_freed: Option<u64>,
+    options: &CollectOptions,
     keep_generations: Option<u64>,
 ) -> Result<(), Failure> {
+    let dry_run = options.dry_run;
     let store = context.store_to_write()?;
     if let Some(keep) = keep_generations {
         forget_generations(context, &store, keep, dry_run)?;
     }
-    let options = CollectOptions {
-        dry_run,
-        max_freed,
-        ..CollectOptions::default()
-    };
-    let freed = gc::collect(&store, &options)?;
+    let freed = gc::collect(&store, options)?;
     if context.options.json {
         return print_json(&ShownFreed {
             dry_run,

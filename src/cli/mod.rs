@@ -10,20 +10,26 @@ use clap::{CommandFactory, Parser};
 
 pub mod arguments;
 mod context;
+mod explain;
+mod failed;
 pub mod failure;
 mod garbage;
 mod graph;
 mod log;
 mod look;
 mod manifest;
+mod repair;
 mod run;
 mod seeds;
 mod shell;
 mod summary;
+mod verify;
 
 use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
+
+use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -58,11 +64,19 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Arguments::command(), "bootstrap", &mut script);
         return context::print(&String::from_utf8_lossy(&script));
     }
-    let context = Context::new(arguments.global)?;
+    let mut global = arguments.global;
+    if let Command::Build(build) = &arguments.command {
+        // The shell starts in it.
+        global.keep_failed |= build.shell_on_failure;
+    }
+    let context = Context::new(global)?;
     match &arguments.command {
         Command::All => run::all(&context),
-        Command::Build { packages } => run::build(&context, packages),
+        Command::Build(arguments) => run::build(&context, arguments),
+        Command::Explain { package } => explain::explain(&context, package),
         Command::Fetch { packages } => run::fetch(&context, packages),
+        Command::Verify(arguments) => verify::verify(&context, arguments),
+        Command::Lock { file } => verify::lock::write(&context, file),
         Command::List => look::list(&context),
         Command::Show { package } => look::show(&context, package),
         Command::Path { package } => look::path(&context, package),
@@ -76,7 +90,17 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             dry_run,
             max_freed,
             keep_generations,
-        } => garbage::collect(&context, *dry_run, *max_freed, *keep_generations),
+            keep_derivations,
+            keep_outputs,
+        } => {
+            let options = CollectOptions {
+                dry_run: *dry_run,
+                max_freed: *max_freed,
+                keep_derivations: *keep_derivations,
+                keep_outputs: *keep_outputs,
+            };
+            garbage::collect(&context, &options, *keep_generations)
+        }
         Command::Roots => garbage::roots(&context),
         Command::Seed(SeedCommand::List) => seeds::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),

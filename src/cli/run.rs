@@ -9,25 +9,31 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::arguments::ProgressStyle;
+use super::arguments::{BuildArguments, ProgressStyle};
 use super::context::{Context, Planned, print, print_json};
+use super::explain;
+use super::failed;
 use super::failure::{Failure, Status};
 use super::garbage::ALL;
 use super::manifest;
+use super::repair;
 use super::seeds::Asking;
 use super::summary;
+use super::verify;
 use crate::build::builder::{Settings, Tools};
 use crate::build::cancellation::Cancellation;
 use crate::build::error::BuildError;
 use crate::build::events::{Event, EventSender, Kind};
 use crate::build::graph::{Graph, Job};
+use crate::build::rebuild::{Again, Inspect, rebuild};
 use crate::build::run::{Request, lock_patience, realise};
 use crate::build::scheduler::Report;
+use crate::build::variation::Variation;
 use crate::build::watch::Patience;
 use crate::fetch::{self, Downloader};
 use crate::plan::{self, Item, Plan};
 use crate::progress::{self, Following, Style, Verbosity};
-use crate::sandbox::{self, BuildUser, Limits};
+use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::seed::Archive;
 use crate::seed::release;
 use crate::seed::unpack::Unpacker;
@@ -49,16 +55,30 @@ pub fn all(context: &Context) -> Result<(), Failure> {
 }
 
 /// `bootstrap build PKG…`.
-pub fn build(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
+    let packages = &arguments.packages;
+    if arguments.repair {
+        repair::repair(context, packages)?;
+    }
     let targets = |plan: &Plan| named(plan, packages);
     let run = Run::start(context, &targets)?;
+    if arguments.shell_on_failure {
+        failed::shell(&run)?;
+    }
+    if arguments.check {
+        run.succeeded()?;
+    }
     run.finish(|run, plan, targets| {
         for target in targets {
             let name = format!("build/{}", plan.nodes()[*target].label);
             run.add_roots(&name, plan, plan.closure([*target]))?;
         }
         Ok(())
-    })
+    })?;
+    match arguments.check {
+        true => verify::rebuild::check(context, packages),
+        false => Ok(()),
+    }
 }
 
 /// `bootstrap fetch [PKG…]`.
@@ -77,7 +97,7 @@ pub fn fetch(context: &Context, packages: &[String]) -> Result<(), Failure> {
 }
 
 /// The nodes called `names`, each once.
-fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
+pub(super) fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
     let mut targets = Vec::new();
     for name in names {
         let target = plan.find(name)?;
@@ -88,18 +108,29 @@ fn named(plan: &Plan, names: &[String]) -> Result<Vec<usize>, Failure> {
     Ok(targets)
 }
 
-/// A run under way.
-struct Run<'c> {
+/// A run that is over, and what it worked with.
+pub(super) struct Run<'c> {
     context: &'c Context,
-    store: Store,
-    planned: Planned,
+    pub(super) store: Store,
+    pub(super) planned: Planned,
     targets: Vec<usize>,
     report: Report,
+    downloader: Arc<Downloader>,
+    cancellation: Cancellation,
 }
 
 impl<'c> Run<'c> {
     /// Plans, and makes what is missing of the targets. What could not be made is in the report.
-    fn start(context: &'c Context, targets: Targets<'_>) -> Result<Self, Failure> {
+    pub(super) fn start(context: &'c Context, targets: Targets<'_>) -> Result<Self, Failure> {
+        Self::start_extended(context, targets, &|_| Ok(()))
+    }
+
+    /// Like [`start`](Self::start), with a plan that `extend` has added to.
+    pub(super) fn start_extended(
+        context: &'c Context,
+        targets: Targets<'_>,
+        extend: &dyn Fn(&mut Plan) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
         let cancellation = Cancellation::new();
         cancel_on_signals(&cancellation)?;
         let (events, receiver) = EventSender::channel();
@@ -108,19 +139,21 @@ impl<'c> Run<'c> {
             ..OpenOptions::default()
         };
         let mut planned = context.plan()?;
+        extend(&mut planned.plan)?;
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
-        let missing = missing_archives(&planned, &wanted, &store, &downloader)?;
-        if !missing.is_empty() {
+        let Missing { archives, builds } = missing(&planned, &wanted, &store, &downloader)?;
+        if !archives.is_empty() {
             // What the lock pins may be gone from the archive.
-            let has = |archive: &Archive| !missing.contains(&archive.sha256);
+            let has = |archive: &Archive| !archives.contains(&archive.sha256);
             let index = downloader.apt();
             let asking = Asking {
                 has: &has,
                 index: index.as_ref().map(|apt| apt as _),
             };
             planned = context.plan_with(&asking)?;
+            extend(&mut planned.plan)?;
             wanted = targets(&planned.plan)?;
         }
         if wanted
@@ -129,13 +162,18 @@ impl<'c> Run<'c> {
         {
             release::check_host(&planned.seeds.seed)?;
         }
+        if !builds.is_empty() && !context.options.quiet {
+            for line in explain::in_short(context, &planned, &builds) {
+                context.note(&line);
+            }
+        }
         let reporter = follow(context, receiver);
         let report = realise_targets(
             context,
             &planned,
             &wanted,
             &store,
-            downloader,
+            Arc::clone(&downloader),
             &events,
             &cancellation,
         );
@@ -146,7 +184,71 @@ impl<'c> Run<'c> {
             targets: wanted,
             planned,
             report: report?,
+            downloader,
+            cancellation,
         })
+    }
+
+    /// The options of the run.
+    pub(super) fn context(&self) -> &'c Context {
+        self.context
+    }
+
+    /// What went wrong.
+    pub(super) fn errors(&self) -> &[BuildError] {
+        &self.report.errors
+    }
+
+    /// Fails where something could not be made, and says what in words.
+    pub(super) fn succeeded(&self) -> Result<(), Failure> {
+        let Some(failure) = failure(&self.report) else {
+            return Ok(());
+        };
+        if !self.context.options.quiet {
+            eprint!("{}", summary::describe(&self.report.summary));
+        }
+        Err(failure)
+    }
+
+    /// Makes the nodes `wanted` of the plan again, all of whose inputs are valid, and has `inspect` look at each.
+    pub(super) fn rebuild(
+        &self,
+        wanted: &[usize],
+        variation: &Variation,
+        inspect: Inspect<'_>,
+    ) -> Result<Report, Failure> {
+        let plan = &self.planned.plan;
+        let graph = graph(plan);
+        let again = Again {
+            graph: &graph,
+            wanted: derivations(plan, wanted),
+            variation: variation.clone(),
+        };
+        let sandbox = platform_sandbox(self.context)?;
+        let tools = Tools {
+            store: &self.store,
+            sandbox: sandbox.as_ref(),
+            fetcher: self.downloader.clone(),
+            unpacker: &Unpacker,
+        };
+        let (events, receiver) = EventSender::channel();
+        let reporter = follow(self.context, receiver);
+        let settings = Settings {
+            // One that cannot be built again says nothing of the others.
+            keep_going: true,
+            ..settings(self.context)
+        };
+        let report = rebuild(
+            &again,
+            tools,
+            &settings,
+            inspect,
+            &events,
+            &self.cancellation,
+        );
+        drop(events);
+        reporter.end();
+        report.map_err(|error| Failure::Build(Box::new(error)))
     }
 
     /// Leaves roots with `add_roots` where all went well, sums up, and says where everything is.
@@ -196,7 +298,7 @@ impl<'c> Run<'c> {
 
     /// Makes the packages among `nodes` the newest generation of roots called `name`: what people use, and the stages
     /// before it, which a changed recipe would want again. Sources and seeds can go.
-    fn add_roots(
+    pub(super) fn add_roots(
         &self,
         name: &str,
         plan: &Plan,
@@ -225,13 +327,20 @@ impl<'c> Run<'c> {
     }
 }
 
-/// The SHA-256 of those archives of seeds that would have to be fetched.
-fn missing_archives(
+/// What a run would have to make.
+struct Missing {
+    /// The SHA-256 of those archives of seeds that would have to be fetched.
+    archives: Vec<crate::hash::Sha256Digest>,
+    /// The labels of what would be built.
+    builds: Vec<String>,
+}
+
+fn missing(
     planned: &Planned,
     wanted: &[usize],
     store: &Store,
     downloader: &Downloader,
-) -> Result<Vec<crate::hash::Sha256Digest>, Failure> {
+) -> Result<Missing, Failure> {
     let plan = &planned.plan;
     let graph = graph(plan);
     let todo = graph
@@ -242,14 +351,20 @@ fn missing_archives(
         .archives()
         .map(|archive| archive.sha256)
         .collect();
-    let downloads = todo
-        .tasks
-        .iter()
-        .filter(|task| task.job.kind() == Kind::Download);
-    Ok(downloads
-        .filter_map(|task| Some(task.job.derivation.fixed_output()?.hash))
-        .filter(|sha256| archives.contains(sha256) && !downloader.cache().holds(sha256))
-        .collect())
+    let of_kind = |kind: Kind| {
+        todo.tasks
+            .iter()
+            .filter(move |task| task.job.kind() == kind)
+    };
+    Ok(Missing {
+        archives: of_kind(Kind::Download)
+            .filter_map(|task| Some(task.job.derivation.fixed_output()?.hash))
+            .filter(|sha256| archives.contains(sha256) && !downloader.cache().holds(sha256))
+            .collect(),
+        builds: of_kind(Kind::Build)
+            .map(|task| task.job.label.to_owned())
+            .collect(),
+    })
 }
 
 fn graph(plan: &Plan) -> Graph<'_> {
@@ -287,12 +402,7 @@ fn realise_targets(
         wanted: derivations(plan, wanted),
         add_source: &add_source,
     };
-    let sandbox = sandbox::platform(&context.directories.state).map_err(|source| {
-        Failure::Build(Box::new(BuildError::Sandbox {
-            label: "the sandbox".to_owned(),
-            source: Box::new(source),
-        }))
-    })?;
+    let sandbox = platform_sandbox(context)?;
     let tools = Tools {
         store,
         sandbox: sandbox.as_ref(),
@@ -301,6 +411,15 @@ fn realise_targets(
     };
     realise(&request, tools, &settings(context), events, cancellation)
         .map_err(|error| Failure::Build(Box::new(error)))
+}
+
+fn platform_sandbox(context: &Context) -> Result<Box<dyn Sandbox>, Failure> {
+    sandbox::platform(&context.directories.state).map_err(|source| {
+        Failure::Build(Box::new(BuildError::Sandbox {
+            label: "the sandbox".to_owned(),
+            source: Box::new(source),
+        }))
+    })
 }
 
 /// Adds the item at `path`, whose contents the plan knows.
@@ -318,7 +437,7 @@ fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreErr
     Ok(())
 }
 
-fn settings(context: &Context) -> Settings {
+pub(super) fn settings(context: &Context) -> Settings {
     let options = &context.options;
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -391,7 +510,7 @@ fn cancel_on_signals(cancellation: &Cancellation) -> Result<(), Failure> {
 }
 
 /// What a report means for the exit status: a failure's own, of several the first one's.
-fn failure(report: &Report) -> Option<Failure> {
+pub(super) fn failure(report: &Report) -> Option<Failure> {
     let summary = &report.summary;
     let count = summary.failed.len();
     let real = report

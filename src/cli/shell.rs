@@ -92,7 +92,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     }
 }
 
-fn failed(source: SandboxError) -> Failure {
+pub(super) fn failed(source: SandboxError) -> Failure {
     Failure::Build(Box::new(BuildError::Sandbox {
         label: "the sandbox".to_owned(),
         source: Box::new(source),
@@ -184,14 +184,14 @@ fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap
 }
 
 /// The directories of this machine that the sandbox writes to; dropping it removes them.
-struct Places {
+pub(super) struct Places {
     directory: PathBuf,
-    store: PathBuf,
+    pub(super) store: PathBuf,
     home: PathBuf,
 }
 
 impl Places {
-    fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
+    pub(super) fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
         let name = format!("bootstrap-shell-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         let failed = |path: &Path| {
@@ -231,7 +231,7 @@ impl Drop for Places {
 }
 
 /// A copy of standard error, which an interactive sandbox does not use.
-fn standard_error() -> Result<OwnedFd, Failure> {
+pub(super) fn standard_error() -> Result<OwnedFd, Failure> {
     use std::os::fd::AsFd;
     let copy = std::io::stderr().as_fd().try_clone_to_owned();
     copy.map_err(Failure::writing("to standard error"))

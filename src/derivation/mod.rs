@@ -1,9 +1,10 @@
 //! Derivations: what is to be built, from what, by which program, and where the results go.
 //!
 //! [`aterm`] reads and writes the `.drv` format. [`instantiate()`] computes the path of each output and of the `.drv` file
-//! itself. How a derivation is built is no concern of this module.
+//! itself; [`difference`] tells what makes one derivation another. How a derivation is built is no concern of this module.
 
 pub mod aterm;
+pub mod difference;
 pub mod instantiate;
 
 pub use instantiate::{DerivationSet, InstantiateError, derivation_path, instantiate};

@@ -14,6 +14,7 @@ use crate::store::path::{StoreDir, StorePath, StorePathError};
 use crate::system::System;
 
 mod environment;
+pub mod fixpoint;
 mod planner;
 mod quote;
 pub mod road;

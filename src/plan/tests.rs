@@ -451,3 +451,44 @@ fn a_local_source_that_is_not_there_is_named() {
     let error = plan_of(&folder.load()).unwrap_err();
     assert!(format!("{error:?}").contains("ld-rapper"), "{error:?}");
 }
+
+#[test]
+fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
+    let mut plan = whole_road().plan();
+    let before = plan.nodes().len();
+    let pairs = plan.add_fixpoint(&settings().store_dir).unwrap();
+    assert_eq!(plan.nodes().len(), before + pairs.len());
+    let labels: BTreeSet<&str> = pairs
+        .iter()
+        .map(|(_, again)| plan.nodes()[*again].label.as_str())
+        .collect();
+    assert!(labels.contains("fixpoint/gcc") && !labels.contains("fixpoint/libc"));
+    let node = plan.get("fixpoint/gcc").unwrap();
+    let inputs: BTreeSet<&str> = node
+        .dependencies
+        .iter()
+        .map(|index| plan.nodes()[*index].label.as_str())
+        .collect();
+    assert!(inputs.contains("gcc") && inputs.contains("bash") && inputs.contains("binutils"));
+    // What only stage0 has stays.
+    let of_stage0: Vec<&&str> = inputs
+        .iter()
+        .filter(|label| label.starts_with("stage0/"))
+        .collect();
+    assert_eq!(of_stage0, [&"stage0/patchelf"]);
+    let path = |label: &str| {
+        let node = plan.get(label).unwrap();
+        settings()
+            .store_dir
+            .display(node.derivation.output_path("out").unwrap())
+    };
+    let environment = &node.derivation.environment;
+    assert!(environment["inputs"].contains(&path("gcc")));
+    assert!(!environment["inputs"].contains(&path("stage0/gcc")));
+    assert!(node.derivation.builder.starts_with(&path("bash")));
+    assert_eq!(environment["out"], path("fixpoint/gcc"));
+    assert_ne!(path("fixpoint/gcc"), path("gcc"));
+    // References to stage0 stay forbidden, those to the final tools do not become so.
+    assert!(environment["disallowedReferences"].contains(&path("stage0/gcc")));
+    assert!(!environment["disallowedReferences"].contains(&path("bash")));
+}

@@ -142,6 +142,8 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// Bytes that `/tmp` and `/dev/shm` may hold, each. `None`: half the machine's memory.
     pub temporary: Option<u64>,
+    /// Processors it may run on. More than there are is all of them.
+    pub processors: Option<usize>,
 }
 
 /// How a program ended.

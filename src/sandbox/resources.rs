@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::Limits;
 
@@ -28,6 +29,15 @@ pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
             maximum: limit,
         };
         setrlimit(resource, both)?;
+    }
+    if let Some(count) = limits.processors {
+        let allowed = sched_getaffinity(None)?;
+        let mut fewer = CpuSet::new();
+        let numbers = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
+        numbers
+            .take(count.max(1))
+            .for_each(|number| fewer.set(number));
+        sched_setaffinity(None, &fewer)?;
     }
     let stack = getrlimit(Resource::Stack).maximum;
     let stack = Rlimit {

@@ -102,6 +102,31 @@ impl Archive {
 }
 
 impl Seed {
+    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, as people know it
+    /// from its distributor; otherwise the SHA-256 of a list of archives, links and files.
+    pub fn digest(&self) -> Sha256Digest {
+        if let ([archive], true, true) = (
+            self.archives.as_slice(),
+            self.links.is_empty(),
+            self.files.is_empty(),
+        ) {
+            return archive.sha256;
+        }
+        let archives = self
+            .archives
+            .iter()
+            .map(|archive| format!("archive {}\n", archive.sha256));
+        let links = self
+            .links
+            .iter()
+            .map(|(path, target)| format!("link {path} {target}\n"));
+        let files = self
+            .files
+            .iter()
+            .map(|(path, contents)| format!("file {path} {}\n", Sha256Digest::of(contents)));
+        Sha256Digest::of(archives.chain(links).chain(files).collect::<String>())
+    }
+
     /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
     /// order. [`unpack::Contents::from_environment`] reads them again.
     pub fn environment(&self, archives: &[String]) -> BTreeMap<String, String> {

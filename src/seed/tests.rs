@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::description::Description;
 use super::lock::Lock;
@@ -523,7 +524,9 @@ fn a_seed_goes_through_its_derivation_and_is_unpacked() {
     assert_eq!(contents.links, seed.links);
     assert_eq!(contents.files, seed.files);
     let target = directory.join("tree");
-    let unpacked = Unpacker.unpack(&contents, &target).unwrap();
+    let unpacked = Unpacker
+        .unpack(&contents, &target, &AtomicBool::new(false))
+        .unwrap();
     assert_eq!(unpacked.entries, 2);
     assert_eq!(
         fs::read_link(target.join("bin")).unwrap(),
@@ -570,7 +573,9 @@ fn an_archive_seed_keeps_its_top_level_directories() {
         files: BTreeMap::new(),
     };
     let target = directory.path().join("tree");
-    Unpacker.unpack(&contents, &target).unwrap();
+    Unpacker
+        .unpack(&contents, &target, &AtomicBool::new(false))
+        .unwrap();
     assert!(fs::symlink_metadata(target.join("bin")).unwrap().is_dir());
     assert_eq!(fs::read_to_string(target.join("rescue/sh")).unwrap(), "sh");
 }

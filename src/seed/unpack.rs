@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::{Seed, SeedError};
 use crate::archive::{self, Format, Limits, MERGED_USR, Tree, Unpacked};
@@ -26,7 +27,12 @@ pub struct Contents {
 /// Something that makes seeds; [`Unpacker`] is the one there is.
 pub trait SeedUnpacker: Send + Sync {
     /// Makes the tree of `contents` in the new directory `target`. On an error `target` holds a part of it.
-    fn unpack(&self, contents: &Contents, target: &Path) -> Result<Unpacked, SeedError>;
+    fn unpack(
+        &self,
+        contents: &Contents,
+        target: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Unpacked, SeedError>;
 }
 
 /// Unpacks with [`crate::archive`].
@@ -34,20 +40,30 @@ pub trait SeedUnpacker: Send + Sync {
 pub struct Unpacker;
 
 impl SeedUnpacker for Unpacker {
-    fn unpack(&self, contents: &Contents, target: &Path) -> Result<Unpacked, SeedError> {
-        unpack(contents, target, Limits::default())
+    fn unpack(
+        &self,
+        contents: &Contents,
+        target: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Unpacked, SeedError> {
+        unpack(contents, target, Limits::default(), stop)
     }
 }
 
-/// Makes the tree of `contents` in the new directory `target`.
-pub fn unpack(contents: &Contents, target: &Path, limits: Limits) -> Result<Unpacked, SeedError> {
+/// Makes the tree of `contents` in the new directory `target`, unless another thread sets `stop` before it is done.
+pub fn unpack(
+    contents: &Contents,
+    target: &Path,
+    limits: Limits,
+    stop: &AtomicBool,
+) -> Result<Unpacked, SeedError> {
     let merged = match contents.format {
         Format::Deb => MERGED_USR,
         Format::Tar => &[],
     };
     let mut tree = Tree::create(target, merged, limits)?;
     for path in &contents.archives {
-        archive::unpack(path, contents.format, &mut tree)?;
+        archive::unpack(path, contents.format, &mut tree, stop)?;
     }
     let label = "of the seed's description";
     for (path, link) in &contents.links {

@@ -93,8 +93,8 @@ pub enum DatabaseError {
     },
     /// The database file is gone while the schema file is there.
     #[error(
-        "the store database {} is missing, though {} beside it says there was one: restore it, or remove both the \
-         schema file and the store's items to start over",
+        "the store database {} is missing, though {} beside it says there was one: restore it from a copy, or make it \
+         anew from the store with `bootstrap verify --recover`",
         path.display(), path.with_file_name("schema").display()
     )]
     Missing {
@@ -103,8 +103,8 @@ pub enum DatabaseError {
     },
     /// Not a database, or one with broken pages or nonsense in it.
     #[error(
-        "the store database {} is damaged ({detail}): restore it from a copy, or move it and the schema file beside it \
-         away and build again",
+        "the store database {} is damaged ({detail}): restore it from a copy, or make it anew from the store with \
+         `bootstrap verify --recover`",
         path.display()
     )]
     Corrupt {
@@ -162,6 +162,15 @@ pub enum DatabaseError {
         action: &'static str,
         /// What SQLite said.
         source: rusqlite::Error,
+    },
+    /// A database to be made anew that needs not be.
+    #[error(
+        "the store database {} is whole: to make it anew all the same, move it and the schema file beside it away first",
+        path.display()
+    )]
+    Whole {
+        /// The database file.
+        path: PathBuf,
     },
     /// A path that should be valid is not.
     #[error("the store item {path} is not valid: build it, or fetch it, first")]

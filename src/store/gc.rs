@@ -35,6 +35,19 @@ pub const STAGING_SUFFIX: &str = ".chroot";
 /// The daemon's directory of deduplicated files, one hard link each.
 const LINKS: &str = ".links";
 
+/// Whether `name` is the store directory's own: the trash, the daemon's links.
+pub(super) fn is_own(name: &str) -> bool {
+    name == TRASH || name == LINKS
+}
+
+/// Whether `name` is that of a lock or of a staging directory of some store path.
+pub(super) fn is_work_in_progress(name: &str) -> bool {
+    [LOCK_SUFFIX, STAGING_SUFFIX]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .is_some_and(|base| StorePath::from_base_name(base).is_ok())
+}
+
 /// How many paths are made invalid in one transaction.
 const BATCH: usize = 5000;
 

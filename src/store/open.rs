@@ -69,7 +69,11 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let database_directory = directories.state.join("db");
         if options.access == Access::ReadOnly {
-            check_schema(&database_directory)?;
+            let file = database_directory.join("db.sqlite");
+            // A store that was never made is empty; one whose database is gone is not.
+            if check_schema(&database_directory)?.is_some() && !file.exists() {
+                return Err(DatabaseError::Missing { path: file }.into());
+            }
             let database = Database::open_read_only(
                 &database_directory,
                 directories.store_dir.clone(),

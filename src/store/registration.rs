@@ -238,7 +238,7 @@ impl Store {
         Ok(self.database.register(&registrations, Self::now())?)
     }
 
-    fn rename_in(&self, staged: &Path, path: &StorePath) -> Result<(), StoreError> {
+    pub(super) fn rename_in(&self, staged: &Path, path: &StorePath) -> Result<(), StoreError> {
         let target = self.directories().physical(path);
         let fail = |source: io::Error| match source.kind() {
             io::ErrorKind::CrossesDevices => StoreError::OtherFileSystem {
@@ -272,7 +272,11 @@ impl Store {
         Ok(())
     }
 
-    fn require_lock(&self, locks: &PathLocks, path: &StorePath) -> Result<(), StoreError> {
+    pub(super) fn require_lock(
+        &self,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<(), StoreError> {
         if locks.covers(path) {
             Ok(())
         } else {

@@ -12,7 +12,10 @@ fn every_command_has_help_of_its_own() {
     let commands = [
         "all",
         "build",
+        "explain",
         "fetch",
+        "verify",
+        "lock",
         "list",
         "show",
         "path",

@@ -15,6 +15,7 @@ fn limits_are_the_program_s_and_cannot_be_raised() {
         file_size: Some(2 << 20),
         open_files: Some(100),
         temporary: Some(1 << 20),
+        processors: Some(1),
     };
     let output = guest.ask(&["limits", "allocate 32", "allocate 128", "fork 40"]);
     let mut lines: Vec<_> = output.lines().collect();

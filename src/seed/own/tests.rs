@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::seed::SeedFailure;
@@ -82,7 +83,9 @@ fn a_directory_becomes_an_archive_that_gives_the_same_tree() {
         links: BTreeMap::new(),
         files: BTreeMap::new(),
     };
-    Unpacker.unpack(&contents, &target).unwrap();
+    Unpacker
+        .unpack(&contents, &target, &AtomicBool::new(false))
+        .unwrap();
     assert_eq!(fs::read(target.join("bin/ash")).unwrap(), b"sh");
     let link = fs::read_link(target.join("usr/lib/bin")).unwrap();
     assert_eq!(link, Path::new("../../bin"));
@@ -158,7 +161,9 @@ fn only_the_parts_asked_for_are_packed_with_the_directories_above_them() {
         links: BTreeMap::new(),
         files: BTreeMap::new(),
     };
-    Unpacker.unpack(&contents, &target).unwrap();
+    Unpacker
+        .unpack(&contents, &target, &AtomicBool::new(false))
+        .unwrap();
     assert!(target.join("usr/lib/bin").is_symlink());
     assert!(!target.join("usr/stray").exists());
 }

@@ -208,6 +208,55 @@ fn canonicalise_one(path: &Path, metadata: &Metadata, is_root: bool) -> Result<(
     Ok(())
 }
 
+/// A file whose metadata is not what the store gives every file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Deviation {
+    /// The file, relative to the item; empty for the item itself.
+    pub path: PathBuf,
+    /// What was expected and what was seen, in words.
+    pub problem: String,
+}
+
+/// How the metadata of the tree at `path` differs from what [`canonicalise`] would make it, in the order of the paths.
+/// Changes nothing.
+pub fn deviations(path: &Path) -> Result<Vec<Deviation>, CanonicalError> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mut found = Vec::new();
+    walk(path, Directories::AsTheyAre, &mut |file, metadata| {
+        let mut problems = Vec::new();
+        if !metadata.is_symlink() {
+            let executable = metadata.is_dir() || metadata.mode() & 0o100 != 0;
+            let expected = if executable { 0o555 } else { 0o444 };
+            let mode = metadata.mode() & 0o7777;
+            if mode != expected {
+                problems.push(format!("expected mode {expected:04o}, saw {mode:04o}"));
+            }
+        }
+        if (metadata.mtime(), metadata.mtime_nsec()) != (MODIFICATION_TIME, 0) {
+            problems.push(format!(
+                "expected the time {MODIFICATION_TIME}, saw {}",
+                metadata.mtime()
+            ));
+        }
+        if is_root && (metadata.uid(), metadata.gid()) != (0, 0) {
+            problems.push(format!(
+                "expected the owner 0:0, saw {}:{}",
+                metadata.uid(),
+                metadata.gid()
+            ));
+        }
+        if !problems.is_empty() {
+            found.push(Deviation {
+                path: file.strip_prefix(path).unwrap_or(file).to_owned(),
+                problem: problems.join("; "),
+            });
+        }
+        Ok(())
+    })?;
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
 /// For what is known to be no symbolic link.
 fn set_mode(path: &Path, mode: u32) -> Result<(), CanonicalError> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
@@ -292,6 +341,34 @@ mod tests {
         let seen = modes_and_times(&root);
         release(&root);
         assert_eq!(seen, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn what_is_not_canonical_any_more_is_told_and_left_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("item");
+        fs::create_dir_all(root.join("a")).unwrap();
+        fs::write(root.join("a/touched"), "x").unwrap();
+        fs::write(root.join("plain"), "x").unwrap();
+        canonicalise(&root).unwrap();
+        assert_eq!(deviations(&root).unwrap(), []);
+        set(&root.join("plain"), 0o644);
+        let file = fs::File::open(root.join("a/touched")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(7))
+            .unwrap();
+        let found = deviations(&root).unwrap();
+        release(&root);
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|one| (one.path.to_str().unwrap(), one.problem.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a/touched", "expected the time 1, saw 7"),
+                ("plain", "expected mode 0444, saw 0644"),
+            ]
+        );
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! The document that `verify --json` prints: what goes into it whatever was verified, and how it is signed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::build::graph::DOWNLOAD;
+use crate::cli::context::{Context, Planned, print_json};
+use crate::cli::failure::Failure;
+use crate::plan::Kind;
+use crate::verify::attestation::{Attestation, FORMAT, NamedHash};
+use crate::verify::signature::{self, Key};
+
+/// A document about `planned` that says nothing of outputs yet.
+pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation {
+    let machine = rustix::system::uname();
+    let kernel = [machine.sysname(), machine.release(), machine.machine()]
+        .map(|part| part.to_string_lossy().into_owned());
+    let seeds = planned.seeds.all().map(|(seed, _)| NamedHash {
+        name: seed.name.clone(),
+        sha256: seed.digest().to_base16(),
+    });
+    let archives: Vec<_> = planned
+        .seeds
+        .archives()
+        .map(|archive| archive.sha256)
+        .collect();
+    let downloads = planned
+        .plan
+        .nodes()
+        .iter()
+        .filter(|node| node.kind == Kind::Download && node.derivation.builder == DOWNLOAD);
+    let sources = downloads.filter_map(|node| {
+        let fixed = node.derivation.fixed_output()?;
+        // Those are in the seed's hash.
+        (!archives.contains(&fixed.hash)).then(|| NamedHash {
+            name: node.name.clone(),
+            sha256: fixed.hash.to_base16(),
+        })
+    });
+    let mut attestation = Attestation {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        system: context.system.name().to_owned(),
+        kernel: kernel.join(" "),
+        seeds: seeds.collect(),
+        sources: sources.collect(),
+        checks: checks.iter().map(|&check| check.to_owned()).collect(),
+        rounds: 0,
+        variations: Vec::new(),
+        outputs: Vec::new(),
+        other_items: 0,
+        other_damage: BTreeMap::new(),
+        good: true,
+    };
+    sort(&mut attestation);
+    attestation
+}
+
+/// Brings what is in the document into its order.
+pub fn sort(attestation: &mut Attestation) {
+    attestation.seeds.sort();
+    attestation.sources.sort();
+    attestation.sources.dedup();
+    attestation
+        .outputs
+        .sort_by(|one, other| (&one.package, &one.output).cmp(&(&other.package, &other.output)));
+}
+
+/// Reads the key in the file `path`.
+pub fn read_key(path: &Path) -> Result<Key, Failure> {
+    Ok(Key::read(path)?)
+}
+
+/// Prints the document, signed where there is a key.
+pub fn put_out(attestation: &Attestation, key: Option<&Key>) -> Result<(), Failure> {
+    let Some(key) = key else {
+        return print_json(attestation);
+    };
+    let value = serde_json::to_value(attestation)
+        .map_err(|error| Failure::writing("JSON to standard output")(error.into()))?;
+    print_json(&signature::sign(value, key)?)
+}

@@ -1,0 +1,324 @@
+//! `verify --rebuild` and `build --check`: building again, and the account of what came out differently.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::document;
+use crate::build::error::BuildError;
+use crate::build::variation::Variation;
+use crate::cli::arguments::VerifyArguments;
+use crate::cli::context::{Context, print};
+use crate::cli::failure::{Failure, Status};
+use crate::cli::run::{self, Run};
+use crate::plan::Plan;
+use crate::verify::attestation::{AttestedOutput, Seen};
+use crate::verify::compare;
+use crate::verify::rebuild::{Comparer, Difference, Outcome};
+use crate::verify::signature::Key;
+use crate::verify::vary;
+
+/// A file system in memory is taken for build directories where this much of it is free, in bytes: GCC's build needs
+/// a third of it, and so does its compiler.
+const ROOM: u64 = 16 << 30;
+
+/// What was seen of the packages, over all rounds.
+#[derive(Debug, Default)]
+struct Rounds {
+    variations: Vec<Variation>,
+    /// By package and output: the record, and the rounds that gave something else.
+    outputs: BTreeMap<(String, String), SeenOutput>,
+    /// Why packages could not be built again.
+    failed: BTreeMap<String, String>,
+    /// Whose fault the first of these failures is.
+    status: Option<Status>,
+}
+
+#[derive(Debug)]
+struct SeenOutput {
+    outcome: Outcome,
+    /// The rounds that gave something else, counted from 1.
+    differing: Vec<(usize, Difference)>,
+}
+
+/// `bootstrap verify --rebuild`.
+pub fn rebuild(
+    context: &Context,
+    arguments: &VerifyArguments,
+    key: Option<&Key>,
+) -> Result<(), Failure> {
+    let cores = run::settings(context).cores;
+    let directory = match arguments.vary {
+        true => other_file_system(context, arguments.vary_directory.as_deref())?,
+        false => None,
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let variations = (0..usize::from(arguments.rounds)).map(|round| match arguments.vary {
+        true => vary::variation(round, cores, processors, directory.clone()),
+        false => Variation::default(),
+    });
+    let wanted = |plan: &Plan| match arguments.packages.as_slice() {
+        [] => Ok(plan.everything()?),
+        packages => run::named(plan, packages),
+    };
+    again(context, &wanted, variations.collect(), key)
+}
+
+/// `bootstrap build --check`, once all is built.
+pub fn check(context: &Context, packages: &[String]) -> Result<(), Failure> {
+    let wanted = |plan: &Plan| run::named(plan, packages);
+    again(context, &wanted, vec![Variation::default()], None)
+}
+
+/// Builds what is `wanted` again, once for each variation, and tells what came of it.
+fn again(
+    context: &Context,
+    wanted: &dyn Fn(&Plan) -> Result<Vec<usize>, Failure>,
+    variations: Vec<Variation>,
+    key: Option<&Key>,
+) -> Result<(), Failure> {
+    require_valid(context, wanted)?;
+    // What the builds are made of, sources above all, may have been collected.
+    let inputs = |plan: &Plan| -> Result<Vec<usize>, Failure> {
+        let nodes = wanted(plan)?.into_iter();
+        let inputs = nodes.flat_map(|node| plan.nodes()[node].dependencies.iter().copied());
+        let inputs: std::collections::BTreeSet<usize> = inputs.collect();
+        Ok(inputs.into_iter().collect())
+    };
+    let run = Run::start(context, &inputs)?;
+    run.succeeded()?;
+    let nodes = wanted(&run.planned.plan)?;
+    let settings = run::settings(context);
+    let mut rounds = Rounds::default();
+    for variation in variations {
+        let comparer = Comparer::new(&run.store, &settings, &variation);
+        let report = run.rebuild(&nodes, &variation, &|rebuilt| comparer.inspect(rebuilt))?;
+        rounds.add(comparer.into_outcomes(), &report.errors, variation);
+        if report.summary.interrupted {
+            return run::failure(&report).map_or(Ok(()), Err);
+        }
+    }
+    let bad = rounds
+        .outputs
+        .values()
+        .filter(|seen| !seen.differing.is_empty())
+        .count();
+    if context.options.json || key.is_some() {
+        let mut attestation = document::new(context, &run.planned, &["rebuild"]);
+        rounds.note(context, &mut attestation);
+        attestation.good = bad == 0 && rounds.failed.is_empty();
+        document::put_out(&attestation, key)?;
+    } else {
+        print(&rounds.describe(context))?;
+    }
+    match (bad, rounds.failed.len()) {
+        (0, 0) => Ok(()),
+        (0, failed) => Err(Failure::Told {
+            message: format!("{failed} packages could not be built again"),
+            status: rounds.status.unwrap_or(Status::Failed),
+        }),
+        (bad, _) => Err(Failure::Told {
+            message: format!("{bad} outputs came out differently when built again"),
+            status: Status::Hashes,
+        }),
+    }
+}
+
+/// Fails where something wanted was never built: there is nothing to compare with.
+fn require_valid(
+    context: &Context,
+    wanted: &dyn Fn(&Plan) -> Result<Vec<usize>, Failure>,
+) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let store = context.store_to_read()?;
+    for index in wanted(&planned.plan)? {
+        let node = &planned.plan.nodes()[index];
+        let outputs: Vec<_> = node.output_paths().collect();
+        let valid = store.valid_among(outputs.iter().map(|(_, path)| *path))?;
+        if let Some((_, path)) = outputs.iter().find(|(_, path)| !valid.contains(*path)) {
+            return Err(Failure::NotBuilt {
+                package: node.label.clone(),
+                path: context.shown(path),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A place for build directories on another file system than the usual one.
+fn other_file_system(context: &Context, asked: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let usual = std::env::temp_dir();
+    let device = |path: &Path| path.metadata().map(|found| found.dev());
+    if let Some(asked) = asked {
+        let found = device(asked).map_err(Failure::reading(asked))?;
+        if device(&usual).is_ok_and(|usual| usual == found) {
+            context.note(&format!(
+                "{} is on the same file system as {}: the order of directories may not vary",
+                asked.display(),
+                usual.display()
+            ));
+        }
+        return Ok(Some(asked.to_owned()));
+    }
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory)
+        .is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM);
+    let differs = matches!((device(memory), device(&usual)), (Ok(one), Ok(other)) if one != other);
+    if has_room && differs {
+        return Ok(Some(memory.to_owned()));
+    }
+    context.note(
+        "the order of directories does not vary: name a directory on another file system with --vary-directory",
+    );
+    Ok(None)
+}
+
+impl Rounds {
+    fn add(&mut self, outcomes: Vec<Outcome>, errors: &[BuildError], variation: Variation) {
+        self.variations.push(variation);
+        let round = self.variations.len();
+        for outcome in outcomes {
+            let key = (outcome.label.clone(), outcome.output.clone());
+            let seen = self.outputs.entry(key).or_insert_with(|| SeenOutput {
+                outcome: outcome.clone(),
+                differing: Vec::new(),
+            });
+            seen.differing
+                .extend(outcome.difference.map(|difference| (round, difference)));
+        }
+        for error in errors {
+            self.status.get_or_insert(error.kind().into());
+            let label = error.label().unwrap_or("the run").to_owned();
+            self.failed
+                .entry(label)
+                .or_insert_with(|| format!("round {round}: {error}"));
+        }
+    }
+
+    fn note(&self, context: &Context, attestation: &mut crate::verify::attestation::Attestation) {
+        attestation.rounds = u32::try_from(self.variations.len()).unwrap_or(u32::MAX);
+        attestation.variations = self.variations.iter().map(Variation::describe).collect();
+        for seen in self.outputs.values() {
+            let info = &seen.outcome.info;
+            let (result, detail) = match seen.differing.as_slice() {
+                [] => (Seen::Reproducible, String::new()),
+                [(round, first), ..] => (
+                    Seen::Differs,
+                    format!("round {round} gave {}; {}", first.found, in_short(first)),
+                ),
+            };
+            attestation.outputs.push(AttestedOutput {
+                package: seen.outcome.label.clone(),
+                output: seen.outcome.output.clone(),
+                path: context.shown(&info.path),
+                sha256: info.nar_sha256.to_base16(),
+                size: info.nar_size,
+                result,
+                detail,
+            });
+        }
+        for output in &mut attestation.outputs {
+            if let Some(reason) = self.failed.get(&output.package)
+                && output.result.is_good()
+            {
+                output.result = Seen::Failed;
+                output.detail = reason.clone();
+            }
+        }
+        for (label, reason) in &self.failed {
+            if !attestation
+                .outputs
+                .iter()
+                .any(|output| output.package == *label)
+            {
+                attestation
+                    .other_damage
+                    .insert(label.clone(), reason.clone());
+            }
+        }
+        document::sort(attestation);
+    }
+
+    fn describe(&self, context: &Context) -> String {
+        let rounds = self.variations.len();
+        let plural = if rounds == 1 { "" } else { "s" };
+        let mut text = String::new();
+        for ((label, output), seen) in &self.outputs {
+            let info = &seen.outcome.info;
+            if seen.differing.is_empty() {
+                text.push_str(&format!(
+                    "reproducible: {label}:{output} {} {}\n",
+                    context.shown(&info.path),
+                    info.nar_sha256
+                ));
+            }
+            for (round, difference) in &seen.differing {
+                text.push_str(&format!(
+                    "differs in round {round}: {label}:{output} {}\n  expected the SHA-256 {}, saw {}\n",
+                    context.shown(&info.path),
+                    info.nar_sha256,
+                    difference.found
+                ));
+                match &difference.files {
+                    Ok(files) => text.push_str(&compare::describe(files)),
+                    Err(reason) => text.push_str(&format!("  {reason}\n")),
+                }
+                let first = context.directories.physical(&info.path);
+                let pair = format!("{} {}", first.display(), difference.kept.display());
+                text.push_str(&match has_diffoscope() {
+                    true => format!("  see more with `diffoscope {pair}`\n"),
+                    false => format!("  both are there until `bootstrap gc`: {pair}\n"),
+                });
+            }
+        }
+        for (label, reason) in &self.failed {
+            text.push_str(&format!("failed: {label}: {reason}\n"));
+        }
+        for (number, variation) in self.variations.iter().enumerate() {
+            let varied: Vec<String> = variation
+                .describe()
+                .into_iter()
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            if !varied.is_empty() {
+                text.push_str(&format!("round {}: {}\n", number + 1, varied.join(", ")));
+            }
+        }
+        let same = self
+            .outputs
+            .values()
+            .filter(|seen| seen.differing.is_empty());
+        text.push_str(&format!(
+            "{} of {} outputs the same in {rounds} round{plural}\n",
+            same.count(),
+            self.outputs.len()
+        ));
+        text
+    }
+}
+
+/// A difference in a few words.
+fn in_short(difference: &Difference) -> String {
+    let files = match &difference.files {
+        Ok(files) => files,
+        Err(reason) => return reason.clone(),
+    };
+    let causes: std::collections::BTreeSet<_> =
+        files.iter().flat_map(|file| file.causes()).collect();
+    let causes: Vec<&str> = causes.into_iter().map(|cause| cause.describe()).collect();
+    let names: Vec<&str> = files
+        .iter()
+        .take(5)
+        .map(|file| file.path.as_str())
+        .collect();
+    let mut text = format!("{} files differ: {}", files.len(), names.join(", "));
+    if !causes.is_empty() {
+        text.push_str(&format!("; likely {}", causes.join(", ")));
+    }
+    text
+}
+
+fn has_diffoscope() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join("diffoscope").is_file())
+}

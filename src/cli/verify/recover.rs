@@ -1,0 +1,71 @@
+//! `verify --recover`: the database made anew.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cli::context::{Context, print, print_json};
+use crate::cli::failure::Failure;
+use crate::store::path::StorePath;
+use crate::store::recover::{recover as make_anew, refuse_whole};
+use crate::store::{OpenOptions, StoreError};
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    /// Where the old database is.
+    aside: Option<String>,
+    proven: Vec<String>,
+    taken: Vec<String>,
+    lost: BTreeMap<String, String>,
+}
+
+/// `bootstrap verify --recover`.
+pub fn recover(context: &Context) -> Result<(), Failure> {
+    let options = OpenOptions::default();
+    refuse_whole(&context.directories, &options).map_err(StoreError::from)?;
+    let (_, recovered) = make_anew(context.directories.clone(), options)?;
+    let all = |paths: &mut dyn Iterator<Item = &StorePath>| -> Vec<String> {
+        paths.map(|path| context.shown(path)).collect()
+    };
+    if context.options.json {
+        return print_json(&Shown {
+            aside: recovered
+                .aside
+                .as_ref()
+                .map(|aside| aside.display().to_string()),
+            proven: all(&mut recovered.proven.iter()),
+            taken: all(&mut recovered.taken.iter()),
+            lost: recovered
+                .lost
+                .iter()
+                .map(|(path, reason)| (context.shown(path), reason.clone()))
+                .collect(),
+        });
+    }
+    let mut text = String::new();
+    for (path, reason) in &recovered.lost {
+        text.push_str(&format!("lost: {}: {reason}\n", context.shown(path)));
+    }
+    for path in &recovered.taken {
+        text.push_str(&format!("taken as it is: {}\n", context.shown(path)));
+    }
+    text.push_str(&format!(
+        "{} items proven by their contents, {} taken as they are, {} lost\n",
+        recovered.proven.len(),
+        recovered.taken.len(),
+        recovered.lost.len()
+    ));
+    if let Some(aside) = &recovered.aside {
+        text.push_str(&format!(
+            "what was left of the old database is in {}\n",
+            aside.display()
+        ));
+    }
+    if !recovered.taken.is_empty() {
+        text.push_str(
+            "when things were registered is lost, and with it the hashes of what is taken as it is: compare with a lock \
+             (`bootstrap verify --lock`), or build again (`bootstrap verify --rebuild`)\n",
+        );
+    }
+    print(&text)
+}

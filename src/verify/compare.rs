@@ -1,0 +1,378 @@
+//! The account of two trees that should be equal: which files differ, and where in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::account::{self, Place};
+use super::cause::{Cause, Circumstances};
+use super::rewrite::Rewriting;
+
+/// A tree that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct CompareError {
+    /// The file.
+    pub path: PathBuf,
+    /// What was being done, as an infinitive.
+    pub action: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// One of the two trees.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'s> {
+    /// Where it is.
+    pub root: &'s Path,
+    /// What stands for something else in it.
+    pub rewriting: &'s Rewriting,
+    /// What its build had around it.
+    pub circumstances: &'s Circumstances,
+}
+
+/// A file that is not the same in both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileDifference {
+    /// Its path in the trees; empty for the trees themselves.
+    pub path: String,
+    /// How it differs.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// How a file differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "difference", rename_all = "kebab-case")]
+pub enum What {
+    /// It is in the first only.
+    OnlyFirst,
+    /// It is in the second only.
+    OnlySecond,
+    /// It is a file here, a directory or a link there.
+    Type {
+        /// What it is in the first.
+        first: &'static str,
+        /// What it is in the second.
+        second: &'static str,
+    },
+    /// It may be executed here, not there.
+    Executable {
+        /// Whether it may in the first.
+        first: bool,
+    },
+    /// The link leads elsewhere.
+    Target {
+        /// Where in the first.
+        first: String,
+        /// Where in the second.
+        second: String,
+    },
+    /// The bytes differ.
+    Contents {
+        /// The size in the first, in bytes.
+        first_size: u64,
+        /// The size in the second, in bytes.
+        second_size: u64,
+        /// How many bytes differ.
+        bytes: u64,
+        /// Where, in terms of what the file is.
+        places: Vec<Place>,
+    },
+}
+
+impl FileDifference {
+    /// The likely causes.
+    pub fn causes(&self) -> BTreeSet<Cause> {
+        match &self.what {
+            What::Contents { places, .. } => {
+                places.iter().filter_map(|place| place.cause).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
+/// How the two trees differ; nothing where they do not.
+pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>, CompareError> {
+    let mut found = Vec::new();
+    let mut open = vec![(
+        first.root.to_owned(),
+        second.root.to_owned(),
+        PathBuf::new(),
+    )];
+    while let Some((one, other, name)) = open.pop() {
+        let (one_kind, other_kind) = (kind(&one)?, kind(&other)?);
+        let mut differs = |what| {
+            found.push(FileDifference {
+                path: name.display().to_string(),
+                what,
+            });
+        };
+        match (one_kind, other_kind) {
+            ("directory", "directory") => {
+                let entries = (entries(&one, first)?, entries(&other, second)?);
+                let names: BTreeSet<&OsString> = entries.0.keys().chain(entries.1.keys()).collect();
+                for entry in names {
+                    let path = name.join(entry);
+                    match (entries.0.get(entry), entries.1.get(entry)) {
+                        (Some(one), Some(other)) => open.push((one.clone(), other.clone(), path)),
+                        (one, _) => found.push(FileDifference {
+                            path: path.display().to_string(),
+                            what: match one {
+                                Some(_) => What::OnlyFirst,
+                                None => What::OnlySecond,
+                            },
+                        }),
+                    }
+                }
+            }
+            ("link", "link") => {
+                let targets = (target(&one, first)?, target(&other, second)?);
+                if targets.0 != targets.1 {
+                    differs(What::Target {
+                        first: targets.0,
+                        second: targets.1,
+                    });
+                }
+            }
+            ("file", "file") => {
+                let executables = (is_executable(&one)?, is_executable(&other)?);
+                if executables.0 != executables.1 {
+                    differs(What::Executable {
+                        first: executables.0,
+                    });
+                }
+                let (one, other) = (contents(&one, first)?, contents(&other, second)?);
+                if one != other {
+                    differs(What::Contents {
+                        first_size: one.len() as u64,
+                        second_size: other.len() as u64,
+                        bytes: account::differing_bytes(&one, &other),
+                        places: account::places(
+                            &one,
+                            &other,
+                            [first.circumstances, second.circumstances],
+                        ),
+                    });
+                }
+            }
+            (first, second) if first == second => {}
+            (first, second) => differs(What::Type { first, second }),
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> CompareError {
+    let path = path.to_owned();
+    move |source| CompareError {
+        path,
+        action,
+        source,
+    }
+}
+
+fn kind(path: &Path) -> Result<&'static str, CompareError> {
+    let found = fs::symlink_metadata(path).map_err(failed(path, "examine"))?;
+    Ok(match found.file_type() {
+        kind if kind.is_dir() => "directory",
+        kind if kind.is_symlink() => "link",
+        kind if kind.is_file() => "file",
+        _ => "special file",
+    })
+}
+
+/// The entries of a directory by rewritten name.
+fn entries(path: &Path, side: Side<'_>) -> Result<BTreeMap<OsString, PathBuf>, CompareError> {
+    let listing = || -> io::Result<BTreeMap<OsString, PathBuf>> {
+        fs::read_dir(path)?
+            .map(|entry| {
+                let entry = entry?;
+                let mut name = entry.file_name().into_vec();
+                side.rewriting.apply(&mut name);
+                Ok((OsString::from_vec(name), entry.path()))
+            })
+            .collect()
+    };
+    listing().map_err(failed(path, "list"))
+}
+
+fn target(path: &Path, side: Side<'_>) -> Result<String, CompareError> {
+    let target = fs::read_link(path).map_err(failed(path, "read the link"))?;
+    let mut bytes = target.as_os_str().as_bytes().to_vec();
+    side.rewriting.apply(&mut bytes);
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn is_executable(path: &Path) -> Result<bool, CompareError> {
+    let found = fs::symlink_metadata(path).map_err(failed(path, "examine"))?;
+    Ok(found.permissions().mode() & 0o100 != 0)
+}
+
+fn contents(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
+    let mut bytes = fs::read(path).map_err(failed(path, "read"))?;
+    side.rewriting.apply(&mut bytes);
+    Ok(bytes)
+}
+
+/// `differences` in words, one line or a few for each, indented by two spaces.
+pub fn describe(differences: &[FileDifference]) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| text.push_str(&format!("  {line}\n"));
+    for difference in differences {
+        let path = match difference.path.as_str() {
+            "" => "the output itself",
+            path => path,
+        };
+        match &difference.what {
+            What::OnlyFirst => line(format!("{path}: only in the first")),
+            What::OnlySecond => line(format!("{path}: only in the second")),
+            What::Type { first, second } => line(format!("{path}: a {first}, then a {second}")),
+            What::Executable { first } => line(format!(
+                "{path}: executable in the {} only",
+                if *first { "first" } else { "second" }
+            )),
+            What::Target { first, second } => {
+                line(format!("{path}: a link to {first}, then to {second}"));
+            }
+            What::Contents {
+                first_size,
+                second_size,
+                bytes,
+                places,
+            } => {
+                let sizes = match first_size == second_size {
+                    true => format!("of {first_size}"),
+                    false => format!("of {first_size} and {second_size}"),
+                };
+                line(format!("{path}: {bytes} bytes differ {sizes}"));
+                for place in places {
+                    line(format!("  {}: {} bytes", place.place, place.bytes));
+                    line(format!("    - {}", place.first));
+                    line(format!("    + {}", place.second));
+                    if let Some(cause) = place.cause {
+                        line(format!("    likely {}", cause.describe()));
+                    }
+                }
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::nar::Tree;
+
+    fn compared(first: &Tree, second: &Tree) -> Vec<FileDifference> {
+        let directory = tempfile::tempdir().unwrap();
+        let roots = ["one", "two"].map(|name| directory.path().join(name));
+        first.restore(&roots[0]).unwrap();
+        second.restore(&roots[1]).unwrap();
+        let circumstances = Circumstances::default();
+        let none = Rewriting::none();
+        let [one, other] = [&roots[0], &roots[1]].map(|root| Side {
+            root,
+            rewriting: &none,
+            circumstances: &circumstances,
+        });
+        compare(one, other).unwrap()
+    }
+
+    #[test]
+    fn equal_trees_have_no_differences() {
+        let tree = Tree::directory([("a", Tree::file("x")), ("b", Tree::symlink("a"))]);
+        assert!(compared(&tree, &tree).is_empty());
+    }
+
+    #[test]
+    fn every_sort_of_difference_is_told() {
+        let first = Tree::directory([
+            ("content", Tree::file("one\n")),
+            ("executable", Tree::file("x")),
+            ("gone", Tree::file("")),
+            ("kind", Tree::file("")),
+            ("link", Tree::symlink("here")),
+            ("same", Tree::file("same")),
+        ]);
+        let second = Tree::directory([
+            ("content", Tree::file("two\n")),
+            ("executable", Tree::executable("x")),
+            ("kind", Tree::directory::<&str>([])),
+            ("link", Tree::symlink("there")),
+            ("new", Tree::directory([("deep", Tree::file(""))])),
+            ("same", Tree::file("same")),
+        ]);
+        let found = compared(&first, &second);
+        let text = describe(&found);
+        assert_eq!(
+            text,
+            "  content: 3 bytes differ of 4\n    line 1: 3 bytes\n      - one\n      + two\n  \
+             executable: executable in the second only\n  gone: only in the first\n  \
+             kind: a file, then a directory\n  link: a link to here, then to there\n  new: only in the second\n"
+        );
+    }
+
+    #[test]
+    fn one_file_can_be_the_whole_output() {
+        let found = compared(&Tree::file("a"), &Tree::file("b"));
+        assert_eq!(found.len(), 1);
+        assert!(describe(&found).starts_with("  the output itself: 1 bytes differ of 1\n"));
+    }
+
+    #[test]
+    fn trees_that_differ_in_rewritten_paths_only_are_equal() {
+        use crate::store::path::StorePath;
+        let path = |letter: &str| {
+            StorePath::from_base_name(&format!("{}-sed", letter.repeat(32))).unwrap()
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let circumstances = Circumstances::default();
+        let sides = ["a", "b"].map(|letter| {
+            let name = path(letter).base_name().to_owned();
+            let tree = Tree::directory([
+                (name.clone(), Tree::file(format!("in {name}"))),
+                (
+                    "link".to_owned(),
+                    Tree::symlink(format!("/gnu/store/{name}")),
+                ),
+            ]);
+            let root = directory.path().join(letter);
+            tree.restore(&root).unwrap();
+            let mut rewriting = Rewriting::none();
+            rewriting.add(&path(letter), "sed:out");
+            (root, rewriting)
+        });
+        let side = |rewriting, number: usize| Side {
+            root: sides[number].0.as_path(),
+            rewriting,
+            circumstances: &circumstances,
+        };
+        let found = compare(side(&sides[0].1, 0), side(&sides[1].1, 1)).unwrap();
+        assert_eq!(found, []);
+        let none = Rewriting::none();
+        assert_eq!(compare(side(&none, 0), side(&none, 1)).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_tree_that_is_not_there_is_an_error() {
+        let circumstances = Circumstances::default();
+        let none = Rewriting::none();
+        let side = Side {
+            root: Path::new("/nonexistent/tree"),
+            rewriting: &none,
+            circumstances: &circumstances,
+        };
+        let error = compare(side, side).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/tree"), "{error}");
+    }
+}

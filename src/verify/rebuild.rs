@@ -1,0 +1,162 @@
+//! What came of building again: for each output the same bytes, or where they differ.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::cause::Circumstances;
+use super::compare::{self, FileDifference, Side};
+use super::rewrite::Rewriting;
+use crate::build::builder::Settings;
+use crate::build::error::BuildError;
+use crate::build::rebuild::Rebuilt;
+use crate::build::variation::Variation;
+use crate::hash::Sha256Digest;
+use crate::store::{PathInfo, Store};
+
+/// An output and what a second build gave.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The package.
+    pub label: String,
+    /// The output's name.
+    pub output: String,
+    /// What is registered.
+    pub info: PathInfo,
+    /// How the second build differs; `None` where it does not.
+    pub difference: Option<Difference>,
+}
+
+/// How a second build differs.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The SHA-256 of its NAR.
+    pub found: Sha256Digest,
+    /// Where it was kept.
+    pub kept: PathBuf,
+    /// The files that differ, or why nobody can say.
+    pub files: Result<Vec<FileDifference>, String>,
+}
+
+/// Collects the outcomes of a round.
+pub struct Comparer<'s> {
+    store: &'s Store,
+    settings: &'s Settings,
+    variation: &'s Variation,
+    outcomes: Mutex<Vec<Outcome>>,
+}
+
+impl<'s> Comparer<'s> {
+    /// For a round with `variation`, after builds with `settings`.
+    pub fn new(store: &'s Store, settings: &'s Settings, variation: &'s Variation) -> Self {
+        Self {
+            store,
+            settings,
+            variation,
+            outcomes: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// What was seen, by package and output.
+    pub fn into_outcomes(self) -> Vec<Outcome> {
+        let mut outcomes = self
+            .outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        outcomes
+            .sort_by(|one, other| (&one.label, &one.output).cmp(&(&other.label, &other.output)));
+        outcomes
+    }
+
+    /// Compares what was built again with what is registered, and keeps what differs.
+    pub fn inspect(&self, rebuilt: &Rebuilt<'_>) -> Result<(), BuildError> {
+        let label = rebuilt.job.label;
+        let fail = BuildError::store(label);
+        for output in &rebuilt.outputs {
+            // An output that was never valid has nothing to be compared with.
+            let Some(info) = self.store.path_info(&output.info.path).map_err(&fail)? else {
+                continue;
+            };
+            let same = info.nar_sha256 == output.info.nar_sha256;
+            let difference = match same {
+                true => None,
+                false => {
+                    let files = self.account(&info, output, rebuilt.started);
+                    let kept = self
+                        .store
+                        .keep_beside(rebuilt.locks, &output.staged, &info.path)
+                        .map_err(&fail)?;
+                    Some(Difference {
+                        found: output.info.nar_sha256,
+                        kept,
+                        files,
+                    })
+                }
+            };
+            self.outcomes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Outcome {
+                    label: label.to_owned(),
+                    output: output.name.to_owned(),
+                    info,
+                    difference,
+                });
+        }
+        Ok(())
+    }
+
+    fn account(
+        &self,
+        info: &PathInfo,
+        output: &crate::build::rebuild::RebuiltOutput<'_>,
+        started: SystemTime,
+    ) -> Result<Vec<FileDifference>, String> {
+        let before = Circumstances {
+            time: info.registration_time,
+            ..circumstances(self.settings, &Variation::default())
+        };
+        let now = started
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let varied = self.variation.settings(self.settings);
+        let again = Circumstances {
+            time: now.max(Self::now()),
+            ..circumstances(&varied, self.variation)
+        };
+        let none = Rewriting::none();
+        let first = self.store.directories().physical(&info.path);
+        let side = |root, circumstances| Side {
+            root,
+            rewriting: &none,
+            circumstances,
+        };
+        let files = compare::compare(side(&first, &before), side(&output.staged, &again))
+            .map_err(|error| error.to_string())?;
+        match files.is_empty() {
+            true => Err(
+                "the store holds the same as the second build, so not what was registered: see `bootstrap verify`"
+                    .to_owned(),
+            ),
+            false => Ok(files),
+        }
+    }
+
+    fn now() -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    }
+}
+
+/// What a build with `settings` has around it.
+fn circumstances(settings: &Settings, variation: &Variation) -> Circumstances {
+    Circumstances {
+        time: 0,
+        host_name: variation.host_name().to_owned(),
+        user: settings.user.name.clone(),
+        uid: settings.user.uid,
+        cores: settings.cores.get(),
+        locale: variation.environment().map(|(_, value)| value).collect(),
+    }
+}

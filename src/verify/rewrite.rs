@@ -1,0 +1,119 @@
+//! Store hashes as placeholders: two outputs that differ only in the paths of what they refer to are then equal.
+//!
+//! The same program built from two seeds, or by two compilers, goes to two store paths, and holds its own path and those
+//! of its inputs. Their hash parts all have 32 characters, so one is put in place of the other without moving anything.
+//! Both sides are rewritten to placeholders made from names, such as `sed:out`: what stays different is a real difference.
+
+use std::collections::HashMap;
+
+use crate::hash::Sha256Digest;
+use crate::store::base32;
+use crate::store::path::{HASH_PART_LEN, StorePath};
+
+type HashPart = [u8; HASH_PART_LEN];
+
+/// Which hash parts stand for what.
+#[derive(Debug, Clone, Default)]
+pub struct Rewriting {
+    parts: HashMap<HashPart, HashPart>,
+}
+
+/// The placeholder for what is called `name`: 32 characters of base 32 that no store path has but by chance.
+fn placeholder(name: &str) -> HashPart {
+    let digest = Sha256Digest::of(format!("placeholder:{name}"));
+    let text = base32::encode(&digest.0[..20]);
+    let mut part = [b'0'; HASH_PART_LEN];
+    for (byte, character) in part.iter_mut().zip(text.bytes()) {
+        *byte = character;
+    }
+    part
+}
+
+impl Rewriting {
+    /// Nothing is rewritten.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Has `path` be known as `name`. A path has one name, the first.
+    pub fn add(&mut self, path: &StorePath, name: &str) {
+        if let Ok(part) = HashPart::try_from(path.hash_part().as_bytes()) {
+            self.parts.entry(part).or_insert_with(|| placeholder(name));
+        }
+    }
+
+    /// Puts placeholders into `bytes`.
+    pub fn apply(&self, bytes: &mut [u8]) {
+        if self.parts.is_empty() {
+            return;
+        }
+        let is_digit: [bool; 256] =
+            std::array::from_fn(|byte| base32::is_digit(char::from(byte as u8)));
+        let mut start = 0;
+        // From the right: where a byte is no digit, no window that holds it can match.
+        while let Some(window) = bytes.get_mut(start..start + HASH_PART_LEN) {
+            if let Some(stop) = window
+                .iter()
+                .rposition(|byte| !is_digit[usize::from(*byte)])
+            {
+                start += stop + 1;
+                continue;
+            }
+            let replacement = HashPart::try_from(&*window)
+                .ok()
+                .and_then(|part| self.parts.get(&part));
+            match replacement {
+                Some(replacement) => {
+                    window.copy_from_slice(replacement);
+                    start += HASH_PART_LEN;
+                }
+                None => start += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(letter: char) -> StorePath {
+        StorePath::from_base_name(&format!("{}-x", letter.to_string().repeat(32))).unwrap()
+    }
+
+    fn applied(rewriting: &Rewriting, text: &str) -> String {
+        let mut bytes = text.as_bytes().to_vec();
+        rewriting.apply(&mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn two_paths_of_one_name_become_the_same() {
+        let (mut one, mut other) = (Rewriting::none(), Rewriting::none());
+        one.add(&path('a'), "sed:out");
+        other.add(&path('b'), "sed:out");
+        let text = |letter: &str| format!("<{}-x/bin {}>", letter.repeat(32), letter.repeat(40));
+        let (first, second) = (applied(&one, &text("a")), applied(&other, &text("b")));
+        assert_eq!(
+            first[..40],
+            second[..40],
+            "the path itself is replaced by the same"
+        );
+        assert_ne!(first, text("a"));
+        assert_eq!(first.len(), text("a").len());
+    }
+
+    #[test]
+    fn other_paths_stay_and_short_texts_do_no_harm() {
+        let mut rewriting = Rewriting::none();
+        rewriting.add(&path('a'), "sed:out");
+        let other = format!("/gnu/store/{}-y", "c".repeat(32));
+        assert_eq!(applied(&rewriting, &other), other);
+        for text in ["", "a", &"a".repeat(31)] {
+            assert_eq!(applied(&rewriting, text), text);
+        }
+        let shifted = format!("d{}", "a".repeat(32));
+        assert!(applied(&rewriting, &shifted).starts_with('d'));
+        assert_ne!(applied(&rewriting, &shifted), shifted);
+    }
+}

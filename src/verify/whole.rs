@@ -1,0 +1,178 @@
+//! Hashing store items again, several at a time, and comparing with the database.
+//!
+//! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads end
+//! together. Metadata that archives do not hold (times, write permission, owners) is looked at too: it is the same for
+//! every store item, and where it is not, somebody was at work who is not the store.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::num::NonZeroUsize;
+
+use rayon::prelude::*;
+
+use crate::hash::Sha256Digest;
+use crate::store::canonical::{self, CanonicalError, Deviation};
+use crate::store::path::StorePath;
+use crate::store::repair::Strays;
+use crate::store::{PathInfo, Store, StoreError, scan};
+
+/// How a valid store item was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// As it was registered.
+    Intact,
+    /// Not there.
+    Missing,
+    /// The contents are as they were registered, but times, modes or owners are not the store's.
+    Touched(Vec<Deviation>),
+    /// The contents are not what was registered.
+    Altered {
+        /// The SHA-256 of the archive now.
+        found: Sha256Digest,
+        /// Its size in bytes.
+        size: u64,
+        /// Files that show signs of a change.
+        suspects: Vec<Deviation>,
+    },
+    /// It cannot be read, or holds what no store item holds.
+    Unreadable(String),
+}
+
+impl Condition {
+    /// Whether there is nothing to be done about it.
+    pub fn is_intact(&self) -> bool {
+        *self == Self::Intact
+    }
+}
+
+/// A valid store item, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// What the database says.
+    pub info: PathInfo,
+    /// How it was found.
+    pub condition: Condition,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The items, by path.
+    pub items: Vec<Checked>,
+    /// What lies in the store without being valid; nothing where only some items were asked for.
+    pub strays: Strays,
+    /// Bytes that were hashed.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// The items that are not as they were registered.
+    pub fn damaged(&self) -> impl Iterator<Item = &Checked> {
+        self.items
+            .iter()
+            .filter(|checked| !checked.condition.is_intact())
+    }
+}
+
+/// Checks the database, every valid item, and what else lies in the store directory.
+///
+/// # Errors
+/// Where the database is damaged or the store directory cannot be listed. What is wrong with an item is in the report.
+pub fn everything(store: &Store, threads: NonZeroUsize) -> Result<Report, StoreError> {
+    store.check_database()?;
+    // Before the items: what becomes valid meanwhile is no stray.
+    let mut strays = store.strays()?;
+    let mut report = items(store, &store.valid_paths()?, threads)?;
+    let valid = store.valid_among(&strays.unregistered)?;
+    strays.unregistered.retain(|path| {
+        !valid.contains(path)
+            && store
+                .directories()
+                .physical(path)
+                .symlink_metadata()
+                .is_ok()
+    });
+    report.strays = strays;
+    Ok(report)
+}
+
+/// Checks the items `paths`, those of them that are valid, on `threads` threads.
+pub fn items(
+    store: &Store,
+    paths: &BTreeSet<StorePath>,
+    threads: NonZeroUsize,
+) -> Result<Report, StoreError> {
+    let mut infos = Vec::with_capacity(paths.len());
+    for path in paths {
+        infos.extend(store.path_info(path)?);
+    }
+    infos.sort_by(|one, other| (other.nar_size, &one.path).cmp(&(one.nar_size, &other.path)));
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.get())
+        .build()
+        .map_err(|error| StoreError::Io {
+            path: store.directories().store.clone(),
+            action: "start threads to hash",
+            source: io::Error::other(error),
+        })?;
+    let mut checked = pool.install(|| {
+        infos
+            .into_par_iter()
+            // One by one: the default would give a thread many small items behind a large one.
+            .with_max_len(1)
+            .filter_map(|info| check(store, info).transpose())
+            .collect::<Result<Vec<Checked>, StoreError>>()
+    })?;
+    checked.sort_by(|one, other| one.info.path.cmp(&other.info.path));
+    Ok(Report {
+        bytes: checked.iter().map(|checked| checked.info.nar_size).sum(),
+        items: checked,
+        strays: Strays::default(),
+    })
+}
+
+/// Checks one item. `None` where it has ceased to be valid meanwhile.
+pub fn check(store: &Store, info: PathInfo) -> Result<Option<Checked>, StoreError> {
+    let condition = condition(store, &info);
+    if !condition.is_intact() && store.path_info(&info.path)?.as_ref() != Some(&info) {
+        // Collected, or replaced, while it was read.
+        return match store.path_info(&info.path)? {
+            None => Ok(None),
+            Some(info) => Ok(Some(Checked {
+                condition: self::condition(store, &info),
+                info,
+            })),
+        };
+    }
+    Ok(Some(Checked { info, condition }))
+}
+
+fn condition(store: &Store, info: &PathInfo) -> Condition {
+    let place = store.directories().physical(&info.path);
+    match place.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Condition::Missing,
+        Err(error) => return Condition::Unreadable(error.to_string()),
+        Ok(_) => {}
+    }
+    let deviations = match canonical::deviations(&place) {
+        Ok(deviations) => deviations,
+        Err(CanonicalError::FileType { path, kind }) => {
+            return Condition::Unreadable(format!("{} is a {kind}", path.display()));
+        }
+        Err(error) => return Condition::Unreadable(error.to_string()),
+    };
+    match scan::hash_and_scan(&place, &BTreeSet::new()) {
+        Err(error) => Condition::Unreadable(error.to_string()),
+        Ok(scanned) if scanned.nar_sha256 != info.nar_sha256 => Condition::Altered {
+            found: scanned.nar_sha256,
+            size: scanned.nar_size,
+            suspects: deviations,
+        },
+        Ok(_) if deviations.is_empty() => Condition::Intact,
+        Ok(_) => Condition::Touched(deviations),
+    }
+}
+
+#[cfg(test)]
+#[path = "whole/tests.rs"]
+mod tests;

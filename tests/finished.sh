@@ -1,0 +1,134 @@
+#!/bin/sh
+# Audits a finished road, with other programs than the tool itself where that is possible:
+#
+#   tests/finished.sh BOOTSTRAP
+#
+# Needs `bootstrap all' to have ended in /gnu/store, and Debian's nix-bin and sqlite3.
+# Nothing is changed in the store.  Takes as long as hashing the store twice.
+set -eu
+
+tool=$1
+scratch=$(mktemp -d)
+trap 'chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
+failures=0
+
+fail() {
+    echo "tests/finished.sh: $*" >&2
+    failures=$((failures + 1))
+}
+
+section() {
+    printf '== %s\n' "$1"
+}
+
+# The packages of stages that are given as a pattern, one name a line.
+packages() {
+    "$tool" list | awk -v stages="$1" '$3 ~ "^(" stages ")$" { print $1 }'
+}
+
+outputs() {
+    packages "$1" | while IFS= read -r package; do "$tool" path "$package"; done
+}
+
+section 'every output is valid'
+for package in $(packages '.*'); do
+    "$tool" path "$package" >/dev/null || fail "no valid $package"
+done
+[ "$failures" -eq 0 ] || exit 1
+
+outputs 'final|proof' >"$scratch/final"
+outputs 'libc' >"$scratch/libc"
+outputs 'stage0' >"$scratch/stage0"
+first() { "$tool" path "$1" | head -n 1; }
+readelf=$(first binutils)/bin/readelf
+loaders=$(sed 's,$,/lib/ld-linux-x86-64.so.2,' "$scratch/libc")
+
+section 'the proof runs, and without an environment'
+greeting=$(env -i "$(first hello)/bin/hello")
+[ "$greeting" = 'Hello, world!' ] || fail "hello said \`$greeting'"
+found=$(env -i PATH="$(first hello)/bin" "$(first which)/bin/which" hello)
+[ "$found" = "$(first hello)/bin/hello" ] || fail "which found \`$found'"
+
+section 'programs and libraries are of the store alone'
+# A RUNPATH is one store path or several; $ORIGIN stays inside the item.
+elf_files=0
+xargs -I{} find {} -type f -size +3 <"$scratch/final" >"$scratch/files"
+while IFS= read -r file; do
+    [ "$(head -c 4 "$file" | tail -c 3)" = ELF ] || continue
+    case $file in *.o | *.a) continue ;; esac
+    elf_files=$((elf_files + 1))
+    "$readelf" -W -d -l "$file" >"$scratch/elf"
+    loader=$(sed -n 's/.*Requesting program interpreter: \(.*\)]$/\1/p' "$scratch/elf")
+    if [ -n "$loader" ]; then
+        echo "$loaders" | grep -qxF "$loader" || fail "$file: loader $loader"
+    fi
+    runpath=$(sed -n 's/.*(R[UN]*PATH).*\[\(.*\)\]$/\1/p' "$scratch/elf")
+    for directory in $(echo "$runpath" | tr : ' '); do
+        case $directory in
+            /gnu/store/* | \$ORIGIN | \$ORIGIN/*) ;;
+            *) fail "$file: RUNPATH $directory" ;;
+        esac
+    done
+    sed -n 's/.*(NEEDED).*\[\(.*\)\]$/\1/p' "$scratch/elf" >"$scratch/needed"
+    while IFS= read -r library; do
+        seen=
+        for directory in $(echo "$runpath" | tr : ' '); do
+            case $directory in \$ORIGIN*) directory=${file%/*}${directory#\$ORIGIN} ;; esac
+            [ ! -e "$directory/$library" ] || seen=yes
+        done
+        # The loader is loaded already when it is asked for.
+        case $library in ld-linux-x86-64.so.2) seen=yes ;; esac
+        [ -n "$seen" ] || fail "$file: $library is in no directory of its RUNPATH $runpath"
+    done <"$scratch/needed"
+done <"$scratch/files"
+echo "$elf_files programs and libraries"
+[ "$elf_files" -gt 0 ] || fail 'no programs at all: nothing was checked'
+
+section 'nothing of stage0 and of the seed is left in the final outputs'
+# The hash part of a store path is what a reference is found by.
+database=/var/guix/db/db.sqlite
+sqlite3 -readonly "$database" 'SELECT path FROM ValidPaths' >"$scratch/valid"
+for seed in $("$tool" seed list | awk '{ print $1 }'); do
+    grep -- "-$seed\$" "$scratch/valid" || true
+done >"$scratch/seed"
+[ -s "$scratch/seed" ] || fail 'no seed is registered: nothing was checked'
+sed 's,^/gnu/store/\(.\{32\}\)-.*,\1,' "$scratch/stage0" "$scratch/seed" >"$scratch/hashes"
+cat "$scratch/final" "$scratch/libc" | xargs grep -rlF -f "$scratch/hashes" -- >"$scratch/hits" || true
+while IFS= read -r file; do fail "$file: refers to stage0 or the seed"; done <"$scratch/hits"
+
+section 'Nix accepts every derivation, and finds every hash and size right'
+sqlite3 -readonly "$database" "
+    SELECT p.path || char(10) || p.hash || char(10) || p.narSize || char(10)
+        || coalesce(p.deriver, '') || char(10)
+        || (SELECT count(*) FROM Refs WHERE referrer = p.id)
+        || coalesce((SELECT group_concat(char(10) || r.path, '')
+            FROM Refs JOIN ValidPaths r ON r.id = reference WHERE referrer = p.id), '')
+    FROM ValidPaths p" >"$scratch/registrations"
+nix_store() {
+    env -i HOME="$scratch" PATH="$PATH" NIX_STORE_DIR=/gnu/store NIX_STATE_DIR="$scratch/nix" \
+        NIX_LOG_DIR="$scratch/nix/log" NIX_CONF_DIR="$scratch" NIX_REMOTE='' nix-store "$@"
+}
+# Loading a derivation checks the paths of its outputs against what it says.
+nix_store --load-db <"$scratch/registrations" || fail 'Nix refuses the registrations'
+nix_store --verify --check-contents >"$scratch/verify" 2>&1 || fail 'Nix finds damage'
+grep -v '^\(reading\|checking\)' "$scratch/verify" >&2 || true
+grep '\.drv$' "$scratch/valid" >"$scratch/derivations"
+while IFS= read -r derivation; do
+    nix_store -q --outputs "$derivation" >/dev/null || fail "Nix does not read $derivation"
+done <"$scratch/derivations"
+
+# Nix found that its archives have our hashes, so they are ours.
+section 'Nix restores every final output from its archive'
+while IFS= read -r item; do
+    nix_store --dump "$item" | nix_store --restore "$scratch/restored"
+    "$(first diffutils)/bin/diff" -r --no-dereference "$item" "$scratch/restored" >/dev/null ||
+        fail "$item: restored with differences"
+    chmod -R u+w "$scratch/restored"
+    rm -rf "$scratch/restored"
+done <"$scratch/final"
+
+if [ "$failures" -ne 0 ]; then
+    echo "tests/finished.sh: $failures failures" >&2
+    exit 1
+fi
+echo 'finished: everything holds'

@@ -1,0 +1,106 @@
+/* The only program of the test's seed: called as a shell with the phases, it runs the recipe's own phases, one command a
+ * line, whose words are separated by spaces. `$NAME' in a word stands for a variable. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void fail(const char *what, const char *path)
+{
+    fprintf(stderr, "builder: cannot %s %s: %s\n", what, path, strerror(errno));
+    exit(1);
+}
+
+static void expand(const char *text, char *into, size_t size)
+{
+    size_t length = 0;
+    while (*text && length + 1 < size) {
+        if (*text != '$') {
+            into[length++] = *text++;
+            continue;
+        }
+        char name[64];
+        size_t count = strspn(++text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+        snprintf(name, sizeof name, "%.*s", (int)count, text);
+        text += count;
+        const char *value = getenv(name);
+        length += snprintf(into + length, size - length, "%s", value ? value : "");
+    }
+    into[length < size ? length : size - 1] = 0;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "a");
+    if (!file || fprintf(file, "%s\n", text) < 0 || fclose(file) != 0)
+        fail("write", path);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    char buffer[65536];
+    ssize_t count;
+    int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0755);
+    if (in < 0 || out < 0)
+        fail("copy", from);
+    while ((count = read(in, buffer, sizeof buffer)) > 0)
+        if (write(out, buffer, count) != count)
+            fail("write", to);
+}
+
+static void run(char *line)
+{
+    char verb[4096] = "", path[4096] = "", text[4096] = "", expanded[4096];
+    if (sscanf(line, "%4095s %4095s %4095[^\n]", verb, path, text) < 1 || *verb == '#' || *verb == ':')
+        return;
+    expand(path, expanded, sizeof expanded);
+    strcpy(path, expanded);
+    expand(text, expanded, sizeof expanded);
+    strcpy(text, expanded);
+    if (!strcmp(verb, "write"))
+        write_file(path, text);
+    else if (!strcmp(verb, "mkdir")) {
+        if (mkdir(path, 0755) != 0)
+            fail("create", path);
+    } else if (!strcmp(verb, "copy"))
+        copy_file(path, text);
+    else if (!strcmp(verb, "hostname")) {
+        gethostname(text, sizeof text);
+        write_file(path, text);
+    } else if (!strcmp(verb, "user")) {
+        sprintf(text, "built by user %d", (int)getuid());
+        write_file(path, text);
+    } else if (!strcmp(verb, "umask")) {
+        mode_t mask = umask(0);
+        umask(mask);
+        sprintf(text, "umask %03o", (unsigned)mask);
+        write_file(path, text);
+    } else if (!strcmp(verb, "sleep"))
+        usleep(atol(path) * 1000);
+    else if (!strcmp(verb, "full")) {
+        if (*text)
+            write_file("/dev/full", text);
+    } else if (!strcmp(verb, "fail"))
+        exit(1);
+    else {
+        fprintf(stderr, "builder: what is `%s'?\n", verb);
+        exit(2);
+    }
+}
+
+int main(void)
+{
+    char line[8192];
+    const char *path = getenv("recipePhases");
+    FILE *phases = path ? fopen(path, "r") : NULL;
+    if (!phases)
+        fail("open", path ? path : "the phases, which are not named");
+    while (fgets(line, sizeof line, phases))
+        run(line);
+    return 0;
+}

@@ -1,0 +1,10 @@
+//! Verification from end to end, as people use it: tiny packages, the real sandbox, the real store.
+
+#![cfg(target_os = "linux")]
+// These lints spare test functions, but not what they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod again;
+mod damage;
+mod others;
+mod world;
