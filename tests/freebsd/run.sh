@@ -259,8 +259,7 @@ say() {
 yes() {
     what=$1
     shift
-    "$@" >/dev/null 2>&1
-    say $? "$what"
+    if "$@" >/dev/null 2>&1; then say 0 "$what"; else say 1 "$what"; fi
 }
 no() {
     what=$1
