@@ -414,9 +414,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 /// What to build, and what else to do about it.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
-    /// Only say what would be downloaded, built and reused, and how long that took before
-    #[arg(short = 'n', long, conflicts_with_all = ["check", "repair"])]
-    pub dry_run: bool,
     /// The packages: NAME, or stage0/NAME
     #[arg(required = true, value_name = "PKG")]
     pub packages: Vec<String>,
