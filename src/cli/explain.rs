@@ -41,6 +41,8 @@ struct Explained {
     derivation: String,
     /// Whether all its outputs are valid.
     built: bool,
+    /// Whether this very derivation was built before: its outputs were removed since.
+    gone: bool,
     /// The derivation that was built before.
     previous: Option<String>,
     reasons: Vec<Reason>,
@@ -54,11 +56,16 @@ pub fn explain(context: &Context, name: &str) -> Result<(), Failure> {
     let outputs: Vec<&StorePath> = node.output_paths().map(|(_, path)| path).collect();
     let built = store.valid_among(outputs.iter().copied())?.len() == outputs.len();
     let explainer = Explainer::new(context, &planned);
-    let previous = explainer.previous(node);
+    let gone = !built && explainer.was_built(node);
+    let previous = match gone {
+        true => None,
+        false => explainer.previous(node),
+    };
     let explained = Explained {
         package: node.label.clone(),
         derivation: context.shown(&node.derivation_path),
         built,
+        gone,
         previous: previous.as_ref().map(|(path, _)| context.shown(path)),
         reasons: previous.map_or_else(Vec::new, |(path, _)| {
             explainer.reasons(&node.label, &path, &node.derivation_path)
@@ -74,6 +81,12 @@ fn describe(explained: &Explained) -> String {
     let Explained {
         package, reasons, ..
     } = explained;
+    if explained.gone {
+        return format!(
+            "{package} would be built again: it was built like this before, and its outputs are not in the store any \
+             more\n"
+        );
+    }
     let mut text = match (&explained.previous, explained.built) {
         (None, true) => return format!("{package} is built, and no other build of it is known\n"),
         (None, false) => {
@@ -106,6 +119,11 @@ pub(super) fn in_short(context: &Context, planned: &Planned, labels: &[String]) 
         .filter_map(|label| {
             let node = planned.plan.get(label)?;
             node.stage?;
+            if explainer.was_built(node) {
+                return Some(format!(
+                    "{label}: built again, its outputs are not in the store any more"
+                ));
+            }
             let (previous, _) = explainer.previous(node)?;
             let reasons = explainer.reasons(&node.label, &previous, &node.derivation_path);
             let mut short: Vec<String> = reasons
@@ -123,7 +141,7 @@ pub(super) fn in_short(context: &Context, planned: &Planned, labels: &[String]) 
             }
             Some(match short.is_empty() {
                 true => format!(
-                    "{}: built again, its outputs are not in the store",
+                    "{}: built again because of something whose derivation is gone",
                     node.label
                 ),
                 false => format!(
@@ -153,6 +171,12 @@ impl<'c> Explainer<'c> {
             planned: nodes.map(|node| (&node.derivation_path, node)).collect(),
             read: RefCell::default(),
         }
+    }
+
+    /// Whether what was built last of a package is its present derivation.
+    fn was_built(&self, node: &Node) -> bool {
+        let built = self.history.derivations(&node.label);
+        built.first().map(String::as_str) == Some(node.derivation_path.base_name())
     }
 
     /// The derivation of the same package that was built last, and is not the present one.

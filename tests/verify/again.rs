@@ -167,6 +167,15 @@ fn explain_names_the_change_that_others_follow_from() {
     let explained: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(explained["built"], true);
     assert_eq!(explained["reasons"][0]["of"], "stage0/make");
+
+    // What was only removed has not changed.
+    bootstrap::store::remove::remove_tree(&world.path("root/var/guix/gcroots/bootstrap")).unwrap();
+    world.expect(0, &["gc"]);
+    let (out, _) = world.expect(0, &["explain", "tool"]);
+    assert!(
+        out.contains("its outputs are not in the store any more"),
+        "{out}"
+    );
 }
 
 #[test]
