@@ -128,7 +128,8 @@ case $action in
         mv "$result/bootstrap.new" "$result/bootstrap"
         echo "$result/bootstrap"
         ;;
-    clippy) cross_cargo clippy --lib --bins "$@" -- -D warnings ;;
+    # In the profile of `build', so that the C libraries are compiled once for both.
+    clippy) cross_cargo clippy --release --lib --bins "$@" -- -D warnings ;;
     check) cross_cargo check --lib --bins "$@" ;;
     *) fail "unknown action \`$action': expected \`build' or \`clippy'" ;;
 esac
