@@ -130,6 +130,5 @@ case $action in
         ;;
     # In the profile of `build', so that the C libraries are compiled once for both.
     clippy) cross_cargo clippy --release --lib --bins "$@" -- -D warnings ;;
-    check) cross_cargo check --lib --bins "$@" ;;
     *) fail "unknown action \`$action': expected \`build' or \`clippy'" ;;
 esac
