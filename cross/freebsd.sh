@@ -2,6 +2,7 @@
 # Cross-compiles the tool for FreeBSD on Debian 12.
 #
 #   cross/freebsd.sh build          leaves target/x86_64-unknown-freebsd/release/bootstrap
+#   cross/freebsd.sh link           only sees whether all links: not optimised, and so much sooner
 #   cross/freebsd.sh clippy [ARG]…  lints and type-checks what only FreeBSD compiles
 #
 # Rust's distribution has a standard library for FreeBSD, but only as a download of its own. Debian has
@@ -111,7 +112,7 @@ cross_cargo() {
         /usr/bin/cargo "$@"
 }
 
-[ "$#" -gt 0 ] || fail 'expected `build'\'' or `clippy'\'''
+[ "$#" -gt 0 ] || fail 'expected `build'\'', `link'\'' or `clippy'\'''
 action=$1
 shift
 install_debian rustc-web cargo-web rust-web-src rust-web-clippy
@@ -128,7 +129,7 @@ case $action in
         mv "$result/bootstrap.new" "$result/bootstrap"
         echo "$result/bootstrap"
         ;;
-    # In the profile of `build', so that the C libraries are compiled once for both.
-    clippy) cross_cargo clippy --release --lib --bins "$@" -- -D warnings ;;
-    *) fail "unknown action \`$action': expected \`build' or \`clippy'" ;;
+    link) cross_cargo build --bin bootstrap "$@" ;;
+    clippy) cross_cargo clippy --lib --bins "$@" -- -D warnings ;;
+    *) fail "unknown action \`$action': expected \`build', \`link' or \`clippy'" ;;
 esac
