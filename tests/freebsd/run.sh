@@ -412,12 +412,12 @@ if [ -f "$seed" ]; then
     mkdir "$work/nobody"
     cp "$tool" "$work/nobody/tool"
     cp "$seed" "$work/nobody/base"
-    mkdir -p "$work/nobody/root/var/cache/bootstrap/files"
+    mkdir -p "$work/nobody/top/var/cache/bootstrap/files"
     cp "$work/after.source" \
-        "$work/nobody/root/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
+        "$work/nobody/top/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
     chown -R nobody "$work/nobody"
     unprivileged() {
-        status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/root' --seed-file \
+        status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/top' --seed-file \
             '$work/nobody/base' --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1 &&
             grep 'only root' "$work/unprivileged"
     }
