@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::context::{Context, Planned, print, print_json};
+use super::equipment::{derivations, downloader, graph, settings};
 use super::failure::Failure;
-use super::run::{derivations, downloader, graph, settings};
 use crate::build::builder::Settings;
 use crate::build::error::BuildError;
 use crate::build::events::{Event, Kind, PlannedItem};

@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 
+use super::equipment::settings;
 use super::failure::Failure;
-use super::run::{Run, settings};
+use super::run::Run;
 use super::shell::{Places, failed, standard_error};
 use crate::build::environment::{build_directory, environment};
 use crate::build::error::BuildError;

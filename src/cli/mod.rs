@@ -14,6 +14,7 @@ mod configuration;
 mod context;
 mod doctor;
 mod dry_run;
+mod equipment;
 mod exchange;
 mod explain;
 mod failed;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::context::{Context, Planned};
+use super::equipment;
 use super::failure::{Failure, Status};
 use super::run::{self, Run};
 use crate::build::error::BuildError;
@@ -87,7 +88,7 @@ fn damaged(
         paths.extend(store.closure(built)?);
         paths.extend(valid);
     }
-    let report = whole::items(&store, &paths, run::settings(context).cores)?;
+    let report = whole::items(&store, &paths, equipment::settings(context).cores)?;
     Ok(report.damaged().cloned().collect())
 }
 

@@ -1,17 +1,14 @@
 //! `all`, `build`, `fetch`: making what is missing.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
-use std::time::Duration;
-
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::arguments::{BuildArguments, ProgressStyle};
 use super::context::{Context, Planned, print, print_json};
 use super::dry_run;
+use super::equipment::{
+    add_item, cancel_on_signals, derivations, downloader, follow, graph, platform_sandbox, settings,
+};
 use super::exchange::substitute;
 use super::explain;
 use super::failed;
@@ -25,27 +22,18 @@ use super::verify;
 use crate::build::builder::{Settings, Tools};
 use crate::build::cancellation::Cancellation;
 use crate::build::error::BuildError;
-use crate::build::events::{Event, EventSender, Kind};
-use crate::build::graph::{Graph, Job};
+use crate::build::events::{EventSender, Kind};
 use crate::build::rebuild::{Again, Inspect, rebuild};
 use crate::build::run::{Request, lock_patience, realise};
 use crate::build::scheduler::Report;
 use crate::build::variation::Variation;
-use crate::build::watch::Patience;
-use crate::fetch::{self, Downloader};
-use crate::plan::{self, Item, Plan};
-use crate::progress::{self, Following, Reporter, Style, Verbosity};
-use crate::records::{Recorder, Runs};
-use crate::sandbox::{self, BuildUser, Limits, Sandbox};
+use crate::fetch::Downloader;
+use crate::plan::{self, Plan};
 use crate::seed::Archive;
 use crate::seed::release;
 use crate::seed::unpack::Unpacker;
 use crate::store::path::StorePath;
-use crate::store::{OpenOptions, Store, StoreError};
-
-/// Downloads at a time: enough to keep a line busy that is faster than any one server, and to have several packages
-/// fetched by one call of the distribution's tools.
-const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
+use crate::store::{OpenOptions, Store};
 
 /// What is wanted of a plan, as indices of its nodes.
 type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, Failure>;
@@ -392,24 +380,6 @@ fn missing(
     })
 }
 
-pub(super) fn graph(plan: &Plan) -> Graph<'_> {
-    let nodes = plan.nodes().iter();
-    nodes
-        .map(|node| Job {
-            label: &node.label,
-            path: &node.derivation_path,
-            derivation: &node.derivation,
-        })
-        .collect()
-}
-
-pub(super) fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
-    let paths = wanted
-        .iter()
-        .map(|index| &plan.nodes()[*index].derivation_path);
-    paths.collect()
-}
-
 fn realise_targets(
     context: &Context,
     planned: &Planned,
@@ -436,106 +406,6 @@ fn realise_targets(
     };
     realise(&request, tools, &settings(context), events, cancellation)
         .map_err(|error| Failure::Build(Box::new(error)))
-}
-
-fn platform_sandbox(context: &Context) -> Result<Box<dyn Sandbox>, Failure> {
-    sandbox::platform(&context.directories.state).map_err(|source| {
-        Failure::Build(Box::new(BuildError::Sandbox {
-            label: "the sandbox".to_owned(),
-            source: Box::new(source),
-        }))
-    })
-}
-
-/// Adds the item at `path`, whose contents the plan knows.
-fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreError> {
-    match plan.items().get(path) {
-        Some(Item::Text { name, contents }) => {
-            store.add_text(name, contents, &Default::default())?;
-        }
-        Some(Item::Tree { name, tree }) => {
-            store.add_tree(name, tree)?;
-        }
-        // The plan has all sources of its derivations; one that is missing is found out when it is not valid.
-        None => {}
-    }
-    Ok(())
-}
-
-pub(super) fn settings(context: &Context) -> Settings {
-    let options = &context.options;
-    let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
-    let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let cores = number(options.cores).unwrap_or(all);
-    let seconds = |option: Option<u64>| option.map(Duration::from_secs);
-    Settings {
-        system: context.system.name().to_owned(),
-        cores,
-        max_jobs: number(options.max_jobs).unwrap_or(cores),
-        downloads: DOWNLOADS,
-        keep_going: options.keep_going,
-        keep_failed: options.keep_failed,
-        patience: Patience {
-            timeout: seconds(options.timeout),
-            max_silent_time: seconds(options.max_silent_time),
-            ..Patience::default()
-        },
-        limits: Limits {
-            memory: options.max_memory,
-            processes: options.max_processes,
-            ..Limits::default()
-        },
-        user: BuildUser::default(),
-        temporary: std::env::temp_dir(),
-    }
-}
-
-pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
-    let distribution = planned.seeds.seed.distribution.as_ref();
-    let settings = fetch::Settings {
-        offline: context.options.offline,
-        apt: distribution.map(|distribution| distribution.apt_settings()),
-        ..fetch::Settings::new(&context.directories.cache)
-    };
-    Downloader::new(settings)
-}
-
-fn follow(context: &Context, events: Receiver<Event>) -> Following {
-    let style = match context.options.progress {
-        ProgressStyle::Auto => Style::for_terminal(),
-        ProgressStyle::Plain => Style::Lines,
-        ProgressStyle::Json => Style::Json,
-    };
-    let verbosity = match (context.options.quiet, context.options.verbose) {
-        (true, _) => Verbosity::Quiet,
-        (false, 0) => Verbosity::Normal,
-        (false, _) => Verbosity::Verbose,
-    };
-    let reporters: Vec<Box<dyn Reporter>> = vec![
-        style.reporter(verbosity, context.color),
-        Box::new(Recorder::new(&Runs::new(&context.directories.state))),
-    ];
-    progress::follow(events, reporters)
-}
-
-/// The first signal stops the run in order, a second one at once: builds die with us in any case.
-fn cancel_on_signals(cancellation: &Cancellation) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| Failure::Io {
-        action: "wait for",
-        what: "signals".to_owned(),
-        error,
-    })?;
-    let cancellation = cancellation.clone();
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            if cancellation.is_cancelled() {
-                // What shells make of a death by signal.
-                std::process::exit(128 + signal);
-            }
-            cancellation.cancel();
-        }
-    });
-    Ok(())
 }
 
 /// What a report means for the exit status: a failure's own, of several the first one's.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::VerifyArguments;
 use super::context::{Context, Planned, print};
+use super::equipment;
 use super::failure::{Failure, Status};
 use super::run;
 use crate::plan::Plan;
@@ -45,7 +46,7 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     }
     let planned = context.plan()?;
     let store = context.store_to_read()?;
-    let cores = run::settings(context).cores;
+    let cores = equipment::settings(context).cores;
     let start = std::time::Instant::now();
     let report = match arguments.packages.as_slice() {
         [] => whole::everything(&store, cores)?,

@@ -10,6 +10,7 @@ use crate::build::error::BuildError;
 use crate::build::variation::Variation;
 use crate::cli::arguments::VerifyArguments;
 use crate::cli::context::{Context, print};
+use crate::cli::equipment;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::run::{self, Run};
 use crate::plan::Plan;
@@ -49,7 +50,7 @@ pub fn rebuild(
     arguments: &VerifyArguments,
     key: Option<&Key>,
 ) -> Result<(), Failure> {
-    let cores = run::settings(context).cores;
+    let cores = equipment::settings(context).cores;
     let directory = match arguments.vary {
         true => other_file_system(context, arguments.vary_directory.as_deref())?,
         false => None,
@@ -90,7 +91,7 @@ fn again(
     let run = Run::start(context, &inputs)?;
     run.succeeded()?;
     let nodes = wanted(&run.planned.plan)?;
-    let settings = run::settings(context);
+    let settings = equipment::settings(context);
     let mut rounds = Rounds::default();
     for variation in variations {
         let comparer = Comparer::new(&run.store, &settings, &variation);
