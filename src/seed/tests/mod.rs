@@ -6,15 +6,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::description::Description;
-use super::lock::Lock;
-use super::resolve::{Strictness, load, replacement_file, resolve};
-use super::unpack::{Contents, SeedUnpacker, Unpacker, adopt_file};
-use super::update::{compute, update};
-use super::*;
 use crate::archive::testing::{TarWriter, deb, xz};
 use crate::fetch::apt::{AptError, BinaryPackage, PackageIndex};
 use crate::fetch::cache::Cache;
+use crate::seed::description::Description;
+use crate::seed::lock::Lock;
+use crate::seed::resolve::{Resolved, Strictness, load, replacement_file, resolve};
+use crate::seed::unpack::{Contents, SeedUnpacker, Unpacker, adopt_file};
+use crate::seed::update::{compute, update};
+use crate::seed::*;
+
+mod resolve;
+mod unpack;
 
 /// An index of made-up packages: `(name, version, depends)`, the later of two with one name being the newer.
 #[derive(Default)]
@@ -157,7 +160,7 @@ impl Place {
         strictness: Strictness,
         has: &dyn Fn(&Archive) -> bool,
         index: Option<&dyn PackageIndex>,
-    ) -> Result<resolve::Resolved, SeedError> {
+    ) -> Result<Resolved, SeedError> {
         let state = self.directory.path().join("state");
         resolve(&self.source(), "tools", &state, strictness, has, index)
     }
@@ -361,239 +364,6 @@ fn an_unknown_seed_is_an_error_that_lists_the_known_ones() {
         let error = load(&place.source(), name).unwrap_err();
         assert!(error.to_string().contains("more, tools"), "{error}");
     }
-}
-
-#[test]
-fn an_available_lock_is_used_as_it_is() {
-    let place = locked();
-    let pinned = load(&place.source(), "tools").unwrap();
-    let index = Index::new(packages());
-    for strictness in [Strictness::Locked, Strictness::Replace] {
-        let resolved = place.resolve(strictness, &|_| false, Some(&index)).unwrap();
-        assert_eq!((&resolved.seed, resolved.notice()), (&pinned, None));
-    }
-    // Nothing to fetch, nothing to ask.
-    let asked = index.asked.get();
-    place
-        .resolve(Strictness::Replace, &|_| true, Some(&index))
-        .unwrap();
-    assert_eq!(index.asked.get(), asked);
-}
-
-#[test]
-fn gone_versions_are_replaced_once_and_remembered() {
-    let place = locked();
-    let mut moved = packages();
-    for package in &mut moved {
-        if package.name == "libc" {
-            *package = self::package("libc", "1.1", &[&["libcrypt"]]);
-        }
-    }
-    let index = Index::new(moved);
-    let resolved = place
-        .resolve(Strictness::Replace, &|_| false, Some(&index))
-        .unwrap();
-    assert!(resolved.is_new);
-    let notice = resolved.notice().unwrap();
-    assert!(notice.contains("libc 1 -> 1.1"), "{notice}");
-    assert_eq!(notice.lines().count(), 1);
-    let libc = resolved
-        .seed
-        .archives
-        .iter()
-        .find(|archive| archive.name == "libc_1.1_amd64.deb")
-        .unwrap();
-    assert_eq!(libc.sha256, Sha256Digest::of("libc 1.1"));
-
-    // A later run uses the same, without asking, and says so again.
-    let later = place.resolve(Strictness::Replace, &|_| true, None).unwrap();
-    assert_eq!(later.seed, resolved.seed);
-    assert!(!later.is_new);
-    assert_eq!(later.notice(), resolved.notice());
-
-    // Somebody updates the lock: the replacement is for another one, and counts no more.
-    let text = update(&place.source(), "tools", &index).unwrap().text;
-    place.write("tools.lock", &text);
-    let updated = place.resolve(Strictness::Replace, &|_| true, None).unwrap();
-    assert!(updated.changes.is_empty());
-    assert_eq!(updated.seed, resolved.seed);
-}
-
-#[test]
-fn locked_means_the_lock() {
-    let place = locked();
-    let mut moved = packages();
-    moved[4] = package("shell", "1:3", &[]);
-    let index = Index::new(moved);
-    let error = place
-        .resolve(Strictness::Locked, &|_| false, Some(&index))
-        .unwrap_err();
-    assert!(error.to_string().contains("shell 1:2"), "{error}");
-    assert_eq!(error.failure(), SeedFailure::HashDiffers);
-    // Also when an earlier run has put something in its place.
-    place
-        .resolve(Strictness::Replace, &|_| false, Some(&index))
-        .unwrap();
-    assert!(
-        place
-            .resolve(Strictness::Locked, &|_| false, Some(&index))
-            .is_err()
-    );
-    // What is in the cache is not gone.
-    let pinned = load(&place.source(), "tools").unwrap();
-    let locked = place
-        .resolve(Strictness::Locked, &|_| true, Some(&index))
-        .unwrap();
-    assert_eq!(locked.seed, pinned);
-}
-
-#[test]
-fn the_same_version_with_other_bytes_is_not_the_pinned_one() {
-    let place = locked();
-    let mut other = packages();
-    other[4].sha256 = Sha256Digest::of("rebuilt");
-    let index = Index::new(other);
-    assert!(
-        place
-            .resolve(Strictness::Locked, &|_| false, Some(&index))
-            .is_err()
-    );
-    let resolved = place
-        .resolve(Strictness::Replace, &|_| false, Some(&index))
-        .unwrap();
-    assert!(
-        resolved
-            .notice()
-            .unwrap()
-            .contains("shell 1:2 (other bytes)")
-    );
-}
-
-#[test]
-fn an_old_index_is_fetched_anew_before_anything_is_called_gone() {
-    let place = locked();
-    let mut old = packages();
-    old.retain(|package| package.name != "libc");
-    let index = Index {
-        refreshed: Some(packages()),
-        ..Index::new(old)
-    };
-    let resolved = place
-        .resolve(Strictness::Locked, &|_| false, Some(&index))
-        .unwrap();
-    assert!(resolved.changes.is_empty());
-}
-
-#[test]
-fn a_damaged_replacement_is_an_error() {
-    let place = locked();
-    let index = Index::new({
-        let mut moved = packages();
-        moved[4] = package("shell", "1:3", &[]);
-        moved
-    });
-    place
-        .resolve(Strictness::Replace, &|_| false, Some(&index))
-        .unwrap();
-    let file = replacement_file(&place.directory.path().join("state"), "tools");
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace(" amd64 ", " ")).unwrap();
-    let error = place
-        .resolve(Strictness::Replace, &|_| true, None)
-        .unwrap_err();
-    assert!(error.to_string().contains("tools.lock:3"), "{error}");
-}
-
-#[test]
-fn a_seed_goes_through_its_derivation_and_is_unpacked() {
-    let place = locked();
-    let mut seed = load(&place.source(), "tools").unwrap();
-    seed.links
-        .insert("/bin/x".to_owned(), "name with -> arrow".to_owned());
-    let directory = place.directory.path();
-    let first = TarWriter::default()
-        .program("./bin/compiler", b"1")
-        .finish();
-    let second = TarWriter::default().file("./usr/share/doc", b"2").finish();
-    fs::write(directory.join("a.deb"), deb(&first)).unwrap();
-    fs::write(directory.join("b.deb"), deb(&second)).unwrap();
-    let environment =
-        seed.environment(&["/gnu/store/a.deb".to_owned(), "/gnu/store/b.deb".to_owned()]);
-    let physical = |path: &str| Some(directory.join(path.strip_prefix("/gnu/store/")?));
-    let contents = Contents::from_environment(&environment, &physical).unwrap();
-    assert_eq!(contents.links, seed.links);
-    assert_eq!(contents.files, seed.files);
-    let target = directory.join("tree");
-    let unpacked = Unpacker
-        .unpack(&contents, &target, &AtomicBool::new(false))
-        .unwrap();
-    assert_eq!(unpacked.entries, 2);
-    assert_eq!(
-        fs::read_link(target.join("bin")).unwrap(),
-        Path::new("usr/bin")
-    );
-    assert_eq!(fs::read_to_string(target.join("usr/bin/cc")).unwrap(), "1");
-    assert_eq!(
-        fs::read_to_string(target.join("usr/bin/compiler.cfg")).unwrap(),
-        "-flag\n"
-    );
-    assert_eq!(
-        fs::read_link(target.join("usr/bin/x")).unwrap(),
-        Path::new("name with -> arrow")
-    );
-
-    for (name, value) in [
-        ("format", "zip"),
-        ("archives", ""),
-        ("archives", "/etc/passwd"),
-        ("links", "x"),
-        ("files", "{"),
-    ] {
-        let mut wrong = environment.clone();
-        wrong.insert(name.to_owned(), value.to_owned());
-        let error = Contents::from_environment(&wrong, &physical).unwrap_err();
-        assert!(matches!(error, SeedError::Environment(_)), "{error}");
-    }
-    assert!(Contents::from_environment(&BTreeMap::new(), &physical).is_err());
-}
-
-#[test]
-fn an_archive_seed_keeps_its_top_level_directories() {
-    let directory = tempfile::tempdir().unwrap();
-    let tar = TarWriter::default()
-        .program("./bin/sh", b"sh")
-        .hard_link("./rescue/sh", "./bin/sh")
-        .finish();
-    let archive = directory.path().join("base.txz");
-    fs::write(&archive, xz(&tar)).unwrap();
-    let contents = Contents {
-        format: Format::Tar,
-        archives: vec![archive],
-        links: BTreeMap::new(),
-        files: BTreeMap::new(),
-    };
-    let target = directory.path().join("tree");
-    Unpacker
-        .unpack(&contents, &target, &AtomicBool::new(false))
-        .unwrap();
-    assert!(fs::symlink_metadata(target.join("bin")).unwrap().is_dir());
-    assert_eq!(fs::read_to_string(target.join("rescue/sh")).unwrap(), "sh");
-}
-
-#[test]
-fn a_given_file_counts_only_if_it_is_the_seeds() {
-    let place = Place::new(&[("base-system.toml", BASE)]);
-    let mut seed = load(&place.source(), "base-system").unwrap();
-    let file = place.directory.path().join("base.txz");
-    fs::write(&file, "bytes").unwrap();
-    let cache = Cache::new(&place.directory.path().join("cache"));
-    let error = adopt_file(&seed, &file, &cache).unwrap_err();
-    assert_eq!(error.failure(), SeedFailure::HashDiffers);
-    assert!(error.to_string().contains("e38b5cf7"), "{error}");
-    seed.archives[0].sha256 = Sha256Digest::of("bytes");
-    adopt_file(&seed, &file, &cache).unwrap();
-    assert!(cache.holds(&Sha256Digest::of("bytes")));
-    assert!(file.exists());
 }
 
 #[test]
