@@ -1,0 +1,88 @@
+//! How fast an archive is unpacked, against its decoder alone and against tar.
+//!
+//! ```text
+//! cargo bench --bench unpack -- ARCHIVE…
+//! ```
+//!
+//! unpacks each ARCHIVE (a tar, compressed by gzip or xz) under TMPDIR five times, in turn with its decoder alone (`gzip -dc`,
+//! `xz -dc`) and with `tar -xf`, and prints the best times and the ratios to both; wanted: no slower than the decoder.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use bootstrap::archive::{Compression, Format, Limits, Tree, unpack};
+
+const RUNS: usize = 5;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    // Cargo adds `--bench`.
+    let archives: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    if archives.is_empty() {
+        return Err("expected archives: cargo bench --bench unpack -- ARCHIVE…".into());
+    }
+    archives.iter().try_for_each(|archive| compare(archive))
+}
+
+/// Unpacks `archive` in three ways, in turn.
+fn compare(archive: &str) -> Result<()> {
+    let mut start = Vec::new();
+    File::open(archive)?.take(6).read_to_end(&mut start)?;
+    let decoder = match Compression::detect(&start) {
+        Compression::Gzip => "exec gzip -dc \"$0\"",
+        Compression::Xz => "exec xz -dc \"$0\"",
+        other => return Err(format!("{archive}: expected gzip or xz, found {other:?}").into()),
+    };
+    let directory = tempfile::tempdir()?;
+    let tree = directory.path().join("tree");
+    let mut best = [Duration::MAX; 3];
+    let mut bytes = 0;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        run(decoder, archive, directory.path())?;
+        best[0] = best[0].min(start.elapsed());
+
+        fs::create_dir(&tree)?;
+        let start = Instant::now();
+        run("exec tar -C \"$1\" -xf \"$0\"", archive, &tree)?;
+        best[1] = best[1].min(start.elapsed());
+        fs::remove_dir_all(&tree)?;
+
+        let start = Instant::now();
+        let mut ours = Tree::create(&tree, &[], Limits::default())?;
+        let stop = AtomicBool::new(false);
+        unpack(Path::new(archive), Format::Tar, &mut ours, &stop)?;
+        best[2] = best[2].min(start.elapsed());
+        bytes = ours.unpacked().bytes;
+        fs::remove_dir_all(&tree)?;
+    }
+    let [decoded, tar, ours] = best.map(|time| time.as_secs_f64());
+    println!(
+        "{archive}, {} MiB unpacked: decoder {decoded:.3} s; tar {tar:.3} s; ours {ours:.3} s; ratios {:.3} and {:.3}",
+        bytes >> 20,
+        ours / decoded,
+        ours / tar
+    );
+    Ok(())
+}
+
+fn run(script: &str, archive: &str, directory: &Path) -> Result<()> {
+    let status = Command::new("sh")
+        .args(["-c", script, archive])
+        .arg(directory)
+        .stdout(Stdio::null())
+        .status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(format!("`{script}` failed with {archive}").into()),
+    }
+}
