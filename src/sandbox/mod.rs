@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod error;
+#[cfg(any(target_os = "freebsd", target_os = "linux"))]
+mod helped;
 mod helper;
 pub mod jail;
 pub mod layout;

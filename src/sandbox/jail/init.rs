@@ -12,7 +12,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit};
 use rustix::stdio;
 use serde::{Deserialize, Serialize};
@@ -22,8 +21,8 @@ use super::plan::{Action, FileSystem, Mount, plan};
 use super::system::{Seen, Watch};
 use super::{program, record, system, teardown};
 use crate::sandbox::layout::Item;
-use crate::sandbox::protocol::{During, Failure, Message, receive, receive_descriptors, send};
-use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, process};
+use crate::sandbox::protocol::{During, Failure, Message, receive, send};
+use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helped, process};
 
 /// What the helper is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,35 +71,15 @@ pub(super) struct Helper {
 /// The helper's whole life.
 pub(in crate::sandbox) fn main() -> ! {
     system::close_inherited();
-    let status = match start() {
-        Ok(()) => 0,
-        Err(error) => {
-            // There is no socket to say it on: this is not a process that we started.
-            eprintln!("this is a part of the program that it starts by itself: {error}");
-            5
-        }
-    };
-    process::exit_now(status)
+    helped::live(start)
 }
 
 fn start() -> io::Result<()> {
-    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
-    let null: OwnedFd = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into();
-    stdio::dup2_stdin(&null)?;
-    let mut descriptors = receive_descriptors(&socket)?;
-    let specification: Specification = match receive(&mut socket) {
-        Ok(Some(specification)) => specification,
-        // The spawning process is gone already.
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            let failure = Err(error).during(Step::ReadSpecification);
-            return failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
-        }
+    let Some(told) = helped::be_told()? else {
+        return Ok(());
     };
+    let (specification, mut descriptors): (Specification, _) =
+        (told.specification, told.descriptors);
     // Held until this process ends: then nobody sees to the build any more.
     let _lock = (!descriptors.is_empty()).then(|| descriptors.remove(0));
     if specification.interactive && !descriptors.is_empty() {
@@ -111,8 +90,8 @@ fn start() -> io::Result<()> {
         specification,
         descriptors,
         open_files: getrlimit(Resource::Nofile),
-        socket,
-        null,
+        socket: told.socket,
+        null: told.null,
     };
     let message = supervise(&mut helper).unwrap_or_else(Message::Failed);
     // The spawning process may be gone.

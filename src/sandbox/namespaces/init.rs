@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, getrlimit, kill_process,
     pidfd_open, setrlimit,
@@ -27,8 +27,8 @@ use rustix::stdio;
 use super::mounts::{self, Kernel, Tree};
 use super::specification::Specification;
 use super::{program, system};
-use crate::sandbox::protocol::{During, Failure, Message, receive, receive_descriptors, send};
-use crate::sandbox::{Step, process};
+use crate::sandbox::protocol::{During, Failure, Message, send};
+use crate::sandbox::{Step, helped, process};
 
 /// What the helper and its children work with.
 pub(super) struct Helper {
@@ -46,43 +46,23 @@ pub(super) struct Helper {
 /// The helper's whole life.
 pub(super) fn main() -> ! {
     system::close_inherited();
-    let status = match start() {
-        Ok(()) => 0,
-        Err(error) => {
-            // There is no socket to say it on: this is not a process that we started.
-            eprintln!("this is a part of the program that it starts by itself: {error}");
-            5
-        }
-    };
-    process::exit_now(status)
+    helped::live(start)
 }
 
 fn start() -> io::Result<()> {
-    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
-    let null: OwnedFd = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into();
-    stdio::dup2_stdin(&null)?;
-    let mut descriptors = receive_descriptors(&socket)?;
-    let specification: Specification = match receive(&mut socket) {
-        Ok(Some(specification)) => specification,
-        // The spawning process is gone already.
-        Ok(None) => return Ok(()),
-        Err(error) => {
-            let failure = Err(error).during(Step::ReadSpecification);
-            return failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
-        }
+    let Some(told) = helped::be_told()? else {
+        return Ok(());
     };
+    let (specification, mut descriptors): (Specification, _) =
+        (told.specification, told.descriptors);
     if specification.interactive && !descriptors.is_empty() {
         stdio::dup2_stdin(descriptors.remove(0))?;
     }
     let mut helper = Helper {
         specification,
-        socket,
+        socket: told.socket,
         descriptors,
-        null,
+        null: told.null,
         open_files: raise_open_files(),
     };
     match supervise(&mut helper) {

@@ -1,13 +1,13 @@
 //! The last steps before the program: what only its own process must undergo.
 
-use std::ffi::{CString, NulError};
 use std::io;
 
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::init::Helper;
 use super::system;
+use crate::sandbox::helped::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, Failure, Message, send};
 use crate::sandbox::{Step, process, resources};
 
@@ -29,38 +29,23 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     system::fix_addresses().during(Step::FixAddresses)?;
     rustix::process::chdir(&specification.directory)
         .during_on(Step::EnterBuildDirectory, &specification.directory)?;
-    let strings = |strings: &[String]| -> Result<Vec<CString>, NulError> {
-        let strings = strings.iter();
-        strings
-            .map(|string| CString::new(string.as_str()))
-            .collect()
-    };
-    let program = CString::new(specification.program.as_str()).during(Step::Execute)?;
-    let mut arguments = strings(&specification.arguments).during(Step::Execute)?;
-    arguments.insert(0, program.clone());
-    let environment = strings(&specification.environment).during(Step::Execute)?;
-    // Out of the way of the numbers that the program expects.
-    let beyond = specification.descriptors.iter().max().unwrap_or(&2) + 1;
-    helper.socket = fcntl_dupfd_cloexec(&helper.socket, beyond)
-        .during(Step::PlaceDescriptors)?
-        .into();
-    for descriptor in &mut helper.descriptors {
-        let moved = fcntl_dupfd_cloexec(&*descriptor, beyond).during(Step::PlaceDescriptors)?;
-        // Not closed: its number may be one of those placed below.
-        std::mem::forget(std::mem::replace(descriptor, moved));
-    }
-    let placed = helper.descriptors.iter().zip(&specification.descriptors);
-    for (descriptor, &number) in placed {
-        process::place(descriptor, number).during(Step::PlaceDescriptors)?;
-    }
+    let execution = Execution::new(
+        &specification.program,
+        &specification.arguments,
+        &specification.environment,
+    )?;
+    place_descriptors(
+        &mut helper.socket,
+        &mut helper.descriptors,
+        &specification.descriptors,
+    )?;
     resources::limit(&specification.limits, &helper.open_files).during(Step::LimitResources)?;
     drop_privileges().during(Step::DropPrivileges)?;
     if specification.rehearse {
         return Ok(Message::Fit);
     }
     system::reset_signals();
-    Err(process::execute(&program, &arguments, &environment))
-        .during_on(Step::Execute, &specification.program)
+    Err(execution.execute()).during_on(Step::Execute, &specification.program)
 }
 
 /// Gives up every capability, and the ways to get one: by set-user-ID programs, by file capabilities.

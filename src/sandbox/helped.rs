@@ -1,0 +1,126 @@
+//! The helper process's side of what [`helper`](super::helper) starts: being told what to make, and the program's own
+//! process on its way to the program.
+
+use std::ffi::{CString, NulError};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::stdio;
+use serde::de::DeserializeOwned;
+
+use super::Step;
+use super::process;
+use super::protocol::{During, Failure, Message, receive, receive_descriptors, send};
+
+/// What a helper has been told, and holds.
+pub(super) struct Told<S> {
+    pub specification: S,
+    /// To the spawning process, whose end says when to stop.
+    pub socket: UnixStream,
+    /// In the order in which they were sent.
+    pub descriptors: Vec<OwnedFd>,
+    /// `/dev/null` of the machine, which is standard input too.
+    pub null: OwnedFd,
+}
+
+/// The helper's whole life: `start`, which says so where there is nobody to tell it what to make.
+pub(super) fn live(start: impl FnOnce() -> io::Result<()>) -> ! {
+    let status = match start() {
+        Ok(()) => 0,
+        Err(error) => {
+            // There is no socket to say it on: this is not a process that we started.
+            eprintln!("this is a part of the program that it starts by itself: {error}");
+            5
+        }
+    };
+    process::exit_now(status)
+}
+
+/// Takes the socket, which is standard input, and what comes over it; `None` where there is nothing to be made any
+/// more: the spawning process is gone, or has been told what it said wrong.
+pub(super) fn be_told<S: DeserializeOwned>() -> io::Result<Option<Told<S>>> {
+    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
+    let null: OwnedFd = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into();
+    stdio::dup2_stdin(&null)?;
+    let descriptors = receive_descriptors(&socket)?;
+    let specification = match receive(&mut socket) {
+        Ok(Some(specification)) => specification,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            let failure = Err(error).during(Step::ReadSpecification);
+            let told = failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
+            return told.map(|()| None);
+        }
+    };
+    Ok(Some(Told {
+        specification,
+        socket,
+        descriptors,
+        null,
+    }))
+}
+
+/// A program with what it is given, in the form that the system takes.
+pub(super) struct Execution {
+    pub program: CString,
+    /// The program's name first.
+    pub arguments: Vec<CString>,
+    pub environment: Vec<CString>,
+}
+
+impl Execution {
+    /// Fails on a NUL in any of them; `environment` is `NAME=VALUE`s.
+    pub(super) fn new(
+        program: &str,
+        arguments: &[String],
+        environment: &[String],
+    ) -> Result<Self, Failure> {
+        let strings = |strings: &[String]| -> Result<Vec<CString>, NulError> {
+            let strings = strings.iter();
+            strings
+                .map(|string| CString::new(string.as_str()))
+                .collect()
+        };
+        let program = CString::new(program).during(Step::Execute)?;
+        let mut arguments = strings(arguments).during(Step::Execute)?;
+        arguments.insert(0, program.clone());
+        Ok(Self {
+            program,
+            arguments,
+            environment: strings(environment).during(Step::Execute)?,
+        })
+    }
+
+    /// Becomes the program; returns only on failure.
+    pub(super) fn execute(&self) -> io::Error {
+        process::execute(&self.program, &self.arguments, &self.environment)
+    }
+}
+
+/// Gives `descriptors` the numbers that the program expects, and `socket` one that is none of those.
+pub(super) fn place_descriptors(
+    socket: &mut UnixStream,
+    descriptors: &mut [OwnedFd],
+    numbers: &[i32],
+) -> Result<(), Failure> {
+    let step = Step::PlaceDescriptors;
+    // Out of the way of the numbers that the program expects.
+    let beyond = numbers.iter().max().unwrap_or(&2) + 1;
+    *socket = fcntl_dupfd_cloexec(&*socket, beyond).during(step)?.into();
+    for descriptor in descriptors.iter_mut() {
+        let moved = fcntl_dupfd_cloexec(&*descriptor, beyond).during(step)?;
+        // Not closed: its number may be one of those placed below.
+        std::mem::forget(std::mem::replace(descriptor, moved));
+    }
+    for (descriptor, &number) in descriptors.iter().zip(numbers) {
+        process::place(descriptor, number).during(step)?;
+    }
+    Ok(())
+}
