@@ -16,7 +16,6 @@ mod doctor;
 mod dry_run;
 mod exchange;
 mod explain;
-mod failed;
 pub mod failure;
 mod garbage;
 mod graph;
