@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use bootstrap::directories::Directories;
 use bootstrap::exchange::ExchangeError;
-use bootstrap::exchange::key::{PublicKey, SecretKey};
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
 use bootstrap::exchange::substitute::Server;
+use bootstrap::keys::{PublicKey, SecretKey};
 use bootstrap::store::path::StorePath;
 use bootstrap::store::{StagedOutput, Store};
 
