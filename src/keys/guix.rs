@@ -219,7 +219,10 @@ pub(crate) mod tests {
         let public = PublicKey::new("acl", *key().public().bytes());
         let alone = public_key(&public).to_string();
         assert!(OURS.contains(&alone));
-        assert_eq!(public_keys(alone.as_bytes(), "acl"), [public.clone()]);
+        assert_eq!(
+            public_keys(alone.as_bytes(), "acl"),
+            std::slice::from_ref(&public)
+        );
         let entry = format!("(entry {alone} (tag (guix import)))");
         let list = format!("(acl {entry} {})", entry.replace("22C#", "22D#"));
         let keys = public_keys(list.as_bytes(), "acl");
