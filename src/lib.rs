@@ -13,6 +13,7 @@ pub mod directories;
 pub mod exchange;
 pub mod fetch;
 pub mod hash;
+pub mod keys;
 pub mod picture;
 pub mod plan;
 pub mod progress;

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 
 use bootstrap::directories::Directories;
 use bootstrap::exchange::ExchangeError;
-use bootstrap::exchange::key::{PublicKey, SecretKey};
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
 use bootstrap::exchange::substitute::Server;
+use bootstrap::keys::{PublicKey, SecretKey};
 use bootstrap::store::path::StorePath;
 use bootstrap::store::{StagedOutput, Store};
 
@@ -209,6 +209,18 @@ fn an_import_believes_the_keys_it_is_given_and_no_others() {
 }
 
 #[test]
+fn what_the_database_does_not_know_is_not_exported() {
+    let (place, library, _) = Place::with_items();
+    let file = place.store.directories().physical(&library).join(")");
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&file, "something else").unwrap();
+    let items = [place.store.path_info(&library).unwrap().unwrap()];
+    let error = export(&place.store, &items, None, &mut Vec::new(), "memory").unwrap_err();
+    assert!(error.is_mistrust(), "{error}");
+    assert!(error.to_string().contains("the NAR hash"), "{error}");
+}
+
+#[test]
 fn what_is_no_export_is_refused_and_leaves_nothing() {
     let (place, _, program) = Place::with_items();
     let bytes = place.export(&program, None);
@@ -268,6 +280,20 @@ fn nix_takes_substitutes_that_we_publish_and_checks_our_signature() {
     assert_eq!((published.written, published.kept), (2, 0));
     let again = publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
     assert_eq!((again.written, again.kept), (0, 2));
+
+    // Another key signs what is there, and compresses nothing.
+    let (other, stranger) = Place::new().key();
+    let again = publish(&place.store, &wanted, Some(&other), &directory).unwrap();
+    assert_eq!((again.written, again.bytes), (2, 0));
+    let unsigned = publish(&place.store, &wanted, None, &directory).unwrap();
+    assert_eq!((unsigned.written, unsigned.kept), (0, 2));
+    let taken = Place::new().install(
+        &format!("file://{}", directory.display()),
+        &program,
+        &[stranger],
+    );
+    assert_eq!(taken.unwrap(), Some(2));
+    publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
 
     let realise = |key: &str| {
         let oracle = oracle::Oracle::new();

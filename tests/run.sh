@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that `make test' checks, cheapest first; stops at the first failure.
 #
-# The oracle tests need Debian's nix-bin, the shell check shellcheck, the report's test
+# The oracle tests need Debian's nix-bin, guile-3.0 and guile-gcrypt, the shell check shellcheck, the report's test
 # chromium (tests/report/install.sh); each says so when it is missing.
 set -eu
 
@@ -12,9 +12,9 @@ step() {
     printf '\n== %s\n' "$1"
 }
 
-for tool in shellcheck nix-instantiate chromedriver; do
+for tool in shellcheck nix-instantiate guile chromedriver; do
     command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin chromium chromium-driver" >&2
+        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver" >&2
         exit 1
     }
 done

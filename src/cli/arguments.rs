@@ -52,6 +52,7 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   bootstrap export --closure gcc --key /etc/bootstrap.key -o gcc.export
   bootstrap export hello | nix-store --import
+  bootstrap export hello --key /etc/bootstrap.key | guix archive --import
   bootstrap export --guix bootstrap-inputs.scm";
 
 const PUBLISH_EXAMPLES: &str = "\
@@ -59,6 +60,11 @@ Examples:
   bootstrap key example.org-1 /etc/bootstrap.key
   bootstrap publish /srv/www/substitutes --key /etc/bootstrap.key
   bootstrap all --substitute-urls https://example.org/substitutes --trusted-keys \"$(cat bootstrap.key.pub)\"";
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  bootstrap key example.org-1 /etc/bootstrap.key
+  bootstrap key --guix /etc/bootstrap.key | guix archive --authorize";
 
 const CONFIG_HELP: &str = "\
 Every global option can be set in /etc/bootstrap.toml (or the file that BOOTSTRAP_CONFIG names), under its long name:
@@ -375,13 +381,17 @@ pub enum Command {
         key: Option<PathBuf>,
     },
     /// Make a key to sign with: the secret key in FILE, the public one in FILE.pub and printed
+    #[command(after_help = KEY_EXAMPLES)]
     Key {
         /// What to call it, such as the host's name and a number
-        #[arg(value_name = "NAME")]
-        name: String,
+        #[arg(value_name = "NAME", required_unless_present = "guix")]
+        name: Option<String>,
         /// The file to make
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
+        #[arg(value_name = "FILE", required_unless_present = "guix")]
+        file: Option<PathBuf>,
+        /// Make none: print the public key in FILE, or of the secret key there, for `guix archive --authorize`
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "file"])]
+        guix: Option<PathBuf>,
     },
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
     Doctor,

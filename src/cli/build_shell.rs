@@ -1,16 +1,20 @@
-//! `shell --of PKG`: the sandbox of a build, to see what the build saw.
+//! Shells in the sandbox of a build: `shell --of PKG`, to see what the build saw, and `build --shell-on-failure`, to see
+//! where it stopped.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned};
 use super::failure::Failure;
+use super::run::{Run, settings};
 use super::shell::{Places, ended, failed, standard_error};
 use crate::build::environment::{build_directory, environment};
+use crate::build::error::BuildError;
 use crate::build::variation::Variation;
 use crate::plan::Node;
-use crate::sandbox::{self, BuildDirectory, BuildUser, Limits, Mount, Root, World};
+use crate::sandbox::{self, BuildDirectory, ExitStatusKind, Mount, Root, World};
+use crate::store::Store;
 use crate::store::path::StorePath;
 
 /// `bootstrap shell --of PKG [--directory DIR] [-- CMD]`.
@@ -22,8 +26,7 @@ pub fn shell(
 ) -> Result<(), Failure> {
     let planned = context.plan()?;
     let node = &planned.plan.nodes()[planned.plan.find(package)?];
-    let derivation = &node.derivation;
-    if derivation.builder.starts_with("builtin:") {
+    if node.derivation.builder.starts_with("builtin:") {
         return Err(Failure::Usage(format!(
             "{package} is made by bootstrap itself, in no sandbox; `bootstrap shell --of` takes a package"
         )));
@@ -34,9 +37,63 @@ pub fn shell(
             directory.display()
         )));
     }
+    let host = directory.map(std::path::absolute).transpose();
+    let host = host.map_err(|error| Failure::Io {
+        action: "resolve",
+        what: "--directory".to_owned(),
+        error,
+    })?;
     // Open for writing: what the shell uses must not be collected under it.
     let store = context.store_to_write()?;
-    let inputs = inputs(&planned, node);
+    let status = run(context, &planned, &store, node, package, host, command)?;
+    ended(status)
+}
+
+/// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory was
+/// kept.
+pub(super) fn after_failure(of: &Run<'_>) -> Result<(), Failure> {
+    let kept = of.errors().iter().find_map(|error| match error {
+        BuildError::Failed(failed) => Some((failed.label.as_str(), failed.kept.as_ref()?)),
+        _ => None,
+    });
+    let Some((label, directory)) = kept else {
+        return Ok(());
+    };
+    let context = of.context();
+    if !std::io::stdin().is_terminal() {
+        context.note(&format!(
+            "no shell for {label}: standard input is no terminal; the build directory is {}",
+            directory.display()
+        ));
+        return Ok(());
+    }
+    let Some(node) = of.planned.plan.get(label) else {
+        return Ok(());
+    };
+    context.note(&format!(
+        "{label} failed; this is its sandbox, with its variables but without what its phases set. What is written to the \
+         store is lost; `exit` ends it. The build directory stays in {}",
+        directory.display()
+    ));
+    let host = Some(directory.clone());
+    // The run has failed, whatever the shell says.
+    run(context, &of.planned, &of.store, node, label, host, &[]).map(drop)
+}
+
+/// Runs `command`, or a shell, in the sandbox of the build of `node`, which people call `package`; `host` is the build
+/// directory, an empty one where there is none.
+fn run(
+    context: &Context,
+    planned: &Planned,
+    store: &Store,
+    node: &Node,
+    package: &str,
+    host: Option<PathBuf>,
+    command: &[String],
+) -> Result<ExitStatusKind, Failure> {
+    let derivation = &node.derivation;
+    let store_dir = &context.directories.store_dir;
+    let inputs = inputs(planned, node);
     store.add_temporary_roots(inputs.iter())?;
     let valid = store.valid_among(inputs.iter())?;
     if let Some(missing) = inputs.iter().find(|path| !valid.contains(*path)) {
@@ -47,21 +104,21 @@ pub fn shell(
     }
     let closure = store.closure(inputs.iter())?;
     let seed = derivation.environment.get("seed");
-    let seed = seed.and_then(|seed| context.directories.store_dir.parse(seed).ok());
+    let seed = seed.and_then(|seed| store_dir.parse(seed).ok());
 
     let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
-    let user = BuildUser::default();
-    let places = Places::create(sandbox.as_ref(), &user)?;
+    let settings = settings(context);
+    let places = Places::create(sandbox.as_ref(), &settings.user)?;
     let mut variables = environment(
-        &context.directories.store_dir,
+        store_dir,
         &node.derivation_path,
         derivation,
-        NonZeroUsize::MIN,
+        settings.cores,
         String::new(),
         &Variation::default(),
     );
-    variables.insert("PATH".to_owned(), search_path(context, &planned, node));
+    variables.insert("PATH".to_owned(), search_path(context, planned, node));
     variables.insert("PS1".to_owned(), format!("[{package} \\w]\\$ "));
     if let Ok(terminal) = std::env::var("TERM") {
         variables.insert("TERM".to_owned(), terminal);
@@ -74,12 +131,6 @@ pub fn shell(
             .chain(command.iter().cloned())
             .collect(),
     };
-    let host = directory.map(std::path::absolute).transpose();
-    let host = host.map_err(|error| Failure::Io {
-        action: "resolve",
-        what: "--directory".to_owned(),
-        error,
-    })?;
     let world = World {
         root: match &seed {
             Some(seed) => Root::Tree(context.directories.physical(seed)),
@@ -95,19 +146,15 @@ pub fn shell(
                 writable: false,
             })
             .collect(),
-        store_dir: context.directories.store_dir.as_str().to_owned(),
+        store_dir: store_dir.as_str().to_owned(),
         store_writable: places.store.clone(),
         build_directory: BuildDirectory {
             host: host.unwrap_or_else(|| places.home.clone()),
             guest: build_directory(&node.derivation_path).into(),
         },
-        host_name: "localhost".to_owned(),
-        user,
-        limits: Limits {
-            memory: context.options.max_memory,
-            processes: context.options.max_processes,
-            ..Limits::default()
-        },
+        host_name: Variation::default().host_name().to_owned(),
+        user: settings.user,
+        limits: settings.limits,
         program: derivation.builder.clone(),
         arguments,
         environment: variables,
@@ -117,7 +164,7 @@ pub fn shell(
         interactive: true,
     };
     let mut running = sandbox.spawn(world).map_err(failed)?;
-    ended(running.wait().map_err(failed)?.status)
+    Ok(running.wait().map_err(failed)?.status)
 }
 
 /// Everything that the derivation names as input.

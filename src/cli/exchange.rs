@@ -9,10 +9,10 @@ use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use crate::build::graph::{DOWNLOAD, Todo};
 use crate::exchange::guile::{GuilePackage, module};
-use crate::exchange::key::{PublicKey, SecretKey};
 use crate::exchange::stream::{self, Trust};
 use crate::exchange::substitute::Server;
 use crate::exchange::{ExchangeError, publish};
+use crate::keys::{self, PublicKey, SecretKey};
 use crate::plan::{Plan, road};
 use crate::progress::size;
 use crate::recipe::InputName;
@@ -43,10 +43,20 @@ impl From<ExchangeError> for Failure {
     }
 }
 
-/// `bootstrap key NAME FILE`.
-pub fn key(name: &str, file: &Path) -> Result<(), Failure> {
-    let public = SecretKey::generate(name, file)?;
-    print(&format!("{public}\n"))
+/// `bootstrap key NAME FILE`, or `bootstrap key --guix FILE`, of which the command line has one.
+pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Result<(), Failure> {
+    if let Some(file) = guix {
+        let keys = match SecretKey::read(file) {
+            Ok(secret) => vec![secret.public()],
+            Err(_) => PublicKey::read(file)?,
+        };
+        let keys = keys.iter().map(keys::guix::public_key);
+        return print(&keys.map(|key| format!("{key}\n")).collect::<String>());
+    }
+    if let (Some(name), Some(file)) = (name, file) {
+        print(&format!("{}\n", SecretKey::generate(name, file)?))?;
+    }
+    Ok(())
 }
 
 /// `bootstrap export`.
@@ -73,7 +83,9 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
         }
         None if io::stdout().is_terminal() => {
             return Err(Failure::Usage(
-                "an export is no text for a terminal: give -o FILE, or pipe it into `nix-store --import`".to_owned(),
+                "an export is no text for a terminal: give -o FILE, or pipe it into `guix archive --import` or \
+                 `nix-store --import`"
+                    .to_owned(),
             ));
         }
         None => (

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::build::error::{BuildError, FailureKind};
 use crate::exchange::ExchangeError;
+use crate::keys::KeyError;
 use crate::plan::{FindError, PlanError};
 use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
@@ -94,7 +95,10 @@ pub enum Failure {
     /// The lock.
     #[error(transparent)]
     Lock(Box<LockFileError>),
-    /// A key or signature.
+    /// A key.
+    #[error(transparent)]
+    Key(KeyError),
+    /// A signature.
     #[error(transparent)]
     Signature(SignatureError),
     /// A document to compare.
@@ -134,9 +138,7 @@ impl Failure {
                 _ => Status::Failed,
             },
             Self::Exchange(error) => match error.as_ref() {
-                ExchangeError::Key { .. } | ExchangeError::KeyExists(_) | ExchangeError::Url(_) => {
-                    Status::Usage
-                }
+                ExchangeError::Url(_) => Status::Usage,
                 ExchangeError::Server { .. } => Status::Fetch,
                 ExchangeError::Io { .. } => Status::Environment,
                 error if error.is_mistrust() => Status::Hashes,
@@ -153,6 +155,8 @@ impl Failure {
                 _ => Status::Usage,
             },
             Self::Attestation(_) => Status::Usage,
+            Self::Key(KeyError::Random) => Status::Environment,
+            Self::Key(_) => Status::Usage,
             Self::Build(error) => error.kind().into(),
             Self::Command(_) => Status::Failed,
             Self::Seed(error) => match error.failure() {
@@ -245,6 +249,12 @@ impl From<LockFileError> for Failure {
 impl From<SignatureError> for Failure {
     fn from(error: SignatureError) -> Self {
         Self::Signature(error)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::Key(error)
     }
 }
 

@@ -17,7 +17,6 @@ mod dry_run;
 mod equipment;
 mod exchange;
 mod explain;
-mod failed;
 pub mod failure;
 mod garbage;
 mod graph;
@@ -162,7 +161,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             packages,
             key,
         } => exchange::publish(&context, directory, packages, key.as_deref()),
-        Command::Key { name, file } => exchange::key(name, file),
+        Command::Key { name, file, guix } => {
+            exchange::key(name.as_deref(), file.as_deref(), guix.as_deref())
+        }
         Command::Doctor => doctor::doctor(&context),
         Command::Gc {
             dry_run,

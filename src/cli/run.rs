@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::arguments::{BuildArguments, ProgressStyle};
+use super::build_shell;
 use super::context::{Context, Planned, print, print_json};
 use super::dry_run;
 use super::equipment::{
@@ -11,7 +12,6 @@ use super::equipment::{
 };
 use super::exchange::substitute;
 use super::explain;
-use super::failed;
 use super::failure::{Failure, Status};
 use super::garbage::ALL;
 use super::manifest;
@@ -60,7 +60,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     }
     let run = Run::start(context, &targets)?;
     if arguments.shell_on_failure {
-        failed::shell(&run)?;
+        build_shell::after_failure(&run)?;
     }
     if arguments.check {
         run.succeeded()?;

@@ -69,12 +69,16 @@ const GCC_PATHS: &str = r#"
             (variable "LIBRARY_PATH")
             (files '("lib" "lib64")))))"#;
 
+/// Written out, where Guix has names for some by now: so that its older versions read them, too.
 const LIBC_PATHS: &str = r#"
     (native-search-paths
      (list (search-path-specification
             (variable "GUIX_LOCPATH")
             (files '("lib/locale")))
-           $TZDIR))"#;
+           (search-path-specification
+            (variable "TZDIR")
+            (files '("share/zoneinfo"))
+            (separator #f))))"#;
 
 /// The module `name`, such as `(bootstrap x86_64-linux)`, with `packages` and the list of `inputs`.
 pub fn module(name: &str, packages: &[GuilePackage], inputs: &[InputName]) -> String {

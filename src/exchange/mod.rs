@@ -2,14 +2,13 @@
 //!
 //! | module | what | format of |
 //! |---|---|---|
-//! | [`key`] | Ed25519 keys and signatures, `NAME:BASE64` | Nix |
-//! | [`narinfo`] | what a server says of an item, and the fingerprint that is signed | Nix and Guix |
+//! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
-//! Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+//! Keys and signatures are in [`keys`](crate::keys). Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +19,6 @@ use crate::store::nar::NarError;
 
 pub mod guile;
 pub mod install;
-pub mod key;
 pub mod nar_reader;
 pub mod narinfo;
 pub mod publish;
@@ -30,21 +28,6 @@ pub mod substitute;
 /// Why items could not be given or taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// A key that is none.
-    #[error(
-        "{what} is no {kind} key: expected NAME:BASE64 with {bytes} bytes; make one with `bootstrap key NAME FILE`"
-    )]
-    Key {
-        /// The file or option.
-        what: String,
-        /// `secret` or `public`.
-        kind: &'static str,
-        /// How many bytes it should have.
-        bytes: usize,
-    },
-    /// A key file that is there already.
-    #[error("{} is there already: another key would make what it signed worthless; give another name", .0.display())]
-    KeyExists(PathBuf),
     /// A narinfo that cannot be read.
     #[error("{location}: line {line}: {problem}")]
     NarInfo {

@@ -1,15 +1,23 @@
 //! What a substitute server says of a store item, in a file `HASH.narinfo`: lines of `Name: value`.
 //!
-//! Signed is not the file but a fingerprint of what matters: `1;PATH;NARHASH;NARSIZE;REFERENCES`, with whole paths, the
-//! references sorted and joined by commas, the hash as `sha256:` and base 32. So whoever has the item can compress it anew
-//! and the signature still holds. Guix's servers may name several files in one narinfo, each with `URL`, `Compression` and
-//! `FileSize`; Nix takes the last.
+//! It is signed twice:
+//!
+//! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters: `1;PATH;NARHASH;NARSIZE;REFERENCES`,
+//!   with whole paths, the references sorted and joined by commas, the hash as `sha256:` and base 32. So whoever has the
+//!   item can compress it anew and the signature still holds.
+//! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before this
+//!   line, which has to hold path, hash and references. Places of archives may come after it.
+//!
+//! Guix's servers may name several files in one narinfo, each with `URL`, `Compression` and `FileSize`; Nix takes the last.
 
 use std::collections::BTreeSet;
 
-use super::key::{PublicKey, SecretKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{ExchangeError, shown};
 use crate::hash::Sha256Digest;
+use crate::keys::{PublicKey, SecretKey, guix};
 use crate::store::path::{StoreDir, StorePath};
 use crate::store::{PathInfo, base32};
 
@@ -39,9 +47,23 @@ pub struct NarInfo {
     pub references: BTreeSet<StorePath>,
     /// The derivation it was built from.
     pub deriver: Option<StorePath>,
-    /// The signatures, `NAME:BASE64`.
+    /// Nix's signatures, `NAME:BASE64`.
     pub signatures: Vec<String>,
+    /// Guix's signature, where it was read.
+    pub guix: Option<GuixSignature>,
 }
+
+/// Guix's signature of a narinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuixSignature {
+    /// The SHA-256 of the text before it.
+    pub digest: Sha256Digest,
+    /// The S-expression.
+    pub text: String,
+}
+
+/// How the line with Guix's signature begins.
+const GUIX: &str = "Signature:";
 
 /// The fingerprint of an item.
 pub fn fingerprint(
@@ -90,12 +112,16 @@ impl NarInfo {
             nar_size: info.nar_size,
             references: info.references.clone(),
             deriver: info.deriver.clone(),
-            signatures: key.map(|key| key.sign(&message)).into_iter().collect(),
+            signatures: key
+                .map(|key| key.sign_named(&message))
+                .into_iter()
+                .collect(),
+            guix: None,
         }
     }
 
-    /// The text of the file.
-    pub fn to_text(&self, store_dir: &StoreDir) -> String {
+    /// The text of the file, which Guix's signature by `key` ends.
+    pub fn to_text(&self, store_dir: &StoreDir, key: Option<&SecretKey>) -> String {
         let mut text = format!("StorePath: {}\n", store_dir.display(&self.path));
         for file in &self.files {
             text.push_str(&format!(
@@ -118,6 +144,11 @@ impl NarInfo {
         }
         for signature in &self.signatures {
             text.push_str(&format!("Sig: {signature}\n"));
+        }
+        if let Some(key) = key {
+            let signature = guix::sign(key, &Sha256Digest::of(&text)).to_string();
+            let signature = STANDARD.encode(signature);
+            text.push_str(&format!("{GUIX} 1;{};{signature}\n", key.name()));
         }
         text
     }
@@ -145,10 +176,14 @@ impl NarInfo {
             references: BTreeSet::new(),
             deriver: None,
             signatures: Vec::new(),
+            guix: None,
         };
         let mut seen: BTreeSet<&str> = BTreeSet::new();
-        for (number, line) in text.lines().enumerate() {
-            let number = number + 1;
+        let mut before = 0;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let (number, start) = (number + 1, before);
+            before += line.len();
+            let line = line.trim_end_matches(['\r', '\n']);
             let (name, value) = line
                 .split_once(':')
                 .ok_or_else(|| wrong(number, format!("expected `Name: value`, saw `{line}`")))?;
@@ -161,6 +196,10 @@ impl NarInfo {
             };
             let base_name =
                 |text: &str| StorePath::from_base_name(text).map_err(|_| bad("a store item"));
+            let is_place = ["URL", "Compression", "FileSize", "FileHash"].contains(&name);
+            if info.guix.is_some() && !is_place {
+                return Err(bad("nothing but places of archives after `Signature`"));
+            }
             match name {
                 "StorePath" if value != store_dir.display(path) => {
                     return Err(bad(&store_dir.display(path)));
@@ -208,6 +247,18 @@ impl NarInfo {
                     info.deriver = Some(base_name(value)?);
                 }
                 "Sig" => info.signatures.push(value.to_owned()),
+                "Signature" => {
+                    let mut parts = value.split(';');
+                    let signature = match [parts.next(), parts.next(), parts.next(), parts.next()] {
+                        [Some("1"), Some(_), Some(encoded), None] => STANDARD.decode(encoded).ok(),
+                        _ => None,
+                    };
+                    let signature = signature.and_then(|bytes| String::from_utf8(bytes).ok());
+                    info.guix = Some(GuixSignature {
+                        digest: Sha256Digest::of(&text[..start]),
+                        text: signature.ok_or_else(|| bad("1;HOST;BASE64"))?,
+                    });
+                }
                 // Servers may say more.
                 _ => {}
             }
@@ -238,30 +289,31 @@ impl NarInfo {
             self.nar_size,
             &self.references,
         );
-        check(&message, &self.signatures, keys).map_err(|seen| ExchangeError::Untrusted {
+        let is_signed = |key: &PublicKey| {
+            let mut signatures = self.signatures.iter();
+            signatures.any(|signature| key.has_signed_named(&message, signature))
+        };
+        if keys.iter().any(is_signed) {
+            return Ok(());
+        }
+        let guix = self.guix.as_ref();
+        let guix = guix.map(|guix| guix::check(&guix.text, &guix.digest, keys));
+        let names = self.signatures.iter();
+        let names: Vec<&str> = names
+            .map(|signature| signature.split(':').next().unwrap_or_default())
+            .collect();
+        let seen = match (guix, names.as_slice()) {
+            (Some(Ok(())), _) => return Ok(()),
+            (Some(Err(mistrust)), []) => mistrust.to_string(),
+            (None, []) => "it is not signed".to_owned(),
+            (_, names) => format!("it is signed by {}", names.join(", ")),
+        };
+        Err(ExchangeError::Untrusted {
             path: store_dir.display(&self.path),
             location: location.to_owned(),
             seen,
         })
     }
-}
-
-/// Whether one of `signatures` of `message` is by one of `keys`; otherwise, in words, what there is.
-pub fn check(message: &str, signatures: &[String], keys: &[PublicKey]) -> Result<(), String> {
-    let good = signatures
-        .iter()
-        .any(|signature| keys.iter().any(|key| key.has_signed(message, signature)));
-    if good {
-        return Ok(());
-    }
-    let names: Vec<&str> = signatures
-        .iter()
-        .map(|signature| signature.split(':').next().unwrap_or_default())
-        .collect();
-    Err(match names.as_slice() {
-        [] => "it is not signed".to_owned(),
-        names => format!("it is signed by {}", names.join(", ")),
-    })
 }
 
 #[cfg(test)]
@@ -292,6 +344,7 @@ mod tests {
             references: [item("b", "libc-1"), item("a", "sed-4.9")].into(),
             deriver: Some(item("c", "sed-4.9.drv")),
             signatures: vec!["k:AA==".into()],
+            guix: None,
         }
     }
 
@@ -301,14 +354,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = info().to_text(&store_dir());
+        let text = info().to_text(&store_dir(), None);
         let read = NarInfo::parse(&store_dir(), &info().path, &text, "here").unwrap();
         assert_eq!(read, info());
     }
 
     #[test]
     fn mistakes_are_named_with_their_line() {
-        let text = info().to_text(&store_dir());
+        let text = info().to_text(&store_dir(), None);
         let cases = [
             (
                 "NarSize: 120",
@@ -352,7 +405,7 @@ mod tests {
             info.nar_size,
             &info.references,
         );
-        info.signatures = vec![secret.sign(&message)];
+        info.signatures = vec![secret.sign_named(&message)];
         assert!(
             info.check(&store_dir(), std::slice::from_ref(&public), "here")
                 .is_ok()
@@ -362,5 +415,40 @@ mod tests {
         let error = info.check(&store_dir(), &[public], "here").unwrap_err();
         assert!(error.is_mistrust());
         assert!(error.to_string().contains("it is signed by k"), "{error}");
+    }
+
+    #[test]
+    fn guixs_signature_holds_for_the_text_before_it() {
+        let key = crate::keys::guix::tests::key();
+        let trusted = [key.public()];
+        let text = NarInfo {
+            signatures: Vec::new(),
+            ..info()
+        }
+        .to_text(&store_dir(), Some(&key));
+        let check = |text: &str, keys: &[PublicKey]| {
+            NarInfo::parse(&store_dir(), &info().path, text, "here")?.check(
+                &store_dir(),
+                keys,
+                "here",
+            )
+        };
+        assert!(check(&text, &trusted).is_ok(), "{text}");
+        let more = format!("{text}URL: nar/x.nar.lz\nCompression: lzip\nFileSize: 3\n");
+        assert!(check(&more, &trusted).is_ok(), "{more}");
+        assert!(check(&text, &[]).unwrap_err().is_mistrust());
+        let other = text.replace("NarSize: 120", "NarSize: 121");
+        let error = check(&other, &trusted).unwrap_err();
+        assert!(error.is_mistrust());
+        assert!(
+            error.to_string().contains("signed for other bytes"),
+            "{error}"
+        );
+        let more = format!("{text}NarSize: 121\n");
+        let error = check(&more, &trusted).unwrap_err();
+        assert!(error.to_string().contains("after `Signature`"), "{error}");
+        let other = text.replace("Signature: 1;", "Signature: 2;");
+        let error = check(&other, &trusted).unwrap_err();
+        assert!(error.to_string().contains("1;HOST;BASE64"), "{error}");
     }
 }

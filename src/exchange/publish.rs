@@ -4,10 +4,11 @@
 //! nix-cache-info                what the server is
 //! HASH.narinfo                  of each item, HASH being the hash part of its path
 //! nar/HASH-NAME.nar.zst, .gz    its archive, compressed in two ways
+//! signing-key.pub               the key it is signed with, for `guix archive --authorize`
 //! ```
 //!
 //! Names hold nothing that changes when an item is published again, so that is a matter of comparing: an item whose narinfo
-//! is there is left alone. Everything is written aside and renamed: a reader never sees half of it.
+//! is there is left alone, one that is signed by another key now gets a new narinfo only. Everything is written aside and renamed: a reader never sees half of it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File as OpenFile};
@@ -17,9 +18,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::ExchangeError;
-use super::key::SecretKey;
 use super::narinfo::{File, NarInfo};
 use super::stream::in_order;
+use crate::keys::{SecretKey, guix};
 use crate::store::path::StorePath;
 use crate::store::{PathInfo, Store, nar};
 
@@ -56,6 +57,10 @@ pub fn publish(
         store.directories().store_dir
     );
     write(&directory.join("nix-cache-info"), about.as_bytes())?;
+    if let Some(key) = key {
+        let public = format!("{}\n", guix::public_key(&key.public()));
+        write(&directory.join("signing-key.pub"), public.as_bytes())?;
+    }
     // The largest first: gcc last would be compressed on one core while the others idle.
     let mut by_size: Vec<&PathInfo> = items.iter().collect();
     by_size.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
@@ -81,39 +86,37 @@ fn item(
 ) -> Result<Option<u64>, ExchangeError> {
     let store_dir = &store.directories().store_dir;
     let narinfo = directory.join(format!("{}.narinfo", info.path.hash_part()));
-    let known = fs::read_to_string(&narinfo).ok();
-    let known = known.and_then(|text| NarInfo::parse(store_dir, &info.path, &text, "").ok());
-    let same = known.is_some_and(|known| {
-        let message_is_signed = key.is_none_or(|key| {
-            known.signatures == NarInfo::of(store_dir, info, Vec::new(), Some(key)).signatures
-        });
-        message_is_signed
-            && known.nar_sha256 == info.nar_sha256
-            && known
-                .files
-                .iter()
-                .all(|file| directory.join(&file.url).exists())
+    let known_text = fs::read_to_string(&narinfo).unwrap_or_default();
+    let known = NarInfo::parse(store_dir, &info.path, &known_text, "").ok();
+    let known = known.filter(|known| {
+        let mut files = known.files.iter();
+        known.nar_sha256 == info.nar_sha256 && files.all(|file| directory.join(&file.url).exists())
     });
-    if same {
+    let is_there = known.is_some();
+    let (files, bytes) = match known {
+        Some(known) => (known.files, 0),
+        None => {
+            let base = format!("nar/{}", info.path.base_name());
+            let urls = [format!("{base}.nar.gz"), format!("{base}.nar.zst")];
+            let paths = [&directory.join(&urls[0]), &directory.join(&urls[1])];
+            let sizes = compress(store, info, paths.map(PathBuf::as_path))?;
+            // zstd last: it is the one that readers of a single file take.
+            let files = urls.into_iter().zip(["gzip", "zstd"]).zip(sizes);
+            let files = files.map(|((url, compression), size)| File {
+                url,
+                compression: compression.to_owned(),
+                size: Some(size),
+            });
+            (files.collect(), sizes.iter().sum())
+        }
+    };
+    let text = NarInfo::of(store_dir, info, files, key).to_text(store_dir, key);
+    // Published once with a signature, an item keeps it when it is published without.
+    if is_there && (key.is_none() || text == known_text) {
         return Ok(None);
     }
-    let base = format!("nar/{}", info.path.base_name());
-    let urls = [format!("{base}.nar.gz"), format!("{base}.nar.zst")];
-    let sizes = compress(
-        store,
-        info,
-        [&directory.join(&urls[0]), &directory.join(&urls[1])],
-    )?;
-    // zstd last: it is the one that readers of a single file take.
-    let files = urls.into_iter().zip(["gzip", "zstd"]).zip(sizes);
-    let files = files.map(|((url, compression), size)| File {
-        url,
-        compression: compression.to_owned(),
-        size: Some(size),
-    });
-    let text = NarInfo::of(store_dir, info, files.collect(), key).to_text(store_dir);
     write(&narinfo, text.as_bytes())?;
-    Ok(Some(sizes.iter().sum()))
+    Ok(Some(bytes))
 }
 
 /// Writes the archive of `info` once through two compressors. Gives the sizes.

@@ -5,19 +5,22 @@
 //! ```
 //!
 //! Numbers are little-endian with 64 bits, the magic number is that of the letters `NIXE`; strings are as in the archive: a
-//! length, the bytes, zeros up to a multiple of eight. Items come after those they refer to. Nix does not look at the
-//! signature; ours is that of a narinfo, Guix wants a canonical S-expression of its own there.
+//! length, the bytes, zeros up to a multiple of eight. Items come after those they refer to. The signature is Guix's (see
+//! [`guix`]), of the SHA-256 of everything from the archive to the deriver, both with it; Nix passes over it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::ExchangeError;
+use sha2::{Digest, Sha256};
+
 use super::install::{Expected, commit, prepare};
-use super::key::{PublicKey, SecretKey};
 use super::nar_reader::NarReader;
-use super::narinfo::{check, fingerprint_of};
+use super::{ExchangeError, shown};
+use crate::hash::Sha256Digest;
+use crate::keys::guix::{self, Mistrust};
+use crate::keys::{PublicKey, SecretKey};
 use crate::store::path::StorePath;
 use crate::store::{PathInfo, Store, nar};
 
@@ -81,7 +84,7 @@ pub fn in_order(
 /// Writes `items` to `sink`, signed with `key`.
 ///
 /// # Errors
-/// Where an item cannot be read or the sink not be written; `location` names it.
+/// Where an item cannot be read or is not what the database says, or the sink cannot be written; `location` names it.
 pub fn export(
     store: &Store,
     items: &[PathInfo],
@@ -93,7 +96,18 @@ pub fn export(
     for info in items {
         sink.write_all(&1u64.to_le_bytes())
             .map_err(ExchangeError::io("write", location))?;
-        nar::dump(&store.directories().physical(&info.path), sink)?;
+        let mut hashing = Hashing::new(&mut *sink);
+        nar::dump(&store.directories().physical(&info.path), &mut hashing)?;
+        let seen = hashing.digest();
+        if seen != info.nar_sha256 {
+            return Err(ExchangeError::Differs {
+                path: store_dir.display(&info.path),
+                location: "the store".to_owned(),
+                what: "the NAR hash",
+                expected: shown(&info.nar_sha256),
+                seen: shown(&seen),
+            });
+        }
         let mut text = MAGIC.to_le_bytes().to_vec();
         string(&mut text, &store_dir.display(&info.path));
         text.extend((info.references.len() as u64).to_le_bytes());
@@ -105,12 +119,12 @@ pub fn export(
             .as_ref()
             .map(|deriver| store_dir.display(deriver));
         string(&mut text, &deriver.unwrap_or_default());
-        match key {
-            Some(key) => {
-                text.extend(1u64.to_le_bytes());
-                string(&mut text, &key.sign(&fingerprint_of(store_dir, info)));
-            }
-            None => text.extend(0u64.to_le_bytes()),
+        hashing
+            .write_all(&text)
+            .map_err(ExchangeError::io("write", location))?;
+        let mut text = u64::from(key.is_some()).to_le_bytes().to_vec();
+        if let Some(key) = key {
+            string(&mut text, &guix::sign(key, &hashing.digest()).to_string());
         }
         sink.write_all(&text)
             .map_err(ExchangeError::io("write", location))?;
@@ -126,6 +140,46 @@ fn string(text: &mut Vec<u8>, value: &str) {
     text.resize(text.len().next_multiple_of(8), 0);
 }
 
+/// Hashes what passes through.
+struct Hashing<S> {
+    inner: S,
+    hash: Sha256,
+}
+
+impl<S> Hashing<S> {
+    fn new(inner: S) -> Self {
+        Self {
+            inner,
+            hash: Sha256::new(),
+        }
+    }
+
+    /// The digest of what has passed so far.
+    fn digest(&self) -> Sha256Digest {
+        Sha256Digest(self.hash.clone().finalize().into())
+    }
+}
+
+impl<S: Write> Write for Hashing<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hash.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<S: Read> Read for Hashing<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
 /// Makes the items of `source` valid that are not yet, one after the other, and gives the paths of all. `scratch` is a
 /// directory with room for the largest archive.
 ///
@@ -139,7 +193,7 @@ pub fn import(
     location: &str,
 ) -> Result<Vec<StorePath>, ExchangeError> {
     let mut reader = Reader {
-        input: BufReader::with_capacity(1 << 17, source),
+        input: Hashing::new(BufReader::with_capacity(1 << 17, source)),
         location,
     };
     let mut imported = Vec::new();
@@ -157,7 +211,8 @@ pub fn import(
 }
 
 struct Reader<'s> {
-    input: BufReader<&'s mut dyn Read>,
+    /// Hashes from the start of an item.
+    input: Hashing<BufReader<&'s mut dyn Read>>,
     location: &'s str,
 }
 
@@ -213,6 +268,7 @@ impl Reader<'_> {
         scratch: &Path,
     ) -> Result<StorePath, ExchangeError> {
         let mut file = unnamed(scratch)?;
+        self.input.hash = Sha256::new();
         let mut archive = NarReader::new(&mut self.input);
         let copied = io::copy(&mut archive, &mut file);
         let over = archive.is_over();
@@ -239,9 +295,10 @@ impl Reader<'_> {
                 Some(parsed.map_err(|error| self.wrong(error.to_string()))?)
             }
         };
-        let signatures = match self.number()? {
-            0 => Vec::new(),
-            1 => vec![self.string()?],
+        let digest = self.input.digest();
+        let signature = match self.number()? {
+            0 => None,
+            1 => Some(self.string()?),
             other => {
                 return Err(self.wrong(format!("expected 0 or 1 before a signature, saw {other}")));
             }
@@ -251,6 +308,29 @@ impl Reader<'_> {
             return Ok(path);
         }
         let store_dir = &store.directories().store_dir;
+        if let Trust::Keys(keys) = trust {
+            let seen = match signature.map(|text| guix::check(&text, &digest, keys)) {
+                Some(Ok(())) => None,
+                Some(Err(Mistrust::Differs(signed))) => {
+                    return Err(ExchangeError::Differs {
+                        path: store_dir.display(&path),
+                        location: self.location.to_owned(),
+                        what: "a signed hash",
+                        expected: shown(&signed),
+                        seen: shown(&digest),
+                    });
+                }
+                Some(Err(mistrust)) => Some(mistrust.to_string()),
+                None => Some("it is not signed".to_owned()),
+            };
+            if let Some(seen) = seen {
+                return Err(ExchangeError::Untrusted {
+                    path: store_dir.display(&path),
+                    location: self.location.to_owned(),
+                    seen,
+                });
+            }
+        }
         let valid = store.valid_among(references.iter())?;
         let missing = |reference: &&StorePath| **reference != path && !valid.contains(*reference);
         if let Some(missing) = references.iter().find(missing) {
@@ -269,19 +349,6 @@ impl Reader<'_> {
         file.seek(SeekFrom::Start(0))
             .map_err(ExchangeError::io("read", scratch))?;
         let prepared = prepare(store, &locks, &expected, &mut file, self.location)?;
-        if let Trust::Keys(keys) = trust {
-            for info in prepared.infos() {
-                let checked = check(&fingerprint_of(store_dir, info), &signatures, keys);
-                if let Err(seen) = checked {
-                    let _ = store.remove_staging_directory(&locks, &path);
-                    return Err(ExchangeError::Untrusted {
-                        path: store_dir.display(&path),
-                        location: self.location.to_owned(),
-                        seen,
-                    });
-                }
-            }
-        }
         commit(store, &locks, &path, prepared)?;
         Ok(path)
     }

@@ -18,8 +18,8 @@ use reqwest::blocking::Client;
 
 use super::ExchangeError;
 use super::install::{Expected, ITEM, check, commit};
-use super::key::PublicKey;
 use super::narinfo::{File, NarInfo};
+use crate::keys::PublicKey;
 use crate::store::path::StorePath;
 use crate::store::{PathLocks, PreparedOutputs, Store, nar};
 

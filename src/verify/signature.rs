@@ -1,44 +1,20 @@
 //! Ed25519 signatures of JSON documents.
 //!
 //! Signed is the document without its member `signature`, as JSON without spaces and with the members of every object
-//! sorted by name: so white space and order do not matter. A key is a file in PKCS #8, as `openssl genpkey -algorithm
-//! ed25519` writes it, in PEM or DER. The signature holds the public key, which people compare with the one they know: by
-//! itself it says only that the document was not changed.
+//! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::keys). The signature holds the
+//! public key, which people compare with the one they know: by itself it says only that the document was not changed.
 
-use std::path::{Path, PathBuf};
-
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
 use crate::hash::base16;
+use crate::keys::{PUBLIC, PublicKey, SIGNATURE, SecretKey};
 
 /// The member that holds the signature.
 const MEMBER: &str = "signature";
 
-/// A key or signature that does not do.
+/// A signature that does not do.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
-    /// The key cannot be read.
-    #[error("cannot read the key {}: {source}", path.display())]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The key is no Ed25519 key.
-    #[error(
-        "{} is no Ed25519 key in PKCS #8 ({detail}): make one with `openssl genpkey -algorithm ed25519 -out FILE`",
-        path.display()
-    )]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        detail: String,
-    },
     /// The document is not a JSON object.
     #[error("only a JSON object can be signed")]
     Document,
@@ -50,44 +26,16 @@ pub enum SignatureError {
     Wrong,
 }
 
-/// A private key.
-pub struct Key(Ed25519KeyPair);
-
-impl Key {
-    /// Reads the key in the file `path`.
-    pub fn read(path: &Path) -> Result<Self, SignatureError> {
-        let bytes = std::fs::read(path).map_err(|source| SignatureError::KeyFile {
-            path: path.to_owned(),
-            source,
-        })?;
-        let wrong = |detail: String| SignatureError::Key {
-            path: path.to_owned(),
-            detail,
-        };
-        let der = match bytes.starts_with(b"-----") {
-            true => PrivatePkcs8KeyDer::from_pem_slice(&bytes)
-                .map_err(|error| wrong(error.to_string()))?
-                .secret_pkcs8_der()
-                .to_vec(),
-            false => bytes,
-        };
-        // OpenSSL leaves the public key out.
-        Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der)
-            .map(Self)
-            .map_err(|error| wrong(error.to_string()))
-    }
-}
-
 /// `document` with the signature of `key`, in place of one it has.
-pub fn sign(mut document: Value, key: &Key) -> Result<Value, SignatureError> {
-    let signature = key.0.sign(&signed_bytes(&mut document)?);
+pub fn sign(mut document: Value, key: &SecretKey) -> Result<Value, SignatureError> {
+    let signature = key.sign(&signed_bytes(&mut document)?);
     let object = document.as_object_mut().ok_or(SignatureError::Document)?;
     object.insert(
         MEMBER.to_owned(),
         json!({
             "algorithm": "ed25519",
-            "public_key": base16(key.0.public_key().as_ref()),
-            "value": base16(signature.as_ref()),
+            "public_key": base16(key.public().bytes()),
+            "value": base16(&signature),
         }),
     );
     Ok(document)
@@ -113,17 +61,18 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
             .collect::<Option<Vec<u8>>>()
     };
-    let key_bytes = bytes(key, 32).ok_or(SignatureError::Malformed(
+    let key_bytes = bytes(key, PUBLIC).and_then(|bytes| bytes.try_into().ok());
+    let key_bytes = key_bytes.ok_or(SignatureError::Malformed(
         "expected a public key of 64 hexadecimal digits",
     ))?;
-    let value = bytes(member("value").unwrap_or_default(), 64).ok_or(SignatureError::Malformed(
-        "expected a value of 128 hexadecimal digits",
-    ))?;
+    let value = bytes(member("value").unwrap_or_default(), SIGNATURE).ok_or(
+        SignatureError::Malformed("expected a value of 128 hexadecimal digits"),
+    )?;
     let key = key.to_owned();
-    UnparsedPublicKey::new(&ED25519, key_bytes)
-        .verify(&signed_bytes(&mut document)?, &value)
-        .map_err(|_| SignatureError::Wrong)?;
-    Ok(Some(key))
+    match PublicKey::new("", key_bytes).has_signed(&signed_bytes(&mut document)?, &value) {
+        true => Ok(Some(key)),
+        false => Err(SignatureError::Wrong),
+    }
 }
 
 /// What is signed of `document`, which loses its signature.
@@ -176,11 +125,11 @@ mod tests {
                        -----END PRIVATE KEY-----\n";
     const PUBLIC: &str = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
 
-    fn key() -> Key {
+    fn key() -> SecretKey {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key.pem");
         std::fs::write(&path, PEM).unwrap();
-        Key::read(&path).unwrap()
+        SecretKey::read(&path).unwrap()
     }
 
     #[test]
@@ -225,26 +174,5 @@ mod tests {
             sign(json!([1]), &key()),
             Err(SignatureError::Document)
         ));
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("key");
-        assert!(matches!(
-            Key::read(&path),
-            Err(SignatureError::KeyFile { .. })
-        ));
-        for content in [
-            "",
-            "secret",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        ] {
-            std::fs::write(&path, content).unwrap();
-            assert!(
-                matches!(Key::read(&path), Err(SignatureError::Key { .. })),
-                "{content}"
-            );
-        }
     }
 }

@@ -91,8 +91,14 @@ fn an_export_is_imported_where_its_signer_is_trusted() {
     assert!(err.contains("exported 1 items"), "{err}");
     let other = World::with_recipes();
     let (_, err) = other.expect(3, &["import", file]);
-    assert!(err.contains("it is signed by test-1"), "{err}");
-    let (out, _) = other.expect(0, &["import", file, "--trusted-keys", &public]);
+    let bytes = public.strip_prefix("test-1:").unwrap();
+    assert!(
+        err.contains(&format!("it is signed by the key {bytes}")),
+        "{err}"
+    );
+    // The key may be given by a file, too.
+    let public_file = format!("{secret}.pub");
+    let (out, _) = other.expect(0, &["import", file, "--trusted-keys", &public_file]);
     assert!(out.ends_with("-libc-1.0-static\n"), "{out}");
     let (_, err) = other.expect(1, &["import", "/dev/null"]);
     assert!(
@@ -100,6 +106,29 @@ fn an_export_is_imported_where_its_signer_is_trusted() {
         "{err}"
     );
     other.expect(5, &["import", "/nowhere/at/all"]);
+}
+
+#[test]
+fn a_key_is_shown_as_guix_wants_it_from_either_half() {
+    let world = World::with_recipes();
+    let (secret, _) = key(&world);
+    let (of_secret, _) = world.expect(0, &["key", "--guix", &secret]);
+    assert!(
+        of_secret.starts_with("(public-key (ecc (curve Ed25519) (q #"),
+        "{of_secret}"
+    );
+    let public = format!("{secret}.pub");
+    let (of_public, _) = world.expect(0, &["key", "--guix", &public]);
+    assert_eq!(of_secret, of_public);
+    // What was printed is a public key, too.
+    let file = world.path("acl");
+    fs::write(&file, &of_public).unwrap();
+    let (again, _) = world.expect(0, &["key", "--guix", file.to_str().unwrap()]);
+    assert_eq!(again, of_public);
+    let (_, err) = world.expect(2, &["key", "--guix", "/dev/null"]);
+    assert!(err.contains("/dev/null is no public key"), "{err}");
+    world.expect(2, &["key", "--guix", "/dev/null", "name", "file"]);
+    world.expect(2, &["key", "name"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::cli::arguments::Global;
 use crate::cli::context::{Context, print};
 use crate::cli::failure::{Failure, Status};
 use crate::cli::run::{self, Run};
+use crate::keys::SecretKey;
 use crate::plan::Plan;
 use crate::recipe::Stage;
 use crate::store::path::StorePath;
@@ -18,7 +19,6 @@ use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::cause::Circumstances;
 use crate::verify::compare::{self, FileDifference, Side};
 use crate::verify::rewrite::Rewriting;
-use crate::verify::signature::Key;
 
 /// Two outputs that should be the same.
 struct Pair {
@@ -37,7 +37,11 @@ struct Ways<'w> {
 }
 
 /// `bootstrap verify --fixpoint [PKG…]`.
-pub fn fixpoint(context: &Context, packages: &[String], key: Option<&Key>) -> Result<(), Failure> {
+pub fn fixpoint(
+    context: &Context,
+    packages: &[String],
+    key: Option<&SecretKey>,
+) -> Result<(), Failure> {
     let pairs = |plan: &Plan| -> Result<Vec<(usize, usize)>, Failure> {
         let wanted = match packages {
             [] => (0..plan.nodes().len()).collect(),
@@ -101,7 +105,7 @@ pub fn diverse(
     context: &Context,
     seeds: [&str; 2],
     packages: &[String],
-    key: Option<&Key>,
+    key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     if seeds[0] == seeds[1] {
         return Err(Failure::Usage(format!(
@@ -204,7 +208,7 @@ fn report(
     run: &Run<'_>,
     ways: &Ways<'_>,
     mut pairs: Vec<Pair>,
-    key: Option<&Key>,
+    key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     // The small ones first: people look at the first lines while gcc is still being read.
     pairs.sort_by_key(|pair| pair.first.nar_size);

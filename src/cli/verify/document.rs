@@ -6,9 +6,10 @@ use std::path::Path;
 use crate::build::graph::DOWNLOAD;
 use crate::cli::context::{Context, Planned, print_json};
 use crate::cli::failure::Failure;
+use crate::keys::SecretKey;
 use crate::plan::Kind;
 use crate::verify::attestation::{Attestation, FORMAT, NamedHash};
-use crate::verify::signature::{self, Key};
+use crate::verify::signature;
 
 /// A document about `planned` that says nothing of outputs yet.
 pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation {
@@ -67,12 +68,12 @@ pub fn sort(attestation: &mut Attestation) {
 }
 
 /// Reads the key in the file `path`.
-pub fn read_key(path: &Path) -> Result<Key, Failure> {
-    Ok(Key::read(path)?)
+pub fn read_key(path: &Path) -> Result<SecretKey, Failure> {
+    Ok(SecretKey::read(path)?)
 }
 
 /// Prints the document, signed where there is a key.
-pub fn put_out(attestation: &Attestation, key: Option<&Key>) -> Result<(), Failure> {
+pub fn put_out(attestation: &Attestation, key: Option<&SecretKey>) -> Result<(), Failure> {
     let Some(key) = key else {
         return print_json(attestation);
     };

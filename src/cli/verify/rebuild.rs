@@ -13,12 +13,12 @@ use crate::cli::context::{Context, print};
 use crate::cli::equipment;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::run::{self, Run};
+use crate::keys::SecretKey;
 use crate::plan::Plan;
 use crate::records::{Rebuild, Rebuilds};
 use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::compare;
 use crate::verify::rebuild::{Comparer, Difference, Outcome};
-use crate::verify::signature::Key;
 use crate::verify::vary;
 
 /// A file system in memory is taken for build directories where this much of it is free, in bytes: GCC's build needs
@@ -48,7 +48,7 @@ struct SeenOutput {
 pub fn rebuild(
     context: &Context,
     arguments: &VerifyArguments,
-    key: Option<&Key>,
+    key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     let cores = equipment::settings(context).cores;
     let directory = match arguments.vary {
@@ -78,7 +78,7 @@ fn again(
     context: &Context,
     wanted: &dyn Fn(&Plan) -> Result<Vec<usize>, Failure>,
     variations: Vec<Variation>,
-    key: Option<&Key>,
+    key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     require_valid(context, wanted)?;
     // What the builds are made of, sources above all, may have been collected.

@@ -1,0 +1,389 @@
+//! What giving and taking items costs: publishing, installing from a server, and the report of a run.
+//!
+//! ```text
+//! cargo bench --bench exchange -- [DIRECTORY…]
+//! ```
+//!
+//! takes each directory for a store item (by default twenty made-up ones of 2 to 24 MiB), and prints
+//!
+//! - what `publish` takes on one core and on all, and how many times as fast all are; wanted: 0.8 of the cores;
+//! - what it takes to install all from an HTTP server on this machine, against decoding the same archives with zstd and
+//!   hashing what comes out, on all cores and writing nothing; wanted: at most 1.5, as a disk has to take what is installed;
+//!   and by how much memory grew meanwhile;
+//! - what `bootstrap report` takes for a road on which everything was built and downloaded; wanted: at most 200 ms.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bootstrap::build::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summary};
+use bootstrap::build::history::Record;
+use bootstrap::directories::Directories;
+use bootstrap::exchange::publish::publish;
+use bootstrap::exchange::substitute::Server;
+use bootstrap::hash::Sha256Digest;
+use bootstrap::keys::SecretKey;
+use bootstrap::progress::Reporter;
+use bootstrap::records::{Recorder, Runs};
+use bootstrap::store::path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
+use bootstrap::store::{StagedOutput, Store};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+const RUNS: usize = 3;
+const MIB: f64 = 1024.0 * 1024.0;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Result<()> {
+    // Cargo adds `--bench`.
+    let arguments = std::env::args_os()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let mut trees: Vec<PathBuf> = arguments.map(PathBuf::from).collect();
+    let directory = tempfile::tempdir()?;
+    let place = |name: &str| directory.path().join(name);
+    if trees.is_empty() {
+        for number in 0..20 {
+            let tree = place("trees").join(format!("tree-{number}"));
+            let mib = if number == 0 { 24 } else { 2 + number % 5 };
+            make_tree(&tree, number, mib)?;
+            trees.push(tree);
+        }
+    }
+    let store = open(&place("from"))?;
+    let (paths, bytes) = fill(&store, &trees)?;
+    println!("{} items, {:.0} MiB", paths.len(), bytes as f64 / MIB);
+    SecretKey::generate("bench-1", &place("key"))?;
+    let key = SecretKey::read(&place("key"))?;
+    let directories = [place("one"), place("all")];
+    publishing(&store, &paths, &key, &directories)?;
+    installing(&directories[1], &paths, &key, &place("to"), bytes)?;
+    reporting(&place("report"))
+}
+
+fn open(root: &Path) -> Result<Store> {
+    let store_dir = StoreDir::new("/gnu/store")?;
+    Ok(Store::open(Directories::new(store_dir, Some(root)))?)
+}
+
+/// Takes every tree into the store: the paths, and the size of all archives.
+fn fill(store: &Store, trees: &[PathBuf]) -> Result<(BTreeSet<StorePath>, u64)> {
+    let mut paths = BTreeSet::new();
+    let mut bytes = 0;
+    for (number, tree) in trees.iter().enumerate() {
+        let staged = store.directories().store.join("staged");
+        let copied = Command::new("cp")
+            .arg("-R")
+            .arg(tree)
+            .arg(&staged)
+            .status()?;
+        if !copied.success() {
+            return Err(format!("cannot copy {}", tree.display()).into());
+        }
+        let digest = Sha256Digest::of(number.to_le_bytes());
+        let store_dir = &store.directories().store_dir;
+        let path = fixed_output_path(store_dir, "item", FixedOutputMethod::Recursive, digest)?;
+        paths.insert(path.clone());
+        let output = StagedOutput {
+            staged,
+            path,
+            candidates: BTreeSet::new(),
+            deriver: None,
+        };
+        for info in store.register_outputs(vec![output])? {
+            bytes += info.nar_size;
+        }
+    }
+    Ok((paths, bytes))
+}
+
+fn publishing(
+    store: &Store,
+    paths: &BTreeSet<StorePath>,
+    key: &SecretKey,
+    directories: &[PathBuf; 2],
+) -> Result<()> {
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..RUNS {
+        for (number, directory) in directories.iter().enumerate() {
+            // None is all.
+            let threads = 1 - number;
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()?;
+            let _ = fs::remove_dir_all(directory);
+            let start = Instant::now();
+            pool.install(|| publish(store, paths, Some(key), directory))?;
+            best[number] = best[number].min(start.elapsed());
+        }
+    }
+    let [one, all] = best.map(|time| time.as_secs_f64());
+    let cores = std::thread::available_parallelism()?;
+    println!(
+        "publish: {one:.2} s on one core, {all:.2} s on all; {:.2} times as fast on {cores}",
+        one / all
+    );
+    Ok(())
+}
+
+fn installing(
+    published: &Path,
+    paths: &BTreeSet<StorePath>,
+    key: &SecretKey,
+    root: &Path,
+    bytes: u64,
+) -> Result<()> {
+    let url = serve(published)?;
+    let keys = [key.public()];
+    let archives: Vec<PathBuf> = paths
+        .iter()
+        .map(|path| published.join(format!("nar/{}.nar.zst", path.base_name())))
+        .collect();
+    let mut best = [Duration::MAX; 2];
+    let mut grown = 0;
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let decoded = archives.par_iter().map(|archive| decode(archive));
+        let decoded: u64 = decoded.collect::<Result<Vec<u64>>>()?.iter().sum();
+        best[0] = best[0].min(start.elapsed());
+        if decoded != bytes {
+            return Err(format!("expected {bytes} bytes in the archives, saw {decoded}").into());
+        }
+        let _ = fs::remove_dir_all(root);
+        let store = open(root)?;
+        // Makes the system forget the peak; one without this has none either.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        let before = peak()?;
+        let start = Instant::now();
+        let installed = Server::new(&url)?.install(&store, paths, &keys)?;
+        best[1] = best[1].min(start.elapsed());
+        grown = grown.max(peak()?.saturating_sub(before));
+        if installed.is_none_or(|installed| installed.nar_bytes != bytes) {
+            return Err("not everything was installed".into());
+        }
+    }
+    let [decode, install] = best.map(|time| time.as_secs_f64());
+    println!(
+        "zstd and SHA-256: {decode:.2} s; install: {install:.2} s, {:.0} MiB/s; ratio {:.2}; {:.0} MiB more memory at most",
+        bytes as f64 / MIB / install,
+        install / decode,
+        grown as f64 / 1024.0
+    );
+    Ok(())
+}
+
+/// Decodes and hashes `archive`: the number of bytes.
+fn decode(archive: &Path) -> Result<u64> {
+    let mut decoder = zstd::stream::read::Decoder::new(File::open(archive)?)?;
+    let mut hash = Hash(Sha256::new());
+    let bytes = io::copy(
+        &mut decoder,
+        &mut io::BufWriter::with_capacity(1 << 17, &mut hash),
+    )?;
+    std::hint::black_box(hash.0.finalize());
+    Ok(bytes)
+}
+
+struct Hash(Sha256);
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The most memory that this process has had since it was last forgotten, in KiB; 0 where the system does not tell.
+fn peak() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.map_or(Ok(0), str::parse)?)
+}
+
+/// Serves `directory` by HTTP as long as this process runs: the URL.
+fn serve(directory: &Path) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let directory = directory.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let directory = directory.clone();
+            // Who hangs up early is told by what was not installed.
+            std::thread::spawn(move || answer(&stream, &directory).ok());
+        }
+    });
+    Ok(url)
+}
+
+fn answer(mut stream: &std::net::TcpStream, directory: &Path) -> io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+    let name = request.split(' ').nth(1).unwrap_or_default();
+    match File::open(directory.join(name.trim_start_matches('/'))) {
+        Ok(mut file) => {
+            let size = file.metadata()?.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+            )?;
+            io::copy(&mut file, &mut stream).map(drop)
+        }
+        Err(_) => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    }
+}
+
+/// Half random bytes with zeros between them, half words, in files of 16 KiB.
+fn make_tree(root: &Path, seed: u64, mib: u64) -> Result<()> {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64 ^ (seed << 32);
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for number in 0..mib * 64 {
+        let directory = root.join(format!("{:03}", number / 64));
+        fs::create_dir_all(&directory)?;
+        let mut content = Vec::with_capacity(16 << 10);
+        while content.len() < 16 << 10 {
+            let word = next();
+            match number % 2 {
+                0 => {
+                    content.extend(word.to_le_bytes());
+                    content.extend([0; 8]);
+                }
+                _ => content.extend(format!("word{} ", word % 5000).bytes()),
+            }
+        }
+        fs::write(directory.join(number.to_string()), content)?;
+    }
+    Ok(())
+}
+
+/// The program's report of a road whose every item is on record.
+fn reporting(root: &Path) -> Result<()> {
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+        command
+            .env("BOOTSTRAP_CONFIG", "/dev/null")
+            .arg("--root")
+            .arg(root)
+            .args(arguments);
+        command
+    };
+    let graph = program(&["graph", "--json"]).output()?;
+    let graph: serde_json::Value = serde_json::from_slice(&graph.stdout)?;
+    let store_dir = StoreDir::new("/gnu/store")?;
+    let directories = Directories::new(store_dir, Some(root));
+    Store::open(directories.clone())?;
+    let mut recorder = Recorder::new(&Runs::new(&directories.state));
+    let mut history = Vec::new();
+    let nodes = graph["nodes"].as_array().ok_or("no nodes in the graph")?;
+    recorder.report(&Event::RunStarted {
+        builds: nodes.len(),
+        downloads: 0,
+        reused: 0,
+    });
+    recorder.report(&Event::Planned {
+        items: nodes
+            .iter()
+            .map(|node| PlannedItem {
+                item: node["label"].as_str().unwrap_or_default().to_owned(),
+                kind: Kind::Build,
+                inputs: Vec::new(),
+                seconds: None,
+            })
+            .collect(),
+        jobs: 2,
+        downloads: 4,
+        cores: 2,
+    });
+    for (number, node) in nodes.iter().enumerate() {
+        let text = |name: &str| node[name].as_str().unwrap_or_default().to_owned();
+        let derivation = text("derivation");
+        let derivation = derivation.trim_start_matches("/gnu/store/").to_owned();
+        let phases = ["unpack", "configure", "build", "check", "install", "strip"];
+        let (item, kind) = (text("label"), Kind::Build);
+        recorder.report(&Event::Started {
+            item: item.clone(),
+            kind,
+            derivation: derivation.clone(),
+            log: None,
+        });
+        for phase in phases {
+            recorder.report(&Event::PhaseStarted {
+                item: item.clone(),
+                phase: phase.to_owned(),
+            });
+        }
+        recorder.report(&Event::Processor { busy: 1.5 });
+        let made = Made {
+            outputs: Vec::new(),
+            seconds: 60.0,
+            user_seconds: 90.0,
+            system_seconds: 9.0,
+            phases: (0..)
+                .zip(phases)
+                .map(|(number, phase)| PhaseTime {
+                    phase: phase.to_owned(),
+                    seconds: 10.0,
+                    start: Some(10.0 * f64::from(number)),
+                })
+                .collect(),
+        };
+        recorder.report(&Event::Finished {
+            item: item.clone(),
+            kind,
+            made: made.clone(),
+        });
+        let started = 1_795_400_000 + 30 * number as u64;
+        history.extend(serde_json::to_vec(&Record {
+            item,
+            kind,
+            derivation,
+            started,
+            ended: started + 60,
+            cores: 2,
+            made,
+        })?);
+        history.push(b'\n');
+    }
+    recorder.report(&Event::RunFinished {
+        summary: Summary::default(),
+    });
+    fs::write(directories.state.join("bootstrap/builds.jsonl"), history)?;
+    let file = root.join("report.html");
+    let mut best = Duration::MAX;
+    for _ in 0..2 * RUNS {
+        let start = Instant::now();
+        let arguments = ["report", "-o", file.to_str().unwrap_or_default()];
+        let output = program(&arguments).output()?;
+        best = best.min(start.elapsed());
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into());
+        }
+    }
+    println!(
+        "report of {} items: {:.0} ms, {:.0} KiB",
+        nodes.len(),
+        best.as_secs_f64() * 1000.0,
+        fs::metadata(&file)?.len() as f64 / 1024.0
+    );
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! No bytes make the S-expression reader panic, and what it writes it reads back.
+#![no_main]
+
+use bootstrap::keys::sexp::Sexp;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(expression) = Sexp::parse(bytes) {
+        let text = expression.to_string();
+        assert_eq!(Sexp::parse(text.as_bytes()), Some(expression));
+    }
+});

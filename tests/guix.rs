@@ -1,0 +1,232 @@
+//! Guix on the other side, as far as Debian has it: its cryptography is libgcrypt by guile-gcrypt, and its modules are read
+//! by Guile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bootstrap::directories::Directories;
+use bootstrap::exchange::publish::publish;
+use bootstrap::exchange::stream::{Trust, export, import};
+use bootstrap::exchange::substitute::Server;
+use bootstrap::hash::Sha256Digest;
+use bootstrap::keys::{PublicKey, SecretKey, guix};
+use bootstrap::plan::road;
+use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::{StagedOutput, Store};
+
+/// Runs `tests/oracle/gcrypt.scm`: whether it is content, and what it prints.
+fn guile<A: AsRef<OsStr>>(arguments: &[A]) -> (bool, String) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/gcrypt.scm");
+    let output = Command::new("guile")
+        .args(["--no-auto-compile", "-s"])
+        .arg(script)
+        .args(arguments)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("cannot run guile: {error}. Install it with `apt-get install guile-3.0 guile-gcrypt`.")
+        });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("no code for module"), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.success(), text)
+}
+
+struct Place {
+    directory: tempfile::TempDir,
+    store: Store,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store_dir = StoreDir::new("/gnu/store").unwrap();
+        let directories = Directories::new(store_dir, Some(directory.path()));
+        let store = Store::open(directories).unwrap();
+        Self { directory, store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// An item of the store.
+    fn item(&self) -> StorePath {
+        let path = StorePath::from_base_name(&format!("{}-item", "a".repeat(32))).unwrap();
+        let staged = self.store.directories().store.join("staged");
+        fs::write(&staged, "content").unwrap();
+        let output = StagedOutput {
+            staged,
+            path: path.clone(),
+            candidates: Default::default(),
+            deriver: None,
+        };
+        self.store.register_outputs(vec![output]).unwrap();
+        path
+    }
+
+    fn export(&self, path: &StorePath, key: Option<&SecretKey>) -> Vec<u8> {
+        let items = [self.store.path_info(path).unwrap().unwrap()];
+        let mut bytes = Vec::new();
+        export(&self.store, &items, key, &mut bytes, "memory").unwrap();
+        bytes
+    }
+
+    fn import(&self, mut bytes: &[u8], keys: &[PublicKey]) -> Result<Vec<StorePath>, String> {
+        let scratch = self.path("scratch");
+        let imported = import(
+            &self.store,
+            &mut bytes,
+            Trust::Keys(keys),
+            &scratch,
+            "memory",
+        );
+        imported.map_err(|error| error.to_string())
+    }
+
+    fn key(&self) -> (SecretKey, PublicKey) {
+        let file = self.path("key");
+        let public = SecretKey::generate("test-1", &file).unwrap();
+        (SecretKey::read(&file).unwrap(), public)
+    }
+
+    /// Whether libgcrypt says that `signature` is of `digest`.
+    fn is_good(&self, signature: &[u8], digest: &Sha256Digest) -> bool {
+        let file = self.path("signature");
+        fs::write(&file, signature).unwrap();
+        let digest = digest.to_base16();
+        let arguments = [OsStr::new("verify"), file.as_os_str(), OsStr::new(&digest)];
+        guile(&arguments).0
+    }
+
+    /// A key that libgcrypt makes, in a file.
+    fn their_key(&self) -> PathBuf {
+        let file = self.path("signing-key");
+        assert!(guile(&[OsStr::new("key"), file.as_os_str()]).0);
+        file
+    }
+}
+
+/// What libgcrypt signs with the key in `file`.
+fn their_signature(file: &Path, digest: &Sha256Digest) -> String {
+    let digest = digest.to_base16();
+    let arguments = [OsStr::new("sign"), file.as_os_str(), OsStr::new(&digest)];
+    let (good, text) = guile(&arguments);
+    assert!(good);
+    text
+}
+
+#[test]
+fn libgcrypt_verifies_the_signature_of_an_export() {
+    let place = Place::new();
+    let path = place.item();
+    let (secret, _) = place.key();
+    let bytes = place.export(&path, Some(&secret));
+    let start = b"(signature ";
+    let at = bytes
+        .windows(start.len())
+        .position(|window| window == start);
+    let at = at.unwrap();
+    let length = u64::from_le_bytes(bytes[at - 8..at].try_into().unwrap()) as usize;
+    // What is signed lies between the mark before the item and the mark before the signature.
+    let digest = Sha256Digest::of(&bytes[8..at - 16]);
+    let signature = &bytes[at..at + length];
+    assert!(place.is_good(signature, &digest));
+    assert!(!place.is_good(signature, &Sha256Digest::of("other")));
+}
+
+#[test]
+fn what_libgcrypt_has_signed_is_imported_where_its_key_is_trusted() {
+    let place = Place::new();
+    let path = place.item();
+    let unsigned = place.export(&path, None);
+    let (item, _) = unsigned.split_at(unsigned.len() - 16);
+    let key = place.their_key();
+    let signature = their_signature(&key, &Sha256Digest::of(&item[8..]));
+    let mut signed = item.to_vec();
+    signed.extend(1u64.to_le_bytes());
+    signed.extend((signature.len() as u64).to_le_bytes());
+    signed.extend(signature.as_bytes());
+    signed.resize(signed.len().next_multiple_of(8), 0);
+    signed.extend(0u64.to_le_bytes());
+
+    let public = PublicKey::read(&key.with_extension("pub")).unwrap();
+    assert_eq!(public.len(), 1);
+    let other = Place::new();
+    let error = other.import(&signed, &[]).unwrap_err();
+    assert!(error.contains("it is signed by the key "), "{error}");
+    let error = other.import(&unsigned, &public).unwrap_err();
+    assert!(error.contains("it is not signed"), "{error}");
+    assert_eq!(other.import(&signed, &public), Ok(vec![path]));
+}
+
+#[test]
+fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
+    let place = Place::new();
+    let path = place.item();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    publish(
+        &place.store,
+        &[path.clone()].into(),
+        Some(&secret),
+        &directory,
+    )
+    .unwrap();
+    let narinfo = directory.join(format!("{}.narinfo", path.hash_part()));
+    let text = fs::read_to_string(&narinfo).unwrap();
+    let (signed, signature) = text.split_once("Signature:").unwrap();
+    let parts: Vec<&str> = signature.trim().split(';').collect();
+    assert_eq!(parts[..2], ["1", "test-1"]);
+    let signature = STANDARD.decode(parts[2]).unwrap();
+    assert!(place.is_good(&signature, &Sha256Digest::of(signed)));
+    let key = fs::read_to_string(directory.join("signing-key.pub")).unwrap();
+    assert_eq!(key.trim(), guix::public_key(&public).to_string());
+
+    // As a server of Guix's has it, which knows nothing of Nix's signatures.
+    let signed: String = signed
+        .lines()
+        .filter(|line| !line.starts_with("Sig:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let key = place.their_key();
+    let signature = their_signature(&key, &Sha256Digest::of(&signed));
+    let signature = STANDARD.encode(signature);
+    fs::write(&narinfo, format!("{signed}Signature: 1;host;{signature}\n")).unwrap();
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let wanted = [path.clone()].into();
+    let other = Place::new();
+    let refused = server.install(&other.store, &wanted, &[public]);
+    assert!(refused.unwrap_err().is_mistrust());
+    let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();
+    let installed = server.install(&other.store, &wanted, &theirs).unwrap();
+    assert_eq!(installed.unwrap().paths, [path]);
+}
+
+#[test]
+fn guile_reads_the_module_of_the_final_inputs() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("final-inputs.scm");
+    let status = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+        .args(["export", "--guix"])
+        .arg(&file)
+        .env("BOOTSTRAP_CONFIG", "/dev/null")
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let (good, text) = guile(&[OsStr::new("final-inputs"), file.as_os_str()]);
+    assert!(good, "{}", fs::read_to_string(&file).unwrap());
+    let inputs = road::final_inputs();
+    let mut expected: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+    let mut packages: Vec<&str> = inputs.iter().map(|input| &*input.address.name).collect();
+    packages.dedup();
+    expected.push(format!("{} packages", packages.len()));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines, expected);
+}
