@@ -6,8 +6,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned};
+use super::equipment::settings;
 use super::failure::Failure;
-use super::run::{Run, settings};
+use super::run::Run;
 use super::shell::{Places, ended, failed, standard_error};
 use crate::build::environment::{build_directory, environment};
 use crate::build::error::BuildError;

@@ -81,6 +81,23 @@ impl SandboxError {
     pub fn is_environment(&self) -> bool {
         !matches!(self, Self::Program { .. } | Self::BadWorld(_))
     }
+
+    /// What it means if a sandbox for nothing in particular cannot be set up: a failure of which is known what to do
+    /// about it makes the machine [`Unfit`](Self::Unfit).
+    pub(super) fn of_the_machine(self) -> Self {
+        match self {
+            Self::Setup {
+                step,
+                path,
+                source,
+                remedy: Some(remedy),
+            } => Self::Unfit {
+                problem: format!("cannot {step}{}: {source}", on(&path)),
+                remedy,
+            },
+            other => other,
+        }
+    }
 }
 
 fn on(path: &Option<PathBuf>) -> String {

@@ -388,6 +388,20 @@ check 'no mounts are left in the end' no_mounts
 check 'no jails are left in the end' no_jails
 check 'no records are left in the end' no_records
 
+# Where mounting is not allowed: in a jail, even to root.
+jailed() {
+    # shellcheck disable=SC2086 # words
+    status 5 jail -c path=/ command="$tool" --root "$root" $seed_options \
+        --recipes "$work/nowhere/recipes" --offline build stage0/make >"$work/jailed.log" 2>&1
+    cat "$work/jailed.log"
+    grep 'runs in a jail already' "$work/jailed.log"
+}
+probe nowhere <<'END'
+mkdir "$out"
+END
+check 'in a jail, it says what the jail must allow' jailed
+check 'no records are left after that' no_records
+
 # In parallel, each in a jail of its own.
 for number in 1 2 3; do
     probe "parallel$number" <<END

@@ -121,16 +121,7 @@ impl Sandbox for Jails {
             Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
                 how: finished.status.to_string(),
             }),
-            Err(SandboxError::Setup {
-                step,
-                source,
-                remedy: Some(remedy),
-                ..
-            }) => Err(SandboxError::Unfit {
-                problem: format!("cannot {step}: {source}"),
-                remedy,
-            }),
-            Err(error) => Err(jailed.abandoned(error)),
+            Err(error) => Err(jailed.abandoned(error).of_the_machine()),
         }
     }
 

@@ -114,15 +114,16 @@ fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
     let specification = &helper.specification;
     // Where that went wrong half-way, the program's process may not be in the jail yet.
     teardown::end_descendants();
-    let undone = teardown::undo(&specification.name, &specification.root);
+    let undone = teardown::undo(&specification.name, &specification.root).and_then(|()| {
+        record::remove(&specification.root, &specification.record)
+            .during_on(Step::ForgetBuild, &specification.record)
+    });
     if specification.interactive {
         // The program's own process group may have been the terminal's foreground.
         let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
     }
     let message = ran?;
     undone?;
-    record::remove(&specification.root, &specification.record)
-        .during_on(Step::ForgetBuild, &specification.record)?;
     Ok(message)
 }
 

@@ -158,12 +158,19 @@ pub(super) fn mount(mount: &Mount) -> Result<(), (io::Error, Option<String>)> {
     if mount.update {
         flags |= libc::MNT_UPDATE;
     }
-    options.pass(|parts| {
+    let mounted = options.pass(|parts| {
         // SAFETY: every part is a name, a value or nothing that `options` keeps alive, with its length; the last one
         // is writable.
         unsafe { libc::nmount(parts.as_mut_ptr(), parts.len() as u32, flags) }
-    })?;
-    Ok(())
+    });
+    match mounted {
+        Ok(_) => Ok(()),
+        // What the manual says is ENODEV, a file system that the kernel does not have, nmount makes a wrong argument.
+        Err((_, Some(message))) if message == "Invalid fstype" => {
+            Err((io::Error::from_raw_os_error(libc::ENODEV), Some(message)))
+        }
+        Err(failed) => Err(failed),
+    }
 }
 
 /// Unmounts what is mounted at `path`, whoever uses it.

@@ -119,16 +119,7 @@ impl Sandbox for Namespaces {
             Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
                 how: finished.status.to_string(),
             }),
-            Err(SandboxError::Setup {
-                step,
-                path: None,
-                source,
-                remedy: Some(remedy),
-            }) => Err(SandboxError::Unfit {
-                problem: format!("cannot {step}: {source}"),
-                remedy,
-            }),
-            Err(error) => Err(error),
+            Err(error) => Err(error.of_the_machine()),
         }
     }
 
