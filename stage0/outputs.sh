@@ -39,15 +39,22 @@ elf_files() {
         }' {} +
 }
 
-# -D: an archive's members get no date, owner or mode.
 strip_output() {
     for directory in lib lib64 libexec bin sbin; do
         [ -d "$1/$directory" ] || continue
         chmod -R u+w "$1/$directory"
-        elf_files "$1/$directory" | xargs -r strip --strip-unneeded -D
+        # shellcheck disable=SC2086 # options
+        elf_files "$1/$directory" | xargs -r strip $stripOptions
     done
 }
+
+# -D: an archive's members get no date, owner or mode.  FreeBSD's strip has no such option; where it is the one that is
+# used, before stage0's binutils, the outputs hold no archives.
 phase_strip() {
+    stripOptions=--strip-unneeded
+    if strip -D --version >/dev/null 2>&1; then
+        stripOptions="$stripOptions -D"
+    fi
     for_each_output strip_output
 }
 

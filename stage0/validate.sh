@@ -4,8 +4,9 @@
 
 # dynamic_entries DIRECTORY: for each ELF file that the loader reads a line
 #     FILE INTERPRETER RUNPATH NEEDED...
-# with `-' for what is absent.  All readelfs (GNU, LLVM, FreeBSD) print these entries
-# alike, and name the file first where there are several: hence the first one twice.
+# with `-' for what is absent.  All readelfs (GNU, LLVM, FreeBSD) describe these entries
+# in the same words, if with different tags before them, and name the file first where
+# there are several: hence the first one twice.
 dynamic_entries() {
     elf_files "$1" >"$TMPDIR/.elf"
     grep -v '\.a$' "$TMPDIR/.elf" >"$TMPDIR/.programs" || return 0
@@ -24,8 +25,8 @@ dynamic_entries() {
             interpreter = $0
             sub(/.*interpreter: /, "", interpreter); sub(/\].*/, "", interpreter)
         }
-        /\((RUNPATH|RPATH)\)/ { runpath = $0; sub(/.*\[/, "", runpath); sub(/\].*/, "", runpath) }
-        /\(NEEDED\)/ {
+        /Library (runpath|rpath): \[/ { runpath = $0; sub(/.*\[/, "", runpath); sub(/\].*/, "", runpath) }
+        /Shared library: \[/ {
             library = $0; sub(/.*\[/, "", library); sub(/\].*/, "", library)
             needed = needed " " library
         }
