@@ -100,8 +100,10 @@ impl Place {
         path: &StorePath,
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
-        let installed = Server::new(url)?.install(&self.store, &[path.clone()].into(), keys)?;
-        Ok(installed.map(|installed| installed.paths.len()))
+        let wanted = [BTreeSet::from([path.clone()])];
+        let mut installed = Server::new(url)?.install(&self.store, &wanted, keys)?;
+        assert_eq!(installed.len(), 1);
+        Ok(installed.remove(0).map(|installed| installed.paths.len()))
     }
 
     /// Whether nothing is left of what was not finished.
@@ -427,6 +429,63 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
     let error = break_and_try(&|| fs::remove_file(&archive).unwrap());
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
     assert!(matches!(Server::new("ftp://x"), Err(ExchangeError::Url(_))));
+}
+
+#[test]
+fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
+    let (place, library, program) = Place::with_items();
+    let lacking = place.add("c", "lacking", &[]);
+    let other_program = place.add("d", "other", &[&library, &lacking]);
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let all = [program.clone(), other_program.clone()].into();
+    publish(&place.store, &all, Some(&secret), &directory).unwrap();
+    fs::remove_file(directory.join(format!("{}.narinfo", lacking.hash_part()))).unwrap();
+    let other = Place::new();
+    let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let installed = server.install(&other.store, &sets, &[public]).unwrap();
+    let paths: Vec<_> = installed
+        .into_iter()
+        .map(|set| set.map(|set| set.paths))
+        .collect();
+    // What two sets have in common is told once.
+    let both = vec![library.clone(), program.clone()];
+    assert_eq!(paths, [None, Some(both), Some(Vec::new())]);
+    assert_eq!(
+        other.store.valid_paths().unwrap(),
+        [library, program].into()
+    );
+    assert!(other.is_tidy());
+}
+
+#[test]
+fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
+    let (place, library, program) = Place::with_items();
+    let unused = place.add("c", "unused", &[]);
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let all = BTreeSet::from([program.clone(), unused.clone()]);
+    publish(&place.store, &all, Some(&secret), &directory).unwrap();
+    // The smallest of all, so that it comes last.
+    let last = directory.join(format!("nar/{}.nar.zst", unused.base_name()));
+    fs::remove_file(last).unwrap();
+    let other = Place::new();
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    // One thread takes them in their order.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let error = pool.unwrap().install(|| {
+        let keys = [public];
+        server
+            .install(&other.store, &[all.clone()], &keys)
+            .unwrap_err()
+    });
+    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
+    assert_eq!(
+        other.store.valid_paths().unwrap(),
+        [library, program].into()
+    );
+    assert!(other.is_tidy());
 }
 
 /// Serves `directory` by HTTP until the test ends; the URL.

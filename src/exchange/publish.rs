@@ -111,8 +111,8 @@ fn known_files(
     let store_dir = &store.directories().store_dir;
     let known = NarInfo::parse(store_dir, &info.path, narinfo, "").ok()?;
     let mut files = known.files.iter();
-    let is_whole = known.nar_sha256 == info.nar_sha256
-        && files.all(|file| directory.join(&file.url).exists());
+    let is_whole =
+        known.nar_sha256 == info.nar_sha256 && files.all(|file| directory.join(&file.url).exists());
     is_whole.then_some(known.files)
 }
 
