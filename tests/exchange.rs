@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bootstrap::directories::Directories;
 use bootstrap::exchange::ExchangeError;
@@ -488,33 +490,73 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     assert!(other.is_tidy());
 }
 
+#[test]
+fn archives_are_fetched_at_once() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = BTreeSet::from([program]);
+    publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    // Whoever asks for an archive waits for somebody who asks for another.
+    let (asked, changed) = (Mutex::new(0), Condvar::new());
+    let (sender, met) = std::sync::mpsc::channel();
+    let url = serve_with(&directory, move |name| {
+        if name.starts_with("nar/") {
+            let mut asked = asked.lock().unwrap();
+            *asked += 1;
+            changed.notify_all();
+            let patience = Duration::from_secs(20);
+            let alone = |asked: &mut i32| *asked < 2;
+            let (_asked, waited) = changed.wait_timeout_while(asked, patience, alone).unwrap();
+            sender.send(!waited.timed_out()).unwrap();
+        }
+    });
+    let other = Place::new();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+    pool.unwrap().install(|| {
+        let server = Server::new(&url).unwrap();
+        server.install(&other.store, &[wanted], &[public]).unwrap();
+    });
+    assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
+}
+
 /// Serves `directory` by HTTP until the test ends; the URL.
 fn serve(directory: &Path) -> String {
+    serve_with(directory, |_| {})
+}
+
+/// Like [`serve`], each request on a thread of its own, which calls `before` with the name of the file.
+fn serve_with(directory: &Path, before: impl Fn(&str) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let directory = directory.to_owned();
+    let before = Arc::new(before);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let request = lines.next().unwrap().unwrap();
-            for line in lines {
-                if line.unwrap().is_empty() {
-                    break;
+            let (mut stream, directory) = (stream.unwrap(), directory.clone());
+            let before = Arc::clone(&before);
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let request = lines.next().unwrap().unwrap();
+                for line in lines {
+                    if line.unwrap().is_empty() {
+                        break;
+                    }
                 }
-            }
-            let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
-            let (status, content) = match fs::read(directory.join(name)) {
-                Ok(content) => ("200 OK", content),
-                Err(_) => ("404 Not Found", Vec::new()),
-            };
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                content.len()
-            );
-            let _ = stream
-                .write_all(head.as_bytes())
-                .and_then(|()| stream.write_all(&content));
+                let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+                before(name);
+                let (status, content) = match fs::read(directory.join(name)) {
+                    Ok(content) => ("200 OK", content),
+                    Err(_) => ("404 Not Found", Vec::new()),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    content.len()
+                );
+                let _ = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&content));
+            });
         }
     });
     url
