@@ -479,7 +479,7 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     let error = pool.unwrap().install(|| {
         let keys = [public];
         server
-            .install(&other.store, &[all.clone()], &keys)
+            .install(&other.store, std::slice::from_ref(&all), &keys)
             .unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! So neither one large item nor many small ones leave a core idle. With `n` threads there are at most `n + 3` chunks of
-//! [`CHUNK`] bytes at a time, and what became of them: about 100 MiB for each thread, with what the compressors take.
+//! 8 MiB at a time, and what became of them: about 100 MiB for each thread, with what the compressors take.
 //!
 //! Of a chunk zstd makes a frame, and the file is one frame after the other, which every reader of zstd takes (RFC 8878,
 //! section 3). With gzip the same would be several members, of which Guix's reader takes the first one only. So the file is
