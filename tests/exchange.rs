@@ -8,6 +8,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use bootstrap::directories::Directories;
 use bootstrap::exchange::ExchangeError;
@@ -100,8 +102,10 @@ impl Place {
         path: &StorePath,
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
-        let installed = Server::new(url)?.install(&self.store, &[path.clone()].into(), keys)?;
-        Ok(installed.map(|installed| installed.paths.len()))
+        let wanted = [BTreeSet::from([path.clone()])];
+        let mut installed = Server::new(url)?.install(&self.store, &wanted, keys)?;
+        assert_eq!(installed.len(), 1);
+        Ok(installed.remove(0).map(|installed| installed.paths.len()))
     }
 
     /// Whether nothing is left of what was not finished.
@@ -429,33 +433,130 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
     assert!(matches!(Server::new("ftp://x"), Err(ExchangeError::Url(_))));
 }
 
+#[test]
+fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
+    let (place, library, program) = Place::with_items();
+    let lacking = place.add("c", "lacking", &[]);
+    let other_program = place.add("d", "other", &[&library, &lacking]);
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let all = [program.clone(), other_program.clone()].into();
+    publish(&place.store, &all, Some(&secret), &directory).unwrap();
+    fs::remove_file(directory.join(format!("{}.narinfo", lacking.hash_part()))).unwrap();
+    let other = Place::new();
+    let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let installed = server.install(&other.store, &sets, &[public]).unwrap();
+    let paths: Vec<_> = installed
+        .into_iter()
+        .map(|set| set.map(|set| set.paths))
+        .collect();
+    // What two sets have in common is told once.
+    let both = vec![library.clone(), program.clone()];
+    assert_eq!(paths, [None, Some(both), Some(Vec::new())]);
+    assert_eq!(
+        other.store.valid_paths().unwrap(),
+        [library, program].into()
+    );
+    assert!(other.is_tidy());
+}
+
+#[test]
+fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
+    let (place, library, program) = Place::with_items();
+    let unused = place.add("c", "unused", &[]);
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let all = BTreeSet::from([program.clone(), unused.clone()]);
+    publish(&place.store, &all, Some(&secret), &directory).unwrap();
+    // The smallest of all, so that it comes last.
+    let last = directory.join(format!("nar/{}.nar.zst", unused.base_name()));
+    fs::remove_file(last).unwrap();
+    let other = Place::new();
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    // One thread takes them in their order.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let error = pool.unwrap().install(|| {
+        let keys = [public];
+        server
+            .install(&other.store, std::slice::from_ref(&all), &keys)
+            .unwrap_err()
+    });
+    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
+    assert_eq!(
+        other.store.valid_paths().unwrap(),
+        [library, program].into()
+    );
+    assert!(other.is_tidy());
+}
+
+#[test]
+fn archives_are_fetched_at_once() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = BTreeSet::from([program]);
+    publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    // Whoever asks for an archive waits for somebody who asks for another.
+    let (asked, changed) = (Mutex::new(0), Condvar::new());
+    let (sender, met) = std::sync::mpsc::channel();
+    let url = serve_with(&directory, move |name| {
+        if name.starts_with("nar/") {
+            let mut asked = asked.lock().unwrap();
+            *asked += 1;
+            changed.notify_all();
+            let patience = Duration::from_secs(20);
+            let alone = |asked: &mut i32| *asked < 2;
+            let (_asked, waited) = changed.wait_timeout_while(asked, patience, alone).unwrap();
+            sender.send(!waited.timed_out()).unwrap();
+        }
+    });
+    let other = Place::new();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+    pool.unwrap().install(|| {
+        let server = Server::new(&url).unwrap();
+        server.install(&other.store, &[wanted], &[public]).unwrap();
+    });
+    assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
+}
+
 /// Serves `directory` by HTTP until the test ends; the URL.
 fn serve(directory: &Path) -> String {
+    serve_with(directory, |_| {})
+}
+
+/// Like [`serve`], each request on a thread of its own, which calls `before` with the name of the file.
+fn serve_with(directory: &Path, before: impl Fn(&str) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let directory = directory.to_owned();
+    let before = Arc::new(before);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let request = lines.next().unwrap().unwrap();
-            for line in lines {
-                if line.unwrap().is_empty() {
-                    break;
+            let (mut stream, directory) = (stream.unwrap(), directory.clone());
+            let before = Arc::clone(&before);
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let request = lines.next().unwrap().unwrap();
+                for line in lines {
+                    if line.unwrap().is_empty() {
+                        break;
+                    }
                 }
-            }
-            let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
-            let (status, content) = match fs::read(directory.join(name)) {
-                Ok(content) => ("200 OK", content),
-                Err(_) => ("404 Not Found", Vec::new()),
-            };
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                content.len()
-            );
-            let _ = stream
-                .write_all(head.as_bytes())
-                .and_then(|()| stream.write_all(&content));
+                let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+                before(name);
+                let (status, content) = match fs::read(directory.join(name)) {
+                    Ok(content) => ("200 OK", content),
+                    Err(_) => ("404 Not Found", Vec::new()),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    content.len()
+                );
+                let _ = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&content));
+            });
         }
     });
     url

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -200,13 +201,18 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     let signature = STANDARD.encode(signature);
     fs::write(&narinfo, format!("{signed}Signature: 1;host;{signature}\n")).unwrap();
     let server = Server::new(&format!("file://{}", directory.display())).unwrap();
-    let wanted = [path.clone()].into();
+    let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
     let refused = server.install(&other.store, &wanted, &[public]);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();
     let installed = server.install(&other.store, &wanted, &theirs).unwrap();
-    assert_eq!(installed.unwrap().paths, [path]);
+    let paths: Vec<_> = installed
+        .into_iter()
+        .flatten()
+        .map(|set| set.paths)
+        .collect();
+    assert_eq!(paths, [[path]]);
 }
 
 #[test]

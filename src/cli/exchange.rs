@@ -283,45 +283,65 @@ pub(super) fn substitute(
         .iter()
         .map(|index| &plan.nodes()[*index].derivation_path)
         .collect();
-    let mut done: BTreeSet<usize> = BTreeSet::new();
+    // Of each task, whether it need not be done; from the items that are wanted towards those they are built from.
+    let mut done: Vec<Option<bool>> = vec![None; todo.tasks.len()];
+    let mut open: Vec<usize> = (0..todo.tasks.len()).rev().collect();
     let (mut items, mut bytes) = (0, 0);
-    for (number, task) in todo.tasks.iter().enumerate().rev() {
-        let is_needed = asked.contains(task.job.path)
-            || task
-                .dependants
-                .iter()
-                .any(|dependant| !done.contains(dependant));
-        if !is_needed {
-            done.insert(number);
-            continue;
+    while !open.is_empty() {
+        // All that is known to be needed is asked for at once, and installed on all cores.
+        let mut needed: Vec<usize> = Vec::new();
+        open.retain(|&number| {
+            let task = &todo.tasks[number];
+            let is_done = |dependant: &usize| done[*dependant];
+            let mut dependants = task.dependants.iter().map(is_done);
+            if asked.contains(task.job.path) || dependants.clone().any(|done| done == Some(false)) {
+                needed.push(number);
+                return false;
+            }
+            if dependants.all(|done| done == Some(true)) {
+                done[number] = Some(true);
+            }
+            done[number].is_none()
+        });
+        for number in &needed {
+            done[*number] = Some(false);
         }
-        if task.job.derivation.builder == DOWNLOAD {
-            continue;
-        }
-        let outputs = task.job.derivation.outputs.values();
-        let outputs: BTreeSet<StorePath> =
-            outputs.filter_map(|output| output.path.clone()).collect();
+        needed.retain(|number| todo.tasks[*number].job.derivation.builder != DOWNLOAD);
         let mut dead = Vec::new();
         for (place, (url, server)) in servers.iter().enumerate() {
-            match server.install(store, &outputs, &keys) {
-                Ok(Some(installed)) => {
-                    done.insert(number);
-                    items += installed.paths.len();
-                    bytes += installed.nar_bytes;
-                    context.note(&format!(
-                        "{}: from {url}, {}",
-                        task.job.label,
-                        size::bytes(installed.nar_bytes)
-                    ));
-                    break;
-                }
-                Ok(None) => {}
+            needed.retain(|number| done[*number] == Some(false));
+            let outputs = |number: &usize| {
+                let outputs = todo.tasks[*number].job.derivation.outputs.values();
+                outputs.filter_map(|output| output.path.clone()).collect()
+            };
+            let sets: Vec<BTreeSet<StorePath>> = needed.iter().map(outputs).collect();
+            let installed = match server.install(store, &sets, &keys) {
+                Ok(installed) => installed,
                 Err(error @ ExchangeError::Server { .. }) => {
                     // What a server does not give is built; it is not asked again.
                     context.note(&format!("{error}; going on without this server"));
                     dead.push(place);
+                    // What came before it broke down is there.
+                    let valid = store.valid_among(sets.iter().flatten())?;
+                    for (number, set) in needed.iter().zip(&sets) {
+                        done[*number] = Some(set.is_subset(&valid));
+                    }
+                    continue;
                 }
                 Err(error) => return Err(error.into()),
+            };
+            for (number, installed) in needed.iter().zip(installed) {
+                let Some(installed) = installed else {
+                    continue;
+                };
+                done[*number] = Some(true);
+                items += installed.paths.len();
+                bytes += installed.nar_bytes;
+                context.note(&format!(
+                    "{}: from {url}, {}",
+                    todo.tasks[*number].job.label,
+                    size::bytes(installed.nar_bytes)
+                ));
             }
         }
         for place in dead.into_iter().rev() {

@@ -10,7 +10,7 @@ use crate::store::path::StorePath;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, nar};
 
 /// What an item is called in its staging directory.
-pub const ITEM: &str = "item";
+const ITEM: &str = "item";
 
 /// What an item should be.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub fn prepare<'s>(
 ///
 /// # Errors
 /// Where it is not what was said.
-pub fn check<'s>(
+fn check<'s>(
     store: &'s Store,
     locks: &'s PathLocks,
     expected: &Expected,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
+//! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
@@ -17,6 +18,7 @@ use crate::hash::Sha256Digest;
 use crate::store::StoreError;
 use crate::store::nar::NarError;
 
+pub mod compress;
 pub mod guile;
 pub mod install;
 pub mod nar_reader;

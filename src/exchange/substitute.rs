@@ -1,15 +1,17 @@
 //! Installing items from substitute servers: `http://`, `https://`, or a directory as `file://`.
 //!
 //! First the narinfos of everything that is missing are asked for, level by level along the references, and their
-//! signatures checked; then archives are downloaded, decoded and unpacked on all cores at once, and hashed; at last all
-//! become valid, what is referred to first. An item costs a few buffers of memory, whatever its size. A server that does
-//! not have everything, or cannot be reached, is no error: what it lacks is built. One that has something else than it
-//! signed is.
+//! signatures checked. Then items are installed in batches, what is referred to first: archives are downloaded, decoded,
+//! unpacked and hashed on all cores, an item on each, the largest first; and what is right becomes valid. A core takes the
+//! window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of memory, whatever the items.
+//! A server that does not have everything, or cannot be reached, is no error: what it lacks is built. One that has
+//! something else than it signed is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File as OpenFile;
 use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -17,12 +19,14 @@ use reqwest::StatusCode;
 use reqwest::blocking::Client;
 
 use super::ExchangeError;
-use super::install::{Expected, ITEM, check, commit};
+use super::install::{Expected, commit, prepare};
 use super::narinfo::{File, NarInfo};
 use crate::keys::PublicKey;
 use crate::store::path::StorePath;
-use crate::store::{PathLocks, PreparedOutputs, Store, nar};
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store};
 
+/// How many items are installed at a time: the lock of each is a descriptor.
+const AT_ONCE: usize = 128;
 /// A narinfo of this many bytes names thousands of references.
 const NARINFO_MAX: u64 = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
@@ -134,94 +138,134 @@ impl Server {
         Ok(Some(info))
     }
 
-    /// Makes `wanted` and all they refer to valid, if the server has all of it; `None` where it lacks something.
+    /// For each set of `wanted`: makes its paths and all they refer to valid, if the server has all of it; `None` where it
+    /// lacks something. What several sets refer to is told of the first.
     ///
     /// # Errors
-    /// Where the server cannot be reached, or has something that is not signed or not what was signed; nothing is valid
-    /// then that was not before.
+    /// Where the server cannot be reached, or has something that is not signed or not what was signed. Nothing of that
+    /// is valid then, nor what refers to it; other items may be.
     pub fn install(
         &self,
         store: &Store,
-        wanted: &BTreeSet<StorePath>,
+        wanted: &[BTreeSet<StorePath>],
         keys: &[PublicKey],
-    ) -> Result<Option<Installed>, ExchangeError> {
-        store.add_temporary_roots(wanted.iter())?;
-        let Some(infos) = self.closure(store, wanted, keys)? else {
-            return Ok(None);
-        };
-        store.add_temporary_roots(infos.keys())?;
-        let locks = store.lock(infos.keys())?;
-        // Somebody may have been faster while we waited.
-        let valid = store.valid_among(infos.keys())?;
-        let mut missing: Vec<&NarInfo> = infos
-            .values()
-            .filter(|info| !valid.contains(&info.path))
+    ) -> Result<Vec<Option<Installed>>, ExchangeError> {
+        store.add_temporary_roots(wanted.iter().flatten())?;
+        let offered = self.closure(store, wanted.iter().flatten(), keys)?;
+        let closures: Vec<_> = wanted.iter().map(|set| offered.closure(set)).collect();
+        let infos: BTreeMap<&StorePath, &NarInfo> = closures
+            .iter()
+            .flatten()
+            .flatten()
+            .map(|(path, info)| (*path, *info))
             .collect();
-        missing.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
-        let prepared = self.prepare(store, &locks, &missing);
-        let mut prepared = prepared.inspect_err(|_| {
-            for info in &missing {
-                // The error is the thing to tell; leftovers are the next comer's to remove.
-                let _ = store.remove_staging_directory(&locks, &info.path);
-            }
-        })?;
-        let mut installed = Installed::default();
-        for path in references_first(&infos) {
-            if let Some(prepared) = prepared.remove(path) {
-                for info in commit(store, &locks, path, prepared)? {
-                    installed.nar_bytes += info.nar_size;
-                }
-                installed.paths.push(path.clone());
-            }
+        store.add_temporary_roots(infos.keys().copied())?;
+        let mut new: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
+        let order = references_first(&infos);
+        for batch in order.chunks(AT_ONCE) {
+            let installed = self.install_batch(store, batch)?;
+            new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
         }
-        Ok(Some(installed))
+        let mut tell = |closure: BTreeMap<&StorePath, &NarInfo>| {
+            let mut installed = Installed::default();
+            for path in order.iter().map(|info| &info.path) {
+                if closure.contains_key(path)
+                    && let Some(info) = new.remove(path)
+                {
+                    installed.nar_bytes += info.nar_size;
+                    installed.paths.push(info.path);
+                }
+            }
+            installed
+        };
+        Ok(closures
+            .into_iter()
+            .map(|closure| closure.map(&mut tell))
+            .collect())
     }
 
-    /// Unpacks and checks `missing`, whose locks are held.
+    /// Makes those of `batch`, each after those it refers to, valid that are not.
+    fn install_batch(
+        &self,
+        store: &Store,
+        batch: &[&NarInfo],
+    ) -> Result<Vec<PathInfo>, ExchangeError> {
+        let paths = batch.iter().map(|info| &info.path);
+        let locks = store.lock(paths.clone())?;
+        // Somebody may have been faster while we waited.
+        let valid = store.valid_among(paths)?;
+        let mut missing = batch.to_vec();
+        missing.retain(|info| !valid.contains(&info.path));
+        missing.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
+        // After an error only what was begun is brought to its end.
+        let failed = AtomicBool::new(false);
+        let prepared: Vec<_> = missing
+            .par_iter()
+            .with_max_len(1)
+            .map(|info| {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
+                let prepared = self.prepare(store, &locks, info);
+                failed.fetch_or(prepared.is_err(), Ordering::Relaxed);
+                prepared.map(Some)
+            })
+            .collect();
+        let mut ready = BTreeMap::new();
+        let mut refused = BTreeSet::new();
+        let mut first_error = None;
+        for (info, prepared) in missing.into_iter().zip(prepared) {
+            match prepared {
+                Ok(Some(prepared)) => drop(ready.insert(&info.path, prepared)),
+                Ok(None) => drop(refused.insert(&info.path)),
+                Err(error) => {
+                    refused.insert(&info.path);
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let mut installed = Vec::new();
+        for info in batch {
+            let Some(prepared) = ready.remove(&info.path) else {
+                continue;
+            };
+            if info.references.iter().any(|path| refused.contains(path)) {
+                refused.insert(&info.path);
+                store.remove_staging_directory(&locks, &info.path)?;
+                continue;
+            }
+            installed.extend(commit(store, &locks, &info.path, prepared)?);
+        }
+        first_error.map_or(Ok(installed), Err)
+    }
+
+    /// Downloads, unpacks and checks an item, whose lock is held.
     fn prepare<'s>(
         &self,
         store: &'s Store,
         locks: &'s PathLocks,
-        missing: &[&NarInfo],
-    ) -> Result<BTreeMap<StorePath, PreparedOutputs<'s>>, ExchangeError> {
-        let staged = missing
-            .iter()
-            .map(|info| {
-                let directory = store.staging_directory(locks, &info.path)?;
-                Ok((*info, directory.join(ITEM)))
-            })
-            .collect::<Result<Vec<_>, ExchangeError>>()?;
-        staged
-            .par_iter()
-            .with_max_len(1)
-            .try_for_each(|(info, staged)| {
-                Ok::<(), ExchangeError>(nar::restore(&mut self.archive(info)?, staged)?)
-            })?;
+        info: &NarInfo,
+    ) -> Result<PreparedOutputs<'s>, ExchangeError> {
+        let expected = Expected {
+            path: info.path.clone(),
+            nar_sha256: Some(info.nar_sha256),
+            references: info.references.clone(),
+            deriver: info.deriver.clone(),
+        };
         // What was unpacked is hashed from the disk, so that the hash is of what is there.
-        staged
-            .into_iter()
-            .map(|(info, staged)| {
-                let expected = Expected {
-                    path: info.path.clone(),
-                    nar_sha256: Some(info.nar_sha256),
-                    references: info.references.clone(),
-                    deriver: info.deriver.clone(),
-                };
-                let prepared = check(store, locks, &expected, staged, &self.url)?;
-                Ok((info.path.clone(), prepared))
-            })
-            .collect()
+        let mut archive = self.archive(info)?;
+        prepare(store, locks, &expected, &mut archive, &self.url)
     }
 
-    /// What is missing of the closure of `wanted`, by path; `None` where the server lacks some of it.
-    fn closure(
+    /// What the server says of all that is missing of the closure of `wanted`.
+    fn closure<'p>(
         &self,
         store: &Store,
-        wanted: &BTreeSet<StorePath>,
+        wanted: impl Iterator<Item = &'p StorePath>,
         keys: &[PublicKey],
-    ) -> Result<Option<BTreeMap<StorePath, NarInfo>>, ExchangeError> {
-        let mut infos: BTreeMap<StorePath, NarInfo> = BTreeMap::new();
-        let mut level: BTreeSet<StorePath> = wanted.clone();
+    ) -> Result<Offered, ExchangeError> {
+        let mut offered = Offered::default();
+        let mut level: BTreeSet<StorePath> = wanted.cloned().collect();
         while !level.is_empty() {
             let valid = store.valid_among(level.iter())?;
             level.retain(|path| !valid.contains(path));
@@ -230,17 +274,14 @@ impl Server {
                 .map(|path| self.narinfo(store, path, keys))
                 .collect::<Result<Vec<_>, _>>()?;
             let mut next = BTreeSet::new();
-            for info in found {
-                let Some(info) = info else {
-                    return Ok(None);
-                };
-                next.extend(info.references.iter().cloned());
-                infos.insert(info.path.clone(), info);
+            for (path, info) in level.into_iter().zip(found) {
+                next.extend(info.iter().flat_map(|info| info.references.iter().cloned()));
+                offered.0.insert(path, info);
             }
-            next.retain(|path| !infos.contains_key(path));
+            next.retain(|path| !offered.0.contains_key(path));
             level = next;
         }
-        Ok(Some(infos))
+        Ok(offered)
     }
 
     /// The archive of an item, decoded, and no more of it than was said.
@@ -289,11 +330,36 @@ impl Server {
     }
 }
 
-/// The paths of `infos`, each after those it refers to.
-fn references_first(infos: &BTreeMap<StorePath, NarInfo>) -> Vec<&StorePath> {
+/// What a server says of paths that are not valid; nothing of those it lacks.
+#[derive(Default)]
+struct Offered(BTreeMap<StorePath, Option<NarInfo>>);
+
+impl Offered {
+    /// What is missing of the closure of `wanted`; `None` where the server lacks some of it.
+    fn closure<'o>(
+        &'o self,
+        wanted: &BTreeSet<StorePath>,
+    ) -> Option<BTreeMap<&'o StorePath, &'o NarInfo>> {
+        let mut closure = BTreeMap::new();
+        let mut open: Vec<&StorePath> = wanted.iter().collect();
+        while let Some(path) = open.pop() {
+            // What is valid was not asked for.
+            if let Some((path, info)) = self.0.get_key_value(path) {
+                let info = info.as_ref()?;
+                if closure.insert(path, info).is_none() {
+                    open.extend(&info.references);
+                }
+            }
+        }
+        Some(closure)
+    }
+}
+
+/// `infos`, each after those it refers to.
+fn references_first<'i>(infos: &BTreeMap<&StorePath, &'i NarInfo>) -> Vec<&'i NarInfo> {
     let mut order = Vec::with_capacity(infos.len());
     let mut done: BTreeSet<&StorePath> = BTreeSet::new();
-    let mut open: Vec<&NarInfo> = infos.values().collect();
+    let mut open: Vec<&NarInfo> = infos.values().copied().collect();
     while !open.is_empty() {
         let before = open.len();
         for info in std::mem::take(&mut open) {
@@ -306,12 +372,12 @@ fn references_first(infos: &BTreeMap<StorePath, NarInfo>) -> Vec<&StorePath> {
                 true => open.push(info),
                 false => {
                     done.insert(&info.path);
-                    order.push(&info.path);
+                    order.push(info);
                 }
             }
         }
         if open.len() == before {
-            order.extend(open.drain(..).map(|info| &info.path));
+            order.append(&mut open);
         }
     }
     order

@@ -113,13 +113,15 @@ impl fmt::Debug for Patience {
 
 /// The locks of some store paths, held until dropped.
 ///
-/// Stays with the thread that got it, so that a thread that would wait for itself can be told so.
+/// Stays with the thread that got it, so that a thread that would wait for itself can be told so; others may look at it, to
+/// work for that thread.
 #[derive(Debug)]
 pub struct PathLocks {
     #[allow(dead_code)] // Held, not read.
     locks: Vec<FileLock>,
     paths: BTreeSet<StorePath>,
-    not_send: std::marker::PhantomData<*const ()>,
+    /// What a mutex' guard is: `Sync`, but not `Send`.
+    not_send: std::marker::PhantomData<std::sync::MutexGuard<'static, ()>>,
 }
 
 impl PathLocks {

@@ -81,6 +81,38 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
 }
 
 #[test]
+fn what_a_server_lacks_is_built_from_what_it_has() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    let directory = directory.to_str().unwrap();
+    pretend(&world, "libc");
+    world.expect(0, &["publish", directory, "libc", "--key", &secret]);
+    let url = format!("file://{directory}");
+    let arguments = [
+        "--substitute-urls",
+        &url,
+        "--trusted-keys",
+        &public,
+        "build",
+    ];
+    // There is nothing to build it with, but by then what it is built with has been asked for.
+    let other = World::with_recipes();
+    let failed = other.run(&[&arguments[..], &["tool"]].concat());
+    assert!(!failed.status.success());
+    let err = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(err.contains("libc: from file://"), "{err}");
+    assert!(!err.contains("tool: from file://"), "{err}");
+    // What is there as a whole is taken without what it is built with.
+    pretend(&world, "tool");
+    world.expect(0, &["publish", directory, "tool", "--key", &secret]);
+    let other = World::with_recipes();
+    let (_, err) = other.expect(0, &[&arguments[..], &["tool"]].concat());
+    assert!(err.contains("tool: from file://"), "{err}");
+    assert!(!err.contains("libc: from file://"), "{err}");
+}
+
+#[test]
 fn an_export_is_imported_where_its_signer_is_trusted() {
     let world = World::with_recipes();
     pretend(&world, "libc");
