@@ -4,7 +4,8 @@
 //! cargo bench --bench garbage -- [PATHS]
 //! ```
 //!
-//! makes a store of PATHS items (100,000 by default) under TMPDIR, each of which refers to two before it. A root keeps about half of them.
+//! makes a store of PATHS items (100,000 by default) under TMPDIR. Each refers to the ones that are 10,000 and 20,000 before it;
+//! roots keep every second one.
 //! Prints the time of a dry run (wanted: under 2 s for 100,000), the best of five, and that of collecting the other half.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use bootstrap::store::path::{StoreDir, StorePath};
 const RUNS: usize = 5;
 /// How many items are added by one call.
 const AT_ONCE: usize = 5000;
+/// How far before an item the nearest one is that it refers to: an even number, and one that an earlier call has added.
+const STEP: usize = 2 * AT_ONCE;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -39,8 +42,8 @@ fn main() -> Result<()> {
         "{count} items, made in {:.1} s",
         start.elapsed().as_secs_f64()
     );
-    // Items of one half refer to their own half only.
-    let roots = paths.iter().rev().step_by(2).take(100).enumerate();
+    // With those of the last ones, all of one half: items refer to their own half only.
+    let roots = paths.iter().rev().take(STEP).step_by(2).enumerate();
     let roots: BTreeMap<String, StorePath> = roots
         .map(|(number, path)| (format!("root-{number}"), path.clone()))
         .collect();
@@ -75,24 +78,16 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Adds `count` items, in the order they are returned in. Each refers to the second and the fourth before it.
+/// Adds `count` items, in the order they are returned in. Each refers to those [`STEP`] and twice [`STEP`] before it.
 fn fill(store: &Store, count: usize) -> Result<Vec<StorePath>> {
     let mut paths: Vec<StorePath> = Vec::with_capacity(count);
     while paths.len() < count {
         let first = paths.len();
         let mut content = Vec::new();
         for number in first..count.min(first + AT_ONCE) {
-            let before = |distance: usize| {
-                let number = number
-                    .checked_sub(distance)
-                    .filter(|number| *number < first)?;
-                Some(paths[number].clone())
-            };
-            let references: BTreeSet<StorePath> = [2, 4]
-                .map(|step| before(step * AT_ONCE))
-                .into_iter()
-                .flatten()
-                .collect();
+            let before = |distance: usize| Some(paths[number.checked_sub(distance)?].clone());
+            let references: BTreeSet<StorePath> =
+                [STEP, 2 * STEP].into_iter().filter_map(before).collect();
             content.push((format!("{number} {references:?}"), references));
         }
         let texts: Vec<Text<'_>> = content

@@ -20,19 +20,10 @@ impl Sha256Digest {
 
     /// Reads 64 hexadecimal digits, of either case.
     pub fn from_base16(text: &str) -> Result<Self, InvalidDigest> {
-        let invalid = || InvalidDigest(text.to_owned());
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(invalid());
-        }
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| invalid())?;
-            if pair.starts_with('+') {
-                return Err(invalid());
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| invalid())?;
-        }
-        Ok(Self(digest))
+        let bytes = bytes_of_base16(text.as_bytes()).and_then(|bytes| bytes.try_into().ok());
+        bytes
+            .map(Self)
+            .ok_or_else(|| InvalidDigest(text.to_owned()))
     }
 
     /// The digest in lower-case base 16, 64 characters.
@@ -51,6 +42,15 @@ impl fmt::Debug for Sha256Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Sha256Digest({self})")
     }
+}
+
+/// The bytes that `text` is in base 16, of either case; `None` where it is none.
+pub fn bytes_of_base16(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| Some(char::from(*byte).to_digit(16)? as u8);
+    let digits = text.iter().map(digit).collect::<Option<Vec<u8>>>()?;
+    let pairs = digits.chunks_exact(2);
+    let is_whole = pairs.remainder().is_empty();
+    is_whole.then(|| pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// `bytes` in lower-case base 16.

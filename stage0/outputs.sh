@@ -48,8 +48,8 @@ strip_output() {
     done
 }
 
-# -D: an archive's members get no date, owner or mode.  FreeBSD's strip has no such option; where it is the one that is
-# used, before stage0's binutils, the outputs hold no archives.
+# -D: an archive's members get no date, owner or mode.  FreeBSD 14's strip has no such option; where it is the one that
+# is used, before stage0's binutils, the outputs hold no archives.
 phase_strip() {
     stripOptions=--strip-unneeded
     if strip -D --version >/dev/null 2>&1; then

@@ -7,39 +7,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use bootstrap::directories::Directories;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
 use bootstrap::exchange::substitute::Server;
 use bootstrap::keys::{PublicKey, SecretKey};
+use bootstrap::store::StagedOutput;
 use bootstrap::store::path::StorePath;
-use bootstrap::store::{StagedOutput, Store};
 
 mod oracle;
+mod place;
 
-/// A store of its own.
-struct Place {
-    directory: tempfile::TempDir,
-    store: Store,
-}
+use place::Place;
 
 impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let directories = Directories::new(oracle::store_dir(), Some(directory.path()));
-        let store = Store::open(directories).unwrap();
-        Self { directory, store }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     fn add(&self, letter: &str, name: &str, references: &[&StorePath]) -> StorePath {
         let path = StorePath::from_base_name(&format!("{}-{name}", letter.repeat(32))).unwrap();
         let staged = self
@@ -68,13 +53,6 @@ impl Place {
         let library = place.add("a", "library", &[]);
         let program = place.add("b", "program", &[&library]);
         (place, library, program)
-    }
-
-    /// The secret key, and the public one.
-    fn key(&self) -> (SecretKey, PublicKey) {
-        let file = self.path("key");
-        let public = SecretKey::generate("test-1", &file).unwrap();
-        (SecretKey::read(&file).unwrap(), public)
     }
 
     fn export(&self, path: &StorePath, key: Option<&SecretKey>) -> Vec<u8> {

@@ -11,15 +11,18 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bootstrap::directories::Directories;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
 use bootstrap::exchange::substitute::Server;
 use bootstrap::hash::Sha256Digest;
 use bootstrap::keys::{PublicKey, SecretKey, guix};
 use bootstrap::plan::road;
-use bootstrap::store::path::{StoreDir, StorePath};
-use bootstrap::store::{StagedOutput, Store};
+use bootstrap::store::StagedOutput;
+use bootstrap::store::path::StorePath;
+
+mod place;
+
+use place::Place;
 
 /// Runs `tests/oracle/gcrypt.scm`: whether it is content, and what it prints.
 fn guile<A: AsRef<OsStr>>(arguments: &[A]) -> (bool, String) {
@@ -34,29 +37,15 @@ fn guile<A: AsRef<OsStr>>(arguments: &[A]) -> (bool, String) {
             panic!("cannot run guile: {error}. Install it with `apt-get install guile-3.0 guile-gcrypt`.")
         });
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!errors.contains("no code for module"), "{errors}");
+    assert!(
+        !errors.contains("no code for module"),
+        "{errors}\nIs guile-gcrypt installed (apt-get install guile-gcrypt)?"
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), text)
 }
 
-struct Place {
-    directory: tempfile::TempDir,
-    store: Store,
-}
-
 impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store_dir = StoreDir::new("/gnu/store").unwrap();
-        let directories = Directories::new(store_dir, Some(directory.path()));
-        let store = Store::open(directories).unwrap();
-        Self { directory, store }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
     /// An item of the store.
     fn item(&self) -> StorePath {
         let path = StorePath::from_base_name(&format!("{}-item", "a".repeat(32))).unwrap();
@@ -89,12 +78,6 @@ impl Place {
             "memory",
         );
         imported.map_err(|error| error.to_string())
-    }
-
-    fn key(&self) -> (SecretKey, PublicKey) {
-        let file = self.path("key");
-        let public = SecretKey::generate("test-1", &file).unwrap();
-        (SecretKey::read(&file).unwrap(), public)
     }
 
     /// Whether libgcrypt says that `signature` is of `digest`.

@@ -31,7 +31,15 @@ pub struct Scratch {
     next: AtomicU64,
     /// The lock.
     _lock: File,
-    janitor: Option<(Sender<PathBuf>, JoinHandle<()>)>,
+    janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
+}
+
+/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that nobody who
+/// has just made it takes it for his.
+#[derive(Debug)]
+struct Rubbish {
+    path: PathBuf,
+    _lock: Option<File>,
 }
 
 impl Scratch {
@@ -43,12 +51,12 @@ impl Scratch {
         let place = place
             .canonicalize()
             .map_err(BuildError::io("resolve", place))?;
-        let (sender, receiver) = channel::<PathBuf>();
+        let (sender, receiver) = channel::<Rubbish>();
         let janitor = std::thread::Builder::new()
             .name("removing build trees".into())
             .spawn(move || {
-                for path in receiver {
-                    if let Err(error) = remove_tree(&path) {
+                for rubbish in receiver {
+                    if let Err(error) = remove_tree(&rubbish.path) {
                         tracing::warn!("{error}");
                     }
                 }
@@ -119,7 +127,10 @@ impl Scratch {
     pub fn discard(&self, directory: PathBuf) {
         if let Some((janitor, _)) = &self.janitor {
             // What it does not get to is removed with the run's directory.
-            let _ = janitor.send(directory);
+            let _ = janitor.send(Rubbish {
+                path: directory,
+                _lock: None,
+            });
         }
     }
 }
@@ -168,8 +179,8 @@ fn lock(directory: &Path) -> Option<File> {
     ((held.dev(), held.ino()) == (named.dev(), named.ino())).then_some(file)
 }
 
-/// The directories in `place` that killed runs left.
-fn leftovers(place: &Path) -> Vec<PathBuf> {
+/// The directories in `place` that killed runs left, locked.
+fn leftovers(place: &Path) -> Vec<Rubbish> {
     let own = rustix::process::geteuid().as_raw();
     let Ok(entries) = fs::read_dir(place) else {
         return Vec::new();
@@ -184,12 +195,14 @@ fn leftovers(place: &Path) -> Vec<PathBuf> {
         (ours && number.contains('-')).then(|| entry.path())
     });
     paths
-        .filter(|path| match lock(path) {
-            // The lock goes with the file; from here on it is a name that nobody uses.
-            Some(file) => {
-                rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-            }
-            None => false,
+        .filter_map(|path| {
+            let lock = lock(&path)?;
+            // Again: where a file system has no locks, all directories are left alone.
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some(Rubbish {
+                path,
+                _lock: Some(lock),
+            })
         })
         .collect()
 }
@@ -253,5 +266,18 @@ mod tests {
         assert!(!killed.exists());
         assert!(foreign.exists());
         assert!(running.directory().exists());
+    }
+
+    #[test]
+    fn a_leftover_is_nobodys_until_it_is_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("bootstrap-build-1-0");
+        fs::create_dir(&directory).unwrap();
+        let found = leftovers(place.path());
+        assert_eq!(found.len(), 1);
+        // Whoever has just made it, and not locked it yet, must take another.
+        assert!(lock(&directory).is_none());
+        drop(found);
+        assert!(lock(&directory).is_some());
     }
 }

@@ -45,18 +45,20 @@ impl From<ExchangeError> for Failure {
 
 /// `bootstrap key NAME FILE`, or `bootstrap key --guix FILE`, of which the command line has one.
 pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Result<(), Failure> {
-    if let Some(file) = guix {
-        let keys = match SecretKey::read(file) {
-            Ok(secret) => vec![secret.public()],
-            Err(_) => PublicKey::read(file)?,
-        };
-        let keys = keys.iter().map(keys::guix::public_key);
-        return print(&keys.map(|key| format!("{key}\n")).collect::<String>());
+    match (guix, name, file) {
+        (Some(file), _, _) => {
+            let keys = match SecretKey::read(file) {
+                Ok(secret) => vec![secret.public()],
+                Err(_) => PublicKey::read(file)?,
+            };
+            let keys = keys.iter().map(keys::guix::public_key);
+            print(&keys.map(|key| format!("{key}\n")).collect::<String>())
+        }
+        (None, Some(name), Some(file)) => print(&format!("{}\n", SecretKey::generate(name, file)?)),
+        _ => Err(Failure::Usage(
+            "a new key needs a NAME and a FILE; `--guix FILE` shows one that is there".to_owned(),
+        )),
     }
-    if let (Some(name), Some(file)) = (name, file) {
-        print(&format!("{}\n", SecretKey::generate(name, file)?))?;
-    }
-    Ok(())
 }
 
 /// `bootstrap export`.

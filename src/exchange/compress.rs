@@ -9,7 +9,7 @@
 //! ```
 //!
 //! So neither one large item nor many small ones leave a core idle. With `n` threads there are at most `n + 3` chunks of
-//! 8 MiB at a time, and what became of them: about 100 MiB for each thread, with what the compressors take.
+//! 8 MiB at a time, and what became of them.
 //!
 //! Of a chunk zstd makes a frame, and the file is one frame after the other, which every reader of zstd takes (RFC 8878,
 //! section 3). With gzip the same would be several members, of which Guix's reader takes the first one only. So the file is
@@ -26,7 +26,7 @@ use flate2::{Compression, Crc, write::DeflateEncoder};
 use super::ExchangeError;
 use crate::store::nar::{self, NarError};
 
-/// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 11 % more room than those of 8 MiB, and those of
+/// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 10 % more room than those of 8 MiB, and those of
 /// 16 MiB 1 % less.
 const CHUNK: usize = 8 << 20;
 

@@ -418,11 +418,7 @@ mod tests {
     /// The first test of RFC 8032, 7.1: the empty message.
     #[test]
     fn a_published_signature_is_accepted() {
-        let hex = |text: &str| -> Vec<u8> {
-            (0..text.len() / 2)
-                .map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
-                .collect()
-        };
+        let hex = |text: &str| crate::hash::bytes_of_base16(text.as_bytes()).unwrap();
         let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
         let signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46b\
                          d25bf5f0595bbe24655141438e7a100b";

@@ -10,6 +10,8 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::hash::bytes_of_base16;
+
 /// Lists within lists beyond this are nobody's signature.
 const DEPTH_MAX: usize = 32;
 
@@ -225,14 +227,9 @@ impl<'t> Reader<'t> {
 
 /// The bytes whose base 16 is `text`, white space left out.
 fn base16(text: &[u8]) -> Option<Vec<u8>> {
-    let digits = text.iter().filter(|byte| !byte.is_ascii_whitespace());
-    let digits = digits
-        .map(|byte| char::from(*byte).to_digit(16))
-        .collect::<Option<Vec<u32>>>()?;
-    let pairs = digits.chunks_exact(2);
-    let whole = pairs.remainder().is_empty();
-    let bytes = pairs.map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
-    whole.then_some(bytes)
+    let mut text = text.to_vec();
+    text.retain(|byte| !byte.is_ascii_whitespace());
+    bytes_of_base16(&text)
 }
 
 #[cfg(test)]

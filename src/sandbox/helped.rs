@@ -69,10 +69,10 @@ pub(super) fn be_told<S: DeserializeOwned>() -> io::Result<Option<Told<S>>> {
 
 /// A program with what it is given, in the form that the system takes.
 pub(super) struct Execution {
-    pub program: CString,
+    program: CString,
     /// The program's name first.
-    pub arguments: Vec<CString>,
-    pub environment: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
 }
 
 impl Execution {

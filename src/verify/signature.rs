@@ -6,8 +6,8 @@
 
 use serde_json::{Value, json};
 
-use crate::hash::base16;
-use crate::keys::{PUBLIC, PublicKey, SIGNATURE, SecretKey};
+use crate::hash::{base16, bytes_of_base16};
+use crate::keys::{PublicKey, SIGNATURE, SecretKey};
 
 /// The member that holds the signature.
 const MEMBER: &str = "signature";
@@ -51,23 +51,16 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
         return Err(SignatureError::Malformed("expected the algorithm ed25519"));
     }
     let key = member("public_key").unwrap_or_default();
-    let bytes = |text: &str, length: usize| {
-        let digits = text.as_bytes();
-        if digits.len() != 2 * length || !digits.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        let pairs = digits.chunks_exact(2);
-        pairs
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect::<Option<Vec<u8>>>()
-    };
-    let key_bytes = bytes(key, PUBLIC).and_then(|bytes| bytes.try_into().ok());
+    let key_bytes = bytes_of_base16(key.as_bytes()).and_then(|bytes| bytes.try_into().ok());
     let key_bytes = key_bytes.ok_or(SignatureError::Malformed(
         "expected a public key of 64 hexadecimal digits",
     ))?;
-    let value = bytes(member("value").unwrap_or_default(), SIGNATURE).ok_or(
-        SignatureError::Malformed("expected a value of 128 hexadecimal digits"),
-    )?;
+    let value = bytes_of_base16(member("value").unwrap_or_default().as_bytes());
+    let value = value
+        .filter(|value| value.len() == SIGNATURE)
+        .ok_or(SignatureError::Malformed(
+            "expected a value of 128 hexadecimal digits",
+        ))?;
     let key = key.to_owned();
     match PublicKey::new("", key_bytes).has_signed(&signed_bytes(&mut document)?, &value) {
         true => Ok(Some(key)),

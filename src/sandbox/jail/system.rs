@@ -165,7 +165,8 @@ pub(super) fn mount(mount: &Mount) -> Result<(), (io::Error, Option<String>)> {
     });
     match mounted {
         Ok(_) => Ok(()),
-        // What the manual says is ENODEV, a file system that the kernel does not have, nmount makes a wrong argument.
+        // A file system that the kernel does not have: inside the kernel that is ENODEV, but nmount makes it EINVAL, a wrong
+        // argument, with this message (vfs_donmount in sys/kern/vfs_mount.c).
         Err((_, Some(message))) if message == "Invalid fstype" => {
             Err((io::Error::from_raw_os_error(libc::ENODEV), Some(message)))
         }
