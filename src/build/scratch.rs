@@ -256,13 +256,13 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_is_removed_and_what_runs_is_not() {
         let place = tempfile::tempdir().unwrap();
+        let running = Scratch::create(place.path(), myself()).unwrap();
         let killed = place.path().join("bootstrap-build-1-0");
         fs::create_dir_all(killed.join("0-x.drv/deep")).unwrap();
         let foreign = place.path().join("bootstrap-build-of-my-own");
         fs::write(&foreign, "a file").unwrap();
-        let running = Scratch::create(place.path(), myself()).unwrap();
-        let other = Scratch::create(place.path(), myself()).unwrap();
-        drop(other);
+        // Dropping it waits for what it has found, and for nothing that another run has.
+        drop(Scratch::create(place.path(), myself()).unwrap());
         assert!(!killed.exists());
         assert!(foreign.exists());
         assert!(running.directory().exists());
@@ -278,6 +278,11 @@ mod tests {
         // Whoever has just made it, and not locked it yet, must take another.
         assert!(lock(&directory).is_none());
         drop(found);
-        assert!(lock(&directory).is_some());
+        // A child that another test is starting has a copy of the lock until it runs its program.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while lock(&directory).is_none() {
+            assert!(std::time::Instant::now() < end, "still locked");
+            std::thread::yield_now();
+        }
     }
 }
