@@ -24,7 +24,7 @@ use bootstrap::build::run::{Request, realise};
 use bootstrap::build::watch;
 use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
 use bootstrap::directories::Directories;
-use bootstrap::fetch::{self, FetchError, Fetcher, Progress};
+use bootstrap::fetch::{self, FetchError, FetchedFile, Fetcher, Progress};
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
 use bootstrap::seed::unpack::Unpacker;
@@ -42,7 +42,7 @@ impl Fetcher for NoFetcher {
         &self,
         request: &fetch::Request,
         _: &dyn Fn(Progress<'_>),
-    ) -> std::result::Result<std::path::PathBuf, FetchError> {
+    ) -> std::result::Result<FetchedFile, FetchError> {
         Err(FetchError::Offline {
             name: request.name.clone(),
             sha256: request.sha256,

@@ -130,7 +130,8 @@ impl Place {
     }
 
     fn fetch(&self, request: &Request) -> Result<PathBuf, FetchError> {
-        self.downloader().fetch(request, &|_| {})
+        let fetched = self.downloader().fetch(request, &|_| {})?;
+        Ok(fetched.path)
     }
 }
 

@@ -149,8 +149,8 @@ fn request(sha256: Sha256Digest, size: Option<u64>, urls: &[String]) -> Request 
 /// Fetches `contents()` from `urls` into a new cache, and looks at the result.
 fn fetch_in(cache: &Path, size: Option<u64>, urls: &[String]) -> Result<(), FetchError> {
     let request = request(Sha256Digest::of(contents()), size, urls);
-    let path = downloader(cache).fetch(&request, &|_| {})?;
-    assert_eq!(fs::read(path).unwrap(), contents());
+    let fetched = downloader(cache).fetch(&request, &|_| {})?;
+    assert_eq!(fs::read(fetched.path).unwrap(), contents());
     Ok(())
 }
 
@@ -167,14 +167,16 @@ fn a_file_is_fetched_once_and_then_comes_from_the_cache() {
     let downloader = downloader(cache.path());
     let request = request(Sha256Digest::of(contents()), None, &[server.url("/file")]);
     let last = AtomicU64::new(0);
-    let path = downloader
+    let fetched = downloader
         .fetch(&request, &|progress: Progress<'_>| {
             assert_eq!(progress.total, SIZE);
             last.store(progress.received, Ordering::Relaxed);
         })
         .unwrap();
     assert_eq!(last.into_inner(), 300_000);
-    assert_eq!(downloader.fetch(&request, &|_| {}).unwrap(), path);
+    assert!(!fetched.cached);
+    let again = downloader.fetch(&request, &|_| {}).unwrap();
+    assert_eq!((again.path, again.cached), (fetched.path, true));
     assert_eq!(server.asked().len(), 1);
     assert!(server.asked()[0].headers["user-agent"].starts_with("bootstrap/"));
 }

@@ -11,17 +11,17 @@ use std::sync::mpsc::channel;
 
 use super::builder::{Builder, Staging, outputs};
 use super::error::BuildError;
-use super::events::Event;
+use super::events::{Event, Made};
 use super::graph::{Job, Task};
 use super::scheduler::Outcome;
-use crate::fetch::{FetchError, Location, Request};
+use crate::fetch::{FetchError, FetchedFile, Location, Request};
 use crate::seed::unpack::Contents;
 use crate::store::path::FixedOutputMethod;
 use crate::store::{PreparedOutputs, StagedOutput};
 
 /// What news a download's thread has for the one that waits for it.
 enum News {
-    Done(Result<std::path::PathBuf, FetchError>),
+    Done(Result<FetchedFile, FetchError>),
     Cancelled,
 }
 
@@ -65,10 +65,10 @@ impl Builder<'_, '_> {
         let request = request(job)?;
         let outputs = outputs(job)?;
         let start = self.begin(job, None);
-        let file = self.fetch(job, &request)?;
+        let fetched = self.fetch(job, &request)?;
         let store = self.tools.store;
         let path = store
-            .add_file_flat(&request.name, &file, request.sha256)
+            .add_file_flat(&request.name, &fetched.path, request.sha256)
             .map_err(BuildError::store(job.label))?;
         if outputs.first().map(|(_, output)| *output) != Some(&path) {
             return Err(BuildError::Derivation {
@@ -82,16 +82,15 @@ impl Builder<'_, '_> {
         let info = store
             .path_info(&path)
             .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(self.made(start, &outputs, info.as_slice())))
+        Ok(Outcome::Made(Made {
+            cached: fetched.cached,
+            ..self.made(start, &outputs, info.as_slice())
+        }))
     }
 
     /// Fetches a file, in a thread of its own: a fetcher cannot be stopped, but must not keep a run from stopping.
     /// What it has got by then stays in its cache, for the next time.
-    pub(super) fn fetch(
-        &self,
-        job: Job<'_>,
-        request: &Request,
-    ) -> Result<std::path::PathBuf, BuildError> {
+    pub(super) fn fetch(&self, job: Job<'_>, request: &Request) -> Result<FetchedFile, BuildError> {
         let (sender, receiver) = channel();
         let cancelled = sender.clone();
         let _stop = self.cancellation.on_cancel(move || {

@@ -201,6 +201,10 @@ pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
 pub struct Made {
     /// The outputs, `out` first.
     pub outputs: Vec<OutputMade>,
+    /// Whether a download found its bytes in the cache, so that nothing came from the network; absent in records of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// Wall-clock time from start to registration.
     pub seconds: f64,
     /// Processor time in user mode of all the build's processes.

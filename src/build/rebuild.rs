@@ -209,7 +209,7 @@ impl Workshop for Rebuilder<'_, '_, '_> {
             Kind::Download => {
                 start = builder.begin(job, None);
                 store = staging.path.clone();
-                let file = builder.fetch(job, &request(job)?)?;
+                let file = builder.fetch(job, &request(job)?)?.path;
                 let target = store.join(outputs[0].1.base_name());
                 fs::copy(&file, &target).map_err(BuildError::io("copy", &file))?;
                 set_plain_mode(&target)?;

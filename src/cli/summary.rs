@@ -34,8 +34,13 @@ pub fn describe(summary: &Summary) -> String {
             }
         }
     }
-    for (kind, verb) in [(Kind::Seed, "unpacked"), (Kind::Download, "downloaded")] {
-        let items: Vec<&MadeItem> = of_kind(kind).collect();
+    for (kind, cached, verb) in [
+        (Kind::Seed, false, "unpacked"),
+        (Kind::Download, false, "downloaded"),
+        (Kind::Download, true, "from the cache"),
+    ] {
+        let items = of_kind(kind).filter(|item| item.made.cached == cached);
+        let items: Vec<&MadeItem> = items.collect();
         if !items.is_empty() {
             let outputs = items.iter().flat_map(|item| &item.made.outputs);
             let bytes: u64 = outputs.map(|output| output.nar_size).sum();
@@ -120,6 +125,7 @@ mod tests {
             item: item.into(),
             kind,
             made: Made {
+                cached: false,
                 outputs: vec![OutputMade {
                     name: "out".into(),
                     path: format!(

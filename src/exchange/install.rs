@@ -2,15 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::PathBuf;
 
 use super::{ExchangeError, shown};
 use crate::hash::Sha256Digest;
 use crate::store::path::StorePath;
-use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, nar};
-
-/// What an item is called in its staging directory.
-const ITEM: &str = "item";
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
 /// What an item should be.
 #[derive(Debug, Clone)]
@@ -32,44 +28,39 @@ pub struct Expected {
 /// Where it is not what was said, or cannot be written.
 pub fn prepare<'s>(
     store: &'s Store,
-    locks: &'s PathLocks,
+    locks: &PathLocks,
     expected: &Expected,
     archive: &mut dyn Read,
     location: &str,
 ) -> Result<PreparedOutputs<'s>, ExchangeError> {
-    let staged = store.staging_directory(locks, &expected.path)?.join(ITEM);
-    let unpacked = nar::restore(archive, &staged)
-        .map_err(ExchangeError::from)
-        .and_then(|()| check(store, locks, expected, staged, location));
-    if unpacked.is_err() {
+    let mut candidates = expected.references.clone();
+    candidates.insert(expected.path.clone());
+    let path = &expected.path;
+    let deriver = expected.deriver.clone();
+    let prepared = store
+        .unpack_output(locks, path, archive, &candidates, deriver)
+        .map_err(|error| match error {
+            StoreError::Nar(error) => ExchangeError::Nar(error),
+            error => error.into(),
+        })?;
+    let checked = check(store, expected, &prepared, location);
+    if checked.is_err() {
         // The error is the thing to tell; leftovers are the next comer's to remove.
-        let _ = store.remove_staging_directory(locks, &expected.path);
+        let _ = store.remove_staging_directory(locks, path);
     }
-    unpacked
+    checked.map(|()| prepared)
 }
 
-/// Checks hash and references of what was unpacked at `staged`, in the staging directory of `expected.path`.
+/// Checks hash and references of what was unpacked.
 ///
 /// # Errors
 /// Where it is not what was said.
-fn check<'s>(
-    store: &'s Store,
-    locks: &'s PathLocks,
+fn check(
+    store: &Store,
     expected: &Expected,
-    staged: PathBuf,
+    prepared: &PreparedOutputs<'_>,
     location: &str,
-) -> Result<PreparedOutputs<'s>, ExchangeError> {
-    let mut candidates = expected.references.clone();
-    candidates.insert(expected.path.clone());
-    let prepared = store.prepare_outputs(
-        locks,
-        vec![StagedOutput {
-            staged,
-            path: expected.path.clone(),
-            candidates,
-            deriver: expected.deriver.clone(),
-        }],
-    )?;
+) -> Result<(), ExchangeError> {
     let store_dir = &store.directories().store_dir;
     let differs = |what, expected_text: String, seen: String| {
         Err(ExchangeError::Differs {
@@ -96,20 +87,21 @@ fn check<'s>(
             );
         }
     }
-    Ok(prepared)
+    Ok(())
 }
 
-/// Makes what was prepared valid, and removes what it was prepared in.
+/// Makes what was prepared valid, in one go, and removes what it was prepared in.
 ///
 /// # Errors
 /// Where the store cannot be written.
 pub fn commit(
     store: &Store,
     locks: &PathLocks,
-    path: &StorePath,
-    prepared: PreparedOutputs<'_>,
+    prepared: Vec<PreparedOutputs<'_>>,
 ) -> Result<Vec<PathInfo>, ExchangeError> {
-    let infos = prepared.commit()?;
-    store.remove_staging_directory(locks, path)?;
+    let infos = store.commit(prepared)?;
+    for info in &infos {
+        store.remove_staging_directory(locks, &info.path)?;
+    }
     Ok(infos)
 }

@@ -349,7 +349,7 @@ impl Reader<'_> {
         file.seek(SeekFrom::Start(0))
             .map_err(ExchangeError::io("read", scratch))?;
         let prepared = prepare(store, &locks, &expected, &mut file, self.location)?;
-        commit(store, &locks, &path, prepared)?;
+        commit(store, &locks, vec![prepared])?;
         Ok(path)
     }
 }

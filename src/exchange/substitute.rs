@@ -224,7 +224,7 @@ impl Server {
                 }
             }
         }
-        let mut installed = Vec::new();
+        let mut good = Vec::new();
         for info in batch {
             let Some(prepared) = ready.remove(&info.path) else {
                 continue;
@@ -234,8 +234,9 @@ impl Server {
                 store.remove_staging_directory(&locks, &info.path)?;
                 continue;
             }
-            installed.extend(commit(store, &locks, &info.path, prepared)?);
+            good.push(prepared);
         }
+        let installed = commit(store, &locks, good)?;
         first_error.map_or(Ok(installed), Err)
     }
 
@@ -252,7 +253,6 @@ impl Server {
             references: info.references.clone(),
             deriver: info.deriver.clone(),
         };
-        // What was unpacked is hashed from the disk, so that the hash is of what is there.
         let mut archive = self.archive(info)?;
         prepare(store, locks, &expected, &mut archive, &self.url)
     }

@@ -9,7 +9,7 @@ use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
-use super::{Fetcher, Progress, Request, mirrors};
+use super::{FetchedFile, Fetcher, Progress, Request, mirrors};
 use crate::hash::Sha256Digest;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
@@ -147,7 +147,7 @@ impl Downloader {
         &self,
         requests: &[Request],
         progress: &(dyn Fn(Progress<'_>) + Sync),
-    ) -> Vec<Result<PathBuf, FetchError>> {
+    ) -> Vec<Result<FetchedFile, FetchError>> {
         // A thread that waits for a slot or for apt-get costs nothing, and only requests that wait together go into
         // one call of apt-get.
         let next = AtomicUsize::new(0);
@@ -179,9 +179,9 @@ impl Downloader {
     }
 
     /// Looks into the cache; a file with other bytes is put aside, and that is said.
-    fn cached(&self, request: &Request) -> Result<Option<PathBuf>, FetchError> {
+    fn cached(&self, request: &Request) -> Result<Option<FetchedFile>, FetchError> {
         match self.cache.find(&request.sha256)? {
-            Found::Verified(path) => Ok(Some(path)),
+            Found::Verified(path) => Ok(Some(FetchedFile::cached(path))),
             Found::Missing => Ok(None),
             Found::Rejected { kept, actual } if self.settings.offline => {
                 Err(FetchError::HashDiffers(Box::new(WrongBytes {
@@ -335,9 +335,9 @@ impl Fetcher for Downloader {
         &self,
         request: &Request,
         progress: &dyn Fn(Progress<'_>),
-    ) -> Result<PathBuf, FetchError> {
-        if let Some(path) = self.cached(request)? {
-            return Ok(path);
+    ) -> Result<FetchedFile, FetchError> {
+        if let Some(fetched) = self.cached(request)? {
+            return Ok(fetched);
         }
         if self.settings.offline {
             return Err(FetchError::Offline {
@@ -347,8 +347,8 @@ impl Fetcher for Downloader {
         }
         let lock = self.cache.lock(&request.sha256)?;
         // Whoever had the lock before may have fetched it.
-        if let Some(path) = self.cached(request)? {
-            return Ok(path);
+        if let Some(fetched) = self.cached(request)? {
+            return Ok(fetched);
         }
         let mut tried = Tried::default();
         for location in &request.locations {
@@ -357,7 +357,7 @@ impl Fetcher for Downloader {
             };
             for url in mirrors::urls(url) {
                 if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
-                    return Ok(path);
+                    return Ok(FetchedFile::downloaded(path));
                 }
             }
         }
@@ -366,7 +366,7 @@ impl Fetcher for Downloader {
                 continue;
             }
             if let Some(path) = self.try_apt(request, location, &mut tried, progress)? {
-                return Ok(path);
+                return Ok(FetchedFile::downloaded(path));
             }
         }
         // What has come of the file is kept for the next run, but an empty file is no help to it.

@@ -52,13 +52,34 @@ pub struct Progress<'a> {
     pub location: &'a str,
 }
 
+/// A file that a [`Fetcher`] got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedFile {
+    /// Where it is: a verified file that stays there, read-only, and must not be written.
+    pub path: PathBuf,
+    /// Whether it was there already, so that nothing was downloaded for it.
+    pub cached: bool,
+}
+
+impl FetchedFile {
+    fn cached(path: PathBuf) -> Self {
+        Self { path, cached: true }
+    }
+
+    fn downloaded(path: PathBuf) -> Self {
+        Self {
+            path,
+            cached: false,
+        }
+    }
+}
+
 /// Something that gets files by their digests.
 pub trait Fetcher: Send + Sync {
-    /// Gets one file and returns where it is: a verified file that stays there, read-only, and must not be written. Blocks until
-    /// it is there. May be called from several threads; those that want the same file wait for the first.
+    /// Gets one file. Blocks until it is there. May be called from several threads; those that want the same file wait for the first.
     fn fetch(
         &self,
         request: &Request,
         progress: &dyn Fn(Progress<'_>),
-    ) -> Result<PathBuf, FetchError>;
+    ) -> Result<FetchedFile, FetchError>;
 }

@@ -103,7 +103,7 @@ impl Writer {
                 if self.total == 0 {
                     return None;
                 }
-                format!("{} to build, {} to download", builds, downloads)
+                format!("{} to build, {} to fetch", builds, downloads)
             }
             Event::Planned { .. } => format!("this takes about {}", self.left()?),
             Event::Processor { .. } => return None,
@@ -165,6 +165,7 @@ impl Writer {
                 self.said.remove(item);
                 let bytes = size::bytes(made.outputs.iter().map(|output| output.nar_size).sum());
                 let verb = match kind {
+                    Kind::Download if made.cached => "from the cache",
                     Kind::Download => "downloaded",
                     Kind::Seed => "unpacked",
                     Kind::Build => "built",

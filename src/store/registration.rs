@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,12 +18,16 @@ use super::canonical;
 use super::error::StoreError;
 use super::gc::STAGING_SUFFIX;
 use super::lock::PathLocks;
+use super::nar;
 use super::open::Store;
 use super::path::StorePath;
 use super::queries::PathInfo;
-use super::scan;
+use super::scan::{self, Scanning};
 use super::updates::Registration;
 use crate::derivation::aterm;
+
+/// What an item is called in its staging directory while it is unpacked.
+const UNPACKED: &str = "item";
 
 /// An output that a build has left somewhere.
 #[derive(Debug, Clone)]
@@ -57,13 +61,7 @@ impl PreparedOutputs<'_> {
 
     /// Moves the outputs into the store and makes them valid, all or none of them.
     pub fn commit(self) -> Result<Vec<PathInfo>, StoreError> {
-        let new: Vec<(&Path, &PathInfo)> = self
-            .outputs
-            .iter()
-            .filter_map(|(staged, info)| Some((staged.as_deref()?, info)))
-            .collect();
-        self.store.move_in(&new)?;
-        Ok(self.outputs.into_iter().map(|(_, info)| info).collect())
+        self.store.commit(vec![self])
     }
 }
 
@@ -203,6 +201,56 @@ impl Store {
                 .map(|(_, staged, info)| (staged, info))
                 .collect(),
         })
+    }
+
+    /// Unpacks `archive` into the staging directory of `path`, whose lock is held, makes it canonical, and hashes and scans it
+    /// on the way: an archive has but one tree, and a tree one archive. `candidates` are what it may refer to.
+    ///
+    /// Fails where the archive is none; then nothing is left of it.
+    pub fn unpack_output<'s>(
+        &'s self,
+        locks: &PathLocks,
+        path: &StorePath,
+        archive: &mut dyn Read,
+        candidates: &BTreeSet<StorePath>,
+        deriver: Option<StorePath>,
+    ) -> Result<PreparedOutputs<'s>, StoreError> {
+        self.writable()?;
+        let staged = self.staging_directory(locks, path)?.join(UNPACKED);
+        let mut archive = Scanning::new(archive, candidates);
+        let unpacked = nar::restore(&mut archive, &staged)
+            .map_err(StoreError::from)
+            .and_then(|()| Ok(canonical::canonicalise(&staged)?));
+        if let Err(error) = unpacked {
+            // The error is the thing to tell; leftovers are the next comer's to remove.
+            let _ = self.remove_staging_directory(locks, path);
+            return Err(error);
+        }
+        let scanned = archive.scanned();
+        let info = PathInfo {
+            path: path.clone(),
+            nar_sha256: scanned.nar_sha256,
+            nar_size: scanned.nar_size,
+            references: scanned.references,
+            deriver,
+            registration_time: Self::now(),
+        };
+        Ok(PreparedOutputs {
+            store: self,
+            outputs: vec![(Some(staged), info)],
+        })
+    }
+
+    /// Moves everything that was prepared in this store into it and makes it valid, all or none of it, in one transaction:
+    /// its parts may refer to each other in any order.
+    pub fn commit(&self, prepared: Vec<PreparedOutputs<'_>>) -> Result<Vec<PathInfo>, StoreError> {
+        let outputs: Vec<_> = prepared.into_iter().flat_map(|one| one.outputs).collect();
+        let new: Vec<(&Path, &PathInfo)> = outputs
+            .iter()
+            .filter_map(|(staged, info)| Some((staged.as_deref()?, info)))
+            .collect();
+        self.move_in(&new)?;
+        Ok(outputs.into_iter().map(|(_, info)| info).collect())
     }
 
     /// Locks the paths of `outputs`, prepares the outputs and commits them. For callers that hold no locks and have no

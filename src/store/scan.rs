@@ -11,6 +11,7 @@
 //! meet, the consumer scans the 31 bytes on either side.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,20 +39,72 @@ pub struct Scanned {
 /// MiB whatever the tree. A socket, device or FIFO in the tree is an error that names it.
 pub fn hash_and_scan(path: &Path, candidates: &BTreeSet<StorePath>) -> Result<Scanned, NarError> {
     let scanner = Scanner::new(candidates);
-    let mut hash = Sha256::new();
-    let mut nar_size = 0;
-    let mut border = Border::default();
+    let mut tally = Tally::default();
     stream::stream(path, &|chunk| scanner.scan(chunk), |chunk| {
-        hash.update(chunk);
-        nar_size += chunk.len() as u64;
-        border.pass(chunk, &scanner);
+        tally.pass(chunk, &scanner);
         Ok(())
     })?;
-    Ok(Scanned {
-        nar_sha256: Sha256Digest(hash.finalize().into()),
-        nar_size,
-        references: scanner.found(candidates),
-    })
+    Ok(tally.scanned(&scanner, candidates))
+}
+
+/// An archive that is hashed and searched for candidates while somebody reads it: what [`hash_and_scan`] would find in the
+/// tree that is in it.
+pub struct Scanning<'c, S> {
+    source: S,
+    candidates: &'c BTreeSet<StorePath>,
+    scanner: Scanner,
+    tally: Tally,
+}
+
+impl<'c, S> Scanning<'c, S> {
+    /// The archive in `source`, from its start.
+    pub fn new(source: S, candidates: &'c BTreeSet<StorePath>) -> Self {
+        Self {
+            source,
+            candidates,
+            scanner: Scanner::new(candidates),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What was found in all that was read.
+    pub fn scanned(self) -> Scanned {
+        self.tally.scanned(&self.scanner, self.candidates)
+    }
+}
+
+impl<S: Read> Read for Scanning<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        let chunk = &buffer[..count];
+        self.scanner.scan(chunk);
+        self.tally.pass(chunk, &self.scanner);
+        Ok(count)
+    }
+}
+
+/// What takes the chunks of an archive in their order: the hash, the size, and the borders between them.
+#[derive(Default)]
+struct Tally {
+    hash: Sha256,
+    nar_size: u64,
+    border: Border,
+}
+
+impl Tally {
+    fn pass(&mut self, chunk: &[u8], scanner: &Scanner) {
+        self.hash.update(chunk);
+        self.nar_size += chunk.len() as u64;
+        self.border.pass(chunk, scanner);
+    }
+
+    fn scanned(self, scanner: &Scanner, candidates: &BTreeSet<StorePath>) -> Scanned {
+        Scanned {
+            nar_sha256: Sha256Digest(self.hash.finalize().into()),
+            nar_size: self.nar_size,
+            references: scanner.found(candidates),
+        }
+    }
 }
 
 /// The candidates that occur in `bytes`.
@@ -186,6 +239,13 @@ mod tests {
         let archive = tree.to_nar().unwrap();
         assert_eq!(scanned.nar_sha256, Sha256Digest::of(&archive));
         assert_eq!(scanned.nar_size, archive.len() as u64);
+        // Whoever reads the archive learns the same, in whatever pieces.
+        for piece in [1, 31, 40, stream::CHUNK] {
+            let mut passing = Scanning::new(archive.as_slice(), candidates);
+            let mut buffer = vec![0; piece];
+            while passing.read(&mut buffer).unwrap() > 0 {}
+            assert_eq!(passing.scanned(), scanned, "{piece}");
+        }
         scanned
     }
 

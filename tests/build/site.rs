@@ -18,7 +18,7 @@ use bootstrap::build::scheduler::Report;
 use bootstrap::build::watch;
 use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
 use bootstrap::directories::Directories;
-use bootstrap::fetch::{self, Attempts, FetchError, Fetcher, Progress};
+use bootstrap::fetch::{self, Attempts, FetchError, FetchedFile, Fetcher, Progress};
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
 use bootstrap::seed::unpack::Unpacker;
@@ -36,7 +36,7 @@ impl Fetcher for Shelf {
         &self,
         request: &fetch::Request,
         progress: &dyn Fn(Progress<'_>),
-    ) -> Result<PathBuf, FetchError> {
+    ) -> Result<FetchedFile, FetchError> {
         let file = self.0.join(&request.name);
         if request.name == "endless" {
             std::thread::sleep(std::time::Duration::from_secs(600));
@@ -55,7 +55,10 @@ impl Fetcher for Shelf {
             total: request.size,
             location: "the shelf",
         });
-        Ok(file)
+        Ok(FetchedFile {
+            path: file,
+            cached: false,
+        })
     }
 }
 
