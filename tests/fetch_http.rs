@@ -570,7 +570,7 @@ fn many_files_come_at_a_time_and_in_order() {
     let results = downloader(cache.path()).fetch_all(&requests, &|_| {});
     for (number, result) in results.into_iter().enumerate() {
         assert_eq!(
-            fs::read_to_string(result.unwrap()).unwrap(),
+            fs::read_to_string(result.unwrap().path).unwrap(),
             format!("/{number}")
         );
     }
