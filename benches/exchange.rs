@@ -336,6 +336,7 @@ fn reporting(root: &Path) -> Result<()> {
         }
         recorder.report(&Event::Processor { busy: 1.5 });
         let made = Made {
+            cached: kind == Kind::Download,
             outputs: Vec::new(),
             seconds: 60.0,
             user_seconds: 90.0,

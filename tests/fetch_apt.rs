@@ -169,7 +169,8 @@ fn files_that_are_wanted_together_come_in_one_call_of_each_kind() {
         .into_iter()
         .zip(&requests)
     {
-        assert_eq!(fs::read_to_string(result.unwrap()).unwrap(), request.name);
+        let file = result.unwrap().path;
+        assert_eq!(fs::read_to_string(file).unwrap(), request.name);
     }
     assert_eq!(
         place.calls(),

@@ -20,6 +20,7 @@ mod compression;
 mod deb;
 mod entry_path;
 mod error;
+mod peek;
 mod steps;
 mod tar;
 mod tree;
@@ -37,6 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use ar::{ArError, ArReader, Member};
 pub use compression::{Compression, Decoder};
 pub use error::{ArchiveError, Limit};
+pub use peek::file_in;
 pub use tree::{MERGED_USR, Tree};
 
 /// Bytes read from a file at a time.

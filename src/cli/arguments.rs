@@ -430,6 +430,13 @@ pub struct BuildArguments {
     /// Only say what would be downloaded, built and reused, and how long that took before
     #[arg(short = 'n', long, conflicts_with_all = ["check", "repair", "shell_on_failure"])]
     pub dry_run: bool,
+    /// Build everything that needs them, too
+    #[arg(long, conflicts_with_all = ["check", "repair"])]
+    pub dependents: bool,
+    /// Leave a link to the package's store path, which is kept alive as long as the link is there; other outputs than `out`
+    /// get LINK-NAME
+    #[arg(long, value_name = "LINK", conflicts_with = "dry_run")]
+    pub add_root: Option<PathBuf>,
     /// Then build each of them once more, and compare
     #[arg(long)]
     pub check: bool,

@@ -32,10 +32,11 @@ pub fn collect(
 ) -> Result<(), Failure> {
     let dry_run = options.dry_run;
     let store = context.store_to_write()?;
+    let mut options = options.clone();
     if let Some(keep) = keep_generations {
-        forget_generations(context, &store, keep, dry_run)?;
+        options.without = forget_generations(context, &store, keep, dry_run)?;
     }
-    let freed = gc::collect(&store, options)?;
+    let freed = gc::collect(&store, &options)?;
     if context.options.json {
         return print_json(&ShownFreed {
             dry_run,
@@ -70,13 +71,14 @@ pub fn collect(
     Ok(())
 }
 
-/// Forgets all but the newest `keep` generations of each name.
+/// Forgets all but the newest `keep` generations of each name; in a dry run gives the names of those that it would forget.
 fn forget_generations(
     context: &Context,
     store: &Store,
     keep: u64,
     dry_run: bool,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
+    let mut would = Vec::new();
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     let names: BTreeSet<String> = store
         .roots()?
@@ -92,13 +94,15 @@ fn forget_generations(
         for generation in &generations[..old] {
             let number = generation.number;
             if dry_run {
-                context.note(&format!("would forget the roots {name}/{number}"));
+                let generation = format!("{name}/{number}");
+                context.note(&format!("would forget the roots {generation}"));
+                would.push(generation);
             } else if store.remove_generation(&name, number)? {
                 context.note(&format!("forgot the roots {name}/{number}"));
             }
         }
     }
-    Ok(())
+    Ok(would)
 }
 
 /// The name of the generations that the root `name` (`build/stage0/sed/3/stage0/sed/out`) belongs to.

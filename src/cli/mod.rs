@@ -177,6 +177,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 max_freed: *max_freed,
                 keep_derivations: *keep_derivations,
                 keep_outputs: *keep_outputs,
+                ..CollectOptions::default()
             };
             garbage::collect(&context, &options, *keep_generations)
         }

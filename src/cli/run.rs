@@ -1,6 +1,7 @@
 //! `all`, `build`, `fetch`: making what is missing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::arguments::{BuildArguments, ProgressStyle};
@@ -28,7 +29,7 @@ use crate::build::run::{Request, lock_patience, realise};
 use crate::build::scheduler::Report;
 use crate::build::variation::Variation;
 use crate::fetch::Downloader;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Node, Plan};
 use crate::seed::Archive;
 use crate::seed::release;
 use crate::seed::unpack::Unpacker;
@@ -51,7 +52,20 @@ pub fn all(context: &Context, dry_run: bool) -> Result<(), Failure> {
 /// `bootstrap build PKG…`.
 pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
     let packages = &arguments.packages;
-    let targets = |plan: &Plan| named(plan, packages);
+    if let (Some(link), [_, _, ..]) = (&arguments.add_root, packages.as_slice()) {
+        return Err(Failure::Usage(format!(
+            "one link, {}, cannot lead to {} packages; expected one package with --add-root",
+            link.display(),
+            packages.len()
+        )));
+    }
+    let targets = |plan: &Plan| {
+        let named = named(plan, packages)?;
+        match arguments.dependents {
+            true => Ok(plan.dependents(named).into_iter().collect()),
+            false => Ok(named),
+        }
+    };
     if arguments.dry_run {
         return forecast(context, &targets);
     }
@@ -69,6 +83,9 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
         for target in targets {
             let name = format!("build/{}", plan.nodes()[*target].label);
             run.add_roots(&name, plan, plan.closure([*target]))?;
+        }
+        if let Some(link) = &arguments.add_root {
+            run.add_links(link, &plan.nodes()[plan.find(&packages[0])?])?;
         }
         Ok(())
     })?;
@@ -336,6 +353,19 @@ impl<'c> Run<'c> {
             .map(|(label, path)| (label, path.clone()))
             .collect();
         self.store.add_generation(name, &roots)?;
+        Ok(())
+    }
+
+    /// Makes links to the outputs of `node`, which are roots: `link` to `out`, `link-NAME` to others.
+    fn add_links(&self, link: &Path, node: &Node) -> Result<(), Failure> {
+        for (output, path) in node.output_paths() {
+            let mut name = link.as_os_str().to_owned();
+            if output != "out" {
+                name.push("-");
+                name.push(output);
+            }
+            self.store.add_indirect_root(Path::new(&name), path)?;
+        }
         Ok(())
     }
 }

@@ -229,6 +229,20 @@ impl Plan {
         closure
     }
 
+    /// `targets`, and every package that needs one of them, directly or through others.
+    pub fn dependents(&self, targets: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        let mut dependents: BTreeSet<usize> = targets.into_iter().collect();
+        // Dependencies come first, so one pass finds all.
+        for (index, node) in self.nodes.iter().enumerate() {
+            let needs = node.dependencies.iter().any(|one| dependents.contains(one));
+            if needs {
+                dependents.insert(index);
+            }
+        }
+        dependents.retain(|index| self.nodes[*index].stage.is_some());
+        dependents
+    }
+
     /// The targets of `bootstrap all`; packages without a recipe are an error.
     pub fn everything(&self) -> Result<Vec<usize>, FindError> {
         let mut targets = Vec::new();

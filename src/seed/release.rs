@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::{Seed, SeedError};
+use crate::archive::file_in;
 
 /// A release as the kernel counts: major × 100 + minor.
 fn number(release: &str) -> Option<u32> {
@@ -26,10 +27,20 @@ pub fn check_host(seed: &Seed) -> Result<(), SeedError> {
     }
 }
 
+/// The script in a base that says which release it is.
+const SCRIPT: &str = "bin/freebsd-version";
+
 /// The release of the base that lies unpacked in `directory`, as its freebsd-version(1) says; `None` where it does not.
 pub(super) fn of_directory(directory: &Path) -> Option<String> {
-    let script = std::fs::read_to_string(directory.join("bin/freebsd-version")).ok()?;
+    let script = std::fs::read_to_string(directory.join(SCRIPT)).ok()?;
     of_script(&script)
+}
+
+/// The release of the base that is packed in `archive`, as its freebsd-version(1) says; `None` where it does not, or is too
+/// far from the start. What is wrong with an archive is told when it is unpacked.
+pub(super) fn of_archive(archive: &Path) -> Option<String> {
+    let script = file_in(archive, SCRIPT).ok()??;
+    of_script(std::str::from_utf8(&script).ok()?)
 }
 
 /// The release in freebsd-version(1), which is a script: `USERLAND_VERSION="14.3-RELEASE-p1"`.

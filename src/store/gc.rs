@@ -27,6 +27,7 @@ use super::open::Store;
 use super::path::StorePath;
 use super::queries::Graph;
 use super::remove::{self, TRASH};
+use super::roots::{Root, RootKind};
 use super::temporary_roots::gc_lock_path;
 
 /// What a directory's name in the store has after the path whose build or addition it belongs to.
@@ -62,6 +63,22 @@ pub struct CollectOptions {
     pub keep_derivations: bool,
     /// Keep the outputs of live derivations.
     pub keep_outputs: bool,
+    /// Generations of named roots (`all/3`) that are taken for gone: those that a dry run would have removed before.
+    pub without: Vec<String>,
+}
+
+impl CollectOptions {
+    /// Whether `root` is not of one of the generations that are taken for gone.
+    fn heeds(&self, root: &Root) -> bool {
+        let RootKind::Named(name) = &root.kind else {
+            return true;
+        };
+        let is_of = |generation: &String| {
+            name.strip_prefix(generation.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        !self.without.iter().any(is_of)
+    }
 }
 
 impl Default for CollectOptions {
@@ -71,6 +88,7 @@ impl Default for CollectOptions {
             max_freed: None,
             keep_derivations: true,
             keep_outputs: false,
+            without: Vec::new(),
         }
     }
 }
@@ -117,7 +135,9 @@ pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreEr
         .temporary_roots
         .read_all(&own_roots, &directories.store_dir, patience)?;
     let mut roots = temporary.roots.clone();
-    roots.extend(store.roots()?.into_iter().map(|root| root.path));
+    let permanent = store.roots()?.into_iter();
+    let permanent = permanent.filter(|root| options.heeds(root));
+    roots.extend(permanent.map(|root| root.path));
     roots.extend(store.running_roots().into_iter().map(|root| root.path));
 
     let graph = store.database.graph()?;

@@ -68,7 +68,7 @@ pub enum RootKind {
 /// A garbage-collector root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Root {
-    /// The link, or the process' entry in `/proc`.
+    /// The link, or the process' entry in `/proc`, whether or not that is mounted.
     pub link: PathBuf,
     /// What sort of root it is.
     pub kind: RootKind,
@@ -225,10 +225,10 @@ impl Store {
         Ok(roots)
     }
 
-    /// The store items that running processes use, as far as `/proc` tells: programs, working directories, open and mapped
-    /// files, environments. A system without `/proc` tells nothing.
+    /// The store items that running processes use, as far as the system tells: programs, working directories, open and mapped
+    /// files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
     pub fn running_roots(&self) -> Vec<Root> {
-        running::running_roots(Path::new("/proc"), self.directories())
+        running::running_roots(self.directories())
     }
 
     /// Removes links in `gcroots/auto` that lead nowhere, and unfinished roots of killed processes. The collector does

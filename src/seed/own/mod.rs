@@ -96,7 +96,10 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
     }
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let name = store_name(&format!("{GIVEN}-{file}"));
-    Ok(like(model, GIVEN, archive(name, sha256, size)))
+    Ok(Seed {
+        release: release::of_archive(&path),
+        ..like(model, GIVEN, archive(name, sha256, size))
+    })
 }
 
 /// The seed made of the base of the FreeBSD that this runs on, otherwise like `model`.

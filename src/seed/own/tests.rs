@@ -126,6 +126,19 @@ fn what_was_packed_is_remembered_as_long_as_the_cache_has_it() {
 }
 
 #[test]
+fn an_archive_says_its_release_as_a_directory_does() {
+    let site = Site::new();
+    let script = "#!/bin/sh\nUSERLAND_VERSION=\"13.5-RELEASE\"\n";
+    fs::write(site.base().join("bin/freebsd-version"), script).unwrap();
+    let directory = site.given(&model(), &site.base()).unwrap();
+    assert_eq!(directory.release.as_deref(), Some("13.5"));
+    // What a directory is packed to is such an archive.
+    let packed = site.cache.files().join(directory.archives[0].sha256.to_base16());
+    let archive = site.given(&model(), &packed).unwrap();
+    assert_eq!(archive.release.as_deref(), Some("13.5"));
+}
+
+#[test]
 fn an_archive_is_taken_as_it_is_and_the_models_own_is_the_model() {
     let site = Site::new();
     let file = site.directory.path().join("my base.txz");

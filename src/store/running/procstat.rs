@@ -1,0 +1,75 @@
+//! What FreeBSD's procstat(1), which is part of the base, tells of processes.
+//!
+//! Its tables start each line with the number of the process; an environment with line breaks in it goes on in lines that
+//! do not, or that only look as if they did, and then a path is another process's: it is spared all the same.
+
+use super::Found;
+
+/// What is asked for: mapped files; executables, working directories and open files; environments.
+#[cfg(target_os = "freebsd")]
+const TABLES: [&str; 3] = ["-v", "-f", "-e"];
+
+/// Looks at all processes.
+#[cfg(target_os = "freebsd")]
+pub(super) fn look(found: &mut Found) {
+    for table in TABLES {
+        let told = std::process::Command::new("/usr/bin/procstat")
+            .args(["-a", "-h", table])
+            .stdin(std::process::Stdio::null())
+            .output();
+        match told {
+            // Its status is not 0 where a process ended while it was looked at.
+            Ok(told) => scan(&told.stdout, found),
+            Err(error) => tracing::warn!(
+                "cannot run /usr/bin/procstat: {error}; what only running processes use is not spared"
+            ),
+        }
+    }
+}
+
+/// Looks for store paths in a table.
+fn scan(table: &[u8], found: &mut Found) {
+    let mut process = 0;
+    for line in table.split(|byte| *byte == b'\n') {
+        let first = line.trim_ascii_start().split(|byte| *byte == b' ').next();
+        let number = first.and_then(|first| std::str::from_utf8(first).ok()?.parse().ok());
+        process = number.unwrap_or(process);
+        found.scan(process, line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directories::Directories;
+    use crate::store::path::StoreDir;
+    use crate::store::roots::RootKind;
+
+    #[test]
+    fn tables_are_read_line_by_line() {
+        let name = |letter: &str| format!("{}-{letter}", letter.repeat(32));
+        let store_dir = StoreDir::new("/gnu/store").unwrap();
+        let mut found = Found::new(&Directories::new(store_dir, None));
+        let table = format!(
+            "  812   0x200000   0x20a000 r--   10   30   3   1 CN--- vn /gnu/store/{}/bin/bash\n\
+             \x20 812 bash   text v r r-------   -       - -   /gnu/store/{}/bin/bash\n\
+             90210 bash   PATH=/gnu/store/{}/bin X=two\n\
+             lines of /gnu/store/{}\n",
+            name("a"),
+            name("b"),
+            name("c"),
+            name("d")
+        );
+        scan(table.as_bytes(), &mut found);
+        let roots: Vec<_> = found
+            .roots()
+            .into_iter()
+            .map(|root| (root.kind, root.path.name().to_owned()))
+            .collect();
+        let of = |process, name: &str| (RootKind::Running(process), name.to_owned());
+        assert_eq!(
+            roots,
+            [of(812, "a"), of(812, "b"), of(90210, "c"), of(90210, "d")]
+        );
+    }
+}
