@@ -167,14 +167,23 @@ impl Writer {
     fn string(&mut self, string: &str) {
         self.0.reserve(string.len() + 2);
         self.0.push(b'"');
-        for byte in string.bytes() {
-            match escape_of(byte) {
-                Some(letter) => self.0.extend_from_slice(&[b'\\', letter]),
-                None => self.0.push(byte),
-            }
+        let mut rest = string.as_bytes();
+        while let Some((at, letter)) = first_escape(rest) {
+            self.raw(&rest[..at]);
+            self.raw(&[b'\\', letter]);
+            rest = &rest[at + 1..];
         }
+        self.raw(rest);
         self.0.push(b'"');
     }
+}
+
+/// Where the first byte is that must be escaped, and what then follows the backslash.
+fn first_escape(bytes: &[u8]) -> Option<(usize, u8)> {
+    let escapes = bytes.iter().map(|byte| escape_of(*byte)).enumerate();
+    escapes
+        .filter_map(|(at, letter)| Some((at, letter?)))
+        .next()
 }
 
 /// What follows the backslash where `byte` must be escaped.

@@ -9,8 +9,10 @@ use crate::sandbox::BuildUser;
 const UMASKS: [u32; 3] = [0o077, 0o002, 0o027];
 const HOST_NAMES: [&str; 3] = ["elsewhere", "build-9.example.org", "x"];
 const USERS: [&str; 3] = ["somebody", "nixbld", "u"];
-/// East, west, and with a half hour: POSIX spellings, which need no data base.
-const TIME_ZONES: [&str; 3] = ["UTC-9", "UTC+11", "XYZ-5:30"];
+/// POSIX spellings, which need no data base; one with a half hour. All are west of Greenwich: the phases give every source
+/// file the first second of 1970 by local time, which farther east was in 1969, and make takes a file of before the Epoch for
+/// one that is not there.
+const TIME_ZONES: [&str; 3] = ["UTC+9", "UTC+11", "XYZ+5:30"];
 /// Programs in a sandbox find none of these installed, but may name them.
 const LOCALES: [&str; 3] = ["de_DE.UTF-8", "ja_JP.UTF-8", "tr_TR.UTF-8"];
 
