@@ -12,6 +12,8 @@
 //!   and by how much memory grew meanwhile;
 //! - what `bootstrap report` takes for a road on which everything was built and downloaded; wanted: at most 200 ms.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::{self, File};
@@ -34,6 +36,8 @@ use bootstrap::store::path::{FixedOutputMethod, StoreDir, StorePath, fixed_outpu
 use bootstrap::store::{StagedOutput, Store};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+
+use common::{forget_peak, peak};
 
 const RUNS: usize = 3;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -145,7 +149,7 @@ fn installing(
         .map(|path| published.join(format!("nar/{}.nar.zst", path.base_name())))
         .collect();
     let mut best = [Duration::MAX; 2];
-    let mut grown = 0;
+    let mut grown = 0.0_f64;
     for _ in 0..RUNS {
         let start = Instant::now();
         let decoded = archives.par_iter().map(|archive| decode(archive));
@@ -156,15 +160,14 @@ fn installing(
         }
         let _ = fs::remove_dir_all(root);
         let store = open(root)?;
-        // Makes the system forget the peak; one without this has none either.
-        let _ = fs::write("/proc/self/clear_refs", "5");
-        let before = peak()?;
+        forget_peak();
+        let before = peak();
         let start = Instant::now();
         // A set for each, as `all` asks for its final inputs.
         let sets: Vec<_> = paths.iter().map(|path| [path.clone()].into()).collect();
         let installed = Server::new(&url)?.install(&store, &sets, &keys)?;
         best[1] = best[1].min(start.elapsed());
-        grown = grown.max(peak()?.saturating_sub(before));
+        grown = grown.max(peak() - before);
         let installed = installed.iter().flatten().map(|set| set.nar_bytes);
         if installed.sum::<u64>() != bytes {
             return Err("not everything was installed".into());
@@ -175,7 +178,7 @@ fn installing(
         "zstd and SHA-256: {decode:.2} s; install: {install:.2} s, {:.0} MiB/s; ratio {:.2}; {:.0} MiB more memory at most",
         bytes as f64 / MIB / install,
         install / decode,
-        grown as f64 / 1024.0
+        grown
     );
     Ok(())
 }
@@ -203,14 +206,6 @@ impl Write for Hash {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The most memory that this process has had since it was last forgotten, in KiB; 0 where the system does not tell.
-fn peak() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    Ok(number.map_or(Ok(0), str::parse)?)
 }
 
 /// Serves `directory` by HTTP as long as this process runs: the URL.

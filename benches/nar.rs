@@ -8,21 +8,34 @@
 //! and prints the best of five runs each, taken in turn so that a busy machine disturbs all alike:
 //!
 //! - few large files: `hash_and_scan` against `sha256sum` of the same bytes; wanted: at most 1.15;
-//! - many small files: `hash_and_scan` against `nix-store --dump TREE | sha256sum`; wanted: at most 0.6.
+//! - many small files: `hash_and_scan` against `nix-store --dump TREE | sha256sum`; wanted: at most 0.6;
+//! - copying the many small files into a store and making them valid, against `nix-store --add TREE`; wanted: less.
+//!
+//! Beside the times of ours it says by how much memory grew meanwhile; wanted: not with the tree.
+
+mod common;
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bootstrap::directories::Directories;
 use bootstrap::hash::Sha256Digest;
+use bootstrap::store::Store;
+use bootstrap::store::nar;
 use bootstrap::store::path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
+use bootstrap::store::remove::remove_tree;
 use bootstrap::store::scan::{Scanned, hash_and_scan};
 
+use common::{MIB, candidates, make_tree, measure};
+
 const RUNS: usize = 5;
-const MIB: usize = 1024 * 1024;
+/// Adding writes the whole tree, so fewer of these.
+const ADDING_RUNS: usize = 3;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -78,7 +91,67 @@ fn main() -> Result<()> {
         )
         .into());
     }
+    adding(&small, scanned.nar_sha256, directory.path())
+}
+
+/// Copies `tree`, whose archive has the digest `sha256`, into a store of ours and one of Nix's, in turn and each time anew.
+fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
+    let store_dir = StoreDir::new("/gnu/store")?;
+    let path = fixed_output_path(&store_dir, "tree", FixedOutputMethod::Recursive, sha256)?;
+    let [ours, theirs] = ["ours", "theirs"].map(|name| directory.join(name));
+    let mut best = [Duration::MAX; 2];
+    let mut grown = 0.0_f64;
+    for _ in 0..ADDING_RUNS {
+        let start = Instant::now();
+        let mut command = Command::new("nix-store");
+        command.arg("--add").arg(tree).stdout(Stdio::null());
+        for (variable, place) in [
+            ("NIX_STORE_DIR", "store"),
+            ("NIX_STATE_DIR", "state"),
+            ("NIX_LOG_DIR", "log"),
+            ("NIX_CONF_DIR", "conf"),
+        ] {
+            command.env(variable, theirs.join(place));
+        }
+        if !command.status()?.success() {
+            return Err("`nix-store --add` failed".into());
+        }
+        best[0] = best[0].min(start.elapsed());
+        remove_tree(&theirs)?;
+
+        let store = Store::open(Directories::new(store_dir.clone(), Some(&ours)))?;
+        let ((), elapsed, more) = measure(|| add(&store, tree, &path))?;
+        best[1] = best[1].min(elapsed);
+        grown = grown.max(more);
+        if store.path_info(&path)?.map(|info| info.nar_sha256) != Some(sha256) {
+            return Err("another tree was added".into());
+        }
+        drop(store);
+        remove_tree(&ours)?;
+    }
+    let [theirs, ours] = best.map(|time| time.as_secs_f64());
+    println!(
+        "  nix-store --add: {theirs:.3} s; into our store: {ours:.3} s, {grown:.0} MiB more memory; ratio {:.3}",
+        ours / theirs
+    );
     Ok(())
+}
+
+/// Copies `tree` to `path` of `store`: one thread reads it as an archive, another unpacks, hashes and registers that.
+fn add(store: &Store, tree: &Path, path: &StorePath) -> Result<()> {
+    let (mut reader, mut writer) = io::pipe()?;
+    // The reader goes with the closure, also where it fails: that ends the thread that writes.
+    std::thread::scope(move |scope| {
+        let dumped = scope.spawn(move || nar::dump(tree, &mut writer));
+        let locks = store.lock([path])?;
+        store
+            .unpack_output(&locks, path, &mut reader, &BTreeSet::new(), None)?
+            .commit()?;
+        match dumped.join() {
+            Ok(dumped) => Ok(dumped?),
+            Err(_) => Err("the thread that reads the tree died".into()),
+        }
+    })
 }
 
 /// Runs both in turn, and prints the best times and their ratio.
@@ -90,6 +163,7 @@ fn compare(
 ) -> Result<Scanned> {
     let mut best = [Duration::MAX; 2];
     let mut scanned = hash_and_scan(tree, candidates)?;
+    let mut grown = 0.0_f64;
     for _ in 0..RUNS {
         let start = Instant::now();
         let status = Command::new("sh")
@@ -104,96 +178,18 @@ fn compare(
             )
             .into());
         }
-        let start = Instant::now();
-        scanned = hash_and_scan(tree, candidates)?;
-        best[1] = best[1].min(start.elapsed());
+        let (again, elapsed, more) = measure(|| Ok(hash_and_scan(tree, candidates)?))?;
+        scanned = again;
+        best[1] = best[1].min(elapsed);
+        grown = grown.max(more);
     }
     let [theirs, ours] = best.map(|time| time.as_secs_f64());
     println!(
-        "  {name}: {theirs:.3} s; hash_and_scan: {ours:.3} s, {:.0} MiB/s, {} references found; ratio {:.3}",
+        "  {name}: {theirs:.3} s; hash_and_scan: {ours:.3} s, {:.0} MiB/s, {} references found, {grown:.0} MiB more \
+         memory; ratio {:.3}",
         scanned.nar_size as f64 / MIB as f64 / ours,
         scanned.references.len(),
         ours / theirs
     );
     Ok(scanned)
-}
-
-fn candidates(count: usize) -> Result<BTreeSet<StorePath>> {
-    let store_dir = StoreDir::new("/gnu/store")?;
-    let path = |index: usize| {
-        let digest = Sha256Digest::of(index.to_le_bytes());
-        fixed_output_path(&store_dir, "candidate", FixedOutputMethod::Flat, digest)
-    };
-    Ok((0..count)
-        .map(path)
-        .collect::<std::result::Result<_, _>>()?)
-}
-
-/// Files of the usual kinds in directories of 100: half machine code (random bytes, some zeros), half text with a reference now
-/// and then. The sizes vary from none to twice the mean.
-fn make_tree(
-    root: &Path,
-    files: usize,
-    bytes: usize,
-    candidates: &BTreeSet<StorePath>,
-) -> Result<()> {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
-    let mut binary = Vec::new();
-    let mut text = String::new();
-    while binary.len() < 4 * MIB {
-        binary.extend_from_slice(&next().to_le_bytes());
-        if next() % 4 == 0 {
-            binary.extend_from_slice(&[0; 24]);
-        }
-    }
-    while text.len() < 4 * MIB {
-        let word = next();
-        for letter in 0..2 + word % 9 {
-            text.push(char::from(b'a' + ((word >> (letter * 6)) % 26) as u8));
-        }
-        text.push(if word % 11 == 0 { '\n' } else { ' ' });
-        if word % 5000 == 0
-            && let Some(path) = candidates.iter().nth(next() as usize % candidates.len())
-        {
-            text.push_str(&format!("/gnu/store/{}/bin ", path.base_name()));
-        }
-    }
-    let mean = bytes / files.max(1);
-    for index in 0..files {
-        let directory = root.join(format!("{:04}", index / 100));
-        if index % 100 == 0 {
-            fs::create_dir_all(&directory)?;
-        }
-        // Sizes come in pairs around the mean; few files are all of the mean.
-        let deviation = if files < 100 {
-            0
-        } else {
-            (index / 4) * 7919 % mean.max(1)
-        };
-        let size = if index / 2 % 2 == 0 {
-            mean - deviation
-        } else {
-            mean + deviation
-        };
-        let source = if index % 2 == 0 {
-            binary.as_slice()
-        } else {
-            text.as_bytes()
-        };
-        let mut file = fs::File::create(directory.join(format!("{index}")))?;
-        let mut left = size;
-        while left > 0 {
-            let start = next() as usize % (source.len() / 2);
-            let part = &source[start..source.len().min(start + left)];
-            std::io::Write::write_all(&mut file, part)?;
-            left -= part.len();
-        }
-    }
-    Ok(())
 }

@@ -1,11 +1,14 @@
 //! How fast an archive is unpacked, against its decoder alone and against tar.
 //!
 //! ```text
-//! cargo bench --bench unpack -- ARCHIVE…
+//! cargo bench --bench unpack -- [ARCHIVE…]
 //! ```
 //!
-//! unpacks each ARCHIVE (a tar, compressed by gzip or xz) under TMPDIR five times, in turn with its decoder alone (`gzip -dc`,
+//! unpacks each ARCHIVE (a tar, compressed by gzip or xz; by default one of either, made of 4,000 files of 96 MiB together)
+//! under TMPDIR five times, in turn with its decoder alone (`gzip -dc`,
 //! `xz -dc`) and with `tar -xf`, and prints the best times and the ratios to both; wanted: no slower than the decoder.
+
+mod common;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -17,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use bootstrap::archive::{Compression, Format, Limits, Tree, unpack};
 
+use common::{MIB, candidates, make_tree};
+
 const RUNS: usize = 5;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -27,10 +32,19 @@ fn main() -> Result<()> {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    if archives.is_empty() {
-        return Err("expected archives: cargo bench --bench unpack -- ARCHIVE…".into());
+    if !archives.is_empty() {
+        return archives.iter().try_for_each(|archive| compare(archive));
     }
-    archives.iter().try_for_each(|archive| compare(archive))
+    let directory = tempfile::tempdir()?;
+    let tree = directory.path().join("tree");
+    make_tree(&tree, 4000, 96 * MIB, &candidates(300)?)?;
+    for (name, compress) in [("made-up.tar.gz", "gzip -6"), ("made-up.tar.xz", "xz -1")] {
+        let archive = directory.path().join(name);
+        let script = format!("tar -C \"$1\" -cf - . | {compress} >\"$0\"");
+        run(&script, &archive.to_string_lossy(), &tree)?;
+        compare(&archive.to_string_lossy())?;
+    }
+    Ok(())
 }
 
 /// Unpacks `archive` in three ways, in turn.

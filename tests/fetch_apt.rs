@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
 use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Request, Settings};
 use bootstrap::hash::Sha256Digest;
+use bootstrap::seed::{SeedError, SeedFailure};
 
 /// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that start
 /// with 8 only in one that was fetched twice; the contents of a file are its name.
@@ -320,6 +321,43 @@ fn a_host_without_a_network_or_entries_or_apt_is_told_so() {
         error.to_string().contains("no distribution archive"),
         "{error}"
     );
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_is_this_machines_fault_and_not_the_archives() {
+    // A file is where the private directory should be; root could write into any directory.
+    let place = Place::new();
+    fs::create_dir_all(place.path("cache")).unwrap();
+    fs::write(place.path("cache/apt"), "").unwrap();
+    let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
+    assert_eq!(error.class(), FailureClass::Environment, "{error}");
+    assert!(
+        error.to_string().contains("cache/apt/bookworm-amd64"),
+        "{error}"
+    );
+    let error = SeedError::from(place.apt().offered(&["dash".to_owned()]).unwrap_err());
+    assert_eq!(error.failure(), SeedFailure::Environment, "{error}");
+}
+
+#[test]
+fn what_apt_has_no_space_for_is_this_machines_fault() {
+    for words in [
+        "E: Write error - write (28: No space left on device)",
+        "E: You don't have enough free space in /cache.",
+    ] {
+        let place = Place::new();
+        let directory = place.path("cache/apt/bookworm-amd64");
+        // The index is there, and the next file is too large.
+        place.apt().refresh().unwrap();
+        let full = format!("#!/bin/sh\necho \"{words}\" >&2\nexit 100\n");
+        place.program("apt-get", &full);
+        let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
+        assert_eq!(error.class(), FailureClass::Environment, "{error}");
+        let shown = directory.display().to_string();
+        assert!(error.to_string().contains(&shown), "{error}");
+        let error = SeedError::from(place.apt().refresh().unwrap_err());
+        assert_eq!(error.failure(), SeedFailure::Environment, "{error}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything that `make test' checks, cheapest first; stops at the first failure.
 #
-# The oracle tests need Debian's nix-bin, guile-3.0 and guile-gcrypt, the shell check shellcheck, the report's test
-# chromium (tests/report/install.sh); each says so when it is missing.
+# The oracle tests need Debian's nix-bin, guile-3.0 and guile-gcrypt, the shell check git and shellcheck, the report's
+# test chromium (tests/report/install.sh), the builds' tests a C compiler; each says so when it is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,9 +12,9 @@ step() {
     printf '\n== %s\n' "$1"
 }
 
-for tool in shellcheck nix-instantiate guile chromedriver; do
+for tool in cc git shellcheck nix-instantiate guile chromedriver; do
     command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver" >&2
+        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install gcc git shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver" >&2
         exit 1
     }
 done
@@ -23,8 +23,13 @@ step 'formatting'
 $CARGO fmt --check
 
 step 'shell scripts'
-# Every script under version control, by name or by its first line.
-git ls-files | while IFS= read -r file; do
+# Every script under version control, by name or by its first line. In a pipe, a failure of git would look like no files.
+files=$(git -c safe.directory="$PWD" ls-files)
+[ -n "$files" ] || {
+    echo "tests/run.sh: git knows no files here: run it in a clone" >&2
+    exit 1
+}
+printf '%s\n' "$files" | while IFS= read -r file; do
     case $file in
         *.sh) echo "$file" ;;
         *) if head -n 1 "$file" | grep -q '^#!.*sh$'; then echo "$file"; fi ;;
@@ -36,6 +41,9 @@ $CARGO clippy --locked --all-targets -- -D warnings
 
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps
+
+step "the linker's wrapper, with this machine's compiler"
+(cd stage0/ld-wrapper && CC=cc SHELL=/bin/sh sh test.sh)
 
 step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 $CARGO test --locked

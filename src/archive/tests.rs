@@ -277,7 +277,7 @@ fn device_nodes_and_other_kinds_are_refused() {
 
 #[test]
 fn a_bomb_stops_at_the_limit_which_the_error_names() {
-    // The header alone says 10 GiB: nothing of it is written.
+    // The header alone says 8 GiB less one byte, the most that its digits hold: nothing of it is written.
     let mut tar = TarWriter::default();
     tar.pax(&[("comment", "zeros")]);
     let mut tar = tar.unfinished();

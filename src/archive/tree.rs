@@ -154,7 +154,7 @@ impl TreeWriter {
         if let Step::Chunk(contents) = step {
             if let Some((path, file)) = &mut self.large {
                 file.write_all(&contents)
-                    .map_err(|error| failed(&self.top_path, path, error))?;
+                    .map_err(|error| failed(label, &self.top_path, path, error))?;
             }
             return Ok(Some(contents));
         }
@@ -173,7 +173,7 @@ impl TreeWriter {
             } => {
                 let (path, mut file) = self.new_file(label, &path, executable)?;
                 file.write_all(&contents)
-                    .map_err(|error| failed(&self.top_path, &path, error))?;
+                    .map_err(|error| failed(label, &self.top_path, &path, error))?;
                 return Ok(Some(contents));
             }
             Step::LargeFile { path, executable } => {
@@ -250,7 +250,7 @@ impl TreeWriter {
         let directory = self
             .walk(label, &path, target_parents, false)?
             .try_clone_to_owned()
-            .map_err(|error| failed(&self.top_path, &target, error))?;
+            .map_err(|error| failed(label, &self.top_path, &target, error))?;
         let missing = || {
             let target = display(&target);
             let reason =
@@ -260,7 +260,7 @@ impl TreeWriter {
         match rustix::fs::statat(&directory, target_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(status) if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile => {}
             Ok(_) | Err(Errno::NOENT) => return Err(missing()),
-            Err(error) => return Err(failed(&self.top_path, &target, error.into())),
+            Err(error) => return Err(failed(label, &self.top_path, &target, error.into())),
         }
         self.create(label, &path, |parent, name| {
             rustix::fs::linkat(&directory, target_name, parent, name, AtFlags::empty())
@@ -283,7 +283,7 @@ impl TreeWriter {
         match make(parent, name) {
             Ok(made) => return Ok(made),
             Err(Errno::EXIST) => {}
-            Err(error) => return Err(failed(&top_path, path, error.into())),
+            Err(error) => return Err(failed(label, &top_path, path, error.into())),
         }
         // Without REMOVEDIR this fails on directories: EISDIR on Linux, EPERM where POSIX is followed.
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -291,9 +291,9 @@ impl TreeWriter {
             Err(Errno::ISDIR | Errno::PERM) => {
                 return Err(refused(label, path, "would replace a directory"));
             }
-            Err(error) => return Err(failed(&top_path, path, error.into())),
+            Err(error) => return Err(failed(label, &top_path, path, error.into())),
         }
-        make(parent, name).map_err(|error| failed(&top_path, path, error.into()))
+        make(parent, name).map_err(|error| failed(label, &top_path, path, error.into()))
     }
 
     /// Opens the directory `components`, with `create` also creating what is missing. `entry` is for errors.
@@ -340,7 +340,7 @@ impl TreeWriter {
                     refused(label, entry, &reason)
                 }
                 Errno::NOENT => refused(label, entry, "refers to a directory that is not there"),
-                error => failed(&self.top_path, entry, error.into()),
+                error => failed(label, &self.top_path, entry, error.into()),
             })?;
             self.open.push((component.clone(), opened));
         }
@@ -369,7 +369,7 @@ impl TreeWriter {
         let target = [b"usr/".as_slice(), first].concat();
         match rustix::fs::symlinkat(target.as_slice(), &self.top, first.as_slice()) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(failed(&self.top_path, path, error.into())),
+            Err(error) => return Err(failed(label, &self.top_path, path, error.into())),
         }
         let directory = [b"usr".to_vec(), first.clone()];
         self.walk(label, path, &directory, true)?;
@@ -400,7 +400,14 @@ fn refused(label: &str, entry: &EntryPath, reason: &str) -> ArchiveError {
     }
 }
 
-fn failed(top: &Path, entry: &EntryPath, error: io::Error) -> ArchiveError {
+/// Why an entry could not be written: the archive's fault where a file system cannot have such a name, target or number of
+/// links at all, else this machine's.
+fn failed(label: &str, top: &Path, entry: &EntryPath, error: io::Error) -> ArchiveError {
+    if let Some(Errno::NAMETOOLONG | Errno::ILSEQ | Errno::INVAL | Errno::MLINK) =
+        Errno::from_io_error(&error)
+    {
+        return refused(label, entry, &format!("cannot be written: {error}"));
+    }
     let relative = std::ffi::OsString::from_vec(entry.components().join(&b'/'));
     ArchiveError::Write {
         path: top.join(relative),

@@ -335,9 +335,21 @@ impl Builder<'_, '_> {
             return Ok(None);
         }
         let file = ran.store.join(path.base_name());
+        let shown = || self.tools.store.directories().store_dir.display(path);
+        let status = file
+            .symlink_metadata()
+            .map_err(BuildError::io("examine", &file))?;
+        // A link would be followed, and what it leads to is not the output.
+        if !status.is_file() {
+            return Ok(Some(Cause::NotAFile {
+                path: shown(),
+                kind: kind(status.file_type()),
+                expected: fixed.hash,
+            }));
+        }
         let found = hash_file(&file).map_err(BuildError::io("read", &file))?;
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
-            path: self.tools.store.directories().store_dir.display(path),
+            path: shown(),
             expected: fixed.hash,
             found,
         }))
@@ -410,12 +422,20 @@ impl Builder<'_, '_> {
     }
 }
 
+/// What a file that is not a regular one is, in words.
+fn kind(file_type: std::fs::FileType) -> &'static str {
+    if file_type.is_dir() {
+        "directory"
+    } else if file_type.is_symlink() {
+        "symbolic link"
+    } else {
+        "device, socket or pipe"
+    }
+}
+
+/// The hash of the content of a regular file.
 fn hash_file(path: &Path) -> std::io::Result<Sha256Digest> {
     use sha2::Digest;
-    // A link would be followed, and what it leads to is not the output.
-    if !path.symlink_metadata()?.is_file() {
-        return Ok(Sha256Digest([0; 32]));
-    }
     let mut hasher = sha2::Sha256::new();
     let mut file = std::fs::File::open(path)?;
     let mut buffer = vec![0; 1 << 18];

@@ -157,12 +157,17 @@ pub enum Cause {
     #[error("it printed more than {0} bytes, the limit for one log")]
     LogTooLong(u64),
     /// The disk is full.
-    #[error("there is no space left on the file system of {}: {free} bytes are free; make room and try again", path.display())]
+    #[error(
+        "there is no space left on the file system of {}: {}; make room and try again",
+        path.display(), room(*free, *files)
+    )]
     NoSpace {
         /// A directory on the full file system.
         path: PathBuf,
         /// The bytes that are left for an unprivileged user.
         free: u64,
+        /// How many more files it can hold; `None` where it has no bound of its own.
+        files: Option<u64>,
     },
     /// An output is not there.
     #[error("it ended well but did not make its output `{name}` at {path}")]
@@ -181,6 +186,18 @@ pub enum Cause {
     /// An output refers to something it must not refer to.
     #[error("{0}")]
     Reference(Box<ForbiddenReference>),
+    /// A fixed output that is known by the hash of a file's content is something else.
+    #[error(
+        "its output {path} is a {kind}, expected a regular file, which is all that its hash (SHA-256 {expected}) can be of"
+    )]
+    NotAFile {
+        /// The logical path of the output.
+        path: String,
+        /// What it is.
+        kind: &'static str,
+        /// The hash in the derivation.
+        expected: Sha256Digest,
+    },
     /// A fixed output has other bytes.
     #[error("its output {path} has the wrong content: expected SHA-256 {expected}, found {found}")]
     HashDiffers {
@@ -240,6 +257,13 @@ fn advice(error: &io::Error) -> &'static str {
             "; run as the user that owns the store, or with --root DIR"
         }
         _ => "",
+    }
+}
+
+fn room(free: u64, files: Option<u64>) -> String {
+    match files {
+        Some(0) => format!("{free} bytes are free, and it can hold no more files"),
+        _ => format!("{free} bytes are free"),
     }
 }
 

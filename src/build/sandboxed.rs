@@ -24,6 +24,10 @@ use crate::store::path::StorePath;
 /// A file system with less than this free counts as full when a build has failed on it, in bytes.
 const FULL: u64 = 4 << 20;
 
+/// The same where the build has said that there is no space left: compilers and linkers remove what they could not write to
+/// its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
+const FULL_BY_ITS_OWN_WORDS: u64 = 256 << 20;
+
 /// The directories of this machine that a build writes to.
 #[derive(Debug, Clone, Copy)]
 struct Places<'p> {
@@ -287,7 +291,7 @@ impl Builder<'_, '_> {
         let directories = self.tools.store.directories();
         if !ran.finished.status.is_success() {
             return Ok(Some(
-                full(&[directory, &directories.store], &ran.last_lines)
+                no_space(&[directory, &directories.store], &ran.last_lines)
                     .unwrap_or(Cause::Status(ran.finished.status)),
             ));
         }
@@ -326,21 +330,68 @@ impl Builder<'_, '_> {
     }
 }
 
-/// Whether a build failed for want of space: by its own words, or because there is none.
-fn full(places: &[&Path], last_lines: &[String]) -> Option<Cause> {
-    let free = |path: &Path| {
+/// What is left on a file system for an unprivileged user.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// In bytes.
+    free: u64,
+    /// How many more files it can hold; `None` where it has no bound of its own.
+    files: Option<u64>,
+}
+
+impl Room {
+    /// The room on the file system of `path`; `None` where it cannot be asked.
+    fn of(path: &Path) -> Option<Self> {
         let system = rustix::fs::statvfs(path).ok()?;
-        Some(system.f_bavail.saturating_mul(system.f_frsize))
-    };
-    let fullest = places
-        .iter()
-        .filter_map(|path| Some((free(path)?, *path)))
-        .min_by_key(|(free, _)| *free)?;
+        Some(Self {
+            free: system.f_bavail.saturating_mul(system.f_frsize),
+            files: (system.f_files > 0).then_some(system.f_favail),
+        })
+    }
+
+    /// Whether this is what made a build fail; `said` is whether the build told so.
+    fn is_used_up(self, said: bool) -> bool {
+        let limit = if said { FULL_BY_ITS_OWN_WORDS } else { FULL };
+        // Not every file system that counts files counts those to come.
+        self.free < limit || said && self.files == Some(0)
+    }
+}
+
+/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to.
+fn no_space(places: &[&Path], last_lines: &[String]) -> Option<Cause> {
     let said = last_lines
         .iter()
         .any(|line| line.contains("No space left on device"));
-    (said || fullest.0 < FULL).then(|| Cause::NoSpace {
-        path: fullest.1.to_owned(),
-        free: fullest.0,
+    let mut rooms = places
+        .iter()
+        .filter_map(|path| Some((*path, Room::of(path)?)));
+    let (path, room) = rooms.find(|(_, room)| room.is_used_up(said))?;
+    Some(Cause::NoSpace {
+        path: path.to_owned(),
+        free: room.free,
+        files: room.files,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_full_by_what_is_free_and_not_by_what_a_build_says() {
+        let room = |free, files| Room { free, files };
+        for (room, said, expected) in [
+            (room(0, None), false, true),
+            (room(FULL, None), false, false),
+            // A linker has removed what it could not finish.
+            (room(64 << 20, Some(1000)), true, true),
+            (room(64 << 20, Some(1000)), false, false),
+            // A test suite has written to /dev/full.
+            (room(1 << 30, None), true, false),
+            (room(1 << 30, Some(0)), true, true),
+            (room(1 << 30, Some(0)), false, false),
+        ] {
+            assert_eq!(room.is_used_up(said), expected, "{room:?} {said}");
+        }
+    }
 }

@@ -447,8 +447,15 @@ pub(super) fn failure(report: &Report) -> Option<Failure> {
         .iter()
         .find(|error| !matches!(error, BuildError::Interrupted));
     let message = match real {
-        Some(_) if count == 1 => format!("1 of {} failed", summary.made.len() + 1),
-        Some(_) => format!("{count} of {} failed", summary.made.len() + count),
+        Some(_) => {
+            let untried = summary.skipped.len() + summary.not_started.len();
+            let all = summary.made.len() + count + untried;
+            match untried {
+                0 => format!("{count} of {all} failed"),
+                1 => format!("{count} of {all} failed, and 1 was not tried"),
+                _ => format!("{count} of {all} failed, and {untried} were not tried"),
+            }
+        }
         None if summary.interrupted => {
             "interrupted; the same command goes on where this one stopped".to_owned()
         }

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sha2::Digest;
 
@@ -21,6 +22,9 @@ use crate::hash::Sha256Digest;
 
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
 type FileState = (u64, u64, u64, i64, i64);
+
+/// Waits for a lock that are shorter than this are nobody's concern; the same as for the store's locks.
+const SILENT_WAIT: Duration = Duration::from_millis(200);
 
 /// The directory of fetched files.
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl Cache {
         let path = self.partial.join(format!("{sha256}.lock"));
         loop {
             let file = File::create(&path).map_err(FetchError::cache(&path))?;
-            lock_exclusively(&file).map_err(FetchError::cache(&path))?;
+            lock_exclusively(&file, &path).map_err(FetchError::cache(&path))?;
             // Another may have held it until now, and removed it.
             let own = file.metadata().map_err(FetchError::cache(&path))?;
             let is_current = fs::metadata(&path)
@@ -173,8 +177,21 @@ impl Cache {
     }
 }
 
-/// Waits for the exclusive flock(2) of `file`.
-pub(super) fn lock_exclusively(file: &File) -> io::Result<()> {
+/// Waits for the exclusive flock(2) of `file`, which is at `path`, and says so where that takes a while: a run that waits
+/// for another one must not look as if it hung.
+pub(super) fn lock_exclusively(file: &File, path: &Path) -> io::Result<()> {
+    let start = Instant::now();
+    while start.elapsed() < SILENT_WAIT {
+        match rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(SILENT_WAIT / 10),
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map_err(io::Error::from),
+        }
+    }
+    tracing::warn!(
+        "waiting for the lock {}: another run is fetching",
+        path.display()
+    );
     loop {
         match rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive) {
             Err(rustix::io::Errno::INTR) => {}
@@ -262,6 +279,51 @@ mod tests {
         assert_eq!(actual, Sha256Digest::of(b"BYTES"));
         assert_eq!(fs::read(kept).unwrap(), b"BYTES");
         assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+    }
+
+    /// Keeps what is written to it.
+    #[derive(Clone, Default)]
+    struct Lines(std::sync::Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_wait_for_another_download_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let digest = Sha256Digest::of(b"x");
+        let lines = Lines::default();
+        let told = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let first = cache.lock(&digest).unwrap();
+        std::thread::scope(|scope| {
+            let writer = lines.clone();
+            let cache = &cache;
+            let second = scope.spawn(move || {
+                let subscriber = tracing_subscriber::fmt()
+                    .with_writer(move || writer.clone())
+                    .finish();
+                tracing::subscriber::with_default(subscriber, || drop(cache.lock(&digest)));
+            });
+            let start = Instant::now();
+            while told().is_empty() && start.elapsed() < Duration::from_secs(30) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            drop(first);
+            second.join().unwrap();
+        });
+        let told = told();
+        assert!(told.contains("waiting for the lock "), "{told}");
+        assert!(told.contains(&format!("{digest}.lock")), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The order in which places are tried, and many files at a time.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use super::apt::{Apt, AptQueue, AptSettings};
+use super::apt::{Apt, AptQueue, AptSettings, QueueError};
 use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
@@ -294,9 +295,15 @@ impl Downloader {
         };
         let fetched = match queue.fetch(location, &report) {
             Ok(fetched) => fetched,
-            Err(reason) => {
+            Err(QueueError::Unavailable(reason)) => {
                 tried.note(&text, reason);
                 return Ok(None);
+            }
+            Err(QueueError::Io { path, error }) => {
+                return Err(FetchError::Cache {
+                    path,
+                    error: io::Error::new(error.kind(), error),
+                });
             }
         };
         let file = fetched.path();

@@ -85,7 +85,7 @@ pub enum FetchError {
     /// No place had the file.
     #[error(
         "cannot fetch {name} (SHA-256 {sha256}); tried:{attempts}\nPut the file into {} under the name {sha256}, \
-         or try again when the network is back",
+         or try again later where a server did not answer",
         cache.display()
     )]
     NotFetched {

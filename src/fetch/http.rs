@@ -273,9 +273,10 @@ impl Http {
             received += count as u64;
             if received > limit {
                 file.set_len(0).map_err(failed)?;
-                return Err(Failure::Lasting(format!(
-                    "it sends more than the {limit} bytes expected"
-                )));
+                return Err(Failure::Lasting(match wanted.size {
+                    Some(size) => format!("it sends more than the {size} bytes expected"),
+                    None => format!("it sends more than {limit} bytes, the limit for one download"),
+                }));
             }
             hasher.update(&buffer[..count]);
             file.write_all(&buffer[..count]).map_err(failed)?;

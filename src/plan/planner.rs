@@ -129,7 +129,6 @@ impl<'a> Planner<'a> {
                 .map(Address::to_string)
                 .collect();
             if let Some((recipe, span)) = wanted_by {
-                let chain = chain.join(" → ");
                 self.report(recipe, span, RecipeProblem::Cycle { chain });
             }
             return Ok(Visit::Failed);

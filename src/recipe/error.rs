@@ -99,8 +99,8 @@ pub enum RecipeProblem {
     },
     #[error("`{package}` needs the implicit input `{input}`, which no recipe builds")]
     MissingImplicitInput { package: String, input: String },
-    #[error("these packages need each other: {chain}")]
-    Cycle { chain: String },
+    #[error("these packages need each other: {}", chain.join(" → "))]
+    Cycle { chain: Vec<String> },
     #[error("`${variable}` is no variable of {package}'s build")]
     UnknownVariable {
         variable: String,
@@ -149,6 +149,10 @@ impl RecipeProblem {
             Self::AmbiguousStage { second, .. } => format!("remove one of the tables, [{second}] perhaps"),
             Self::UnknownInput { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
             Self::MissingImplicitInput { input, .. } => format!("add a recipe for `{input}`, or name the inputs with `replace-inputs`"),
+            // There is no build before stage0's.
+            Self::Cycle { chain } if chain.iter().all(|label| label.starts_with("stage0/")) => {
+                "take one of these inputs out: what stage0 needs has to come from the seed".to_owned()
+            }
             Self::Cycle { .. } => "take one of these inputs out, or use the stage0 build of one of the packages".to_owned(),
             Self::UnknownVariable { known, .. } => {
                 format!("known: {}. A dollar that no name follows stands for itself", known.join(", "))

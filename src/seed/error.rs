@@ -79,6 +79,18 @@ pub enum SeedError {
         /// The packages with their pinned versions.
         gone: Vec<String>,
     },
+    /// The archive offers a pinned version with other bytes, which no archive does: one of the two is not to be trusted.
+    #[error(
+        "{lock} pins other bytes than the signed index of the archive has for {}; one of the two is wrong: look whether \
+         {lock} was changed, or the archive is another one than it was made for",
+        packages.join(", ")
+    )]
+    OtherBytes {
+        /// The file of the lock.
+        lock: String,
+        /// The packages, each with its version and both digests.
+        packages: Vec<String>,
+    },
     /// The index has no version at all of a package.
     #[error("Debian's index does not offer {}, which the seed {name} asks for", packages.join(", "))]
     NotOffered {
@@ -165,7 +177,10 @@ impl SeedError {
             | Self::NoBase { .. }
             | Self::NoHostBase { .. }
             | Self::Environment(_) => SeedFailure::Usage,
-            Self::Locked { .. } | Self::OtherFile { .. } => SeedFailure::HashDiffers,
+            Self::Locked { .. } | Self::OtherBytes { .. } | Self::OtherFile { .. } => {
+                SeedFailure::HashDiffers
+            }
+            Self::Apt(AptError::Io { .. }) => SeedFailure::Environment,
             Self::NotOffered { .. } | Self::Apt(_) => SeedFailure::NotFetched,
             Self::Archive(error) if error.is_environment() => SeedFailure::Environment,
             Self::Archive(_) => SeedFailure::Unpack,

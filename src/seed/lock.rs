@@ -34,9 +34,10 @@ pub struct Lock {
 }
 
 impl Pinned {
-    /// Whether `offered` is this very package.
-    pub fn is(&self, offered: &BinaryPackage) -> bool {
-        *self == Self::from(offered)
+    /// Whether `other` is this package in this version, whatever its bytes are.
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        (&self.package, &self.version, &self.architecture)
+            == (&other.package, &other.version, &other.architecture)
     }
 
     /// The file's name in the archive, as APT writes it.

@@ -10,10 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::description::{Description, Kind};
-use super::lock::Lock;
+use super::lock::{Lock, Pinned};
 use super::update::{Change, changes, compute};
 use super::{Archive, Seed, SeedError, SeedSource};
-use crate::fetch::apt::{BinaryPackage, PackageIndex};
+use crate::fetch::apt::PackageIndex;
 use crate::hash::Sha256Digest;
 
 /// The line that says which lock a replacement replaces.
@@ -48,7 +48,7 @@ impl Resolved {
 /// How strictly the lock is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strictness {
-    /// What is gone is replaced.
+    /// Versions that are gone are replaced.
     #[default]
     Replace,
     /// What is gone is an error, and what an earlier run put in its place is ignored.
@@ -127,12 +127,18 @@ pub fn resolve(
     let (false, Some(index)) = (missing.is_empty(), index) else {
         return Ok(resolved(current, false));
     };
-    let mut gone = gone(current, &missing, index)?;
-    if !gone.is_empty() {
+    let mut offer = Offer::of(current, &missing, index)?;
+    if !offer.is_complete() {
         // The index may be older than the lock.
         index.refresh()?;
-        gone = self::gone(current, &missing, index)?;
+        offer = Offer::of(current, &missing, index)?;
     }
+    let lock_file = || match known {
+        Some(_) => file.display().to_string(),
+        None => source.display(&format!("{name}.lock")),
+    };
+    offer.check_bytes(lock_file)?;
+    let gone = offer.gone;
     if gone.is_empty() {
         return Ok(resolved(current, false));
     }
@@ -143,28 +149,86 @@ pub fn resolve(
         });
     }
     let replacement = compute(&description, index)?;
+    // Also of what need not be fetched: a lock that is wrong about one package is not to be trusted about the others.
+    Offer::compare(current, replacement.packages()).check_bytes(lock_file)?;
     write_replacement(&file, &pinned, &replacement)?;
     Ok(resolved(&replacement, true))
 }
 
-/// Those of the packages `names` whose pinned version is not offered, with that version.
-fn gone(lock: &Lock, names: &[String], index: &dyn PackageIndex) -> Result<Vec<String>, SeedError> {
-    let mut offered: BTreeMap<String, Vec<BinaryPackage>> = BTreeMap::new();
-    for package in index.offered(names)? {
-        offered
-            .entry(package.name.clone())
-            .or_default()
-            .push(package);
+/// What an archive has not got of what a lock pins.
+#[derive(Debug, Default)]
+struct Offer {
+    /// Packages, with their versions, that it has only other versions of.
+    gone: Vec<String>,
+    /// Packages whose pinned version it has with other bytes: versions come and go, but the bytes of one never change.
+    other_bytes: Vec<String>,
+}
+
+impl Offer {
+    /// What `index` says of the packages `names` of `lock`.
+    fn of(lock: &Lock, names: &[String], index: &dyn PackageIndex) -> Result<Self, SeedError> {
+        let offered: Vec<Pinned> = index.offered(names)?.iter().map(Pinned::from).collect();
+        let mut offer = Self::compare(lock, &offered);
+        for pinned in names.iter().filter_map(|name| lock.get(name)) {
+            if !offered
+                .iter()
+                .any(|package| pinned.is_same_version(package))
+            {
+                let Pinned {
+                    package, version, ..
+                } = pinned;
+                offer.gone.push(format!("{package} {version}"));
+            }
+        }
+        Ok(offer)
     }
-    Ok(names
-        .iter()
-        .filter_map(|name| lock.get(name))
-        .filter(|pinned| {
-            let versions = offered.get(&pinned.package).map_or(&[][..], Vec::as_slice);
-            !versions.iter().any(|package| pinned.is(package))
-        })
-        .map(|pinned| format!("{} {}", pinned.package, pinned.version))
-        .collect())
+
+    /// Which of the packages that `lock` pins are among `offered` with the same version and only other bytes.
+    fn compare(lock: &Lock, offered: &[Pinned]) -> Self {
+        let mut versions: BTreeMap<&str, Vec<&Pinned>> = BTreeMap::new();
+        for package in offered {
+            versions.entry(&package.package).or_default().push(package);
+        }
+        let other = |pinned: &Pinned| {
+            let versions = versions.get(pinned.package.as_str())?;
+            let mut same = versions
+                .iter()
+                .filter(|package| pinned.is_same_version(package));
+            let first = same.clone().next()?;
+            (!same.any(|package| **package == *pinned)).then(|| {
+                let Pinned {
+                    package,
+                    version,
+                    sha256,
+                    size,
+                    ..
+                } = pinned;
+                format!(
+                    "{package} {version} (pinned: SHA-256 {sha256}, {size} bytes; offered: SHA-256 {}, {} bytes)",
+                    first.sha256, first.size
+                )
+            })
+        };
+        Self {
+            gone: Vec::new(),
+            other_bytes: lock.packages().iter().filter_map(other).collect(),
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.gone.is_empty() && self.other_bytes.is_empty()
+    }
+
+    /// Fails where the lock and the index disagree about the bytes of a version.
+    fn check_bytes(&self, lock_file: impl FnOnce() -> String) -> Result<(), SeedError> {
+        match self.other_bytes.as_slice() {
+            [] => Ok(()),
+            packages => Err(SeedError::OtherBytes {
+                lock: lock_file(),
+                packages: packages.to_vec(),
+            }),
+        }
+    }
 }
 
 fn no_lock(source: &SeedSource, name: &str) -> SeedError {

@@ -13,6 +13,17 @@ use super::roots::RootError;
 use crate::derivation::aterm::AtermError;
 use crate::hash::Sha256Digest;
 
+/// Whether a system call failed because of the machine, and not of what was asked of it: no permission, no space.
+fn is_machines_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 /// Something that went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -128,15 +139,6 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the machine, and not what was asked, is to blame: no permission, no space, a lock held too long.
     pub fn is_environment(&self) -> bool {
-        let io_is = |source: &io::Error| {
-            matches!(
-                source.kind(),
-                io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::ReadOnlyFilesystem
-            )
-        };
         match self {
             Self::Directory { .. } | Self::Symlink { .. } | Self::Lock(_) => true,
             Self::Database(error) => matches!(
@@ -146,8 +148,12 @@ impl StoreError {
                     | DatabaseError::Full { .. }
                     | DatabaseError::Schema { .. }
             ),
-            Self::Io { source, .. } => io_is(source),
-            Self::Remove(error) => io_is(&error.source),
+            Self::Io { source, .. } | Self::Root(RootError::Io { source, .. }) => {
+                is_machines_fault(source)
+            }
+            Self::Remove(error) => is_machines_fault(&error.source),
+            Self::Nar(NarError::File { error, .. } | NarError::Sink(error))
+            | Self::Canonical(CanonicalError::File { error, .. }) => is_machines_fault(error),
             _ => false,
         }
     }

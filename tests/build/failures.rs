@@ -8,9 +8,12 @@ use bootstrap::build::events::Event;
 use bootstrap::derivation::Output;
 use bootstrap::hash::Sha256Digest;
 use bootstrap::sandbox::ExitStatusKind;
+use bootstrap::store::StoreError;
+use bootstrap::store::nar::{self, Tree};
 use bootstrap::store::path::FixedOutputMethod;
 
 use crate::site::{Site, names};
+use crate::small::on_small_disk;
 
 fn seconds(seconds: f64) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds))
@@ -380,35 +383,101 @@ fn with_keep_going_what_does_not_need_the_failed_item_is_made() {
     assert!(matches!(report.errors[0], BuildError::Failed(_)));
 }
 
-/// Mounting needs root; elsewhere this is tried by whoever runs the tests as root.
 #[test]
 fn a_full_disk_ends_with_status_5_and_the_place() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
-        .arg(place.path())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return;
-    }
-    let result = std::panic::catch_unwind(|| {
-        let mut site = Site::at(place.path());
+    let test = "failures::a_full_disk_ends_with_status_5_and_the_place";
+    on_small_disk(test, |place| {
+        let mut site = Site::at(place);
         let item = site.add("greedy", &["mkdir $out", "fill $out/zeros"]);
         let error = site.fail(item);
         assert_eq!(error.kind().exit_status(), 5);
-        assert!(
-            error.to_string().to_lowercase().contains("no space left"),
-            "{error}"
-        );
+        let text = error.to_string();
+        // Of the build, or of its log, which is on the same disk.
+        assert!(text.to_lowercase().contains("no space left"), "{text}");
+        assert!(text.contains(&place.display().to_string()), "{text}");
         let modest = site.add("modest", &["write $out"]);
         site.build(modest);
     });
-    let unmounted = std::process::Command::new("umount")
-        .arg(place.path())
-        .status();
-    assert!(unmounted.unwrap().success());
-    result.unwrap();
+}
+
+#[test]
+fn a_disk_that_can_hold_no_more_files_is_full() {
+    let test = "failures::a_disk_that_can_hold_no_more_files_is_full";
+    on_small_disk(test, |place| {
+        let mut site = Site::at(place);
+        let modest = site.add("modest", &["mkdir $out", "write $out/file"]);
+        site.build(modest);
+        let many: Vec<String> = (0..2000)
+            .map(|n| format!("write $NIX_BUILD_TOP/{n}"))
+            .collect();
+        let commands: Vec<&str> = many.iter().map(String::as_str).collect();
+        let item = site.add("many", &commands);
+        let error = site.fail(item);
+        assert_eq!(error.kind().exit_status(), 5, "{error}");
+        assert!(error.to_string().contains("no more files"), "{error}");
+    });
+}
+
+#[test]
+fn a_build_that_only_speaks_of_a_full_disk_has_failed_by_itself() {
+    let mut site = Site::new();
+    let item = site.add("pessimist", &["mkdir $out", "fill /dev/full"]);
+    let error = site.fail(item);
+    let said = error.last_lines().join("\n");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert_eq!(error.kind().exit_status(), 1, "{error}");
+    assert!(
+        error.to_string().contains("the builder ended with"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_on_a_full_disk_lays_it_to_the_machine() {
+    let test = "failures::a_store_on_a_full_disk_lays_it_to_the_machine";
+    on_small_disk(test, |place| {
+        let site = Site::at(place);
+        let large = Tree::file(vec![7; 32 << 20]);
+        let error = site.store.add_tree("large", &large).unwrap_err();
+        assert!(matches!(error, StoreError::Nar(_)), "{error:?}");
+        assert!(error.is_environment(), "{error}");
+        site.assert_clean();
+
+        let restored = place.join("restored");
+        let archive = large.to_nar().unwrap();
+        let error = nar::restore(&mut archive.as_slice(), &restored).unwrap_err();
+        assert!(StoreError::from(error).is_environment());
+        fs::remove_file(restored).unwrap();
+
+        // A link takes no space here, but counts as a file.
+        let small = site.store.add_tree("small", &Tree::file(b"x")).unwrap();
+        let mut numbers = 0..;
+        while fs::write(place.join(format!("file-{}", numbers.next().unwrap())), "").is_ok() {}
+        let error = site.store.add_root("kept", &small).unwrap_err();
+        assert!(matches!(error, StoreError::Root(_)), "{error:?}");
+        assert!(error.is_environment(), "{error}");
+    });
+}
+
+#[test]
+fn a_flat_fixed_output_has_to_be_a_file() {
+    for (command, kind) in [
+        ("mkdir $out", "directory"),
+        ("link $out /nowhere", "symbolic link"),
+    ] {
+        let mut site = Site::new();
+        let hash = Sha256Digest::of("bytes");
+        let item = site.add_with("fixed", &[command], |_, derivation| {
+            let output = Output::fixed(FixedOutputMethod::Flat, hash);
+            derivation.outputs.insert("out".to_owned(), output);
+        });
+        let cause = site.fail_build(item);
+        assert!(
+            matches!(&cause, Cause::NotAFile { kind: found, .. } if *found == kind),
+            "{cause}"
+        );
+        let text = cause.to_string();
+        assert!(text.contains(&hash.to_base16()), "{text}");
+        assert!(!text.contains("0000000"), "{text}");
+    }
 }

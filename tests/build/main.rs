@@ -9,4 +9,6 @@ mod failures;
 mod interruptions;
 mod reuse;
 mod site;
+#[path = "../small/mod.rs"]
+mod small;
 mod success;

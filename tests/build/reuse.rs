@@ -1,6 +1,7 @@
 //! What is there already is used; what only looks as if it were is not.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use bootstrap::build::events::Event;
 use bootstrap::derivation::Output;
@@ -52,8 +53,35 @@ fn a_missing_output_is_made_again_beside_a_valid_one() {
         },
     );
     site.build(item);
+    let outputs = &site.items[item].derivation.outputs;
+    let path = |name: &str| outputs[name].path.clone().unwrap();
+    let (out, kept) = (path("out"), path("static"));
+    // As a collector takes one and leaves the other; one of this process would keep both.
+    let database = site.store.directories().state.join("db/db.sqlite");
+    let gone = rusqlite::Connection::open(database).unwrap().execute(
+        "DELETE FROM ValidPaths WHERE path = ?",
+        [site.logical(item, "static")],
+    );
+    assert_eq!(gone.unwrap(), 1);
+    let place = |path| site.store.directories().physical(path);
+    fs::remove_file(place(&kept)).unwrap();
+    assert!(site.store.is_valid(&out).unwrap() && !site.store.is_valid(&kept).unwrap());
+    let before = fs::metadata(place(&out)).unwrap();
+    let info = site.store.path_info(&out).unwrap().unwrap();
+
     let report = site.run(&[item]);
-    assert!(report.summary.made.is_empty());
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    assert_eq!(report.summary.made[0].item, "libc");
+    assert!(site.store.is_valid(&kept).unwrap());
+    assert_eq!(fs::read(place(&kept)).unwrap(), b"static");
+    // The one that was valid is the very same file.
+    let after = fs::metadata(place(&out)).unwrap();
+    assert_eq!(
+        (after.ino(), after.ctime_nsec()),
+        (before.ino(), before.ctime_nsec())
+    );
+    assert_eq!(site.store.path_info(&out).unwrap().unwrap(), info);
+    site.assert_clean();
 }
 
 #[test]

@@ -23,6 +23,20 @@ fn packages_that_need_each_other_are_named_as_a_chain() {
 }
 
 #[test]
+fn only_packages_after_stage0_are_told_to_use_its_builds() {
+    let world = World::with_recipes();
+    for (name, other) in [("one", "two"), ("two", "one")] {
+        world.recipe(
+            name,
+            &format!("[final]\nreplace-inputs = [\"{other}\", \"stage0/make\"]\n"),
+        );
+    }
+    let (_, err) = world.expect(2, &["graph"]);
+    assert!(err.contains("one → two → one"), "{err}");
+    assert!(err.contains("use the stage0 build of one"), "{err}");
+}
+
+#[test]
 fn a_variable_that_no_build_has_is_shown_in_its_flag() {
     let world = World::with_recipes();
     world.recipe(

@@ -1,4 +1,6 @@
-use crate::{World, bootstrap};
+use bootstrap::hash::Sha256Digest;
+
+use crate::{HASH, World, bootstrap};
 
 #[test]
 fn help_names_every_command_and_every_exit_status() {
@@ -109,6 +111,53 @@ fn a_place_that_cannot_hold_a_store_is_an_unfit_environment() {
     world.file("root", "not a directory");
     let (_, err) = world.expect(5, &["fetch", "tool"]);
     assert!(err.contains("WORLD/root"), "{err}");
+}
+
+#[test]
+fn files_with_other_bytes_than_promised_end_with_3() {
+    let world = World::with_recipes();
+    // The seed's archive is in the cache as it should be, and the source with other bytes.
+    let [base, source] = ["base", "source"].map(|bytes| Sha256Digest::of(bytes).to_base16());
+    for (file, hash) in [
+        ("seeds/small-linux.toml", &base),
+        ("recipes/make/recipe.toml", &source),
+    ] {
+        let text = std::fs::read_to_string(world.path(file)).unwrap();
+        world.file(file, &text.replace(HASH, hash));
+    }
+    let cached = |hash: &str| format!("root/var/cache/bootstrap/files/{hash}");
+    world.file(&cached(&base), "base");
+    let cached = cached(&source);
+    world.file(&cached, "damaged");
+    let (out, err) = world.expect(3, &["--offline", "fetch", "stage0/make"]);
+    assert_eq!(out, "");
+    assert!(err.contains("from the cache has the wrong bytes"), "{err}");
+    assert!(err.contains(&source), "{err}");
+    // It is put aside, for people to look at, and not used.
+    assert!(err.contains("rejected"), "{err}");
+    assert!(!world.path(&cached).exists());
+}
+
+#[test]
+fn a_seed_file_with_other_bytes_is_another_seed_and_never_the_pinned_one() {
+    let world = World::with_recipes();
+    let seed = "seeds/small-linux.toml";
+    let text = std::fs::read_to_string(world.path(seed)).unwrap();
+    world.file(
+        seed,
+        &text.replace(HASH, &Sha256Digest::of("base").to_base16()),
+    );
+    let shown = |options: &[&str]| {
+        let arguments = [options, &["show", "--json", "stage0/make"]].concat();
+        world.expect(0, &arguments).0
+    };
+    let pinned = shown(&[]);
+    for (bytes, is_pinned) in [("base", true), ("some other archive", false)] {
+        world.file("base.txz", bytes);
+        let file = world.path("base.txz");
+        let given = shown(&["--seed-file", file.to_str().unwrap()]);
+        assert_eq!(given == pinned, is_pinned, "{bytes}: {given}");
+    }
 }
 
 #[test]

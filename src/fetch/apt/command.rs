@@ -49,7 +49,10 @@ fn private(apt: &Apt, program: &str) -> Command {
 
 /// Runs `apt-get` and returns what it prints.
 pub(super) fn apt_get(apt: &Apt, arguments: &[&str]) -> Result<String, AptError> {
-    run(private(apt, "apt-get"), "apt-get", arguments)
+    run(private(apt, "apt-get"), "apt-get", arguments).map_err(|error| match &error {
+        AptError::Failed { message, .. } => no_space(apt, message).unwrap_or(error),
+        _ => error,
+    })
 }
 
 /// Runs `apt-cache` and returns what it prints.
@@ -92,6 +95,15 @@ pub(super) fn run(
         });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The error that APT's `message` stands for where it says that there is no space left: all that APT writes is in the private
+/// directory. Its locale is `C`, so the words are these.
+pub(super) fn no_space(apt: &Apt, message: &str) -> Option<AptError> {
+    let says_so = ["No space left on device", "enough free space in"]
+        .iter()
+        .any(|words| message.contains(words));
+    says_so.then(|| AptError::io(&apt.directory)(io::ErrorKind::StorageFull.into()))
 }
 
 fn cannot_start(program: &str, error: io::Error) -> AptError {

@@ -179,7 +179,11 @@ impl Batch<'_> {
             return Ok("apt-get succeeded, but did not fetch this file".to_owned());
         }
         let bytes = fs::read(&messages).map_err(AptError::io(&messages))?;
-        Ok(command::last_lines(&bytes))
+        let message = command::last_lines(&bytes);
+        match command::no_space(self.apt, &message) {
+            Some(error) => Err(error),
+            None => Ok(message),
+        }
     }
 }
 

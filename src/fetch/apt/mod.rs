@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use index::{BinaryPackage, PackageIndex};
-pub use queue::{AptQueue, Fetched};
+pub use queue::{AptQueue, Fetched, QueueError};
 
 /// Which archive is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Apt {
         fs::create_dir_all(&self.directory).map_err(AptError::io(&self.directory))?;
         let path = self.directory.join("lock");
         let file = File::create(&path).map_err(AptError::io(&path))?;
-        crate::fetch::cache::lock_exclusively(&file).map_err(AptError::io(&path))?;
+        crate::fetch::cache::lock_exclusively(&file, &path).map_err(AptError::io(&path))?;
         let mut lock = AptLock {
             _file: file,
             is_fresh: false,

@@ -4,6 +4,7 @@
 //! packages one by one would cost half a minute.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Apt, download};
+use super::{Apt, AptError, download};
 use crate::fetch::location::Location;
 
 /// How long to wait for others after the first comes: threads that start together arrive within this.
@@ -44,9 +45,43 @@ impl Fetched {
     }
 }
 
+/// Why the queue did not fetch a file.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QueueError {
+    /// The archive has not got it, or cannot be asked.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The private directory cannot be used: this machine is at fault, and no other place would help.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said; several that waited may be told of the same.
+        error: Arc<io::Error>,
+    },
+}
+
+impl QueueError {
+    fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            error: Arc::new(error),
+        }
+    }
+}
+
+impl From<AptError> for QueueError {
+    fn from(error: AptError) -> Self {
+        match error {
+            AptError::Io { path, error } => Self::io(&path, error),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
 enum Update {
     Received(u64),
-    Finished(Result<Fetched, String>),
+    Finished(Result<Fetched, QueueError>),
 }
 
 struct Wish {
@@ -73,9 +108,13 @@ impl AptQueue {
         }
     }
 
-    /// Fetches one file and waits for it. `progress` is told the bytes so far. The error is for people.
-    pub fn fetch(&self, location: &Location, progress: &dyn Fn(u64)) -> Result<Fetched, String> {
-        let gone = || "the thread that runs apt-get is gone".to_owned();
+    /// Fetches one file and waits for it. `progress` is told the bytes so far.
+    pub fn fetch(
+        &self,
+        location: &Location,
+        progress: &dyn Fn(u64),
+    ) -> Result<Fetched, QueueError> {
+        let gone = || QueueError::Unavailable("the thread that runs apt-get is gone".to_owned());
         let (updates, received) = channel();
         let wish = Wish {
             location: location.clone(),
@@ -121,8 +160,8 @@ fn serve(apt: &Apt, wishes: &Receiver<Wish>) {
     }
 }
 
-fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, String>> {
-    let all_failed = |reason: String| batch.iter().map(|_| Err(reason.clone())).collect();
+fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, QueueError>> {
+    let all_failed = |reason: QueueError| batch.iter().map(|_| Err(reason.clone())).collect();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let directory = apt
         .directory
@@ -130,7 +169,7 @@ fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, String>> {
     // A process of the same number that was killed may have left one.
     let _ = fs::remove_dir_all(&directory);
     if let Err(error) = fs::create_dir_all(&directory) {
-        return all_failed(format!("{}: {error}", directory.display()));
+        return all_failed(QueueError::io(&directory, error));
     }
     let scratch = Arc::new(Scratch(directory));
     let locations: Vec<Location> = batch.iter().map(|wish| wish.location.clone()).collect();
@@ -147,19 +186,19 @@ fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, String>> {
             .enumerate()
             .map(|(index, result)| {
                 Ok(Fetched {
-                    path: own_name(&result?, index)?,
+                    path: own_name(&result.map_err(QueueError::Unavailable)?, index)?,
                     _scratch: Arc::clone(&scratch),
                 })
             })
             .collect(),
-        Err(error) => all_failed(error.to_string()),
+        Err(error) => all_failed(error.into()),
     }
 }
 
 /// Gives `file` a second name for one wish alone: another may wish for the same file, and each moves its own away.
-fn own_name(file: &Path, index: usize) -> Result<PathBuf, String> {
+fn own_name(file: &Path, index: usize) -> Result<PathBuf, QueueError> {
     let own = file.with_file_name(format!("wish-{index}"));
-    fs::hard_link(file, &own).map_err(|error| format!("{}: {error}", own.display()))?;
+    fs::hard_link(file, &own).map_err(|error| QueueError::io(&own, error))?;
     Ok(own)
 }
 

@@ -87,25 +87,74 @@ fn locked_means_the_lock() {
 }
 
 #[test]
-fn the_same_version_with_other_bytes_is_not_the_pinned_one() {
+fn other_bytes_of_the_pinned_version_are_an_error_and_never_replace_it() {
     let place = locked();
+    let pinned = packages()[4].sha256;
     let mut other = packages();
     other[4].sha256 = Sha256Digest::of("rebuilt");
-    let index = Index::new(other);
-    assert!(
-        place
-            .resolve(Strictness::Locked, &|_| false, Some(&index))
-            .is_err()
-    );
+    let index = Index::new(other.clone());
+    let refused = |index: &Index, has: &dyn Fn(&Archive) -> bool| {
+        for strictness in [Strictness::Locked, Strictness::Replace] {
+            let error = place.resolve(strictness, has, Some(index)).unwrap_err();
+            assert_eq!(error.failure(), SeedFailure::HashDiffers);
+            let text = error.to_string();
+            for words in [
+                "tools.lock pins other bytes",
+                "shell 1:2",
+                &pinned.to_base16(),
+                &Sha256Digest::of("rebuilt").to_base16(),
+            ] {
+                assert!(text.contains(words), "{words}: {text}");
+            }
+        }
+        let state = place.directory.path().join("state");
+        assert!(!replacement_file(&state, "tools").exists());
+    };
+    refused(&index, &|_| false);
+    // The size counts, too.
+    other[4] = packages()[4].clone();
+    other[4].size += 1;
+    let error = place
+        .resolve(
+            Strictness::Replace,
+            &|_| false,
+            Some(&Index::new(other.clone())),
+        )
+        .unwrap_err();
+    assert_eq!(error.failure(), SeedFailure::HashDiffers);
+    // Nor does it slip in where another package is really gone and this one is in the cache.
+    other[4].sha256 = Sha256Digest::of("rebuilt");
+    other[1] = package("libc", "1.1", &[&["libcrypt"]]);
+    let in_cache = |archive: &Archive| archive.name.starts_with("shell");
+    let error = place
+        .resolve(Strictness::Replace, &in_cache, Some(&Index::new(other)))
+        .unwrap_err();
+    assert_eq!(error.failure(), SeedFailure::HashDiffers);
+    // An archive may offer the right bytes beside others of the same version.
+    let mut both = packages();
+    both.push(BinaryPackage {
+        sha256: Sha256Digest::of("rebuilt"),
+        ..packages()[4].clone()
+    });
+    let resolved = place
+        .resolve(Strictness::Locked, &|_| false, Some(&Index::new(both)))
+        .unwrap();
+    assert!(resolved.changes.is_empty());
+}
+
+#[test]
+fn an_old_index_with_other_bytes_is_fetched_anew_before_it_is_believed() {
+    let place = locked();
+    let mut old = packages();
+    old[4].sha256 = Sha256Digest::of("older");
+    let index = Index {
+        refreshed: Some(packages()),
+        ..Index::new(old)
+    };
     let resolved = place
         .resolve(Strictness::Replace, &|_| false, Some(&index))
         .unwrap();
-    assert!(
-        resolved
-            .notice()
-            .unwrap()
-            .contains("shell 1:2 (other bytes)")
-    );
+    assert!(resolved.changes.is_empty());
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! A machine where not everything is allowed.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::result;
+use crate::world::World;
+
+/// Somebody without privileges, where the tests are run by root.
+const SOMEBODY: u32 = 1000;
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Gives `path` and all in it to [`SOMEBODY`].
+fn give(path: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path());
+        }
+    }
+}
+
+/// The command `template`, run by somebody without privileges.
+fn as_somebody(program: &PathBuf, template: &Command, temporary: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(template.get_args())
+        .env_remove("BOOTSTRAP_ROOT")
+        // The caller's own file may be nobody else's to read.
+        .env("BOOTSTRAP_CONFIG", "")
+        .env("TMPDIR", temporary)
+        .current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        command.uid(SOMEBODY).gid(SOMEBODY);
+    }
+    command
+}
+
+#[test]
+fn without_privileges_the_systems_store_is_out_of_reach_and_a_root_of_ones_own_is_not() {
+    let world = World::new();
+    let top = world.path("");
+    set_mode(&top, 0o755);
+    let program = world.path("bootstrap");
+    fs::copy(env!("CARGO_BIN_EXE_bootstrap"), &program).unwrap();
+    set_mode(&program, 0o755);
+    let temporary = world.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    give(&temporary);
+    give(&world.path("root"));
+
+    // The machine's directories, which belong to somebody else, and no --root.
+    let system = world.path("system");
+    fs::create_dir(&system).unwrap();
+    set_mode(&system, 0o555);
+    let mut template = Command::new("bootstrap");
+    for (option, name) in [
+        ("--recipes", "recipes"),
+        ("--seeds", "seeds"),
+        ("--store-dir", "system/store"),
+        ("--state-dir", "system/state"),
+        ("--log-dir", "system/log"),
+        ("--cache-dir", "root/var/cache/bootstrap"),
+    ] {
+        template.arg(option).arg(world.path(name));
+    }
+    template.args(["--offline", "--seed", "one", "build", "tool"]);
+    let output = as_somebody(&program, &template, &temporary).output();
+    let (status, out, err) = result(&output.unwrap());
+    assert_eq!(status, Some(5), "{out}\n{err}");
+    assert!(err.contains(&system.display().to_string()), "{err}");
+    assert!(err.contains("Permission denied"), "{err}");
+    assert!(err.contains("--root"), "{err}");
+    assert_eq!(fs::read_dir(&system).unwrap().count(), 0);
+
+    let template = world.command(&["build", "tool"]);
+    let output = as_somebody(&program, &template, &temporary).output();
+    let (status, out, err) = result(&output.unwrap());
+    assert_eq!(status, Some(0), "{out}\n{err}");
+    let place = world.path(&format!("root{}", out.trim_end()));
+    assert!(place.join("tool").exists(), "{out}");
+    let template = world.command(&["verify"]);
+    let output = as_somebody(&program, &template, &temporary).output();
+    assert_eq!(result(&output.unwrap()).0, Some(0));
+}
