@@ -133,10 +133,13 @@ static void run(char *line)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char line[8192];
     const char *path = getenv("recipePhases");
+    /* Outside of builds it is given a script. */
+    if (!path && argc > 1)
+        path = argv[1];
     FILE *phases = path ? fopen(path, "r") : NULL;
     if (!phases)
         fail("open", path ? path : "the phases, which are not named");

@@ -155,7 +155,10 @@ fn what_a_running_program_uses_stays() {
     running.wait().unwrap();
     assert!(collected.status.success());
     assert!(spared);
-    assert!(roots.contains(&format!("/proc/{}", running.id())), "{roots}");
+    assert!(
+        roots.contains(&format!("/proc/{}", running.id())),
+        "{roots}"
+    );
     world.expect(0, &["gc"]);
     assert!(!item.exists());
 }

@@ -133,7 +133,10 @@ fn an_archive_says_its_release_as_a_directory_does() {
     let directory = site.given(&model(), &site.base()).unwrap();
     assert_eq!(directory.release.as_deref(), Some("13.5"));
     // What a directory is packed to is such an archive.
-    let packed = site.cache.files().join(directory.archives[0].sha256.to_base16());
+    let packed = site
+        .cache
+        .files()
+        .join(directory.archives[0].sha256.to_base16());
     let archive = site.given(&model(), &packed).unwrap();
     assert_eq!(archive.release.as_deref(), Some("13.5"));
 }
