@@ -43,6 +43,11 @@ pub fn repair(context: &Context, packages: &[String]) -> Result<(), Failure> {
                 "{}: times, modes and owners put right",
                 context.shown(path)
             ));
+        } else if let Condition::Misrecorded(wrong) = &checked.condition {
+            let locks = store.lock([path])?;
+            store.restore_metadata(&locks, path)?;
+            store.register(std::slice::from_ref(&wrong.right))?;
+            context.note(&format!("{}: its record put right", context.shown(path)));
         } else if let Some(tree) = known_contents(context, plan, path) {
             replace_known(context, &store, &checked.info, &tree)?;
         } else if let Some(index) = nodes.get(path) {

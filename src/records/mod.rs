@@ -9,6 +9,7 @@
 //! `docs/events.md` describes the formats. Everything is JSON, one object a line, written with one call for each line: a
 //! run that is killed loses nothing that happened before.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -92,10 +93,20 @@ pub struct Rebuild {
     pub item: String,
     /// The base name of the derivation that was built again.
     pub derivation: String,
-    /// Whether every output had the same NAR hash as before.
+    /// Whether every output had the same NAR hash as before, in each round.
     pub same: bool,
     /// When, in seconds since the Epoch.
     pub time: u64,
+    /// How often it was built again. Records of older versions do not say: once at least.
+    #[serde(default = "once")]
+    pub rounds: u32,
+    /// What was different in each round, by name, and at what `time` it began; nothing in records of older versions.
+    #[serde(default)]
+    pub variations: Vec<BTreeMap<String, String>>,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// The second builds that were made.
@@ -165,6 +176,8 @@ mod tests {
             derivation: "x-sed.drv".into(),
             same: true,
             time: 7,
+            rounds: 2,
+            variations: vec![[("cores".to_owned(), "3".to_owned())].into()],
         };
         rebuilds.append(&rebuild).unwrap();
         let path = state.path().join("bootstrap/rebuilds.jsonl");
@@ -172,6 +185,18 @@ mod tests {
         file.write_all(b"{\"item\":\"gr\n\xff\n").unwrap();
         rebuilds.append(&rebuild).unwrap();
         assert_eq!(rebuilds.read().unwrap(), [rebuild.clone(), rebuild]);
+    }
+
+    #[test]
+    fn records_that_do_not_say_how_often_are_read() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("bootstrap");
+        fs::create_dir(&directory).unwrap();
+        let old = "{\"item\":\"sed\",\"derivation\":\"x-sed.drv\",\"same\":false,\"time\":7}\n";
+        fs::write(directory.join("rebuilds.jsonl"), old).unwrap();
+        let read = Rebuilds::new(state.path()).read().unwrap();
+        assert_eq!((read[0].same, read[0].rounds), (false, 1));
+        assert!(read[0].variations.is_empty());
     }
 
     #[test]

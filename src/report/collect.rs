@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{FailureShown, File, Item, OutputShown, Report, SeedShown, Span, ValidShown};
+use super::{FailureShown, File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
 use crate::build::events::{Event, Kind as Made};
 use crate::build::history::Record;
 use crate::build::log::log_path;
@@ -49,11 +49,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let records = last_records(sources);
     let critical = critical_path(nodes, &records);
     let failures = failures(sources);
-    let rebuilds: HashMap<&str, bool> = sources
-        .rebuilds
-        .iter()
-        .map(|rebuild| (rebuild.derivation.as_str(), rebuild.same))
-        .collect();
+    let rebuilds = rebuilt(&sources.rebuilds);
     let wanted: BTreeSet<usize> = sources
         .plan
         .everything()
@@ -73,7 +69,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         let mut item = item(sources, node)?;
         item.wanted = wanted.contains(&index);
         item.critical = critical.contains(&index);
-        item.reproducible = rebuilds.get(node.derivation_path.base_name()).copied();
+        item.rebuilt = rebuilds.get(node.derivation_path.base_name()).cloned();
         item.seconds = record.map(|record| record.made.seconds);
         item.processor_seconds = record.map(processor_seconds);
         if item.outputs.iter().any(|output| output.valid.is_none()) {
@@ -143,6 +139,24 @@ fn last_records<'s>(sources: &'s Sources<'_>) -> BTreeMap<usize, &'s Record> {
         .filter(|record| record.made.seconds.is_finite() && record.made.seconds >= 0.0)
         .filter_map(|record| Some((*by_derivation.get(record.derivation.as_str())?, record)))
         .collect()
+}
+
+/// What came of building each derivation again. A difference stays one, whatever is tried later.
+fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
+    let mut found: HashMap<&str, Rebuilt> = HashMap::new();
+    for record in records {
+        let rebuilt = found.entry(&record.derivation).or_insert_with(|| Rebuilt {
+            same: true,
+            ..Rebuilt::default()
+        });
+        rebuilt.same &= record.same;
+        rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
+        let names = record.variations.iter().flat_map(BTreeMap::keys);
+        // Another time is nothing that was varied: it is another for all.
+        let varied = names.filter(|name| *name != "time");
+        rebuilt.varied.extend(varied.cloned());
+    }
+    found
 }
 
 /// When a record's item was finished, more finely than in whole seconds.
@@ -223,7 +237,7 @@ fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
             .and_then(|_| environment.get("tests"))
             .map(|tests| tests == "1"),
         tests_reason: settings.and_then(|settings| settings.tests_reason),
-        reproducible: None,
+        rebuilt: None,
         seconds: None,
         processor_seconds: None,
         failure: None,
@@ -303,4 +317,40 @@ fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(derivation: &str, same: bool, varied: &[&str]) -> Rebuild {
+        let varied = varied.iter().chain(&["time"]);
+        Rebuild {
+            item: "sed".into(),
+            derivation: derivation.into(),
+            same,
+            time: 7,
+            rounds: 2,
+            variations: vec![
+                varied
+                    .map(|name| ((*name).to_owned(), "x".into()))
+                    .collect(),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_difference_is_not_forgotten_when_a_later_build_shows_none() {
+        let records = [
+            record("a", true, &[]),
+            record("a", false, &["host-name"]),
+            record("a", true, &[]),
+            record("b", true, &["cores", "umask"]),
+        ];
+        let found = rebuilt(&records);
+        assert_eq!((found["a"].same, found["a"].rounds), (false, 6));
+        assert_eq!((found["b"].same, found["b"].rounds), (true, 2));
+        let varied: Vec<&String> = found["b"].varied.iter().collect();
+        assert_eq!(varied, ["cores", "umask"]);
+    }
 }

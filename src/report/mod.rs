@@ -4,6 +4,8 @@
 //! [`timeline`] and [`page`] turn it into HTML. The page loads nothing, works from `file://`, and says everything
 //! without its script, which only sorts, searches and zooms.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 pub mod collect;
@@ -62,8 +64,8 @@ pub struct Item {
     pub tests: Option<bool>,
     /// Why they are not.
     pub tests_reason: Option<String>,
-    /// Whether a second build gave the same; `None` where there was none.
-    pub reproducible: Option<bool>,
+    /// What came of building it again; `None` where nobody has.
+    pub rebuilt: Option<Rebuilt>,
     /// Wall-clock time of its last build, in seconds.
     pub seconds: Option<f64>,
     /// Processor time of its last build, in seconds.
@@ -72,6 +74,17 @@ pub struct Item {
     pub failure: Option<FailureShown>,
     /// Whether it is on the critical path.
     pub critical: bool,
+}
+
+/// What came of building a derivation again, over all that is on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// Whether the same came out every time: once something else did, what came out the same later proves nothing.
+    pub same: bool,
+    /// How often it was built again.
+    pub rounds: u32,
+    /// What was different in any of these builds, by name.
+    pub varied: BTreeSet<String>,
 }
 
 /// An output.

@@ -1,7 +1,7 @@
 //! The page itself.
 
 use super::timeline::{self, PHASES};
-use super::{Item, Report};
+use super::{Item, Rebuilt, Report};
 use crate::picture::svg::{self, GRAPH_STYLE, escape};
 use crate::picture::{Picture, PictureNode};
 use crate::progress::size;
@@ -191,18 +191,14 @@ fn packages(report: &Report) -> String {
         text.push_str(&format!(
             "<tr data-node=\"{number}\"><th scope=\"row\"><button type=\"button\" class=\"name\">{}</button></th><td>{}</td>\
              <td data-value=\"{rank}\"><span class=\"stage {stage}\">{stage}</span></td>{}{}<td class=\"number\" data-value=\"{}\">{}</td>\
-             <td class=\"hash\" title=\"{hash}\">{hash}</td><td>{}</td><td{}>{}</td></tr>\n",
+             <td class=\"hash\" title=\"{hash}\">{hash}</td>{}<td{}>{}</td></tr>\n",
             escape(&item.label),
             escape(&item.version),
             time(item.seconds),
             time(item.processor_seconds),
             size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
             size.map_or_else(|| "not built".to_owned(), size::bytes),
-            match item.reproducible {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "not tried",
-            },
+            rebuilt(item.rebuilt.as_ref()),
             item.tests_reason.as_ref().map_or_else(String::new, |reason| format!(" title=\"{}\"", escape(reason))),
             match (item.tests, &item.tests_reason) {
                 (Some(true), _) => "run",
@@ -215,6 +211,29 @@ fn packages(report: &Report) -> String {
     }
     text.push_str("</tbody></table></div></section>\n");
     text
+}
+
+/// The cell that says what came of building something again.
+fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
+    let Some(rebuilt) = rebuilt else {
+        return "<td>not tried</td>".to_owned();
+    };
+    let plural = if rebuilt.rounds == 1 { "" } else { "s" };
+    let varied: Vec<&str> = rebuilt.varied.iter().map(String::as_str).collect();
+    let what = match varied.as_slice() {
+        [] => "nothing varied but the time".to_owned(),
+        varied => format!("varied: {}", varied.join(", ")),
+    };
+    format!(
+        "<td title=\"built again {} time{plural}; {}\">{}</td>",
+        rebuilt.rounds,
+        escape(&what),
+        match (rebuilt.same, varied.is_empty()) {
+            (true, true) => "yes",
+            (true, false) => "yes, varied",
+            (false, _) => "no",
+        }
+    )
 }
 
 fn graph(report: &Report) -> String {
@@ -320,7 +339,11 @@ mod tests {
             wanted: true,
             tests: Some(false),
             tests_reason: Some("they need \"quotes\"".into()),
-            reproducible: Some(true),
+            rebuilt: Some(Rebuilt {
+                same: true,
+                rounds: 2,
+                varied: ["cores".to_owned()].into(),
+            }),
             seconds: Some(61.0),
             processor_seconds: None,
             failure: None,
@@ -356,6 +379,19 @@ mod tests {
         assert!(!page.contains("<sed>"));
         assert!(page.contains("exit &lt;1&gt;"));
         assert_eq!(page.matches("</script>").count(), 2);
+    }
+
+    #[test]
+    fn how_often_a_package_was_built_again_and_what_was_varied_is_shown() {
+        let page = html(&report());
+        let cell = "<td title=\"built again 2 times; varied: cores\">yes, varied</td>";
+        assert!(page.contains(cell), "{page}");
+        let different = Rebuilt {
+            rounds: 1,
+            ..Rebuilt::default()
+        };
+        assert!(rebuilt(Some(&different)).ends_with(">no</td>"));
+        assert_eq!(rebuilt(None), "<td>not tried</td>");
     }
 
     #[test]

@@ -91,10 +91,14 @@ impl Database {
             .strip_prefix("sha256:")
             .and_then(|digest| Sha256Digest::from_base16(digest).ok())
             .ok_or_else(|| self.corrupt(format!("{text} has the hash `{hash}`")))?;
+        let size = size.unwrap_or(0);
+        let nar_size = size
+            .try_into()
+            .map_err(|_| self.corrupt(format!("{text} has the size {size}")))?;
         Ok(Some(PathInfo {
             path: path.clone(),
             nar_sha256,
-            nar_size: size.unwrap_or(0).try_into().unwrap_or(0),
+            nar_size,
             references: self.parse_paths(references)?,
             deriver: deriver
                 .filter(|deriver| !deriver.is_empty())

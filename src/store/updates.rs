@@ -16,7 +16,7 @@ pub(super) struct Registration<'a> {
 
 impl Database {
     /// Registers paths in one transaction. They may refer to each other, in any order, but not in a circle. A path that
-    /// is valid already gets the new hash, size, deriver and references.
+    /// is valid already gets the new hash, size, deriver, references and outputs.
     pub(super) fn register(
         &self,
         registrations: &[Registration<'_>],
@@ -92,9 +92,12 @@ impl Database {
                          WHERE id = ?1",
                     )?
                     .execute(params![id, hash, time, deriver, size])?;
-                connection
-                    .prepare_cached("DELETE FROM Refs WHERE referrer = ?1")?
-                    .execute([id])?;
+                for rows in [
+                    "DELETE FROM Refs WHERE referrer = ?1",
+                    "DELETE FROM DerivationOutputs WHERE drv = ?1",
+                ] {
+                    connection.prepare_cached(rows)?.execute([id])?;
+                }
                 Ok(id)
             }
             None => connection

@@ -1,8 +1,9 @@
 //! One document that says what somebody saw: which seed and sources, which outputs with which hashes, how they were checked.
 //!
 //! It is JSON. Two people's documents about the same derivations are compared with [`compare`]; a signature (see
-//! [`signature`](super::signature)) says whose a document is. There are no times and no names of machines or people in
-//! it: two honest runs of one tool on equal machines give equal documents.
+//! [`signature`](super::signature)) says whose a document is. There are no names of machines or people in it, and no times
+//! but those at which packages were built again: two honest runs of one tool on equal machines give documents that are
+//! equal but for these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,14 +31,24 @@ pub struct Attestation {
     pub checks: Vec<String>,
     /// How often each package was built again.
     pub rounds: u32,
-    /// What was different about each of these builds, one for each round.
+    /// What was different about each of these builds, one for each round; with `time`, when the round began, in seconds
+    /// since the Epoch.
     pub variations: Vec<BTreeMap<String, String>>,
+    /// What should have been different and could not be, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_varied: BTreeMap<String, String>,
     /// The outputs, by package and name.
     pub outputs: Vec<AttestedOutput>,
     /// Store items that no package of the plan is, and that are as they were registered.
     pub other_items: usize,
     /// What is not as it was registered and no package of the plan: paths, and what is wrong.
     pub other_damage: BTreeMap<String, String>,
+    /// Named like store items, and not valid: left by runs that were killed, or kept copies.
+    #[serde(default)]
+    pub unregistered: Vec<String>,
+    /// What is in the store directory and named like no store item.
+    #[serde(default)]
+    pub extra: Vec<String>,
     /// Whether everything was as it should be.
     pub good: bool,
 }
@@ -66,9 +77,25 @@ pub struct AttestedOutput {
     pub size: u64,
     /// What was seen of it.
     pub result: Seen,
+    /// The output it was compared with, where that is another store item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondOutput>,
     /// More about it, for people; empty where there is no more.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+}
+
+/// The same output made in another way, which goes to another store path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondOutput {
+    /// How it was made, in words: `from the seed NAME`, `built with the final tools`.
+    pub made: String,
+    /// Its store path.
+    pub path: String,
+    /// The SHA-256 of its NAR in base 16, as it was registered.
+    pub sha256: String,
+    /// The size of its NAR in bytes.
+    pub size: u64,
 }
 
 /// What was seen of an output.
@@ -85,6 +112,8 @@ pub enum Seen {
     Touched,
     /// The store holds something else than what was registered.
     Altered,
+    /// The store holds what was registered, but the rest of the record is wrong.
+    Misrecorded,
     /// It is gone.
     Missing,
     /// It cannot be read.
@@ -162,6 +191,8 @@ pub struct Comparison {
     pub only_second: Vec<String>,
     /// Outputs that one of the documents says nothing good of.
     pub bad: Vec<String>,
+    /// What else one of the documents says is not as it should be.
+    pub damage: Vec<String>,
 }
 
 /// An output that two people have different hashes of.
@@ -178,10 +209,45 @@ pub struct DifferentOutput {
 }
 
 impl Comparison {
-    /// Whether nothing contradicts.
+    /// Whether both saw the same good outputs, one at least, and nothing that was not as it should be.
+    ///
+    /// Another origin, and outputs of other derivations, are no contradiction: what is the same has the same path, and so
+    /// the same origin.
     pub fn agrees(&self) -> bool {
-        self.different.is_empty() && self.bad.is_empty()
+        let against = [self.different.len(), self.bad.len(), self.damage.len()];
+        !self.same.is_empty() && against == [0; 3]
     }
+}
+
+/// An output as it is compared.
+struct Compared<'d> {
+    path: &'d str,
+    sha256: &'d str,
+    is_good: bool,
+}
+
+/// The outputs of a document by name; those that were made in a second way have names of their own.
+fn by_name(attestation: &Attestation) -> BTreeMap<String, Compared<'_>> {
+    let mut found = BTreeMap::new();
+    for output in &attestation.outputs {
+        let name = format!("{}:{}", output.package, output.output);
+        let is_good = output.result.is_good();
+        if let Some(second) = &output.second {
+            let compared = Compared {
+                path: &second.path,
+                sha256: &second.sha256,
+                is_good,
+            };
+            found.insert(format!("{name} {}", second.made), compared);
+        }
+        let compared = Compared {
+            path: &output.path,
+            sha256: &output.sha256,
+            is_good,
+        };
+        found.insert(name, compared);
+    }
+    found
 }
 
 /// Compares two people's documents.
@@ -208,17 +274,18 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
         }
     }
     comparison.same_origin = comparison.origin.is_empty();
-    let by_name = |attestation: &Attestation| -> BTreeMap<String, AttestedOutput> {
-        let outputs = attestation.outputs.iter();
-        outputs
-            .map(|output| {
-                (
-                    format!("{}:{}", output.package, output.output),
-                    output.clone(),
-                )
-            })
-            .collect()
-    };
+    for (document, number) in [(first, "first"), (second, "second")] {
+        for (what, damage) in &document.other_damage {
+            comparison
+                .damage
+                .push(format!("{what} in the {number}: {damage}"));
+        }
+        if !document.good {
+            comparison.damage.push(format!(
+                "the {number} says that not all was as it should be"
+            ));
+        }
+    }
     let (one, other) = (by_name(first), by_name(second));
     let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
     for name in names {
@@ -226,7 +293,7 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
         if [sides.0, sides.1]
             .into_iter()
             .flatten()
-            .any(|output| !output.result.is_good())
+            .any(|output| !output.is_good)
         {
             comparison.bad.push(name.clone());
         }
@@ -239,9 +306,9 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
             (Some(one), Some(other)) if one.sha256 != other.sha256 => {
                 comparison.different.push(DifferentOutput {
                     output: name.clone(),
-                    path: one.path.clone(),
-                    first: one.sha256.clone(),
-                    second: other.sha256.clone(),
+                    path: one.path.to_owned(),
+                    first: one.sha256.to_owned(),
+                    second: other.sha256.to_owned(),
                 });
             }
             (Some(_), Some(_)) => comparison.same.push(name.clone()),
@@ -252,102 +319,5 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    pub(crate) fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
-        let outputs = outputs
-            .iter()
-            .map(|(package, path, sha256, result)| AttestedOutput {
-                package: (*package).to_owned(),
-                output: "out".into(),
-                path: format!("/gnu/store/{path}"),
-                sha256: (*sha256).to_owned(),
-                size: 1,
-                result: *result,
-                detail: String::new(),
-            });
-        Attestation {
-            format: FORMAT,
-            version: "0.1.0".into(),
-            system: "x86_64-linux".into(),
-            kernel: "Linux 6.1 x86_64".into(),
-            seeds: vec![NamedHash {
-                name: "small".into(),
-                sha256: "00".into(),
-            }],
-            sources: Vec::new(),
-            checks: vec!["store".into()],
-            rounds: 0,
-            variations: Vec::new(),
-            outputs: outputs.collect(),
-            other_items: 0,
-            other_damage: BTreeMap::new(),
-            good: true,
-        }
-    }
-
-    #[test]
-    fn a_document_is_read_as_it_was_written() {
-        let document = document(&[("sed", "a", "11", Seen::Reproducible)]);
-        let text = serde_json::to_string(&document).unwrap();
-        assert!(text.contains("\"result\":\"reproducible\""));
-        assert_eq!(Attestation::parse("a.json", &text).unwrap(), document);
-    }
-
-    #[test]
-    fn what_is_no_document_is_refused() {
-        for (text, message) in [
-            ("", "a.json is no document"),
-            ("{}", "missing field"),
-            ("{\"format\": 2}", "has format 2"),
-            ("[1]", "a.json is no document"),
-        ] {
-            let error = Attestation::parse("a.json", text).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
-        }
-    }
-
-    #[test]
-    fn documents_agree_or_say_where_they_do_not() {
-        let good = Seen::Intact;
-        let first = document(&[
-            ("bash", "b", "1", good),
-            ("sed", "s", "1", good),
-            ("tar", "t1", "1", good),
-            ("grep", "g", "1", good),
-        ]);
-        let second = document(&[
-            ("bash", "b", "1", good),
-            ("sed", "s", "2", good),
-            ("tar", "t2", "1", good),
-            ("make", "m", "1", good),
-        ]);
-        let comparison = compare(&first, &second);
-        assert!(comparison.same_origin && !comparison.agrees());
-        assert_eq!(comparison.same, ["bash:out"]);
-        assert_eq!(comparison.different.len(), 1);
-        assert_eq!(comparison.different[0].output, "sed:out");
-        assert_eq!(comparison.incomparable, ["tar:out"]);
-        assert_eq!(comparison.only_first, ["grep:out"]);
-        assert_eq!(comparison.only_second, ["make:out"]);
-        assert!(compare(&first, &first).agrees());
-    }
-
-    #[test]
-    fn what_one_side_saw_go_wrong_is_no_agreement() {
-        let first = document(&[("sed", "s", "1", Seen::Intact)]);
-        let second = document(&[("sed", "s", "1", Seen::Differs)]);
-        assert_eq!(compare(&first, &second).bad, ["sed:out"]);
-    }
-
-    #[test]
-    fn another_seed_is_told() {
-        let first = document(&[]);
-        let mut second = first.clone();
-        second.seeds[0].sha256 = "01".into();
-        let comparison = compare(&first, &second);
-        assert!(!comparison.same_origin);
-        assert_eq!(comparison.origin[0], "seed small 00 is in the first only");
-    }
-}
+#[path = "attestation/tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Hashing store items again, several at a time, and comparing with the database.
 //!
 //! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads end
-//! together. Metadata that archives do not hold (times, write permission, owners) is looked at too: it is the same for
+//! together. What else the database says of an item is checked in the same pass (see [`record`](super::record)). Metadata that archives do not hold (times, write permission, owners) is looked at too: it is the same for
 //! every store item, and where it is not, somebody was at work who is not the store.
 
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 
 use rayon::prelude::*;
 
+use super::record::{Evidence, WrongRecord};
 use crate::hash::Sha256Digest;
 use crate::store::canonical::{self, CanonicalError, Deviation};
 use crate::store::path::StorePath;
@@ -34,6 +35,8 @@ pub enum Condition {
         /// Files that show signs of a change.
         suspects: Vec<Deviation>,
     },
+    /// It is as it was, but the database says something else of it than it does itself.
+    Misrecorded(Box<WrongRecord>),
     /// It cannot be read, or holds what no store item holds.
     Unreadable(String),
 }
@@ -125,7 +128,10 @@ pub fn items(
     })?;
     checked.sort_by(|one, other| one.info.path.cmp(&other.info.path));
     Ok(Report {
-        bytes: checked.iter().map(|checked| checked.info.nar_size).sum(),
+        // A damaged size may be any number.
+        bytes: checked.iter().fold(0, |sum: u64, checked| {
+            sum.saturating_add(checked.info.nar_size)
+        }),
         items: checked,
         strays: Strays::default(),
     })
@@ -133,13 +139,13 @@ pub fn items(
 
 /// Checks one item. `None` where it has ceased to be valid meanwhile.
 pub fn check(store: &Store, info: PathInfo) -> Result<Option<Checked>, StoreError> {
-    let condition = condition(store, &info);
+    let condition = condition(store, &info)?;
     if !condition.is_intact() && store.path_info(&info.path)?.as_ref() != Some(&info) {
         // Collected, or replaced, while it was read.
         return match store.path_info(&info.path)? {
             None => Ok(None),
             Some(info) => Ok(Some(Checked {
-                condition: self::condition(store, &info),
+                condition: self::condition(store, &info)?,
                 info,
             })),
         };
@@ -147,30 +153,41 @@ pub fn check(store: &Store, info: PathInfo) -> Result<Option<Checked>, StoreErro
     Ok(Some(Checked { info, condition }))
 }
 
-fn condition(store: &Store, info: &PathInfo) -> Condition {
+fn condition(store: &Store, info: &PathInfo) -> Result<Condition, StoreError> {
     let place = store.directories().physical(&info.path);
     match place.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Condition::Missing,
-        Err(error) => return Condition::Unreadable(error.to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Condition::Missing),
+        Err(error) => return Ok(Condition::Unreadable(error.to_string())),
         Ok(_) => {}
     }
     let deviations = match canonical::deviations(&place) {
         Ok(deviations) => deviations,
         Err(CanonicalError::FileType { path, kind }) => {
-            return Condition::Unreadable(format!("{} is a {kind}", path.display()));
+            return Ok(Condition::Unreadable(format!(
+                "{} is a {kind}",
+                path.display()
+            )));
         }
-        Err(error) => return Condition::Unreadable(error.to_string()),
+        Err(error) => return Ok(Condition::Unreadable(error.to_string())),
     };
-    match scan::hash_and_scan(&place, &BTreeSet::new()) {
-        Err(error) => Condition::Unreadable(error.to_string()),
-        Ok(scanned) if scanned.nar_sha256 != info.nar_sha256 => Condition::Altered {
+    let evidence = Evidence::of(store, info)?;
+    let scanned = match scan::hash_and_scan(&place, &evidence.candidates) {
+        Ok(scanned) => scanned,
+        Err(error) => return Ok(Condition::Unreadable(error.to_string())),
+    };
+    if scanned.nar_sha256 != info.nar_sha256 {
+        return Ok(Condition::Altered {
             found: scanned.nar_sha256,
             size: scanned.nar_size,
             suspects: deviations,
-        },
-        Ok(_) if deviations.is_empty() => Condition::Intact,
-        Ok(_) => Condition::Touched(deviations),
+        });
     }
+    Ok(match evidence.judge(store, info, &scanned)? {
+        // Metadata is put right along with it.
+        Some(wrong) => Condition::Misrecorded(Box::new(wrong)),
+        None if deviations.is_empty() => Condition::Intact,
+        None => Condition::Touched(deviations),
+    })
 }
 
 #[cfg(test)]

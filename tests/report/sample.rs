@@ -1,6 +1,6 @@
 //! A road of sixty builds, as a finished run leaves it.
 
-use bootstrap::report::{File, Item, OutputShown, Report, SeedShown, Span, ValidShown};
+use bootstrap::report::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
 
 pub const PACKAGES: usize = 60;
 const START: f64 = 1_795_400_000.0;
@@ -50,7 +50,11 @@ fn item(number: usize) -> Item {
         tests_reason: number
             .is_multiple_of(3)
             .then(|| "they need a network".to_owned()),
-        reproducible: [Some(true), None, Some(false)][number % 3],
+        rebuilt: [Some(true), None, Some(false)][number % 3].map(|same| Rebuilt {
+            same,
+            rounds: 1,
+            ..Rebuilt::default()
+        }),
         seconds: Some(seconds(number)),
         processor_seconds: Some(seconds(number) * 1.7),
         failure: None,

@@ -35,6 +35,21 @@ fn limits_are_the_program_s_and_cannot_be_raised() {
 }
 
 #[test]
+fn a_program_runs_on_as_many_processors_as_it_may() {
+    let all = rustix::thread::sched_getaffinity(None).unwrap().count() as usize;
+    // Of one nothing can be taken away: then this says no more than that it can be asked for.
+    for (limit, expected) in [(None, all), (Some(1), 1), (Some(all), all), (Some(0), 1)] {
+        let mut guest = Guest::new();
+        guest.limits.processors = limit;
+        assert_eq!(
+            guest.ask(&["processors"]),
+            format!("processors: {expected}\n"),
+            "{limit:?}"
+        );
+    }
+}
+
+#[test]
 fn a_limit_above_the_caller_s_own_is_the_caller_s_own() {
     let mut guest = Guest::new();
     guest.limits.open_files = Some(u64::MAX - 1);

@@ -286,6 +286,13 @@ static void obey(char *command)
         fill(word[1]);
     else if (IS("limits"))
         limits();
+    else if (IS("processors")) {
+        cpu_set_t set;
+        if (sched_getaffinity(0, sizeof set, &set))
+            say("processors", -1);
+        else
+            printf("processors: %d\n", CPU_COUNT(&set));
+    }
     else if (IS("addresses"))
         addresses();
     else if (IS("new-user-namespace"))

@@ -40,7 +40,10 @@ fn what_a_build_lets_in_is_found_and_named() {
     world.tool("host", "hostname $out/made\n");
     world.tool("user", "user $out/made\n");
     world.tool("jobs", "write $out/made ran make -j$NIX_BUILD_CORES\n");
-    let packages = ["host", "user", "jobs"];
+    world.tool("name", "copy /etc/passwd $out/made\n");
+    world.tool("zone", "write $out/made the zone is $TZ\n");
+    world.tool("named", "write $out/made in the language $LC_ALL\n");
+    let packages = ["host", "user", "jobs", "name", "zone", "named"];
     world.expect(0, &[&["build"], &packages[..]].concat());
     // Without variation, nobody would know.
     world.expect(0, &[&["verify", "--rebuild"], &packages[..]].concat());
@@ -52,15 +55,20 @@ fn what_a_build_lets_in_is_found_and_named() {
         ("host", "the host name"),
         ("user", "the user's name or number"),
         ("jobs", "the number of processors or jobs"),
+        ("name", "the user's name or number"),
+        ("zone", "the time zone or locale"),
+        ("named", "the time zone or locale"),
     ] {
         let start = out
             .find(&format!("differs in round 1: {package}:out"))
             .unwrap_or_else(|| panic!("{package}: {out}"));
-        let rest = &out[start..];
-        assert!(rest[1..].find(cause).is_some(), "{package}: {out}");
+        let account = &out[start..];
+        let end = account[1..].find("differs in round").map(|end| end + 1);
+        let account = &account[..end.unwrap_or(account.len())];
+        assert!(account.contains(cause), "{package}: {account}");
+        assert!(account.contains("made: "), "{package}: {account}");
     }
-    assert!(out.contains("made: "), "{out}");
-    assert!(err.contains("3 outputs came out differently"), "{err}");
+    assert!(err.contains("6 outputs came out differently"), "{err}");
     // Both are there.
     let place = world.place("host");
     let kept = format!("{}-check", place.display());
@@ -74,6 +82,159 @@ fn what_a_build_lets_in_is_found_and_named() {
     );
     // The log shown is that of the first build.
     world.expect(0, &["log", "host"]);
+}
+
+#[test]
+fn what_is_another_each_time_is_found_and_named_without_variation() {
+    let world = World::new();
+    world.tool("clock", "time $out/made\n");
+    world.tool("path", "temporary $out/made\n");
+    world.expect(0, &["build", "clock", "path"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    for (package, cause) in [
+        ("clock", "a time stamp"),
+        ("path", "a build path or temporary name"),
+    ] {
+        let (out, _) = world.expect(3, &["verify", "--rebuild", package]);
+        assert!(
+            out.contains("differs in round 1") && out.contains(cause),
+            "{out}"
+        );
+    }
+}
+
+/// The names in a directory in which the files `names` were made in this order, as it lists them.
+fn listing(directory: &std::path::Path, names: &[String]) -> Vec<String> {
+    let directory = directory.join("listing");
+    fs::create_dir(&directory).unwrap();
+    for name in names {
+        fs::write(directory.join(name), "x\n").unwrap();
+    }
+    let entries = fs::read_dir(&directory).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_order_of_directories_varies_with_the_file_system_or_the_document_says_that_it_does_not() {
+    use std::os::unix::fs::MetadataExt;
+
+    let world = World::new();
+    let usual = world.path("tmp");
+    fs::create_dir(&usual).unwrap();
+    let names: Vec<String> = (0..24).map(|number| format!("n{number}")).collect();
+    let files = names
+        .iter()
+        .map(|name| format!("write $NIX_BUILD_TOP/d/{name} x\n"));
+    let phases = format!(
+        "mkdir $NIX_BUILD_TOP/d\n{}list $out/made $NIX_BUILD_TOP/d\n",
+        files.collect::<String>()
+    );
+    world.tool("order", &phases);
+    let run = |status: i32, arguments: &[&str]| {
+        let output = world.command(arguments).env("TMPDIR", &usual).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        text
+    };
+    let document = |status, directory: &std::path::Path| -> serde_json::Value {
+        let directory = directory.to_str().unwrap();
+        let arguments = [
+            "verify",
+            "--rebuild",
+            "--vary",
+            "--vary-directory",
+            directory,
+        ];
+        let out = run(status, &[&arguments[..], &["--json", "order"]].concat());
+        serde_json::from_str(&out).unwrap()
+    };
+    run(0, &["build", "order"]);
+    // On the same file system nothing varies, and nobody may think so.
+    let same = document(0, &usual);
+    assert!(same["variations"][0].get("directory-order").is_none());
+    let reason = same["not_varied"]["directory-order"].as_str().unwrap();
+    assert!(reason.contains("is on the same file system as"), "{reason}");
+
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let device = |path: &std::path::Path| path.metadata().unwrap().dev();
+    if device(other.path()) == device(&usual) {
+        return;
+    }
+    let differ = listing(&usual, &names) != listing(other.path(), &names);
+    let varied = document(if differ { 3 } else { 0 }, other.path());
+    let order = varied["variations"][0]["directory-order"].as_str().unwrap();
+    assert!(order.contains(other.path().to_str().unwrap()), "{order}");
+    assert!(varied["not_varied"].get("directory-order").is_none());
+    if differ {
+        let detail = varied["outputs"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains("likely an order"), "{detail}");
+    }
+}
+
+#[test]
+fn each_round_is_told_and_recorded_and_a_difference_is_not_forgotten() {
+    let world = World::new();
+    world.tool("host", "hostname $out/made\n");
+    world.expect(0, &["build", "host"]);
+    let reported = || -> serde_json::Value {
+        let (out, _) = world.expect(0, &["report", "--json"]);
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let items = report["items"].as_array().unwrap();
+        items.iter().find(|item| item["label"] == "host").unwrap()["rebuilt"].clone()
+    };
+    assert_eq!(reported(), serde_json::Value::Null);
+    world.expect(0, &["verify", "--rebuild", "host"]);
+    assert_eq!(reported()["same"], true);
+
+    let programs = world.path("programs");
+    fs::create_dir(&programs).unwrap();
+    fs::write(programs.join("diffoscope"), "").unwrap();
+    let vary = ["verify", "--rebuild", "--vary", "--rounds", "2", "host"];
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap();
+    let output = world.command(&vary).env("PATH", path).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{out}");
+    let place = world.place("host").display().to_string();
+    for (round, kept, made) in [
+        (1, "-check", "elsewhere\n"),
+        (2, "-check-2", "build-9.example.org\n"),
+    ] {
+        assert!(
+            out.contains(&format!("differs in round {round}: host:out")),
+            "{out}"
+        );
+        let kept = format!("{place}{kept}");
+        assert!(
+            out.contains(&format!("see more with `diffoscope {place} {kept}`")),
+            "{out}"
+        );
+        assert_eq!(fs::read_to_string(format!("{kept}/made")).unwrap(), made);
+    }
+    assert!(out.contains("0 of 1 outputs the same in 2 rounds"), "{out}");
+    let (out, _) = world.expect(3, &[&vary[..], &["--json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["rounds"], 2);
+    let begun = |round: usize| -> u64 {
+        let time = document["variations"][round]["time"].as_str().unwrap();
+        time.parse().unwrap()
+    };
+    assert!(begun(0) > 1_700_000_000 && begun(0) <= begun(1));
+
+    // A plain second build is the same; what was seen stays so.
+    world.expect(0, &["verify", "--rebuild", "host"]);
+    let reported = reported();
+    assert_eq!(reported["same"], false);
+    assert_eq!(reported["rounds"], 6);
+    let varied = reported["varied"].as_array().unwrap();
+    assert!(varied.iter().any(|name| name == "host-name"), "{varied:?}");
+    assert!(!varied.iter().any(|name| name == "time"), "{varied:?}");
 }
 
 #[test]
@@ -127,6 +288,45 @@ fn a_full_disk_is_the_machines_fault_and_changes_nothing() {
         assert!(out.contains("failed: large: round 1"), "{out}");
         world.expect(0, &["verify"]);
     });
+}
+
+/// Mounting needs root; elsewhere the test before this one has to do.
+#[test]
+fn a_store_that_is_full_while_something_is_built_again_stays_as_it_was() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"])
+        .arg(place.path())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let result = std::panic::catch_unwind(|| {
+        let world = World::at(place.path().join("world"));
+        world.tool("greedy", "write $out/x x\nfill $out/zeros $TZ\n");
+        world.expect(0, &["build", "greedy", "tool"]);
+        let (before, _) = world.expect(0, &["verify", "--json"]);
+        let (out, err) = world.expect(5, &["verify", "--rebuild", "--vary", "greedy"]);
+        // Its log may be what has no room first.
+        assert!(
+            out.contains(": round 1: ") && out.contains("greedy"),
+            "{out}"
+        );
+        assert!(out.to_lowercase().contains("no space left"), "{out}");
+        assert!(err.contains("could not be built again"), "{err}");
+        let (after, _) = world.expect(0, &["verify", "--json"]);
+        assert_eq!(before, after);
+        // There is room again.
+        world.expect(0, &["verify", "--rebuild", "greedy", "tool"]);
+    });
+    let unmounted = std::process::Command::new("umount")
+        .arg(place.path())
+        .status();
+    assert!(unmounted.unwrap().success());
+    result.unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 /* The only program of the test's seed: called as a shell with the phases, it runs the recipe's own phases, one command a
  * line, whose words are separated by spaces. `$NAME' in a word stands for a variable. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void fail(const char *what, const char *path)
@@ -53,6 +55,29 @@ static void copy_file(const char *from, const char *to)
             fail("write", to);
 }
 
+/* Writes the names in `directory' as it lists them, one a line. */
+static void list(const char *path, const char *directory)
+{
+    DIR *listing = opendir(directory);
+    struct dirent *entry;
+    if (!listing)
+        fail("list", directory);
+    while ((entry = readdir(listing)))
+        if (*entry->d_name != '.')
+            write_file(path, entry->d_name);
+    closedir(listing);
+}
+
+/* Writes zeros until no more fit. */
+static void fill(const char *path)
+{
+    static char zeros[65536];
+    int file = open(path, O_WRONLY | O_CREAT, 0644);
+    while (file >= 0 && write(file, zeros, sizeof zeros) > 0)
+        ;
+    fail("write", path);
+}
+
 static void run(char *line)
 {
     char verb[4096] = "", path[4096] = "", text[4096] = "", expanded[4096];
@@ -75,6 +100,21 @@ static void run(char *line)
     } else if (!strcmp(verb, "user")) {
         sprintf(text, "built by user %d", (int)getuid());
         write_file(path, text);
+    } else if (!strcmp(verb, "time")) {
+        sprintf(text, "made at %lld", (long long)time(NULL));
+        write_file(path, text);
+    } else if (!strcmp(verb, "temporary")) {
+        char name[] = "/tmp/ccXXXXXX";
+        int file = mkstemp(name);
+        if (file < 0)
+            fail("create", name);
+        close(file);
+        write_file(path, name);
+    } else if (!strcmp(verb, "list"))
+        list(path, text);
+    else if (!strcmp(verb, "fill")) {
+        if (*text)
+            fill(path);
     } else if (!strcmp(verb, "umask")) {
         mode_t mask = umask(0);
         umask(mask);
@@ -93,10 +133,13 @@ static void run(char *line)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char line[8192];
     const char *path = getenv("recipePhases");
+    /* Outside of builds it is given a script. */
+    if (!path && argc > 1)
+        path = argv[1];
     FILE *phases = path ? fopen(path, "r") : NULL;
     if (!phases)
         fail("open", path ? path : "the phases, which are not named");

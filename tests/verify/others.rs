@@ -87,6 +87,80 @@ fn two_seeds_that_leave_no_trace_end_in_the_same_outputs() {
 }
 
 #[test]
+fn the_document_about_two_seeds_holds_both_seeds_and_both_outputs() {
+    let world = World::new();
+    let arguments = [
+        "verify",
+        "--diverse",
+        "one",
+        "two",
+        "--json",
+        "tool",
+        "libc",
+    ];
+    let (out, _) = world.expect(0, &arguments);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<&str> = document["seeds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|seed| seed["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["one", "two"]);
+    assert_ne!(
+        document["seeds"][0]["sha256"],
+        document["seeds"][1]["sha256"]
+    );
+    for output in document["outputs"].as_array().unwrap() {
+        let second = &output["second"];
+        assert_eq!(second["made"], "from the seed two", "{output}");
+        assert_ne!(second["path"], output["path"], "{output}");
+        assert!(second["size"].as_u64().unwrap() > 0, "{output}");
+        let path = second["path"].as_str().unwrap();
+        let recorded: String = world
+            .database()
+            .query_row(
+                "SELECT hash FROM ValidPaths WHERE path = ?1",
+                [path],
+                |row| row.get(0),
+            )
+            .unwrap();
+        let sha256 = second["sha256"].as_str().unwrap();
+        assert_eq!(recorded, format!("sha256:{sha256}"));
+    }
+    world.file("a.json", &out);
+    let (compared, _) = world.expect(0, &["verify", "--compare", "a.json", "a.json"]);
+    assert!(compared.contains("6 outputs the same"), "{compared}");
+    let second = document["outputs"][0]["second"]["sha256"].as_str().unwrap();
+    world.file("b.json", &out.replace(second, &"0".repeat(64)));
+    world.expect(3, &["verify", "--compare", "a.json", "b.json"]);
+}
+
+#[test]
+fn documents_that_say_nothing_of_each_other_do_not_agree() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    let (first, _) = world.expect(0, &["verify", "--json", "tool"]);
+    world.file("a.json", &first);
+    world.expect(0, &["--seed", "two", "build", "tool"]);
+    let (second, _) = world.expect(0, &["--seed", "two", "verify", "--json", "tool"]);
+    world.file("b.json", &second);
+    let (out, err) = world.expect(3, &["verify", "--compare", "a.json", "b.json"]);
+    assert!(out.contains("other origin: seed one"), "{out}");
+    assert!(out.contains("other derivation: tool:out"), "{out}");
+    assert!(err.contains("have no output in common"), "{err}");
+    world.file(
+        "b.json",
+        &first.replacen("\"good\": true", "\"good\": false", 1),
+    );
+    let (out, _) = world.expect(3, &["verify", "--compare", "a.json", "b.json"]);
+    assert!(
+        out.contains("damage: the second says that not all was as it should be"),
+        "{out}"
+    );
+}
+
+#[test]
 fn a_trace_of_the_seed_is_shown() {
     let world = World::new();
     world.recipe(
@@ -108,6 +182,34 @@ fn the_fixpoint_is_reached_where_tools_leave_no_trace() {
     assert!(out.contains("the same: tool:out"), "{out}");
     let (_, err) = world.expect(2, &["verify", "--fixpoint", "stage0/make"]);
     assert!(err.contains("stage0/make is no final package"), "{err}");
+}
+
+#[test]
+fn a_trace_of_the_tools_keeps_the_fixpoint_from_being_reached() {
+    let world = World::new();
+    world.recipe(
+        "bash",
+        "[stage0]\n\n[final]\nreplace-inputs = [\"libc\", \"stage0/make\", \"stage0/bash\"]\n",
+        // The shell that it is built with, and one line more.
+        "mkdir $out\nmkdir $out/bin\ncopy /proc/self/exe $out/bin/bash\nwrite $out/bin/bash trace\n",
+    );
+    let (out, err) = world.expect(3, &["verify", "--fixpoint", "bash", "tool"]);
+    assert!(out.contains("the same: tool:out"), "{out}");
+    assert!(out.contains("differs: bash:out"), "{out}");
+    assert!(
+        out.contains("first, built with stage0's tools: /gnu/store/")
+            && out.contains("second, built with the final tools: /gnu/store/"),
+        "{out}"
+    );
+    assert!(out.contains("  bin/bash: "), "{out}");
+    assert!(err.contains("1 outputs differ"), "{err}");
+    let (out, _) = world.expect(3, &["verify", "--fixpoint", "--json", "bash"]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["good"], false);
+    let bash = &document["outputs"][0];
+    assert_eq!(bash["result"], "differs");
+    assert_eq!(bash["second"]["made"], "built with the final tools");
+    assert_ne!(bash["second"]["sha256"], bash["sha256"]);
 }
 
 #[test]

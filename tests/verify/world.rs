@@ -35,7 +35,12 @@ impl Drop for World {
 
 impl World {
     pub fn new() -> Self {
-        let world = Self(tempfile::tempdir().unwrap().keep());
+        Self::at(tempfile::tempdir().unwrap().keep())
+    }
+
+    /// One in the directory `place`.
+    pub fn at(place: PathBuf) -> Self {
+        let world = Self(place);
         world.seed("one", "first");
         world.seed("two", "second");
         world.file("stage0/gnu-build-system.sh", ": phases\n");
@@ -90,6 +95,14 @@ impl World {
                  shell = \"/bin/sh\"\nsearch-path = [\"/bin\"]\n"
             ),
         );
+    }
+
+    /// The store's database.
+    pub fn database(&self) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(self.path("root/var/guix/db/db.sqlite")).unwrap();
+        // As every user of the schema has it.
+        database.pragma_update(None, "foreign_keys", true).unwrap();
+        database
     }
 
     pub fn path(&self, path: &str) -> PathBuf {

@@ -34,12 +34,18 @@ pub fn compare(context: &Context, first: &Path, second: &Path) -> Result<(), Fai
     if comparison.agrees() {
         return Ok(());
     }
-    Err(Failure::Told {
-        message: format!(
-            "the documents do not agree: {} outputs differ, {} were not good where they were verified",
+    let message = match comparison.same.is_empty() && comparison.different.is_empty() {
+        true => "the documents have no output in common: they say nothing of each other".to_owned(),
+        false => format!(
+            "the documents do not agree: {} outputs differ, {} were not good where they were verified, and {} other \
+             things were not as they should be",
             comparison.different.len(),
-            comparison.bad.len()
+            comparison.bad.len(),
+            comparison.damage.len()
         ),
+    };
+    Err(Failure::Told {
+        message,
         status: Status::Hashes,
     })
 }
@@ -77,6 +83,7 @@ fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 
     }
     for (names, word) in [
         (&comparison.bad, "not good"),
+        (&comparison.damage, "damage"),
         (&comparison.incomparable, "other derivation"),
         (&comparison.only_first, "in the first only"),
         (&comparison.only_second, "in the second only"),

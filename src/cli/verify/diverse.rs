@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::recipe::Stage;
 use crate::store::path::StorePath;
 use crate::store::{PathInfo, Store};
-use crate::verify::attestation::{AttestedOutput, Seen};
+use crate::verify::attestation::{AttestedOutput, SecondOutput, Seen};
 use crate::verify::cause::Circumstances;
 use crate::verify::compare::{self, FileDifference, Side};
 use crate::verify::rewrite::Rewriting;
@@ -97,7 +97,7 @@ pub fn fixpoint(
         second: "built with the final tools".to_owned(),
         rewritings: [first, second],
     };
-    report(context, &run, &ways, found, key)
+    report(context, &[&run], &ways, found, key)
 }
 
 /// `bootstrap verify --diverse SEED_A SEED_B [PKG…]`.
@@ -169,7 +169,7 @@ pub fn diverse(
         second: format!("from the seed {}", seeds[1]),
         rewritings,
     };
-    report(context, &runs[0], &ways, found, key)
+    report(context, &[&runs[0], &runs[1]], &ways, found, key)
 }
 
 /// The same circumstances with another seed.
@@ -202,17 +202,20 @@ fn pair(
     })
 }
 
-/// Compares the pairs and tells what was found.
+/// Compares the pairs, which come from `runs`, and tells what was found.
 fn report(
     context: &Context,
-    run: &Run<'_>,
+    runs: &[&Run<'_>],
     ways: &Ways<'_>,
     mut pairs: Vec<Pair>,
     key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     // The small ones first: people look at the first lines while gcc is still being read.
     pairs.sort_by_key(|pair| pair.first.nar_size);
-    let mut attestation = document::new(context, &run.planned, &[ways.check]);
+    let mut attestation = document::new(context, &runs[0].planned, &[ways.check]);
+    for run in &runs[1..] {
+        document::add_origin(&mut attestation, context, &run.planned);
+    }
     let mut text = String::new();
     let mut different = 0;
     for pair in &pairs {
@@ -246,6 +249,12 @@ fn report(
                 true => Seen::Reproducible,
                 false => Seen::Differs,
             },
+            second: Some(SecondOutput {
+                made: ways.second.clone(),
+                path: context.shown(&pair.second.path),
+                sha256: pair.second.nar_sha256.to_base16(),
+                size: pair.second.nar_size,
+            }),
             detail: match files.is_empty() {
                 true => format!("the same {}", ways.second),
                 false => format!(

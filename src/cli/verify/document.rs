@@ -48,18 +48,30 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         checks: checks.iter().map(|&check| check.to_owned()).collect(),
         rounds: 0,
         variations: Vec::new(),
+        not_varied: BTreeMap::new(),
         outputs: Vec::new(),
         other_items: 0,
         other_damage: BTreeMap::new(),
+        unregistered: Vec::new(),
+        extra: Vec::new(),
         good: true,
     };
     sort(&mut attestation);
     attestation
 }
 
+/// Adds the seeds and sources of another plan.
+pub fn add_origin(attestation: &mut Attestation, context: &Context, planned: &Planned) {
+    let other = new(context, planned, &[]);
+    attestation.seeds.extend(other.seeds);
+    attestation.sources.extend(other.sources);
+    sort(attestation);
+}
+
 /// Brings what is in the document into its order.
 pub fn sort(attestation: &mut Attestation) {
     attestation.seeds.sort();
+    attestation.seeds.dedup();
     attestation.sources.sort();
     attestation.sources.dedup();
     attestation

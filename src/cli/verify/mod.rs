@@ -178,6 +178,7 @@ fn note_items(
                 sha256: checked.info.nar_sha256.to_base16(),
                 size: checked.info.nar_size,
                 result: seen,
+                second: None,
                 detail,
             }),
             None if seen.is_good() => attestation.other_items += 1,
@@ -188,6 +189,11 @@ fn note_items(
             }
         }
     }
+    let unregistered = report.strays.unregistered.iter();
+    attestation.unregistered = unregistered.map(|path| context.shown(path)).collect();
+    let foreign = report.strays.foreign.iter();
+    let store_dir = &context.directories.store_dir;
+    attestation.extra = foreign.map(|name| format!("{store_dir}/{name}")).collect();
     document::sort(attestation);
 }
 
@@ -197,6 +203,7 @@ fn seen(condition: &Condition) -> (Seen, String) {
         Condition::Missing => (Seen::Missing, String::new()),
         Condition::Touched(files) => (Seen::Touched, list(files).join("; ")),
         Condition::Altered { found, .. } => (Seen::Altered, format!("its SHA-256 is now {found}")),
+        Condition::Misrecorded(wrong) => (Seen::Misrecorded, wrong.problems.join("; ")),
         Condition::Unreadable(detail) => (Seen::Unreadable, detail.clone()),
     }
 }
@@ -209,6 +216,7 @@ fn word(seen: Seen) -> &'static str {
         Seen::Registered => "registered",
         Seen::Touched => "touched",
         Seen::Altered => "altered",
+        Seen::Misrecorded => "misrecorded",
         Seen::Missing => "missing",
         Seen::Unreadable => "unreadable",
         Seen::Differs => "differs",
@@ -302,6 +310,7 @@ fn describe_item(context: &Context, makers: &Makers<'_>, checked: &Checked) -> S
             }
             list(suspects).iter().for_each(|file| line(file));
         }
+        Condition::Misrecorded(wrong) => wrong.problems.iter().for_each(|problem| line(problem)),
         Condition::Unreadable(detail) => line(detail),
     }
     match makers.label(&info.path) {

@@ -29,6 +29,10 @@ const ROOM: u64 = 16 << 30;
 #[derive(Debug, Default)]
 struct Rounds {
     variations: Vec<Variation>,
+    /// When each round began, in seconds since the Epoch.
+    started: Vec<u64>,
+    /// What should have been different and is not, and why.
+    not_varied: BTreeMap<String, String>,
     /// By package and output: the record, and the rounds that gave something else.
     outputs: BTreeMap<(String, String), SeenOutput>,
     /// Why packages could not be built again.
@@ -51,11 +55,16 @@ pub fn rebuild(
     key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     let cores = equipment::settings(context).cores;
+    let mut not_varied = BTreeMap::new();
     let directory = match arguments.vary {
-        true => other_file_system(context, arguments.vary_directory.as_deref())?,
+        true => other_file_system(arguments.vary_directory.as_deref(), &mut not_varied)?,
         false => None,
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if arguments.vary && processors == 1 {
+        let reason = "this machine has one only, or this process may use no more";
+        not_varied.insert("processors".to_owned(), reason.to_owned());
+    }
     let variations = (0..usize::from(arguments.rounds)).map(|round| match arguments.vary {
         true => vary::variation(round, cores, processors, directory.clone()),
         false => Variation::default(),
@@ -64,20 +73,22 @@ pub fn rebuild(
         [] => Ok(plan.everything()?),
         packages => run::named(plan, packages),
     };
-    again(context, &wanted, variations.collect(), key)
+    again(context, &wanted, variations.collect(), not_varied, key)
 }
 
 /// `bootstrap build --check`, once all is built.
 pub fn check(context: &Context, packages: &[String]) -> Result<(), Failure> {
     let wanted = |plan: &Plan| run::named(plan, packages);
-    again(context, &wanted, vec![Variation::default()], None)
+    let plain = vec![Variation::default()];
+    again(context, &wanted, plain, BTreeMap::new(), None)
 }
 
-/// Builds what is `wanted` again, once for each variation, and tells what came of it.
+/// Builds what is `wanted` again, once for each variation, and tells what came of it and what is `not_varied`.
 fn again(
     context: &Context,
     wanted: &dyn Fn(&Plan) -> Result<Vec<usize>, Failure>,
     variations: Vec<Variation>,
+    not_varied: BTreeMap<String, String>,
     key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
     require_valid(context, wanted)?;
@@ -92,8 +103,12 @@ fn again(
     run.succeeded()?;
     let nodes = wanted(&run.planned.plan)?;
     let settings = equipment::settings(context);
-    let mut rounds = Rounds::default();
+    let mut rounds = Rounds {
+        not_varied,
+        ..Rounds::default()
+    };
     for variation in variations {
+        rounds.started.push(now());
         let comparer = Comparer::new(&run.store, &settings, &variation);
         let report = run.rebuild(&nodes, &variation, &|rebuilt| comparer.inspect(rebuilt))?;
         rounds.add(comparer.into_outcomes(), &report.errors, variation);
@@ -129,10 +144,25 @@ fn again(
 }
 
 impl Rounds {
+    fn count(&self) -> u32 {
+        u32::try_from(self.variations.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What was different in each round, and when it began.
+    fn variations(&self) -> Vec<BTreeMap<String, String>> {
+        let rounds = self.variations.iter().zip(&self.started);
+        rounds
+            .map(|(variation, started)| {
+                let mut varied = variation.describe();
+                varied.insert("time".to_owned(), started.to_string());
+                varied
+            })
+            .collect()
+    }
+
     /// Leaves on record, for reports, what came of each package.
     fn record(&self, context: &Context, plan: &Plan, nodes: &[usize]) {
         let records = Rebuilds::new(&context.directories.state);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         for node in nodes.iter().map(|index| &plan.nodes()[*index]) {
             let of_it = |label: &str| label == node.label;
             let mut outputs = self.outputs.iter().filter(|((label, _), _)| of_it(label));
@@ -143,7 +173,9 @@ impl Rounds {
                 item: node.label.clone(),
                 derivation: node.derivation_path.base_name().to_owned(),
                 same: outputs.all(|(_, seen)| seen.differing.is_empty()),
-                time: now.as_ref().map_or(0, std::time::Duration::as_secs),
+                time: now(),
+                rounds: self.count(),
+                variations: self.variations(),
             };
             if let Err(error) = records.append(&rebuild) {
                 tracing::warn!("cannot record that {} was built again: {error}", node.label);
@@ -173,31 +205,41 @@ fn require_valid(
     Ok(())
 }
 
-/// A place for build directories on another file system than the usual one.
-fn other_file_system(context: &Context, asked: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+/// Now, in seconds since the Epoch.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
+}
+
+/// A place for build directories on another file system than the usual one; where there is none, `not_varied` says why.
+fn other_file_system(
+    asked: Option<&Path>,
+    not_varied: &mut BTreeMap<String, String>,
+) -> Result<Option<PathBuf>, Failure> {
     let usual = std::env::temp_dir();
     let device = |path: &Path| path.metadata().map(|found| found.dev());
-    if let Some(asked) = asked {
+    let reason = if let Some(asked) = asked {
         let found = device(asked).map_err(Failure::reading(asked))?;
-        if device(&usual).is_ok_and(|usual| usual == found) {
-            context.note(&format!(
-                "{} is on the same file system as {}: the order of directories may not vary",
-                asked.display(),
-                usual.display()
-            ));
+        if !device(&usual).is_ok_and(|usual| usual == found) {
+            return Ok(Some(asked.to_owned()));
         }
-        return Ok(Some(asked.to_owned()));
-    }
-    let memory = Path::new("/dev/shm");
-    let has_room = rustix::fs::statvfs(memory)
-        .is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM);
-    let differs = matches!((device(memory), device(&usual)), (Ok(one), Ok(other)) if one != other);
-    if has_room && differs {
-        return Ok(Some(memory.to_owned()));
-    }
-    context.note(
-        "the order of directories does not vary: name a directory on another file system with --vary-directory",
-    );
+        format!(
+            "{} is on the same file system as {}",
+            asked.display(),
+            usual.display()
+        )
+    } else {
+        let memory = Path::new("/dev/shm");
+        let has_room = rustix::fs::statvfs(memory)
+            .is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM);
+        let differs =
+            matches!((device(memory), device(&usual)), (Ok(one), Ok(other)) if one != other);
+        if has_room && differs {
+            return Ok(Some(memory.to_owned()));
+        }
+        "name a directory on another file system with --vary-directory".to_owned()
+    };
+    not_varied.insert("directory-order".to_owned(), reason);
     Ok(None)
 }
 
@@ -224,8 +266,9 @@ impl Rounds {
     }
 
     fn note(&self, context: &Context, attestation: &mut crate::verify::attestation::Attestation) {
-        attestation.rounds = u32::try_from(self.variations.len()).unwrap_or(u32::MAX);
-        attestation.variations = self.variations.iter().map(Variation::describe).collect();
+        attestation.rounds = self.count();
+        attestation.variations = self.variations();
+        attestation.not_varied.clone_from(&self.not_varied);
         for seen in self.outputs.values() {
             let info = &seen.outcome.info;
             let (result, detail) = match seen.differing.as_slice() {
@@ -242,6 +285,7 @@ impl Rounds {
                 sha256: info.nar_sha256.to_base16(),
                 size: info.nar_size,
                 result,
+                second: None,
                 detail,
             });
         }
@@ -311,6 +355,9 @@ impl Rounds {
             if !varied.is_empty() {
                 text.push_str(&format!("round {}: {}\n", number + 1, varied.join(", ")));
             }
+        }
+        for (what, reason) in &self.not_varied {
+            text.push_str(&format!("not varied: {what}: {reason}\n"));
         }
         let same = self
             .outputs

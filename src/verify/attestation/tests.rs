@@ -1,0 +1,178 @@
+use super::*;
+
+fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
+    let outputs = outputs
+        .iter()
+        .map(|(package, path, sha256, result)| AttestedOutput {
+            package: (*package).to_owned(),
+            output: "out".into(),
+            path: format!("/gnu/store/{path}"),
+            sha256: (*sha256).to_owned(),
+            size: 1,
+            result: *result,
+            second: None,
+            detail: String::new(),
+        });
+    Attestation {
+        format: FORMAT,
+        version: "0.1.0".into(),
+        system: "x86_64-linux".into(),
+        kernel: "Linux 6.1 x86_64".into(),
+        seeds: vec![NamedHash {
+            name: "small".into(),
+            sha256: "00".into(),
+        }],
+        sources: Vec::new(),
+        checks: vec!["store".into()],
+        rounds: 0,
+        variations: Vec::new(),
+        not_varied: BTreeMap::new(),
+        outputs: outputs.collect(),
+        other_items: 0,
+        other_damage: BTreeMap::new(),
+        unregistered: Vec::new(),
+        extra: Vec::new(),
+        good: true,
+    }
+}
+
+#[test]
+fn a_document_is_read_as_it_was_written() {
+    let document = document(&[("sed", "a", "11", Seen::Reproducible)]);
+    let text = serde_json::to_string(&document).unwrap();
+    assert!(text.contains("\"result\":\"reproducible\""));
+    assert_eq!(Attestation::parse("a.json", &text).unwrap(), document);
+}
+
+#[test]
+fn what_is_no_document_is_refused() {
+    for (text, message) in [
+        ("", "a.json is no document"),
+        ("{}", "missing field"),
+        ("{\"format\": 2}", "has format 2"),
+        ("[1]", "a.json is no document"),
+    ] {
+        let error = Attestation::parse("a.json", text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn documents_agree_or_say_where_they_do_not() {
+    let good = Seen::Intact;
+    let first = document(&[
+        ("bash", "b", "1", good),
+        ("sed", "s", "1", good),
+        ("tar", "t1", "1", good),
+        ("grep", "g", "1", good),
+    ]);
+    let second = document(&[
+        ("bash", "b", "1", good),
+        ("sed", "s", "2", good),
+        ("tar", "t2", "1", good),
+        ("make", "m", "1", good),
+    ]);
+    let comparison = compare(&first, &second);
+    assert!(comparison.same_origin && !comparison.agrees());
+    assert_eq!(comparison.same, ["bash:out"]);
+    assert_eq!(comparison.different.len(), 1);
+    assert_eq!(comparison.different[0].output, "sed:out");
+    assert_eq!(comparison.incomparable, ["tar:out"]);
+    assert_eq!(comparison.only_first, ["grep:out"]);
+    assert_eq!(comparison.only_second, ["make:out"]);
+    assert!(compare(&first, &first).agrees());
+}
+
+#[test]
+fn what_one_side_saw_go_wrong_is_no_agreement() {
+    let first = document(&[("sed", "s", "1", Seen::Intact)]);
+    let second = document(&[("sed", "s", "1", Seen::Differs)]);
+    let comparison = compare(&first, &second);
+    assert_eq!(comparison.bad, ["sed:out"]);
+    assert!(!comparison.agrees());
+}
+
+#[test]
+fn documents_with_nothing_in_common_do_not_agree() {
+    let sed = document(&[("sed", "s", "1", Seen::Intact)]);
+    let other_sed = document(&[("sed", "t", "1", Seen::Intact)]);
+    let tar = document(&[("tar", "t", "1", Seen::Intact)]);
+    let empty = document(&[]);
+    for other in [other_sed, tar, empty.clone()] {
+        let comparison = compare(&sed, &other);
+        assert_eq!((comparison.same.len(), comparison.agrees()), (0, false));
+    }
+    assert!(!compare(&empty, &empty).agrees());
+    // What only one has does no harm to what both have.
+    let both = document(&[
+        ("sed", "s", "1", Seen::Intact),
+        ("tar", "t", "1", Seen::Intact),
+    ]);
+    assert!(compare(&sed, &both).agrees());
+}
+
+#[test]
+fn other_damage_on_either_side_is_no_agreement() {
+    let good = document(&[("sed", "s", "1", Seen::Intact)]);
+    let mut bad = good.clone();
+    let damage = ("/gnu/store/x".to_owned(), "missing: ".to_owned());
+    bad.other_damage.extend([damage]);
+    for (first, second) in [(&good, &bad), (&bad, &good)] {
+        let comparison = compare(first, second);
+        assert!(!comparison.agrees());
+        assert!(comparison.damage[0].starts_with("/gnu/store/x in the "));
+    }
+}
+
+#[test]
+fn a_document_that_says_it_is_not_good_is_no_agreement() {
+    let good = document(&[("sed", "s", "1", Seen::Intact)]);
+    let mut bad = good.clone();
+    bad.good = false;
+    for (first, second) in [(&good, &bad), (&bad, &good)] {
+        let comparison = compare(first, second);
+        assert!(!comparison.agrees());
+        assert!(comparison.damage[0].contains("not all was as it should be"));
+    }
+}
+
+#[test]
+fn outputs_made_in_a_second_way_are_compared_too() {
+    let mut first = document(&[("sed", "s", "1", Seen::Reproducible)]);
+    first.outputs[0].second = Some(SecondOutput {
+        made: "from the seed two".into(),
+        path: "/gnu/store/z".into(),
+        sha256: "2".into(),
+        size: 1,
+    });
+    assert_eq!(
+        compare(&first, &first).same,
+        ["sed:out", "sed:out from the seed two"]
+    );
+    let mut second = first.clone();
+    second.outputs[0].second.as_mut().unwrap().sha256 = "3".into();
+    let comparison = compare(&first, &second);
+    assert!(!comparison.agrees());
+    assert_eq!(comparison.different[0].path, "/gnu/store/z");
+}
+
+#[test]
+fn documents_of_older_versions_are_read() {
+    let document = document(&[("sed", "s", "1", Seen::Intact)]);
+    let mut value = serde_json::to_value(&document).unwrap();
+    for name in ["unregistered", "extra"] {
+        assert!(value.as_object_mut().unwrap().remove(name).is_some());
+    }
+    let read = Attestation::parse("a.json", &value.to_string()).unwrap();
+    assert_eq!(read, document);
+}
+
+#[test]
+fn another_seed_is_told() {
+    let first = document(&[]);
+    let mut second = first.clone();
+    second.seeds[0].sha256 = "01".into();
+    let comparison = compare(&first, &second);
+    assert!(!comparison.same_origin);
+    assert_eq!(comparison.origin[0], "seed small 00 is in the first only");
+}
