@@ -159,6 +159,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
                 label,
                 path,
                 derivation,
+                size: None,
             })
             .collect();
         let request = Request {

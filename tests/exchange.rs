@@ -5,10 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use bootstrap::exchange::ExchangeError;
@@ -21,8 +18,10 @@ use bootstrap::store::path::StorePath;
 
 mod oracle;
 mod place;
+mod server;
 
 use place::Place;
+use server::{serve, serve_with};
 
 impl Place {
     fn add(&self, letter: &str, name: &str, references: &[&StorePath]) -> StorePath {
@@ -478,7 +477,7 @@ fn archives_are_fetched_at_once() {
     // Whoever asks for an archive waits for somebody who asks for another.
     let (asked, changed) = (Mutex::new(0), Condvar::new());
     let (sender, met) = std::sync::mpsc::channel();
-    let url = serve_with(&directory, move |name| {
+    let url = serve_with(&directory, "", move |name| {
         if name.starts_with("nar/") {
             let mut asked = asked.lock().unwrap();
             *asked += 1;
@@ -496,46 +495,4 @@ fn archives_are_fetched_at_once() {
         server.install(&other.store, &[wanted], &[public]).unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
-}
-
-/// Serves `directory` by HTTP until the test ends; the URL.
-fn serve(directory: &Path) -> String {
-    serve_with(directory, |_| {})
-}
-
-/// Like [`serve`], each request on a thread of its own, which calls `before` with the name of the file.
-fn serve_with(directory: &Path, before: impl Fn(&str) + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let directory = directory.to_owned();
-    let before = Arc::new(before);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (mut stream, directory) = (stream.unwrap(), directory.clone());
-            let before = Arc::clone(&before);
-            std::thread::spawn(move || {
-                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                let request = lines.next().unwrap().unwrap();
-                for line in lines {
-                    if line.unwrap().is_empty() {
-                        break;
-                    }
-                }
-                let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
-                before(name);
-                let (status, content) = match fs::read(directory.join(name)) {
-                    Ok(content) => ("200 OK", content),
-                    Err(_) => ("404 Not Found", Vec::new()),
-                };
-                let head = format!(
-                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                    content.len()
-                );
-                let _ = stream
-                    .write_all(head.as_bytes())
-                    .and_then(|()| stream.write_all(&content));
-            });
-        }
-    });
-    url
 }

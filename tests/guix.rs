@@ -26,23 +26,48 @@ use place::Place;
 
 /// Runs `tests/oracle/gcrypt.scm`: whether it is content, and what it prints.
 fn guile<A: AsRef<OsStr>>(arguments: &[A]) -> (bool, String) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/gcrypt.scm");
+    let (good, text, errors) = run_guile("gcrypt.scm", arguments);
+    assert!(
+        !errors.contains("no code for module"),
+        "{errors}\nIs guile-gcrypt installed (apt-get install guile-gcrypt)?"
+    );
+    (good, text)
+}
+
+fn oracle(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/oracle")
+        .join(file)
+}
+
+/// Runs a script of `tests/oracle`: whether it ended well, what it printed, and what it complained about.
+fn run_guile<A: AsRef<OsStr>>(script: &str, arguments: &[A]) -> (bool, String, String) {
     let output = Command::new("guile")
         .args(["--no-auto-compile", "-s"])
-        .arg(script)
+        .arg(oracle(script))
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
         .output()
         .unwrap_or_else(|error| {
             panic!("cannot run guile: {error}. Install it with `apt-get install guile-3.0 guile-gcrypt`.")
         });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    (output.status.success(), out, err)
+}
+
+/// What this program prints with `arguments`, as on a machine where nobody has set anything.
+fn bootstrap(root: &Path, arguments: &[&OsStr]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+        .arg("--root")
+        .arg(root)
+        .args(arguments)
+        .env("BOOTSTRAP_CONFIG", "/dev/null")
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        !errors.contains("no code for module"),
-        "{errors}\nIs guile-gcrypt installed (apt-get install guile-gcrypt)?"
-    );
-    let text = String::from_utf8(output.stdout).unwrap();
-    (output.status.success(), text)
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Place {
@@ -202,13 +227,8 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
 fn guile_reads_the_module_of_the_final_inputs() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("final-inputs.scm");
-    let status = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
-        .args(["export", "--guix"])
-        .arg(&file)
-        .env("BOOTSTRAP_CONFIG", "/dev/null")
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let arguments = ["export".as_ref(), "--guix".as_ref(), file.as_os_str()];
+    bootstrap(directory.path(), &arguments);
     let (good, text) = guile(&[OsStr::new("final-inputs"), file.as_os_str()]);
     assert!(good, "{}", fs::read_to_string(&file).unwrap());
     let inputs = road::final_inputs();
@@ -218,4 +238,54 @@ fn guile_reads_the_module_of_the_final_inputs() {
     expected.push(format!("{} packages", packages.len()));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines, expected);
+}
+
+#[test]
+fn guile_loads_the_module_and_each_package_is_the_derivation_that_was_planned() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("final-inputs.scm");
+    let arguments = ["export".as_ref(), "--guix".as_ref(), file.as_os_str()];
+    bootstrap(directory.path(), &arguments);
+    let listed = bootstrap(directory.path(), &["list".as_ref(), "--json".as_ref()]);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).unwrap();
+    let stubs = oracle("stubs");
+    let (good, text, errors) =
+        run_guile("final-inputs.scm", &[stubs.as_os_str(), file.as_os_str()]);
+    assert!(good, "{errors}");
+    let mut lines = text.lines();
+    for input in road::final_inputs() {
+        let name = input.address.to_string();
+        let package = listed.iter().find(|one| one["name"] == name.as_str());
+        let package = package.unwrap();
+        let version = package["version"].as_str().unwrap();
+        let derivation = package["derivation"].as_str().unwrap();
+        assert!(derivation.ends_with(&format!("-{name}-{version}.drv")));
+        let outputs = package["outputs"].as_array().unwrap().iter();
+        let outputs: Vec<&str> = outputs
+            .map(|output| output["name"].as_str().unwrap())
+            .collect();
+        assert!(outputs.contains(&input.output.as_str()));
+        let asked = match input.output.as_str() {
+            "out" => "-",
+            output => output,
+        };
+        let outputs = outputs.join(",");
+        assert_eq!(
+            lines.next().unwrap(),
+            format!("{input} {asked} {name} {version} {outputs} {derivation}")
+        );
+    }
+    // The directories that a build on these inputs looks into.
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            "gcc C_INCLUDE_PATH : include",
+            "gcc CPLUS_INCLUDE_PATH : include/c++,include",
+            "gcc OBJC_INCLUDE_PATH : include",
+            "gcc OBJCPLUS_INCLUDE_PATH : include/c++,include",
+            "gcc LIBRARY_PATH : lib,lib64",
+            "libc GUIX_LOCPATH : lib/locale",
+            "libc TZDIR none share/zoneinfo",
+        ]
+    );
 }

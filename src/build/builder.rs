@@ -18,7 +18,7 @@ use super::jobserver::{JobPool, JobSlot};
 use super::log::log_path;
 use super::references::{ReferenceRules, locate};
 use super::sandboxed::Ran;
-use super::scheduler::{Outcome, Workshop};
+use super::scheduler::{Outcome, Parallelism, Workshop};
 use super::scratch::Scratch;
 use super::variation::Variation;
 use super::watch::Patience;
@@ -69,6 +69,17 @@ pub struct Settings {
     pub user: BuildUser,
     /// Where build directories are made on this machine; needs room for the largest of them (GCC's).
     pub temporary: PathBuf,
+}
+
+impl Settings {
+    /// How much is done at a time, and what a failure means.
+    pub fn parallelism(&self) -> Parallelism {
+        Parallelism {
+            builds: self.max_jobs,
+            downloads: self.downloads,
+            keep_going: self.keep_going,
+        }
+    }
 }
 
 /// Makes items for one run.

@@ -99,6 +99,7 @@ impl Builder<'_, '_> {
         });
         let fetcher = Arc::clone(&self.tools.fetcher);
         let (events, item, wanted) = (self.events.clone(), job.label.to_owned(), request.clone());
+        let size = job.size;
         std::thread::Builder::new()
             .name(format!("fetch {}", request.name))
             .spawn(move || {
@@ -106,7 +107,7 @@ impl Builder<'_, '_> {
                     events.emit(Event::DownloadProgress {
                         item: item.clone(),
                         received: progress.received,
-                        total: progress.total,
+                        total: progress.total.or(size),
                         location: progress.location.to_owned(),
                     });
                 });

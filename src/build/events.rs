@@ -326,43 +326,5 @@ impl EventSender {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_one_json_object_tagged_with_its_kind() {
-        let event = Event::PhaseEnded {
-            item: "stage0/sed".into(),
-            phase: "configure".into(),
-            seconds: 1.5,
-            succeeded: true,
-        };
-        let json = serde_json::to_string(&event).unwrap();
-        assert_eq!(
-            json,
-            r#"{"event":"phase-ended","item":"stage0/sed","phase":"configure","seconds":1.5,"succeeded":true}"#
-        );
-        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
-    }
-
-    #[test]
-    fn a_written_event_says_when_it_happened() {
-        let line = stamped_line(&Event::Processor { busy: 1.5 }).unwrap();
-        let text = String::from_utf8(line).unwrap();
-        assert!(text.starts_with("{\"time\":"), "{text}");
-        assert!(
-            text.ends_with(",\"event\":\"processor\",\"busy\":1.5}\n"),
-            "{text}"
-        );
-        let read: Stamped = serde_json::from_str(&text).unwrap();
-        assert!(read.time > 1e9);
-        assert_eq!(read.event, Event::Processor { busy: 1.5 });
-    }
-
-    #[test]
-    fn a_reader_that_went_away_does_not_stop_the_sender() {
-        let (sender, receiver) = EventSender::channel();
-        drop(receiver);
-        sender.emit(Event::Interrupted);
-    }
-}
+#[path = "events/tests.rs"]
+mod tests;

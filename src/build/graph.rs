@@ -31,6 +31,8 @@ pub struct Job<'a> {
     pub path: &'a StorePath,
     /// The derivation, with the paths of its outputs.
     pub derivation: &'a Derivation,
+    /// For downloads: the size in bytes, where it is known; for people, and not checked.
+    pub size: Option<u64>,
 }
 
 impl Job<'_> {
@@ -152,6 +154,26 @@ impl<'a> Graph<'a> {
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, GraphError> {
         let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
+        self.missing_with(wanted, valid, estimate)
+    }
+
+    /// As [`missing_now`](Self::missing_now), as if the items `there` were valid, too.
+    ///
+    /// # Errors
+    /// As for [`missing`](Self::missing).
+    pub fn missing_with_items(
+        &self,
+        wanted: impl IntoIterator<Item = &'a StorePath>,
+        store: &Store,
+        there: &BTreeSet<StorePath>,
+        estimate: impl Fn(&str) -> Option<Duration>,
+    ) -> Result<Todo<'a>, GraphError> {
+        let valid = |paths: &BTreeSet<&StorePath>| {
+            let mut valid = store.valid_among(paths.iter().copied())?;
+            let besides = paths.iter().filter(|path| there.contains(**path));
+            valid.extend(besides.map(|path| (*path).clone()));
+            Ok(valid)
+        };
         self.missing_with(wanted, valid, estimate)
     }
 

@@ -19,7 +19,7 @@ use super::history::History;
 use super::jobserver::JobPool;
 use super::references::ReferenceRules;
 use super::run::prepare_sandbox;
-use super::scheduler::{self, Outcome, Parallelism, Report, Workshop};
+use super::scheduler::{self, Outcome, Report, Workshop};
 use super::scratch::Scratch;
 use super::variation::Variation;
 use crate::store::path::StorePath;
@@ -102,15 +102,10 @@ pub fn rebuild(
         },
         inspect,
     };
-    let parallelism = Parallelism {
-        builds: settings.max_jobs,
-        downloads: settings.downloads,
-        keep_going: settings.keep_going,
-    };
     Ok(scheduler::run(
         &todo,
         &rebuilder,
-        parallelism,
+        settings.parallelism(),
         settings.cores,
         events,
         cancellation,

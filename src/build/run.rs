@@ -12,7 +12,7 @@ use super::events::{Event, EventSender, Kind};
 use super::graph::{Graph, Job, Todo};
 use super::history::History;
 use super::jobserver::JobPool;
-use super::scheduler::{self, Parallelism, Report, Workshop};
+use super::scheduler::{self, Report, Workshop};
 use super::scratch::Scratch;
 use super::variation::Variation;
 use crate::derivation::aterm;
@@ -114,15 +114,10 @@ fn run(
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Report {
-    let parallelism = Parallelism {
-        builds: settings.max_jobs,
-        downloads: settings.downloads,
-        keep_going: settings.keep_going,
-    };
     scheduler::run(
         todo,
         workshop,
-        parallelism,
+        settings.parallelism(),
         settings.cores,
         events,
         cancellation,

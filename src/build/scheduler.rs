@@ -136,7 +136,7 @@ pub fn run(
 }
 
 /// What is to be made, for those who estimate how long it will take.
-fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
+pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
     let item = |task: &Task<'_>| PlannedItem {
         item: task.job.label.to_owned(),
         kind: task.job.kind(),

@@ -89,6 +89,7 @@ impl Items {
                 label,
                 path,
                 derivation,
+                size: None,
             })
             .collect()
     }

@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::system::System;
 
+mod examples;
+
+use examples::*;
+
 /// Build the implicit inputs of GNU Guix's gnu-build-system from an official base system
 #[derive(Debug, Parser)]
 #[command(name = "bootstrap", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_STATUS)]
@@ -23,67 +27,6 @@ Packages: NAME for the final stage, stage0/NAME for stage0.
 
 Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
 4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
-
-const ALL_EXAMPLES: &str = "\
-Examples:
-  bootstrap all --dry-run
-  bootstrap all --keep-going --progress plain 2>&1 | tee bootstrap.log
-  bootstrap --root ~/try -j 2 all";
-
-const BUILD_EXAMPLES: &str = "\
-Examples:
-  bootstrap build sed grep
-  bootstrap --keep-failed build gcc
-  bootstrap --recipes ./recipes build stage0/make";
-
-const SHELL_EXAMPLES: &str = "\
-Examples:
-  bootstrap shell -- gcc --version
-  bootstrap shell --of gcc
-  bootstrap shell --of gcc --directory /tmp/guix-build-gcc-12.2.0.drv-0";
-
-const GRAPH_EXAMPLES: &str = "\
-Examples:
-  bootstrap graph --packages-only --reduce --format svg > road.svg
-  bootstrap graph gcc | dot -Tpdf > gcc.pdf
-  bootstrap graph --json | jq -r '.nodes[].label'";
-
-const EXPORT_EXAMPLES: &str = "\
-Examples:
-  bootstrap export --closure gcc --key /etc/bootstrap.key -o gcc.export
-  bootstrap export hello | nix-store --import
-  bootstrap export hello --key /etc/bootstrap.key | guix archive --import
-  bootstrap export --guix bootstrap-inputs.scm";
-
-const PUBLISH_EXAMPLES: &str = "\
-Examples:
-  bootstrap key example.org-1 /etc/bootstrap.key
-  bootstrap publish /srv/www/substitutes --key /etc/bootstrap.key
-  bootstrap all --substitute-urls https://example.org/substitutes --trusted-keys \"$(cat bootstrap.key.pub)\"";
-
-const KEY_EXAMPLES: &str = "\
-Examples:
-  bootstrap key example.org-1 /etc/bootstrap.key
-  bootstrap key --guix /etc/bootstrap.key | guix archive --authorize";
-
-const CONFIG_HELP: &str = "\
-Every global option can be set in /etc/bootstrap.toml (or the file that BOOTSTRAP_CONFIG names), under its long name:
-  seed = \"debian-12-amd64\"
-  max-jobs = 4
-  keep-failed = true
-and in the environment: BOOTSTRAP_SEED, BOOTSTRAP_MAX_JOBS, BOOTSTRAP_KEEP_FAILED. The command line comes first, then
-the environment, then the file.";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  bootstrap completions bash > /etc/bash_completion.d/bootstrap
-  bootstrap completions zsh > ~/.zfunc/_bootstrap
-  bootstrap completions fish > ~/.config/fish/completions/bootstrap.fish";
-
-const REPORT_EXAMPLES: &str = "\
-Examples:
-  bootstrap report -o report.html
-  bootstrap report --json | jq '.spans[] | select(.critical) | .label'";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -227,12 +170,14 @@ pub enum Command {
     #[command(after_help = BUILD_EXAMPLES)]
     Build(BuildArguments),
     /// Say why a package is built again: what has changed since its last build
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain {
         /// The package: NAME, or stage0/NAME
         #[arg(value_name = "PKG")]
         package: String,
     },
     /// Fetch sources and seed, and build nothing
+    #[command(after_help = FETCH_EXAMPLES)]
     Fetch {
         /// Only say what would be downloaded
         #[arg(short = 'n', long)]
@@ -242,28 +187,34 @@ pub enum Command {
         packages: Vec<String>,
     },
     /// Compare what the store holds with the database, with a lock, or with other builds
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArguments),
     /// Write what is built, with its hashes, to a lock for others to compare with
+    #[command(after_help = LOCK_EXAMPLES)]
     Lock {
         /// The lock; what it has of other seeds stays
         #[arg(value_name = "FILE", default_value = LOCK)]
         file: PathBuf,
     },
     /// List packages along the road, and whether they are built
+    #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Show a package: version, inputs, outputs, source, derivation
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The package: NAME, or stage0/NAME
         #[arg(value_name = "PKG")]
         package: String,
     },
     /// Print the store path of each output, `out` first; fail where one is not valid
+    #[command(after_help = PATH_EXAMPLES)]
     Path {
         /// The package: NAME, NAME:OUTPUT, or stage0/NAME
         #[arg(value_name = "PKG")]
         package: String,
     },
     /// Print the log of a package's last build
+    #[command(after_help = LOG_EXAMPLES)]
     Log {
         /// The package: NAME, or stage0/NAME
         #[arg(value_name = "PKG")]
@@ -314,6 +265,7 @@ pub enum Command {
         command: Vec<String>,
     },
     /// Remove what no root keeps alive
+    #[command(after_help = GC_EXAMPLES)]
     Gc {
         /// Only say what would be removed
         #[arg(short = 'n', long)]
@@ -332,8 +284,10 @@ pub enum Command {
         keep_outputs: bool,
     },
     /// List what keeps store items alive
+    #[command(after_help = ROOTS_EXAMPLES)]
     Roots,
     /// The seeds and what they pin
+    #[command(after_help = SEED_EXAMPLES)]
     #[command(subcommand)]
     Seed(SeedCommand),
     /// Write store items as `nix-store --import`, `guix archive --import` and `bootstrap import` read them
@@ -359,6 +313,7 @@ pub enum Command {
         guix: Option<PathBuf>,
     },
     /// Make the items of an export valid here, where their signatures are by a trusted key
+    #[command(after_help = IMPORT_EXAMPLES)]
     Import {
         /// The file [default: standard input]
         #[arg(value_name = "FILE")]
@@ -394,11 +349,13 @@ pub enum Command {
         guix: Option<PathBuf>,
     },
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
+    #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
     /// Show every setting, its value and where that is from
-    #[command(after_help = CONFIG_HELP)]
+    #[command(after_help = CONFIG_EXAMPLES)]
     Config,
     /// Write the manual pages
+    #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// The directory to write them to; made where there is none
         #[arg(value_name = "DIR")]

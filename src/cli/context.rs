@@ -1,5 +1,6 @@
 //! What commands work with: the options as values, and plan and store, made when a command asks for them.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
 use super::arguments::{Color, Global};
@@ -145,10 +146,17 @@ pub fn use_color(color: Color) -> bool {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {
-            let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            !unwanted && std::io::stderr().is_terminal()
+            let variable = |name: &str| std::env::var_os(name);
+            std::io::stderr().is_terminal() && !without_color(&variable)
         }
     }
+}
+
+/// Whether the environment asks for no colours: by `NO_COLOR`, set to anything at all (no-color.org), or with a terminal that
+/// says that it can do nothing.
+fn without_color(variable: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    variable("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || variable("TERM").is_some_and(|terminal| terminal == "dumb")
 }
 
 /// Writes `text` to standard output. A reader that has seen enough (`head`) is no failure.
@@ -172,4 +180,23 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     })?;
     text.push('\n');
     print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_color_and_dumb_terminals_are_heeded() {
+        let without = |name: &str, value: &str| {
+            without_color(&|asked| (asked == name).then(|| OsString::from(value)))
+        };
+        assert!(without("NO_COLOR", "1"));
+        assert!(without("NO_COLOR", "0"));
+        assert!(!without("NO_COLOR", ""));
+        assert!(without("TERM", "dumb"));
+        assert!(!without("TERM", "xterm-256color"));
+        assert!(use_color(Color::Always));
+        assert!(!use_color(Color::Never));
+    }
 }

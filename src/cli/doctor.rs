@@ -1,82 +1,36 @@
 //! `doctor`: whether this machine can build, and what to do where it cannot.
+//!
+//! Here is what is looked at; what is made of it is in [`checks`].
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
-use super::context::{Context, print, print_json};
+use super::context::{Context, Planned, print, print_json};
 use super::failure::{Failure, Status};
-use crate::progress::size;
+use crate::build::history::History;
+use crate::fetch::probe::probe;
+use crate::fetch::{Location, mirrors};
+use crate::plan::Plan;
 use crate::sandbox;
-use crate::system::System;
+
+mod checks;
+
+use checks::{Finding, Reached, State};
 
 /// What the store of a whole road takes, and what its largest build does while it runs (gcc's), in bytes.
 const STORE_SPACE: u64 = 4 << 30;
 const BUILD_SPACE: u64 = 4 << 30;
-/// The largest compilations of gcc take about this for each core, in bytes.
-const MEMORY: u64 = 1 << 30;
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// No clock that is right shows a time before this: 2026-01-01.
-const EARLIEST: u64 = 1_767_225_600;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Good,
-    /// Builds are possible, but something may be missed.
-    Doubtful,
-    Bad,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Finding {
-    what: &'static str,
-    state: State,
-    /// What was seen.
-    seen: String,
-    /// What to do about it.
-    remedy: Option<String>,
-}
-
-fn good(what: &'static str, seen: impl Into<String>) -> Finding {
-    Finding {
-        what,
-        state: State::Good,
-        seen: seen.into(),
-        remedy: None,
-    }
-}
-
-fn wrong(what: &'static str, state: State, seen: impl Into<String>, remedy: &str) -> Finding {
-    Finding {
-        what,
-        state,
-        seen: seen.into(),
-        remedy: Some(remedy.to_owned()),
-    }
-}
 
 /// `bootstrap doctor`. Where anything is bad the exit status is that of an unfit environment.
 pub fn doctor(context: &Context) -> Result<(), Failure> {
-    let mut findings = vec![
-        host(context.system),
-        sandboxes(context),
-        writable(context),
-        space("store's disk", &context.directories.store, STORE_SPACE),
-        space("build directory's disk", &std::env::temp_dir(), BUILD_SPACE),
-        memory(),
-        clock(),
-    ];
-    findings.push(network(context));
-    findings.push(store(context));
+    let findings = look(context);
     if context.options.json {
         print_json(&findings)?;
     } else {
-        print(&describe(&findings))?;
+        print(&checks::describe(&findings))?;
     }
     match findings
         .iter()
@@ -94,46 +48,55 @@ pub fn doctor(context: &Context) -> Result<(), Failure> {
     }
 }
 
-fn describe(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for finding in findings {
-        let state = match finding.state {
-            State::Good => "good",
-            State::Doubtful => "doubtful",
-            State::Bad => "BAD",
-        };
-        text.push_str(&format!("{state:<9} {}: {}\n", finding.what, finding.seen));
-        if let Some(remedy) = &finding.remedy {
-            text.push_str(&format!("          {remedy}\n"));
-        }
-    }
-    text
-}
-
-fn host(system: System) -> Finding {
+fn look(context: &Context) -> Vec<Finding> {
     let here = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-    if here == system.name() {
-        return good("system", here);
+    let directories = &context.directories;
+    let checked = sandbox::platform(&directories.state).and_then(|sandbox| sandbox.check());
+    let mut findings = vec![
+        checks::host(&here, context.system),
+        checks::sandbox(checked),
+    ];
+    findings.extend(sandbox::features::features().iter().map(checks::feature));
+    let refused = refused(context);
+    let refused = refused
+        .as_ref()
+        .map(|(place, error)| (place.as_path(), io::Error::from(*error)));
+    findings.push(checks::privileges(refused));
+    for (what, path, needed) in [
+        ("store's disk", directories.store.clone(), STORE_SPACE),
+        ("build directory's disk", std::env::temp_dir(), BUILD_SPACE),
+    ] {
+        let place = existing(&path);
+        findings.push(checks::space(what, &place, free(&place), needed));
     }
-    wrong(
-        "system",
-        State::Bad,
-        format!("this machine is {here}, and builds for {system} run on {system} only"),
-        "Leave --system out, or run this on such a machine.",
-    )
-}
-
-fn sandboxes(context: &Context) -> Finding {
-    let checked = sandbox::platform(&context.directories.state).and_then(|sandbox| sandbox.check());
-    match checked {
-        Ok(()) => good("sandbox", "builds can be isolated"),
-        Err(error) => wrong(
-            "sandbox",
-            State::Bad,
-            error.to_string(),
-            "Builds need what the message names: the kernel's features, and privileges (root, or on Linux user namespaces).",
-        ),
-    }
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    findings.push(checks::memory(cores, crate::progress::processor::memory()));
+    let planned = context.plan();
+    let mut network = Network::default();
+    let reached = match &planned {
+        Ok(planned) => network.sources(context, &planned.plan),
+        Err(_) => Reached::NotNeeded,
+    };
+    let archive = match &planned {
+        Ok(planned) => network.archive(context, planned),
+        Err(_) => Reached::NotNeeded,
+    };
+    findings.push(checks::clock(
+        now(),
+        newest_record(context),
+        network.clock(),
+    ));
+    findings.push(checks::network(&reached));
+    findings.push(checks::archive(&archive));
+    let planned = planned.map(|planned| planned.plan.nodes().len());
+    findings.push(checks::recipes(
+        planned.map_err(|failure| failure.render(false).trim_end().to_owned()),
+    ));
+    let items = context
+        .store_to_read()
+        .and_then(|store| Ok(store.valid_paths()?.len()));
+    findings.push(checks::store(items.map_err(|error| error.to_string())));
+    findings
 }
 
 /// The first directory above `path`, or itself, that exists.
@@ -148,156 +111,123 @@ fn existing(path: &Path) -> PathBuf {
     existing.to_owned()
 }
 
-fn writable(context: &Context) -> Finding {
+/// The first place that this process may not write to, and why.
+fn refused(context: &Context) -> Option<(PathBuf, rustix::io::Errno)> {
     let directories = &context.directories;
-    for path in [
+    [
         &directories.store,
         &directories.state,
         &directories.log,
         &directories.cache,
-    ] {
+    ]
+    .into_iter()
+    .find_map(|path| {
         let place = existing(path);
-        if let Err(error) = rustix::fs::access(&place, rustix::fs::Access::WRITE_OK) {
-            return wrong(
-                "privileges",
-                State::Bad,
-                format!(
-                    "{} cannot be written to: {}",
-                    place.display(),
-                    std::io::Error::from(error)
-                ),
-                "Run this as root, or with --root DIR, which puts everything under DIR.",
-            );
-        }
-    }
-    good(
-        "privileges",
-        "store, state, logs and cache can be written to",
-    )
+        let error = rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).err()?;
+        Some((place, error))
+    })
 }
 
-fn space(what: &'static str, path: &Path, needed: u64) -> Finding {
-    let place = existing(path);
-    match rustix::fs::statvfs(&place) {
-        Ok(system) => {
-            let free = system.f_bavail.saturating_mul(system.f_frsize);
-            let seen = format!("{} are free at {}", size::bytes(free), place.display());
-            match free >= needed {
-                true => good(what, seen),
-                false => wrong(
-                    what,
-                    State::Bad,
-                    format!("{seen}, and a whole road takes {}", size::bytes(needed)),
-                    "Make room: `bootstrap gc`; or put the store elsewhere with --root, build directories with TMPDIR.",
-                ),
+/// The bytes that this user may still write at `place`.
+fn free(place: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(place)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// Seconds since the Epoch, by this machine's clock; 0 before it.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+/// When the newest build on record here ended, in seconds since the Epoch.
+fn newest_record(context: &Context) -> Option<u64> {
+    let records = History::new(&context.directories.state).records();
+    records.iter().map(|record| record.ended).max()
+}
+
+/// The servers that were asked, and the first time that one of them had.
+#[derive(Debug, Default)]
+struct Network {
+    clock: Option<(String, u64)>,
+}
+
+impl Network {
+    /// Asks the server of one of the sources, which is as good as any.
+    fn sources(&mut self, context: &Context, plan: &Plan) -> Reached {
+        if context.options.offline {
+            return Reached::Offline;
+        }
+        match source(plan) {
+            None => Reached::NotNeeded,
+            Some(url) => self.ask(&url),
+        }
+    }
+
+    /// Asks the archive of the seed's distribution for its index, where the seed has a distribution.
+    fn archive(&mut self, context: &Context, planned: &Planned) -> Reached {
+        let Some(distribution) = &planned.seeds.seed.distribution else {
+            return Reached::NotNeeded;
+        };
+        if context.options.offline {
+            return Reached::Offline;
+        }
+        let urls = match distribution.apt_settings().release_files() {
+            Ok(urls) => urls,
+            Err(error) => return Reached::Unusable(error.to_string()),
+        };
+        // APT has more ways to an archive than there are here: a directory, or a list of mirrors.
+        match urls.iter().find(|url| is_http(url)) {
+            Some(url) => self.ask(url),
+            None => Reached::Asked(urls.first().cloned().unwrap_or_default(), Ok(())),
+        }
+    }
+
+    fn ask(&mut self, url: &str) -> Reached {
+        let host = host(url).to_owned();
+        let answer = probe(url, PATIENCE);
+        let date = match &answer {
+            Ok(date) => *date,
+            // A clock that is wrong makes every certificate look wrong: its time can be had without one.
+            Err(_) if self.clock.is_none() && url.starts_with("https://") => {
+                probe(&format!("http://{host}/"), PATIENCE).ok().flatten()
             }
+            Err(_) => None,
+        };
+        if self.clock.is_none() {
+            self.clock = date.map(|date| (host.clone(), date));
         }
-        Err(error) => wrong(
-            what,
-            State::Doubtful,
-            format!("{}: {}", place.display(), std::io::Error::from(error)),
-            "Look with df(1) whether there is room.",
-        ),
+        Reached::Asked(host, answer.map(drop))
+    }
+
+    fn clock(&self) -> Option<(&str, u64)> {
+        let (host, time) = self.clock.as_ref()?;
+        Some((host, *time))
     }
 }
 
-fn memory() -> Finding {
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let Some(memory) = crate::progress::processor::memory() else {
-        return good("memory", "the system does not tell how much there is");
-    };
-    let seen = format!("{} for {cores} cores", size::bytes(memory));
-    match memory >= MEMORY.saturating_mul(cores) {
-        true => good("memory", seen),
-        false => wrong(
-            "memory",
-            State::Doubtful,
-            seen,
-            "Compiling gcc takes up to a gigabyte for each core: use fewer with --cores, or add swap.",
-        ),
-    }
+/// Where one of the sources is.
+fn source(plan: &Plan) -> Option<String> {
+    let nodes = plan.nodes().iter();
+    let urls = nodes.filter_map(|node| node.derivation.environment.get("url"));
+    urls.flat_map(|urls| urls.split_whitespace())
+        .filter_map(|location| match location.parse::<Location>() {
+            Ok(Location::Url(url)) => mirrors::urls(&url).into_iter().next(),
+            _ => None,
+        })
+        .find(|url| is_http(url))
 }
 
-fn clock() -> Finding {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    if now.as_secs() >= EARLIEST {
-        return good("clock", "shows a time that is possible");
-    }
-    wrong(
-        "clock",
-        State::Bad,
-        "shows a time before this program was written",
-        "Set it, for example with an NTP client: certificates and make need the right time.",
-    )
+fn is_http(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }
 
-/// The host of a source, which is as good as any.
-fn server(context: &Context) -> Option<String> {
-    let planned = context.plan().ok()?;
-    let urls = planned
-        .plan
-        .nodes()
-        .iter()
-        .filter_map(|node| node.derivation.environment.get("url"));
-    let url = urls
-        .flat_map(|urls| urls.split_whitespace())
-        .find(|url| url.starts_with("https://"))?;
-    let host = url.strip_prefix("https://")?.split('/').next()?;
-    Some(host.split(':').next().unwrap_or(host).to_owned())
-}
-
-fn network(context: &Context) -> Finding {
-    if context.options.offline {
-        return good("network", "not used (--offline)");
-    }
-    let proxy = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-    if proxy.iter().any(|name| std::env::var_os(name).is_some()) {
-        return good(
-            "network",
-            "a proxy is set; what it lets through was not tried",
-        );
-    }
-    let remedy = "Sources have to be in the cache then: run `bootstrap fetch` where there is a network, or set https_proxy.";
-    let Some(host) = server(context) else {
-        return good("network", "no source needs a server by name; not tried");
-    };
-    let address = (host.as_str(), 443)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut found| found.next());
-    let reached = address.map(|address| TcpStream::connect_timeout(&address, PATIENCE));
-    match reached {
-        Some(Ok(_)) => good("network", format!("{host} answers")),
-        Some(Err(error)) => wrong(
-            "network",
-            State::Doubtful,
-            format!("{host}: {error}"),
-            remedy,
-        ),
-        None => wrong(
-            "network",
-            State::Doubtful,
-            format!("{host} has no address here"),
-            remedy,
-        ),
-    }
-}
-
-fn store(context: &Context) -> Finding {
-    let counted = context
-        .store_to_read()
-        .and_then(|store| Ok(store.valid_paths()?.len()));
-    match counted {
-        Ok(count) => good("store", format!("{count} valid items")),
-        Err(error) => wrong(
-            "store",
-            State::Bad,
-            error.to_string(),
-            "`bootstrap verify` looks more closely.",
-        ),
-    }
+/// The host of `url`, with its port where it names one.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or(rest);
+    // Who asks is nobody's business in a report.
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 
 #[cfg(test)]
@@ -305,23 +235,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_little_room_is_bad_and_says_what_to_do() {
-        let finding = space("disk", Path::new("/nowhere/at/all"), u64::MAX);
-        assert_eq!(finding.state, State::Bad);
-        assert!(describe(&[finding]).starts_with("BAD       disk: "));
-        assert_eq!(space("disk", &std::env::temp_dir(), 0).state, State::Good);
+    fn a_host_is_named_without_user_and_path() {
+        assert_eq!(host("https://ftp.gnu.org/gnu/sed"), "ftp.gnu.org");
+        assert_eq!(host("http://me:secret@proxy:8080/x"), "proxy:8080");
+        assert_eq!(host("odd"), "odd");
     }
 
     #[test]
-    fn another_systems_builds_are_not_for_this_machine() {
-        let here = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
-        for system in System::ALL {
-            let expected = if system.name() == here {
-                State::Good
-            } else {
-                State::Bad
-            };
-            assert_eq!(host(system).state, expected);
-        }
+    fn room_is_looked_for_where_the_directory_will_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = existing(&directory.path().join("not/yet/there"));
+        assert_eq!(place, directory.path());
+        assert!(free(&place).unwrap() > 0);
+        assert!(free(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_has_no_time() {
+        // A port that was free a moment ago.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let mut network = Network::default();
+        let reached = network.ask(&format!("http://{address}/x"));
+        assert!(
+            matches!(&reached, Reached::Asked(host, Err(_)) if *host == address.to_string()),
+            "{reached:?}"
+        );
+        assert_eq!(network.clock(), None);
     }
 }

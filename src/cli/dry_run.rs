@@ -7,23 +7,39 @@ use serde::Serialize;
 use super::context::{Context, Planned, print, print_json};
 use super::equipment::{derivations, downloader, graph, settings};
 use super::failure::Failure;
-use crate::build::builder::Settings;
+use super::substitutes;
 use crate::build::error::BuildError;
-use crate::build::events::{Event, Kind, PlannedItem};
-use crate::build::graph::Task;
+use crate::build::events::Kind;
+use crate::build::graph::{Task, Todo};
 use crate::build::history::History;
+use crate::build::scheduler;
 use crate::progress::estimate::Estimator;
 use crate::progress::size;
 
 /// What would be done, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Forecast<'p> {
+    /// What would be taken from servers instead of being built.
+    substitutes: Vec<Substitute<'p>>,
     downloads: Vec<Download<'p>>,
     builds: Vec<Build<'p>>,
     /// Labels of packages that are there already.
     reused: Vec<&'p str>,
     /// How long the whole run would take, in seconds, by what earlier runs took; `null` where too little is known.
     seconds: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Substitute<'p> {
+    item: &'p str,
+    /// The server.
+    from: String,
+    /// How many store items that is, with what it refers to.
+    store_items: usize,
+    /// What would be downloaded, in bytes; `null` where the server does not say.
+    download_size: Option<u64>,
+    /// What it takes in the store, in bytes.
+    size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,11 +66,19 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     let downloader = downloader(context, planned);
     let graph = graph(plan);
     let durations = History::new(&context.directories.state).durations();
-    let todo = graph
-        .missing_now(derivations(plan, wanted), &store, |label| {
-            durations.get(label).copied()
-        })
-        .map_err(|error| Failure::Build(Box::new(BuildError::from(error))))?;
+    let estimate = |label: &str| durations.get(label).copied();
+    let failure = |error| Failure::Build(Box::new(BuildError::from(error)));
+    let mut todo = graph
+        .missing_now(derivations(plan, wanted), &store, estimate)
+        .map_err(failure)?;
+    let offered = substitutes::forecast(context, plan, wanted, &todo, &store)?;
+    if !offered.is_empty() {
+        let there = offered.iter().flat_map(|offered| offered.outputs.clone());
+        let wanted = derivations(plan, wanted);
+        todo = graph
+            .missing_with_items(wanted, &store, &there.collect(), estimate)
+            .map_err(failure)?;
+    }
     let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
         .tasks
         .iter()
@@ -71,14 +95,23 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
         .iter()
         .filter(|node| node.output_paths().all(|(_, path)| valid.contains(path)));
     let forecast = Forecast {
+        substitutes: offered
+            .into_iter()
+            .map(|offered| Substitute {
+                item: offered.item,
+                from: offered.url,
+                store_items: offered.paths,
+                download_size: offered.download_size,
+                size: offered.nar_size,
+            })
+            .collect(),
         downloads: downloads
             .iter()
             .map(|task| {
                 let fixed = task.job.derivation.fixed_output();
-                let size = task.job.derivation.environment.get("size");
                 Download {
                     item: task.job.label,
-                    size: size.and_then(|size| size.parse().ok()),
+                    size: task.job.size,
                     cached: fixed.is_some_and(|fixed| downloader.cache().holds(&fixed.hash)),
                 }
             })
@@ -92,7 +125,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             })
             .collect(),
         reused: reused.map(|node| node.label.as_str()).collect(),
-        seconds: seconds(&todo.tasks, &settings(context)),
+        seconds: seconds(context, &todo),
     };
     match context.options.json {
         true => print_json(&forecast),
@@ -100,31 +133,17 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     }
 }
 
-/// How long all of `tasks` would take.
-fn seconds(tasks: &[Task<'_>], settings: &Settings) -> Option<f64> {
-    let item = |task: &Task<'_>| PlannedItem {
-        item: task.job.label.to_owned(),
-        kind: task.job.kind(),
-        inputs: task
-            .inputs
-            .iter()
-            .map(|input| tasks[*input].job.label.to_owned())
-            .collect(),
-        seconds: task.expected.map(|expected| expected.as_secs_f64()),
-    };
-    let planned = Event::Planned {
-        items: tasks.iter().map(item).collect(),
-        jobs: settings.max_jobs.get(),
-        downloads: settings.downloads.get(),
-        cores: settings.cores.get(),
-    };
+/// How long all of `todo` would take.
+fn seconds(context: &Context, todo: &Todo<'_>) -> Option<f64> {
+    let settings = settings(context);
+    let planned = scheduler::planned(todo, settings.parallelism(), settings.cores);
     let mut estimator = Estimator::default();
     estimator.observe(&planned, 0.0);
     estimator.remaining(0.0).map(|time| time.as_secs_f64())
 }
 
 fn describe(forecast: &Forecast<'_>) -> String {
-    let mut text = String::new();
+    let mut text = substitutes_described(&forecast.substitutes);
     let fetched: Vec<_> = forecast
         .downloads
         .iter()
@@ -179,8 +198,35 @@ fn describe(forecast: &Forecast<'_>) -> String {
     if !forecast.reused.is_empty() {
         text.push_str(&format!("there already: {}\n", forecast.reused.join(" ")));
     }
-    if forecast.builds.is_empty() && forecast.downloads.is_empty() {
+    let made = forecast.downloads.len() + forecast.builds.len();
+    if made + forecast.substitutes.len() == 0 {
         text.push_str("nothing to do\n");
+    }
+    text
+}
+
+fn substitutes_described(substitutes: &[Substitute<'_>]) -> String {
+    if substitutes.is_empty() {
+        return String::new();
+    }
+    let items: usize = substitutes.iter().map(|one| one.store_items).sum();
+    let downloaded: Option<u64> = substitutes.iter().map(|one| one.download_size).sum();
+    let taken: u64 = substitutes.iter().map(|one| one.size).sum();
+    let mut text = format!("to take from servers: {items} store item{}", plural(items));
+    if let Some(size) = downloaded {
+        text.push_str(&format!(", {} to download", size::bytes(size)));
+    }
+    text.push_str(&format!(", {} in the store\n", size::bytes(taken)));
+    let width = substitutes.iter().map(|one| one.item.len()).max();
+    let width = width.unwrap_or(0);
+    for one in substitutes {
+        let size = one
+            .download_size
+            .map_or_else(|| "size unknown".to_owned(), size::bytes);
+        text.push_str(&format!(
+            "  {:<width$}  {size} from {}\n",
+            one.item, one.from
+        ));
     }
     text
 }
@@ -196,6 +242,22 @@ mod tests {
     #[test]
     fn a_forecast_reads_well() {
         let forecast = Forecast {
+            substitutes: vec![
+                Substitute {
+                    item: "binutils",
+                    from: "https://example.org".to_owned(),
+                    store_items: 3,
+                    download_size: Some(10 << 20),
+                    size: 40 << 20,
+                },
+                Substitute {
+                    item: "sed",
+                    from: "file:///srv".to_owned(),
+                    store_items: 1,
+                    download_size: Some(1 << 10),
+                    size: 1 << 12,
+                },
+            ],
             downloads: vec![
                 Download {
                     item: "seed/a.deb",
@@ -230,11 +292,36 @@ mod tests {
         };
         assert_eq!(
             describe(&forecast),
-            "to download: 2 files, 3.0 MiB, 1 of them of unknown size; 1 more from the cache\n  \
+            "to take from servers: 4 store items, 10 MiB to download, 40 MiB in the store\n  \
+             binutils  10 MiB from https://example.org\n  sed       1.0 KiB from file:///srv\n\
+             to download: 2 files, 3.0 MiB, 1 of them of unknown size; 1 more from the cache\n  \
              seed/a.deb  3.0 MiB\n  source/b.tar.xz  size unknown\n\
              to build: 2, in about 30 min 01 s\n  \
              gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n\
              there already: libc\n"
         );
+        let unknown = Forecast {
+            substitutes: vec![Substitute {
+                item: "sed",
+                from: "file:///srv".to_owned(),
+                store_items: 1,
+                download_size: None,
+                size: 1 << 12,
+            }],
+            downloads: Vec::new(),
+            builds: Vec::new(),
+            reused: Vec::new(),
+            seconds: None,
+        };
+        assert_eq!(
+            describe(&unknown),
+            "to take from servers: 1 store item, 4.0 KiB in the store\n  sed  size unknown from file:///srv\n"
+        );
+        let nothing = Forecast {
+            substitutes: Vec::new(),
+            reused: vec!["sed"],
+            ..unknown
+        };
+        assert_eq!(describe(&nothing), "there already: sed\nnothing to do\n");
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn graph(plan: &Plan) -> Graph<'_> {
             label: &node.label,
             path: &node.derivation_path,
             derivation: &node.derivation,
+            size: node.size,
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! `export`, `import`, `publish`, `key`, and substitutes for `all` and `build`.
+//! `export`, `import`, `publish`, `key`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
-use crate::build::graph::{DOWNLOAD, Todo};
+use super::substitutes::trusted_keys;
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::stream::{self, Trust};
-use crate::exchange::substitute::Server;
 use crate::exchange::{ExchangeError, publish};
 use crate::keys::{self, PublicKey, SecretKey};
-use crate::plan::{Plan, road};
+use crate::plan::road;
 use crate::progress::size;
 use crate::recipe::InputName;
 use crate::store::Store;
@@ -245,115 +244,6 @@ fn outputs(
         });
     }
     Ok(paths.into_keys().collect())
-}
-
-fn trusted_keys(context: &Context) -> Result<Vec<PublicKey>, Failure> {
-    let text = context.options.trusted_keys.as_deref().unwrap_or_default();
-    Ok(PublicKey::parse_all("--trusted-keys", text)?)
-}
-
-/// Installs from substitute servers what it can of `todo`: from the items that are wanted towards those they are built
-/// from, which are left alone where what needs them came from a server.
-pub(super) fn substitute(
-    context: &Context,
-    plan: &Plan,
-    wanted: &[usize],
-    todo: &Todo<'_>,
-    store: &Store,
-) -> Result<(), Failure> {
-    let urls = context
-        .options
-        .substitute_urls
-        .as_deref()
-        .unwrap_or_default();
-    if urls.trim().is_empty() || context.options.offline {
-        return Ok(());
-    }
-    let keys = trusted_keys(context)?;
-    if keys.is_empty() {
-        return Err(Failure::Usage(
-            "--substitute-urls without --trusted-keys: nothing that a server offers could be believed; give the public key \
-             that its owner has published"
-                .to_owned(),
-        ));
-    }
-    let mut servers = Vec::new();
-    for url in urls.split_whitespace() {
-        servers.push((url, Server::new(url)?));
-    }
-    let asked: BTreeSet<&StorePath> = wanted
-        .iter()
-        .map(|index| &plan.nodes()[*index].derivation_path)
-        .collect();
-    // Of each task, whether it need not be done; from the items that are wanted towards those they are built from.
-    let mut done: Vec<Option<bool>> = vec![None; todo.tasks.len()];
-    let mut open: Vec<usize> = (0..todo.tasks.len()).rev().collect();
-    let (mut items, mut bytes) = (0, 0);
-    while !open.is_empty() {
-        // All that is known to be needed is asked for at once, and installed on all cores.
-        let mut needed: Vec<usize> = Vec::new();
-        open.retain(|&number| {
-            let task = &todo.tasks[number];
-            let is_done = |dependant: &usize| done[*dependant];
-            let mut dependants = task.dependants.iter().map(is_done);
-            if asked.contains(task.job.path) || dependants.clone().any(|done| done == Some(false)) {
-                needed.push(number);
-                return false;
-            }
-            if dependants.all(|done| done == Some(true)) {
-                done[number] = Some(true);
-            }
-            done[number].is_none()
-        });
-        for number in &needed {
-            done[*number] = Some(false);
-        }
-        needed.retain(|number| todo.tasks[*number].job.derivation.builder != DOWNLOAD);
-        let mut dead = Vec::new();
-        for (place, (url, server)) in servers.iter().enumerate() {
-            needed.retain(|number| done[*number] == Some(false));
-            let outputs = |number: &usize| {
-                let outputs = todo.tasks[*number].job.derivation.outputs.values();
-                outputs.filter_map(|output| output.path.clone()).collect()
-            };
-            let sets: Vec<BTreeSet<StorePath>> = needed.iter().map(outputs).collect();
-            let installed = match server.install(store, &sets, &keys) {
-                Ok(installed) => installed,
-                Err(error @ ExchangeError::Server { .. }) => {
-                    // What a server does not give is built; it is not asked again.
-                    context.note(&format!("{error}; going on without this server"));
-                    dead.push(place);
-                    // What came before it broke down is there.
-                    let valid = store.valid_among(sets.iter().flatten())?;
-                    for (number, set) in needed.iter().zip(&sets) {
-                        done[*number] = Some(set.is_subset(&valid));
-                    }
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for (number, installed) in needed.iter().zip(installed) {
-                let Some(installed) = installed else {
-                    continue;
-                };
-                done[*number] = Some(true);
-                items += installed.paths.len();
-                bytes += installed.nar_bytes;
-                context.note(&format!(
-                    "{}: from {url}, {}",
-                    todo.tasks[*number].job.label,
-                    size::bytes(installed.nar_bytes)
-                ));
-            }
-        }
-        for place in dead.into_iter().rev() {
-            servers.remove(place);
-        }
-    }
-    if items > 0 {
-        context.note(&format!("installed {items} items, {}", size::bytes(bytes)));
-    }
-    Ok(())
 }
 
 /// A place given as `-` is standard input or output.

@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod seeds;
 mod shell;
+mod substitutes;
 mod summary;
 mod verify;
 mod version;

@@ -11,13 +11,13 @@ use super::dry_run;
 use super::equipment::{
     add_item, cancel_on_signals, derivations, downloader, follow, graph, platform_sandbox, settings,
 };
-use super::exchange::substitute;
 use super::explain;
 use super::failure::{Failure, Status};
 use super::garbage::ALL;
 use super::manifest;
 use super::repair;
 use super::seeds::Asking;
+use super::substitutes;
 use super::summary;
 use super::verify;
 use crate::build::builder::{Settings, Tools};
@@ -171,7 +171,7 @@ impl<'c> Run<'c> {
             let graph = graph(&planned.plan);
             let todo = graph.missing(derivations(&planned.plan, &wanted), &store, |_| None);
             let todo = todo.map_err(|error| Failure::Build(Box::new(error.into())))?;
-            substitute(context, &planned.plan, &wanted, &todo, &store)?;
+            substitutes::install(context, &planned.plan, &wanted, &todo, &store)?;
         }
         let Missing { archives, builds } = missing(&planned, &wanted, &store, &downloader)?;
         if !archives.is_empty() {

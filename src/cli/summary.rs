@@ -153,11 +153,17 @@ mod tests {
         }
     }
 
+    fn cached(mut item: MadeItem) -> MadeItem {
+        item.made.cached = true;
+        item
+    }
+
     #[test]
     fn a_run_is_summed_up() {
         let summary = Summary {
             made: vec![
                 made("source/sed.tar.xz", Kind::Download, 1.0),
+                cached(made("source/grep.tar.xz", Kind::Download, 0.1)),
                 made("seed/small", Kind::Seed, 2.0),
                 made("stage0/make", Kind::Build, 10.0),
                 made("stage0/gcc", Kind::Build, 700.0),

@@ -57,6 +57,17 @@ pub struct Installed {
     pub nar_bytes: u64,
 }
 
+/// An item that a server would give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The item.
+    pub path: StorePath,
+    /// The size of its archive, in bytes.
+    pub nar_size: u64,
+    /// The size of the compressed archive that would be downloaded, in bytes, where the server says.
+    pub download_size: Option<u64>,
+}
+
 impl Server {
     /// The server at `url`. Asks nothing yet.
     ///
@@ -184,6 +195,32 @@ impl Server {
             .collect())
     }
 
+    /// For each set of `wanted`: what [`install`](Self::install) would make valid, references first; `None` where the server
+    /// lacks something. What several sets refer to is told of each. Asks for narinfos alone, and changes nothing.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or has something that is not signed.
+    pub fn offers(
+        &self,
+        store: &Store,
+        wanted: &[BTreeSet<StorePath>],
+        keys: &[PublicKey],
+    ) -> Result<Vec<Option<Vec<Offer>>>, ExchangeError> {
+        let offered = self.closure(store, wanted.iter().flatten(), keys)?;
+        let offer = |info: &NarInfo| Offer {
+            path: info.path.clone(),
+            nar_size: info.nar_size,
+            download_size: best_file(info).and_then(|file| file.size),
+        };
+        Ok(wanted
+            .iter()
+            .map(|set| {
+                let infos = references_first(&offered.closure(set)?);
+                Some(infos.into_iter().map(offer).collect())
+            })
+            .collect())
+    }
+
     /// Makes those of `batch`, each after those it refers to, valid that are not.
     fn install_batch(
         &self,
@@ -286,22 +323,11 @@ impl Server {
 
     /// The archive of an item, decoded, and no more of it than was said.
     fn archive(&self, info: &NarInfo) -> Result<Box<dyn Read>, ExchangeError> {
-        let rank = |file: &&File| match file.compression.as_str() {
-            "zstd" => 3,
-            "none" => 2,
-            "gzip" => 1,
-            _ => 0,
-        };
         let wrong = |url: &str, problem: String| ExchangeError::Server {
             url: format!("{}/{url}", self.url),
             problem,
         };
-        let file = info
-            .files
-            .iter()
-            .max_by_key(rank)
-            .filter(|file| rank(file) > 0);
-        let file = file.ok_or_else(|| {
+        let file = best_file(info).ok_or_else(|| {
             wrong(
                 "",
                 format!(
@@ -328,6 +354,18 @@ impl Server {
         // One byte more than there should be is enough to see that there is more.
         Ok(Box::new(decoded.take(info.nar_size.saturating_add(1))))
     }
+}
+
+/// That archive of an item which is decoded fastest; `None` where there is none in a compression that is known.
+fn best_file(info: &NarInfo) -> Option<&File> {
+    let rank = |file: &&File| match file.compression.as_str() {
+        "zstd" => 3,
+        "none" => 2,
+        "gzip" => 1,
+        _ => 0,
+    };
+    let best = info.files.iter().max_by_key(rank);
+    best.filter(|file| rank(file) > 0)
 }
 
 /// What a server says of paths that are not valid; nothing of those it lacks.

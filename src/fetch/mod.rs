@@ -7,6 +7,7 @@
 //! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers which
 //!   servers are dead.
 //! - [`apt`]: Debian's archive through the host's `apt-get` with a configuration of our own.
+//! - [`probe`]: whether a server answers at all, and what time it has.
 //! - [`downloader`]: the order of these, and many files at a time.
 
 pub mod apt;
@@ -17,6 +18,7 @@ pub mod hosts;
 pub mod http;
 pub mod location;
 pub mod mirrors;
+pub mod probe;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,9 @@
-//! The graph in Graphviz' language: stages as clusters, a shape for each kind, a colour for each stage.
+//! The graph in Graphviz' language: stages as ranks and clusters, a shape for each kind, a colour for each stage.
+//!
+//! Each stage has one rank, what is made before it the next. The order of stages decides the order of ranks, and edges
+//! that stay within a stage, or go against that order (`stage0/gcc` needs `libc`), have no say in it.
 
-use super::{BANDS, Picture};
+use super::{BANDS, Picture, PictureNode};
 
 const COLORS: [&str; 5] = [
     "white",
@@ -12,22 +15,24 @@ const COLORS: [&str; 5] = [
 
 /// The graph for `dot -Tsvg`.
 pub fn dot(picture: &Picture<'_>) -> String {
+    // Without `newrank` clusters are ranked by themselves, and the order of stages is lost.
     let mut text = String::from(
-        "digraph bootstrap {\n  rankdir = LR;\n  node [style = filled, fillcolor = white];\n",
+        "digraph bootstrap {\n  rankdir = LR;\n  newrank = true;\n  node [style = filled, fillcolor = white];\n",
     );
+    let mut before: Option<&PictureNode<'_>> = None;
     for (band, name) in BANDS.iter().enumerate() {
         let members: Vec<_> = picture
             .nodes
             .iter()
             .filter(|node| node.band() == band)
             .collect();
-        if members.is_empty() {
+        let Some(first) = members.first() else {
             continue;
-        }
+        };
         text.push_str(&format!(
             "  subgraph \"cluster_{name}\" {{\n    label = \"{name}\";\n"
         ));
-        for node in members {
+        for node in &members {
             let shape = match node.kind {
                 "download" => "note",
                 "seed" => "cylinder",
@@ -40,11 +45,24 @@ pub fn dot(picture: &Picture<'_>) -> String {
                 "    {label} [shape = {shape}, fillcolor = {color}];\n"
             ));
         }
-        text.push_str("  }\n");
+        let labels: Vec<String> = members.iter().map(|node| quoted(node.label)).collect();
+        text.push_str(&format!(
+            "    {{ rank = same; {}; }}\n  }}\n",
+            labels.join("; ")
+        ));
+        if let Some(before) = before.replace(first) {
+            let (later, earlier) = (quoted(first.label), quoted(before.label));
+            text.push_str(&format!("  {later} -> {earlier} [style = invis];\n"));
+        }
     }
     for (user, used) in &picture.edges {
-        let (user, used) = (picture.nodes[*user].label, picture.nodes[*used].label);
-        text.push_str(&format!("  {} -> {};\n", quoted(user), quoted(used)));
+        let (user, used) = (&picture.nodes[*user], &picture.nodes[*used]);
+        let constraint = match user.band() > used.band() {
+            true => "",
+            false => " [constraint = false]",
+        };
+        let (user, used) = (quoted(user.label), quoted(used.label));
+        text.push_str(&format!("  {user} -> {used}{constraint};\n"));
     }
     text.push_str("}\n");
     text
@@ -57,6 +75,9 @@ fn quoted(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -65,5 +86,83 @@ mod tests {
         assert!(text.contains("  subgraph \"cluster_stage0\" {\n    label = \"stage0\";\n"));
         assert!(text.contains("    \"seed/base\" [shape = cylinder, fillcolor = white];\n"));
         assert!(text.contains("  \"a<b>\\\"&\" -> \"sed\";\n"), "{text}");
+    }
+
+    #[test]
+    fn stages_are_ranks_one_after_the_other() {
+        let text = dot(&super::super::tests::picture());
+        assert!(
+            text.contains("    { rank = same; \"stage0/make\"; \"stage0/sed\"; }\n"),
+            "{text}"
+        );
+        for chained in [
+            "  \"stage0/make\" -> \"source/sed.tar.xz\" [style = invis];\n",
+            "  \"libc\" -> \"stage0/make\" [style = invis];\n",
+            "  \"sed\" -> \"libc\" [style = invis];\n",
+        ] {
+            assert!(text.contains(chained), "{text}");
+        }
+        assert!(
+            text.contains("  \"stage0/sed\" -> \"stage0/make\" [constraint = false];\n"),
+            "{text}"
+        );
+    }
+
+    /// Where Graphviz puts each node: its label without quotes, and how far from the left.
+    fn laid_out(text: &str) -> Option<Vec<(String, f64)>> {
+        let started = Command::new("dot")
+            .arg("-Tplain")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut dot = match started {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            started => started.unwrap(),
+        };
+        let mut input = dot.stdin.take().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+        drop(input);
+        let output = dot.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && errors.is_empty(),
+            "{errors}\n{text}"
+        );
+        let plain = String::from_utf8(output.stdout).unwrap();
+        let nodes = plain.lines().filter_map(|line| {
+            let mut words = line.strip_prefix("node ")?.split(' ');
+            let label = words.next()?.trim_matches('"').replace("\\\"", "\"");
+            Some((label, words.next()?.parse().ok()?))
+        });
+        Some(nodes.collect())
+    }
+
+    #[test]
+    fn graphviz_draws_each_stage_beside_the_next() {
+        let mut picture = super::super::tests::picture();
+        // Against the order of the stages, as the compiler of stage0 needs the C library.
+        picture.edges.push((3, 4));
+        let Some(places) = laid_out(&dot(&picture)) else {
+            eprintln!(
+                "skipped: Graphviz is not installed (apt-get install graphviz), so nothing can draw the graph"
+            );
+            return;
+        };
+        assert_eq!(places.len(), picture.nodes.len());
+        let mut bands = vec![Vec::new(); BANDS.len()];
+        for node in &picture.nodes {
+            let found = places.iter().find(|(label, _)| label == node.label);
+            bands[node.band()].push(found.unwrap().1);
+        }
+        for (band, places) in bands.iter().enumerate() {
+            assert!(
+                places.iter().all(|place| *place == places[0]),
+                "{band}: {places:?}"
+            );
+        }
+        // What uses something is to the left of it.
+        let order: Vec<f64> = bands.iter().rev().map(|places| places[0]).collect();
+        assert!(order.is_sorted_by(|one, other| one < other), "{order:?}");
     }
 }

@@ -116,6 +116,7 @@ impl Planner<'_> {
             name,
             derivation_path: path,
             derivation,
+            size: None,
             outputs: settings.outputs.clone(),
             inputs: searched,
             dependencies: build.dependencies,

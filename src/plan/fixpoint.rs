@@ -107,6 +107,7 @@ impl Plan {
             name: node.name.clone(),
             derivation_path,
             derivation,
+            size: None,
             outputs: node.outputs.clone(),
             inputs: node.inputs.clone(),
             dependencies,

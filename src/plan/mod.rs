@@ -62,6 +62,8 @@ pub struct Node {
     pub derivation_path: StorePath,
     /// The derivation, with the paths of its outputs.
     pub derivation: Derivation,
+    /// For downloads: the size in bytes, where it is known. The derivation need not say it.
+    pub size: Option<u64>,
     /// The outputs in the order in which the recipe names them.
     pub outputs: Vec<String>,
     /// The inputs that the build searches, in their order. For packages only.

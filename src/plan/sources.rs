@@ -15,7 +15,10 @@ use crate::store::path::{FixedOutputMethod, StorePath};
 pub(super) struct Download<'a> {
     pub file: &'a str,
     pub sha256: Sha256Digest,
+    /// The size that the derivation says.
     pub size: Option<u64>,
+    /// The size for people, which it does not say.
+    pub expected: Option<u64>,
     /// In the order to try them.
     pub locations: &'a [Location],
 }
@@ -26,6 +29,7 @@ impl<'a> Download<'a> {
             file: &source.file,
             sha256: source.sha256,
             size: None,
+            expected: source.size,
             locations: &source.locations,
         }
     }
@@ -35,6 +39,7 @@ impl<'a> Download<'a> {
             file: &archive.name,
             sha256: archive.sha256,
             size: archive.size,
+            expected: archive.size,
             locations: &archive.locations,
         }
     }
@@ -83,6 +88,7 @@ impl Planner<'_> {
             name: download.file.to_owned(),
             derivation_path: path,
             derivation,
+            size: download.expected,
             outputs: vec!["out".to_owned()],
             inputs: Vec::new(),
             dependencies: BTreeSet::new(),
@@ -119,6 +125,7 @@ impl Planner<'_> {
             name: root.name.clone(),
             derivation_path: path,
             derivation,
+            size: None,
             outputs: vec!["out".to_owned()],
             inputs: Vec::new(),
             dependencies,
@@ -184,6 +191,7 @@ impl Planner<'_> {
             name,
             derivation_path: path,
             derivation,
+            size: None,
             outputs: vec!["out".to_owned()],
             inputs: Vec::new(),
             dependencies,

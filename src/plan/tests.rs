@@ -8,7 +8,7 @@ use crate::archive::Format;
 use crate::derivation::aterm;
 use crate::fetch::Location;
 use crate::hash::Sha256Digest;
-use crate::recipe::{LoadError, RecipeSource, load};
+use crate::recipe::{LoadError, RecipeSource, choose_variant, load};
 use crate::seed::Archive;
 
 /// A seed that needs no network to describe.
@@ -277,6 +277,34 @@ fn where_a_source_is_does_not_change_what_is_built_from_it() {
 }
 
 #[test]
+fn a_sources_size_is_told_and_is_in_no_derivation() {
+    let folder = whole_road();
+    let without = folder.plan();
+    let extra = format!(
+        "[final]\n[extra.libx.upstream]\nfile = \"x.tar\"\nsha256 = \"{}\"\nurls = [\"mirror://gnu/x.tar\"]\n",
+        "0".repeat(64)
+    );
+    folder.recipe("zstd", &extra);
+    let with_extra = folder.plan();
+    folder.recipe("zstd", &format!("size = 1_234\n{extra}size = 0x10\n"));
+    let with = folder.plan();
+    let size = |plan: &Plan, label: &str| plan.get(label).unwrap().size;
+    assert_eq!(size(&without, "source/zstd-1.0.tar.gz"), None);
+    assert_eq!(size(&with, "source/zstd-1.0.tar.gz"), Some(1234));
+    assert_eq!(size(&with, "source/x.tar"), Some(16));
+    assert_eq!(size(&with, "seed/small.txz"), Some(7));
+    assert_eq!(size(&with, "zstd"), None);
+    // Neither in the store nor as it would be written there.
+    assert_eq!(with_extra.nodes().len(), with.nodes().len());
+    for (one, other) in with_extra.nodes().iter().zip(with.nodes()) {
+        assert_eq!(one.derivation_path, other.derivation_path);
+        assert_eq!(one.derivation, other.derivation);
+        let written = |node: &Node| aterm::write(&settings().store_dir, &node.derivation);
+        assert_eq!(written(one), written(other));
+    }
+}
+
+#[test]
 fn no_output_after_stage0_may_refer_to_stage0_or_the_seed() {
     let plan = whole_road().plan();
     let disallowed = |label: &str| {
@@ -405,6 +433,13 @@ fn the_recipes_of_this_project_are_whole() {
         };
         assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());
         assert_eq!(plan.everything().unwrap().len(), 21);
+    }
+    // Of what the distribution's archive has, the recipes say how large it is.
+    for recipe in recipes.iter() {
+        let sources = std::iter::once(&recipe.sources).chain(recipe.extras.values());
+        for source in sources.filter_map(|variants| choose_variant(variants, "debian")) {
+            assert!(source.size.is_some(), "{} has no size", source.file);
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! Bars on a terminal: one for the whole run, below it one line for each build, and a bar for each download.
+//!
+//! Every line fits the terminal: what is longer than what is left beside a line's numbers is cut off.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -9,6 +11,13 @@ use super::lines::Writer;
 use super::{Reporter, Verbosity, size};
 use crate::build::events::{Event, Kind};
 
+/// How many columns a terminal is taken to have that does not say.
+const COLUMNS: u16 = 80;
+/// From here on there is room for names to be padded, and for bars of downloads.
+const ROOMY: u16 = 80;
+/// The longest bar, in columns.
+const BAR: u16 = 24;
+
 /// Draws on standard error.
 pub struct Bars {
     screen: MultiProgress,
@@ -16,6 +25,7 @@ pub struct Bars {
     running: HashMap<String, Running>,
     writer: Writer,
     color: bool,
+    columns: u16,
     started: Instant,
     busy: Option<f64>,
 }
@@ -31,18 +41,28 @@ struct Running {
 impl Bars {
     /// An empty screen.
     pub fn new(verbosity: Verbosity, color: bool) -> Self {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        let columns = size.map_or(COLUMNS, |size| size.ws_col);
+        // Some say that they have none.
+        Self::with_columns(
+            verbosity,
+            color,
+            if columns == 0 { COLUMNS } else { columns },
+        )
+    }
+
+    fn with_columns(verbosity: Verbosity, color: bool, columns: u16) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let overall = screen.add(ProgressBar::new(0));
-        overall.set_style(style(match color {
-            true => "{bar:24.green/dim} {pos}/{len}  {msg}",
-            false => "{bar:24} {pos}/{len}  {msg}",
-        }));
+        let bar = bar(columns, color, "green");
+        overall.set_style(style(&format!("{bar} {{pos}}/{{len}}  {{wide_msg}}")));
         Self {
             screen,
             overall,
             running: HashMap::new(),
             writer: Writer::new(verbosity, color),
             color,
+            columns,
             started: Instant::now(),
             busy: None,
         }
@@ -50,14 +70,19 @@ impl Bars {
 
     fn start(&mut self, item: &str, download: bool) {
         let line = self.screen.add(ProgressBar::new(0));
-        line.set_style(style("{msg}"));
+        if download {
+            line.set_style(style("{wide_msg}"));
+            line.set_message(format!("  {item}"));
+        } else {
+            line.set_style(style("  {prefix:>9}  {wide_msg}"));
+        }
         let running = Running {
             line,
             started: Instant::now(),
             phase: String::new(),
             download,
         };
-        running.draw(item);
+        running.draw(item, self.columns);
         self.running.insert(item.to_owned(), running);
     }
 
@@ -77,11 +102,14 @@ impl Bars {
 }
 
 impl Running {
-    fn draw(&self, item: &str) {
+    fn draw(&self, item: &str, columns: u16) {
         if !self.download {
-            let elapsed = size::duration(self.started.elapsed());
-            self.line
-                .set_message(format!("  {item:<24} {:<32} {elapsed}", self.phase));
+            self.line.set_prefix(size::duration(self.started.elapsed()));
+            let phase = &self.phase;
+            self.line.set_message(match columns >= ROOMY {
+                true => format!("{item:<24} {phase}"),
+                false => format!("{item} {phase}"),
+            });
         }
     }
 }
@@ -99,7 +127,7 @@ impl Reporter for Bars {
             Event::PhaseStarted { item, phase } => {
                 if let Some(running) = self.running.get_mut(item) {
                     running.phase.clone_from(phase);
-                    running.draw(item);
+                    running.draw(item, self.columns);
                 }
             }
             Event::DownloadProgress {
@@ -110,18 +138,23 @@ impl Reporter for Bars {
             } => {
                 if let Some(running) = self.running.get(item) {
                     let line = &running.line;
-                    line.set_message(format!("  {item}"));
                     match total {
                         Some(total) => {
-                            line.set_style(style(match self.color {
-                                true => "{msg:40!} {bar:24.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec}",
-                                false => "{msg:40!} {bar:24} {bytes}/{total_bytes} {bytes_per_sec}",
+                            let bar = bar(self.columns, self.color, "cyan");
+                            line.set_style(style(&match self.columns >= ROOMY {
+                                true => format!(
+                                    "{{wide_msg}} {bar} {{bytes}}/{{total_bytes}} {{bytes_per_sec}}"
+                                ),
+                                false => "{wide_msg} {bytes}/{total_bytes}".to_owned(),
                             }));
+                            line.set_message(format!("  {item}"));
                             line.set_length(*total);
                         }
-                        None => line.set_style(style("{msg:40!} {bytes} {bytes_per_sec} {prefix}")),
+                        None => {
+                            line.set_style(style("{wide_msg} {bytes} {bytes_per_sec}"));
+                            line.set_message(format!("  {item} from {location}"));
+                        }
                     }
-                    line.set_prefix(location.clone());
                     line.set_position(*received);
                 }
             }
@@ -162,10 +195,10 @@ impl Reporter for Bars {
             None => String::new(),
         };
         self.overall.set_message(format!(
-            "{builds} building, {downloads} downloading, {elapsed}{busy}{left}"
+            "{builds} building, {downloads} fetching, {elapsed}{busy}{left}"
         ));
         for (item, running) in &self.running {
-            running.draw(item);
+            running.draw(item, self.columns);
         }
     }
 
@@ -175,6 +208,15 @@ impl Reporter for Bars {
         }
         self.overall.finish_and_clear();
         let _ = self.screen.clear();
+    }
+}
+
+/// A bar for a template: a quarter of the terminal, and not longer than looks well.
+fn bar(columns: u16, color: bool, name: &str) -> String {
+    let length = (columns / 4).clamp(4, BAR);
+    match color {
+        true => format!("{{bar:{length}.{name}/dim}}"),
+        false => format!("{{bar:{length}}}"),
     }
 }
 
@@ -190,9 +232,9 @@ mod tests {
     use super::*;
     use indicatif::InMemoryTerm;
 
-    fn on_screen() -> (Bars, InMemoryTerm) {
-        let terminal = InMemoryTerm::new(12, 100);
-        let bars = Bars::new(Verbosity::Normal, false);
+    fn on_screen(columns: u16) -> (Bars, InMemoryTerm) {
+        let terminal = InMemoryTerm::new(12, columns);
+        let bars = Bars::with_columns(Verbosity::Normal, false, columns);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 250);
         bars.screen.set_draw_target(target);
         (bars, terminal)
@@ -212,12 +254,11 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 
-    #[test]
-    fn the_screen_shows_the_run_its_builds_and_its_downloads() {
-        let (mut bars, terminal) = on_screen();
+    /// Shows a run with a build and two downloads under way, of one of which nobody knows how large it is.
+    fn story(bars: &mut Bars) {
         bars.report(&Event::RunStarted {
             builds: 2,
-            downloads: 1,
+            downloads: 2,
             reused: 0,
         });
         bars.report(&started("stage0/sed", Kind::Build));
@@ -225,30 +266,70 @@ mod tests {
             item: "stage0/sed".into(),
             phase: "configure".into(),
         });
-        bars.report(&started("source/grep-3.8.tar.xz", Kind::Download));
-        bars.report(&Event::DownloadProgress {
-            item: "source/grep-3.8.tar.xz".into(),
-            received: 1 << 20,
-            total: Some(2 << 20),
-            location: "https://example.org/".into(),
-        });
+        for (item, total) in [
+            ("source/grep-3.8.tar.xz", Some(2 << 20)),
+            ("source/gcc-12_12.2.0.orig.tar.gz", None),
+        ] {
+            bars.report(&started(item, Kind::Download));
+            bars.report(&Event::DownloadProgress {
+                item: item.into(),
+                received: 1 << 20,
+                total,
+                location: "https://example.org/with/a/long/path/to/the/file".into(),
+            });
+        }
         wait();
         bars.tick();
+    }
+
+    #[test]
+    fn the_screen_shows_the_run_its_builds_and_its_downloads() {
+        let (mut bars, terminal) = on_screen(100);
+        story(&mut bars);
         let screen = terminal.contents();
-        assert!(
-            screen.contains("0/3  1 building, 1 downloading"),
-            "{screen}"
-        );
+        assert!(screen.contains("0/4  1 building, 2 fetching"), "{screen}");
         assert!(
             screen.contains("stage0/sed               configure"),
             "{screen}"
         );
         assert!(screen.contains("1.00 MiB/2.00 MiB"), "{screen}");
+        assert!(screen.contains(".orig.tar.gz from https://"), "{screen}");
+    }
+
+    #[test]
+    fn every_line_fits_the_terminal_however_narrow() {
+        for columns in [120, 100, 80, 79, 60, 40, 30] {
+            let (mut bars, terminal) = on_screen(columns);
+            story(&mut bars);
+            let screen = terminal.contents();
+            let lines: Vec<&str> = screen.lines().collect();
+            // A line that did not fit would go on in the next one.
+            assert_eq!(lines.len(), 4, "{columns}\n{screen}");
+            for (line, part) in lines.iter().zip([
+                " 0/4  1 b",
+                "  stage0/sed ",
+                "1.00 MiB/2.00 MiB",
+                "1.00 MiB",
+            ]) {
+                assert!(line.contains(part), "{columns}: {part}\n{screen}");
+                assert!(line.chars().count() <= usize::from(columns), "{screen}");
+            }
+            bars.end();
+            assert_eq!(terminal.contents(), "");
+        }
+    }
+
+    #[test]
+    fn bars_have_colours_only_where_they_are_wanted() {
+        assert_eq!(bar(80, false, "green"), "{bar:20}");
+        assert_eq!(bar(80, true, "green"), "{bar:20.green/dim}");
+        assert_eq!(bar(200, false, "green"), "{bar:24}");
+        assert_eq!(bar(7, false, "green"), "{bar:4}");
     }
 
     #[test]
     fn failures_stay_and_bars_go() {
-        let (mut bars, terminal) = on_screen();
+        let (mut bars, terminal) = on_screen(100);
         bars.report(&Event::RunStarted {
             builds: 1,
             downloads: 0,

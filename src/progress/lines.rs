@@ -264,7 +264,7 @@ mod tests {
         vec![
             Event::RunStarted {
                 builds: 2,
-                downloads: 1,
+                downloads: 2,
                 reused: 0,
             },
             Event::Started {
@@ -279,6 +279,21 @@ mod tests {
                 item: source(),
                 kind: Kind::Download,
                 made: made(1 << 20),
+            },
+            Event::Started {
+                item: "source/grep-3.8.tar.xz".into(),
+                kind: Kind::Download,
+                derivation: "z.drv".into(),
+                log: None,
+            },
+            Event::Finished {
+                item: "source/grep-3.8.tar.xz".into(),
+                kind: Kind::Download,
+                made: Made {
+                    cached: true,
+                    seconds: 0.1,
+                    ..made(1 << 20)
+                },
             },
             Event::Started {
                 item: item(),

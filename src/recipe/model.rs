@@ -234,6 +234,8 @@ pub struct Source {
     pub file: String,
     /// Its SHA-256.
     pub sha256: Sha256Digest,
+    /// Its size in bytes, where the recipe says: for forecasts and progress, and in no derivation.
+    pub size: Option<u64>,
     /// Where it is, in the order to try: URLs, then the distribution's source archive.
     pub locations: Vec<Location>,
     /// Fix-ups of this variant, applied before the common ones.

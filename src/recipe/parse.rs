@@ -38,8 +38,16 @@ const TOP_KEYS: &[&str] = &[
     "proof",
     "platform",
 ];
-const SOURCE_KEYS: &[&str] = &["file", "sha256", "urls", "debian", "patches", "regenerate"];
-const EXTRA_KEYS: &[&str] = &["file", "sha256", "urls", "debian"];
+const SOURCE_KEYS: &[&str] = &[
+    "file",
+    "sha256",
+    "size",
+    "urls",
+    "debian",
+    "patches",
+    "regenerate",
+];
+const EXTRA_KEYS: &[&str] = &["file", "sha256", "size", "urls", "debian"];
 const DEBIAN_KEYS: &[&str] = &["package", "version", "file"];
 const REGENERATE_KEYS: &[&str] = &["root", "script"];
 const SETTINGS_KEYS: &[&str] = &[
@@ -317,6 +325,7 @@ fn source(
     let place = format!("[{key}]");
     let mut file = Field::Absent;
     let mut sha256 = Field::Absent;
+    let mut size = None;
     let mut urls = Vec::new();
     let mut debian = Field::Absent;
     let mut patches = Vec::new();
@@ -326,6 +335,7 @@ fn source(
         match key.get_ref().as_ref() {
             "file" => file = reader.item_name("file", value).into(),
             "sha256" => sha256 = hash(reader, value).into(),
+            "size" => size = reader.size("size", value),
             "urls" => {
                 has_urls = true;
                 urls = reader.texts("urls", value);
@@ -345,6 +355,7 @@ fn source(
     Some(Source {
         file: file?,
         sha256: sha256?,
+        size,
         locations: urls
             .into_iter()
             .map(|url| Location::Url(url.into_inner()))

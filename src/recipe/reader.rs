@@ -115,6 +115,20 @@ impl Reader<'_> {
         boolean
     }
 
+    /// `value` as a number of bytes.
+    pub fn size(&mut self, key: &str, value: &Value<'_>) -> Option<u64> {
+        let number = value.get_ref().as_integer();
+        let size = number.and_then(|number| {
+            u64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .filter(|size| *size > 0)
+        });
+        if size.is_none() {
+            self.wrong_type(key, value, "a number of bytes, above zero");
+        }
+        size
+    }
+
     /// `value` as a list of texts, each with its place.
     pub fn texts(&mut self, key: &str, value: &Value<'_>) -> Vec<Spanned<String>> {
         let Some(array) = value.get_ref().as_array() else {

@@ -272,6 +272,18 @@ fn values_that_would_break_a_derivation_are_refused() {
             "11:10",
             "is not a place to fetch from",
         ),
+        (
+            "[final]",
+            "size = 0\n[final]",
+            "11:8",
+            "`size` is a number: expected a number of bytes, above zero",
+        ),
+        (
+            "[final]",
+            "size = \"1M\"\n[final]",
+            "11:8",
+            "`size` is a string: expected a number of bytes, above zero",
+        ),
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
     for (from, to, position, message) in cases {

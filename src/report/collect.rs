@@ -94,6 +94,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     });
     let seeds = sources.seeds.iter().map(|(seed, changes)| SeedShown {
         name: seed.name.clone(),
+        sha256: seed.digest().to_base16(),
         archives: seed.archives.len(),
         size: seed
             .archives

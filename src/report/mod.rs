@@ -138,6 +138,8 @@ pub struct File {
 pub struct SeedShown {
     /// Its name.
     pub name: String,
+    /// What it is made of, in one SHA-256 in base 16.
+    pub sha256: String,
     /// How many archives it is made of.
     pub archives: usize,
     /// Their size in bytes, as far as it is known.

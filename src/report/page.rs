@@ -274,10 +274,11 @@ fn seeds(report: &Report) -> String {
     for seed in &report.seeds {
         let plural = if seed.archives == 1 { "" } else { "s" };
         text.push_str(&format!(
-            "<li><strong>{}</strong>: {} archive{plural}, {}",
+            "<li><strong>{}</strong>: {} archive{plural}, {}, SHA-256 <span class=\"digest\">{}</span>",
             escape(&seed.name),
             seed.archives,
-            size::bytes(seed.size)
+            size::bytes(seed.size),
+            escape(&seed.sha256)
         ));
         if !seed.changes.is_empty() {
             let changes: Vec<String> = seed.changes.iter().map(|change| escape(change)).collect();
@@ -316,7 +317,7 @@ fn seeds(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{FailureShown, OutputShown, ValidShown};
+    use crate::report::{FailureShown, OutputShown, SeedShown, ValidShown};
 
     fn report() -> Report {
         let item = |label: &str, stage| Item {
@@ -366,7 +367,13 @@ mod tests {
             items,
             edges: vec![(1, 0)],
             files: Vec::new(),
-            seeds: Vec::new(),
+            seeds: vec![SeedShown {
+                name: "debian-12".into(),
+                sha256: "cd".repeat(32),
+                archives: 2,
+                size: 3 << 20,
+                changes: vec!["dash is newer".into()],
+            }],
             spans: Vec::new(),
             samples: Vec::new(),
         }
@@ -400,6 +407,16 @@ mod tests {
         for loading in ["src=", "@import", "url(", "fetch(", "XMLHttpRequest"] {
             assert!(!page.contains(loading), "{loading}");
         }
+    }
+
+    #[test]
+    fn the_seed_is_there_with_its_hash() {
+        let page = html(&report());
+        let digest = "cd".repeat(32);
+        let shown = format!(
+            "<li><strong>debian-12</strong>: 2 archives, 3.0 MiB, SHA-256 <span class=\"digest\">{digest}</span>; differs from its lock: dash is newer</li>"
+        );
+        assert!(page.contains(&shown), "{page}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod error;
+pub mod features;
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
 mod helped;
 mod helper;

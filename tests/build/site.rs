@@ -241,6 +241,7 @@ impl Site {
                 label: &item.label,
                 path: &item.path,
                 derivation: &item.derivation,
+                size: None,
             })
             .collect();
         let request = Request {

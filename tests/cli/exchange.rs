@@ -7,6 +7,7 @@ use bootstrap::store::path::StoreDir;
 use bootstrap::store::{StagedOutput, Store};
 
 use crate::World;
+use crate::server::serve;
 
 /// Puts something where the outputs of `package` belong, as if it had been built.
 fn pretend(world: &World, package: &str) {
@@ -202,5 +203,114 @@ fn wrong_keys_and_packages_are_named() {
     assert!(
         err.contains("ftp://x: expected http://, https:// or file://"),
         "{err}"
+    );
+}
+
+#[test]
+fn substitutes_come_by_http_too_and_are_checked() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    pretend(&world, "tool");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "tool", "--key", &secret]);
+    let url = serve(&directory);
+    let servers = ["--substitute-urls", &url, "--trusted-keys", &public];
+    let other = World::with_recipes();
+    let (out, err) = other.expect(0, &[&servers[..], &["build", "tool", "libc"]].concat());
+    for package in ["libc", "tool"] {
+        assert!(err.contains(&format!("{package}: from {url}, ")), "{err}");
+        other.expect(0, &["path", package]);
+    }
+    assert_eq!(out.lines().count(), 3, "{out}");
+    assert!(err.contains("installed 3 items, "), "{err}");
+    // What was signed is what is taken.
+    let narinfo = fs::read_dir(&directory).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).ok()?;
+        (path.extension()? == "narinfo" && text.contains("-tool-1.0\n")).then_some((path, text))
+    });
+    let (path, text) = narinfo.unwrap();
+    fs::write(&path, text.replace("NarSize: ", "NarSize: 1")).unwrap();
+    let other = World::with_recipes();
+    let (_, err) = other.expect(3, &[&servers[..], &["build", "tool"]].concat());
+    assert!(err.contains("-tool-1.0, from http://"), "{err}");
+    other.expect(1, &["path", "tool"]);
+}
+
+#[test]
+fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    let archives = fs::read_dir(directory.join("nar")).unwrap();
+    let zstd: u64 = archives
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "zst"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    for url in [format!("file://{published}"), serve(&directory)] {
+        let other = World::with_recipes();
+        let servers = ["--substitute-urls", &url, "--trusted-keys", &public];
+        let dry = |arguments: &[&str]| {
+            let arguments = [&servers[..], &["build", "--dry-run", "tool"], arguments].concat();
+            other.expect(0, &arguments).0
+        };
+        let out = dry(&[]);
+        assert!(
+            out.starts_with("to take from servers: 2 store items, "),
+            "{out}"
+        );
+        let size = format!("\n  libc  {zstd} B from ");
+        assert!(out.contains(&size), "{size}: {out}");
+        // Nothing is fetched for libc alone.
+        assert!(!out.contains("libc-1.0.tar.gz"), "{out}");
+        let json: serde_json::Value = serde_json::from_str(&dry(&["--json"])).unwrap();
+        let substitutes = json["substitutes"].as_array().unwrap();
+        assert_eq!(substitutes.len(), 1, "{json}");
+        assert_eq!(substitutes[0]["item"], "libc");
+        assert_eq!(substitutes[0]["store_items"], 2);
+        assert_eq!(substitutes[0]["download_size"], zstd);
+        assert!(substitutes[0]["size"].as_u64().unwrap() > 0);
+        let builds = json["builds"].as_array().unwrap();
+        let built: Vec<_> = builds.iter().map(|build| &build["item"]).collect();
+        assert!(!built.contains(&&serde_json::json!("libc")), "{built:?}");
+        assert!(built.contains(&&serde_json::json!("tool")), "{built:?}");
+        // As the store was.
+        other.expect(1, &["path", "libc"]);
+        let plain = other.expect(0, &["build", "--dry-run", "tool"]).0;
+        assert!(plain.contains("  libc "), "{plain}");
+        assert!(!plain.contains("servers"), "{plain}");
+    }
+    let other = World::with_recipes();
+    let url = format!("file://{published}");
+    let dry = ["build", "--dry-run", "libc", "--substitute-urls", &url];
+    let (_, err) = other.expect(2, &dry);
+    assert!(
+        err.contains("--substitute-urls without --trusted-keys"),
+        "{err}"
+    );
+    let stranger = "test-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let (_, err) = other.expect(3, &[&dry[..], &["--trusted-keys", stranger]].concat());
+    assert!(
+        err.contains("has no signature by a key that is trusted"),
+        "{err}"
+    );
+    // A server that is not there is passed over.
+    let gone = [
+        "--substitute-urls",
+        "http://127.0.0.1:9",
+        "--trusted-keys",
+        &public,
+    ];
+    let (out, err) = other.expect(0, &[&gone[..], &["build", "--dry-run", "libc"]].concat());
+    assert!(err.contains("going on without this server"), "{err}");
+    assert!(
+        out.contains("\n  libc              never built here"),
+        "{out}"
     );
 }

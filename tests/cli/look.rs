@@ -116,6 +116,8 @@ fn a_report_can_be_written_before_anything_was_built() {
     let (out, _) = world.expect(0, &["report", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["items"].as_array().unwrap().len(), 5);
+    // A seed of one archive and nothing else is called by that one's hash.
+    assert_eq!(report["seeds"][0]["sha256"], crate::HASH);
     let (_, err) = world.expect(5, &["report", "-o", "/nowhere/report.html"]);
     assert!(err.contains("cannot write /nowhere/report.html"), "{err}");
 }
@@ -182,6 +184,19 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         "{out}"
     );
     assert!(!world.path("root/gnu").exists());
+    // As the recipe says, which changes nothing else.
+    let derivation = world.expect(0, &["show", "libc"]).0;
+    world.recipe(
+        "libc",
+        "size = 2048\n[libc]\noutputs = [\"out\", \"static\"]\n",
+    );
+    assert_eq!(world.expect(0, &["show", "libc"]).0, derivation);
+    let (out, _) = world.expect(0, &["build", "--dry-run", "libc"]);
+    assert!(
+        out.starts_with("to download: 2 files, 2.0 KiB, 1 of them of unknown size\n"),
+        "{out}"
+    );
+    assert!(out.contains("  source/libc-1.0.tar.gz  2.0 KiB\n"), "{out}");
     let (out, _) = world.expect(0, &["fetch", "-n", "--json", "stage0/make"]);
     let forecast: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(forecast["downloads"].as_array().unwrap().len(), 2);

@@ -1,15 +1,19 @@
 //! The command line as people and scripts use it: what is printed where, and the exit status.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{self, Output, Stdio};
 
 use assert_cmd::Command;
 
+mod doctor;
 mod exchange;
 mod look;
 mod recipes;
+#[path = "../server/mod.rs"]
+mod server;
+mod terminal;
 mod usage;
 
 const HASH: &str = "e05fdde47c5f7ca45cb697e973894ff4f5d79e13b750ed57d7b66d8defc78e19";
@@ -78,12 +82,18 @@ impl World {
     }
 
     fn run_from(&self, seed: &str, arguments: &[&str]) -> Output {
-        let mut command = bootstrap();
+        let mut command = self.command(seed);
+        command.args(arguments).stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    fn command(&self, seed: &str) -> process::Command {
+        let mut command = plain_bootstrap();
         command.arg("--root").arg(self.path("root"));
         command.arg("--recipes").arg(self.path("recipes"));
         command.arg("--seeds").arg(self.path("seeds"));
         command.arg("--seed").arg(seed);
-        command.args(arguments).output().unwrap()
+        command
     }
 
     /// Standard output and standard error of a run that must end with `status`, without the paths that differ
@@ -100,6 +110,25 @@ impl World {
         (out, err)
     }
 
+    /// Replaces `from` by `to` in every recipe and seed.
+    fn replace(&self, from: &str, to: &str) {
+        for part in ["recipes", "seeds"] {
+            let mut open = vec![self.path(part)];
+            while let Some(path) = open.pop() {
+                if path.is_dir() {
+                    open.extend(
+                        std::fs::read_dir(path)
+                            .unwrap()
+                            .map(|entry| entry.unwrap().path()),
+                    );
+                } else {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    std::fs::write(&path, text.replace(from, to)).unwrap();
+                }
+            }
+        }
+    }
+
     fn hide(&self, text: &str) -> String {
         let shown = |path: &Path| path.display().to_string();
         text.replace(&shown(self.0.path()), "WORLD")
@@ -108,12 +137,21 @@ impl World {
 
 /// `bootstrap`, as on a machine where nobody has set anything.
 fn bootstrap() -> Command {
-    let mut command = Command::cargo_bin("bootstrap").unwrap();
+    Command::from_std(plain_bootstrap())
+}
+
+/// The same for tests that connect it with something of their own.
+fn plain_bootstrap() -> process::Command {
+    let mut command = process::Command::new(env!("CARGO_BIN_EXE_bootstrap"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("BOOTSTRAP_") {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        if text.starts_with("bootstrap_") || text.ends_with("_proxy") {
             command.env_remove(name);
         }
     }
-    command.env("BOOTSTRAP_CONFIG", "").env_remove("COLUMNS");
+    command.env("BOOTSTRAP_CONFIG", "");
+    for name in ["COLUMNS", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
     command
 }

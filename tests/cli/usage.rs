@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use bootstrap::hash::Sha256Digest;
 
 use crate::{HASH, World, bootstrap};
@@ -41,7 +43,22 @@ fn every_command_has_help_of_its_own() {
         let output = bootstrap().args([command, "--help"]).output().unwrap();
         assert!(output.status.success(), "{command}");
         assert!(output.stderr.is_empty(), "{command}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        let (_, examples) = help.split_once("\nExamples:\n").expect(command);
+        let calls = examples.matches("bootstrap ").count();
+        assert!(calls >= 2 && examples.contains(command), "{help}");
     }
+    // None is forgotten here.
+    let output = bootstrap().arg("-h").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, rest) = help.split_once("Commands:\n").unwrap();
+    let (list, _) = rest.split_once("\n\n").unwrap();
+    let listed = list.lines().filter_map(|line| {
+        let name = line.strip_prefix("  ")?;
+        let name = name.split(' ').next()?;
+        (!name.is_empty()).then_some(name)
+    });
+    assert_eq!(listed.collect::<BTreeSet<_>>(), BTreeSet::from(commands));
 }
 
 #[test]

@@ -38,9 +38,13 @@ fn people_can_use_the_report() {
 
     it_renders(&mut browser);
     it_looks_as_before(&mut browser);
+    the_time_line_shows_the_critical_path_and_the_processor(&mut browser);
+    every_column_sorts_both_ways(&mut browser);
     the_table_sorts(&mut browser);
     the_table_is_searched(&mut browser);
     the_graph_is_explored(&mut browser);
+    the_graph_heeds_the_mouse(&mut browser);
+    the_seed_and_the_sources_have_their_hashes(&mut browser);
     everything_has_a_name(&mut browser);
     it_is_dark_where_that_is_wanted(&mut browser);
     it_fits_a_narrow_window(&mut browser);
@@ -75,6 +79,54 @@ fn it_renders(browser: &mut Browser) {
         browser.run("return performance.getEntriesByType('resource').length"),
         json!(0)
     );
+}
+
+fn the_time_line_shows_the_critical_path_and_the_processor(browser: &mut Browser) {
+    let marked = "return [...document.querySelectorAll('#timeline .row.critical')].map((row) => \
+        [row.dataset.item, row.querySelector('.name').textContent, getComputedStyle(row.querySelector('.frame')).stroke])";
+    let expected: Vec<_> = ["stage0/p0", "stage0/p10", "stage0/p20", "p30", "p40", "p50"]
+        .iter()
+        .map(|label| json!([label, format!("\u{25c6} {label}"), "rgb(217, 72, 15)"]))
+        .collect();
+    assert_eq!(browser.run(marked), json!(expected));
+    let others = "return [...document.querySelectorAll('#timeline .row[data-item]:not(.critical)')]\
+        .filter((row) => getComputedStyle(row.querySelector('.frame')).stroke !== 'none' || row.textContent.includes('\u{25c6}')).length";
+    assert_eq!(browser.run(others), json!(0));
+    let area = "const area = document.querySelector('#timeline .processor'); const box = area.getBoundingClientRect();\
+        return [box.width > 400, box.height > 5, area.textContent.startsWith('Busy cores: ')]";
+    assert_eq!(browser.run(area), json!([true, true, true]));
+    let below = "return document.querySelector('#timeline .processor').getBoundingClientRect().top >= \
+        Math.max(...[...document.querySelectorAll('#timeline .row .frame')].map((bar) => bar.getBoundingClientRect().bottom))";
+    assert_eq!(browser.run(below), json!(true));
+}
+
+fn every_column_sorts_both_ways(browser: &mut Browser) {
+    let columns = browser.run("return document.querySelectorAll('#table thead th').length");
+    let columns = columns.as_u64().unwrap();
+    assert!(columns >= 9, "{columns}");
+    // What is not in order, after the heading was pressed once more; the heading says which order that is.
+    let wrong = "const column = arguments[0]; const heads = [...document.querySelectorAll('#table thead th')];\
+        heads[column].querySelector('button').click();\
+        const up = heads[column].ariaSort === 'ascending' ? 1 : -1;\
+        const value = (row) => { const cell = row.cells[column];\
+            return cell.dataset.value === undefined ? cell.textContent.trim() : Number(cell.dataset.value); };\
+        const compare = (one, other) => typeof one === 'number' ? one - other : one.localeCompare(other, undefined, {numeric: true});\
+        const values = [...document.querySelectorAll('#table tbody tr')].map(value);\
+        return [heads.map((head) => head.ariaSort), values.length, values[0] === values[values.length - 1],\
+            values.filter((one, at) => at > 0 && compare(values[at - 1], one) * up > 0)]";
+    for column in 0..columns {
+        for order in ["ascending", "descending"] {
+            let seen = browser.run_with(wrong, json!([column]));
+            let heads: Vec<_> = (0..columns)
+                .map(|other| if other == column { order } else { "none" })
+                .collect();
+            assert_eq!(seen[0], json!(heads));
+            assert_eq!(seen[1], json!(sample::PACKAGES));
+            // All have one version.
+            assert_eq!(seen[2], json!(column == 1), "column {column}");
+            assert_eq!(seen[3], json!([]), "column {column}, {order}");
+        }
+    }
 }
 
 fn the_table_sorts(browser: &mut Browser) {
@@ -145,6 +197,83 @@ fn the_graph_is_explored(browser: &mut Browser) {
     assert_eq!(
         browser.run("return document.querySelectorAll('#graph .found').length"),
         json!(1)
+    );
+}
+
+fn the_graph_heeds_the_mouse(browser: &mut Browser) {
+    browser.run("document.getElementById('fit').click()");
+    let heading = "return document.querySelector('#details h3').textContent";
+    let view =
+        "return document.getElementById('graph').getAttribute('viewBox').split(' ').map(Number)";
+    let numbers = |view: serde_json::Value| -> Vec<f64> {
+        let numbers = view.as_array().unwrap().iter();
+        numbers.map(|number| number.as_f64().unwrap()).collect()
+    };
+    browser.run("document.querySelectorAll('#graph .node')[7].id = 'seventh'");
+    let place = browser.middle("#seventh rect");
+    browser.click_at(place);
+    assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
+    let chosen = "return [...document.querySelectorAll('#graph .chosen')].map((node) => [node.id, node.ariaPressed])";
+    assert_eq!(browser.run(chosen), json!([["seventh", "true"]]));
+    // The wheel zooms where the mouse is, and does not scroll the page.
+    let before = numbers(browser.run(view));
+    let scrolled = browser.run("return scrollY");
+    browser.turn_wheel_at(place, -300);
+    let closer = numbers(browser.run(view));
+    assert!(closer[2] < before[2] * 0.8, "{before:?} {closer:?}");
+    assert_eq!(browser.run("return scrollY"), scrolled);
+    let under = "return document.elementFromPoint(...arguments[0]).closest('.node')?.id";
+    assert_eq!(
+        browser.run_with(under, json!([[place.0, place.1]])),
+        json!("seventh")
+    );
+    browser.turn_wheel_at(place, 300);
+    let back = numbers(browser.run(view));
+    assert!(
+        (back[2] - before[2]).abs() < before[2] * 0.01,
+        "{before:?} {back:?}"
+    );
+    // Dragging moves it, and chooses nothing, wherever it begins.
+    browser.run("document.querySelectorAll('#graph .node')[9].id = 'ninth'");
+    let place = browser.middle("#ninth rect");
+    browser.drag(place, (60, 40));
+    let moved = numbers(browser.run(view));
+    assert!(
+        moved[0] < back[0] && moved[1] < back[1],
+        "{back:?} {moved:?}"
+    );
+    assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
+}
+
+fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
+    let seed = browser.run("return document.querySelector('#seed li').textContent");
+    let digest = "d".repeat(64);
+    assert_eq!(
+        seed,
+        json!(format!(
+            "debian-12-amd64: 91 archives, 180 MiB, SHA-256 {digest}"
+        ))
+    );
+    let row = "return [...document.querySelectorAll('#seed details[open] tbody tr *')].map((cell) => cell.textContent)";
+    assert_eq!(
+        browser.run(row),
+        json!([
+            "p1-1.0.tar.gz",
+            "12 KiB",
+            "c".repeat(64),
+            "mirror://gnu/p/p1-1.0.tar.gz"
+        ])
+    );
+    let summaries = "return [...document.querySelectorAll('#seed summary')].map((summary) => summary.textContent)";
+    assert_eq!(
+        browser.run(summaries),
+        json!(["Sources (1)", "Archives of seeds (0)"])
+    );
+    let place = browser.middle("#seed details:not([open]) summary");
+    browser.click_at(place);
+    assert_eq!(
+        browser.run("return document.querySelectorAll('#seed details[open]').length"),
+        json!(2)
     );
 }
 

@@ -167,6 +167,48 @@ impl Browser {
         );
     }
 
+    /// The middle of the first thing that `selector` finds, which is scrolled into the window: how far from its left and from its
+    /// top, in pixels.
+    pub fn middle(&mut self, selector: &str) -> (i64, i64) {
+        let script = "const thing = document.querySelector(arguments[0]);\
+            thing.scrollIntoView({block: 'center', behavior: 'instant'});\
+            const box = thing.getBoundingClientRect();\
+            return [Math.round(box.x + box.width / 2), Math.round(box.y + box.height / 2)]";
+        let place = self.run_with(script, json!([selector]));
+        (place[0].as_i64().unwrap(), place[1].as_i64().unwrap())
+    }
+
+    /// Presses and releases the mouse's first button there.
+    pub fn click_at(&mut self, (x, y): (i64, i64)) {
+        self.post(
+            "/actions",
+            json!({"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
+                {"type": "pointerMove", "x": x, "y": y}, {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+            ]}]}),
+        );
+    }
+
+    /// Presses the mouse's first button at one place and releases it at another.
+    pub fn drag(&mut self, (x, y): (i64, i64), (right, down): (i64, i64)) {
+        self.post(
+            "/actions",
+            json!({"actions": [{"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [
+                {"type": "pointerMove", "x": x, "y": y}, {"type": "pointerDown", "button": 0},
+                {"type": "pointerMove", "x": x + right, "y": y + down}, {"type": "pointerUp", "button": 0}
+            ]}]}),
+        );
+    }
+
+    /// Turns the mouse's wheel there, by so many pixels down.
+    pub fn turn_wheel_at(&mut self, (x, y): (i64, i64), down: i64) {
+        self.post(
+            "/actions",
+            json!({"actions": [{"type": "wheel", "id": "wheel", "actions": [
+                {"type": "scroll", "x": x, "y": y, "deltaX": 0, "deltaY": down}
+            ]}]}),
+        );
+    }
+
     pub fn prefer_dark(&mut self) {
         let feature = json!({"name": "prefers-color-scheme", "value": "dark"});
         self.post(

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use super::{Apt, AptError, configuration};
+use super::{Apt, AptError, AptSettings, configuration};
 
 /// Variables of the caller's environment that APT sees; it knows what a proxy is.
 const PASSED_ON: &[&str] = &[
@@ -39,6 +39,22 @@ pub(super) fn clean(apt: &Apt, program: &str) -> Command {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null());
     command
+}
+
+/// Whether `program` is on this machine.
+pub(super) fn find(settings: &AptSettings, program: &str) -> Result<(), AptError> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut directories = match &settings.programs {
+        Some(directory) => vec![directory.clone()],
+        None => std::env::split_paths(&path).collect(),
+    }
+    .into_iter();
+    match directories.any(|directory| directory.join(program).is_file()) {
+        true => Ok(()),
+        false => Err(AptError::Missing {
+            program: program.to_owned(),
+        }),
+    }
 }
 
 fn private(apt: &Apt, program: &str) -> Command {

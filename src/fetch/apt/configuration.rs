@@ -8,7 +8,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Apt, AptError, command, sources};
+use super::sources::Entry;
+use super::{Apt, AptError, AptSettings, command, sources};
 
 /// What of the host's settings is copied: how to reach servers.
 const COPIED: &[&str] = &[
@@ -46,17 +47,7 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
         let path = directory.join(name);
         fs::create_dir_all(&path).map_err(AptError::io(&path))?;
     }
-    let host = &apt.settings.host;
-    let release = apt.settings.release.as_str();
-    let entries = sources::read(&host.join("etc/apt"))?;
-    let host_release = debian_release(&host.join("etc/os-release"));
-    let entries = sources::for_release(&entries, release, host_release.as_deref());
-    if entries.is_empty() {
-        return Err(AptError::NoEntries {
-            directory: host.join("etc/apt"),
-            release: release.to_owned(),
-        });
-    }
+    let entries = entries(&apt.settings)?;
     let rendered = sources::render(&entries, &apt.settings.architecture);
     let list = directory.join("sources/debian.sources");
     if write_changed(&list, &rendered)? {
@@ -71,6 +62,22 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
         &render(directory, &apt.settings.architecture, &copied),
     )
     .map(drop)
+}
+
+/// The host's entries for the archive of the release, of which there is at least one.
+pub(super) fn entries(settings: &AptSettings) -> Result<Vec<Entry>, AptError> {
+    let host = &settings.host;
+    let release = settings.release.as_str();
+    let entries = sources::read(&host.join("etc/apt"))?;
+    let host_release = debian_release(&host.join("etc/os-release"));
+    let entries = sources::for_release(&entries, release, host_release.as_deref());
+    if entries.is_empty() {
+        return Err(AptError::NoEntries {
+            directory: host.join("etc/apt"),
+            release: release.to_owned(),
+        });
+    }
+    Ok(entries)
 }
 
 /// Versions are chosen from Debian itself only, should an entry of another vendor have slipped in.

@@ -42,6 +42,27 @@ impl AptSettings {
             programs: None,
         }
     }
+
+    /// Where the signed index of the release is: a URL, of whatever kind, for each archive that the host's entries name.
+    /// Asks nobody.
+    ///
+    /// # Errors
+    /// Where the host has no APT, or no entry for the archive.
+    pub fn release_files(&self) -> Result<Vec<String>, AptError> {
+        command::find(self, "apt-get")?;
+        let mut urls = Vec::new();
+        for entry in configuration::entries(self)? {
+            for uri in &entry.uris {
+                let suites = entry.suites.iter();
+                urls.extend(
+                    suites.map(|suite| {
+                        format!("{}/dists/{suite}/InRelease", uri.trim_end_matches('/'))
+                    }),
+                );
+            }
+        }
+        Ok(urls)
+    }
 }
 
 /// Why the archive cannot be used.

@@ -21,6 +21,7 @@
 
 #[cfg(target_os = "freebsd")]
 mod backend;
+pub mod features;
 #[cfg(target_os = "freebsd")]
 mod init;
 pub mod parameters;

@@ -1,7 +1,7 @@
 //! FreeBSD's system calls that the libraries we use have no safe form of. All `unsafe` code of the jail is here and
 //! in `process`.
 
-use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -31,6 +31,15 @@ mod rctl {
             output: *mut c_char,
             output_length: usize,
         ) -> c_int;
+    }
+}
+
+/// The kernel's modules: modfind(2), which the `libc` crate lacks.
+mod modules {
+    use std::ffi::{c_char, c_int};
+
+    unsafe extern "C" {
+        pub(super) fn modfind(name: *const c_char) -> c_int;
     }
 }
 
@@ -421,20 +430,34 @@ pub(super) fn close_inherited() {
 
 /// Whether this process is in a jail.
 pub(super) fn is_jailed() -> bool {
-    let mut jailed: c_int = 0;
+    setting("security.jail.jailed").is_some_and(|jailed| jailed != 0)
+}
+
+/// The number that the kernel's setting `name` is; `None` where there is no such setting, or it is a larger thing.
+pub(super) fn setting(name: &str) -> Option<c_int> {
+    let name = CString::new(name).ok()?;
+    let mut number: c_int = 0;
     let mut size = size_of::<c_int>();
-    let name: *const c_char = c"security.jail.jailed".as_ptr();
     // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
     let told = unsafe {
         libc::sysctlbyname(
-            name,
-            (&raw mut jailed).cast(),
+            name.as_ptr(),
+            (&raw mut number).cast(),
             &raw mut size,
             std::ptr::null(),
             0,
         )
     };
-    told == 0 && jailed != 0
+    (told == 0).then_some(number)
+}
+
+/// Whether the kernel has the module `name`, built in or loaded.
+pub(super) fn has_module(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
+    // SAFETY: the name is a C string; nothing is changed.
+    unsafe { modules::modfind(name.as_ptr()) >= 0 }
 }
 
 /// Tells of the end of children, and of the end of what can be read from a descriptor.

@@ -10,6 +10,7 @@
 //!
 //! Needs Linux 5.2 (2019), and is at its best from 5.12 on.
 
+mod features;
 mod init;
 mod mounts;
 mod program;
@@ -22,9 +23,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+pub(super) use features::features;
 use specification::Specification;
 
 use super::check::sensible;
+use super::features::version;
 use super::helper::{self, Conclusion, Helped, Told};
 use super::layout::{Item, Sources, layout};
 use super::{BuildUser, Limits, Running, Sandbox, SandboxError, World};
@@ -48,7 +51,7 @@ impl Namespaces {
     pub fn new(helper: impl Into<PathBuf>) -> Self {
         Self {
             helper: helper.into(),
-            old_kernel: false,
+            old_kernel: is_old(&features::release()),
         }
     }
 
@@ -201,6 +204,11 @@ fn is_mapped(map: &str, number: u32) -> bool {
     })
 }
 
+/// Whether a kernel of that `release` lacks a call that the usual way needs.
+fn is_old(release: &str) -> bool {
+    version(release).is_some_and(|version| version < features::CURRENT)
+}
+
 /// See [`super::init_main`].
 pub(super) fn init_main() -> ! {
     // Execution through /proc/self/exe has named this process `exe`.
@@ -211,6 +219,19 @@ pub(super) fn init_main() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kernels_before_5_12_get_the_old_way() {
+        for (release, old) in [
+            ("5.11.22", true),
+            ("5.4.0-150-generic", true),
+            ("5.12.0", false),
+            ("6.1.0", false),
+            ("odd", false),
+        ] {
+            assert_eq!(is_old(release), old, "{release}");
+        }
+    }
 
     #[test]
     fn numbers_are_looked_up_in_the_map_of_a_user_namespace() {

@@ -6,8 +6,8 @@ use crate::sandbox::Step;
 use crate::sandbox::protocol::Failure;
 
 const MAX_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
-const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
-const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+pub(super) const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
+pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
 /// What a person can do about `failure`; `setting` reads a file of the machine's settings.
 pub(super) fn remedy(

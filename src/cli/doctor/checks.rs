@@ -1,0 +1,302 @@
+//! What is made of what `doctor` saw: each check is a function of that alone.
+
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::progress::size;
+use crate::sandbox::SandboxError;
+use crate::sandbox::features::Feature;
+use crate::system::System;
+
+/// The largest compilations of gcc take about this for each core, in bytes.
+const MEMORY: u64 = 1 << 30;
+/// No clock that is right shows a time before this: 2026-01-01.
+pub const EARLIEST: u64 = 1_767_225_600;
+/// Between two machines' clocks so much is no reason to worry, in seconds.
+const SLACK: u64 = 300;
+/// With a clock that is wrong by more, certificates count as expired or not yet valid, in seconds.
+const INTOLERABLE: u64 = 86_400;
+/// So long after the newest time that is known nobody has used this, in seconds: ten years.
+const ABSURD: u64 = 10 * 365 * 86_400;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// Builds are possible, but something may be missed.
+    Doubtful,
+    /// Builds are not possible.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub what: String,
+    /// How it is.
+    pub state: State,
+    /// What was seen.
+    pub seen: String,
+    /// What to do about it; there is something unless it is good.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn good(what: &str, seen: impl Into<String>) -> Self {
+        Self {
+            what: what.to_owned(),
+            state: State::Good,
+            seen: seen.into(),
+            remedy: None,
+        }
+    }
+
+    fn doubtful(what: &str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            what: what.to_owned(),
+            state: State::Doubtful,
+            seen: seen.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    fn bad(what: &str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            state: State::Bad,
+            ..Self::doubtful(what, seen, remedy)
+        }
+    }
+}
+
+/// `findings` for people: a line for each, and one for what to do.
+pub fn describe(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let state = match finding.state {
+            State::Good => "good",
+            State::Doubtful => "doubtful",
+            State::Bad => "BAD",
+        };
+        text.push_str(&format!("{state:<9} {}: {}\n", finding.what, finding.seen));
+        for line in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
+            text.push_str(&format!("          {line}\n"));
+        }
+    }
+    text
+}
+
+/// Whether `here`, as in `x86_64-linux`, runs what is built for `system`.
+pub fn host(here: &str, system: System) -> Finding {
+    if here == system.name() {
+        return Finding::good("system", here);
+    }
+    Finding::bad(
+        "system",
+        format!("this machine is {here}, and builds for {system} run on {system} only"),
+        "Leave --system and --seed out, or run this on such a machine.",
+    )
+}
+
+/// Whether a sandbox could be set up.
+pub fn sandbox(checked: Result<(), SandboxError>) -> Finding {
+    match checked {
+        Ok(()) => Finding::good("sandbox", "builds can be isolated"),
+        Err(SandboxError::Unfit { problem, remedy }) => Finding::bad("sandbox", problem, remedy),
+        Err(error) => Finding::bad(
+            "sandbox",
+            error.to_string(),
+            "Builds need what the message names: the kernel's features, and privileges (root, or on Linux user namespaces).",
+        ),
+    }
+}
+
+/// Whether something that sandboxes use is there.
+pub fn feature(feature: &Feature) -> Finding {
+    let what = format!("kernel: {}", feature.name);
+    let seen = feature.seen.as_str();
+    match (&feature.remedy, feature.missing) {
+        (None, _) => Finding::good(&what, seen),
+        (Some(remedy), false) => Finding::doubtful(&what, seen, remedy),
+        (Some(remedy), true) => Finding::bad(&what, seen, remedy),
+    }
+}
+
+/// Whether all places can be written to: `refused` is the first that cannot, and why.
+pub fn privileges(refused: Option<(&Path, io::Error)>) -> Finding {
+    match refused {
+        None => Finding::good(
+            "privileges",
+            "store, state, logs and cache can be written to",
+        ),
+        Some((place, error)) => Finding::bad(
+            "privileges",
+            format!("{} cannot be written to: {error}", place.display()),
+            "Run this as root, or with --root DIR, which puts everything under DIR.",
+        ),
+    }
+}
+
+/// Whether `free` bytes at `place` do where `needed` are.
+pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Finding {
+    let place = place.display();
+    match free {
+        Ok(free) if free >= needed => {
+            Finding::good(what, format!("{} are free at {place}", size::bytes(free)))
+        }
+        Ok(free) => Finding::bad(
+            what,
+            format!(
+                "{} are free at {place}, and a whole road takes {}",
+                size::bytes(free),
+                size::bytes(needed)
+            ),
+            "Make room: `bootstrap gc`; or put the store elsewhere with --root, build directories with TMPDIR.",
+        ),
+        Err(error) => Finding::doubtful(
+            what,
+            format!("{place}: {error}"),
+            "Look with df(1) whether there is room.",
+        ),
+    }
+}
+
+/// Whether `memory` bytes do for `cores`; `None` where the system does not tell.
+pub fn memory(cores: u64, memory: Option<u64>) -> Finding {
+    let Some(memory) = memory else {
+        return Finding::good("memory", "the system does not tell how much there is");
+    };
+    let seen = format!("{} for {cores} cores", size::bytes(memory));
+    match memory >= MEMORY.saturating_mul(cores) {
+        true => Finding::good("memory", seen),
+        false => Finding::doubtful(
+            "memory",
+            seen,
+            "Compiling gcc takes up to a gigabyte for each core: use fewer with --cores, or add swap.",
+        ),
+    }
+}
+
+/// Whether a clock that shows `now` is right, in seconds since the Epoch. `server` is a server and the time that it has,
+/// which decides; without one, `newest` does, the newest time on record here.
+pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Finding {
+    let remedy =
+        "Set it, for example with an NTP client: certificates and make need the right time.";
+    let off = |than: u64| size::seconds(now.abs_diff(than) as f64);
+    let side = |than: u64| if now < than { "behind" } else { "ahead of" };
+    if let Some((host, then)) = server {
+        let difference = now.abs_diff(then);
+        if difference <= SLACK {
+            return Finding::good("clock", format!("shows the same time as that of {host}"));
+        }
+        let seen = format!("{} {} that of {host}", off(then), side(then));
+        return match difference <= INTOLERABLE {
+            true => Finding::doubtful("clock", seen, remedy),
+            false => Finding::bad("clock", seen, remedy),
+        };
+    }
+    let known = newest.unwrap_or(0).max(EARLIEST);
+    if now < EARLIEST {
+        Finding::bad(
+            "clock",
+            "shows a time before this program was written",
+            remedy,
+        )
+    } else if now.saturating_add(SLACK) < known {
+        let seen = format!("{} behind the newest build on record here", off(known));
+        Finding::bad("clock", seen, remedy)
+    } else if now.saturating_sub(known) > ABSURD {
+        let what = match known == EARLIEST {
+            true => "this program",
+            false => "the newest build on record here",
+        };
+        Finding::bad(
+            "clock",
+            format!("shows a time ten years after {what} or later"),
+            remedy,
+        )
+    } else {
+        Finding::good("clock", "shows a time that is possible")
+    }
+}
+
+/// What became of asking for something over the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reached {
+    /// It is not to be used.
+    Offline,
+    /// Nothing needs it.
+    NotNeeded,
+    /// It could not even be asked: why.
+    Unusable(String),
+    /// A server was asked; why it did not answer, where it did not.
+    Asked(String, Result<(), String>),
+}
+
+/// Whether sources can be had from their servers.
+pub fn network(reached: &Reached) -> Finding {
+    reachable(
+        "network",
+        reached,
+        "no source needs a server",
+        "Sources have to be in the cache then: run `bootstrap fetch` where there is a network, or set https_proxy.",
+    )
+}
+
+/// Whether the archive of the seed's distribution can be asked.
+pub fn archive(reached: &Reached) -> Finding {
+    reachable(
+        "distribution's archive",
+        reached,
+        "the seed needs none",
+        "Packages of the seed have to be in the cache then: run `bootstrap fetch` where the archive can be reached, or tell APT of \
+         a proxy (Acquire::http::Proxy in /etc/apt/apt.conf).",
+    )
+}
+
+fn reachable(what: &str, reached: &Reached, unneeded: &str, remedy: &str) -> Finding {
+    match reached {
+        Reached::Offline => Finding::good(what, "not used (--offline)"),
+        Reached::NotNeeded => Finding::good(what, unneeded),
+        Reached::Unusable(reason) => Finding::doubtful(what, reason, remedy),
+        Reached::Asked(server, Ok(())) => Finding::good(what, format!("{server} answers")),
+        Reached::Asked(server, Err(reason)) => {
+            Finding::doubtful(what, format!("{server}: {reason}"), remedy)
+        }
+    }
+}
+
+/// Whether there is something to build: `nodes` of a plan, or why there is none.
+pub fn recipes(nodes: Result<usize, String>) -> Finding {
+    match nodes {
+        Ok(count) => Finding::good(
+            "recipes and seed",
+            format!("{count} derivations are planned"),
+        ),
+        Err(problem) => Finding::bad(
+            "recipes and seed",
+            problem,
+            "Put right what the message names, or leave --recipes, --seeds and --seed out.",
+        ),
+    }
+}
+
+/// Whether the store could be read: how many `items` are valid, or what is wrong.
+pub fn store(items: Result<usize, String>) -> Finding {
+    match items {
+        Ok(count) => Finding::good("store", format!("{count} valid items")),
+        Err(problem) => Finding::bad(
+            "store",
+            problem,
+            "`bootstrap verify` looks more closely; `bootstrap verify --recover` makes a lost database anew.",
+        ),
+    }
+}
+
+#[cfg(test)]
+#[path = "checks/tests.rs"]
+mod tests;

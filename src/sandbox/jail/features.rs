@@ -1,0 +1,237 @@
+//! What the sandbox uses of FreeBSD: jails, and three kinds of file systems.
+
+use crate::sandbox::features::{Feature, version};
+
+/// The file systems: what of a sandbox they are, and the name of the kernel's module.
+pub const FILE_SYSTEMS: [(&str, &str); 3] = [
+    ("inputs (nullfs)", "nullfs"),
+    ("file systems in memory (tmpfs)", "tmpfs"),
+    ("devices (devfs)", "devfs"),
+];
+
+/// The first FreeBSD with all parameters of a build's jail.
+const OLDEST: u32 = 13;
+
+/// What is looked at.
+pub struct Seen<'s> {
+    /// The kernel's release, such as `14.3-RELEASE`.
+    pub release: &'s str,
+    /// Whether this process is root.
+    pub root: bool,
+    /// Whether this process is in a jail.
+    pub jailed: bool,
+    /// Whether the kernel has a module.
+    pub module: &'s dyn Fn(&str) -> bool,
+    /// Whether the file of a module is there, to be loaded.
+    pub loadable: &'s dyn Fn(&str) -> bool,
+    /// A number among the kernel's settings, by its name for sysctl(8).
+    pub setting: &'s dyn Fn(&str) -> Option<i32>,
+}
+
+/// The features of the kernel that runs.
+#[cfg(target_os = "freebsd")]
+pub(in crate::sandbox) fn look() -> Vec<Feature> {
+    use super::system;
+
+    let name = rustix::system::uname();
+    judge(&Seen {
+        release: &name.release().to_string_lossy(),
+        root: rustix::process::geteuid().is_root(),
+        jailed: system::is_jailed(),
+        module: &system::has_module,
+        loadable: &|name| {
+            let file = format!("{name}.ko");
+            std::path::Path::new("/boot/kernel").join(file).exists()
+        },
+        setting: &system::setting,
+    })
+}
+
+/// The features of the kernel that was looked at.
+pub fn judge(seen: &Seen<'_>) -> Vec<Feature> {
+    let mut features = vec![kernel(seen.release), jails(seen)];
+    features.extend(FILE_SYSTEMS.map(|names| file_system(names, seen)));
+    features.push(limits(seen));
+    features
+}
+
+fn kernel(release: &str) -> Feature {
+    let name = "kernel";
+    match version(release) {
+        Some((major, _)) if major >= OLDEST => Feature::there(name, format!("FreeBSD {release}")),
+        Some(_) => Feature::missing(
+            name,
+            format!("FreeBSD {release}, whose jails lack some parameters"),
+            "Use FreeBSD 13 or newer.",
+        ),
+        None => Feature::doubtful(
+            name,
+            format!("FreeBSD `{release}`, which may be any"),
+            "FreeBSD 13 or newer is needed.",
+        ),
+    }
+}
+
+fn jails(seen: &Seen<'_>) -> Feature {
+    let name = "jails";
+    let may_have = (seen.setting)("security.jail.children.max");
+    match (seen.root, seen.jailed, may_have) {
+        (false, ..) => Feature::missing(
+            name,
+            "only root can make them, and this is another user",
+            "Run this as root: su -m root -c 'bootstrap …'.",
+        ),
+        (true, true, None | Some(0)) => Feature::missing(
+            name,
+            "this runs in a jail that may have none of its own",
+            "Run this on the host, or give the jail children.max, enforce_statfs=1, allow.mount and \
+             allow.mount.{devfs,nullfs,tmpfs}.",
+        ),
+        (true, true, Some(count)) => Feature::there(
+            name,
+            format!("this runs in a jail that may have {count} of its own"),
+        ),
+        (true, false, _) => Feature::there(name, "there, and allowed"),
+    }
+}
+
+fn file_system((name, module): (&'static str, &str), seen: &Seen<'_>) -> Feature {
+    if (seen.module)(module) {
+        return Feature::there(name, "there");
+    }
+    let load = format!(
+        "As root, outside of jails: kldload {module}; for every boot: {module}_load=\"YES\" in /boot/loader.conf."
+    );
+    if !(seen.loadable)(module) {
+        return Feature::missing(
+            name,
+            "neither in the kernel nor in /boot/kernel",
+            &format!("Install the kernel's modules, or build the kernel with it. {load}"),
+        );
+    }
+    // What a mount needs is loaded for it, but not for everybody, nor at any time.
+    let level = (seen.setting)("kern.securelevel").unwrap_or(-1);
+    if level > 0 {
+        return Feature::missing(
+            name,
+            format!("not loaded, and nothing can be: kern.securelevel is {level}"),
+            &load,
+        );
+    }
+    if seen.jailed {
+        return Feature::missing(name, "not loaded, and a jail cannot load it", &load);
+    }
+    Feature::there(name, "loaded with the first mount")
+}
+
+fn limits(seen: &Seen<'_>) -> Feature {
+    let name = "resource limits (rctl)";
+    match (seen.setting)("kern.racct.enable") {
+        Some(1) => Feature::there(name, "there"),
+        _ => Feature::doubtful(
+            name,
+            "the kernel keeps no accounts: --max-processes cannot be enforced",
+            "For every boot: kern.racct.enable=1 in /boot/loader.conf.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a usual machine is.
+    fn usual() -> Seen<'static> {
+        Seen {
+            release: "14.3-RELEASE-p2",
+            root: true,
+            jailed: false,
+            module: &|name| name != "nullfs",
+            loadable: &|_| true,
+            setting: &|name| (name == "kern.racct.enable").then_some(1),
+        }
+    }
+
+    fn missing(seen: &Seen<'_>) -> Vec<(&'static str, String)> {
+        let features = judge(seen).into_iter().filter(|one| one.missing);
+        features
+            .map(|one| (one.name, one.remedy.unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_a_usual_machine() {
+        let features = judge(&usual());
+        assert_eq!(features.len(), 6);
+        assert!(
+            features.iter().all(|one| one.remedy.is_none()),
+            "{features:?}"
+        );
+        assert_eq!(features[2].seen, "loaded with the first mount");
+    }
+
+    #[test]
+    fn each_module_that_is_missing_is_named_with_what_loads_it() {
+        for (name, module) in FILE_SYSTEMS {
+            let is_other = |other: &str| other != module;
+            let nowhere = Seen {
+                module: &is_other,
+                loadable: &|_| false,
+                ..usual()
+            };
+            let secured = Seen {
+                module: &is_other,
+                setting: &|name| (name == "kern.securelevel").then_some(2),
+                ..usual()
+            };
+            let jailed = Seen {
+                module: &is_other,
+                jailed: true,
+                setting: &|_| Some(0),
+                ..usual()
+            };
+            for seen in [nowhere, secured, jailed] {
+                let missing = missing(&seen);
+                let found = missing.iter().find(|(other, _)| *other == name).unwrap();
+                assert!(found.1.contains(&format!("kldload {module};")), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn jails_are_roots_and_a_jails_only_where_it_may() {
+        let user = Seen {
+            root: false,
+            ..usual()
+        };
+        assert!(missing(&user)[0].1.contains("as root"));
+        let jailed = |setting| Seen {
+            jailed: true,
+            module: &|_| true,
+            setting,
+            ..usual()
+        };
+        assert!(missing(&jailed(&|_| Some(0)))[0].1.contains("children.max"));
+        assert!(missing(&jailed(&|_| None))[0].1.contains("children.max"));
+        assert_eq!(missing(&jailed(&|_| Some(1))), []);
+    }
+
+    #[test]
+    fn an_old_kernel_will_not_do_and_one_without_accounts_will() {
+        let old = Seen {
+            release: "12.4-RELEASE",
+            ..usual()
+        };
+        assert_eq!(missing(&old)[0].0, "kernel");
+        let odd = Seen {
+            release: "odd",
+            setting: &|_| None,
+            ..usual()
+        };
+        assert_eq!(missing(&odd), []);
+        let doubtful = judge(&odd);
+        let doubtful = doubtful.iter().filter(|one| one.remedy.is_some());
+        let names: Vec<_> = doubtful.map(|one| one.name).collect();
+        assert_eq!(names, ["kernel", "resource limits (rctl)"]);
+    }
+}

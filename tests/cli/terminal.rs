@@ -1,0 +1,189 @@
+//! What is shown where: on terminals wide and narrow, with and without colours.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::World;
+use crate::server::serve_with;
+
+/// A terminal of so many columns: its two ends, the program's last.
+fn terminal(columns: u16) -> (File, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    let mut size = libc::winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the pointers are to live variables, or null where the call allows it.
+    let made = unsafe {
+        libc::openpty(
+            &raw mut ours,
+            &raw mut theirs,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            &raw mut size,
+        )
+    };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the call has opened both, and nobody else has them.
+    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
+
+impl World {
+    /// Everything comes from a server that takes its time and has nothing.
+    fn with_slow_server() -> Self {
+        let world = Self::with_recipes();
+        let directory = world.path("served");
+        std::fs::create_dir(&directory).unwrap();
+        let url = serve_with(&directory, "", |_| {
+            std::thread::sleep(Duration::from_millis(300));
+        });
+        world.replace("https://127.0.0.1:9", &url);
+        world
+    }
+
+    /// What a fetch that fails shows on a terminal of so many columns.
+    fn shown(&self, columns: u16, variables: &[(&str, &str)], arguments: &[&str]) -> String {
+        let (mut ours, theirs) = terminal(columns);
+        let mut command = self.command("small-linux");
+        command
+            .args(arguments)
+            .args(["--keep-going", "fetch", "tool"]);
+        command.env("TERM", "xterm").envs(variables.iter().copied());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(theirs);
+        let mut child = command.spawn().unwrap();
+        // It has the program's end, too.
+        drop(command);
+        let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
+        // Linux says that there is an error when nobody has the other end any more.
+        while let Ok(count @ 1..) = ours.read(&mut buffer) {
+            shown.extend(&buffer[..count]);
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(4));
+        String::from_utf8(shown).unwrap()
+    }
+}
+
+/// What is left of `shown` on a terminal of so many columns, which goes on in the next line where one is full.
+fn screen(shown: &str, columns: usize) -> String {
+    let mut rows: Vec<Vec<char>> = vec![Vec::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut characters = shown.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\x1b' => {
+                assert_eq!(characters.next(), Some('['));
+                let mut number = String::new();
+                let end = characters.find(|character| {
+                    let is_end = ('@'..='~').contains(character);
+                    number.extend((!is_end).then_some(*character));
+                    is_end
+                });
+                let count = number.parse().unwrap_or(1);
+                column = column.min(columns - 1);
+                match end.unwrap() {
+                    'A' => row -= count,
+                    'B' => row += count,
+                    'K' => rows[row].clear(),
+                    'm' => {}
+                    other => panic!("{number}{other}: {shown:?}"),
+                }
+            }
+            _ => {
+                if column == columns {
+                    (row, column) = (row + 1, 0);
+                }
+                rows.resize(rows.len().max(row + 1), Vec::new());
+                let filled = rows[row].len().max(column + 1);
+                rows[row].resize(filled, ' ');
+                rows[row][column] = character;
+                column += 1;
+            }
+        }
+        rows.resize(rows.len().max(row + 1), Vec::new());
+    }
+    let lines = rows.iter().map(|row| row.iter().collect::<String>());
+    let lines: Vec<String> = lines.map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// Whether an escape sequence sets a colour, or bold or dim letters.
+fn has_colors(shown: &str) -> bool {
+    shown.split("\x1b[").skip(1).any(|after| {
+        let end = after.find(|character: char| !character.is_ascii_digit() && character != ';');
+        // `0m` and `m` take colours away.
+        end.is_some_and(|end| after[end..].starts_with('m') && !["", "0"].contains(&&after[..end]))
+    })
+}
+
+#[test]
+fn colours_are_told_from_other_sequences() {
+    assert!(has_colors("\x1b[1;31mfailed\x1b[0m"));
+    assert!(!has_colors("\x1b[2K\x1b[1A\x1b[0m\x1b[m3m"));
+}
+
+#[test]
+fn a_bar_that_is_too_long_would_leave_something_behind() {
+    let drawn = |bar: &str| format!("{bar}\r\x1b[2Kdone\r\n");
+    assert_eq!(screen(&drawn("12345678"), 8), "done\n");
+    assert_eq!(screen(&drawn("123456789"), 8), "12345678\ndone\n");
+    assert_eq!(screen("\x1b[1ma\x1b[0m\nb\x1b[1A\rc", 8), "c\n b");
+}
+
+#[test]
+fn bars_fit_a_narrow_terminal() {
+    let world = World::with_slow_server();
+    for columns in [40, 100] {
+        let shown = world.shown(columns, &[], &[]);
+        assert!(shown.contains(" fetching, "), "{shown:?}");
+        let left = screen(&shown, usize::from(columns));
+        assert!(!left.contains(" fetching, "), "{left}\n{shown:?}");
+        assert!(left.contains("source/tool-1.0.tar.gz: failed: "), "{left}");
+    }
+}
+
+#[test]
+fn no_color_is_heeded_and_an_option_comes_before_it() {
+    let world = World::with_slow_server();
+    let shown = world.shown(80, &[], &[]);
+    assert!(has_colors(&shown), "{shown:?}");
+    let shown = world.shown(80, &[("NO_COLOR", "1")], &[]);
+    assert!(!has_colors(&shown), "{shown:?}");
+    // Bars need no colours.
+    assert!(shown.contains("\x1b["), "{shown:?}");
+    let shown = world.shown(80, &[("NO_COLOR", "1")], &["--color", "always"]);
+    assert!(has_colors(&shown), "{shown:?}");
+    let shown = world.shown(80, &[], &["--color", "never"]);
+    assert!(!has_colors(&shown), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_that_can_do_nothing_gets_plain_lines() {
+    let world = World::with_slow_server();
+    let shown = world.shown(80, &[("TERM", "dumb")], &[]);
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+    assert!(
+        shown.contains("source/tool-1.0.tar.gz: failed"),
+        "{shown:?}"
+    );
+    let shown = world.shown(80, &[], &["--progress", "plain", "--color", "never"]);
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+}
+
+#[test]
+fn pipes_and_logs_get_colours_only_where_they_are_asked_for() {
+    let world = World::with_recipes();
+    let (_, err) = world.expect(4, &["--offline", "fetch", "tool"]);
+    assert!(!err.contains('\x1b'), "{err:?}");
+    let (_, err) = world.expect(4, &["--offline", "--color", "always", "fetch", "tool"]);
+    assert!(has_colors(&err), "{err:?}");
+}

@@ -1,0 +1,61 @@
+;; Loads the module of the final inputs against stubs of the Guix modules that it uses: records are association lists, and the
+;; store's monad says that it was used.
+;;
+;;   guile final-inputs.scm STUBS FILE   what is in %final-inputs, a line for each entry: its name; the output asked for, or -;
+;;                                       the package's name, version and outputs; the derivation that it is lowered to.
+;;                                       Then a line for each search path: the package, the variable, its separator, and
+;;                                       its directories.
+(use-modules (ice-9 match)
+             (srfi srfi-1))
+
+(define (field record name)
+  (assq-ref record name))
+
+;; As Guix does it: from the package to its bag, and from there to the derivation.
+(define (lower package)
+  (let* ((name (field package 'name))
+         (arguments (field package 'arguments))
+         (make-bag (field (field package 'build-system) 'lower))
+         (bag (apply make-bag name
+                     #:system "x86_64-linux"
+                     #:outputs (field package 'outputs)
+                     #:inputs '()
+                     arguments)))
+    (unless (and (equal? (field bag 'name) name)
+                 (equal? (field bag 'outputs) (field package 'outputs))
+                 (equal? (field bag 'system) "x86_64-linux"))
+      (error "the bag is not the package's" bag))
+    (match (apply (field bag 'build) name '()
+                  #:system "x86_64-linux"
+                  (field bag 'arguments))
+      (('store ('returned ('derivation file))) file))))
+
+(define (show . words)
+  (format #t "~a~%" (string-join words " ")))
+
+(match (cdr (command-line))
+  ((stubs file)
+   (add-to-load-path stubs)
+   (add-to-load-path (dirname file))
+   (let* ((name (string->symbol (basename file ".scm")))
+          (inputs (module-ref (resolve-interface (list name)) '%final-inputs)))
+     (for-each (match-lambda
+                 ((label package . output)
+                  (show label
+                        (match output (() "-") ((output) output))
+                        (field package 'name)
+                        (field package 'version)
+                        (string-join (field package 'outputs) ",")
+                        (lower package))))
+               inputs)
+     (for-each (lambda (package)
+                 (for-each (lambda (path)
+                             (show (field package 'name)
+                                   (field path 'variable)
+                                   (match (assq 'separator path)
+                                     (#f ":")
+                                     ((_ . #f) "none")
+                                     ((_ . separator) separator))
+                                   (string-join (field path 'files) ",")))
+                           (or (field package 'native-search-paths) '())))
+               (delete-duplicates (map second inputs) eq?)))))

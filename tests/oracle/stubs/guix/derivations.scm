@@ -1,0 +1,5 @@
+(define-module (guix derivations)
+  #:export (read-derivation-from-file))
+
+(define (read-derivation-from-file file)
+  (list 'derivation file))

@@ -1,0 +1,5 @@
+(define-module (guix search-paths)
+  #:export (search-path-specification))
+
+(define-syntax-rule (search-path-specification (field value) ...)
+  (list (cons 'field value) ...))

@@ -1,0 +1,4 @@
+(define-module (guix store)
+  #:export (%store-monad))
+
+(define %store-monad 'store)

@@ -1,0 +1,56 @@
+//! An HTTP server of a test's own, for the files of a directory.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Serves `directory` by HTTP until the test ends; the URL.
+pub fn serve(directory: &Path) -> String {
+    serve_with(directory, "", |_| {})
+}
+
+/// Like [`serve`], each answer with the lines `headers`, each request on a thread of its own, which calls `before` with the
+/// name of the file.
+pub fn serve_with(
+    directory: &Path,
+    headers: &str,
+    before: impl Fn(&str) + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shared = Arc::new((directory.to_owned(), headers.to_owned(), before));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, shared) = (stream.unwrap(), Arc::clone(&shared));
+            std::thread::spawn(move || {
+                let (directory, headers, before) = shared.as_ref();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                // Whoever only looks whether somebody is here asks for nothing.
+                let Some(Ok(request)) = lines.next() else {
+                    return;
+                };
+                for line in lines {
+                    if line.unwrap().is_empty() {
+                        break;
+                    }
+                }
+                let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+                before(name);
+                let (status, content) = match fs::read(directory.join(name)) {
+                    Ok(content) => ("200 OK", content),
+                    Err(_) => ("404 Not Found", Vec::new()),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
+                    content.len()
+                );
+                let _ = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&content));
+            });
+        }
+    });
+    url
+}
