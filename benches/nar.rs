@@ -98,10 +98,11 @@ fn main() -> Result<()> {
 fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
     let store_dir = StoreDir::new("/gnu/store")?;
     let path = fixed_output_path(&store_dir, "tree", FixedOutputMethod::Recursive, sha256)?;
-    let [ours, theirs] = ["ours", "theirs"].map(|name| directory.join(name));
     let mut best = [Duration::MAX; 2];
     let mut grown = 0.0_f64;
-    for _ in 0..ADDING_RUNS {
+    for run in 0..ADDING_RUNS {
+        // Nothing is removed meanwhile: ext4 is slow to make files where others have just been deleted.
+        let [ours, theirs] = ["ours", "theirs"].map(|name| directory.join(format!("{name}-{run}")));
         let start = Instant::now();
         let mut command = Command::new("nix-store");
         command.arg("--add").arg(tree).stdout(Stdio::null());
@@ -117,7 +118,6 @@ fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
             return Err("`nix-store --add` failed".into());
         }
         best[0] = best[0].min(start.elapsed());
-        remove_tree(&theirs)?;
 
         let store = Store::open(Directories::new(store_dir.clone(), Some(&ours)))?;
         let ((), elapsed, more) = measure(|| add(&store, tree, &path))?;
@@ -126,8 +126,12 @@ fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
         if store.path_info(&path)?.map(|info| info.nar_sha256) != Some(sha256) {
             return Err("another tree was added".into());
         }
-        drop(store);
-        remove_tree(&ours)?;
+    }
+    // Store items are read-only, so the temporary directory cannot go with them in it.
+    for run in 0..ADDING_RUNS {
+        for name in ["ours", "theirs"] {
+            remove_tree(&directory.join(format!("{name}-{run}")))?;
+        }
     }
     let [theirs, ours] = best.map(|time| time.as_secs_f64());
     println!(

@@ -38,6 +38,7 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
+use crate::progress::screen::Messages;
 use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
@@ -200,7 +201,7 @@ fn start_tracing(verbose: u8, color: bool) {
     };
     // Somebody who embeds this may have set a subscriber: theirs stays.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Messages)
         .with_max_level(level)
         .with_ansi(color)
         .without_time()

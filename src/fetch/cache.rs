@@ -189,7 +189,7 @@ pub(super) fn lock_exclusively(file: &File, path: &Path) -> io::Result<()> {
         }
     }
     tracing::warn!(
-        "waiting for the lock {}: another run is fetching",
+        "waiting for the lock {}: somebody else is fetching",
         path.display()
     );
     loop {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::lines::Writer;
+use super::screen;
 use super::{Reporter, Verbosity, size};
 use crate::build::events::{Event, Kind};
 
@@ -44,11 +45,10 @@ impl Bars {
         let size = rustix::termios::tcgetwinsize(std::io::stderr());
         let columns = size.map_or(COLUMNS, |size| size.ws_col);
         // Some say that they have none.
-        Self::with_columns(
-            verbosity,
-            color,
-            if columns == 0 { COLUMNS } else { columns },
-        )
+        let columns = if columns == 0 { COLUMNS } else { columns };
+        let bars = Self::with_columns(verbosity, color, columns);
+        screen::share(Some(bars.screen.clone()));
+        bars
     }
 
     fn with_columns(verbosity: Verbosity, color: bool, columns: u16) -> Self {
@@ -98,6 +98,12 @@ impl Bars {
         for line in text.lines() {
             let _ = self.screen.println(line);
         }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        screen::share(None);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod estimate;
 pub mod json;
 pub mod lines;
 pub mod processor;
+pub mod screen;
 pub mod size;
 
 /// How often elapsed times are drawn again.

@@ -156,10 +156,10 @@ fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
     assert_eq!(report["samples"], serde_json::json!([[1001.0, 1.5]]));
     let items = report["items"].as_array().unwrap();
     let item = |label: &str| items.iter().find(|item| item["label"] == label).unwrap();
-    assert_eq!(item("libc")["reproducible"], false);
+    assert_eq!(item("libc")["rebuilt"]["same"], false);
     assert_eq!(item("libc")["critical"], true);
     assert_eq!(item("tool")["failure"]["message"], "oh no");
-    assert_eq!(item("tool")["reproducible"], serde_json::Value::Null);
+    assert_eq!(item("tool")["rebuilt"], serde_json::Value::Null);
 }
 
 #[test]
