@@ -322,7 +322,9 @@ fn a_store_that_is_full_while_something_is_built_again_stays_as_it_was() {
         // There is room again.
         world.expect(0, &["verify", "--rebuild", "greedy", "tool"]);
     });
+    // A child that another test is starting may still have something open there.
     let unmounted = std::process::Command::new("umount")
+        .arg("-l")
         .arg(place.path())
         .status();
     assert!(unmounted.unwrap().success());

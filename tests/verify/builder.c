@@ -122,10 +122,7 @@ static void run(char *line)
         write_file(path, text);
     } else if (!strcmp(verb, "sleep"))
         usleep(atol(path) * 1000);
-    else if (!strcmp(verb, "full")) {
-        if (*text)
-            write_file("/dev/full", text);
-    } else if (!strcmp(verb, "fail"))
+    else if (!strcmp(verb, "fail"))
         exit(1);
     else {
         fprintf(stderr, "builder: what is `%s'?\n", verb);

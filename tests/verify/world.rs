@@ -41,8 +41,10 @@ impl World {
     /// One in the directory `place`.
     pub fn at(place: PathBuf) -> Self {
         let world = Self(place);
-        world.seed("one", "first");
-        world.seed("two", "second");
+        // Every world has store paths of its own: what a process of another test uses would be spared here.
+        let name = world.0.display().to_string();
+        world.seed("one", &format!("first of {name}"));
+        world.seed("two", &format!("second of {name}"));
         world.file("stage0/gnu-build-system.sh", ": phases\n");
         // A recipe has to have a source.
         world.file("stage0/nothing/nothing", "");
