@@ -334,7 +334,7 @@ fn a_store_that_is_full_while_something_is_built_again_stays_as_it_was() {
 #[test]
 fn a_package_is_built_again_while_garbage_is_collected() {
     let world = World::new();
-    world.tool("slow", "sleep 1500\nwrite $out/x x\n");
+    world.tool("slow", "sleep 5000\nwrite $out/x x\n");
     world.expect(0, &["build", "slow"]);
     let mut rebuild = world
         .command(&["verify", "--rebuild", "slow"])
