@@ -2,6 +2,7 @@
 #
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
+#   make audit       after `make bootstrap': the result, looked at with other programs, and the tutorial as written
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
 #
 # ARGS is passed on, for example: make bootstrap ARGS='--root /tmp/try'
@@ -24,6 +25,10 @@ bootstrap: tool
 test:
 	CARGO='$(CARGO)' sh tests/run.sh
 
+audit: tool
+	sh tests/finished.sh $(TOOL)
+	sh tests/tutorial.sh $(TOOL)
+
 freebsd:
 	sh cross/freebsd.sh build
 
@@ -33,4 +38,4 @@ bench: tool
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool bootstrap test freebsd bench clean
+.PHONY: all tool bootstrap test audit freebsd bench clean
