@@ -219,6 +219,9 @@ fn is_executable(path: &Path) -> Result<bool, CompareError> {
 
 fn contents(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
     let mut bytes = fs::read(path).map_err(failed(path, "read"))?;
+    if let Some(rewritten) = side.rewriting.apply_to_gzip(&bytes) {
+        return Ok(rewritten);
+    }
     side.rewriting.apply(&mut bytes);
     Ok(bytes)
 }

@@ -5,12 +5,16 @@
 //! Both sides are rewritten to placeholders made from names, such as `sed:out`: what stays different is a real difference.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
 
 use crate::hash::Sha256Digest;
 use crate::store::base32;
 use crate::store::path::{HASH_PART_LEN, StorePath};
 
 type HashPart = [u8; HASH_PART_LEN];
+
+/// What is compressed is looked into up to this size, in bytes.
+const DECOMPRESSED: u64 = 64 << 20;
 
 /// Which hash parts stand for what.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,33 @@ impl Rewriting {
         if let Ok(part) = HashPart::try_from(path.hash_part().as_bytes()) {
             self.parts.entry(part).or_insert_with(|| placeholder(name));
         }
+    }
+
+    /// `bytes` with placeholders in what they hold compressed by gzip, compressed anew, always the same way; `None` where they
+    /// are no such file, or nothing in it is rewritten.
+    pub fn apply_to_gzip(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.parts.is_empty() || !bytes.starts_with(b"\x1f\x8b\x08") {
+            return None;
+        }
+        let mut content = Vec::new();
+        let decoder = flate2::read::MultiGzDecoder::new(bytes);
+        decoder.take(DECOMPRESSED).read_to_end(&mut content).ok()?;
+        if content.len() as u64 == DECOMPRESSED {
+            return None;
+        }
+        let before = content.clone();
+        self.apply(&mut content);
+        if content == before {
+            return None;
+        }
+        // What else is in the header stays a difference.
+        let time = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
+        let mut encoder = flate2::GzBuilder::new()
+            .mtime(time)
+            .operating_system(*bytes.get(9)?)
+            .write(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&content).ok()?;
+        encoder.finish().ok()
     }
 
     /// Puts placeholders into `bytes`.
@@ -101,6 +132,30 @@ mod tests {
         );
         assert_ne!(first, text("a"));
         assert_eq!(first.len(), text("a").len());
+    }
+
+    #[test]
+    fn what_is_compressed_is_rewritten_too() {
+        let compressed = |text: &str, time: u32| {
+            let mut encoder = flate2::GzBuilder::new()
+                .mtime(time)
+                .write(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let rewritten = |letter: char, time: u32| {
+            let mut rewriting = Rewriting::none();
+            rewriting.add(&path(letter), "file:out");
+            let text = format!("see /gnu/store/{}-x/share", letter.to_string().repeat(32));
+            rewriting.apply_to_gzip(&compressed(&text, time)).unwrap()
+        };
+        assert_eq!(rewritten('a', 0), rewritten('b', 0));
+        assert_ne!(rewritten('a', 0), rewritten('b', 1));
+        let mut rewriting = Rewriting::none();
+        rewriting.add(&path('a'), "file:out");
+        assert_eq!(rewriting.apply_to_gzip(&compressed("nothing", 0)), None);
+        assert_eq!(rewriting.apply_to_gzip(b"\x1f\x8b\x08 but damaged"), None);
+        assert_eq!(rewriting.apply_to_gzip(b"text"), None);
     }
 
     #[test]

@@ -180,6 +180,10 @@ fn the_fixpoint_is_reached_where_tools_leave_no_trace() {
     let world = World::new();
     let (out, _) = world.expect(0, &["verify", "--fixpoint", "tool"]);
     assert!(out.contains("the same: tool:out"), "{out}");
+    // What refers to another final package refers to the same one both times.
+    world.tool("script", "write $out/script #!$input_bash/bin/bash\n");
+    let (out, _) = world.expect(0, &["verify", "--fixpoint", "bash", "script"]);
+    assert!(out.contains("2 of 2 outputs the same"), "{out}");
     let (_, err) = world.expect(2, &["verify", "--fixpoint", "stage0/make"]);
     assert!(err.contains("stage0/make is no final package"), "{err}");
 }

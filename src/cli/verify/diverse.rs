@@ -4,6 +4,7 @@
 //! hashes are placeholders: a difference that is left is a trace of the tools.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::document;
 use crate::cli::arguments::Global;
@@ -26,6 +27,7 @@ struct Pair {
     output: String,
     first: PathInfo,
     second: PathInfo,
+    rewritings: Rc<[Rewriting; 2]>,
 }
 
 /// How the two ways are told apart.
@@ -33,7 +35,6 @@ struct Ways<'w> {
     check: &'w str,
     first: String,
     second: String,
-    rewritings: [Rewriting; 2],
 }
 
 /// `bootstrap verify --fixpoint [PKG…]`.
@@ -73,21 +74,37 @@ pub fn fixpoint(
     })?;
     run.succeeded()?;
     let nodes = run.planned.plan.nodes();
-    let (mut found, mut first, mut second) = (Vec::new(), Rewriting::none(), Rewriting::none());
+    let mut found = Vec::new();
     let mut roots = BTreeMap::new();
     for (index, again) in pairs(&run.planned.plan)? {
         let (node, again) = (&nodes[index], &nodes[again]);
-        for (output, path) in node.output_paths() {
-            let Some(other) = again.derivation.output_path(output) else {
-                continue;
-            };
+        let outputs: Vec<(&str, &StorePath, &StorePath)> = node
+            .output_paths()
+            .filter_map(|(output, path)| {
+                Some((output, path, again.derivation.output_path(output)?))
+            })
+            .collect();
+        // Only its own paths are others the second time: both builds refer to the same final packages.
+        let (mut first, mut second) = (Rewriting::none(), Rewriting::none());
+        for (output, path, other) in &outputs {
             let name = format!("{}:{output}", node.label);
-            // Its own path, which the other way is another. A reference to the first build is a trace of it.
             first.add(path, &name);
             second.add(other, &name);
+            // The first build was a tool of the second, which has no business to name it.
             second.add(path, &format!("first {name}"));
+        }
+        let rewritings = Rc::new([first, second]);
+        for (output, path, other) in outputs {
             roots.insert(format!("{}/{output}", node.label), other.clone());
-            found.push(pair(context, &run.store, &node.label, output, path, other)?);
+            let paths = [path, other];
+            found.push(pair(
+                context,
+                &run.store,
+                &node.label,
+                output,
+                paths,
+                &rewritings,
+            )?);
         }
     }
     run.store.add_generation("fixpoint", &roots)?;
@@ -95,7 +112,6 @@ pub fn fixpoint(
         check: "fixpoint",
         first: "built with stage0's tools".to_owned(),
         second: "built with the final tools".to_owned(),
-        rewritings: [first, second],
     };
     report(context, &[&run], &ways, found, key)
 }
@@ -142,6 +158,7 @@ pub fn diverse(
             plan.closure(targets(plan)?),
         )?;
     }
+    let rewritings = Rc::new(rewritings);
     let plans = [&runs[0].planned.plan, &runs[1].planned.plan];
     let mut found = Vec::new();
     for index in targets(plans[0])? {
@@ -158,8 +175,8 @@ pub fn diverse(
                 &runs[0].store,
                 &node.label,
                 output,
-                path,
-                other,
+                [path, other],
+                &rewritings,
             )?);
         }
     }
@@ -167,7 +184,6 @@ pub fn diverse(
         check: "diverse",
         first: format!("from the seed {}", seeds[0]),
         second: format!("from the seed {}", seeds[1]),
-        rewritings,
     };
     report(context, &[&runs[0], &runs[1]], &ways, found, key)
 }
@@ -185,8 +201,8 @@ fn pair(
     store: &Store,
     label: &str,
     output: &str,
-    first: &StorePath,
-    second: &StorePath,
+    [first, second]: [&StorePath; 2],
+    rewritings: &Rc<[Rewriting; 2]>,
 ) -> Result<Pair, Failure> {
     let info = |path: &StorePath| {
         store.path_info(path)?.ok_or_else(|| Failure::NotBuilt {
@@ -199,6 +215,7 @@ fn pair(
         output: output.to_owned(),
         first: info(first)?,
         second: info(second)?,
+        rewritings: Rc::clone(rewritings),
     })
 }
 
@@ -219,7 +236,7 @@ fn report(
     let mut text = String::new();
     let mut different = 0;
     for pair in &pairs {
-        let files = differences(context, ways, pair)?;
+        let files = differences(context, pair)?;
         let Pair { label, output, .. } = pair;
         if files.is_empty() {
             text.push_str(&format!("the same: {label}:{output}\n"));
@@ -290,11 +307,7 @@ fn report(
     }
 }
 
-fn differences(
-    context: &Context,
-    ways: &Ways<'_>,
-    pair: &Pair,
-) -> Result<Vec<FileDifference>, Failure> {
+fn differences(context: &Context, pair: &Pair) -> Result<Vec<FileDifference>, Failure> {
     let roots = [&pair.first, &pair.second].map(|info| context.directories.physical(&info.path));
     let circumstances = [&pair.first, &pair.second].map(|info| Circumstances {
         time: info.registration_time,
@@ -302,7 +315,7 @@ fn differences(
     });
     let side = |number: usize| Side {
         root: &roots[number],
-        rewriting: &ways.rewritings[number],
+        rewriting: &pair.rewritings[number],
         circumstances: &circumstances[number],
     };
     compare::compare(side(0), side(1)).map_err(|error| Failure::Io {
