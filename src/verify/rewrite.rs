@@ -63,14 +63,28 @@ impl Rewriting {
         if content == before {
             return None;
         }
-        // What else is in the header stays a difference.
-        let time = u32::from_le_bytes(bytes.get(4..8)?.try_into().ok()?);
-        let mut encoder = flate2::GzBuilder::new()
-            .mtime(time)
-            .operating_system(*bytes.get(9)?)
-            .write(Vec::new(), flate2::Compression::fast());
+        let mut decoder = flate2::read::GzDecoder::new(bytes);
+        // The header is read with the first byte; what it says stays, and so stays a difference.
+        let _ = decoder.read(&mut [0]).ok()?;
+        let header = decoder.header()?;
+        let mut builder = flate2::GzBuilder::new()
+            .mtime(header.mtime())
+            .operating_system(header.operating_system());
+        if let Some(name) = header.filename() {
+            builder = builder.filename(name);
+        }
+        if let Some(comment) = header.comment() {
+            builder = builder.comment(comment);
+        }
+        if let Some(extra) = header.extra() {
+            builder = builder.extra(extra);
+        }
+        let mut encoder = builder.write(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&content).ok()?;
-        encoder.finish().ok()
+        let mut rewritten = encoder.finish().ok()?;
+        // How hard the compressor tried, by its own account (RFC 1952, XFL).
+        *rewritten.get_mut(8)? = *bytes.get(8)?;
+        Some(rewritten)
     }
 
     /// Puts placeholders into `bytes`.
@@ -136,24 +150,31 @@ mod tests {
 
     #[test]
     fn what_is_compressed_is_rewritten_too() {
-        let compressed = |text: &str, time: u32| {
+        let compressed = |text: &str, time: u32, name: &str| {
             let mut encoder = flate2::GzBuilder::new()
                 .mtime(time)
+                .filename(name)
                 .write(Vec::new(), flate2::Compression::best());
             encoder.write_all(text.as_bytes()).unwrap();
             encoder.finish().unwrap()
         };
-        let rewritten = |letter: char, time: u32| {
+        let rewritten = |letter: char, time: u32, name: &str| {
             let mut rewriting = Rewriting::none();
             rewriting.add(&path(letter), "file:out");
             let text = format!("see /gnu/store/{}-x/share", letter.to_string().repeat(32));
-            rewriting.apply_to_gzip(&compressed(&text, time)).unwrap()
+            rewriting
+                .apply_to_gzip(&compressed(&text, time, name))
+                .unwrap()
         };
-        assert_eq!(rewritten('a', 0), rewritten('b', 0));
-        assert_ne!(rewritten('a', 0), rewritten('b', 1));
+        assert_eq!(rewritten('a', 0, "x"), rewritten('b', 0, "x"));
+        assert_ne!(rewritten('a', 0, "x"), rewritten('b', 1, "x"));
+        assert_ne!(rewritten('a', 0, "x"), rewritten('b', 0, "y"));
         let mut rewriting = Rewriting::none();
         rewriting.add(&path('a'), "file:out");
-        assert_eq!(rewriting.apply_to_gzip(&compressed("nothing", 0)), None);
+        assert_eq!(
+            rewriting.apply_to_gzip(&compressed("nothing", 0, "x")),
+            None
+        );
         assert_eq!(rewriting.apply_to_gzip(b"\x1f\x8b\x08 but damaged"), None);
         assert_eq!(rewriting.apply_to_gzip(b"text"), None);
     }

@@ -13,8 +13,8 @@ const USERS: [&str; 3] = ["somebody", "nixbld", "u"];
 /// file the first second of 1970 by local time, which farther east was in 1969, and make takes a file of before the Epoch for
 /// one that is not there.
 const TIME_ZONES: [&str; 3] = ["UTC+9", "UTC+11", "XYZ+5:30"];
-/// The first comes with every base system, so that programs in a seed really use it; the others are not installed there, but
-/// may be named.
+/// For builders that set none, as the phases do. The first comes with every base system; the others are not installed there,
+/// but may be named.
 const LOCALES: [&str; 3] = ["C.UTF-8", "ja_JP.UTF-8", "tr_TR.UTF-8"];
 
 /// What is different in round `round`, counted from 0, on a machine with `processors` processors where builds are told to

@@ -1,8 +1,9 @@
 //! Hashing store items again, several at a time, and comparing with the database.
 //!
 //! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads end
-//! together. What else the database says of an item is checked in the same pass (see [`record`](super::record)). Metadata that archives do not hold (times, write permission, owners) is looked at too: it is the same for
-//! every store item, and where it is not, somebody was at work who is not the store.
+//! together. What else the database says of an item is checked in the same pass (see [`record`](super::record)). Metadata that
+//! archives do not hold (times, write permission, owners) is looked at too: it is the same for every store item, and where it
+//! is not, somebody was at work who is not the store.
 
 use std::collections::BTreeSet;
 use std::io;
