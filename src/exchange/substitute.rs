@@ -356,7 +356,7 @@ impl Server {
     }
 }
 
-/// That archive of an item which is decoded fastest; `None` where there is none in a compression that is known.
+/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is none in a compression that is known.
 fn best_file(info: &NarInfo) -> Option<&File> {
     let rank = |file: &&File| match file.compression.as_str() {
         "zstd" => 3,

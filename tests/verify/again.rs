@@ -290,22 +290,11 @@ fn a_full_disk_is_the_machines_fault_and_changes_nothing() {
     });
 }
 
-/// Mounting needs root; elsewhere the test before this one has to do.
 #[test]
 fn a_store_that_is_full_while_something_is_built_again_stays_as_it_was() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"])
-        .arg(place.path())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        return;
-    }
-    let result = std::panic::catch_unwind(|| {
-        let world = World::at(place.path().join("world"));
+    let test = "again::a_store_that_is_full_while_something_is_built_again_stays_as_it_was";
+    on_small_disk(test, |place| {
+        let world = World::at(place.join("world"));
         world.tool("greedy", "write $out/x x\nfill $out/zeros $TZ\n");
         world.expect(0, &["build", "greedy", "tool"]);
         let (before, _) = world.expect(0, &["verify", "--json"]);
@@ -322,13 +311,6 @@ fn a_store_that_is_full_while_something_is_built_again_stays_as_it_was() {
         // There is room again.
         world.expect(0, &["verify", "--rebuild", "greedy", "tool"]);
     });
-    // A child that another test is starting may still have something open there.
-    let unmounted = std::process::Command::new("umount")
-        .arg("-l")
-        .arg(place.path())
-        .status();
-    assert!(unmounted.unwrap().success());
-    result.unwrap();
 }
 
 #[test]
@@ -336,19 +318,7 @@ fn a_package_is_built_again_while_garbage_is_collected() {
     let world = World::new();
     world.tool("slow", "sleep 5000\nwrite $out/x x\n");
     world.expect(0, &["build", "slow"]);
-    let mut rebuild = world
-        .command(&["verify", "--rebuild", "slow"])
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut collections = 0;
-    let status = loop {
-        world.expect(0, &["gc"]);
-        collections += 1;
-        if let Some(status) = rebuild.try_wait().unwrap() {
-            break status;
-        }
-    };
+    let (status, collections) = world.collect_beside(&["verify", "--rebuild", "slow"]);
     assert!(
         status.success() && collections > 1,
         "{status} {collections}"

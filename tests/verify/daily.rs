@@ -167,19 +167,7 @@ fn what_a_running_program_uses_stays() {
 fn a_build_beside_a_collector_keeps_its_inputs() {
     let world = World::new();
     world.tool("slow", "sleep 5000\nwrite $out/x for $input_libc\n");
-    let mut build = world
-        .command(&["build", "slow"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut collections = 0;
-    let status = loop {
-        world.expect(0, &["gc"]);
-        collections += 1;
-        if let Some(status) = build.try_wait().unwrap() {
-            break status;
-        }
-    };
+    let (status, collections) = world.collect_beside(&["build", "slow"]);
     assert!(status.success() && collections > 1, "{collections}");
     world.expect(0, &["path", "slow"]);
     world.expect(0, &["verify"]);

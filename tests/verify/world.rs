@@ -1,7 +1,7 @@
 //! A road of a few tiny packages on two tiny seeds, with the real sandbox and the real command line.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
 use bootstrap::hash::Sha256Digest;
@@ -160,6 +160,20 @@ impl World {
             "{arguments:?}\n{out}\n{err}"
         );
         (out, err)
+    }
+
+    /// Collects garbage again and again while a command runs: how it ended, and how often that was.
+    pub fn collect_beside(&self, arguments: &[&str]) -> (ExitStatus, usize) {
+        let mut command = self.command(arguments);
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let mut collections = 0;
+        loop {
+            self.expect(0, &["gc"]);
+            collections += 1;
+            if let Some(status) = child.try_wait().unwrap() {
+                return (status, collections);
+            }
+        }
     }
 
     /// Where the output `out` of a package is on disk.

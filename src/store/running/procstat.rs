@@ -17,13 +17,21 @@ pub(super) fn look(found: &mut Found) {
             .args(["-a", "-h", table])
             .stdin(std::process::Stdio::null())
             .output();
-        match told {
-            // Its status is not 0 where a process ended while it was looked at.
-            Ok(told) => scan(&told.stdout, found),
-            Err(error) => tracing::warn!(
-                "cannot run /usr/bin/procstat: {error}; what only running processes use is not spared"
-            ),
-        }
+        // Its status is not 0 where a process ended while it was looked at; but there is always this one.
+        let problem = match told {
+            Ok(told) if told.stdout.is_empty() => {
+                String::from_utf8_lossy(&told.stderr).trim().to_owned()
+            }
+            Ok(told) => {
+                scan(&told.stdout, found);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            "/usr/bin/procstat -a {table} tells nothing: {problem}; what only running programs use is not spared, so end \
+             those that are from the store before garbage is collected"
+        );
     }
 }
 
