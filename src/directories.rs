@@ -1,8 +1,18 @@
 //! Where things are on disk: store, state, logs and cache, all overridable, all relocatable under one root.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::store::path::{StoreDir, StorePath};
+
+/// The bytes that an unprivileged user may still write on the file system of `place`.
+///
+/// # Errors
+/// Where the system does not tell, such as of a place that is not there.
+pub fn free_space(place: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(place)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
 
 /// The directories that one run of the tool works in.
 ///

@@ -118,8 +118,8 @@ impl History {
     }
 }
 
-/// `time` in whole seconds since the Epoch.
-pub(super) fn epoch_seconds(time: SystemTime) -> u64 {
+/// `time` in whole seconds since the Epoch; 0 before it.
+pub(crate) fn epoch_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |duration| duration.as_secs())
 }

@@ -4,11 +4,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::context::{Context, Planned, print, print_json};
 use super::failure::{Failure, Status};
-use crate::build::history::History;
+use crate::build::history::{History, epoch_seconds};
+use crate::directories::free_space;
 use crate::fetch::probe::probe;
 use crate::fetch::{Location, mirrors};
 use crate::plan::Plan;
@@ -67,7 +68,7 @@ fn look(context: &Context) -> Vec<Finding> {
         ("build directory's disk", std::env::temp_dir(), BUILD_SPACE),
     ] {
         let place = existing(&path);
-        findings.push(checks::space(what, &place, free(&place), needed));
+        findings.push(checks::space(what, &place, free_space(&place), needed));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     findings.push(checks::memory(cores, crate::progress::processor::memory()));
@@ -82,7 +83,7 @@ fn look(context: &Context) -> Vec<Finding> {
         Err(_) => Reached::NotNeeded,
     };
     findings.push(checks::clock(
-        now(),
+        epoch_seconds(SystemTime::now()),
         newest_record(context),
         network.clock(),
     ));
@@ -126,18 +127,6 @@ fn refused(context: &Context) -> Option<(PathBuf, rustix::io::Errno)> {
         let error = rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).err()?;
         Some((place, error))
     })
-}
-
-/// The bytes that this user may still write at `place`.
-fn free(place: &Path) -> io::Result<u64> {
-    let system = rustix::fs::statvfs(place)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
-}
-
-/// Seconds since the Epoch, by this machine's clock; 0 before it.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
 }
 
 /// When the newest build on record here ended, in seconds since the Epoch.
@@ -246,8 +235,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = existing(&directory.path().join("not/yet/there"));
         assert_eq!(place, directory.path());
-        assert!(free(&place).unwrap() > 0);
-        assert!(free(Path::new("/nowhere/at/all")).is_err());
+        assert!(free_space(&place).unwrap() > 0);
+        assert!(free_space(Path::new("/nowhere/at/all")).is_err());
     }
 
     #[test]

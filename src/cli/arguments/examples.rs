@@ -9,6 +9,7 @@ Examples:
 pub(super) const BUILD_EXAMPLES: &str = "\
 Examples:
   bootstrap build sed grep
+  bootstrap build --dependents sed
   bootstrap --keep-failed build gcc
   bootstrap --recipes ./recipes build stage0/make";
 

@@ -7,12 +7,14 @@ use std::time::SystemTime;
 
 use super::document;
 use crate::build::error::BuildError;
+use crate::build::history::epoch_seconds;
 use crate::build::variation::Variation;
 use crate::cli::arguments::VerifyArguments;
 use crate::cli::context::{Context, print};
 use crate::cli::equipment;
 use crate::cli::failure::{Failure, Status};
 use crate::cli::run::{self, Run};
+use crate::directories::free_space;
 use crate::keys::SecretKey;
 use crate::plan::Plan;
 use crate::records::{Rebuild, Rebuilds};
@@ -108,7 +110,7 @@ fn again(
         ..Rounds::default()
     };
     for variation in variations {
-        rounds.started.push(now());
+        rounds.started.push(epoch_seconds(SystemTime::now()));
         let comparer = Comparer::new(&run.store, &settings, &variation);
         let report = run.rebuild(&nodes, &variation, &|rebuilt| comparer.inspect(rebuilt))?;
         rounds.add(comparer.into_outcomes(), &report.errors, variation);
@@ -173,7 +175,7 @@ impl Rounds {
                 item: node.label.clone(),
                 derivation: node.derivation_path.base_name().to_owned(),
                 same: outputs.all(|(_, seen)| seen.differing.is_empty()),
-                time: now(),
+                time: epoch_seconds(SystemTime::now()),
                 rounds: self.count(),
                 variations: self.variations(),
             };
@@ -205,12 +207,6 @@ fn require_valid(
     Ok(())
 }
 
-/// Now, in seconds since the Epoch.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |now| now.as_secs())
-}
-
 /// A place for build directories on another file system than the usual one; where there is none, `not_varied` says why.
 fn other_file_system(
     asked: Option<&Path>,
@@ -230,8 +226,7 @@ fn other_file_system(
         )
     } else {
         let memory = Path::new("/dev/shm");
-        let has_room = rustix::fs::statvfs(memory)
-            .is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM);
+        let has_room = free_space(memory).is_ok_and(|free| free >= ROOM);
         let differs =
             matches!((device(memory), device(&usual)), (Ok(one), Ok(other)) if one != other);
         if has_room && differs {
