@@ -78,7 +78,9 @@ phase_patch_source_shebangs() {
         stage0 | libc) ;;
         *) patch_shebangs "$PATH" . ;;
     esac
-    find . -type f -exec touch -t 197001010000.01 {} +
+    # By universal time: the first second of 1970 farther east is in 1969, and make takes a file
+    # of before the Epoch for one that is not there.
+    TZ=UTC0 find . -type f -exec touch -t 197001010000.01 {} +
 }
 
 # Like Guix: executable files only, and SHELL in makefiles.

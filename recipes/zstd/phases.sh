@@ -14,9 +14,14 @@ phase_build() {
     zstd_make -C programs zstd
 }
 
+# The part that `make check' runs, with the program as it was built: `make check' would
+# build a second one, and asks the program `file' what it is.
 phase_check() {
     if [ "$tests" = 1 ]; then
-        zstd_make -C tests check
+        # It chooses tools by the system's name; those here are GNU's on every system.
+        substitute tests/playTests.sh 's|^UNAME=.*|UNAME=Linux|'
+        zstd_make -C tests datagen
+        (cd tests && ZSTD_BIN=../programs/zstd DATAGEN_BIN=./datagen "$shell" ./playTests.sh)
     else
         echo "test suite not run"
     fi

@@ -3,7 +3,7 @@
 //! Cutting down goes from the top: where the wanted outputs of a derivation are valid, nothing it was built from is
 //! looked at, and so neither built nor downloaded again. What is left is ordered by the critical path: the urgency
 //! of an item is the time that it and the longest chain of items waiting for it will take, as far as earlier runs
-//! tell. Starting the most urgent item first is what keeps the end of a run from being one long build alone.
+//! or the recipes tell. Starting the most urgent item first is what keeps the end of a run from being one long build alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub struct Job<'a> {
     pub derivation: &'a Derivation,
     /// For downloads: the size in bytes, where it is known; for people, and not checked.
     pub size: Option<u64>,
+    /// How long it takes on a machine of two cores, where that is known.
+    pub typical: Option<Duration>,
 }
 
 impl Job<'_> {
@@ -103,7 +105,7 @@ pub struct Task<'a> {
     pub dependants: Vec<usize>,
     /// Milliseconds from its start to the end of the longest chain that waits for it.
     pub urgency: u64,
-    /// How long it took before, where an earlier run tells.
+    /// How long it took before, where an earlier run tells; else how long it takes as a rule.
     pub expected: Option<Duration>,
 }
 
@@ -306,7 +308,7 @@ impl<'a> Graph<'a> {
                             .collect(),
                         dependants: Vec::new(),
                         urgency: 0,
-                        expected: estimate(job.label),
+                        expected: estimate(job.label).or(job.typical),
                     });
                 } else {
                     left.push(path);

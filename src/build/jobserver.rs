@@ -15,7 +15,10 @@
 //! moment. So, in this order:
 //!
 //! 1. bytes beyond `given` are discarded;
-//! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them;
+//! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them. A more urgent
+//!    build that runs comes before them: while it reads what it is given, it gets what becomes free, and what it leaves
+//!    unread is taken back from it only after a while, when it is not just between two jobs. So a build that is
+//!    urgent and long has all cores but in its serial stretches, and these are what others start in;
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
 //! 4. an unread token moves from a pipe that has one to a pipe that has none.
 //!
@@ -32,12 +35,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pipe::TokenPipe;
 
 /// The file descriptors at which a build finds its jobserver: reading end, writing end.
 pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
+
+/// A build that has used tokens leaves one unread for so long before it is taken for serial.
+const BETWEEN_JOBS: Duration = Duration::from_millis(200);
 
 /// How often the manager looks at the pipes while tokens can move between builds.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -83,11 +89,24 @@ struct Waiter {
 #[derive(Debug)]
 struct Slot {
     urgency: u64,
+    place: usize,
     pipe: TokenPipe,
     /// Tokens put into the pipe and not taken out again by the pool.
     given: usize,
     /// When the pipe last got a token, in tokens handed out by the pool: whose turn it is.
     last_given: u64,
+    /// Whether the build has read a token, ever: it is one that runs several jobs.
+    parallel: bool,
+    /// Since when there was a token in the pipe at every look.
+    unread_since: Option<Instant>,
+}
+
+impl Slot {
+    /// Whether a token is better left to this build than given to one of `urgency` that waits to start.
+    fn comes_before(&self, urgency: u64) -> bool {
+        let serial = |since: Instant| since.elapsed() >= BETWEEN_JOBS;
+        self.parallel && self.urgency > urgency && !self.unread_since.is_some_and(serial)
+    }
 }
 
 /// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back, for which every
@@ -96,6 +115,7 @@ struct Slot {
 pub struct JobSlot {
     shared: Arc<Shared>,
     id: u64,
+    place: usize,
     ends: Option<(OwnedFd, OwnedFd)>,
 }
 
@@ -161,11 +181,15 @@ impl JobPool {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting.remove(&id);
+        let place = state.free_place();
         let slot = Slot {
             urgency,
+            place,
             pipe,
             given: 0,
             last_given: 0,
+            parallel: false,
+            unread_since: None,
         };
         state.slots.insert(id, slot);
         state.rebalance();
@@ -173,6 +197,7 @@ impl JobPool {
         Ok(Some(JobSlot {
             shared: Arc::clone(&self.shared),
             id,
+            place,
             ends: Some(ends),
         }))
     }
@@ -211,6 +236,11 @@ impl JobSlot {
     /// had once.
     pub fn take_descriptors(&mut self) -> Option<(OwnedFd, OwnedFd)> {
         self.ends.take()
+    }
+
+    /// A number that no other running build has, and the least of those: less than the pool's capacity.
+    pub fn place(&self) -> usize {
+        self.place
     }
 
     /// What `MAKEFLAGS` must be for GNU make (and gcc, ninja, cargo) to find the pipe.
@@ -272,6 +302,14 @@ impl State {
         out && (self.slots.len() > 1 || (waiting && !self.slots.is_empty()))
     }
 
+    /// The least number that no running build has.
+    fn free_place(&self) -> usize {
+        let taken: Vec<usize> = self.slots.values().map(|slot| slot.place).collect();
+        (0..)
+            .find(|place| !taken.contains(place))
+            .unwrap_or_default()
+    }
+
     /// Takes a waiter out; a token that it was granted meanwhile is free again.
     fn withdraw(&mut self, id: u64) {
         if self
@@ -292,6 +330,11 @@ impl State {
                 slot.pipe.take(count - slot.given);
                 count = count.min(slot.given);
             }
+            slot.parallel |= count < slot.given;
+            slot.unread_since = match count {
+                0 => None,
+                _ => slot.unread_since.or_else(|| Some(Instant::now())),
+            };
             unread.insert(*id, count);
         }
         let granted = self.grant(&mut unread);
@@ -303,14 +346,17 @@ impl State {
     /// Step 2: tokens for builds that wait to start.
     fn grant(&mut self, unread: &mut BTreeMap<u64, usize>) -> bool {
         let mut any = false;
-        while let Some(next) = self
+        while let Some((next, urgency)) = self
             .waiting
             .iter()
             .filter(|(_, waiter)| !waiter.granted)
             .max_by_key(|(id, waiter)| (waiter.urgency, std::cmp::Reverse(**id)))
-            .map(|(id, _)| *id)
+            .map(|(id, waiter)| (*id, waiter.urgency))
         {
-            if self.free == 0 && !self.take_back_one(unread) {
+            if self.free > 0 && self.give_to_one_before(urgency, unread) {
+                continue;
+            }
+            if self.free == 0 && !self.take_back_one(urgency, unread) {
                 break;
             }
             self.free -= 1;
@@ -322,9 +368,27 @@ impl State {
         any
     }
 
-    /// Takes an unread token back, from the least urgent build that has one.
-    fn take_back_one(&mut self, unread: &mut BTreeMap<u64, usize>) -> bool {
-        let mut donors: Vec<u64> = self.slots.keys().copied().collect();
+    /// Gives a free token to a running build that comes before one of `urgency` and has read all it was given; false where
+    /// there is none.
+    fn give_to_one_before(&mut self, urgency: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let reading = |id: &u64| unread.get(id).is_none_or(|count| *count == 0);
+        let before = self
+            .slots
+            .iter()
+            .filter(|(id, slot)| slot.comes_before(urgency) && reading(id))
+            .max_by_key(|(_, slot)| slot.urgency)
+            .map(|(id, _)| *id);
+        before.is_some_and(|id| self.give(id, unread))
+    }
+
+    /// Takes an unread token back for a build of `urgency`, from the least urgent build that has one and does not come
+    /// before it.
+    fn take_back_one(&mut self, urgency: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
+        let donors = self.slots.iter();
+        let mut donors: Vec<u64> = donors
+            .filter(|(_, slot)| !slot.comes_before(urgency))
+            .map(|(id, _)| *id)
+            .collect();
         donors.sort_by_key(|id| self.slots.get(id).map(|slot| slot.urgency));
         donors
             .into_iter()

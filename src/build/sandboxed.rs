@@ -18,7 +18,7 @@ use super::log::LogWriter;
 use super::output::Output;
 use super::scratch::give_to;
 use super::watch::Watch;
-use crate::sandbox::{BuildDirectory, Finished, Mount, Root, SandboxError, World};
+use crate::sandbox::{BuildDirectory, Finished, Limits, Mount, Root, SandboxError, World};
 use crate::store::path::StorePath;
 
 /// A file system with less than this free counts as full when a build has failed on it, in bytes.
@@ -260,7 +260,11 @@ impl Builder<'_, '_> {
             },
             host_name: self.variation.host_name().to_owned(),
             user: self.settings.user.clone(),
-            limits: self.settings.limits.clone(),
+            limits: Limits {
+                // Builds that may not use all processors do not crowd on the same ones.
+                first_processor: slot.place(),
+                ..self.settings.limits.clone()
+            },
             program: job.derivation.builder.clone(),
             arguments: job.derivation.arguments.clone(),
             environment: environment(

@@ -90,6 +90,7 @@ impl Items {
                 path,
                 derivation,
                 size: None,
+                typical: None,
             })
             .collect()
     }

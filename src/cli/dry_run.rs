@@ -57,6 +57,8 @@ struct Build<'p> {
     kind: Kind,
     /// What it took when it was last made here, in seconds.
     seconds: Option<f64>,
+    /// What it takes by its recipe, in seconds on two cores.
+    typical_seconds: Option<f64>,
 }
 
 /// Says what making `wanted` would mean.
@@ -121,7 +123,8 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             .map(|task| Build {
                 item: task.job.label,
                 kind: task.job.kind(),
-                seconds: task.expected.map(|expected| expected.as_secs_f64()),
+                seconds: estimate(task.job.label).map(|took| took.as_secs_f64()),
+                typical_seconds: task.job.typical.map(|typical| typical.as_secs_f64()),
             })
             .collect(),
         reused: reused.map(|node| node.label.as_str()).collect(),
@@ -188,9 +191,13 @@ fn describe(forecast: &Forecast<'_>) -> String {
         let width = forecast.builds.iter().map(|build| build.item.len()).max();
         let width = width.unwrap_or(0);
         for build in &forecast.builds {
-            let took = match build.seconds {
-                Some(seconds) => format!("took {} last time", size::seconds(seconds)),
-                None => "never built here".to_owned(),
+            let took = match (build.seconds, build.typical_seconds) {
+                (Some(seconds), _) => format!("took {} last time", size::seconds(seconds)),
+                (None, Some(typical)) => format!(
+                    "never built here; {} on two cores, its recipe says",
+                    size::seconds(typical)
+                ),
+                (None, None) => "never built here".to_owned(),
             };
             text.push_str(&format!("  {:<width$}  {took}\n", build.item));
         }
@@ -280,11 +287,19 @@ mod tests {
                     item: "gcc",
                     kind: Kind::Build,
                     seconds: Some(1800.0),
+                    typical_seconds: Some(1500.0),
                 },
                 Build {
                     item: "ld-wrapper",
                     kind: Kind::Build,
                     seconds: None,
+                    typical_seconds: None,
+                },
+                Build {
+                    item: "sed",
+                    kind: Kind::Build,
+                    seconds: None,
+                    typical_seconds: Some(90.0),
                 },
             ],
             reused: vec!["libc"],
@@ -296,8 +311,9 @@ mod tests {
              binutils  10 MiB from https://example.org\n  sed       1.0 KiB from file:///srv\n\
              to download: 2 files, 3.0 MiB, 1 of them of unknown size; 1 more from the cache\n  \
              seed/a.deb  3.0 MiB\n  source/b.tar.xz  size unknown\n\
-             to build: 2, in about 30 min 01 s\n  \
-             gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n\
+             to build: 3, in about 30 min 01 s\n  \
+             gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n  \
+             sed         never built here; 1 min 30 s on two cores, its recipe says\n\
              there already: libc\n"
         );
         let unknown = Forecast {

@@ -36,6 +36,7 @@ pub(super) fn graph(plan: &Plan) -> Graph<'_> {
             path: &node.derivation_path,
             derivation: &node.derivation,
             size: node.size,
+            typical: node.typical,
         })
         .collect()
 }

@@ -4,6 +4,7 @@
 //! and seed; what the machine adds (cores, the jobserver) is added when the build runs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -117,6 +118,7 @@ impl Planner<'_> {
             derivation_path: path,
             derivation,
             size: None,
+            typical: settings.typical_seconds.map(Duration::from_secs),
             outputs: settings.outputs.clone(),
             inputs: searched,
             dependencies: build.dependencies,

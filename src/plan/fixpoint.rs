@@ -108,6 +108,7 @@ impl Plan {
             derivation_path,
             derivation,
             size: None,
+            typical: node.typical,
             outputs: node.outputs.clone(),
             inputs: node.inputs.clone(),
             dependencies,

@@ -5,6 +5,7 @@
 //! has without asking is told by [`road`]; what is in its environment, by the module `environment`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::derivation::{Derivation, InstantiateError};
 use crate::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
@@ -64,6 +65,8 @@ pub struct Node {
     pub derivation: Derivation,
     /// For downloads: the size in bytes, where it is known. The derivation need not say it.
     pub size: Option<u64>,
+    /// For packages: how long building takes by its recipe, where that says. The derivation does not.
+    pub typical: Option<Duration>,
     /// The outputs in the order in which the recipe names them.
     pub outputs: Vec<String>,
     /// The inputs that the build searches, in their order. For packages only.

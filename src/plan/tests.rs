@@ -324,6 +324,22 @@ fn no_output_after_stage0_may_refer_to_stage0_or_the_seed() {
 }
 
 #[test]
+fn how_long_a_build_takes_is_told_and_is_in_no_derivation() {
+    let folder = whole_road();
+    let without = folder.plan();
+    folder.recipe("zstd", "[final]\ntypical-seconds = 90\n");
+    let with = folder.plan();
+    let typical = |plan: &Plan| plan.get("zstd").unwrap().typical;
+    assert_eq!(typical(&without), None);
+    assert_eq!(typical(&with), Some(Duration::from_secs(90)));
+    let paths = |plan: &Plan| -> Vec<StorePath> {
+        let nodes = plan.nodes().iter();
+        nodes.map(|node| node.derivation_path.clone()).collect()
+    };
+    assert_eq!(paths(&without), paths(&with));
+}
+
+#[test]
 fn what_the_machine_is_like_is_in_no_derivation() {
     let plan = whole_road().plan();
     for node in plan.nodes() {
@@ -436,6 +452,10 @@ fn the_recipes_of_this_project_are_whole() {
     }
     // Of what the distribution's archive has, the recipes say how large it is.
     for recipe in recipes.iter() {
+        for stage in recipe.stages.keys() {
+            let typical = recipe.settings(*stage, System::X86_64Linux).typical_seconds;
+            assert!(typical.is_some(), "{stage}/{} takes how long?", recipe.name);
+        }
         let sources = std::iter::once(&recipe.sources).chain(recipe.extras.values());
         for source in sources.filter_map(|variants| choose_variant(variants, "debian")) {
             assert!(source.size.is_some(), "{} has no size", source.file);

@@ -278,6 +278,9 @@ pub struct Settings {
     pub tests_reason: Option<String>,
     /// The target of make that runs it.
     pub check_target: Option<Spanned<String>>,
+    /// How long it takes on two cores that have nothing else to do: for the order of builds and for forecasts where no
+    /// earlier run tells, and in no derivation.
+    pub typical_seconds: Option<u64>,
 }
 
 impl Settings {
@@ -305,6 +308,7 @@ impl Settings {
         replace(&mut self.tests, &other.tests);
         replace(&mut self.tests_reason, &other.tests_reason);
         replace(&mut self.check_target, &other.check_target);
+        replace(&mut self.typical_seconds, &other.typical_seconds);
     }
 }
 

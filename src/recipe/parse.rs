@@ -61,6 +61,7 @@ const SETTINGS_KEYS: &[&str] = &[
     "tests",
     "tests-reason",
     "check-target",
+    "typical-seconds",
 ];
 const PLATFORM_KEYS: &[&str] = &[
     "inputs",
@@ -73,6 +74,7 @@ const PLATFORM_KEYS: &[&str] = &[
     "tests",
     "tests-reason",
     "check-target",
+    "typical-seconds",
     "stage0",
     "libc",
     "final",
@@ -335,7 +337,7 @@ fn source(
         match key.get_ref().as_ref() {
             "file" => file = reader.item_name("file", value).into(),
             "sha256" => sha256 = hash(reader, value).into(),
-            "size" => size = reader.size("size", value),
+            "size" => size = reader.count("size", value, "a number of bytes, above zero"),
             "urls" => {
                 has_urls = true;
                 urls = reader.texts("urls", value);
@@ -512,6 +514,10 @@ fn settings(
             "check-target" => {
                 let target = reader.filled_text("check-target", value);
                 settings.check_target = target.map(|text| Spanned::new(value.span(), text));
+            }
+            "typical-seconds" => {
+                settings.typical_seconds =
+                    reader.count("typical-seconds", value, "a number of seconds, above zero");
             }
             other if known.contains(&other) => {}
             _ => reader.unknown(key, place, known),

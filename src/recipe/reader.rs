@@ -115,18 +115,18 @@ impl Reader<'_> {
         boolean
     }
 
-    /// `value` as a number of bytes.
-    pub fn size(&mut self, key: &str, value: &Value<'_>) -> Option<u64> {
+    /// `value` as a number above zero; `expected` says so for an error, with its unit.
+    pub fn count(&mut self, key: &str, value: &Value<'_>, expected: &'static str) -> Option<u64> {
         let number = value.get_ref().as_integer();
-        let size = number.and_then(|number| {
+        let count = number.and_then(|number| {
             u64::from_str_radix(number.as_str(), number.radix())
                 .ok()
-                .filter(|size| *size > 0)
+                .filter(|count| *count > 0)
         });
-        if size.is_none() {
-            self.wrong_type(key, value, "a number of bytes, above zero");
+        if count.is_none() {
+            self.wrong_type(key, value, expected);
         }
-        size
+        count
     }
 
     /// `value` as a list of texts, each with its place.

@@ -284,6 +284,12 @@ fn values_that_would_break_a_derivation_are_refused() {
             "11:8",
             "`size` is a string: expected a number of bytes, above zero",
         ),
+        (
+            "[final]",
+            "[final]\ntypical-seconds = 0",
+            "12:19",
+            "`typical-seconds` is a number: expected a number of seconds, above zero",
+        ),
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
     for (from, to, position, message) in cases {

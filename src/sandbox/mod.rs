@@ -147,6 +147,8 @@ pub struct Limits {
     pub temporary: Option<u64>,
     /// Processors it may run on. More than there are is all of them.
     pub processors: Option<usize>,
+    /// Which of the processors is the first of those, counted from 0 and, beyond the last, from 0 again.
+    pub first_processor: usize,
 }
 
 /// How a program ended.

@@ -33,10 +33,13 @@ pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
     if let Some(count) = limits.processors {
         let allowed = sched_getaffinity(None)?;
         let mut fewer = CpuSet::new();
-        let numbers = (0..CpuSet::MAX_CPU).filter(|number| allowed.is_set(*number));
-        numbers
-            .take(count.max(1))
-            .for_each(|number| fewer.set(number));
+        let numbers: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|number| allowed.is_set(*number))
+            .collect();
+        let first = limits.first_processor.checked_rem(numbers.len());
+        let count = count.clamp(1, numbers.len().max(1));
+        let chosen = numbers.iter().cycle().skip(first.unwrap_or(0)).take(count);
+        chosen.for_each(|number| fewer.set(*number));
         sched_setaffinity(None, &fewer)?;
     }
     let stack = getrlimit(Resource::Stack).maximum;

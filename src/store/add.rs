@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::canonical;
 use super::error::StoreError;
-use super::nar::{self, Tree};
+use super::nar::Tree;
 use super::open::Store;
 use super::path::{FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path};
 use super::queries::PathInfo;
@@ -88,8 +88,7 @@ impl Store {
         let store_dir = &self.directories().store_dir;
         let path = source_path(store_dir, name, &nar_sha256, &BTreeSet::new())?;
         self.add_missing([&path], |path, staged| {
-            nar::restore(&mut archive.as_slice(), staged)?;
-            canonical::canonicalise(staged)?;
+            canonical::restore(&mut archive.as_slice(), staged)?;
             Ok(PathInfo {
                 path: path.clone(),
                 nar_sha256,

@@ -18,7 +18,6 @@ use super::canonical;
 use super::error::StoreError;
 use super::gc::STAGING_SUFFIX;
 use super::lock::PathLocks;
-use super::nar;
 use super::open::Store;
 use super::path::StorePath;
 use super::queries::PathInfo;
@@ -218,10 +217,7 @@ impl Store {
         self.writable()?;
         let staged = self.staging_directory(locks, path)?.join(UNPACKED);
         let mut archive = Scanning::new(archive, candidates);
-        let unpacked = nar::restore(&mut archive, &staged)
-            .map_err(StoreError::from)
-            .and_then(|()| Ok(canonical::canonicalise(&staged)?));
-        if let Err(error) = unpacked {
+        if let Err(error) = canonical::restore(&mut archive, &staged) {
             // The error is the thing to tell; leftovers are the next comer's to remove.
             let _ = self.remove_staging_directory(locks, path);
             return Err(error);

@@ -9,10 +9,8 @@ use crate::sandbox::BuildUser;
 const UMASKS: [u32; 3] = [0o077, 0o002, 0o027];
 const HOST_NAMES: [&str; 3] = ["elsewhere", "build-9.example.org", "x"];
 const USERS: [&str; 3] = ["somebody", "nixbld", "u"];
-/// POSIX spellings, which need no data base; one with a half hour. All are west of Greenwich: the phases give every source
-/// file the first second of 1970 by local time, which farther east was in 1969, and make takes a file of before the Epoch for
-/// one that is not there.
-const TIME_ZONES: [&str; 3] = ["UTC+9", "UTC+11", "XYZ+5:30"];
+/// POSIX spellings, which need no data base: east and west of Greenwich, one with a half hour.
+const TIME_ZONES: [&str; 3] = ["UTC-9", "UTC+11", "XYZ-5:30"];
 /// For builders that set none, as the phases do. The first comes with every base system; the others are not installed there,
 /// but may be named.
 const LOCALES: [&str; 3] = ["C.UTF-8", "ja_JP.UTF-8", "tr_TR.UTF-8"];

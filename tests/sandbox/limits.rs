@@ -16,6 +16,7 @@ fn limits_are_the_program_s_and_cannot_be_raised() {
         open_files: Some(100),
         temporary: Some(1 << 20),
         processors: Some(1),
+        first_processor: 0,
     };
     let output = guest.ask(&["limits", "allocate 32", "allocate 128", "fork 40"]);
     let mut lines: Vec<_> = output.lines().collect();
@@ -39,13 +40,16 @@ fn a_program_runs_on_as_many_processors_as_it_may() {
     let all = rustix::thread::sched_getaffinity(None).unwrap().count() as usize;
     // Of one nothing can be taken away: then this says no more than that it can be asked for.
     for (limit, expected) in [(None, all), (Some(1), 1), (Some(all), all), (Some(0), 1)] {
-        let mut guest = Guest::new();
-        guest.limits.processors = limit;
-        assert_eq!(
-            guest.ask(&["processors"]),
-            format!("processors: {expected}\n"),
-            "{limit:?}"
-        );
+        for first in [0, 1, all, usize::MAX] {
+            let mut guest = Guest::new();
+            guest.limits.processors = limit;
+            guest.limits.first_processor = first;
+            assert_eq!(
+                guest.ask(&["processors"]),
+                format!("processors: {expected}\n"),
+                "{limit:?} from {first}"
+            );
+        }
     }
 }
 

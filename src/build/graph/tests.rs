@@ -96,6 +96,28 @@ fn urgency_is_the_length_of_the_longest_chain() {
 }
 
 #[test]
+fn what_a_recipe_says_counts_where_no_earlier_run_tells() {
+    let items = Items::new(&[("known", &[]), ("said", &[]), ("all", &["known", "said"])]);
+    let jobs = ["known", "said", "all"].map(|label| Job {
+        typical: Some(Duration::from_secs(50)),
+        ..items.graph().get(items.path(label)).unwrap()
+    });
+    let graph: Graph<'_> = jobs.into_iter().collect();
+    let estimate = |label: &str| (label == "known").then_some(Duration::from_secs(7));
+    let none = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
+    let todo = graph
+        .missing_with([items.path("all")], none, estimate)
+        .unwrap();
+    let expected: BTreeMap<&str, Option<Duration>> = todo
+        .tasks
+        .iter()
+        .map(|task| (task.job.label, task.expected))
+        .collect();
+    assert_eq!(expected["known"], Some(Duration::from_secs(7)));
+    assert_eq!(expected["said"], Some(Duration::from_secs(50)));
+}
+
+#[test]
 fn an_input_outside_the_plan_is_named() {
     let mut items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
     items.forget("lib");

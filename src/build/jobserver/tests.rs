@@ -104,6 +104,71 @@ fn a_token_in_use_is_waited_for() {
 }
 
 #[test]
+fn an_urgent_build_that_uses_its_tokens_comes_before_one_that_waits() {
+    let (_directory, pool) = pool(2);
+    let mut urgent = FakeBuild::start_urgent(&pool, 9);
+    let other = FakeBuild::start_urgent(&pool, 1);
+    let started = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        // The other's token is the urgent one's when it ends, as this one is known to use what it gets.
+        drop(other);
+        urgent.take();
+        scope.spawn(|| {
+            let _next = FakeBuild::start_urgent(&pool, 1);
+            started.fetch_add(1, Ordering::SeqCst);
+        });
+        // Between two jobs.
+        for _ in 0..5 {
+            urgent.give_back();
+            urgent.take();
+            std::thread::sleep(INTERVAL * 2);
+        }
+        assert_eq!(started.load(Ordering::SeqCst), 0);
+        // In a serial stretch.
+        urgent.give_back();
+        eventually("the next build starts", || {
+            started.load(Ordering::SeqCst) == 1
+        });
+    });
+}
+
+#[test]
+fn what_becomes_free_goes_to_the_urgent_build_that_reads() {
+    let (_directory, pool) = pool(3);
+    let mut urgent = FakeBuild::start_urgent(&pool, 9);
+    let one = FakeBuild::start_urgent(&pool, 1);
+    urgent.take();
+    let started = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _next = FakeBuild::start_urgent(&pool, 1);
+            started.fetch_add(1, Ordering::SeqCst);
+        });
+        std::thread::sleep(INTERVAL * 3);
+        drop(one);
+        urgent.take();
+        assert_eq!(started.load(Ordering::SeqCst), 0);
+        urgent.give_back();
+        urgent.give_back();
+        eventually("the next build starts", || {
+            started.load(Ordering::SeqCst) == 1
+        });
+    });
+}
+
+#[test]
+fn the_least_free_place_is_a_build_s() {
+    let (_directory, pool) = pool(3);
+    let first = FakeBuild::start(&pool);
+    let second = FakeBuild::start(&pool);
+    assert_eq!((first.slot.place(), second.slot.place()), (0, 1));
+    drop(first);
+    let third = FakeBuild::start(&pool);
+    let fourth = FakeBuild::start(&pool);
+    assert_eq!((third.slot.place(), fourth.slot.place()), (0, 2));
+}
+
+#[test]
 fn an_unread_token_moves_to_a_build_that_wants_it_and_back() {
     let (_directory, pool) = pool(3);
     let mut one = FakeBuild::start(&pool);

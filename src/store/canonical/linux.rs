@@ -2,9 +2,10 @@
 
 use std::ffi::CStr;
 use std::fs::Metadata;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{llistxattr, lremovexattr};
+use rustix::fs::{flistxattr, llistxattr, lremovexattr};
 use rustix::io::Errno;
 
 use super::{CanonicalError, failed};
@@ -14,24 +15,9 @@ const KEPT: [&[u8]; 1] = [b"security.selinux"];
 
 /// Removes the extended attributes of `path`.
 pub(super) fn strip(path: &Path, _: &Metadata) -> Result<(), CanonicalError> {
-    // Enough for the names of a few attributes; nearly every file has none.
-    let mut names = vec![0; 1024];
-    let length = loop {
-        match llistxattr(path, names.as_mut_slice()) {
-            Ok(length) => break length,
-            Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(()),
-            // 64 KiB is the kernel's own limit.
-            Err(Errno::RANGE) if names.len() < 64 * 1024 => names.resize(64 * 1024, 0),
-            Err(error) => return Err(failed("list the extended attributes of", path)(error)),
-        }
-    };
-    for name in names[..length].split_inclusive(|byte| *byte == 0) {
-        let Ok(name) = CStr::from_bytes_with_nul(name) else {
-            continue;
-        };
-        if KEPT.contains(&name.to_bytes()) {
-            continue;
-        }
+    let names = attributes(|names| llistxattr(path, names))
+        .map_err(failed("list the extended attributes of", path))?;
+    for name in removable(&names) {
         match lremovexattr(path, name) {
             // It may have gone with another one.
             Ok(()) | Err(Errno::NODATA) => {}
@@ -41,4 +27,37 @@ pub(super) fn strip(path: &Path, _: &Metadata) -> Result<(), CanonicalError> {
         }
     }
     Ok(())
+}
+
+/// Whether what is made in the new directory `directory` gets no attributes: default ACLs are inherited, and a directory
+/// that inherits them has them itself.
+pub(super) fn inherits_nothing(directory: BorrowedFd<'_>) -> bool {
+    let names = attributes(|names| flistxattr(directory, names));
+    names.is_ok_and(|names| removable(&names).next().is_none())
+}
+
+/// The names that `list` gives, each with a zero byte behind it; none where the file system has no attributes.
+fn attributes(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    // Enough for the names of a few attributes; nearly every file has none.
+    let mut names = vec![0; 1024];
+    loop {
+        match list(&mut names) {
+            Ok(length) => {
+                names.truncate(length);
+                return Ok(names);
+            }
+            Err(Errno::NOTSUP | Errno::NOSYS) => return Ok(Vec::new()),
+            // 64 KiB is the kernel's own limit.
+            Err(Errno::RANGE) if names.len() < 64 * 1024 => names.resize(64 * 1024, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Those of `names` that are no business of the store's.
+fn removable(names: &[u8]) -> impl Iterator<Item = &CStr> {
+    let names = names.split_inclusive(|byte| *byte == 0);
+    names
+        .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+        .filter(|name| !KEPT.contains(&name.to_bytes()))
 }

@@ -8,12 +8,15 @@
 //! hard link outside, whose mode and owner must not change (`ln /etc/shadow $out`). Everything is checked before
 //! anything is changed. The processes of the build must be dead by then.
 
+mod creation;
 #[cfg(target_os = "freebsd")]
 #[path = "freebsd.rs"]
 mod platform;
 #[cfg(target_os = "linux")]
 #[path = "linux.rs"]
 mod platform;
+
+pub(super) use creation::restore;
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -27,6 +30,23 @@ use super::nar::{MAX_DEPTH, special_kind};
 
 /// The time of modification of everything in the store, in seconds since the epoch.
 pub const MODIFICATION_TIME: i64 = 1;
+
+/// The times that are set: that of access stays.
+const TIMES: Timestamps = Timestamps {
+    last_access: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    },
+    last_modification: Timespec {
+        tv_sec: MODIFICATION_TIME,
+        tv_nsec: 0,
+    },
+};
+
+/// The mode of what may be executed or entered, and of what may not.
+fn mode(executable: bool) -> u32 {
+    if executable { 0o555 } else { 0o444 }
+}
 
 /// A tree whose metadata cannot be made canonical.
 #[derive(Debug, thiserror::Error)]
@@ -185,24 +205,13 @@ fn canonicalise_one(path: &Path, metadata: &Metadata, is_root: bool) -> Result<(
             .map_err(failed("change the owner of", path))?;
     }
     if !metadata.is_symlink() {
-        let executable = metadata.is_dir() || metadata.mode() & 0o100 != 0;
-        let mode = if executable { 0o555 } else { 0o444 };
+        let mode = mode(metadata.is_dir() || metadata.mode() & 0o100 != 0);
         if metadata.mode() & 0o7777 != mode {
             set_mode(path, mode)?;
         }
     }
     if (metadata.mtime(), metadata.mtime_nsec()) != (MODIFICATION_TIME, 0) {
-        let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: MODIFICATION_TIME,
-                tv_nsec: 0,
-            },
-        };
-        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::utimensat(CWD, path, &TIMES, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(failed("set the time of", path))?;
     }
     Ok(())
@@ -225,11 +234,10 @@ pub fn deviations(path: &Path) -> Result<Vec<Deviation>, CanonicalError> {
     walk(path, Directories::AsTheyAre, &mut |file, metadata| {
         let mut problems = Vec::new();
         if !metadata.is_symlink() {
-            let executable = metadata.is_dir() || metadata.mode() & 0o100 != 0;
-            let expected = if executable { 0o555 } else { 0o444 };
-            let mode = metadata.mode() & 0o7777;
-            if mode != expected {
-                problems.push(format!("expected mode {expected:04o}, saw {mode:04o}"));
+            let expected = mode(metadata.is_dir() || metadata.mode() & 0o100 != 0);
+            let seen = metadata.mode() & 0o7777;
+            if seen != expected {
+                problems.push(format!("expected mode {expected:04o}, saw {seen:04o}"));
             }
         }
         if (metadata.mtime(), metadata.mtime_nsec()) != (MODIFICATION_TIME, 0) {

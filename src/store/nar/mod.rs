@@ -27,6 +27,7 @@ mod tree;
 mod walk;
 
 pub use restore::restore;
+pub(super) use restore::{Finish, restore_with};
 pub use tree::Tree;
 pub(super) use walk::special_kind;
 

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, CWD, Mode, OFlags};
+use rustix::fs::{self, CWD, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 
 use super::NarError;
@@ -18,12 +18,61 @@ use super::read::{self, Visitor};
 /// even one that somebody else puts in the way. Modes are 0644, or 0755 for directories and executable files, less
 /// the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
-    read::read(source, &mut Restorer::new(target))
+    restore_with(source, target, &mut Plain)
+}
+
+/// As [`restore()`], and `finish` decides what becomes of modes and times.
+pub(in crate::store) fn restore_with(
+    source: &mut dyn Read,
+    target: &Path,
+    finish: &mut dyn Finish,
+) -> Result<(), NarError> {
+    read::read(source, &mut Restorer::new(target, finish))
+}
+
+/// What is done to the nodes of a tree beside writing them, while they are open anyway.
+pub(in crate::store) trait Finish {
+    /// The root is a directory and was just made, with mode 0755 less the umask.
+    fn root(&mut self, directory: BorrowedFd<'_>) -> Result<(), Errno>;
+    /// The mode that a file is made with, less the umask.
+    fn file_mode(&self, executable: bool) -> RawMode;
+    /// All of a file is written.
+    fn file(&self, file: BorrowedFd<'_>) -> Result<(), Errno>;
+    /// All entries of a directory are there.
+    fn directory(&self, directory: BorrowedFd<'_>) -> Result<(), Errno>;
+    /// The link `name` was made in the directory `parent`.
+    fn symlink(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno>;
+}
+
+/// Modes are what they were made with, times are the clock's.
+pub(super) struct Plain;
+
+impl Finish for Plain {
+    fn root(&mut self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn file_mode(&self, executable: bool) -> RawMode {
+        if executable { 0o755 } else { 0o644 }
+    }
+
+    fn file(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn directory(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn symlink(&self, _: BorrowedFd<'_>, _: &OsStr) -> Result<(), Errno> {
+        Ok(())
+    }
 }
 
 /// Writes what it is told of to disk.
 pub(super) struct Restorer<'a> {
     target: &'a Path,
+    finish: &'a mut dyn Finish,
     /// The path of the innermost open directory, or of the file that is being written; for messages.
     path: PathBuf,
     /// The innermost open directory.
@@ -35,6 +84,9 @@ pub(super) struct Restorer<'a> {
 }
 
 type Identity = (u64, u64);
+
+/// What [`Finish`] does, as a verb for messages.
+const FINISH: &str = "set the mode and the time of";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -48,9 +100,10 @@ const NEW_FILE: OFlags = OFlags::WRONLY
     .union(OFlags::CLOEXEC);
 
 impl<'a> Restorer<'a> {
-    pub(super) fn new(target: &'a Path) -> Self {
+    pub(super) fn new(target: &'a Path, finish: &'a mut dyn Finish) -> Self {
         Self {
             target,
+            finish,
             path: target.to_owned(),
             directory: None,
             above: Vec::new(),
@@ -103,9 +156,17 @@ impl Visitor for Restorer<'_> {
         let opened = made.and_then(|()| fs::openat(parent, base_name, DIRECTORY, Mode::empty()));
         self.enter(name);
         let opened = opened.map_err(self.failed("create the directory"))?;
-        if let Some(parent) = self.directory.replace(opened) {
-            let identity = self.identity(&parent)?;
-            self.above.push(identity);
+        match self.directory.replace(opened) {
+            Some(parent) => {
+                let identity = self.identity(&parent)?;
+                self.above.push(identity);
+            }
+            None => {
+                if let Some(root) = &self.directory {
+                    let finished = self.finish.root(root.as_fd());
+                    finished.map_err(self.failed("examine the directory"))?;
+                }
+            }
         }
         Ok(())
     }
@@ -114,6 +175,8 @@ impl Visitor for Restorer<'_> {
         let Some(directory) = self.directory.take() else {
             return Ok(());
         };
+        let finished = self.finish.directory(directory.as_fd());
+        finished.map_err(self.failed(FINISH))?;
         if let Some(expected) = self.above.pop() {
             let parent: &CStr = c"..";
             let parent = fs::openat(&directory, parent, DIRECTORY, Mode::empty())
@@ -131,7 +194,7 @@ impl Visitor for Restorer<'_> {
 
     fn file(&mut self, name: Option<&OsStr>, executable: bool, _: u64) -> Result<(), NarError> {
         let (parent, base_name) = self.place(name);
-        let mode = if executable { 0o755 } else { 0o644 };
+        let mode = self.finish.file_mode(executable);
         // The claimed size is no reason to reserve space: only what really comes is written.
         let file = fs::openat(parent, base_name, NEW_FILE, Mode::from_raw_mode(mode));
         self.enter(name);
@@ -151,7 +214,10 @@ impl Visitor for Restorer<'_> {
     }
 
     fn file_end(&mut self) -> Result<(), NarError> {
-        self.file = None;
+        if let Some(file) = self.file.take() {
+            let finished = self.finish.file(file.as_fd());
+            finished.map_err(self.failed(FINISH))?;
+        }
         self.leave();
         Ok(())
     }
@@ -159,8 +225,10 @@ impl Visitor for Restorer<'_> {
     fn symlink(&mut self, name: Option<&OsStr>, target: &OsStr) -> Result<(), NarError> {
         let (parent, base_name) = self.place(name);
         let made = fs::symlinkat(target, parent, base_name);
+        let finished = made.is_ok().then(|| self.finish.symlink(parent, base_name));
         self.enter(name);
         made.map_err(self.failed("create the symbolic link"))?;
+        finished.transpose().map_err(self.failed(FINISH))?;
         self.leave();
         Ok(())
     }

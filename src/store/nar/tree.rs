@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::read::{self, Visitor};
-use super::restore::Restorer;
+use super::restore::{Plain, Restorer};
 use super::{MAX_DEPTH, NarError, encode, name_problem, target_problem};
 use crate::hash::Sha256Digest;
 
@@ -99,7 +99,7 @@ impl Tree {
 
     /// Writes this tree to `target`, which must not exist; as [`restore`](super::restore) does with an archive.
     pub fn restore(&self, target: &Path) -> Result<(), NarError> {
-        self.visit(&mut Restorer::new(target))
+        self.visit(&mut Restorer::new(target, &mut Plain))
     }
 
     /// Tells `visitor` of this tree, checking names, targets and depth on the way.
