@@ -184,7 +184,10 @@ impl Workshop for Rebuilder<'_, '_, '_> {
         let job = task.job;
         let outputs = outputs(job)?;
         let locks = builder.lock_outputs(job, &outputs)?;
-        let slot = builder.pool.acquire(task.urgency);
+        // A build that may not use all processors gains nothing by coming before others.
+        let everywhere = builder.settings.limits.processors.is_none();
+        let urgency = if everywhere { task.urgency } else { 0 };
+        let slot = builder.pool.acquire(urgency);
         let in_pool = builder.scratch.directory();
         let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", in_pool))?
         else {
