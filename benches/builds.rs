@@ -160,6 +160,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
                 path,
                 derivation,
                 size: None,
+                typical: None,
             })
             .collect();
         let request = Request {

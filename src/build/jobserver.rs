@@ -16,7 +16,7 @@
 //!
 //! 1. bytes beyond `given` are discarded;
 //! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them. A more urgent
-//!    build that runs comes before them: while it reads what it is given, it gets what becomes free, and what it leaves
+//!    build that runs and has used tokens comes before them: what becomes free is offered to it first, and what it leaves
 //!    unread is taken back from it only after a while, when it is not just between two jobs. So a build that is
 //!    urgent and long has all cores but in its serial stretches, and these are what others start in;
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
@@ -42,7 +42,7 @@ use pipe::TokenPipe;
 /// The file descriptors at which a build finds its jobserver: reading end, writing end.
 pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
 
-/// A build that has used tokens leaves one unread for so long before it is taken for serial.
+/// A build that has used tokens is taken for serial when it left one unread for so long.
 const BETWEEN_JOBS: Duration = Duration::from_millis(200);
 
 /// How often the manager looks at the pipes while tokens can move between builds.
@@ -78,6 +78,8 @@ struct State {
     /// Pipes of builds that have ended, for the next ones: making one costs a file's creation and removal.
     idle: Vec<TokenPipe>,
     closed: bool,
+    /// [`BETWEEN_JOBS`], but for tests.
+    between_jobs: Duration,
 }
 
 #[derive(Debug)]
@@ -97,16 +99,9 @@ struct Slot {
     last_given: u64,
     /// Whether the build has read a token, ever: it is one that runs several jobs.
     parallel: bool,
-    /// Since when there was a token in the pipe at every look.
-    unread_since: Option<Instant>,
-}
-
-impl Slot {
-    /// Whether a token is better left to this build than given to one of `urgency` that waits to start.
-    fn comes_before(&self, urgency: u64) -> bool {
-        let serial = |since: Instant| since.elapsed() >= BETWEEN_JOBS;
-        self.parallel && self.urgency > urgency && !self.unread_since.is_some_and(serial)
-    }
+    /// Since when it has read none of those it was offered; `None` where it used one at the last look, or was offered none
+    /// since one became free.
+    refuses_since: Option<Instant>,
 }
 
 /// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back, for which every
@@ -123,11 +118,16 @@ impl JobPool {
     /// A pool of `capacity` tokens, which makes its pipes in `directory` (a private directory on a file
     /// system that has FIFOs).
     pub fn new(capacity: NonZeroUsize, directory: &Path) -> io::Result<Self> {
+        Self::with(capacity, directory, BETWEEN_JOBS)
+    }
+
+    fn with(capacity: NonZeroUsize, directory: &Path, between_jobs: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             capacity: capacity.get(),
             directory: directory.to_owned(),
             state: Mutex::new(State {
                 free: capacity.get(),
+                between_jobs,
                 ..State::default()
             }),
             granted: Condvar::new(),
@@ -156,6 +156,10 @@ impl JobPool {
         let pipe = idle.map_or_else(|| TokenPipe::create(&self.shared.directory), Ok)?;
         let ends = pipe.ends()?;
         let mut state = self.shared.lock();
+        if !state.tokens_can_move() {
+            // Nobody has looked for a while: what a pipe held then says nothing about now.
+            state.offer_anew();
+        }
         let id = state.next;
         state.next += 1;
         let waiter = Waiter {
@@ -189,7 +193,7 @@ impl JobPool {
             given: 0,
             last_given: 0,
             parallel: false,
-            unread_since: None,
+            refuses_since: None,
         };
         state.slots.insert(id, slot);
         state.rebalance();
@@ -258,6 +262,7 @@ impl Drop for JobSlot {
         let mut state = self.shared.lock();
         if let Some(slot) = state.slots.remove(&self.id) {
             state.free += 1 + slot.given;
+            state.offer_anew();
             if slot.pipe.reset().is_ok() {
                 state.idle.push(slot.pipe);
             }
@@ -302,6 +307,19 @@ impl State {
         out && (self.slots.len() > 1 || (waiting && !self.slots.is_empty()))
     }
 
+    /// Whether tokens are better offered to the running build `slot` than given to one of `urgency` that waits to start.
+    fn comes_before(&self, slot: &Slot, urgency: u64) -> bool {
+        let refuses = |since: Instant| since.elapsed() >= self.between_jobs;
+        slot.parallel && slot.urgency > urgency && !slot.refuses_since.is_some_and(refuses)
+    }
+
+    /// Forgets what builds made of earlier offers.
+    fn offer_anew(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.refuses_since = None;
+        }
+    }
+
     /// The least number that no running build has.
     fn free_place(&self) -> usize {
         let taken: Vec<usize> = self.slots.values().map(|slot| slot.place).collect();
@@ -330,11 +348,12 @@ impl State {
                 slot.pipe.take(count - slot.given);
                 count = count.min(slot.given);
             }
-            slot.parallel |= count < slot.given;
-            slot.unread_since = match count {
-                0 => None,
-                _ => slot.unread_since.or_else(|| Some(Instant::now())),
-            };
+            if count < slot.given {
+                slot.parallel = true;
+                slot.refuses_since = None;
+            } else if count > 0 {
+                slot.refuses_since.get_or_insert_with(Instant::now);
+            }
             unread.insert(*id, count);
         }
         let granted = self.grant(&mut unread);
@@ -375,7 +394,7 @@ impl State {
         let before = self
             .slots
             .iter()
-            .filter(|(id, slot)| slot.comes_before(urgency) && reading(id))
+            .filter(|(id, slot)| self.comes_before(slot, urgency) && reading(id))
             .max_by_key(|(_, slot)| slot.urgency)
             .map(|(id, _)| *id);
         before.is_some_and(|id| self.give(id, unread))
@@ -386,7 +405,7 @@ impl State {
     fn take_back_one(&mut self, urgency: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
         let donors = self.slots.iter();
         let mut donors: Vec<u64> = donors
-            .filter(|(_, slot)| !slot.comes_before(urgency))
+            .filter(|(_, slot)| !self.comes_before(slot, urgency))
             .map(|(id, _)| *id)
             .collect();
         donors.sort_by_key(|id| self.slots.get(id).map(|slot| slot.urgency));

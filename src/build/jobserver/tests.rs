@@ -103,40 +103,23 @@ fn a_token_in_use_is_waited_for() {
     });
 }
 
-#[test]
-fn an_urgent_build_that_uses_its_tokens_comes_before_one_that_waits() {
-    let (_directory, pool) = pool(2);
-    let mut urgent = FakeBuild::start_urgent(&pool, 9);
-    let other = FakeBuild::start_urgent(&pool, 1);
-    let started = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        // The other's token is the urgent one's when it ends, as this one is known to use what it gets.
-        drop(other);
-        urgent.take();
-        scope.spawn(|| {
-            let _next = FakeBuild::start_urgent(&pool, 1);
-            started.fetch_add(1, Ordering::SeqCst);
-        });
-        // Between two jobs.
-        for _ in 0..5 {
-            urgent.give_back();
-            urgent.take();
-            std::thread::sleep(INTERVAL * 2);
-        }
-        assert_eq!(started.load(Ordering::SeqCst), 0);
-        // In a serial stretch.
-        urgent.give_back();
-        eventually("the next build starts", || {
-            started.load(Ordering::SeqCst) == 1
-        });
-    });
+/// A pool whose builds are never, or at once, taken for serial.
+fn patient_pool(capacity: usize, patient: bool) -> (tempfile::TempDir, JobPool) {
+    let directory = tempfile::tempdir().unwrap();
+    let between_jobs = if patient {
+        Duration::from_secs(3600)
+    } else {
+        Duration::ZERO
+    };
+    let capacity = NonZeroUsize::new(capacity).unwrap();
+    let pool = JobPool::with(capacity, directory.path(), between_jobs).unwrap();
+    (directory, pool)
 }
 
 #[test]
-fn what_becomes_free_goes_to_the_urgent_build_that_reads() {
-    let (_directory, pool) = pool(3);
+fn an_urgent_build_that_uses_its_tokens_comes_before_one_that_waits() {
+    let (_directory, pool) = patient_pool(2, true);
     let mut urgent = FakeBuild::start_urgent(&pool, 9);
-    let one = FakeBuild::start_urgent(&pool, 1);
     urgent.take();
     let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -144,15 +127,67 @@ fn what_becomes_free_goes_to_the_urgent_build_that_reads() {
             let _next = FakeBuild::start_urgent(&pool, 1);
             started.fetch_add(1, Ordering::SeqCst);
         });
-        std::thread::sleep(INTERVAL * 3);
-        drop(one);
-        urgent.take();
+        for _ in 0..5 {
+            urgent.give_back();
+            std::thread::sleep(INTERVAL * 2);
+            urgent.take();
+            std::thread::sleep(INTERVAL * 2);
+        }
         assert_eq!(started.load(Ordering::SeqCst), 0);
-        urgent.give_back();
-        urgent.give_back();
+        drop(urgent);
         eventually("the next build starts", || {
             started.load(Ordering::SeqCst) == 1
         });
+    });
+}
+
+#[test]
+fn what_becomes_free_is_offered_to_the_urgent_build_first() {
+    let (_directory, pool) = patient_pool(2, true);
+    let mut urgent = FakeBuild::start_urgent(&pool, 9);
+    urgent.take();
+    pool.shared.lock().rebalance();
+    urgent.give_back();
+    let equal = FakeBuild::start_urgent(&pool, 9);
+    let started = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _next = FakeBuild::start_urgent(&pool, 1);
+            started.fetch_add(1, Ordering::SeqCst);
+        });
+        eventually("the next build waits", || {
+            pool.shared.lock().waiting.len() == 1
+        });
+        drop(equal);
+        urgent.take();
+        assert_eq!(started.load(Ordering::SeqCst), 0);
+        drop(urgent);
+    });
+    assert_eq!(started.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_token_that_several_urgent_builds_leave_unread_starts_the_next() {
+    let (_directory, pool) = patient_pool(3, false);
+    let mut urgent: Vec<FakeBuild> = (8..10)
+        .map(|urgency| FakeBuild::start_urgent(&pool, urgency))
+        .collect();
+    for build in &mut urgent {
+        build.take();
+        pool.shared.lock().rebalance();
+        build.give_back();
+    }
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let next = FakeBuild::start_urgent(&pool, 1);
+            sender.send(()).unwrap();
+            drop(next);
+        });
+        let started = receiver.recv_timeout(Duration::from_secs(20));
+        // Or it would wait for ever.
+        pool.close();
+        started.unwrap();
     });
 }
 
