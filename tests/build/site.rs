@@ -242,6 +242,7 @@ impl Site {
                 path: &item.path,
                 derivation: &item.derivation,
                 size: None,
+                typical: None,
             })
             .collect();
         let request = Request {
