@@ -68,9 +68,41 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
     match format {
         GraphFormat::Dot => print(&dot::dot(&picture)),
         GraphFormat::Svg => print(&svg::file(&picture)),
-        GraphFormat::Mermaid => print(&mermaid::mermaid(&picture)),
+        GraphFormat::Mermaid => {
+            let text = mermaid::mermaid(&picture);
+            if let Some(limit) = mermaid::too_large(&picture, &text) {
+                context.note(&format!("Mermaid draws {limit}: {}", smaller(wanted)));
+            }
+            print(&text)
+        }
         GraphFormat::Json => print_json(&data(context, plan, &shown, &picture)),
     }
+}
+
+/// What there is to do where a graph like this is too large.
+fn smaller(wanted: Wanted<'_>) -> String {
+    let options = [
+        (wanted.packages_only, "--packages-only"),
+        (wanted.reduce, "--reduce"),
+    ];
+    let left: Vec<&str> = options
+        .iter()
+        .filter(|(taken, _)| !taken)
+        .map(|(_, option)| *option)
+        .collect();
+    let mut advice = Vec::new();
+    if !left.is_empty() {
+        advice.push(format!("add {}", left.join(" ")));
+    }
+    match wanted.packages {
+        [] => advice.push("name a package".to_owned()),
+        [_] => {}
+        _ => advice.push("name fewer packages".to_owned()),
+    }
+    if left.is_empty() {
+        advice.push("take --format svg".to_owned());
+    }
+    advice.join(", or ")
 }
 
 fn data<'a>(
@@ -98,5 +130,31 @@ fn data<'a>(
             .iter()
             .map(|(user, used)| (picture.nodes[*user].label, picture.nodes[*used].label))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_asked_for_is_advised() {
+        let mut wanted = Wanted {
+            packages: &[],
+            packages_only: false,
+            reduce: false,
+            format: GraphFormat::Mermaid,
+        };
+        let advice = "add --packages-only --reduce, or name a package";
+        assert_eq!(smaller(wanted), advice);
+        wanted.packages_only = true;
+        assert_eq!(smaller(wanted), "add --reduce, or name a package");
+        let packages = ["sed".to_owned(), "gcc".to_owned()];
+        wanted = Wanted {
+            packages: &packages,
+            reduce: true,
+            ..wanted
+        };
+        assert_eq!(smaller(wanted), "name fewer packages, or take --format svg");
     }
 }

@@ -10,9 +10,6 @@ use crate::records::{Rebuilds, Runs};
 use crate::report::collect::{Sources, collect};
 use crate::report::page;
 
-/// How many of the last runs are looked at.
-const RUNS: usize = 20;
-
 /// `bootstrap report -o FILE`.
 pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
     let planned = context.plan()?;
@@ -20,8 +17,7 @@ pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
     let state = &context.directories.state;
     let runs = Runs::new(state);
     let files = runs.files().map_err(Failure::reading(state))?;
-    let recent = &files[files.len().saturating_sub(RUNS)..];
-    let recorded = recent
+    let recorded = files
         .iter()
         .map(|file| runs.read(file).map_err(Failure::reading(file)))
         .collect::<Result<Vec<_>, _>>()?;

@@ -2,6 +2,11 @@
 
 use super::{BANDS, Picture};
 
+/// Mermaid's `maxEdges`, as it is by default.
+const EDGES: usize = 500;
+/// Mermaid's `maxTextSize`, as it is by default.
+const CHARACTERS: usize = 50_000;
+
 /// The graph as a Mermaid flow chart from left to right.
 pub fn mermaid(picture: &Picture<'_>) -> String {
     let mut text = String::from("flowchart LR\n");
@@ -34,13 +39,36 @@ pub fn mermaid(picture: &Picture<'_>) -> String {
     text
 }
 
-/// `label` with Mermaid's entities for what it would read as its own or as HTML.
+/// `label` with Mermaid's entities for what it would read as its own or as HTML. An entity is written with the number sign,
+/// so that one has to be written so, too.
 fn escaped(label: &str) -> String {
-    label
-        .replace('&', "#amp;")
-        .replace('"', "#quot;")
-        .replace('<', "#lt;")
-        .replace('>', "#gt;")
+    let mut escaped = String::with_capacity(label.len());
+    for character in label.chars() {
+        match character {
+            '#' => escaped.push_str("#35;"),
+            '&' => escaped.push_str("#amp;"),
+            '"' => escaped.push_str("#quot;"),
+            '<' => escaped.push_str("#lt;"),
+            '>' => escaped.push_str("#gt;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// How the flow chart `text` of `picture` exceeds what Mermaid draws by default, if it does. Forges and editors leave that so, and
+/// a chart cannot change it. The limits are `maxEdges` and `maxTextSize` of Mermaid's configuration.
+pub fn too_large(picture: &Picture<'_>, text: &str) -> Option<String> {
+    let (edges, characters) = (picture.edges.len(), text.chars().count());
+    if edges > EDGES {
+        Some(format!("{EDGES} edges at most, and these are {edges}"))
+    } else if characters > CHARACTERS {
+        Some(format!(
+            "{CHARACTERS} characters at most, and these are {characters}"
+        ))
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +86,26 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("  n6 --> n5\n  n6 --> n4\n"), "{text}");
+    }
+    #[test]
+    fn a_label_cannot_hold_an_entity() {
+        assert_eq!(escaped("a#lt;b"), "a#35;lt;b");
+    }
+
+    #[test]
+    fn it_is_known_what_mermaid_does_not_draw() {
+        let mut picture = super::super::tests::picture();
+        picture.edges = vec![(3, 0); EDGES];
+        let text = mermaid(&picture);
+        assert_eq!(too_large(&picture, &text), None);
+        picture.edges.push((3, 1));
+        let told = too_large(&picture, &text);
+        assert_eq!(told.unwrap(), "500 edges at most, and these are 501");
+        picture.edges.clear();
+        let told = too_large(&picture, &"x".repeat(CHARACTERS + 1));
+        assert_eq!(
+            told.unwrap(),
+            "50000 characters at most, and these are 50001"
+        );
     }
 }

@@ -4,18 +4,21 @@ use super::layout::{HEIGHT, Layout, Place, layout};
 use super::{BANDS, Picture};
 
 /// Light and dark, by what the viewer prefers.
-const STYLE: &str = "\
-:root{--ground:#fff;--ink:#1c2430;--line:#8b98a8;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--proof:#d6f2d8}
+pub(crate) const STYLE: &str = "\
+:root{--ground:#fff;--ink:#1c2430;--line:#7f8c9c;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--proof:#d6f2d8}
 @media(prefers-color-scheme:dark){:root{--ground:#14181e;--ink:#e6ebf2;--line:#7c8a9c;--band:#1c222b;--before:#232b36;--stage0:#4b3f12;--libc:#54252f;--final:#1d3d63;--proof:#1f4a29}}
 ";
 
-/// What every picture of a graph is drawn with; the variables are the page's.
+/// What every picture of a graph is drawn with; the variables are the page's. Viewers that know no variables, such as
+/// some converters, take the light colour that is named before each.
 pub const GRAPH_STYLE: &str = "\
-.band{fill:var(--band)}.band-name{font:600 13px sans-serif;fill:var(--ink)}
-.node rect{stroke:var(--line);fill:var(--before)}.node text{font:12px ui-monospace,monospace;fill:var(--ink);text-anchor:middle;dominant-baseline:central}
-.node.stage0 rect{fill:var(--stage0)}.node.libc rect{fill:var(--libc)}.node.final rect{fill:var(--final)}.node.proof rect{fill:var(--proof)}
+.band{fill:#f3f5f8;fill:var(--band)}.band-name{font:600 13px sans-serif;fill:#1c2430;fill:var(--ink)}
+.node rect{stroke:#7f8c9c;stroke:var(--line);fill:#fff;fill:var(--before)}
+.node text{font:12px ui-monospace,monospace;fill:#1c2430;fill:var(--ink);text-anchor:middle;dominant-baseline:central}
+.node.stage0 rect{fill:#fff3c4;fill:var(--stage0)}.node.libc rect{fill:#ffd9e0;fill:var(--libc)}
+.node.final rect{fill:#d4e7ff;fill:var(--final)}.node.proof rect{fill:#d6f2d8;fill:var(--proof)}
 .node.download rect{stroke-dasharray:3 2}.node.seed rect{stroke-width:2.5}
-.edge{fill:none;stroke:var(--line);stroke-opacity:.55}
+.edge{fill:none;stroke:#7f8c9c;stroke:var(--line)}
 ";
 
 /// The picture as a file of its own.
@@ -24,8 +27,8 @@ pub fn file(picture: &Picture<'_>) -> String {
     let (width, height) = (layout.width, layout.height);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\" role=\"img\" aria-label=\"Graph of derivations\">\n<style>\n{STYLE}{GRAPH_STYLE}</style>\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"var(--ground)\"/>\n{}</svg>\n",
+         height=\"{height:.0}\" role=\"img\" aria-label=\"Graph of derivations\">\n<style>\n{STYLE}.ground{{fill:#fff;fill:var(--ground)}}\n\
+         {GRAPH_STYLE}</style>\n<rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n{}</svg>\n",
         drawing(picture, &layout, false)
     )
 }
@@ -133,6 +136,26 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("href"));
+    }
+
+    #[test]
+    fn a_viewer_that_knows_no_variables_takes_the_light_colours() {
+        let text = file(&super::super::tests::picture());
+        let light = STYLE.split('\n').next().unwrap();
+        let mut uses = 0;
+        for (place, _) in text.match_indices("var(--") {
+            let name = text[place + 6..].split(')').next().unwrap();
+            let (_, after) = light.split_once(&format!("--{name}:")).unwrap();
+            let colour = after.split([';', '}']).next().unwrap();
+            let property = text[..place].rsplit([';', '{']).next().unwrap();
+            assert!(
+                text[..place].ends_with(&format!("{property}{colour};{property}")),
+                "{property}{name}"
+            );
+            uses += 1;
+        }
+        assert!(uses >= 11, "{uses}");
+        assert!(!text.contains("=\"var("), "{text}");
     }
 
     #[test]

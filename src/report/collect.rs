@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{FailureShown, File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
-use crate::build::events::{Event, Kind as Made};
+use super::runs::{self, Failed};
+use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
+use crate::build::events::Kind as Made;
 use crate::build::history::Record;
 use crate::build::log::log_path;
 use crate::picture::kind_name;
@@ -39,8 +40,8 @@ pub struct Sources<'s> {
 
 /// Makes the report.
 ///
-/// Of each derivation of the plan the last build on record counts. What was built from other recipes is left out: it is
-/// another road's.
+/// Of each derivation of the plan the last build on record counts, and of those that are not there the last failure. What
+/// was built from other recipes is left out: it is another road's.
 ///
 /// # Errors
 /// Where the store cannot be asked.
@@ -48,7 +49,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let nodes = sources.plan.nodes();
     let records = last_records(sources);
     let critical = critical_path(nodes, &records);
-    let failures = failures(sources);
+    let mut failed = runs::failed(&sources.runs);
     let rebuilds = rebuilt(&sources.rebuilds);
     let wanted: BTreeSet<usize> = sources
         .plan
@@ -56,24 +57,42 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         .unwrap_or_default()
         .into_iter()
         .collect();
+    let mut spans: Vec<Span> = records
+        .iter()
+        .map(|(index, record)| span(record, critical.contains(index)))
+        .collect();
 
     let mut place: HashMap<usize, usize> = HashMap::new();
+    let mut place_of_file: HashMap<usize, usize> = HashMap::new();
     let (mut items, mut files) = (Vec::new(), Vec::new());
     for (index, node) in nodes.iter().enumerate() {
+        let failed = take_failed(&mut failed, node);
         if node.kind == Kind::Download {
-            files.push(file(sources, node)?);
+            let mut file = file(sources, node)?;
+            if let Some(failed) = failed.filter(|_| !file.valid) {
+                file.failure = Some(failed.shown);
+                spans.extend(failed.span);
+            }
+            place_of_file.insert(index, files.len());
+            files.push(file);
             continue;
         }
         place.insert(index, items.len());
         let record = records.get(&index).copied();
         let mut item = item(sources, node)?;
+        let inputs = node.dependencies.iter();
+        item.files = inputs
+            .filter_map(|used| place_of_file.get(used).copied())
+            .collect();
         item.wanted = wanted.contains(&index);
         item.critical = critical.contains(&index);
         item.rebuilt = rebuilds.get(node.derivation_path.base_name()).cloned();
         item.seconds = record.map(|record| record.made.seconds);
         item.processor_seconds = record.map(processor_seconds);
-        if item.outputs.iter().any(|output| output.valid.is_none()) {
-            item.failure = failures.get(node.label.as_str()).cloned();
+        let missing = item.outputs.iter().any(|output| output.valid.is_none());
+        if let Some(failed) = failed.filter(|_| missing) {
+            item.failure = Some(failed.shown);
+            spans.extend(failed.span);
         }
         items.push(item);
     }
@@ -83,10 +102,6 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         used.filter_map(move |used| Some((user?, *used)))
     });
     let edges = edges.collect();
-    let mut spans: Vec<Span> = records
-        .iter()
-        .map(|(index, record)| span(record, critical.contains(index)))
-        .collect();
     spans.sort_by(|one, other| {
         one.start
             .total_cmp(&other.start)
@@ -102,6 +117,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
             .filter_map(|archive| archive.size)
             .sum(),
         changes: changes.to_vec(),
+        impure: seed.impure.clone(),
     });
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -114,12 +130,14 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         cores: records
             .values()
             .max_by_key(|record| record.ended)
-            .map_or(1, |record| record.cores.max(1)),
+            .map(|record| record.cores)
+            .or_else(|| runs::cores(&sources.runs))
+            .map_or(1, |cores| cores.max(1)),
         items,
         edges,
         files,
         seeds: seeds.collect(),
-        samples: samples(&sources.runs, &spans),
+        samples: runs::samples(&sources.runs, &spans),
         spans,
     })
 }
@@ -182,26 +200,10 @@ fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet
     path
 }
 
-/// What failed in the last run, by label.
-fn failures<'s>(sources: &'s Sources<'_>) -> HashMap<&'s str, FailureShown> {
-    let events = sources.runs.last().map(|run| run.events.as_slice());
-    let failed = events.unwrap_or_default().iter().filter_map(|stamped| {
-        let Event::Failed {
-            item,
-            message,
-            last_lines,
-            ..
-        } = &stamped.event
-        else {
-            return None;
-        };
-        let shown = FailureShown {
-            message: message.clone(),
-            last_lines: last_lines.clone(),
-        };
-        Some((item.as_str(), shown))
-    });
-    failed.collect()
+/// What the runs say of how `node` failed, as far as that was the derivation that it is today.
+fn take_failed(failed: &mut HashMap<&str, Failed>, node: &Node) -> Option<Failed> {
+    let by_derivation = failed.remove(node.derivation_path.base_name());
+    by_derivation.or_else(|| failed.remove(node.label.as_str()))
 }
 
 fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
@@ -231,6 +233,7 @@ fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
         synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
         derivation: store_dir.display(&node.derivation_path),
         log: log.exists().then(|| log.display().to_string()),
+        files: Vec::new(),
         outputs,
         wanted: false,
         tests: node
@@ -280,6 +283,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         size: named.or(info.as_ref().map(|info| info.nar_size)),
         urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
         valid: info.is_some(),
+        failure: None,
     })
 }
 
@@ -294,30 +298,22 @@ fn span(record: &Record, critical: bool) -> Span {
     Span {
         phases: phases.collect(),
         label: record.item.clone(),
-        kind: match record.kind {
-            Made::Download => "download",
-            Made::Seed => "seed",
-            Made::Build => "build",
-        },
+        kind: made_name(record.kind),
         start: end(record) - record.made.seconds,
         seconds: record.made.seconds,
         processor_seconds: processor_seconds(record),
         critical,
+        failed: false,
     }
 }
 
-/// How busy the machine was while anything of `spans` ran.
-fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
-    let first = spans.iter().map(|span| span.start).fold(f64::MAX, f64::min);
-    let last = spans.iter().map(Span::end).fold(f64::MIN, f64::max);
-    let events = runs.iter().flat_map(|run| &run.events);
-    events
-        .filter(|stamped| stamped.time >= first && stamped.time <= last)
-        .filter_map(|stamped| match stamped.event {
-            Event::Processor { busy } if busy.is_finite() => Some((stamped.time, busy)),
-            _ => None,
-        })
-        .collect()
+/// What `kind` is called in data.
+pub(super) fn made_name(kind: Made) -> &'static str {
+    match kind {
+        Made::Download => "download",
+        Made::Seed => "seed",
+        Made::Build => "build",
+    }
 }
 
 #[cfg(test)]

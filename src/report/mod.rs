@@ -1,8 +1,9 @@
 //! What happened, as one page that people open in a browser: `bootstrap report`.
 //!
 //! [`collect`] gathers what the plan, the store and the records of runs know into a [`Report`], which is plain data;
-//! [`timeline`] and [`page`] turn it into HTML. The page loads nothing, works from `file://`, and says everything
-//! without its script, which only sorts, searches and zooms.
+//! [`timeline`] and [`page`] turn it into HTML. The page loads nothing and works from `file://`. Without its script it
+//! shows what failed, the time line, the table, the graph and the sources; the script sorts, searches and zooms, and tells
+//! of one package at a time why it is built, from which sources, with which references, and where its log is.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub mod collect;
 pub mod page;
+mod runs;
 pub mod timeline;
 
 /// Everything that the page shows.
@@ -56,6 +58,8 @@ pub struct Item {
     pub derivation: String,
     /// Its log, where there is one.
     pub log: Option<String>,
+    /// What of it is downloaded: positions in the report's `files`.
+    pub files: Vec<usize>,
     /// Its outputs.
     pub outputs: Vec<OutputShown>,
     /// Whether `bootstrap all` is asked for it, and not for something that needs it.
@@ -70,7 +74,7 @@ pub struct Item {
     pub seconds: Option<f64>,
     /// Processor time of its last build, in seconds.
     pub processor_seconds: Option<f64>,
-    /// Why it failed in the last run, where it did.
+    /// Why it failed when it was last tried; `None` where it did not, or is there by now.
     pub failure: Option<FailureShown>,
     /// Whether it is on the critical path.
     pub critical: bool,
@@ -109,13 +113,17 @@ pub struct ValidShown {
     pub references: Vec<String>,
 }
 
-/// A build that failed.
+/// A build or download that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureShown {
     /// Why.
     pub message: String,
+    /// That line of its output that most looks like the cause: a guess.
+    pub likely_cause: Option<String>,
     /// The end of its output.
     pub last_lines: Vec<String>,
+    /// The whole log, where there was one.
+    pub log: Option<String>,
 }
 
 /// A file that is downloaded.
@@ -131,6 +139,8 @@ pub struct File {
     pub urls: Vec<String>,
     /// Whether it is in the store.
     pub valid: bool,
+    /// Why it could not be had when that was last tried; `None` where it could, or is there by now.
+    pub failure: Option<FailureShown>,
 }
 
 /// A root file system that builds start from.
@@ -146,9 +156,11 @@ pub struct SeedShown {
     pub size: u64,
     /// How it differs from its lock.
     pub changes: Vec<String>,
+    /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
+    pub impure: Option<String>,
 }
 
-/// A build on the time line.
+/// A build on the time line: what was finished, and what failed and is not there yet.
 #[derive(Debug, Clone, Serialize)]
 pub struct Span {
     /// The label.
@@ -165,6 +177,8 @@ pub struct Span {
     pub phases: Vec<(String, f64, f64)>,
     /// Whether it is on the critical path.
     pub critical: bool,
+    /// Whether it failed: how long it took is until then, and its processor time is not known.
+    pub failed: bool,
 }
 
 impl Span {

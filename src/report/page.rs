@@ -1,11 +1,14 @@
 //! The page itself.
 
 use super::timeline::{self, PHASES};
-use super::{Item, Rebuilt, Report};
+use super::{FailureShown, Item, Report};
 use crate::picture::svg::{self, GRAPH_STYLE, escape};
 use crate::picture::{Picture, PictureNode};
 use crate::progress::size;
 use crate::recipe::Stage;
+
+mod sources;
+mod table;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
@@ -24,9 +27,9 @@ pub fn html(report: &Report) -> String {
     text.push_str("<main>\n");
     text.push_str(&failures(report));
     text.push_str(&time_line(report));
-    text.push_str(&packages(report));
+    text.push_str(&table::packages(report));
     text.push_str(&graph(report));
-    text.push_str(&seeds(report));
+    text.push_str(&sources::sources(report));
     text.push_str("</main>\n");
     text.push_str(&format!(
         "<footer>Made by bootstrap {} from the records under its state directory.</footer>\n",
@@ -39,20 +42,27 @@ pub fn html(report: &Report) -> String {
     text
 }
 
-/// What the script knows: `report`'s items, with nothing that could end the element it is in.
+/// What the script knows: `report`'s items, and the names and hashes of its files, with nothing that could end the element it
+/// is in. What the page says anyway, the script takes from there.
 fn data(report: &Report) -> String {
     #[derive(serde::Serialize)]
     struct Data<'r> {
         items: &'r [Item],
         edges: &'r [(usize, usize)],
+        files: Vec<(&'r str, &'r str)>,
     }
     let data = Data {
         items: &report.items,
         edges: &report.edges,
+        files: report
+            .files
+            .iter()
+            .map(|file| (file.label.as_str(), file.sha256.as_str()))
+            .collect(),
     };
     // Plain data: it cannot fail to be written.
-    let json =
-        serde_json::to_string(&data).unwrap_or_else(|_| "{\"items\":[],\"edges\":[]}".into());
+    let json = serde_json::to_string(&data)
+        .unwrap_or_else(|_| "{\"items\":[],\"edges\":[],\"files\":[]}".into());
     json.replace('<', "\\u003c")
 }
 
@@ -86,11 +96,23 @@ fn header(report: &Report) -> String {
         .iter()
         .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>", escape(value)))
         .collect();
+    let impure: String = report
+        .seeds
+        .iter()
+        .filter_map(|seed| Some((&seed.name, seed.impure.as_ref()?)))
+        .map(|(name, reason)| {
+            format!(
+                "<p class=\"impure\"><strong>Impure:</strong> what is built from the seed {} cannot be built again by others, because {}.</p>\n",
+                escape(name),
+                escape(reason)
+            )
+        })
+        .collect();
     format!(
         "<a class=\"skip\" href=\"#packages\">Skip to the packages</a>\n<header>\n<h1>bootstrap <small>{} from {}</small></h1>\n\
          <nav aria-label=\"Sections\"><a href=\"#time\">Time line</a><a href=\"#packages\">Packages</a><a href=\"#dependencies\">Graph</a><a \
-         href=\"#seed\">Seed and sources</a><button type=\"button\" id=\"theme\" aria-label=\"Colours: as the system has them\">Colours: auto</button></nav>\n\
-         <dl class=\"facts\">{facts}</dl>\n<p class=\"made\">Made <time data-epoch=\"{}\">{}</time></p>\n</header>\n",
+         href=\"#seed\">Seed and sources</a><button type=\"button\" id=\"theme\">Colours: auto</button></nav>\n\
+         <dl class=\"facts\">{facts}</dl>\n<p class=\"made\">Made <time data-epoch=\"{}\">{}</time></p>\n{impure}</header>\n",
         escape(&report.system),
         escape(&report.seed),
         report.made,
@@ -116,17 +138,41 @@ fn utc(epoch: u64) -> String {
 }
 
 fn failures(report: &Report) -> String {
-    let mut text = String::new();
-    for item in &report.items {
-        if let Some(failure) = &item.failure {
-            text.push_str(&format!(
-                "<section class=\"failure\" aria-label=\"Failed: {0}\"><h2>{0} failed</h2><p>{1}</p><pre tabindex=\"0\">{2}</pre></section>\n",
-                escape(&item.label),
-                escape(&failure.message),
-                escape(&failure.last_lines.join("\n"))
-            ));
-        }
+    let files = report.files.iter();
+    let files = files.filter_map(|file| Some((&file.label, file.failure.as_ref()?)));
+    let items = report.items.iter();
+    let items = items.filter_map(|item| Some((&item.label, item.failure.as_ref()?)));
+    files
+        .chain(items)
+        .map(|(label, failure)| failed(&escape(label), failure))
+        .collect()
+}
+
+/// The section about the failure of what is called `label`, which is escaped.
+fn failed(label: &str, failure: &FailureShown) -> String {
+    let mut text = format!(
+        "<section class=\"failure\" aria-label=\"Failed: {label}\"><h2>{label} failed</h2><p>{}</p>",
+        escape(&failure.message)
+    );
+    if let Some(cause) = &failure.likely_cause {
+        text.push_str(&format!(
+            "<p>Most likely because of: <code>{}</code></p>",
+            escape(cause)
+        ));
     }
+    if !failure.last_lines.is_empty() {
+        text.push_str(&format!(
+            "<pre tabindex=\"0\" role=\"region\" aria-label=\"The end of its output\">{}</pre>",
+            escape(&failure.last_lines.join("\n"))
+        ));
+    }
+    if let Some(log) = &failure.log {
+        text.push_str(&format!(
+            "<p>All of it: <code>bootstrap log {label}</code>, in {}</p>",
+            escape(log)
+        ));
+    }
+    text.push_str("</section>\n");
     text
 }
 
@@ -140,99 +186,13 @@ fn time_line(report: &Report) -> String {
         .chain(&["other"])
         .map(|phase| format!("<li><span class=\"key {phase}\"></span>{phase}</li>"))
         .collect();
+    let failed = match report.spans.iter().any(|span| span.failed) {
+        true => "<li>\u{2717} failed</li>",
+        false => "",
+    };
     format!(
-        "<section id=\"time\"><h2>Time line</h2>\n<ul class=\"legend\">{legend}<li>\u{25c6} critical path</li></ul>\n\
+        "<section id=\"time\"><h2>Time line</h2>\n<ul class=\"legend\">{legend}<li>\u{25c6} critical path</li>{failed}</ul>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Time line\">{svg}</div></section>\n"
-    )
-}
-
-fn packages(report: &Report) -> String {
-    let columns = [
-        ("Package", ""),
-        ("Version", ""),
-        ("Stage", ""),
-        ("Time", "number"),
-        ("CPU", "number"),
-        ("Size", "number"),
-        ("NAR SHA-256", ""),
-        ("Reproducible", ""),
-        ("Tests", ""),
-    ];
-    let mut text = String::from(
-        "<section id=\"packages\"><h2>Packages</h2>\n<p class=\"tools\"><label>Search <input type=\"search\" id=\"filter\" \
-         autocomplete=\"off\"></label> <span id=\"count\" role=\"status\" aria-live=\"polite\"></span></p>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of packages\"><table id=\"table\"><thead><tr>",
-    );
-    for (name, class) in columns {
-        text.push_str(&format!(
-            "<th scope=\"col\" class=\"{class}\" aria-sort=\"none\"><button type=\"button\">{name}</button></th>"
-        ));
-    }
-    text.push_str("</tr></thead>\n<tbody>\n");
-    for (number, item) in report.items.iter().enumerate() {
-        let Some(stage) = item.stage else { continue };
-        let rank = Stage::from_name(stage).map_or(0, |stage| stage as usize);
-        let sizes = item
-            .outputs
-            .iter()
-            .map(|output| Some(output.valid.as_ref()?.size));
-        let size: Option<u64> = sizes.sum();
-        let first = item
-            .outputs
-            .first()
-            .and_then(|output| output.valid.as_ref());
-        let time = |seconds: Option<f64>| match seconds {
-            Some(seconds) => format!(
-                "<td class=\"number\" data-value=\"{seconds:.3}\">{}</td>",
-                size::seconds(seconds)
-            ),
-            None => "<td class=\"number\" data-value=\"-1\">\u{2013}</td>".to_owned(),
-        };
-        text.push_str(&format!(
-            "<tr data-node=\"{number}\"><th scope=\"row\"><button type=\"button\" class=\"name\">{}</button></th><td>{}</td>\
-             <td data-value=\"{rank}\"><span class=\"stage {stage}\">{stage}</span></td>{}{}<td class=\"number\" data-value=\"{}\">{}</td>\
-             <td class=\"hash\" title=\"{hash}\">{hash}</td>{}<td{}>{}</td></tr>\n",
-            escape(&item.label),
-            escape(&item.version),
-            time(item.seconds),
-            time(item.processor_seconds),
-            size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
-            size.map_or_else(|| "not built".to_owned(), size::bytes),
-            rebuilt(item.rebuilt.as_ref()),
-            item.tests_reason.as_ref().map_or_else(String::new, |reason| format!(" title=\"{}\"", escape(reason))),
-            match (item.tests, &item.tests_reason) {
-                (Some(true), _) => "run",
-                (Some(false), Some(_)) => "not run*",
-                (Some(false), None) => "not run",
-                (None, _) => "\u{2013}",
-            },
-            hash = first.map_or("", |valid| &valid.sha256),
-        ));
-    }
-    text.push_str("</tbody></table></div></section>\n");
-    text
-}
-
-/// The cell that says what came of building something again.
-fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
-    let Some(rebuilt) = rebuilt else {
-        return "<td>not tried</td>".to_owned();
-    };
-    let plural = if rebuilt.rounds == 1 { "" } else { "s" };
-    let varied: Vec<&str> = rebuilt.varied.iter().map(String::as_str).collect();
-    let what = match varied.as_slice() {
-        [] => "nothing varied but the time".to_owned(),
-        varied => format!("varied: {}", varied.join(", ")),
-    };
-    format!(
-        "<td title=\"built again {} time{plural}; {}\">{}</td>",
-        rebuilt.rounds,
-        escape(&what),
-        match (rebuilt.same, varied.is_empty()) {
-            (true, true) => "yes",
-            (true, false) => "yes, varied",
-            (false, _) => "no",
-        }
     )
 }
 
@@ -256,10 +216,11 @@ fn graph(report: &Report) -> String {
     format!(
         "<section id=\"dependencies\"><h2>Graph</h2>\n<p class=\"tools\"><label>Find <input type=\"search\" id=\"find\" autocomplete=\"off\" \
          list=\"labels\"></label> <button type=\"button\" id=\"in\" aria-label=\"Zoom in\">+</button> <button type=\"button\" id=\"out\" \
-         aria-label=\"Zoom out\">\u{2212}</button> <button type=\"button\" id=\"fit\">Fit</button> <span class=\"hint\">Edges that follow from others are \
-         not drawn.</span></p>\n<datalist id=\"labels\">{}</datalist>\n<div class=\"split\"><div class=\"canvas\" id=\"canvas\" tabindex=\"0\" role=\"region\" \
-         aria-label=\"Graph: arrow keys move it, plus and minus zoom\">{}</div>\n<aside id=\"details\" aria-live=\"polite\"><p>Choose a node, a bar or a package to see its inputs, \
-         references, log, and why it is built.</p></aside></div></section>\n",
+         aria-label=\"Zoom out\">\u{2212}</button> <button type=\"button\" id=\"fit\">Fit</button> <span id=\"matches\" role=\"status\"></span> \
+         <span class=\"hint\">Edges that follow from others are not drawn. The wheel zooms with Ctrl, or after a click.</span> \
+         <a class=\"skip here\" href=\"#details\">Skip the graph</a></p>\n<datalist id=\"labels\">{}</datalist>\n<div class=\"split\"><div class=\"canvas\" id=\"canvas\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Graph: arrow keys move it, plus and minus zoom, Escape undoes a choice\">{}</div>\n<aside id=\"details\" aria-label=\"Details\" tabindex=\"-1\"><p>Choose a node, a bar or a package \
+         to see its sources, inputs, references, log, and why it is built.</p></aside></div></section>\n",
         report
             .items
             .iter()
@@ -269,55 +230,10 @@ fn graph(report: &Report) -> String {
     )
 }
 
-fn seeds(report: &Report) -> String {
-    let mut text = String::from("<section id=\"seed\"><h2>Seed and sources</h2>\n<ul>");
-    for seed in &report.seeds {
-        let plural = if seed.archives == 1 { "" } else { "s" };
-        text.push_str(&format!(
-            "<li><strong>{}</strong>: {} archive{plural}, {}, SHA-256 <span class=\"digest\">{}</span>",
-            escape(&seed.name),
-            seed.archives,
-            size::bytes(seed.size),
-            escape(&seed.sha256)
-        ));
-        if !seed.changes.is_empty() {
-            let changes: Vec<String> = seed.changes.iter().map(|change| escape(change)).collect();
-            text.push_str(&format!("; differs from its lock: {}", changes.join("; ")));
-        }
-        text.push_str("</li>");
-    }
-    text.push_str("</ul>\n");
-    for (class, name) in [("source/", "Sources"), ("seed/", "Archives of seeds")] {
-        let files: Vec<_> = report
-            .files
-            .iter()
-            .filter(|file| file.label.starts_with(class))
-            .collect();
-        text.push_str(&format!(
-            "<details{}><summary>{name} ({})</summary><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{name}\"><table><thead><tr><th \
-             scope=\"col\">File</th><th scope=\"col\" class=\"number\">Size</th><th scope=\"col\">SHA-256</th><th scope=\"col\">From</th></tr></thead><tbody>\n",
-            if class == "source/" { " open" } else { "" },
-            files.len()
-        ));
-        for file in files {
-            text.push_str(&format!(
-                "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"hash\" title=\"{hash}\">{hash}</td><td>{}</td></tr>\n",
-                escape(file.label.trim_start_matches(class)),
-                file.size.map_or_else(|| "\u{2013}".to_owned(), size::bytes),
-                escape(file.urls.first().map(String::as_str).unwrap_or_default()),
-                hash = escape(&file.sha256),
-            ));
-        }
-        text.push_str("</tbody></table></div></details>\n");
-    }
-    text.push_str("</section>\n");
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{FailureShown, OutputShown, SeedShown, ValidShown};
+    use crate::report::{File, OutputShown, Rebuilt, SeedShown, ValidShown};
 
     fn report() -> Report {
         let item = |label: &str, stage| Item {
@@ -328,15 +244,18 @@ mod tests {
             synopsis: "</script><b>".into(),
             derivation: "/gnu/store/x.drv".into(),
             log: None,
-            outputs: vec![OutputShown {
-                name: "out".into(),
-                path: "/gnu/store/x".into(),
-                valid: Some(ValidShown {
-                    sha256: "ab".repeat(32),
-                    size: 2048,
-                    references: Vec::new(),
-                }),
-            }],
+            files: vec![0],
+            outputs: ["out", "static"]
+                .map(|name| OutputShown {
+                    name: name.into(),
+                    path: format!("/gnu/store/x-{name}"),
+                    valid: Some(ValidShown {
+                        sha256: name.repeat(4),
+                        size: 2048,
+                        references: Vec::new(),
+                    }),
+                })
+                .into(),
             wanted: true,
             tests: Some(false),
             tests_reason: Some("they need \"quotes\"".into()),
@@ -356,7 +275,9 @@ mod tests {
         ];
         items[1].failure = Some(FailureShown {
             message: "exit <1>".into(),
+            likely_cause: Some("<error>: oh".into()),
             last_lines: vec!["oh & no".into()],
+            log: Some("/var/log/x&y.gz".into()),
         });
         Report {
             version: "0.1",
@@ -366,13 +287,21 @@ mod tests {
             cores: 2,
             items,
             edges: vec![(1, 0)],
-            files: Vec::new(),
+            files: vec![File {
+                label: "source/<sed>.tar".into(),
+                sha256: "ef".repeat(32),
+                size: None,
+                urls: vec!["mirror://gnu/sed.tar".into()],
+                valid: false,
+                failure: None,
+            }],
             seeds: vec![SeedShown {
                 name: "debian-12".into(),
                 sha256: "cd".repeat(32),
                 archives: 2,
                 size: 3 << 20,
                 changes: vec!["dash is newer".into()],
+                impure: None,
             }],
             spans: Vec::new(),
             samples: Vec::new(),
@@ -385,20 +314,58 @@ mod tests {
         assert!(!page.contains("</script><b>"));
         assert!(!page.contains("<sed>"));
         assert!(page.contains("exit &lt;1&gt;"));
+        assert!(page.contains("source/\\u003csed>.tar"));
         assert_eq!(page.matches("</script>").count(), 2);
     }
 
     #[test]
-    fn how_often_a_package_was_built_again_and_what_was_varied_is_shown() {
-        let page = html(&report());
-        let cell = "<td title=\"built again 2 times; varied: cores\">yes, varied</td>";
-        assert!(page.contains(cell), "{page}");
-        let different = Rebuilt {
-            rounds: 1,
-            ..Rebuilt::default()
+    fn a_failure_is_shown_with_its_likely_cause_and_where_all_of_its_output_is() {
+        let mut report = report();
+        let page = html(&report);
+        for part in [
+            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Most likely because of: <code>&lt;error&gt;: oh</code></p>",
+            ">oh &amp; no</pre><p>All of it: <code>bootstrap log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        // A download has neither output nor log.
+        report.files[0].failure = Some(FailureShown {
+            message: "no such host".into(),
+            likely_cause: None,
+            last_lines: Vec::new(),
+            log: None,
+        });
+        let failed = "<h2>source/&lt;sed&gt;.tar failed</h2><p>no such host</p></section>";
+        assert!(html(&report).contains(failed));
+    }
+
+    #[test]
+    fn an_impure_seed_is_said_to_be_one_at_the_top_and_where_it_is_listed() {
+        let mut report = report();
+        assert!(!html(&report).to_lowercase().contains("impure:"));
+        report.seeds[0].impure = Some("it is <mine>".into());
+        let page = html(&report);
+        let top = "Impure:</strong> what is built from the seed debian-12 cannot be built again by others, because it is &lt;mine&gt;.</p>\n</header>";
+        assert!(page.contains(top), "{page}");
+        assert!(page.contains("; impure: it is &lt;mine&gt;</li>"), "{page}");
+    }
+
+    #[test]
+    fn a_page_and_a_picture_have_the_same_colours() {
+        let themes = |style: &str| -> Vec<String> {
+            let roots = style.match_indices("--ground:");
+            let themes = roots.filter_map(|(at, _)| style[at..].split('}').next());
+            themes.map(ToOwned::to_owned).collect()
         };
-        assert!(rebuilt(Some(&different)).ends_with(">no</td>"));
-        assert_eq!(rebuilt(None), "<td>not tried</td>");
+        let (page, picture) = (themes(STYLE), themes(svg::STYLE));
+        assert_eq!((page.len(), picture.len()), (3, 2));
+        // The dark theme is there twice: as the system wants it, and as people choose it.
+        assert_eq!(page[1], page[2]);
+        for (page, picture) in page.iter().zip(&picture) {
+            for colour in picture.split(';') {
+                assert!(page.contains(&format!("{colour};")), "{colour}: {page}");
+            }
+        }
     }
 
     #[test]

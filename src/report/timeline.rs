@@ -106,7 +106,8 @@ fn grid(scale: &Scale, height: f64) -> String {
         1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0,
     ];
     let step = steps.iter().copied().find(|step| *step >= wanted);
-    let step = step.unwrap_or(86400.0);
+    // Beyond that in whole days, so that there are never more marks than can be read.
+    let step = step.unwrap_or_else(|| (wanted / 86400.0).ceil() * 86400.0);
     let mut passed = 0.0;
     for (number, (start, end, left)) in scale.pieces.iter().enumerate() {
         let mut mark = (passed / step).ceil() * step;
@@ -155,9 +156,11 @@ fn downloads(report: &Report, scale: &Scale) -> String {
     for span in spans() {
         let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.0));
         text.push_str(&format!(
-            "<rect class=\"download\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}</title></rect>\n",
+            "<rect class=\"download{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}{}</title></rect>\n",
+            if span.failed { " failed" } else { "" },
             TOP + (ROW - BAR) / 2.0,
             escape(&span.label),
+            if span.failed { "failed after " } else { "" },
             size::seconds(span.seconds)
         ));
     }
@@ -169,10 +172,16 @@ fn bar(span: &Span, scale: &Scale, top: f64) -> String {
     let label = escape(&span.label);
     let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.5));
     let y = top + (ROW - BAR) / 2.0;
-    let critical = if span.critical {
-        ", on the critical path"
-    } else {
-        ""
+    let took = size::seconds(span.seconds);
+    let took = match span.failed {
+        true => format!("failed after {took}"),
+        false => format!("{took} wall, {} CPU", size::seconds(span.processor_seconds)),
+    };
+    // Class, what is before the name, and what is said of it.
+    let (class, mark, critical) = match (span.failed, span.critical) {
+        (true, _) => (" failed", "\u{2717} ", ""),
+        (false, true) => (" critical", "\u{25c6} ", ", on the critical path"),
+        (false, false) => ("", "", ""),
     };
     let mut longest: Vec<&(String, f64, f64)> = span.phases.iter().collect();
     longest.sort_by(|one, other| other.2.total_cmp(&one.2));
@@ -183,20 +192,16 @@ fn bar(span: &Span, scale: &Scale, top: f64) -> String {
         .map(|(phase, _, seconds)| format!("{} {}", escape(phase), size::seconds(*seconds)))
         .collect();
     let description = format!(
-        "{label}: {} wall, {} CPU{critical}{}{}",
-        size::seconds(span.seconds),
-        size::seconds(span.processor_seconds),
+        "{label}: {took}{critical}{}{}",
         if longest.is_empty() { "" } else { "; " },
         longest.join(", ")
     );
     let mut text = format!(
-        "<g class=\"row{}\" data-item=\"{label}\" tabindex=\"0\" role=\"button\" aria-label=\"{description}\">\
-         <title>{description}</title><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{}{label}</text>\
+        "<g class=\"row{class}\" data-item=\"{label}\" tabindex=\"0\" role=\"button\" aria-label=\"{description}\">\
+         <title>{description}</title><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{mark}{label}</text>\
          <rect class=\"whole\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\"/>\n",
-        if span.critical { " critical" } else { "" },
         LABELS - 8.0,
         top + ROW / 2.0,
-        if span.critical { "\u{25c6} " } else { "" },
     );
     for (phase, start, seconds) in &span.phases {
         let width = seconds * scale.unit;
@@ -305,6 +310,7 @@ mod tests {
                 ("odd<phase>".into(), seconds / 4.0, seconds / 2.0),
             ],
             critical: label == "b",
+            failed: label == "failed",
         }
     }
 
@@ -349,6 +355,27 @@ mod tests {
         assert!(text.contains("odd&lt;phase&gt; 40.0 s"), "{text}");
         assert_eq!(text.matches("class=\"row critical\"").count(), 1);
         assert!(text.contains("b: 1 min 20 s wall, 2 min 00 s CPU, on the critical path"));
+    }
+
+    #[test]
+    fn what_failed_is_marked_and_says_after_how_long() {
+        let mut spans = vec![span("failed", 0.0, 40.0), span("failed", 50.0, 2.0)];
+        spans[1].kind = "download";
+        let text = svg(&report(spans)).unwrap();
+        assert!(text.contains("failed: failed after 40.0 s; "), "{text}");
+        assert!(text.contains(">\u{2717} failed</text>"), "{text}");
+        assert_eq!(text.matches("class=\"row failed\"").count(), 1);
+        assert!(text.contains("<title>failed: failed after 2.0 s</title>"));
+    }
+
+    #[test]
+    fn years_have_no_more_marks_than_a_day() {
+        let year = 365.0 * 86400.0;
+        for seconds in [86400.0, year, 1e300] {
+            let text = svg(&report(vec![span("a", 0.0, seconds)])).unwrap();
+            let marks = text.matches("class=\"mark\"").count();
+            assert!((2..=20).contains(&marks), "{seconds}: {marks}");
+        }
     }
 
     #[test]

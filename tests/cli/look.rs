@@ -163,6 +163,68 @@ fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
 }
 
 #[test]
+fn a_failure_is_shown_until_that_very_derivation_is_made_in_whichever_run_it_was() {
+    let world = World::with_recipes();
+    let derivation = |package: &str| {
+        let (out, _) = world.expect(0, &["show", "--json", package]);
+        let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let derivation = shown["derivation"].as_str().unwrap();
+        derivation.rsplit('/').next().unwrap().to_owned()
+    };
+    let failed = |item: &str, derivation: &str| {
+        format!(
+            "{{\"time\":1000.0,\"event\":\"started\",\"item\":\"{item}\",\"kind\":\"build\",\"derivation\":\"{derivation}\",\"log\":null}}\n\
+             {{\"time\":1007.5,\"event\":\"failed\",\"item\":\"{item}\",\"message\":\"oh no\",\"likely_cause\":\"x.c:1: error: y\",\
+             \"last_lines\":[\"y\"],\"log\":\"/log.gz\",\"kept\":null}}\n"
+        )
+    };
+    // What failed from other recipes is nothing of this road.
+    let other = "00000000000000000000000000000000-libc-0.drv";
+    let runs = [
+        failed("tool", &derivation("tool")) + &failed("libc", other),
+        "{\"time\":2000.0,\"event\":\"interrupted\"}\n".to_owned(),
+    ];
+    for (number, events) in runs.iter().enumerate() {
+        let name = format!("root/var/guix/bootstrap/runs/{number}000.000000000.events.jsonl");
+        world.file(&name, events);
+    }
+    let (out, _) = world.expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let items = report["items"].as_array().unwrap();
+    let item = |label: &str| items.iter().find(|item| item["label"] == label).unwrap();
+    assert_eq!(item("libc")["failure"], serde_json::Value::Null);
+    assert_eq!(
+        item("tool")["failure"],
+        serde_json::json!({
+            "message": "oh no",
+            "likely_cause": "x.c:1: error: y",
+            "last_lines": ["y"],
+            "log": "/log.gz",
+        })
+    );
+    let spans = report["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(
+        (&spans[0]["label"], &spans[0]["seconds"]),
+        (&"tool".into(), &7.5.into())
+    );
+    assert_eq!(spans[0]["failed"], true);
+}
+
+#[test]
+fn a_report_says_which_files_a_package_is_made_from() {
+    let (out, _) = World::with_recipes().expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let items = report["items"].as_array().unwrap();
+    let tool = items.iter().find(|item| item["label"] == "tool").unwrap();
+    let files = tool["files"].as_array().unwrap().iter();
+    let labels: Vec<&serde_json::Value> = files
+        .map(|file| &report["files"][file.as_u64().unwrap() as usize]["label"])
+        .collect();
+    assert_eq!(labels, ["source/tool-1.0.tar.gz"]);
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let world = World::with_recipes();
     let record = "{\"item\":\"libc\",\"kind\":\"build\",\"derivation\":\"x.drv\",\"started\":1,\"ended\":2,\"cores\":2,\"outputs\":[],\

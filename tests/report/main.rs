@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
+mod graph;
 mod picture;
 mod sample;
 mod webdriver;
@@ -42,12 +44,17 @@ fn people_can_use_the_report() {
     every_column_sorts_both_ways(&mut browser);
     the_table_sorts(&mut browser);
     the_table_is_searched(&mut browser);
-    the_graph_is_explored(&mut browser);
-    the_graph_heeds_the_mouse(&mut browser);
+    graph::it_is_explored(&mut browser);
+    graph::a_choice_is_undone(&mut browser);
+    graph::it_heeds_the_mouse(&mut browser);
+    graph::what_is_reached_with_the_keyboard_is_seen(&mut browser);
     the_seed_and_the_sources_have_their_hashes(&mut browser);
-    everything_has_a_name(&mut browser);
+    access::everything_has_a_name(&mut browser);
+    access::what_follows_the_graph_is_reached_at_once(&mut browser);
+    access::everything_can_be_told_from_its_ground(&mut browser);
     it_is_dark_where_that_is_wanted(&mut browser);
     it_fits_a_narrow_window(&mut browser);
+    a_link_to_nothing_is_no_error(&mut browser, &file);
 
     let errors: Vec<String> = browser
         .log()
@@ -86,11 +93,11 @@ fn the_time_line_shows_the_critical_path_and_the_processor(browser: &mut Browser
         [row.dataset.item, row.querySelector('.name').textContent, getComputedStyle(row.querySelector('.frame')).stroke])";
     let expected: Vec<_> = ["stage0/p0", "stage0/p10", "stage0/p20", "p30", "p40", "p50"]
         .iter()
-        .map(|label| json!([label, format!("\u{25c6} {label}"), "rgb(217, 72, 15)"]))
+        .map(|label| json!([label, format!("\u{25c6} {label}"), "rgb(194, 65, 12)"]))
         .collect();
     assert_eq!(browser.run(marked), json!(expected));
     let others = "return [...document.querySelectorAll('#timeline .row[data-item]:not(.critical)')]\
-        .filter((row) => getComputedStyle(row.querySelector('.frame')).stroke !== 'none' || row.textContent.includes('\u{25c6}')).length";
+        .filter((row) => getComputedStyle(row.querySelector('.frame')).stroke === 'rgb(194, 65, 12)' || row.textContent.includes('\u{25c6}')).length";
     assert_eq!(browser.run(others), json!(0));
     let area = "const area = document.querySelector('#timeline .processor'); const box = area.getBoundingClientRect();\
         return [box.width > 400, box.height > 5, area.textContent.startsWith('Busy cores: ')]";
@@ -158,93 +165,6 @@ fn the_table_is_searched(browser: &mut Browser) {
     assert_eq!(browser.run(shown), json!(sample::PACKAGES));
 }
 
-fn the_graph_is_explored(browser: &mut Browser) {
-    let heading = "return document.querySelector('#details h3').textContent";
-    // With the mouse, from the table.
-    browser.run("document.querySelector('#table tbody tr[data-node=\"31\"] button.name').click()");
-    assert_eq!(browser.run(heading), json!("p31 1.0"));
-    let details = "return document.getElementById('details').textContent";
-    let text = browser.run(details).as_str().unwrap().to_owned();
-    for part in [
-        "Why",
-        "Inputs (2)",
-        "References (1)",
-        "bootstrap log p31",
-        "sha256 ",
-    ] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    // With the keyboard, from the graph.
-    browser.run("document.querySelectorAll('#graph .node')[4].focus()");
-    browser.press(webdriver::ENTER);
-    assert_eq!(browser.run(heading), json!("stage0/p4 1.0"));
-    assert_eq!(
-        browser.run("return location.hash"),
-        json!("#node=stage0%2Fp4")
-    );
-    let view = "return document.getElementById('graph').getAttribute('viewBox')";
-    let before = browser.run(view);
-    browser.run("document.getElementById('in').click()");
-    let closer = browser.run(view);
-    assert_ne!(before, closer);
-    browser.run("document.getElementById('canvas').focus()");
-    browser.press(webdriver::ARROW_LEFT);
-    assert_ne!(browser.run(view), closer);
-    // By name.
-    let field = browser.find("#find");
-    browser.type_into(&field, "p41");
-    assert_eq!(browser.run(heading), json!("p41 1.0"));
-    assert_eq!(
-        browser.run("return document.querySelectorAll('#graph .found').length"),
-        json!(1)
-    );
-}
-
-fn the_graph_heeds_the_mouse(browser: &mut Browser) {
-    browser.run("document.getElementById('fit').click()");
-    let heading = "return document.querySelector('#details h3').textContent";
-    let view =
-        "return document.getElementById('graph').getAttribute('viewBox').split(' ').map(Number)";
-    let numbers = |view: serde_json::Value| -> Vec<f64> {
-        let numbers = view.as_array().unwrap().iter();
-        numbers.map(|number| number.as_f64().unwrap()).collect()
-    };
-    browser.run("document.querySelectorAll('#graph .node')[7].id = 'seventh'");
-    let place = browser.middle("#seventh rect");
-    browser.click_at(place);
-    assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
-    let chosen = "return [...document.querySelectorAll('#graph .chosen')].map((node) => [node.id, node.ariaPressed])";
-    assert_eq!(browser.run(chosen), json!([["seventh", "true"]]));
-    // The wheel zooms where the mouse is, and does not scroll the page.
-    let before = numbers(browser.run(view));
-    let scrolled = browser.run("return scrollY");
-    browser.turn_wheel_at(place, -300);
-    let closer = numbers(browser.run(view));
-    assert!(closer[2] < before[2] * 0.8, "{before:?} {closer:?}");
-    assert_eq!(browser.run("return scrollY"), scrolled);
-    let under = "return document.elementFromPoint(...arguments[0]).closest('.node')?.id";
-    assert_eq!(
-        browser.run_with(under, json!([[place.0, place.1]])),
-        json!("seventh")
-    );
-    browser.turn_wheel_at(place, 300);
-    let back = numbers(browser.run(view));
-    assert!(
-        (back[2] - before[2]).abs() < before[2] * 0.01,
-        "{before:?} {back:?}"
-    );
-    // Dragging moves it, and chooses nothing, wherever it begins.
-    browser.run("document.querySelectorAll('#graph .node')[9].id = 'ninth'");
-    let place = browser.middle("#ninth rect");
-    browser.drag(place, (60, 40));
-    let moved = numbers(browser.run(view));
-    assert!(
-        moved[0] < back[0] && moved[1] < back[1],
-        "{back:?} {moved:?}"
-    );
-    assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
-}
-
 fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
     let seed = browser.run("return document.querySelector('#seed li').textContent");
     let digest = "d".repeat(64);
@@ -264,6 +184,8 @@ fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
             "mirror://gnu/p/p1-1.0.tar.gz"
         ])
     );
+    let cut = "return [...document.querySelectorAll('#seed td.digest')].filter((cell) => cell.scrollWidth > cell.clientWidth).length";
+    assert_eq!(browser.run(cut), json!(0));
     let summaries = "return [...document.querySelectorAll('#seed summary')].map((summary) => summary.textContent)";
     assert_eq!(
         browser.run(summaries),
@@ -277,36 +199,12 @@ fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
     );
 }
 
-/// What a screen reader would say of everything that can be used.
-fn everything_has_a_name(browser: &mut Browser) {
-    let nameless = "return [...document.querySelectorAll('button, input, [role=button], [role=region], section > [tabindex]')]\
-        .filter((thing) => !(thing.getAttribute('aria-label') || thing.labels?.length || thing.textContent.trim()))\
-        .map((thing) => thing.outerHTML)";
-    assert_eq!(browser.run(nameless), json!([]));
-    assert_eq!(
-        browser.run("return document.documentElement.lang"),
-        json!("en")
-    );
-    let levels = "return [...document.querySelectorAll('h1, h2, h3, h4')].map((head) => Number(head.tagName[1]))";
-    let levels = browser.run(levels);
-    let levels: Vec<i64> = levels
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|level| level.as_i64().unwrap())
-        .collect();
-    assert_eq!(levels[0], 1);
-    assert!(
-        levels.windows(2).all(|pair| pair[1] <= pair[0] + 1),
-        "{levels:?}"
-    );
-}
-
 fn it_is_dark_where_that_is_wanted(browser: &mut Browser) {
     let ground = "return getComputedStyle(document.body).backgroundColor";
     assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
     browser.prefer_dark();
     assert_eq!(browser.run(ground), json!("rgb(20, 24, 30)"));
+    access::everything_can_be_told_from_its_ground(browser);
     browser.run("document.getElementById('theme').click()");
     assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
 }
@@ -318,6 +216,17 @@ fn it_fits_a_narrow_window(browser: &mut Browser) {
             "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
         assert_eq!(browser.run(beyond), json!(0), "{width}");
     }
+}
+
+/// People copy addresses, and not always all of one.
+fn a_link_to_nothing_is_no_error(browser: &mut Browser, file: &std::path::Path) {
+    browser.open(&format!("file://{}?again#node=100%", file.display()));
+    assert_eq!(
+        browser.run(
+            "return [location.hash, document.getElementById('details').textContent.slice(0, 6)]"
+        ),
+        json!(["#node=100%", "Choose"])
+    );
 }
 
 /// The first screen against the one in `layout.txt`, coarsely: fonts differ between machines.

@@ -36,6 +36,7 @@ fn item(number: usize) -> Item {
         synopsis: format!("Package number {number}"),
         derivation: format!("{path}.drv"),
         log: Some(format!("/var/log/guix/drvs/aa/p{number}.drv.gz")),
+        files: if number == 31 { vec![0] } else { Vec::new() },
         outputs: vec![OutputShown {
             name: "out".into(),
             path,
@@ -83,6 +84,7 @@ pub fn report() -> Report {
                 ("install".into(), part * 9.0, part / 2.0),
             ],
             critical: number.is_multiple_of(10),
+            failed: false,
         }
     });
     let spans: Vec<Span> = spans.collect();
@@ -102,6 +104,7 @@ pub fn report() -> Report {
             size: Some(12345),
             urls: vec!["mirror://gnu/p/p1-1.0.tar.gz".into()],
             valid: true,
+            failure: None,
         }],
         seeds: vec![SeedShown {
             name: "debian-12-amd64".into(),
@@ -109,6 +112,7 @@ pub fn report() -> Report {
             archives: 91,
             size: 180 << 20,
             changes: Vec::new(),
+            impure: None,
         }],
         samples: (0..600)
             .map(|number| {

@@ -9,7 +9,9 @@ use base64::Engine;
 use serde_json::{Value, json};
 
 /// Keys as WebDriver writes them.
+pub const TAB: &str = "\u{e004}";
 pub const ENTER: &str = "\u{e007}";
+pub const ESCAPE: &str = "\u{e00c}";
 pub const ARROW_LEFT: &str = "\u{e012}";
 
 /// What an element is called in answers.

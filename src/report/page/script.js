@@ -20,7 +20,6 @@
     if (theme === 0) delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = themes[theme];
     themeButton.textContent = "Colours: " + themes[theme];
-    themeButton.setAttribute("aria-label", theme === 0 ? "Colours: as the system has them" : "Colours: " + themes[theme]);
   });
 
   for (const time of document.querySelectorAll("time[data-epoch]")) {
@@ -77,25 +76,35 @@
   };
   const point = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
   canvas.addEventListener("wheel", (event) => {
+    // It scrolls the page that the graph is in, unless somebody means the graph.
+    if (!event.ctrlKey && !event.metaKey && !canvas.contains(document.activeElement)) return;
     event.preventDefault();
     const at = point(event);
     zoom(Math.exp(event.deltaY * 0.0015), at.x, at.y);
   }, { passive: false });
   let drag = null;
-  canvas.addEventListener("pointerdown", (event) => { drag = { at: point(event), moved: false }; });
-  canvas.addEventListener("pointermove", (event) => {
+  canvas.addEventListener("pointerdown", (event) => {
+    drag = { at: point(event), x: event.clientX, y: event.clientY, moved: false };
+  });
+  // Wherever the pointer goes meanwhile, and wherever it is released.
+  window.addEventListener("pointermove", (event) => {
     if (!drag || event.buttons === 0) return;
+    // A hand that clicks shakes a little.
+    if (Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 4) drag.moved = true;
+    if (!drag.moved) return;
     const now = point(event);
-    const [dx, dy] = [drag.at.x - now.x, drag.at.y - now.y];
-    if (Math.abs(dx) + Math.abs(dy) > 3) drag.moved = true;
-    view[0] += dx;
-    view[1] += dy;
+    view[0] += drag.at.x - now.x;
+    view[1] += drag.at.y - now.y;
     show();
   });
-  canvas.addEventListener("pointerup", () => { setTimeout(() => { drag = null; }, 0); });
+  // After the click that this may be part of.
+  const release = () => { setTimeout(() => { drag = null; }, 0); };
+  window.addEventListener("pointerup", release);
+  window.addEventListener("pointercancel", release);
+  const fit = () => { view = [...home]; show(); clear(); };
   $("in").addEventListener("click", () => zoom(0.7));
   $("out").addEventListener("click", () => zoom(1 / 0.7));
-  $("fit").addEventListener("click", () => { view = [...home]; show(); });
+  $("fit").addEventListener("click", fit);
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
     const move = moves[event.key];
@@ -105,7 +114,7 @@
       show();
     } else if (event.key === "+") zoom(0.7);
     else if (event.key === "-") zoom(1 / 0.7);
-    else if (event.key === "0") { view = [...home]; show(); }
+    else if (event.key === "0") fit();
     else return;
     event.preventDefault();
   });
@@ -120,7 +129,10 @@
   };
   const jump = (number) => {
     const button = element("button", items[number].label, { type: "button", className: "go" });
-    button.addEventListener("click", () => choose(number, true));
+    button.addEventListener("click", () => {
+      choose(number, true);
+      read();
+    });
     return button;
   };
   const list = (entries) => {
@@ -166,9 +178,13 @@
   };
 
   const details = $("details");
+  const hint = [...details.childNodes];
+  // To the heading of what was chosen: what had the focus may be gone, and who cannot see the details has to hear them.
+  const read = () => { details.querySelector("h3")?.focus({ preventScroll: true }); };
+  const bars = [...document.querySelectorAll("#timeline [data-item]")];
   const describe = (number) => {
     const item = items[number];
-    details.replaceChildren(element("h3", item.label + (item.version ? " " + item.version : "")));
+    details.replaceChildren(element("h3", item.label + (item.version ? " " + item.version : ""), { tabIndex: -1 }));
     const part = (name, ...content) => {
       if (content.length) details.append(element("h4", name), ...content);
     };
@@ -177,22 +193,55 @@
     if (item.wanted) part("Why", element("p", "asked for by bootstrap all"));
     else if (chain) part("Why: needed, step by step, by", list(chain.slice(0, -1).map(jump)));
     else part("Why", element("p", "nothing that bootstrap all asks for needs it"));
-    if (item.failure) part("Failed", element("p", item.failure.message), element("pre", item.failure.last_lines.join("\n")));
+    if (item.failure) {
+      part("Failed", element("p", item.failure.message));
+      if (item.failure.likely_cause) details.append(element("p", "Most likely because of: " + item.failure.likely_cause));
+      if (item.failure.last_lines.length) details.append(element("pre", item.failure.last_lines.join("\n")));
+    }
+    // A bar is called by its item, and says how long that and its phases took.
+    const own = bars.filter((bar) => bar.dataset.item === item.label);
+    part("Time", ...own.map((bar) => element("p", bar.getAttribute("aria-label").slice(item.label.length + 2))));
     part("Outputs", list(item.outputs.map((output) => {
       const line = element("span", output.path);
-      if (output.valid) line.append(element("br"), "sha256 " + output.valid.sha256, element("br"), bytes(output.valid.size));
+      if (output.valid) line.append(element("br"), "NAR sha256 " + output.valid.sha256, element("br"), bytes(output.valid.size));
       else line.append(" (not built)");
       return line;
     })));
+    if (item.files.length) {
+      part("Sources (" + item.files.length + ")", list(item.files.map((number) => {
+        const [label, sha256] = data.files[number];
+        const line = element("span", label);
+        line.append(element("br"), "sha256 " + sha256);
+        return line;
+      })));
+    }
     part("Inputs (" + inputs[number].length + ")", list(inputs[number].map(jump)));
     const references = [...new Set(item.outputs.flatMap((output) => (output.valid ? output.valid.references : [])))];
     part("References (" + references.length + ")", list(references));
     part("Used by (" + users[number].length + ")", list(users[number].map(jump)));
     if (item.tests === false) part("Tests", element("p", "not run" + (item.tests_reason ? ": " + item.tests_reason : "")));
+    if (item.rebuilt) {
+      const varied = item.rebuilt.varied.length ? item.rebuilt.varied.join(", ") : "nothing but the time";
+      const came = item.rebuilt.same ? "the same every time" : "something else";
+      part("Built again", element("p", item.rebuilt.rounds + "\u00d7; what came out: " + came + "; varied: " + varied));
+    }
     part("Derivation", element("code", item.derivation));
     if (item.log) part("Log", element("code", "bootstrap log " + item.label), element("p", item.log));
   };
 
+  const center = (box) => {
+    view[0] = box.x + box.width / 2 - view[2] / 2;
+    view[1] = box.y + box.height / 2 - view[3] / 2;
+    show();
+  };
+  const clear = () => {
+    if (details.contains(document.activeElement)) canvas.focus();
+    for (const thing of [...nodes, ...edges]) thing.classList.remove("chosen", "dim", "on");
+    for (const node of nodes) node.setAttribute("aria-pressed", false);
+    details.replaceChildren(...hint);
+    if (location.hash) history.replaceState(null, "", "#");
+  };
+  $("dependencies").addEventListener("keydown", (event) => { if (event.key === "Escape") clear(); });
   const choose = (number, move) => {
     const near = closure(number, inputs);
     for (const other of closure(number, users)) near.add(other);
@@ -207,12 +256,7 @@
       edge.classList.toggle("dim", !(near.has(user) && near.has(used)));
     }
     describe(number);
-    if (move) {
-      const box = nodes[number].getBBox();
-      view[0] = box.x + box.width / 2 - view[2] / 2;
-      view[1] = box.y + box.height / 2 - view[3] / 2;
-      show();
-    }
+    if (move) center(nodes[number].getBBox());
     history.replaceState(null, "", "#node=" + encodeURIComponent(items[number].label));
   };
   const press = (thing, action) => {
@@ -221,30 +265,48 @@
       if (event.key === "Enter" || event.key === " ") { event.preventDefault(); action(event); }
     });
   };
-  nodes.forEach((node, number) => press(node, () => choose(number, false)));
-  for (const row of document.querySelectorAll("#timeline [data-item]")) {
-    press(row, () => {
-      const number = byLabel.get(row.dataset.item);
+  nodes.forEach((node, number) => {
+    press(node, () => choose(number, false));
+    // A node that is reached with the keyboard has to be seen; the mouse is on what it sees.
+    node.addEventListener("focus", () => {
+      if (!node.matches(":focus-visible")) return;
+      const box = node.getBBox();
+      const [left, top] = [box.x - view[0], box.y - view[1]];
+      if (left < 0 || top < 0 || left + box.width > view[2] || top + box.height > view[3]) center(box);
+      // The browser scrolls the page to where the node was.
+      requestAnimationFrame(() => canvas.scrollIntoView({ block: "nearest" }));
+    });
+  });
+  for (const bar of bars) {
+    press(bar, () => {
+      const number = byLabel.get(bar.dataset.item);
       if (number !== undefined) go(number);
     });
   }
   const go = (number) => {
     choose(number, true);
     $("dependencies").scrollIntoView({ block: "start" });
+    read();
   };
   for (const row of rows) {
     row.querySelector("button.name").addEventListener("click", () => go(Number(row.dataset.node)));
   }
   $("find").addEventListener("input", (event) => {
     const text = event.target.value.toLowerCase();
-    let first = -1;
+    let [first, count] = [-1, 0];
     nodes.forEach((node, number) => {
       const found = text !== "" && items[number].label.toLowerCase().includes(text);
       node.classList.toggle("found", found);
+      count += found ? 1 : 0;
       if (found && (first === -1 || items[number].label === event.target.value)) first = number;
     });
+    $("matches").textContent = text === "" ? "" : count + " found";
     if (first !== -1) choose(first, true);
   });
-  const wanted = decodeURIComponent(location.hash).match(/^#node=(.*)$/);
+  $("find").addEventListener("keydown", (event) => { if (event.key === "Enter") read(); });
+  let hash = "";
+  // What is no text after all names no node.
+  try { hash = decodeURIComponent(location.hash); } catch {}
+  const wanted = hash.match(/^#node=(.*)$/);
   if (wanted && byLabel.has(wanted[1])) go(byLabel.get(wanted[1]));
 })();
