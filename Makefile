@@ -3,6 +3,7 @@
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
 #   make audit       after `make bootstrap': the result, looked at with other programs, and the tutorial as written
+#   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
 #
 # ARGS is passed on, for example: make bootstrap ARGS='--root /tmp/try'
@@ -12,12 +13,35 @@
 CARGO = cargo
 TOOL = target/release/bootstrap
 ARGS =
+PREFIX = /usr/local
+
+# DESTDIR is not set here, so that it may come from the environment. These are the places that Debian and FreeBSD look in.
+BIN = $(DESTDIR)$(PREFIX)/bin
+MAN = $(DESTDIR)$(PREFIX)/share/man/man1
+BASH = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+ZSH = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+FISH = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 all: tool
 
 # Cargo knows what is out of date; make need not.
 tool:
 	$(CARGO) build --release --locked
+
+# Only where there is none: who installs, root as a rule, need not be who builds.
+$(TOOL):
+	$(CARGO) build --release --locked
+
+# The program is put in place with a rename, so that one that runs is not written to.
+install: $(TOOL)
+	umask 022 && mkdir -p '$(BIN)' '$(MAN)' '$(BASH)' '$(ZSH)' '$(FISH)'
+	cp '$(TOOL)' '$(BIN)/bootstrap.new'
+	chmod 755 '$(BIN)/bootstrap.new'
+	mv -f '$(BIN)/bootstrap.new' '$(BIN)/bootstrap'
+	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' man '$(MAN)'
+	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions bash > '$(BASH)/bootstrap'
+	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions zsh > '$(ZSH)/_bootstrap'
+	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions fish > '$(FISH)/bootstrap.fish'
 
 bootstrap: tool
 	$(TOOL) all $(ARGS)
@@ -38,4 +62,4 @@ bench: tool
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool bootstrap test audit freebsd bench clean
+.PHONY: all tool install bootstrap test audit freebsd bench clean

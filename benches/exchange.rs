@@ -305,6 +305,7 @@ fn reporting(root: &Path) -> Result<()> {
                 kind: Kind::Build,
                 inputs: Vec::new(),
                 seconds: None,
+                guessed: false,
             })
             .collect(),
         jobs: 2,

@@ -5,6 +5,7 @@
 //! whether they are still the same bytes, and whether a second build gives them again.
 //! [`cli`] and [`progress`] face people.
 
+mod advice;
 pub mod archive;
 pub mod build;
 pub mod cli;

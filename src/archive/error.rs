@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::in_store;
+
 /// A bound that an archive went over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
@@ -40,7 +42,10 @@ pub enum ArchiveError {
         error: io::Error,
     },
     /// The bytes are not in the expected format.
-    #[error("the archive {archive} is malformed: {reason}")]
+    #[error(
+        "the archive {archive} is malformed: {reason}; `bootstrap verify` tells whether it was damaged here; where it was not, \
+         name another one"
+    )]
     Malformed {
         /// The archive's path.
         archive: String,
@@ -48,7 +53,10 @@ pub enum ArchiveError {
         reason: String,
     },
     /// An entry that must not be unpacked.
-    #[error("the archive {archive} is refused: its entry `{entry}` {reason}")]
+    #[error(
+        "the archive {archive} is refused: its entry `{entry}` {reason}; no base system has such an entry: look where the \
+         archive is from, and name another one"
+    )]
     Unsafe {
         /// The archive's path.
         archive: String,
@@ -59,7 +67,8 @@ pub enum ArchiveError {
     },
     /// More than the limit allows.
     #[error(
-        "the archive {archive} is refused: at `{entry}` it goes over the limit of {allowed} {limit}"
+        "the archive {archive} is refused: at `{entry}` it goes over the limit of {allowed} {limit}, which no base system \
+         comes near: look where the archive is from, and name another one"
     )]
     Limit {
         /// The archive's path.
@@ -78,7 +87,7 @@ pub enum ArchiveError {
         archive: String,
     },
     /// The unpacked tree cannot be written.
-    #[error("cannot write {}: {error}", path.display())]
+    #[error("cannot write {}: {error}{}", path.display(), in_store(error))]
     Write {
         /// The path in the tree.
         path: PathBuf,

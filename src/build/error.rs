@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::graph::GraphError;
+use crate::advice::in_store;
 use crate::fetch::{FailureClass, FetchError};
 use crate::hash::Sha256Digest;
 use crate::sandbox::{ExitStatusKind, SandboxError};
@@ -87,7 +88,7 @@ pub enum BuildError {
         problem: String,
     },
     /// A file or directory that a build needs cannot be used.
-    #[error("cannot {action} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {action} {}: {source}{}", path.display(), in_store(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
@@ -247,16 +248,6 @@ impl fmt::Display for ForbiddenReference {
             formatter.write_str(" and more files")?;
         }
         Ok(())
-    }
-}
-
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
-        io::ErrorKind::PermissionDenied => {
-            "; run as the user that owns the store, or with --root DIR"
-        }
-        _ => "",
     }
 }
 

@@ -36,7 +36,7 @@ pub enum Event {
         /// Wanted items that were valid already.
         reused: usize,
     },
-    /// Everything that is to be made, and how long it took before: what estimates are made of. Follows
+    /// Everything that is to be made, and how long that will take: what estimates are made of. Follows
     /// [`RunStarted`](Self::RunStarted) where there is anything to make.
     Planned {
         /// The items, each after those it needs.
@@ -165,8 +165,13 @@ pub struct PlannedItem {
     pub kind: Kind,
     /// The labels of those items of the run that have to be there before.
     pub inputs: Vec<String>,
-    /// How long it took when it was last made, on the wall clock; `None` where nobody knows.
+    /// How long it will take on the wall clock: what it took when it was last made here, else what its recipe says, as this
+    /// machine is faster or slower with other items; `None` where nobody knows.
     pub seconds: Option<f64>,
+    /// Whether `seconds` goes by its recipe, timed on two cores, or by its kind: it was never made here. Absent in records of
+    /// older versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guessed: bool,
 }
 
 /// An event and when it happened: what is written, one JSON object a line, to `--progress json` and to the records of

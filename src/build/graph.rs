@@ -3,12 +3,14 @@
 //! Cutting down goes from the top: where the wanted outputs of a derivation are valid, nothing it was built from is
 //! looked at, and so neither built nor downloaded again. What is left is ordered by the critical path: the urgency
 //! of an item is the time that it and the longest chain of items waiting for it will take, as far as earlier runs
-//! or the recipes tell. Starting the most urgent item first is what keeps the end of a run from being one long build alone.
+//! or the recipes tell; and earlier runs tell how fast this machine is against the one that recipes were timed on. Starting
+//! the most urgent item first is what keeps the end of a run from being one long build alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::events::Kind;
+use super::pace::pace;
 use crate::derivation::Derivation;
 use crate::store::path::StorePath;
 use crate::store::{Store, StoreError};
@@ -21,6 +23,8 @@ pub const UNPACK_SEED: &str = "builtin:unpack-seed";
 /// How long a build takes that no earlier run knows. Only ratios matter: a download is a tenth of it.
 const UNKNOWN_BUILD: Duration = Duration::from_secs(10);
 const UNKNOWN_DOWNLOAD: Duration = Duration::from_secs(1);
+/// How long a seed takes on a machine of two cores: a base system of half a gigabyte. No recipe says it.
+const TYPICAL_SEED: Duration = Duration::from_secs(10);
 
 /// One derivation, and what people call it.
 #[derive(Debug, Clone, Copy)]
@@ -105,8 +109,37 @@ pub struct Task<'a> {
     pub dependants: Vec<usize>,
     /// Milliseconds from its start to the end of the longest chain that waits for it.
     pub urgency: u64,
-    /// How long it took before, where an earlier run tells; else how long it takes as a rule.
+    /// How long it took before, where an earlier run tells; else how long it takes as a rule, on a machine that is as fast as
+    /// this one was with other items.
     pub expected: Option<Duration>,
+    /// Whether that is what it takes as a rule.
+    pub guessed: bool,
+}
+
+impl<'a> Task<'a> {
+    /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes say.
+    fn alone(job: Job<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
+        let before = estimate(job.label);
+        let typical = job.typical.or(match job.kind() {
+            Kind::Seed => Some(TYPICAL_SEED),
+            Kind::Download | Kind::Build => None,
+        });
+        let guess = typical
+            .and_then(|typical| Duration::try_from_secs_f64(typical.as_secs_f64() * pace).ok());
+        let expected = before.or(guess);
+        let own = expected.unwrap_or(match job.kind() {
+            Kind::Download => UNKNOWN_DOWNLOAD,
+            Kind::Seed | Kind::Build => UNKNOWN_BUILD,
+        });
+        Self {
+            job,
+            inputs: Vec::new(),
+            dependants: Vec::new(),
+            urgency: u64::try_from(own.as_millis()).unwrap_or(u64::MAX),
+            expected,
+            guessed: before.is_none() && guess.is_some(),
+        }
+    }
 }
 
 /// Everything that is to be made, dependencies first, and what was found valid.
@@ -270,6 +303,40 @@ impl<'a> Graph<'a> {
         Ok(found.into_values().collect())
     }
 
+    /// The `wanted` derivations as tasks that wait for nothing: what they need is valid.
+    ///
+    /// # Errors
+    /// Where one is not in the graph.
+    pub fn alone(
+        &self,
+        wanted: impl IntoIterator<Item = &'a StorePath>,
+        estimate: impl Fn(&str) -> Option<Duration>,
+    ) -> Result<Todo<'a>, GraphError> {
+        let pace = self.pace(&estimate);
+        let tasks = wanted.into_iter().map(|path| {
+            let job = self.require(path, "the request")?;
+            Ok(Task::alone(job, pace, &estimate))
+        });
+        Ok(Todo {
+            tasks: tasks.collect::<Result<_, GraphError>>()?,
+            reused: Vec::new(),
+        })
+    }
+
+    /// What this machine takes for a second of the one that recipes were timed on, as far as it made what recipes tell of.
+    fn pace(&self, estimate: impl Fn(&str) -> Option<Duration>) -> f64 {
+        let (mut taken, mut typical) = (0.0, 0.0);
+        for job in self.jobs.values() {
+            if let Some(job_typical) = job.typical
+                && let Some(took) = estimate(job.label)
+            {
+                taken += took.as_secs_f64();
+                typical += job_typical.as_secs_f64();
+            }
+        }
+        pace(taken, typical)
+    }
+
     fn require(&self, path: &StorePath, label: &str) -> Result<Job<'a>, GraphError> {
         self.get(path).ok_or_else(|| GraphError::Missing {
             label: label.to_owned(),
@@ -284,6 +351,11 @@ impl<'a> Graph<'a> {
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Vec<Task<'a>>, GraphError> {
         let mut tasks: Vec<Task<'a>> = Vec::with_capacity(missing.len());
+        if missing.is_empty() {
+            // Nobody needs to look what earlier runs took.
+            return Ok(tasks);
+        }
+        let pace = self.pace(&estimate);
         let mut index: BTreeMap<&'a StorePath, usize> = BTreeMap::new();
         let mut open: Vec<&'a StorePath> = missing.iter().copied().collect();
         // Rounds instead of recursion: a chain may be as long as it likes.
@@ -301,14 +373,11 @@ impl<'a> Graph<'a> {
                 if inputs.iter().all(|input| index.contains_key(*input)) {
                     index.insert(job.path, tasks.len());
                     tasks.push(Task {
-                        job,
                         inputs: inputs
                             .iter()
                             .filter_map(|input| index.get(*input).copied())
                             .collect(),
-                        dependants: Vec::new(),
-                        urgency: 0,
-                        expected: estimate(job.label).or(job.typical),
+                        ..Task::alone(job, pace, &estimate)
                     });
                 } else {
                     left.push(path);
@@ -330,17 +399,12 @@ impl<'a> Graph<'a> {
         }
         for number in (0..tasks.len()).rev() {
             let task = &tasks[number];
-            let own = task.expected.unwrap_or(match task.job.kind() {
-                Kind::Download => UNKNOWN_DOWNLOAD,
-                Kind::Seed | Kind::Build => UNKNOWN_BUILD,
-            });
             let after = task
                 .dependants
                 .iter()
                 .map(|next| tasks[*next].urgency)
                 .max();
-            let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
-            tasks[number].urgency = own.saturating_add(after.unwrap_or(0));
+            tasks[number].urgency = task.urgency.saturating_add(after.unwrap_or(0));
         }
         Ok(tasks)
     }

@@ -55,11 +55,13 @@ impl History {
         &self.path
     }
 
-    /// How long each item took when it was last made, by label. Lines that are no records (cut off by a crash, or
-    /// from another version of this program) are passed over: this is advice and no more.
+    /// How long each item took when it was last made, by label. A download that came from the cache says nothing of the
+    /// network. Lines that are no records (cut off by a crash, or from another version of this program) are passed over:
+    /// this is advice and no more.
     pub fn durations(&self) -> HashMap<String, Duration> {
         let records = self.records().into_iter();
         records
+            .filter(|record| !record.made.cached)
             .filter_map(|record| {
                 let duration = Duration::try_from_secs_f64(record.made.seconds).ok()?;
                 Some((record.item, duration))
@@ -167,6 +169,24 @@ mod tests {
             durations,
             HashMap::from([("sed".to_owned(), Duration::from_secs(7))])
         );
+    }
+
+    #[test]
+    fn a_download_from_the_cache_does_not_say_how_long_downloads_take() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::new(state.path());
+        for (item, seconds, cached) in [
+            ("source/sed", 4.0, false),
+            ("source/sed", 0.0, true),
+            ("source/grep", 0.0, true),
+        ] {
+            let mut record = record(item, seconds);
+            record.kind = Kind::Download;
+            record.made.cached = cached;
+            history.append(&record).unwrap();
+        }
+        let known = HashMap::from([("source/sed".to_owned(), Duration::from_secs(4))]);
+        assert_eq!(history.durations(), known);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod history;
 pub mod jobserver;
 pub mod log;
 pub mod output;
+pub mod pace;
 pub mod rebuild;
 pub mod references;
 pub mod run;

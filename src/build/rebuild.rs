@@ -75,7 +75,12 @@ pub fn rebuild(
     cancellation: &Cancellation,
 ) -> Result<Report, BuildError> {
     let settings = again.variation.settings(settings);
-    let todo = todo(again)?;
+    let directories = tools.store.directories();
+    let history = History::new(&directories.state);
+    let durations = history.durations();
+    let todo = again.graph.alone(again.wanted.iter().copied(), |label| {
+        durations.get(label).copied()
+    })?;
     keep_inputs(again, &todo, &tools)?;
     if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
         prepare_sandbox(&tools)?;
@@ -85,7 +90,6 @@ pub fn rebuild(
     let scratch = Scratch::create(&settings.temporary, owner)?;
     let pool = JobPool::new(settings.cores, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
-    let directories = tools.store.directories();
     let rebuilder = Rebuilder {
         builder: Builder {
             settings: &settings,
@@ -95,7 +99,7 @@ pub fn rebuild(
             // The log of the first build stays what `log` shows.
             logs: directories.log.join("rebuilds"),
             variation: again.variation.clone(),
-            history: History::new(&directories.state),
+            history,
             events: events.clone(),
             cancellation: cancellation.clone(),
             tools,
@@ -110,25 +114,6 @@ pub fn rebuild(
         events,
         cancellation,
     ))
-}
-
-/// The wanted derivations as tasks. None waits for another: what each needs is valid.
-fn todo<'a>(again: &Again<'_, 'a>) -> Result<Todo<'a>, BuildError> {
-    let mut todo = Todo::default();
-    for path in &again.wanted {
-        let job = again.graph.get(path).ok_or_else(|| GraphError::Missing {
-            label: "the request".to_owned(),
-            missing: path.base_name().to_owned(),
-        })?;
-        todo.tasks.push(Task {
-            job,
-            inputs: Vec::new(),
-            dependants: Vec::new(),
-            urgency: 0,
-            expected: None,
-        });
-    }
-    Ok(todo)
 }
 
 /// Keeps what the tasks use from the collector, and sees that it is valid.

@@ -146,6 +146,7 @@ pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -
             .map(|input| todo.tasks[*input].job.label.to_owned())
             .collect(),
         seconds: task.expected.map(|expected| expected.as_secs_f64()),
+        guessed: task.guessed,
     };
     Event::Planned {
         items: todo.tasks.iter().map(item).collect(),

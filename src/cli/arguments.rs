@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::progress::invocation::Invocation;
 use crate::system::System;
 
 mod examples;
@@ -12,7 +13,7 @@ use examples::*;
 
 /// Build the implicit inputs of GNU Guix's gnu-build-system from an official base system
 #[derive(Debug, Parser)]
-#[command(name = "bootstrap", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_STATUS)]
+#[command(name = "bootstrap", version, max_term_width = 100, disable_help_subcommand = true, after_help = EXIT_STATUS, after_long_help = format!("{EXIT_STATUS}\n\n{SETTINGS}"))]
 pub struct Arguments {
     /// What holds for every command.
     #[command(flatten)]
@@ -22,11 +23,8 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const EXIT_STATUS: &str = "\
-Packages: NAME for the final stage, stage0/NAME for stage0.
-
-Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
-4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
+/// The store directory of Guix, and of everything that is to be shared.
+const STORE_DIR: &str = "/gnu/store";
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -49,7 +47,7 @@ pub struct Global {
         long,
         global = true,
         value_name = "DIR",
-        default_value = "/gnu/store",
+        default_value = STORE_DIR,
         hide_short_help = true
     )]
     pub store_dir: String,
@@ -119,6 +117,30 @@ pub struct Global {
     /// Print JSON, where the command prints data
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+impl Global {
+    /// How commands are typed that are about the same store, recipes and seed.
+    pub fn invocation(&self) -> Invocation {
+        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.to_string_lossy().into_owned());
+        let options = [
+            ("system", self.system.map(|system| system.name().to_owned())),
+            ("seed", self.seed.clone()),
+            ("seed-file", path(&self.seed_file)),
+            ("root", path(&self.root)),
+            (
+                "store-dir",
+                (self.store_dir != STORE_DIR).then(|| self.store_dir.clone()),
+            ),
+            ("state-dir", path(&self.state_dir)),
+            ("log-dir", path(&self.log_dir)),
+            ("cache-dir", path(&self.cache_dir)),
+            ("recipes", path(&self.recipes)),
+            ("seeds", path(&self.seeds)),
+        ];
+        let given = options.into_iter();
+        Invocation::new(given.filter_map(|(name, value)| Some((name, value?))))
+    }
 }
 
 /// How to show progress.

@@ -6,8 +6,11 @@ use std::io::{IsTerminal, Write};
 use super::arguments::{Color, Global};
 use super::failure::Failure;
 use super::seeds::{self, Asking};
+use super::summary;
+use crate::build::events::Summary;
 use crate::directories::Directories;
 use crate::plan::{self, Plan};
+use crate::progress::invocation::Invocation;
 use crate::recipe::{self, RecipeSource, Recipes};
 use crate::seed::own;
 use crate::store::path::{StoreDir, StorePath};
@@ -25,6 +28,8 @@ pub struct Context {
     pub directories: Directories,
     /// Whether to use colours on standard error.
     pub color: bool,
+    /// How commands are typed that messages name.
+    pub invocation: Invocation,
 }
 
 /// Recipes and seed, and the plan they make.
@@ -67,6 +72,7 @@ impl Context {
         }
         Ok(Self {
             color: use_color(options.color),
+            invocation: options.invocation(),
             system,
             directories,
             options,
@@ -122,10 +128,16 @@ impl Context {
         self.directories.store_dir.display(path)
     }
 
+    /// Says on standard error what a run did.
+    pub fn sum_up(&self, summary: &Summary) {
+        let text = summary::describe(summary);
+        eprint!("{}", self.invocation.complete(&text));
+    }
+
     /// Says `message` on standard error, unless nothing but errors is wanted.
     pub fn note(&self, message: &str) {
         if !self.options.quiet {
-            eprintln!("bootstrap: {message}");
+            eprintln!("bootstrap: {}", self.invocation.complete(message));
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Here is what is looked at; what is made of it is in [`checks`].
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::context::{Context, Planned, print, print_json};
+use super::equipment;
 use super::failure::{Failure, Status};
 use crate::build::history::{History, epoch_seconds};
 use crate::directories::free_space;
@@ -27,7 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `bootstrap doctor`. Where anything is bad the exit status is that of an unfit environment.
 pub fn doctor(context: &Context) -> Result<(), Failure> {
-    let findings = look(context);
+    let mut findings = look(context);
+    for remedy in findings.iter_mut().filter_map(|one| one.remedy.as_mut()) {
+        *remedy = context.invocation.complete(remedy);
+    }
     if context.options.json {
         print_json(&findings)?;
     } else {
@@ -63,16 +68,26 @@ fn look(context: &Context) -> Vec<Finding> {
         .as_ref()
         .map(|(place, error)| (place.as_path(), io::Error::from(*error)));
     findings.push(checks::privileges(refused));
-    for (what, path, needed) in [
+    let planned = context.plan();
+    let is_complete = match &planned {
+        Ok(planned) => is_complete(context, &planned.plan).unwrap_or(false),
+        Err(_) => false,
+    };
+    let disks = [
         ("store's disk", directories.store.clone(), STORE_SPACE),
         ("build directory's disk", std::env::temp_dir(), BUILD_SPACE),
-    ] {
-        let place = existing(&path);
-        findings.push(checks::space(what, &place, free_space(&place), needed));
+    ];
+    let disks = disks.map(|(what, path, needed)| Disk::new(what, &path, needed));
+    for (disk, needed) in disks.iter().zip(needed(&disks, is_complete)) {
+        findings.push(checks::space(
+            disk.what,
+            &disk.place,
+            free_space(&disk.place),
+            needed,
+        ));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     findings.push(checks::memory(cores, crate::progress::processor::memory()));
-    let planned = context.plan();
     let mut network = Network::default();
     let reached = match &planned {
         Ok(planned) => network.sources(context, &planned.plan),
@@ -90,14 +105,65 @@ fn look(context: &Context) -> Vec<Finding> {
     findings.push(checks::network(&reached));
     findings.push(checks::archive(&archive));
     let planned = planned.map(|planned| planned.plan.nodes().len());
-    findings.push(checks::recipes(
-        planned.map_err(|failure| failure.render(false).trim_end().to_owned()),
-    ));
+    findings.push(checks::recipes(planned.map_err(|failure| {
+        let text = failure.render(false, &context.invocation);
+        text.trim_end().to_owned()
+    })));
     let items = context
         .store_to_read()
         .and_then(|store| Ok(store.valid_paths()?.len()));
-    findings.push(checks::store(items.map_err(|error| error.to_string())));
+    let items = items.map_err(|error| context.invocation.complete(&error.to_string()));
+    findings.push(checks::store(items));
     findings
+}
+
+/// Whether nothing of the road is missing: then nothing needs room any more.
+fn is_complete(context: &Context, plan: &Plan) -> Result<bool, Failure> {
+    let store = context.store_to_read()?;
+    let wanted = plan.everything()?;
+    let graph = equipment::graph(plan);
+    let todo = graph
+        .missing_now(equipment::derivations(plan, &wanted), &store, |_| None)
+        .map_err(|error| Failure::Build(Box::new(error.into())))?;
+    Ok(todo.tasks.is_empty())
+}
+
+/// A place that things are written to.
+struct Disk {
+    what: &'static str,
+    /// It, or what it will be made in.
+    place: PathBuf,
+    /// The file system, where the system tells.
+    device: Option<u64>,
+    /// The bytes that a whole road writes to it.
+    needed: u64,
+}
+
+impl Disk {
+    fn new(what: &'static str, path: &Path, needed: u64) -> Self {
+        let place = existing(path);
+        Self {
+            what,
+            device: place.metadata().ok().map(|found| found.dev()),
+            place,
+            needed,
+        }
+    }
+}
+
+/// What has to be free at each of `disks`: what is written to all that are on one file system, together.
+fn needed(disks: &[Disk], is_complete: bool) -> Vec<u64> {
+    let together = |disk: &Disk| match disk.device {
+        None => disk.needed,
+        device => {
+            let others = disks.iter().filter(|other| other.device == device);
+            others.map(|other| other.needed).sum()
+        }
+    };
+    let needed = disks.iter().map(together);
+    needed
+        .map(|needed| if is_complete { 0 } else { needed })
+        .collect()
 }
 
 /// The first directory above `path`, or itself, that exists.
@@ -237,6 +303,25 @@ mod tests {
         assert_eq!(place, directory.path());
         assert!(free_space(&place).unwrap() > 0);
         assert!(free_space(Path::new("/nowhere/at/all")).is_err());
+    }
+
+    #[test]
+    fn what_shares_a_file_system_needs_room_together_and_a_finished_store_none() {
+        let disk = |device, needed| Disk {
+            what: "disk",
+            place: PathBuf::new(),
+            device,
+            needed,
+        };
+        let of = |one, other| needed(&[disk(one, 3), disk(other, 4)], false);
+        assert_eq!(of(Some(1), Some(2)), [3, 4]);
+        assert_eq!(of(Some(1), Some(1)), [7, 7]);
+        assert_eq!(of(None, None), [3, 4]);
+        assert_eq!(needed(&[disk(Some(1), 3), disk(Some(1), 4)], true), [0, 0]);
+        let directory = tempfile::tempdir().unwrap();
+        let [store, builds] =
+            ["a/store", "b"].map(|name| Disk::new("disk", &directory.path().join(name), 1));
+        assert!(store.device.is_some() && store.device == builds.device);
     }
 
     #[test]

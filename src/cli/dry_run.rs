@@ -13,7 +13,7 @@ use crate::build::events::Kind;
 use crate::build::graph::{Task, Todo};
 use crate::build::history::History;
 use crate::build::scheduler;
-use crate::progress::estimate::Estimator;
+use crate::progress::estimate::{BY_RECIPES, Estimator};
 use crate::progress::size;
 
 /// What would be done, as `--json` prints it.
@@ -25,8 +25,11 @@ struct Forecast<'p> {
     builds: Vec<Build<'p>>,
     /// Labels of packages that are there already.
     reused: Vec<&'p str>,
-    /// How long the whole run would take, in seconds, by what earlier runs took; `null` where too little is known.
+    /// How long the whole run would take, in seconds, by what earlier runs took and recipes say; `null` where too little is
+    /// known.
     seconds: Option<f64>,
+    /// Whether most of that goes by recipes, which were timed on two cores.
+    guessed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +99,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     let reused = packages
         .iter()
         .filter(|node| node.output_paths().all(|(_, path)| valid.contains(path)));
+    let estimator = estimator(context, &todo);
     let forecast = Forecast {
         substitutes: offered
             .into_iter()
@@ -128,7 +132,8 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             })
             .collect(),
         reused: reused.map(|node| node.label.as_str()).collect(),
-        seconds: seconds(context, &todo),
+        seconds: estimator.remaining(0.0).map(|time| time.as_secs_f64()),
+        guessed: estimator.is_guess(),
     };
     match context.options.json {
         true => print_json(&forecast),
@@ -136,13 +141,13 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     }
 }
 
-/// How long all of `todo` would take.
-fn seconds(context: &Context, todo: &Todo<'_>) -> Option<f64> {
+/// Knows how long all of `todo` would take.
+fn estimator(context: &Context, todo: &Todo<'_>) -> Estimator {
     let settings = settings(context);
     let planned = scheduler::planned(todo, settings.parallelism(), settings.cores);
     let mut estimator = Estimator::default();
     estimator.observe(&planned, 0.0);
-    estimator.remaining(0.0).map(|time| time.as_secs_f64())
+    estimator
 }
 
 fn describe(forecast: &Forecast<'_>) -> String {
@@ -182,7 +187,8 @@ fn describe(forecast: &Forecast<'_>) -> String {
         text.push_str(&format!("to build: {}", forecast.builds.len()));
         match forecast.seconds {
             Some(seconds) => {
-                text.push_str(&format!(", in about {}\n", size::seconds(seconds)));
+                let by = if forecast.guessed { BY_RECIPES } else { "" };
+                text.push_str(&format!(", in about {}{by}\n", size::seconds(seconds)));
             }
             None => {
                 text.push_str("; how long that takes is not known, for most was never built here\n")
@@ -304,6 +310,7 @@ mod tests {
             ],
             reused: vec!["libc"],
             seconds: Some(1801.0),
+            guessed: false,
         };
         assert_eq!(
             describe(&forecast),
@@ -315,6 +322,17 @@ mod tests {
              gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n  \
              sed         never built here; 1 min 30 s on two cores, its recipe says\n\
              there already: libc\n"
+        );
+        let guessed = Forecast {
+            guessed: true,
+            ..forecast
+        };
+        let text = describe(&guessed);
+        assert!(
+            text.contains(
+                "to build: 3, in about 30 min 01 s, going by recipes timed on two cores\n"
+            ),
+            "{text}"
         );
         let unknown = Forecast {
             substitutes: vec![Substitute {
@@ -328,6 +346,7 @@ mod tests {
             builds: Vec::new(),
             reused: Vec::new(),
             seconds: None,
+            guessed: false,
         };
         assert_eq!(
             describe(&unknown),

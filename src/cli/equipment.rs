@@ -122,7 +122,7 @@ pub(super) fn follow(context: &Context, events: Receiver<Event>) -> Following {
         (false, _) => Verbosity::Verbose,
     };
     let reporters: Vec<Box<dyn Reporter>> = vec![
-        style.reporter(verbosity, context.color),
+        style.reporter(verbosity, context.color, context.invocation.clone()),
         Box::new(Recorder::new(&Runs::new(&context.directories.state))),
     ];
     progress::follow(events, reporters)

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::advice::on_file;
 use crate::build::error::{BuildError, FailureKind};
 use crate::exchange::ExchangeError;
 use crate::keys::KeyError;
 use crate::plan::{FindError, PlanError};
+use crate::progress::invocation::Invocation;
 use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
@@ -83,7 +85,7 @@ pub enum Failure {
     #[error(transparent)]
     Exchange(Box<ExchangeError>),
     /// A file, or standard output.
-    #[error("cannot {action} {what}: {error}")]
+    #[error("cannot {action} {what}: {error}{}", on_file(error))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
@@ -99,8 +101,13 @@ pub enum Failure {
     #[error(transparent)]
     Key(KeyError),
     /// A signature.
-    #[error(transparent)]
-    Signature(SignatureError),
+    #[error("{document}: {error}")]
+    Signature {
+        /// Whose it is.
+        document: String,
+        /// What is wrong with it.
+        error: SignatureError,
+    },
     /// A document to compare.
     #[error(transparent)]
     Attestation(AttestationError),
@@ -150,7 +157,7 @@ impl Failure {
                 LockFileError::Missing(_) => Status::Usage,
                 LockFileError::Line { .. } | LockFileError::Sum { .. } => Status::Hashes,
             },
-            Self::Signature(error) => match error {
+            Self::Signature { error, .. } => match error {
                 SignatureError::Wrong | SignatureError::Malformed(_) => Status::Hashes,
                 _ => Status::Usage,
             },
@@ -170,13 +177,13 @@ impl Failure {
         }
     }
 
-    /// What people read on standard error.
-    pub fn render(&self, color: bool) -> String {
+    /// What people read on standard error; `invocation` is how commands are typed that it names.
+    pub fn render(&self, color: bool, invocation: &Invocation) -> String {
         match self {
             Self::Recipes(errors) => errors.render(color),
             // The command has said what there was to say.
             Self::Command(_) => String::new(),
-            other => format!("bootstrap: {other}"),
+            other => format!("bootstrap: {}", invocation.complete(&other.to_string())),
         }
     }
 
@@ -188,6 +195,12 @@ impl Failure {
             what,
             error,
         }
+    }
+
+    /// A failure to sign a document, or to check its signature.
+    pub(super) fn signature(document: impl Into<String>) -> impl FnOnce(SignatureError) -> Self {
+        let document = document.into();
+        |error| Self::Signature { document, error }
     }
 
     /// A failure to read a file.
@@ -243,12 +256,6 @@ impl From<SeedError> for Failure {
 impl From<LockFileError> for Failure {
     fn from(error: LockFileError) -> Self {
         Self::Lock(Box::new(error))
-    }
-}
-
-impl From<SignatureError> for Failure {
-    fn from(error: SignatureError) -> Self {
-        Self::Signature(error)
     }
 }
 

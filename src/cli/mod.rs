@@ -38,6 +38,7 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
+use crate::progress::invocation::Invocation;
 use crate::progress::screen::Messages;
 use crate::store::gc::CollectOptions;
 
@@ -51,7 +52,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let settings = match configuration::Settings::load() {
         Ok(settings) => settings,
         Err(failure) => {
-            eprintln!("{}", failure.render(false).trim_end());
+            let text = failure.render(false, &Invocation::default());
+            eprintln!("{}", text.trim_end());
             return ExitCode::from(failure.status());
         }
     };
@@ -71,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let color = context::use_color(arguments.global.color);
+    let invocation = arguments.global.invocation();
     start_tracing(arguments.global.verbose, color);
     let done = match arguments.command {
         Command::Config => settings.show(&matches, arguments.global.json),
@@ -79,7 +82,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = failure.render(color);
+            let text = failure.render(color, &invocation);
             if !text.is_empty() {
                 eprintln!("{}", text.trim_end());
             }

@@ -18,7 +18,6 @@ use super::manifest;
 use super::repair;
 use super::seeds::Asking;
 use super::substitutes;
-use super::summary;
 use super::verify;
 use crate::build::builder::{Settings, Tools};
 use crate::build::cancellation::Cancellation;
@@ -235,7 +234,7 @@ impl<'c> Run<'c> {
             return Ok(());
         };
         if !self.context.options.quiet {
-            eprint!("{}", summary::describe(&self.report.summary));
+            self.context.sum_up(&self.report.summary);
         }
         Err(failure)
     }
@@ -310,7 +309,7 @@ impl<'c> Run<'c> {
             print_json(summary)?;
         } else {
             if !context.options.quiet && (changed || failure.is_some()) {
-                eprint!("{}", summary::describe(summary));
+                context.sum_up(summary);
             }
             if failure.is_none() {
                 let outputs = self

@@ -227,7 +227,7 @@ pub fn list(context: &Context) -> Result<(), Failure> {
             )
         })
         .collect();
-    print(&lines)
+    print(&context.invocation.complete(&lines))
 }
 
 /// The size of all archives, where each is known.

@@ -7,12 +7,21 @@ use crate::system::System;
 
 /// Whether `arguments` ask for the version at length. `--version` alone is clap's.
 pub fn is_wanted(arguments: &[OsString]) -> bool {
-    let has = |long: &str, short: &str| {
+    let has = |long: &str, short: char| {
         let options = arguments.iter().skip(1).take_while(|one| *one != "--");
         let mut options = options.filter_map(|one| one.to_str());
-        options.any(|one| one == long || one == short)
+        options.any(|one| one == long || switches(one).contains(short))
     };
-    has("--version", "-V") && has("--verbose", "-v")
+    has("--version", 'V') && has("--verbose", 'v')
+}
+
+/// The letters of `argument` where it is nothing but global options of one letter that take no value, such as `-vV`; in
+/// `-cV`, say, the letter would be a number of cores, and a wrong one.
+fn switches(argument: &str) -> &str {
+    match argument.strip_prefix('-') {
+        Some(letters) if letters.chars().all(|letter| "vVqK".contains(letter)) => letters,
+        _ => "",
+    }
 }
 
 /// The version, what it was compiled by and for, and what it knows.
@@ -43,6 +52,11 @@ mod tests {
         };
         assert!(wanted(&["bootstrap", "--version", "--verbose"]));
         assert!(wanted(&["bootstrap", "-v", "-V"]));
+        for together in ["-vV", "-Vv", "-vvV", "-KvV"] {
+            assert!(wanted(&["bootstrap", together]), "{together}");
+        }
+        assert!(!wanted(&["bootstrap", "-vcV"]));
+        assert!(!wanted(&["bootstrap", "-V"]));
         assert!(!wanted(&["bootstrap", "--version"]));
         assert!(!wanted(&[
             "bootstrap",

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::in_store;
 use crate::hash::Sha256Digest;
 
 /// One place that was tried, and what came of it.
@@ -113,7 +114,7 @@ pub enum FetchError {
         sha256: Sha256Digest,
     },
     /// The cache cannot be read or written.
-    #[error("cannot use the cache: {}: {error}", path.display())]
+    #[error("cannot use the cache: {}: {error}{}", path.display(), in_store(error))]
     Cache {
         /// The file or directory.
         path: PathBuf,

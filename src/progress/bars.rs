@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::invocation::Invocation;
 use super::lines::Writer;
 use super::screen;
 use super::{Reporter, Verbosity, size};
@@ -40,18 +41,23 @@ struct Running {
 }
 
 impl Bars {
-    /// An empty screen.
-    pub fn new(verbosity: Verbosity, color: bool) -> Self {
+    /// An empty screen; `invocation` is how the commands that messages name are typed.
+    pub fn new(verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         let size = rustix::termios::tcgetwinsize(std::io::stderr());
         let columns = size.map_or(COLUMNS, |size| size.ws_col);
         // Some say that they have none.
         let columns = if columns == 0 { COLUMNS } else { columns };
-        let bars = Self::with_columns(verbosity, color, columns);
+        let bars = Self::with_columns(verbosity, color, columns, invocation);
         screen::share(Some(bars.screen.clone()));
         bars
     }
 
-    fn with_columns(verbosity: Verbosity, color: bool, columns: u16) -> Self {
+    fn with_columns(
+        verbosity: Verbosity,
+        color: bool,
+        columns: u16,
+        invocation: Invocation,
+    ) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         let overall = screen.add(ProgressBar::new(0));
         let bar = bar(columns, color, "green");
@@ -60,7 +66,7 @@ impl Bars {
             screen,
             overall,
             running: HashMap::new(),
-            writer: Writer::new(verbosity, color),
+            writer: Writer::new(verbosity, color, invocation),
             color,
             columns,
             started: Instant::now(),
@@ -181,6 +187,8 @@ impl Reporter for Bars {
                     self.say(&text);
                 }
             }
+            // The bar tells the time that is left, but not by what it goes.
+            Event::Planned { .. } if self.writer.is_guess() => self.say(&text.unwrap_or_default()),
             Event::PhaseEnded { .. } | Event::Planned { .. } | Event::RunFinished { .. } => {}
         }
         self.tick();
@@ -236,11 +244,12 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::events::PlannedItem;
     use indicatif::InMemoryTerm;
 
     fn on_screen(columns: u16) -> (Bars, InMemoryTerm) {
         let terminal = InMemoryTerm::new(12, columns);
-        let bars = Bars::with_columns(Verbosity::Normal, false, columns);
+        let bars = Bars::with_columns(Verbosity::Normal, false, columns, Invocation::default());
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 250);
         bars.screen.set_draw_target(target);
         (bars, terminal)
@@ -331,6 +340,34 @@ mod tests {
         assert_eq!(bar(80, true, "green"), "{bar:20.green/dim}");
         assert_eq!(bar(200, false, "green"), "{bar:24}");
         assert_eq!(bar(7, false, "green"), "{bar:4}");
+    }
+
+    #[test]
+    fn an_estimate_by_recipes_alone_is_said_to_be_one() {
+        for (guessed, said) in [
+            (
+                true,
+                "this takes about 1 min 40 s, going by recipes timed on two cores",
+            ),
+            (false, ""),
+        ] {
+            let (mut bars, terminal) = on_screen(100);
+            bars.report(&Event::Planned {
+                items: vec![PlannedItem {
+                    item: "sed".into(),
+                    kind: Kind::Build,
+                    inputs: Vec::new(),
+                    seconds: Some(100.4),
+                    guessed,
+                }],
+                jobs: 1,
+                downloads: 1,
+                cores: 1,
+            });
+            wait();
+            bars.end();
+            assert_eq!(terminal.contents(), said);
+        }
     }
 
     #[test]

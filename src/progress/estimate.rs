@@ -1,9 +1,9 @@
-//! How long a run will still take, by what earlier runs took.
+//! How long a run will still take, by what earlier runs took, and by what recipes say of what was never made here.
 //!
 //! The estimator is a reader of events like any other. It knows the items of the run, how long each took before and what
 //! each waits for, and plays the rest of the run through: as many builds and downloads at a time as the run has, the
 //! item with the longest chain of others behind it first, which is how the scheduler chooses. What is finished corrects
-//! it: where builds take half as long again as they did before, so will the rest.
+//! it: where builds take half as long again as they did before, so will the rest. So does what runs longer than it should.
 //!
 //! One estimate costs a few thousand steps for a run of hundreds of items.
 
@@ -12,12 +12,12 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use crate::build::events::{Event, Kind, PlannedItem};
+use crate::build::pace::pace;
 
-/// The speed of this run counts half as much as that of earlier ones when this many seconds' work is done.
-const PRIOR: f64 = 60.0;
-/// This run is taken to be so much slower or faster than earlier ones at the most.
-const SPEEDS: (f64, f64) = (0.2, 5.0);
-/// Of what builds take together, at least so much must be known by name for an estimate.
+/// What is added to an estimate where [`Estimator::is_guess`] holds.
+pub const BY_RECIPES: &str = ", going by recipes timed on two cores";
+
+/// Of what builds take together, at least so much must be known for an estimate; seeds say nothing of it.
 const KNOWN: f64 = 0.5;
 /// An item that takes longer than expected is expected to take this share of what it took so far, still.
 const OVERTIME: f64 = 0.1;
@@ -33,13 +33,26 @@ enum State {
 struct Item {
     expected: f64,
     known: bool,
-    download: bool,
+    guessed: bool,
+    kind: Kind,
     /// How many items it waits for.
     inputs: usize,
     dependants: Vec<usize>,
     /// The longest chain of items from here on, in seconds.
     chain: f64,
     state: State,
+}
+
+impl Item {
+    /// Whether it is made here: the network's pace is not that of the processor.
+    fn is_made(&self) -> bool {
+        self.kind != Kind::Download
+    }
+
+    /// Which of the two kinds of places it takes while it runs: 0 of builds, 1 of downloads.
+    fn place(&self) -> usize {
+        usize::from(self.kind == Kind::Download)
+    }
 }
 
 /// Knows a run and how far it is.
@@ -68,7 +81,7 @@ impl Estimator {
             Event::Finished { item, made, .. } => {
                 if let Some(item) = self.index.get(item).map(|index| &self.items[*index])
                     && item.known
-                    && !item.download
+                    && item.is_made()
                 {
                     self.taken += made.seconds;
                     self.expected += item.expected;
@@ -84,12 +97,25 @@ impl Estimator {
 
     /// The time from `now` to the end of the run; `None` where too little is known for a guess worth showing.
     pub fn remaining(&self, now: f64) -> Option<Duration> {
-        let builds = || self.items.iter().filter(|item| !item.download);
-        let known = builds().filter(|item| item.known).count() as f64;
-        if self.items.is_empty() || known < KNOWN * builds().count() as f64 {
+        let is_build = |item: &Item| item.kind == Kind::Build;
+        let known = self.sum(|item| is_build(item) && item.known);
+        if self.items.is_empty() || known < KNOWN * self.sum(is_build) {
             return None;
         }
         Duration::try_from_secs_f64(self.play(now)).ok()
+    }
+
+    /// Whether more than half of what is still to be made goes by what recipes say: by another machine, of two cores.
+    pub fn is_guess(&self) -> bool {
+        let left = |item: &Item| item.is_made() && item.state != State::Done;
+        let guessed = self.sum(|item| left(item) && item.guessed);
+        guessed > 0.5 * self.sum(left)
+    }
+
+    /// What those items are expected to take together of which `which` holds.
+    fn sum(&self, which: impl Fn(&Item) -> bool) -> f64 {
+        let items = self.items.iter().filter(|item| which(item));
+        items.map(|item| item.expected).sum()
     }
 
     fn set(&mut self, item: &str, state: State) {
@@ -99,14 +125,15 @@ impl Estimator {
     }
 
     fn plan(&mut self, planned: &[PlannedItem], jobs: usize, downloads: usize) {
-        let usual = |download: bool| {
-            let of_kind = |item: &&PlannedItem| (item.kind == Kind::Download) == download;
+        let usual = |kind: Kind| {
+            let of_kind = |item: &&PlannedItem| item.kind == kind;
             let known = planned.iter().filter(of_kind);
             let mut known: Vec<f64> = known.filter_map(|item| item.seconds).collect();
             known.sort_by(f64::total_cmp);
             known.get(known.len() / 2).copied()
         };
-        let (build, download) = (usual(false).unwrap_or(10.0), usual(true).unwrap_or(1.0));
+        let build = usual(Kind::Build).unwrap_or(10.0);
+        let download = usual(Kind::Download).unwrap_or(1.0);
         self.index = planned
             .iter()
             .enumerate()
@@ -115,12 +142,15 @@ impl Estimator {
         self.items = planned
             .iter()
             .map(|item| {
-                let is_download = item.kind == Kind::Download;
-                let usual = if is_download { download } else { build };
+                let usual = match item.kind {
+                    Kind::Download => download,
+                    Kind::Seed | Kind::Build => build,
+                };
                 Item {
                     expected: item.seconds.unwrap_or(usual).max(0.0),
                     known: item.seconds.is_some(),
-                    download: is_download,
+                    guessed: item.guessed,
+                    kind: item.kind,
                     inputs: 0,
                     dependants: Vec::new(),
                     chain: 0.0,
@@ -147,15 +177,28 @@ impl Estimator {
         (self.taken, self.expected) = (0.0, 0.0);
     }
 
-    /// What this run takes for a second of earlier ones.
-    fn pace(&self) -> f64 {
-        let pace = (self.taken + PRIOR) / (self.expected + PRIOR);
-        pace.clamp(SPEEDS.0, SPEEDS.1)
+    /// What this run takes for a second that was expected.
+    fn pace(&self, now: f64) -> f64 {
+        let (mut taken, mut expected) = (self.taken, self.expected);
+        for item in self
+            .items
+            .iter()
+            .filter(|item| item.known && item.is_made())
+        {
+            if let State::Running { since } = item.state
+                && now - since > item.expected
+            {
+                // It is not over, but so much is certain.
+                taken += now - since;
+                expected += item.expected;
+            }
+        }
+        pace(taken, expected)
     }
 
     /// Plays the rest of the run through, and gives the seconds it takes.
     fn play(&self, now: f64) -> f64 {
-        let pace = self.pace();
+        let pace = self.pace(now);
         let mut open: Vec<usize> = self.items.iter().map(|item| item.inputs).collect();
         let mut ready = [BinaryHeap::new(), BinaryHeap::new()];
         let mut free = [self.jobs, self.downloads];
@@ -173,12 +216,11 @@ impl Estimator {
                 State::Running { since } => {
                     let elapsed = (now - since).max(0.0);
                     let left = (item.expected * pace - elapsed).max(elapsed * OVERTIME);
-                    free[usize::from(item.download)] =
-                        free[usize::from(item.download)].saturating_sub(1);
+                    free[item.place()] = free[item.place()].saturating_sub(1);
                     running.push(Reverse((Seconds(left), number)));
                 }
                 State::Waiting if open[number] == 0 => {
-                    ready[usize::from(item.download)].push((Seconds(item.chain), number));
+                    ready[item.place()].push((Seconds(item.chain), number));
                 }
                 State::Waiting => {}
             }
@@ -200,12 +242,12 @@ impl Estimator {
             };
             clock = end.0.max(clock);
             let item = &self.items[number];
-            free[usize::from(item.download)] += 1;
+            free[item.place()] += 1;
             for dependant in &item.dependants {
                 open[*dependant] -= 1;
                 let next = &self.items[*dependant];
                 if open[*dependant] == 0 && next.state == State::Waiting {
-                    ready[usize::from(next.download)].push((Seconds(next.chain), *dependant));
+                    ready[next.place()].push((Seconds(next.chain), *dependant));
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::estimate::Estimator;
+use super::estimate::{BY_RECIPES, Estimator};
+use super::invocation::{Invocation, word};
 use super::{Reporter, Verbosity, size};
 use crate::build::events::{Event, Kind};
 
@@ -22,11 +22,11 @@ pub struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes to `output`.
-    pub fn new(output: W, verbosity: Verbosity, color: bool) -> Self {
+    /// Writes to `output`; `invocation` is how the commands that messages name are typed.
+    pub fn new(output: W, verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         Self {
             output,
-            writer: Writer::new(verbosity, color),
+            writer: Writer::new(verbosity, color, invocation),
         }
     }
 }
@@ -43,6 +43,7 @@ impl<W: Write + Send> Reporter for Lines<W> {
 pub(super) struct Writer {
     verbosity: Verbosity,
     color: bool,
+    invocation: Invocation,
     /// Items finished, and to be made.
     done: usize,
     total: usize,
@@ -53,10 +54,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(verbosity: Verbosity, color: bool) -> Self {
+    pub(super) fn new(verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         Self {
             verbosity,
             color,
+            invocation,
             done: 0,
             total: 0,
             said: BTreeMap::new(),
@@ -78,6 +80,11 @@ impl Writer {
             .estimator
             .remaining(self.started.elapsed().as_secs_f64())?;
         (remaining >= SHORTEST_ESTIMATE).then(|| size::duration(remaining))
+    }
+
+    /// Whether that goes by what recipes say, and not by what was seen on this machine.
+    pub(super) fn is_guess(&self) -> bool {
+        self.estimator.is_guess()
     }
 
     fn count(&mut self) -> String {
@@ -105,7 +112,10 @@ impl Writer {
                 }
                 format!("{} to build, {} to fetch", builds, downloads)
             }
-            Event::Planned { .. } => format!("this takes about {}", self.left()?),
+            Event::Planned { .. } => {
+                let by = if self.is_guess() { BY_RECIPES } else { "" };
+                format!("this takes about {}{by}", self.left()?)
+            }
             Event::Processor { .. } => return None,
             Event::WaitingForLock {
                 path,
@@ -210,7 +220,9 @@ impl Writer {
             return None;
         };
         let failed = self.paint("1;31", "failed");
-        let mut text = format!("{item}: {failed}: {message}");
+        let mut text = self
+            .invocation
+            .complete(&format!("{item}: {failed}: {message}"));
         for line in last_lines {
             text.push_str(&format!("\n  | {line}"));
         }
@@ -218,23 +230,26 @@ impl Writer {
             let cause = self.paint("1", cause);
             text.push_str(&format!("\n  most likely: {cause}"));
         }
+        // What a build has printed is shown as it is, whatever it says.
+        let mut next = String::new();
         if let Some(log) = log {
-            text.push_str(&format!(
+            next.push_str(&format!(
                 "\n  the whole log: `bootstrap log {item}`, {}",
                 log.display()
             ));
         }
-        if let Some(kept) = kept.as_deref().map(Path::display) {
-            text.push_str(&format!(
+        if let Some(kept) = kept {
+            let kept = word(&kept.to_string_lossy());
+            next.push_str(&format!(
                 "\n  the build directory was kept; for a shell in its sandbox: `bootstrap shell --of {item} --directory {kept}`"
             ));
         } else if log.is_some() {
-            text.push_str(&format!(
+            next.push_str(&format!(
                 "\n  to look around where it failed: `bootstrap --keep-failed build {item}`; for a shell in its sandbox: \
                  `bootstrap shell --of {item}`"
             ));
         }
-        Some(text)
+        Some(text + &self.invocation.complete(&next))
     }
 }
 
@@ -335,7 +350,7 @@ mod tests {
 
     fn told(verbosity: Verbosity, color: bool) -> String {
         let mut output = Vec::new();
-        let mut lines = Lines::new(&mut output, verbosity, color);
+        let mut lines = Lines::new(&mut output, verbosity, color, Invocation::default());
         for event in story() {
             lines.report(&event);
         }
@@ -356,6 +371,34 @@ mod tests {
             "{quiet}"
         );
         assert!(!quiet.contains("not tried"), "{quiet}");
+    }
+
+    #[test]
+    fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
+        let mut output = Vec::new();
+        let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);
+        let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, invocation);
+        for kept in [None, Some("/tmp/a b".into())] {
+            lines.report(&Event::Failed {
+                item: "sed".into(),
+                message: "no source; run `bootstrap fetch`, or `bootstrap fetch sed`".into(),
+                likely_cause: Some("run `bootstrap test`".into()),
+                last_lines: vec!["run `bootstrap test`".into()],
+                log: Some("/tmp/try/log.gz".into()),
+                kept,
+            });
+        }
+        let text = String::from_utf8(output).unwrap();
+        for command in [
+            "run `bootstrap --root /tmp/try fetch`, or `bootstrap --root /tmp/try fetch sed`\n",
+            "`bootstrap --root /tmp/try log sed`, /tmp/try/log.gz",
+            "`bootstrap --root /tmp/try --keep-failed build sed`",
+            "`bootstrap --root /tmp/try shell --of sed`\n",
+            "`bootstrap --root /tmp/try shell --of sed --directory '/tmp/a b'`\n",
+            "  | run `bootstrap test`\n  most likely: run `bootstrap test`\n",
+        ] {
+            assert!(text.contains(command), "{command}\n{text}");
+        }
     }
 
     #[test]

@@ -12,9 +12,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::build::events::Event;
+use invocation::Invocation;
 
 pub mod bars;
 pub mod estimate;
+pub mod invocation;
 pub mod json;
 pub mod lines;
 pub mod processor;
@@ -68,17 +70,25 @@ impl Style {
         }
     }
 
-    /// The reporter of this style.
-    pub fn reporter(self, verbosity: Verbosity, color: bool) -> Box<dyn Reporter> {
+    /// The reporter of this style; `invocation` is how the commands that it names are typed.
+    pub fn reporter(
+        self,
+        verbosity: Verbosity,
+        color: bool,
+        invocation: Invocation,
+    ) -> Box<dyn Reporter> {
         match self {
             Self::Json => Box::new(json::Json::new(std::io::stdout())),
             // Nothing moves where only failures are shown.
             Self::Bars if verbosity > Verbosity::Quiet => {
-                Box::new(bars::Bars::new(verbosity, color))
+                Box::new(bars::Bars::new(verbosity, color, invocation))
             }
-            Self::Bars | Self::Lines => {
-                Box::new(lines::Lines::new(std::io::stderr(), verbosity, color))
-            }
+            Self::Bars | Self::Lines => Box::new(lines::Lines::new(
+                std::io::stderr(),
+                verbosity,
+                color,
+                invocation,
+            )),
         }
     }
 }

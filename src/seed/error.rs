@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::on_file;
 use crate::archive::ArchiveError;
 use crate::fetch::apt::AptError;
 use crate::hash::Sha256Digest;
@@ -92,7 +93,11 @@ pub enum SeedError {
         packages: Vec<String>,
     },
     /// The index has no version at all of a package.
-    #[error("Debian's index does not offer {}, which the seed {name} asks for", packages.join(", "))]
+    #[error(
+        "Debian's index does not offer {}, which the seed {name} asks for: look whether that is how the packages are called \
+         in the archive and release that the seed's description names",
+        packages.join(", ")
+    )]
     NotOffered {
         /// The seed.
         name: String,
@@ -100,7 +105,8 @@ pub enum SeedError {
         packages: Vec<String>,
     },
     /// A file that was given for a seed is another one.
-    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}", path.display(),
+    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}; download it again, or name the \
+        seed that it is of with --seed", path.display(),
         expected.iter().map(Sha256Digest::to_base16).collect::<Vec<_>>().join(" or "))]
     OtherFile {
         /// The file.
@@ -155,7 +161,7 @@ pub enum SeedError {
     #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     /// A file cannot be read or written.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}{}", path.display(), on_file(error))]
     Io {
         /// The file.
         path: PathBuf,

@@ -10,6 +10,7 @@ use super::nar::NarError;
 use super::path::StorePathError;
 use super::remove::RemoveError;
 use super::roots::RootError;
+use crate::advice::in_store;
 use crate::derivation::aterm::AtermError;
 use crate::hash::Sha256Digest;
 
@@ -67,7 +68,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), in_store(source))]
     Io {
         /// The file.
         path: PathBuf,

@@ -12,17 +12,24 @@ use crate::keys::{PublicKey, SIGNATURE, SecretKey};
 /// The member that holds the signature.
 const MEMBER: &str = "signature";
 
-/// A signature that does not do.
+/// A signature that does not do. Messages go on from the document's name.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
     /// The document is not a JSON object.
-    #[error("only a JSON object can be signed")]
+    #[error(
+        "only a JSON object can be signed; `bootstrap verify --json --sign KEY` writes one that is"
+    )]
     Document,
     /// The signature is not in the form that this program writes.
-    #[error("the signature is malformed: {0}")]
+    #[error(
+        "its signature is malformed: {0}; have it signed anew with `bootstrap verify --json --sign KEY`"
+    )]
     Malformed(&'static str),
     /// The signature is not of this document.
-    #[error("the signature does not belong to the document: it was changed after it was signed")]
+    #[error(
+        "its signature does not belong to it: it was changed after it was signed; do not rely on it, and ask whoever \
+         signed it for the document as it was"
+    )]
     Wrong,
 }
 

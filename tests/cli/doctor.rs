@@ -88,7 +88,7 @@ fn a_server_that_does_not_answer_is_named_and_is_no_reason_not_to_build() {
     let seen = network["seen"].as_str().unwrap();
     assert!(seen.starts_with("127.0.0.1:9: "), "{seen}");
     let remedy = network["remedy"].as_str().unwrap();
-    assert!(remedy.contains("bootstrap fetch"), "{remedy}");
+    assert!(remedy.contains("/seeds fetch` where"), "{remedy}");
 }
 
 #[test]

@@ -182,7 +182,8 @@ fn wrong_keys_and_packages_are_named() {
         "{err}"
     );
     let (_, err) = world.expect(1, &["export", "tool", "-o", "/dev/null"]);
-    assert!(err.contains("run `bootstrap build tool`"), "{err}");
+    let build = world.command_line("build tool");
+    assert!(err.contains(&format!("run {build}")), "{err}");
     let (_, err) = world.expect(2, &["import", "/dev/null", "--trusted-keys", "mine"]);
     assert!(
         err.contains("--trusted-keys: `mine` is no public key"),

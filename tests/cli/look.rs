@@ -39,9 +39,10 @@ fn path_fails_where_the_output_is_not_valid() {
     let (out, err) = world.expect(1, &["path", "libc"]);
     assert_eq!(out, "");
     assert!(
-        err.contains(
-            "-libc-1.0 is not valid: nothing has built it yet; run `bootstrap build libc`"
-        ),
+        err.contains(&format!(
+            "-libc-1.0 is not valid: nothing has built it yet; run {}",
+            world.command_line("build libc")
+        )),
         "{err}"
     );
     let (_, err) = world.expect(2, &["path", "libc:dynamic"]);
@@ -236,7 +237,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         out.starts_with("to download: 2 files, 2 of them of unknown size\n"),
         "{out}"
     );
-    assert!(out.contains("to build: 2, in about "), "{out}");
+    assert!(out.contains("to build: 2, in about 1 min 51 s\n"), "{out}");
     assert!(
         out.contains("  libc              took 1 min 40 s last time\n"),
         "{out}"
@@ -246,6 +247,21 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         "{out}"
     );
     assert!(!world.path("root/gnu").exists());
+    // A machine that has built nothing goes by what recipes say, and says so.
+    world.recipe(
+        "libc",
+        "[libc]\noutputs = [\"out\", \"static\"]\ntypical-seconds = 50\n",
+    );
+    let fresh = "root/var/guix/bootstrap/builds.jsonl";
+    world.file(fresh, "");
+    let (out, _) = world.expect(0, &["build", "--dry-run", "libc"]);
+    assert!(
+        out.contains("to build: 2, in about 1 min 01 s, going by recipes timed on two cores\n"),
+        "{out}"
+    );
+    let (out, _) = world.expect(0, &["build", "--dry-run", "--json", "libc"]);
+    let forecast: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(forecast["guessed"], true);
     // As the recipe says, which changes nothing else.
     let derivation = world.expect(0, &["show", "libc"]).0;
     world.recipe(

@@ -129,6 +129,13 @@ impl World {
         }
     }
 
+    /// How messages name `bootstrap` with `arguments` in this world.
+    fn command_line(&self, arguments: &str) -> String {
+        format!(
+            "`bootstrap --seed small-linux --root WORLD/root --recipes WORLD/recipes --seeds WORLD/seeds {arguments}`"
+        )
+    }
+
     fn hide(&self, text: &str) -> String {
         let shown = |path: &Path| path.display().to_string();
         text.replace(&shown(self.0.path()), "WORLD")

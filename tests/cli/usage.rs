@@ -1,4 +1,7 @@
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use bootstrap::hash::Sha256Digest;
 
@@ -96,6 +99,14 @@ fn completions_know_the_commands() {
             script.contains("graph") && script.contains("keep-going"),
             "{shell}"
         );
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(script.as_bytes()).unwrap();
+        // A shell that is not here says nothing of it.
+        let mut check = std::process::Command::new(shell);
+        match check.arg("-n").arg(file.path()).output() {
+            Ok(checked) => assert!(checked.status.success(), "{shell}: {checked:?}"),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{shell}"),
+        }
     }
 }
 
@@ -104,9 +115,10 @@ fn unknown_packages_and_seeds_are_wrong_usage_too() {
     let world = World::with_recipes();
     for command in ["build", "fetch", "show", "path", "log", "graph"] {
         let (_, err) = world.expect(2, &[command, "toll"]);
+        let list = world.command_line("list");
         assert_eq!(
             err,
-            "bootstrap: unknown package `toll`, did you mean `tool`?; `bootstrap list` shows all\n",
+            format!("bootstrap: unknown package `toll`, did you mean `tool`?; {list} shows all\n"),
             "{command}"
         );
     }
@@ -120,6 +132,51 @@ fn unknown_packages_and_seeds_are_wrong_usage_too() {
         err.contains("the seed small-linux is for x86_64-linux, not for x86_64-freebsd"),
         "{err}"
     );
+}
+
+#[test]
+fn a_command_in_a_message_does_what_it_says_as_it_stands() {
+    let world = World::with_recipes();
+    let program = Path::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let path = std::env::var("PATH").unwrap();
+    for (arguments, next, said) in [
+        (["show", "toll"], "list", "tool"),
+        (["path", "libc"], "build libc", ": failed"),
+    ] {
+        let output = world.run(&arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        let command = quoted.find(|text| text.ends_with(next)).unwrap();
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", &format!("{command} --offline 2>&1")])
+            .env(
+                "PATH",
+                format!("{}:{path}", program.parent().unwrap().display()),
+            )
+            .env("BOOTSTRAP_CONFIG", "")
+            .output()
+            .unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains(said), "{command}\n{out}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_what_to_do() {
+    let world = World::with_recipes();
+    for (arguments, advice) in [
+        (
+            ["report", "-o", "/nowhere/x"],
+            "; look whether the name is right",
+        ),
+        (
+            ["report", "-o", "/dev/null/x"],
+            "; one of the directories in its name is a file",
+        ),
+    ] {
+        let (_, err) = world.expect(5, &arguments);
+        assert!(err.contains(advice), "{err}");
+    }
 }
 
 #[test]
@@ -285,6 +342,14 @@ fn there_is_a_manual_page_for_every_command() {
         page.contains(".TH") && page.contains("Exit status"),
         "{page}"
     );
+    for setting in [
+        "/etc/bootstrap.toml",
+        "BOOTSTRAP_CONFIG",
+        "BOOTSTRAP_ROOT",
+        "TMPDIR",
+    ] {
+        assert!(page.contains(setting), "{setting}: {page}");
+    }
     let report = std::fs::read_to_string(pages.join("bootstrap-report.1")).unwrap();
     assert!(
         report.contains("bootstrap report \\-o report.html"),
@@ -295,12 +360,78 @@ fn there_is_a_manual_page_for_every_command() {
 }
 
 #[test]
+fn make_installs_the_program_its_manual_pages_and_completions_where_they_are_looked_for() {
+    let program = env!("CARGO_BIN_EXE_bootstrap");
+    // BSD make, where it is not `make` itself.
+    for make in ["make", "bmake"] {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a stage");
+        let output = std::process::Command::new(make)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .env("BOOTSTRAP_CONFIG", "/nowhere/bootstrap.toml")
+            .arg("install")
+            .arg(format!("TOOL={program}"))
+            .arg(format!("DESTDIR={}", target.display()))
+            .arg("PREFIX=/usr")
+            .output();
+        let output = match output {
+            Ok(output) => output,
+            Err(error) if make == "bmake" => {
+                assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+                continue;
+            }
+            Err(error) => panic!("{make}: {error}"),
+        };
+        assert!(output.status.success(), "{make}: {output:?}");
+        for (file, mode, part) in [
+            ("bin/bootstrap", 0o755, ""),
+            ("share/man/man1/bootstrap.1", 0o644, ".TH bootstrap 1"),
+            (
+                "share/man/man1/bootstrap-verify.1",
+                0o644,
+                ".TH bootstrap-verify 1",
+            ),
+            (
+                "share/bash-completion/completions/bootstrap",
+                0o644,
+                "complete -F _bootstrap",
+            ),
+            (
+                "share/zsh/site-functions/_bootstrap",
+                0o644,
+                "#compdef bootstrap",
+            ),
+            (
+                "share/fish/vendor_completions.d/bootstrap.fish",
+                0o644,
+                "complete -c bootstrap",
+            ),
+        ] {
+            let path = target.join("usr").join(file);
+            let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{file}");
+            let bytes = std::fs::read(&path).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains(part), "{make}: {file}: {part}");
+        }
+        let installed = target.join("usr/bin/bootstrap");
+        let output = std::process::Command::new(installed)
+            .arg("--version")
+            .output();
+        assert!(output.unwrap().status.success());
+    }
+}
+
+#[test]
 fn the_version_at_length_is_for_reports_of_problems() {
-    let output = bootstrap()
-        .args(["--version", "--verbose"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let at_length = |arguments: &[&str]| {
+        let output = bootstrap().args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = at_length(&["--version", "--verbose"]);
+    assert_eq!(at_length(&["-vV"]), text);
     for part in [
         "bootstrap 0",
         "compiled for: ",

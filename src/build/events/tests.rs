@@ -70,6 +70,7 @@ fn every_kind() -> Vec<Event> {
                 kind: Kind::Build,
                 inputs: Vec::new(),
                 seconds: None,
+                guessed: true,
             }],
             jobs: 1,
             downloads: 1,

@@ -96,25 +96,59 @@ fn urgency_is_the_length_of_the_longest_chain() {
 }
 
 #[test]
-fn what_a_recipe_says_counts_where_no_earlier_run_tells() {
+fn what_a_recipe_says_counts_where_no_earlier_run_tells_at_the_pace_of_what_was_made_here() {
     let items = Items::new(&[("known", &[]), ("said", &[]), ("all", &["known", "said"])]);
     let jobs = ["known", "said", "all"].map(|label| Job {
-        typical: Some(Duration::from_secs(50)),
+        typical: (label != "all").then_some(Duration::from_secs(540)),
         ..items.graph().get(items.path(label)).unwrap()
     });
     let graph: Graph<'_> = jobs.into_iter().collect();
-    let estimate = |label: &str| (label == "known").then_some(Duration::from_secs(7));
-    let none = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
-    let todo = graph
-        .missing_with([items.path("all")], none, estimate)
-        .unwrap();
-    let expected: BTreeMap<&str, Option<Duration>> = todo
-        .tasks
-        .iter()
-        .map(|task| (task.job.label, task.expected))
-        .collect();
-    assert_eq!(expected["known"], Some(Duration::from_secs(7)));
-    assert_eq!(expected["said"], Some(Duration::from_secs(50)));
+    let expected = |known: Option<u64>| {
+        let estimate = |label: &str| match label {
+            "known" => known.map(Duration::from_secs),
+            _ => None,
+        };
+        let none = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
+        let todo = graph.missing_with([items.path("all")], none, estimate);
+        let alone = graph.alone(
+            ["known", "said", "all"].map(|label| items.path(label)),
+            estimate,
+        );
+        let [todo, alone] = [todo, alone].map(|todo| -> BTreeMap<String, _> {
+            let tasks = todo.unwrap().tasks.into_iter();
+            let expected =
+                |task: Task<'_>| (task.expected.map(|time| time.as_secs()), task.guessed);
+            tasks
+                .map(|task| (task.job.label.to_owned(), expected(task)))
+                .collect()
+        });
+        assert_eq!(todo, alone);
+        ["known", "said", "all"].map(|label| todo[label])
+    };
+    let nobody_knows = (None, false);
+    assert_eq!(
+        expected(None),
+        [(Some(540), true), (Some(540), true), nobody_knows]
+    );
+    // 1200 s for 600 s, a minute of each being what nobody doubts: twice as slow.
+    assert_eq!(
+        expected(Some(1140)),
+        [(Some(1140), false), (Some(1080), true), nobody_knows]
+    );
+}
+
+#[test]
+fn what_is_made_again_waits_for_nothing_and_the_longest_comes_first() {
+    let items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
+    let estimate = |label: &str| (label == "lib").then_some(Duration::from_secs(70));
+    let wanted = ["tool", "lib"].map(|label| items.path(label));
+    let todo = items.graph().alone(wanted, estimate).unwrap();
+    assert_eq!(labels(&todo), ["tool", "lib"]);
+    assert!(todo.tasks.iter().all(|task| task.inputs.is_empty()));
+    assert_eq!(
+        [10_000, 70_000],
+        [0, 1].map(|number| todo.tasks[number].urgency)
+    );
 }
 
 #[test]

@@ -1,4 +1,31 @@
-//! The examples at the end of each command's help.
+//! The end of each help: examples of each command, and for the program what holds for every command.
+
+/// What ends the program's own help.
+pub(super) const EXIT_STATUS: &str = "\
+Packages: NAME for the final stage, stage0/NAME for stage0.
+
+Exit status: 0 done; 1 a build failed; 2 wrong usage or a bad recipe; 3 hashes differ;
+4 a source could not be fetched; 5 the environment is unfit (privileges, space, a lock held too long).";
+
+/// What follows that at length, and in the manual page.
+pub(super) const SETTINGS: &str = "\
+Settings: every global option can be set in a file under its long name (max-jobs = 4), and in the
+environment (BOOTSTRAP_MAX_JOBS=4). The command line comes first, then the environment, then the file;
+`bootstrap config` shows each setting and where it is from.
+
+Files:
+  /etc/bootstrap.toml   settings
+  /gnu/store            the store
+  /var/guix             database, roots, locks and records of runs
+  /var/log/guix         logs of builds
+  /var/cache/bootstrap  downloads
+
+Environment:
+  BOOTSTRAP_CONFIG      another file of settings; empty for none
+  BOOTSTRAP_ROOT        DIR of --root; so for every global option, in capitals and with _ for -
+  TMPDIR                where build directories are made
+  https_proxy           the proxy for downloads
+  NO_COLOR              set to anything: no colours";
 
 pub(super) const ALL_EXAMPLES: &str = "\
 Examples:

@@ -141,17 +141,24 @@ pub fn privileges(refused: Option<(&Path, io::Error)>) -> Finding {
     }
 }
 
-/// Whether `free` bytes at `place` do where `needed` are.
+/// Whether `free` bytes at `place` do where `needed` are, by all that is written to its file system.
 pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Finding {
     let place = place.display();
     match free {
+        Ok(free) if needed == 0 => Finding::good(
+            what,
+            format!(
+                "{} are free at {place}, and all is built",
+                size::bytes(free)
+            ),
+        ),
         Ok(free) if free >= needed => {
             Finding::good(what, format!("{} are free at {place}", size::bytes(free)))
         }
         Ok(free) => Finding::bad(
             what,
             format!(
-                "{} are free at {place}, and a whole road takes {}",
+                "{} are free at {place}, and a whole road takes {} on that file system",
                 size::bytes(free),
                 size::bytes(needed)
             ),

@@ -56,7 +56,9 @@ fn read(path: &Path) -> Result<(Attestation, Option<String>), Failure> {
     let text = String::from_utf8_lossy(&text);
     let document = Attestation::parse(&path.display().to_string(), &text)?;
     let key = match serde_json::from_str(&text) {
-        Ok(value) => signature::check(value)?,
+        Ok(value) => {
+            signature::check(value).map_err(Failure::signature(path.display().to_string()))?
+        }
         // It has just been read.
         Err(_) => None,
     };

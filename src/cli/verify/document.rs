@@ -91,5 +91,6 @@ pub fn put_out(attestation: &Attestation, key: Option<&SecretKey>) -> Result<(),
     };
     let value = serde_json::to_value(attestation)
         .map_err(|error| Failure::writing("JSON to standard output")(error.into()))?;
-    print_json(&signature::sign(value, key)?)
+    let signed = signature::sign(value, key).map_err(Failure::signature("the document"))?;
+    print_json(&signed)
 }

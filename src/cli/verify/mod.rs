@@ -78,13 +78,14 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
         document::put_out(&attestation, key.as_ref())?;
     } else {
         let summary = describe(context, &makers, &report, seconds);
-        print(&(text + &summary))?;
+        print(&context.invocation.complete(&(text + &summary)))?;
     }
     match bad {
         0 => Ok(()),
         bad => Err(Failure::Told {
             message: format!(
-                "{bad} of {} items not as they should be",
+                "{bad} of {} items not as they should be; `bootstrap build --repair PKG` makes what is damaged of a package \
+                 anew",
                 report.items.len().max(bad)
             ),
             status: Status::Hashes,

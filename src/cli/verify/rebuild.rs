@@ -130,16 +130,22 @@ fn again(
         attestation.good = bad == 0 && rounds.failed.is_empty();
         document::put_out(&attestation, key)?;
     } else {
-        print(&rounds.describe(context))?;
+        print(&context.invocation.complete(&rounds.describe(context)))?;
     }
     match (bad, rounds.failed.len()) {
         (0, 0) => Ok(()),
         (0, failed) => Err(Failure::Told {
-            message: format!("{failed} packages could not be built again"),
+            message: format!(
+                "{failed} packages could not be built again: each has its reason above, and its log under {}",
+                context.directories.log.join("rebuilds").display()
+            ),
             status: rounds.status.unwrap_or(Status::Failed),
         }),
         (bad, _) => Err(Failure::Told {
-            message: format!("{bad} outputs came out differently when built again"),
+            message: format!(
+                "{bad} outputs came out differently when built again: `bootstrap verify` tells whether the store's are as \
+                 they were registered, a difference in them where the build is not reproducible"
+            ),
             status: Status::Hashes,
         }),
     }

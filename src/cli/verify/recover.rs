@@ -67,5 +67,5 @@ pub fn recover(context: &Context) -> Result<(), Failure> {
              (`bootstrap verify --lock`), or build again (`bootstrap verify --rebuild`)\n",
         );
     }
-    print(&text)
+    print(&context.invocation.complete(&text))
 }

@@ -70,6 +70,9 @@ fn too_little_room_is_bad_and_an_unknown_amount_doubtful() {
     let little = free(Ok((1 << 30) - 1));
     assert_state(&little, State::Bad);
     assert!(describe(&[little]).starts_with("BAD       disk: "));
+    let unneeded = space("disk", Path::new("/gnu"), Ok(0), 0);
+    assert_state(&unneeded, State::Good);
+    assert_eq!(unneeded.seen, "0 B are free at /gnu, and all is built");
     assert_state(&free(Err(io::ErrorKind::NotFound.into())), State::Doubtful);
 }
 
