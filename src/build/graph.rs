@@ -116,6 +116,8 @@ pub struct Todo<'a> {
     pub tasks: Vec<Task<'a>>,
     /// The wanted derivations whose outputs are all valid, by label.
     pub reused: Vec<&'a str>,
+    /// Why others cannot make the same, where they cannot. The run's summary says so.
+    pub impure: Option<String>,
 }
 
 impl<'a> Graph<'a> {
@@ -246,6 +248,7 @@ impl<'a> Graph<'a> {
         Ok(Todo {
             tasks: self.order(&missing, estimate)?,
             reused,
+            impure: None,
         })
     }
 

@@ -60,6 +60,8 @@ pub struct Again<'r, 'a> {
     pub wanted: Vec<&'a StorePath>,
     /// What is different this time.
     pub variation: Variation,
+    /// Why others cannot make the same, where they cannot. The summary says so.
+    pub impure: Option<String>,
 }
 
 /// Makes the outputs of the wanted derivations again, and has `inspect` look at each.
@@ -114,7 +116,10 @@ pub fn rebuild(
 
 /// The wanted derivations as tasks. None waits for another: what each needs is valid.
 fn todo<'a>(again: &Again<'_, 'a>) -> Result<Todo<'a>, BuildError> {
-    let mut todo = Todo::default();
+    let mut todo = Todo {
+        impure: again.impure.clone(),
+        ..Todo::default()
+    };
     for path in &again.wanted {
         let job = again.graph.get(path).ok_or_else(|| GraphError::Missing {
             label: "the request".to_owned(),

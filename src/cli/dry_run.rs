@@ -27,6 +27,9 @@ struct Forecast<'p> {
     reused: Vec<&'p str>,
     /// How long the whole run would take, in seconds, by what earlier runs took; `null` where too little is known.
     seconds: Option<f64>,
+    /// Why others cannot make the same, where they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,6 +132,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             .collect(),
         reused: reused.map(|node| node.label.as_str()).collect(),
         seconds: seconds(context, &todo),
+        impure: planned.seeds.seed.impurity(),
     };
     match context.options.json {
         true => print_json(&forecast),
@@ -208,6 +212,9 @@ fn describe(forecast: &Forecast<'_>) -> String {
     let made = forecast.downloads.len() + forecast.builds.len();
     if made + forecast.substitutes.len() == 0 {
         text.push_str("nothing to do\n");
+    }
+    if let Some(impurity) = &forecast.impure {
+        text.push_str(&format!("impure: {impurity}\n"));
     }
     text
 }
@@ -304,6 +311,7 @@ mod tests {
             ],
             reused: vec!["libc"],
             seconds: Some(1801.0),
+            impure: Some("made from the seed `host`, and it is mine".to_owned()),
         };
         assert_eq!(
             describe(&forecast),
@@ -314,7 +322,7 @@ mod tests {
              to build: 3, in about 30 min 01 s\n  \
              gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n  \
              sed         never built here; 1 min 30 s on two cores, its recipe says\n\
-             there already: libc\n"
+             there already: libc\nimpure: made from the seed `host`, and it is mine\n"
         );
         let unknown = Forecast {
             substitutes: vec![Substitute {
@@ -328,6 +336,7 @@ mod tests {
             builds: Vec::new(),
             reused: Vec::new(),
             seconds: None,
+            impure: None,
         };
         assert_eq!(
             describe(&unknown),

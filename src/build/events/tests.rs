@@ -141,6 +141,7 @@ fn every_kind() -> Vec<Event> {
                     item: item(),
                     because: item(),
                 }],
+                impure: Some("mine".into()),
                 ..Summary::default()
             },
         },
