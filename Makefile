@@ -5,6 +5,7 @@
 #   make audit       after `make bootstrap': the result, looked at with other programs, and the tutorial as written
 #   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
+#   make cross       on Debian 12, as root: that, and whether the plain C packages compile for FreeBSD
 #
 # ARGS is passed on, for example: make bootstrap ARGS='--root /tmp/try'
 
@@ -56,10 +57,13 @@ audit: tool
 freebsd:
 	sh cross/freebsd.sh build
 
+cross: tool freebsd
+	sh cross/packages.sh $(TOOL)
+
 bench: tool
 	$(CARGO) bench --locked
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool install bootstrap test audit freebsd bench clean
+.PHONY: all tool install bootstrap test audit freebsd cross bench clean

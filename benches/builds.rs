@@ -166,6 +166,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         let request = Request {
             graph: &graph,
             wanted: items.iter().map(|(_, path, _)| path).collect(),
+            impure: None,
             add_source: &|_, _| Ok(()),
         };
         let tools = Tools {

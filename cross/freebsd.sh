@@ -130,6 +130,6 @@ case $action in
         echo "$result/bootstrap"
         ;;
     link) cross_cargo build --bin bootstrap "$@" ;;
-    clippy) cross_cargo clippy --lib --bins "$@" -- -D warnings ;;
+    clippy) cross_cargo clippy --lib --bins --tests "$@" -- -D warnings ;;
     *) fail "unknown action \`$action': expected \`build', \`link' or \`clippy'" ;;
 esac

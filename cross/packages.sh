@@ -4,10 +4,10 @@
 #
 #   cross/packages.sh BOOTSTRAP [PACKAGE]...
 #
-# Says for each package whether it passed: whether its programs are FreeBSD's, ask for FreeBSD's loader, and need no
-# symbol that FreeBSD's libraries lack (the linker, which knows what each library offers, refuses otherwise). Static programs,
-# as stage0's are, cannot be tried: zig has FreeBSD's libraries as interfaces only. Run cross/freebsd.sh first: it
-# installs zig. Ends with 0 where all passed.
+# Says for each package whether it passed: whether its programs carry FreeBSD's mark, ask for FreeBSD's loader, and need no
+# symbol that FreeBSD's libraries lack. Static programs, as stage0's are, cannot be tried: zig has FreeBSD's libraries as
+# interfaces only. Run `cross/freebsd.sh link' or `build' first: they install zig and have it make the interfaces. Ends
+# with 0 where all passed.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -15,10 +15,24 @@ tool=$1
 shift
 [ "$#" -gt 0 ] || set -- make sed grep gzip bzip2 xz patch diffutils findutils gawk tar coreutils bash file
 work=$PWD/target/freebsd
-[ -x "$work/bin/cc" ] || {
-    echo "cross/packages.sh: no compiler for FreeBSD; run cross/freebsd.sh first" >&2
+mkdir -p "$work/packages"
+# What the interfaces of FreeBSD's libraries offer, a symbol a line: with its version, and without where that is what one
+# gets who asks for none.
+offered=$work/packages/offered
+[ ! -d "$work/zig/o" ] || find "$work/zig/o" -name 'lib*.so.[0-9]*' -exec readelf --dyn-syms -W {} + | awk '
+    $7 ~ /^[0-9]+$/ && NF >= 8 {
+        symbol = $8
+        if (sub(/@@/, "@", symbol) || symbol !~ /@/) {
+            plain = symbol
+            sub(/@.*/, "", plain)
+            print plain
+        }
+        print symbol
+    }' | sort -u >"$offered"
+if [ ! -x "$work/bin/cc" ] || [ ! -s "$offered" ]; then
+    echo "cross/packages.sh: no compiler or no libraries for FreeBSD; run cross/freebsd.sh link first" >&2
     exit 1
-}
+fi
 : "${JOBS:=2}"
 export ZIG_GLOBAL_CACHE_DIR="$work/zig" ZIG_LOCAL_CACHE_DIR="$work/zig"
 
@@ -26,13 +40,9 @@ export ZIG_GLOBAL_CACHE_DIR="$work/zig" ZIG_LOCAL_CACHE_DIR="$work/zig"
 source_of() {
     "$tool" fetch "$1" >&2 || return 1
     path=$("$tool" show "$1" | sed -n 's/^source: //p')
-    digest=$("$tool" show "$1" | sed -n 's/^source-sha256: //p')
-    # A source that is made of another one is there when the package has been built.
-    if [ -e "$path" ]; then
-        echo "$path"
-    else
-        echo "/var/cache/bootstrap/files/$digest"
-    fi
+    # What is not there then is made of what was fetched: Debian's make has no configure.
+    [ -e "$path" ] || "$tool" build "regenerate/$1" >&2 || return 1
+    echo "$path"
 }
 
 # flags_of PACKAGE: what the recipe gives to configure, as far as it is not about other packages.
@@ -88,6 +98,38 @@ compile() {
     esac
 }
 
+# lacking PROGRAM: the symbols that it needs and none of FreeBSD's libraries offers. Those of weak need it does without.
+lacking() {
+    readelf --dyn-syms -W "$1" | awk -v offered="$offered" '
+        BEGIN { while ((getline symbol < offered) > 0) there[symbol] = 1 }
+        $7 == "UND" && $5 == "GLOBAL" && !($8 in there) { printf " %s", $8 }'
+}
+
+# is_freebsds PROGRAM, whose headers are $headers: whether it is a program, and FreeBSD's. What it is for stands in a note;
+# the kernel looks at that first, and linkers leave the header's own field at System V.
+is_freebsds() {
+    type=$(printf '%s\n' "$headers" | sed -n 's/^  Type: *\([A-Z]*\).*/\1/p')
+    case $type in
+        EXEC | DYN) ;;
+        *)
+            echo "$1 is of type $type"
+            return 1
+            ;;
+    esac
+    case $headers in
+        *'UNIX - FreeBSD'* | *FreeBSD*NT_VERSION*) ;;
+        *)
+            echo "$1 does not say that it is FreeBSD's"
+            return 1
+            ;;
+    esac
+    symbols=$(lacking "$1")
+    [ -z "$symbols" ] || {
+        echo "$1 needs what FreeBSD lacks:$symbols"
+        return 1
+    }
+}
+
 # inspect DIRECTORY: whether every program in it is FreeBSD's; prints how many there are.
 inspect() {
     count=0
@@ -96,7 +138,10 @@ inspect() {
         headers=$(readelf -h -l -n "$program" 2>/dev/null) || continue
         # Not objects and libraries, and not the helpers that are compiled for the machine that compiles.
         case $headers in
-            *'Requesting program interpreter: /libexec/ld-elf.so.1'*) count=$((count + 1)) ;;
+            *'Requesting program interpreter: /libexec/ld-elf.so.1'*)
+                is_freebsds "$program" || return 1
+                count=$((count + 1))
+                ;;
             *'Requesting program interpreter'*'/lib64/ld-linux'*) ;;
             *'Requesting program interpreter'*)
                 echo "$program asks for another loader"
@@ -115,7 +160,6 @@ failed=
 for package; do
     directory=$work/packages/$package
     log=$directory.log
-    mkdir -p "$work/packages"
     if source=$(source_of "$package" 2>"$log") && unpack "$source" "$directory" >>"$log" 2>&1 &&
         (compile "$package" "$directory") >>"$log" 2>&1 && found=$(inspect "$directory" 2>&1); then
         echo "$package: passed, $found"

@@ -49,7 +49,7 @@ step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 $CARGO test --locked
 
 # What only FreeBSD compiles is type-checked and linked here, where it cannot run; `make freebsd' takes the same way,
-# and ten minutes to optimise. Needs Debian's packages.
+# and ten minutes to optimise. That, and the packages' turn, is for `make cross'. Needs Debian's packages.
 if command -v apt-get >/dev/null 2>&1; then
     step 'lints for FreeBSD'
     sh cross/freebsd.sh clippy

@@ -264,6 +264,9 @@ pub struct Summary {
     pub cores: usize,
     /// Processor time of this process itself: unpacking, hashing, the database. Builds are not in it.
     pub own_processor_seconds: f64,
+    /// Why others cannot make the same, where they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impure: Option<String>,
 }
 
 impl Summary {

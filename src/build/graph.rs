@@ -149,6 +149,8 @@ pub struct Todo<'a> {
     pub tasks: Vec<Task<'a>>,
     /// The wanted derivations whose outputs are all valid, by label.
     pub reused: Vec<&'a str>,
+    /// Why others cannot make the same, where they cannot. The run's summary says so.
+    pub impure: Option<String>,
 }
 
 impl<'a> Graph<'a> {
@@ -279,6 +281,7 @@ impl<'a> Graph<'a> {
         Ok(Todo {
             tasks: self.order(&missing, estimate)?,
             reused,
+            impure: None,
         })
     }
 
@@ -320,6 +323,7 @@ impl<'a> Graph<'a> {
         Ok(Todo {
             tasks: tasks.collect::<Result<_, GraphError>>()?,
             reused: Vec::new(),
+            impure: None,
         })
     }
 

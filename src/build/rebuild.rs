@@ -60,6 +60,8 @@ pub struct Again<'r, 'a> {
     pub wanted: Vec<&'a StorePath>,
     /// What is different this time.
     pub variation: Variation,
+    /// Why others cannot make the same, where they cannot. The summary says so.
+    pub impure: Option<String>,
 }
 
 /// Makes the outputs of the wanted derivations again, and has `inspect` look at each.
@@ -78,9 +80,10 @@ pub fn rebuild(
     let directories = tools.store.directories();
     let history = History::new(&directories.state);
     let durations = history.durations();
-    let todo = again.graph.alone(again.wanted.iter().copied(), |label| {
+    let mut todo = again.graph.alone(again.wanted.iter().copied(), |label| {
         durations.get(label).copied()
     })?;
+    todo.impure.clone_from(&again.impure);
     keep_inputs(again, &todo, &tools)?;
     if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
         prepare_sandbox(&tools)?;

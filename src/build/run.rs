@@ -26,6 +26,8 @@ pub struct Request<'r, 'a> {
     pub graph: &'r Graph<'a>,
     /// The derivations whose outputs are wanted.
     pub wanted: Vec<&'a StorePath>,
+    /// Why others cannot make the same, where they cannot. The summary says so.
+    pub impure: Option<String>,
     /// Makes one of the derivations' input sources valid, which is not yet.
     pub add_source: &'r dyn Fn(&Store, &StorePath) -> Result<(), StoreError>,
 }
@@ -65,7 +67,7 @@ pub fn realise(
 ) -> Result<Report, BuildError> {
     let history = History::new(&tools.store.directories().state);
     let durations = OnceCell::new();
-    let todo = request
+    let mut todo = request
         .graph
         .missing(request.wanted.iter().copied(), tools.store, |label| {
             durations
@@ -73,6 +75,7 @@ pub fn realise(
                 .get(label)
                 .copied()
         })?;
+    todo.impure.clone_from(&request.impure);
     if todo.tasks.is_empty() {
         return Ok(run(&todo, &Nothing, settings, events, cancellation));
     }

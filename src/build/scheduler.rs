@@ -185,6 +185,7 @@ impl<'r, 'a> Run<'r, 'a> {
                     .map(|label| (*label).to_owned())
                     .collect(),
                 cores: cores.get(),
+                impure: todo.impure.clone(),
                 ..Summary::default()
             },
             errors: Vec::new(),

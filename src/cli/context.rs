@@ -123,6 +123,13 @@ impl Context {
         Ok(Store::open(self.directories.clone())?)
     }
 
+    /// Says that others cannot make what is planned, where they cannot.
+    pub fn note_impurity(&self, planned: &Planned) {
+        if let Some(impurity) = planned.seeds.seed.impurity() {
+            self.note(&format!("impure: {impurity}"));
+        }
+    }
+
     /// `path` with the store directory that it was computed for.
     pub fn shown(&self, path: &StorePath) -> String {
         self.directories.store_dir.display(path)

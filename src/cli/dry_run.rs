@@ -30,6 +30,9 @@ struct Forecast<'p> {
     seconds: Option<f64>,
     /// Whether most of that goes by recipes, which were timed on two cores.
     guessed: bool,
+    /// Why others cannot make the same, where they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,6 +137,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
         reused: reused.map(|node| node.label.as_str()).collect(),
         seconds: estimator.remaining(0.0).map(|time| time.as_secs_f64()),
         guessed: estimator.is_guess(),
+        impure: planned.seeds.seed.impurity(),
     };
     match context.options.json {
         true => print_json(&forecast),
@@ -214,6 +218,9 @@ fn describe(forecast: &Forecast<'_>) -> String {
     let made = forecast.downloads.len() + forecast.builds.len();
     if made + forecast.substitutes.len() == 0 {
         text.push_str("nothing to do\n");
+    }
+    if let Some(impurity) = &forecast.impure {
+        text.push_str(&format!("impure: {impurity}\n"));
     }
     text
 }
@@ -311,6 +318,7 @@ mod tests {
             reused: vec!["libc"],
             seconds: Some(1801.0),
             guessed: false,
+            impure: Some("made from the seed `host`, and it is mine".to_owned()),
         };
         assert_eq!(
             describe(&forecast),
@@ -321,7 +329,7 @@ mod tests {
              to build: 3, in about 30 min 01 s\n  \
              gcc         took 30 min 00 s last time\n  ld-wrapper  never built here\n  \
              sed         never built here; 1 min 30 s on two cores, its recipe says\n\
-             there already: libc\n"
+             there already: libc\nimpure: made from the seed `host`, and it is mine\n"
         );
         let guessed = Forecast {
             guessed: true,
@@ -347,6 +355,7 @@ mod tests {
             reused: Vec::new(),
             seconds: None,
             guessed: false,
+            impure: None,
         };
         assert_eq!(
             describe(&unknown),

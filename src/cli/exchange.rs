@@ -63,6 +63,7 @@ pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Resu
 /// `bootstrap export`.
 pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
     let planned = context.plan()?;
+    context.note_impurity(&planned);
     if let Some(file) = wanted.guix {
         return export_guix(context, &planned, file);
     }
@@ -178,6 +179,7 @@ pub fn publish(
     key: Option<&Path>,
 ) -> Result<(), Failure> {
     let planned = context.plan()?;
+    context.note_impurity(&planned);
     let store = context.store_to_read()?;
     let key = key.map(SecretKey::read).transpose()?;
     let paths = outputs(context, &planned, &store, packages)?;

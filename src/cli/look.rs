@@ -24,6 +24,9 @@ struct Listed<'a> {
     valid: bool,
     outputs: Vec<ListedOutput<'a>>,
     derivation: String,
+    /// Why others cannot make the same, where they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impure: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -109,6 +112,7 @@ fn listed<'a>(
         valid: outputs.iter().all(|output| output.valid),
         outputs,
         derivation: context.shown(&node.derivation_path),
+        impure: planned.seeds.seed.impurity(),
     }
 }
 
@@ -138,6 +142,7 @@ pub fn list(context: &Context) -> Result<(), Failure> {
     for (package, errors) in planned.plan.unplanned() {
         text.push_str(&format!("{package:<names$}  cannot be built: {errors}\n"));
     }
+    context.note_impurity(&planned);
     print(&text)
 }
 
@@ -232,6 +237,9 @@ fn describe(shown: &Shown<'_>) -> String {
         );
     }
     field("derivation", &listed.derivation);
+    if let Some(impurity) = &listed.impure {
+        field("impure", impurity);
+    }
     for input in &shown.inputs {
         field("input", &format!("{} {}", input.name, input.path));
     }
@@ -286,4 +294,42 @@ pub fn path(context: &Context, name: &str) -> Result<(), Failure> {
         .map(|(_, path)| format!("{}\n", context.shown(path)))
         .collect();
     print(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_from_a_seed_that_nobody_else_has_is_shown_as_impure() {
+        let mut shown = Shown {
+            listed: Listed {
+                name: "stage0/make",
+                stage: "stage0",
+                version: "1.0",
+                synopsis: "The make of the test",
+                implicit_input: false,
+                valid: false,
+                outputs: Vec::new(),
+                derivation: "/gnu/store/make.drv".to_owned(),
+                impure: Some("made from the seed `host`, and it is mine".to_owned()),
+            },
+            home_page: "https://example.org/",
+            license: "GPL-3.0-or-later",
+            source: None,
+            tests: false,
+            tests_reason: None,
+            inputs: Vec::new(),
+            recipe: "make/recipe.toml",
+        };
+        let line = "impure: made from the seed `host`, and it is mine\n";
+        assert!(describe(&shown).contains(line), "{}", describe(&shown));
+        let json = serde_json::to_value(&shown).unwrap();
+        assert_eq!(json["impure"], "made from the seed `host`, and it is mine");
+        // Where others can make it, nothing is said.
+        shown.listed.impure = None;
+        assert!(!describe(&shown).contains("impure"));
+        let json = serde_json::to_value(&shown).unwrap();
+        assert!(json.get("impure").is_none(), "{json}");
+    }
 }

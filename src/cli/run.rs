@@ -252,6 +252,7 @@ impl<'c> Run<'c> {
             graph: &graph,
             wanted: derivations(plan, wanted),
             variation: variation.clone(),
+            impure: self.planned.seeds.seed.impurity(),
         };
         let sandbox = platform_sandbox(self.context)?;
         let tools = Tools {
@@ -292,13 +293,6 @@ impl<'c> Run<'c> {
         if failure.is_none() {
             add_roots(&self, plan, &self.targets)?;
         }
-        let seed = &self.planned.seeds.seed;
-        if let Some(reason) = &seed.impure {
-            context.note(&format!(
-                "impure: all of this depends on the seed `{}`, and {reason}",
-                seed.name
-            ));
-        }
         let changed = !summary.made.is_empty();
         if changed {
             manifest::write(context, &self.planned, summary)?;
@@ -308,8 +302,12 @@ impl<'c> Run<'c> {
         } else if context.options.json {
             print_json(summary)?;
         } else {
-            if !context.options.quiet && (changed || failure.is_some()) {
-                context.sum_up(summary);
+            if changed || failure.is_some() {
+                if !context.options.quiet {
+                    context.sum_up(summary);
+                }
+            } else {
+                context.note_impurity(&self.planned);
             }
             if failure.is_none() {
                 let outputs = self
@@ -424,6 +422,7 @@ fn realise_targets(
     let request = Request {
         graph: &graph,
         wanted: derivations(plan, wanted),
+        impure: planned.seeds.seed.impurity(),
         add_source: &add_source,
     };
     let sandbox = platform_sandbox(context)?;

@@ -69,6 +69,9 @@ pub fn describe(summary: &Summary) -> String {
         let list = summary.not_started.join(" ");
         text.push_str(&format!("not started: {list}\n"));
     }
+    if let Some(impurity) = &summary.impure {
+        text.push_str(&format!("impure: {impurity}\n"));
+    }
     let slowest = slowest_phases(&builds);
     if !slowest.is_empty() {
         text.push_str(&format!("longest phases: {}\n", slowest.join(", ")));
@@ -182,8 +185,21 @@ mod tests {
             seconds: 705.0,
             cores: 2,
             own_processor_seconds: 0.0,
+            impure: None,
         };
         insta::assert_snapshot!(describe(&summary));
+    }
+
+    #[test]
+    fn a_run_from_a_seed_that_nobody_else_has_says_so() {
+        let text = describe(&Summary {
+            impure: Some("made from the seed `host`, and it is mine".into()),
+            ..Summary::default()
+        });
+        assert!(
+            text.starts_with("impure: made from the seed `host`, and it is mine\ntime: "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum SandboxError {
         system: &'static str,
     },
     /// The machine or the user's privileges do not allow sandboxes.
-    #[error("this machine does not allow sandboxed builds: {problem}\n{remedy}")]
+    #[error("this machine does not allow sandboxed builds: {problem}. {remedy}")]
     Unfit {
         /// The step that failed, and why.
         problem: String,
@@ -109,7 +109,7 @@ fn on(path: &Option<PathBuf>) -> String {
 fn advice(remedy: &Option<String>) -> String {
     remedy
         .as_ref()
-        .map(|remedy| format!("\n{remedy}"))
+        .map(|remedy| format!(". {remedy}"))
         .unwrap_or_default()
 }
 
@@ -230,5 +230,51 @@ impl fmt::Display for ExitStatusKind {
             Self::Exited(status) => write!(formatter, "exit status {status}"),
             Self::Signaled(signal) => write!(formatter, "signal {signal}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(remedy: Option<&str>) -> SandboxError {
+        SandboxError::Setup {
+            step: Step::MountSource,
+            path: Some("/j/b/bin".into()),
+            source: io::Error::other("no such file system"),
+            remedy: remedy.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_and_what_to_do_about_it_are_one_line() {
+        let failed = failed(Some("As root: kldload nullfs."));
+        assert_eq!(
+            failed.to_string(),
+            "cannot mount on `/j/b/bin`: no such file system. As root: kldload nullfs."
+        );
+        assert_eq!(
+            failed.of_the_machine().to_string(),
+            "this machine does not allow sandboxed builds: cannot mount on `/j/b/bin`: no such file system. \
+             As root: kldload nullfs."
+        );
+        let program = SandboxError::Program {
+            program: "/bin/sh".into(),
+            source: io::Error::other("no such file"),
+            remedy: Some("Is it there?".into()),
+        };
+        assert_eq!(
+            program.to_string(),
+            "cannot run `/bin/sh` in the sandbox: no such file. Is it there?"
+        );
+    }
+
+    #[test]
+    fn a_failure_that_nobody_knows_a_remedy_for_is_no_judgement_of_the_machine() {
+        let failed = failed(None).of_the_machine();
+        assert_eq!(
+            failed.to_string(),
+            "cannot mount on `/j/b/bin`: no such file system"
+        );
     }
 }

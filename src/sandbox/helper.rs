@@ -139,7 +139,7 @@ impl Helped {
             .detail
             .map(|detail| format!("The kernel says: {detail}"));
         let said: Vec<String> = detail.into_iter().chain(remedy).collect();
-        let remedy = (!said.is_empty()).then(|| said.join("\n"));
+        let remedy = (!said.is_empty()).then(|| said.join(". "));
         if failure.step == Step::Execute {
             return SandboxError::Program {
                 program: self.program.clone(),

@@ -127,6 +127,12 @@ impl Seed {
         Sha256Digest::of(archives.chain(links).chain(files).collect::<String>())
     }
 
+    /// What has to be said of whatever is made from this seed when others cannot make the same; `None` where they can.
+    pub fn impurity(&self) -> Option<String> {
+        let reason = self.impure.as_ref()?;
+        Some(format!("made from the seed `{}`, and {reason}", self.name))
+    }
+
     /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
     /// order. [`unpack::Contents::from_environment`] reads them again.
     pub fn environment(&self, archives: &[String]) -> BTreeMap<String, String> {

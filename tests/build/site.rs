@@ -248,6 +248,7 @@ impl Site {
         let request = Request {
             graph: &graph,
             wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
+            impure: None,
             add_source: &|store, path| {
                 assert_eq!(*path, self.toy);
                 store.add_tree("toy", &Tree::executable(toy())).map(drop)

@@ -39,6 +39,8 @@ count=0
 failures=0
 # A process that must not outlive its build is known by this number of seconds that it sleeps.
 mark=3141592
+# The memory disk that is there for a while.
+disk=
 
 # report STATUS WHAT: one line of TAP; what was seen goes before it, as a comment.
 report() {
@@ -111,6 +113,18 @@ probe() {
         echo "mark=$mark"
         # Each probe is a derivation of its own.
         echo "# $1"
+        # What a probe calls that the host is to look at meanwhile. It goes on by itself when the host does not answer.
+        cat <<'END'
+wait_for_host() {
+    echo 'waiting for the host'
+    waited=0
+    while [ ! -s /tmp/go ] && [ "$waited" -lt 300 ]; do
+        sleep 1
+        waited=$((waited + 1))
+    done
+    [ -s /tmp/go ]
+}
+END
         cat
     } >"$work/$1/stage0/gnu-build-system.sh"
     echo "the source of $1" >"$work/$1.source"
@@ -160,6 +174,14 @@ no_records() {
         return 1
     }
 }
+# no_mounts_of PLACE: nothing is mounted at PLACE or below.
+no_mounts_of() {
+    left=$(mount -p | awk -v place="$1" '$2 == place || index($2, place "/") == 1')
+    [ -z "$left" ] || {
+        echo "$left"
+        return 1
+    }
+}
 no_process() {
     not pgrep -lf "sleep $mark"
 }
@@ -176,14 +198,40 @@ wait_for() {
     "$@"
 }
 
+# start_build NAME OPTION...: builds probe NAME in the background, and waits until it waits for the host. Its process is $build,
+# its jail $jail at $place.
+start_build() {
+    build_log=$work/$1.log
+    try_probe "$@" >"$build_log" 2>&1 &
+    build=$!
+    wait_for 120 grep -q 'waiting for the host' "$build_log"
+    find_jail
+}
+
+# The first jail of this test's.
+find_jail() {
+    jail=$(jails_left | awk 'NR == 1 { print $1 }')
+    place=$(jails_left | awk 'NR == 1 { print $2 }')
+}
+
+# end_build WORD: tells the probe to go on, and WORD; succeeds if it does.
+end_build() {
+    [ -z "$place" ] || echo "$1" >"$place/tmp/go"
+    wait "$build" || {
+        cat "$build_log" >>"$work/seen"
+        return 1
+    }
+}
+
 clean_up() {
+    [ -z "$disk" ] || mdconfig -d -u "$disk"
     for process in $(jobs -p); do
         kill "$process" 2>/dev/null
     done
     wait
     jails_left | while read -r name _; do jail -R "$name"; done
     mounts_left | awk '{ place[NR] = $2 } END { for (i = NR; i > 0; i--) print place[i] }' |
-        while read -r place; do umount -f "$place"; done
+        while read -r mounted; do umount -f "$mounted"; done
     no_mounts && {
         chmod -R u+w "$work"
         rm -rf "$work"
@@ -228,8 +276,9 @@ item=$(bootstrap --recipes "$work/round-trip/recipes" path stage0/make 2>>"$work
 check 'its output is in the store' [ "$(cat "$root$item/file" 2>&1)" = 'a file' ]
 check 'links are kept' [ "$(readlink "$root$item/link" 2>&1)" = file ]
 modes() {
-    seen=$(stat -f '%Lp %m %Su' "$root$item/file" "$root$item/bin/program" "$root$item" | tr '\n' ' ')
-    [ "$seen" = '444 1 root 555 1 root 555 1 root ' ] || {
+    # %Lp alone is the permissions, without set-user-ID bits.
+    seen=$(stat -f '%Mp%Lp %m %Su' "$root$item/file" "$root$item/bin/program" "$root$item" | tr '\n' ' ')
+    [ "$seen" = '0444 1 root 0555 1 root 0555 1 root ' ] || {
         echo "$seen"
         return 1
     }
@@ -239,14 +288,26 @@ again() {
     try_probe round-trip >"$work/again" 2>&1 && not grep ': building' "$work/again"
 }
 check 'a second build has nothing to do' again
+if [ -z "$seed" ]; then
+    shown_as_impure() {
+        bootstrap --recipes "$work/round-trip/recipes" "$@" 2>&1 | grep 'impure: made from the seed .host., and'
+    }
+    check 'what is made from the host is shown as impure' shown_as_impure show stage0/make
+    check 'and listed so' shown_as_impure list
+    check 'and so is a run that makes nothing' shown_as_impure build stage0/make
+    check 'and one that is only thought of' shown_as_impure build --dry-run stage0/make
+    # It fails for want of the other packages, but says that first.
+    check 'and what others are to get' shown_as_impure export --guix "$work/module.scm"
+fi
 check 'no mounts are left' no_mounts
 check 'no jails are left' no_jails
 check 'no records are left' no_records
 
 # Isolation. The probe says `good WHAT' or `bad WHAT', and never fails itself.
 echo secret >"$work/secret"
-nc -l 127.0.0.1 31415 </dev/null >/dev/null 2>&1 &
+nc -k -l 127.0.0.1 31415 </dev/null >/dev/null 2>&1 &
 listener=$!
+check 'somebody listens on the host' wait_for 10 nc -z 127.0.0.1 31415
 hostname=$(hostname)
 probe isolation <<END
 host_file='$work/secret'
@@ -267,21 +328,37 @@ no() {
     if "$@" >/dev/null 2>&1; then say 1 "$what"; else say 0 "$what"; fi
 }
 write() { echo x >"$1"; }
+# What belongs to root cannot be written to anyhow; that nothing can be is another error, and comes first.
+read_only() {
+    what=$1
+    shift
+    if answer=$("$@" 2>&1); then
+        say 1 "$what"
+        return
+    fi
+    case $answer in
+        *'Read-only file system'*) say 0 "$what" ;;
+        *)
+            echo "$answer"
+            say 1 "$what"
+            ;;
+    esac
+}
 yes 'it runs as the build user' [ "$(id -u) $(id -g)" = '30001 30001' ]
 yes 'it has no other groups' [ "$(id -G)" = 30001 ]
 yes 'it starts in its build directory' [ "$PWD" = /tmp/guix-build-make-1.0.drv-0 ]
 yes 'it can write there' write here
 yes 'it can write to /tmp' write /tmp/there
-no 'it cannot write to /' write /file
-no 'it cannot write to the seed' write /bin/file
-no 'it cannot write to an input that is a file' write "$source"
-no 'it cannot write to an input that is a directory' write "$phasesDirectory/file"
-no 'it cannot remove an input' rm -rf "$phasesDirectory"
+# Files that are there: whether one may be made is the file system's below to say, which knows of no mount.
+read_only 'its root is read-only' write /file
+read_only 'the seed is read-only' write /bin/sh
+read_only 'an input that is a file is read-only' write "$source"
+read_only 'an input that is a directory is read-only' write "$phasesDirectory/gnu-build-system.sh"
+read_only 'it cannot remove an input' rm -f "$phasesDirectory/gnu-build-system.sh"
 no 'it does not see files of the host' [ -e "$host_file" ]
 no "it does not see the host's passwords" [ -e /etc/master.passwd ]
 yes 'of the store it sees its two inputs' [ "$(find /gnu/store -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ]
 yes 'its host name is localhost' [ "$(hostname)" = localhost ]
-no 'it cannot name the host' hostname elsewhere
 yes 'its login name is the build user'"'"'s' [ "$(logname 2>&1)" = guixbuilder ]
 yes 'it is in a jail' [ "$(sysctl -n security.jail.jailed)" = 1 ]
 yes 'its securelevel is 3' [ "$(sysctl -n kern.securelevel)" -eq 3 ]
@@ -289,8 +366,6 @@ yes 'it sees one mount' [ "$(mount | wc -l)" -eq 1 ]
 yes 'it sees its own processes only' [ "$(ps ax -o pid= | wc -l)" -le 8 ]
 no 'it cannot connect to the host' nc -w 3 -z 127.0.0.1 31415
 no 'it has no addresses' sh -c "ifconfig | grep -E 'inet6? '"
-no 'it cannot mount' mount -t tmpfs tmpfs /tmp
-no 'it cannot make jails' jail -c path=/ command=/bin/sh -c :
 yes 'randomisation of addresses is off' sh -c 'proccontrol -m aslr -q -p $$ | grep "force disabled"'
 devices=$(ls /dev | sort | tr '\n' ' ')
 yes "its devices are these: $devices" [ "$devices" = 'fd full null random stderr stdin stdout urandom zero ' ]
@@ -322,6 +397,61 @@ kill "$listener" 2>/dev/null
 check 'a process left behind is dead' no_process
 check 'no mounts are left after it' no_mounts
 
+# What the host sees of a build.
+probe watched <<'END'
+devices=$(ls /dev)
+wait_for_host
+disk=$(cat /tmp/go)
+[ "$(ls /dev)" = "$devices" ]
+[ ! -e "/dev/$disk" ]
+mkdir "$out"
+END
+start_build watched
+# Root's rights: the build user has none of them anyhow.
+has_no_rights() {
+    seen=$(jls -j "$jail" -n allow.mount allow.raw_sockets allow.set_hostname allow.sysvipc children.max enforce_statfs ip4 ip6)
+    echo "$seen"
+    [ "$seen" = "allow.nomount allow.noraw_sockets allow.noset_hostname allow.nosysvipc children.max=0 enforce_statfs=2 \
+ip4=disable ip6=disable" ]
+}
+check 'a jail has none of the rights that jails can have' has_no_rights
+if disk=$(mdconfig -a -t malloc -s 1m 2>/dev/null); then
+    check 'a new device is there on the host' [ -e "/dev/$disk" ]
+    end_build "$disk"
+    report $? 'a device that appears during a build is not seen in it'
+    mdconfig -d -u "$disk"
+else
+    skip 'a device that appears during a build is not seen in it' 'there are no memory disks (mdconfig)'
+    end_build none
+fi
+disk=
+
+# Twenty processes, and no more than are left of them.
+probe limited <<'END'
+wait_for_host
+# From here on, only what the shell does itself: there may be no process left.
+(
+    started=0
+    while [ "$started" -lt 60 ]; do
+        sleep 60 &
+        started=$((started + 1))
+        echo "$started" >started
+    done
+) || :
+read -r started <started
+[ "$started" -lt 20 ]
+echo "$started" >"$out"
+END
+start_build limited --max-processes 20
+if [ "$(sysctl -n kern.racct.enable 2>/dev/null)" = 1 ]; then
+    check 'the limit is a rule for the jail' sh -c "rctl 'jail:$jail:' | grep -x 'jail:$jail:maxproc:deny=20'"
+else
+    skip 'the limit is a rule for the jail' 'the kernel keeps no accounts (kern.racct.enable)'
+fi
+end_build go
+report $? 'a build has no more processes than it may'
+check 'and no rule is left' [ -z "$(rctl "jail:$jail:" 2>/dev/null)" ]
+
 # Failures.
 probe failing <<'END'
 echo 'the last words'
@@ -352,6 +482,7 @@ start_killed() {
     # The shell's own number is not that of the program it started.
     wait_for 60 pgrep -f "sleep $mark"
     victim=$(pgrep -f "$work/killed/recipes" | head -n 1)
+    find_jail
 }
 start_killed
 kill -9 "$victim"
@@ -366,24 +497,25 @@ helpers=$(pgrep -P "$victim")
 # shellcheck disable=SC2086 # a list
 kill -9 $helpers "$victim"
 wait 2>/dev/null
-check 'kill -9 of the program and its helpers leaves mounts' not no_mounts
+check 'kill -9 of the program and its helpers leaves mounts' not no_mounts_of "$place"
+left_jail=$jail
+left_place=$place
 # Another build goes on while the leftovers are cleaned up; it is not touched.
-probe living <<END
-echo living
-i=0
-while [ ! -e /tmp/never ] && [ \$i -lt 15 ]; do sleep 1; i=\$((i + 1)); done
-mkdir "\$out"
+probe living <<'END'
+wait_for_host
+mkdir "$out"
 END
-try_probe living >"$work/living.log" 2>&1 &
-living=$!
-wait_for 30 grep -q living "$work/living.log"
-check 'the next run cleans up what a killed one left' wait_for 30 no_process
+start_build living
+check 'the next run ends the processes that a killed one left' no_process
+check 'and undoes its mounts' no_mounts_of "$left_place"
+check 'and removes its jail' not jls -j "$left_jail"
 probe after <<'END'
 mkdir "$out"
 END
 check 'and builds' try_probe after
-wait "$living"
-report $? 'a build that was running meanwhile is left alone'
+check 'a build that goes on meanwhile keeps its mounts' not no_mounts_of "$place"
+end_build go
+report $? 'and comes to its end'
 check 'no mounts are left in the end' no_mounts
 check 'no jails are left in the end' no_jails
 check 'no records are left in the end' no_records
@@ -395,25 +527,52 @@ jailed() {
     jail -c path=/ command=/bin/sh -c '"$@"; echo "status $?"' sh "$tool" --root "$root" $seed_options \
         --recipes "$work/nowhere/recipes" --offline build stage0/make >"$work/jailed.log" 2>&1
     cat "$work/jailed.log"
-    grep '^status 5$' "$work/jailed.log" && grep 'runs in a jail already' "$work/jailed.log"
+    grep '^status 5$' "$work/jailed.log" && grep 'runs in a jail already.*on the host' "$work/jailed.log"
 }
 probe nowhere <<'END'
 mkdir "$out"
 END
-check 'in a jail, it says what the jail must allow' jailed
+check 'in a jail, it says in one line that it must run on the host' jailed
 check 'no records are left after that' no_records
+
+# A base that the kernel is too old for.
+if [ "$(uname -K)" -lt 1403000 ]; then
+    newer=freebsd-14.3-amd64
+elif [ "$(uname -K)" -lt 1500000 ]; then
+    newer=freebsd-15.0-amd64
+else
+    newer=
+fi
+too_new() {
+    status 5 "$tool" --root "$root" --seed "$newer" --recipes "$work/nowhere/recipes" --offline build stage0/make \
+        >"$work/newer" 2>&1
+    result=$?
+    cat "$work/newer"
+    [ "$result" -eq 0 ] && [ "$(wc -l <"$work/newer")" -eq 1 ] && grep -q "seed $newer is FreeBSD" "$work/newer"
+}
+if [ -n "$newer" ]; then
+    check 'a seed newer than the kernel is refused in one line' too_new
+else
+    skip 'a seed newer than the kernel is refused in one line' 'no seed is newer than this kernel'
+fi
 
 # In parallel, each in a jail of its own.
 for number in 1 2 3; do
     probe "parallel$number" <<END
 id
-sleep 2
-[ "\$(ps ax -o command= | grep -c '[s]leep 2')" -le 1 ]
+sleep 30 &
+sleep 10
+[ "\$(ps ax -o command= | grep -c '[s]leep 30')" -eq 1 ]
 mkdir "\$out"
 END
     try_probe "parallel$number" >"$work/parallel$number.log" 2>&1 &
     eval "parallel$number=$!"
 done
+# Builds that run, each known by the jail that its process is in; not jails that only find out whether the machine is fit.
+several_builds() {
+    [ "$(ps ax -o jid= -o command= | awk '$1 > 0 && $2 == "sleep" && $3 == 30 && !seen[$1]++' | wc -l)" -ge 2 ]
+}
+check 'several builds run at a time' wait_for 60 several_builds
 for number in 1 2 3; do
     eval "wait \$parallel$number"
     report $? "parallel build $number of 3"
@@ -421,34 +580,40 @@ done
 check 'no mounts are left after parallel builds' no_mounts
 
 # Privileges.
-if [ -f "$seed" ]; then
-    # Somewhere that nobody can go to.
-    chmod 755 "$work"
-    mkdir "$work/nobody"
-    cp "$tool" "$work/nobody/tool"
-    cp "$seed" "$work/nobody/base"
-    mkdir -p "$work/nobody/top/var/cache/bootstrap/files"
-    cp "$work/after.source" \
-        "$work/nobody/top/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
-    chown -R nobody "$work/nobody"
-    unprivileged() {
-        status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/top' --seed-file \
-            '$work/nobody/base' --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1 &&
-            grep 'only root' "$work/unprivileged"
-    }
-    check 'without privileges, it says so and ends with status 5' unprivileged
-else
-    skip 'without privileges, it says so and ends with status 5' 'the seed is a directory'
-fi
+# Somewhere that nobody can go to.
+chmod 755 "$work"
+mkdir "$work/nobody"
+cp "$tool" "$work/nobody/tool"
+# Whatever the seed was given as, it is an archive in the cache by now.
+cp "$root/var/cache/bootstrap/files/$(sed -n 's/^archive: \([0-9a-f]*\) .*/\1/p' "$work/seed")" "$work/nobody/base"
+mkdir -p "$work/nobody/top/var/cache/bootstrap/files"
+cp "$work/after.source" "$work/nobody/top/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
+chown -R nobody "$work/nobody"
+unprivileged() {
+    status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/top' --seed-file '$work/nobody/base' \
+        --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1
+    result=$?
+    cat "$work/unprivileged"
+    [ "$result" -eq 0 ] && grep -q 'only root.*as root' "$work/unprivileged"
+}
+check 'without privileges, it says so in one line and ends with status 5' unprivileged
 
 # Looking after the store.
 probe kept <<'END'
 mkdir "$out"
+echo kept >"$out/file"
 END
 check 'one more build' try_probe kept
 kept=$(bootstrap --recipes "$work/kept/recipes" path stage0/make 2>>"$work/seen")
 if "$tool" verify --help >/dev/null 2>&1; then
     check 'the store still holds what was built' bootstrap --recipes "$work/kept/recipes" verify stage0/make
+    # write_kept WORD: puts WORD into the item's only file.
+    write_kept() {
+        chmod u+w "$root$kept/file" && echo "$1" >"$root$kept/file" && chmod a-w "$root$kept/file"
+    }
+    check 'an item can be damaged' write_kept damaged
+    check 'a damaged item is found, status 3' status 3 bootstrap --recipes "$work/kept/recipes" verify stage0/make
+    write_kept kept
 else
     skip 'the store still holds what was built' 'this program has no verify'
 fi

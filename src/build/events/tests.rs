@@ -142,6 +142,7 @@ fn every_kind() -> Vec<Event> {
                     item: item(),
                     because: item(),
                 }],
+                impure: Some("mine".into()),
                 ..Summary::default()
             },
         },

@@ -131,6 +131,35 @@ fn inputs_are_made_before_what_needs_them() {
 }
 
 #[test]
+fn what_others_cannot_make_is_said_to_be_so_in_the_summary() {
+    let items = Items::new(&[("a", &[])]);
+    let graph = items.graph();
+    let mut todo = everything(&items, &graph, &["a"]);
+    todo.impure = Some("it is mine".to_owned());
+    let parallelism = Parallelism {
+        builds: NonZeroUsize::MIN,
+        downloads: NonZeroUsize::MIN,
+        keep_going: false,
+    };
+    let (events, receiver) = EventSender::channel();
+    let workshop = FakeWorkshop::default();
+    let cancellation = Cancellation::new();
+    let report = run(
+        &todo,
+        &workshop,
+        parallelism,
+        NonZeroUsize::MIN,
+        &events,
+        &cancellation,
+    );
+    drop(events);
+    assert_eq!(report.summary.impure.as_deref(), Some("it is mine"));
+    assert!(
+        matches!(receiver.iter().last(), Some(Event::RunFinished { summary }) if summary == report.summary)
+    );
+}
+
+#[test]
 fn the_longest_chain_is_started_first() {
     let items = Items::new(&[
         ("a-lonely-one", &[]),

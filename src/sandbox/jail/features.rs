@@ -74,24 +74,19 @@ fn kernel(release: &str) -> Feature {
 
 fn jails(seen: &Seen<'_>) -> Feature {
     let name = "jails";
-    let may_have = (seen.setting)("security.jail.children.max");
-    match (seen.root, seen.jailed, may_have) {
-        (false, ..) => Feature::missing(
+    match (seen.root, seen.jailed) {
+        (false, _) => Feature::missing(
             name,
             "only root can make them, and this is another user",
             "Run this as root: su -m root -c 'bootstrap …'.",
         ),
-        (true, true, None | Some(0)) => Feature::missing(
+        // Whatever a jail is allowed: the kernel never lets it make rules for devfs.
+        (true, true) => Feature::missing(
             name,
-            "this runs in a jail that may have none of its own",
-            "Run this on the host, or give the jail children.max, enforce_statfs=1, allow.mount and \
-             allow.mount.{devfs,nullfs,tmpfs}.",
+            "this runs in a jail, where nobody may choose which devices are seen",
+            "Run this on the host.",
         ),
-        (true, true, Some(count)) => Feature::there(
-            name,
-            format!("this runs in a jail that may have {count} of its own"),
-        ),
-        (true, false, _) => Feature::there(name, "there, and allowed"),
+        (true, false) => Feature::there(name, "there, and allowed"),
     }
 }
 
@@ -199,21 +194,20 @@ mod tests {
     }
 
     #[test]
-    fn jails_are_roots_and_a_jails_only_where_it_may() {
+    fn jails_are_roots_and_never_a_jails() {
         let user = Seen {
             root: false,
             ..usual()
         };
         assert!(missing(&user)[0].1.contains("as root"));
-        let jailed = |setting| Seen {
+        let jailed = Seen {
             jailed: true,
             module: &|_| true,
-            setting,
+            setting: &|_| Some(1),
             ..usual()
         };
-        assert!(missing(&jailed(&|_| Some(0)))[0].1.contains("children.max"));
-        assert!(missing(&jailed(&|_| None))[0].1.contains("children.max"));
-        assert_eq!(missing(&jailed(&|_| Some(1))), []);
+        let missing = missing(&jailed);
+        assert_eq!(missing, [("jails", "Run this on the host.".to_owned())]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::parameters::{parameters, rules};
 use super::plan::{Action, FileSystem, Mount, plan};
 use super::system::{Seen, Watch};
-use super::{program, record, system, teardown};
+use super::{devices, program, record, system, teardown};
 use crate::sandbox::layout::Item;
 use crate::sandbox::protocol::{During, Failure, Message, receive, send};
 use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helped, process};
@@ -231,8 +231,12 @@ fn perform(action: &Action) -> Result<(), Failure> {
         }
         .during_on(Step::MakeEntry, path),
         Action::Mount(mount) => perform_mount(mount),
-        Action::ShowDevices { on, visible } => File::open(on)
-            .and_then(|devices| system::show_devices(devices.as_fd(), visible))
+        Action::ShowDevices {
+            on,
+            visible,
+            for_good,
+        } => File::open(on)
+            .and_then(|devices| devices::show(devices.as_fd(), visible, *for_good))
             .during_on(Step::MakeDevices, on),
     }
 }
@@ -246,7 +250,7 @@ fn perform_mount(mount: &Mount) -> Result<(), Failure> {
     };
     match (system::mount(mount), &mount.file_system) {
         (Ok(()), _) => Ok(()),
-        // FreeBSD before 13.2 mounts on directories only. The copy is root's and cannot be written to.
+        // An older kernel mounts on directories only. The copy is root's and cannot be written to.
         (
             Err((error, _)),
             FileSystem::Null {

@@ -29,10 +29,12 @@ const DISABLE: i32 = 0;
 /// `JAIL_SYS_INHERIT`: the jail shares the machine's.
 const INHERIT: i32 = 2;
 
-/// What jails may be allowed and a build's is not. All but three are off by default, but defaults can be changed
-/// (`security.jail.*`).
-const FORBIDDEN: [&str; 10] = [
+/// What jails may be allowed and a build's is not. Setting a host name, reserved ports and unprivileged debugging are what a
+/// jail has when nothing is said; of the others, saying so makes us independent of another release's defaults.
+const FORBIDDEN: [&str; 11] = [
     "allow.noset_hostname",
+    // All of sysvmsg, sysvsem and sysvshm.
+    "allow.nosysvipc",
     "allow.noraw_sockets",
     "allow.nochflags",
     "allow.nomount",
@@ -130,6 +132,7 @@ mod tests {
             ("persist", Value::Flag),
             ("allow.noraw_sockets", Value::Flag),
             ("allow.nomount", Value::Flag),
+            ("allow.nosysvipc", Value::Flag),
         ] {
             assert_eq!(value(&parameters, name), Some(expected), "{name}");
         }

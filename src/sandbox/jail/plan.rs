@@ -25,12 +25,14 @@ pub enum Action {
     },
     /// Mounts a file system.
     Mount(Mount),
-    /// Hides every node of the devfs mounted there but some.
+    /// Hides every node of the devfs mounted there but some. See [`devfs`](super::devfs).
     ShowDevices {
         /// The mount.
         on: PathBuf,
         /// Patterns of the nodes that stay, relative to it.
         visible: Vec<&'static str>,
+        /// Whether nodes that appear later are hidden, too, whatever they are called.
+        for_good: bool,
     },
 }
 
@@ -54,7 +56,7 @@ pub enum FileSystem {
     Null {
         /// The machine's path.
         source: PathBuf,
-        /// Whether it is a file. Before FreeBSD 13.2 only directories can be mounted, and a copy must do.
+        /// Whether it is a file. Older kernels can mount directories only, and a copy must do.
         is_file: bool,
     },
     /// tmpfs: an empty directory in memory.
@@ -182,6 +184,8 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
                 actions.push(Action::ShowDevices {
                     on,
                     visible: DEVICES.into_iter().chain(terminals).collect(),
+                    // What a person starts in a shell may open a terminal of its own.
+                    for_good: !terminal,
                 });
             }
         }
@@ -226,8 +230,13 @@ mod tests {
                 let verb = if mount.update { "change" } else { "mount" };
                 format!("{verb} {} {}", mount.on.display(), options(mount))
             }
-            Action::ShowDevices { on, visible } => {
-                format!("show {} {}", on.display(), visible.join(" "))
+            Action::ShowDevices {
+                on,
+                visible,
+                for_good,
+            } => {
+                let verb = if *for_good { "show only" } else { "show" };
+                format!("{verb} {} {}", on.display(), visible.join(" "))
             }
         };
         actions.iter().map(show).collect()
@@ -299,10 +308,13 @@ mod tests {
             [
                 "directory /j/b/dev",
                 "mount /j/b/dev fstype=devfs,from=devfs,nosuid",
-                "show /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr",
+                "show only /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr",
             ]
         );
-        assert_eq!(devices(true)[2], format!("{} tty pts pts/*", builds[2]));
+        assert_eq!(
+            devices(true)[2],
+            "show /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr tty pts pts/*"
+        );
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
             "A directory cannot be mounted in itself: choose a state directory outside of the store."
         }
         (_, Errno::PERM) if jailed => {
-            "This runs in a jail already, which may not mount or have jails of its own. Run it on the host, or \
-             give the jail children.max, enforce_statfs=1, allow.mount and allow.mount.{devfs,nullfs,tmpfs}."
+            "This runs in a jail already, where builds cannot have what they need: mounts, jails of their own, and rules \
+             for devfs, which no jail may make. Run it on the host."
         }
         (Step::MountRoot | Step::MountSource | Step::MountTemporary, Errno::PERM) => {
             "Only root may mount, and not on a system with a raised kern.securelevel whose modules are not loaded."
@@ -39,6 +39,10 @@ pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
         }
         (Step::MakeJail, Errno::EXIST) => {
             "A jail of that name is there already: see jls(8), and jail -R NAME removes it."
+        }
+        (Step::MakeDevices, Errno::EXIST) => {
+            "The devfs rulesets 30001 to 30016 hold rules of somebody else's: remove one of them, \
+             devfs rule -s 30001 delset."
         }
         (Step::Unmount, Errno::BUSY) => {
             "Something on the machine uses what was mounted for the build: see fstat(1). The next run tries again."
@@ -70,8 +74,20 @@ mod tests {
 
     #[test]
     fn in_a_jail_the_jail_is_to_blame_and_outside_it_is_not() {
-        assert!(advice(Step::MakeJail, Errno::PERM, true).contains("children.max"));
-        assert!(!advice(Step::MountSource, Errno::PERM, false).contains("children.max"));
+        for step in [Step::MountRoot, Step::MakeDevices, Step::MakeJail] {
+            assert!(advice(step, Errno::PERM, true).contains("on the host"));
+        }
+        assert!(!advice(Step::MountSource, Errno::PERM, false).contains("in a jail"));
+    }
+
+    #[test]
+    fn rulesets_that_are_taken_are_named() {
+        use super::super::devfs::RULESETS;
+
+        let text = advice(Step::MakeDevices, Errno::EXIST, false);
+        for ruleset in [RULESETS.start(), RULESETS.end()] {
+            assert!(text.contains(&ruleset.to_string()), "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! FreeBSD's system calls that the libraries we use have no safe form of. All `unsafe` code of the jail is here and
-//! in `process`.
+//! FreeBSD's system calls that the libraries we use have no safe form of. All `unsafe` code of the jail is here, in
+//! `devices` and in `process`.
 
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::io;
@@ -42,39 +42,6 @@ mod modules {
         pub(super) fn modfind(name: *const c_char) -> c_int;
     }
 }
-
-/// `DEVFSIO_RAPPLY`, which applies one rule to the devfs of the descriptor: `_IOW('D', 2, struct devfs_rule)`.
-const APPLY_RULE: libc::c_ulong = 0x8000_0000
-    | ((size_of::<DevfsRule>() as libc::c_ulong) << 16)
-    | ((b'D' as libc::c_ulong) << 8)
-    | 2;
-
-/// `struct devfs_rule` of `<fs/devfs/devfs.h>`.
-#[repr(C)]
-struct DevfsRule {
-    magic: u32,
-    id: u32,
-    conditions: c_int,
-    device_flags: c_int,
-    pattern: [u8; 200],
-    actions: c_int,
-    switches: c_int,
-    uid: u32,
-    gid: u32,
-    mode: u16,
-    included: u16,
-}
-
-impl DevfsRule {
-    const MAGIC: u32 = 0xdb0a_087a;
-    const CONDITION_PATTERN: c_int = 0x2;
-    const ACTION_SWITCHES: c_int = 0x1;
-    const HIDE: c_int = 0x1;
-    const UNHIDE: c_int = 0x2;
-}
-
-// As C lays it out; the kernel looks at the size in the call's number.
-const _: () = assert!(size_of::<DevfsRule>() == 236 && APPLY_RULE == 0x80ec_4402);
 
 /// `struct procctl_reaper_kill` of `<sys/procctl.h>`.
 #[repr(C)]
@@ -223,38 +190,6 @@ pub(super) fn mounts() -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// Hides all nodes of the devfs that `devices` is the root of, but those that `visible` matches.
-pub(super) fn show_devices(devices: BorrowedFd<'_>, visible: &[&str]) -> io::Result<()> {
-    let apply = |pattern: Option<&str>| -> io::Result<()> {
-        let mut rule = DevfsRule {
-            magic: DevfsRule::MAGIC,
-            id: 0,
-            conditions: 0,
-            device_flags: 0,
-            pattern: [0; 200],
-            actions: DevfsRule::ACTION_SWITCHES,
-            switches: DevfsRule::HIDE,
-            uid: 0,
-            gid: 0,
-            mode: 0,
-            included: 0,
-        };
-        if let Some(pattern) = pattern {
-            rule.conditions = DevfsRule::CONDITION_PATTERN;
-            rule.switches = DevfsRule::UNHIDE;
-            // With a zero after it: ours are short.
-            for (to, from) in rule.pattern[..199].iter_mut().zip(pattern.bytes()) {
-                *to = from;
-            }
-        }
-        // SAFETY: the call reads a rule, which this is, as the assertion above says.
-        checked(unsafe { libc::ioctl(devices.as_raw_fd(), APPLY_RULE, &raw mut rule) })?;
-        Ok(())
-    };
-    apply(None)?;
-    visible.iter().try_for_each(|pattern| apply(Some(pattern)))
-}
-
 /// Makes a jail; gives its number.
 pub(super) fn make_jail(parameters: &[Parameter]) -> Result<c_int, (io::Error, Option<String>)> {
     let mut options = Options::new();
@@ -370,8 +305,8 @@ pub(super) fn fix_addresses() -> io::Result<()> {
     control(libc::PROC_ASLR_CTL, (&raw mut wanted).cast())
 }
 
-/// Lets set-user-ID programs give nothing to this process and its children. A kernel before 14.0 cannot; there the
-/// mounts' `nosuid` has to do.
+/// Lets set-user-ID programs give nothing to this process and its children. An older kernel cannot; there the mounts'
+/// `nosuid` has to do.
 pub(super) fn gain_no_privileges() -> io::Result<()> {
     let mut wanted = libc::PROC_NO_NEW_PRIVS_ENABLE;
     match control(libc::PROC_NO_NEW_PRIVS_CTL, (&raw mut wanted).cast()) {
@@ -433,22 +368,27 @@ pub(super) fn is_jailed() -> bool {
     setting("security.jail.jailed").is_some_and(|jailed| jailed != 0)
 }
 
-/// The number that the kernel's setting `name` is; `None` where there is no such setting, or it is a larger thing.
+/// The number that the kernel's setting `name` is; `None` where there is no such setting, or it is another thing.
 pub(super) fn setting(name: &str) -> Option<c_int> {
     let name = CString::new(name).ok()?;
-    let mut number: c_int = 0;
-    let mut size = size_of::<c_int>();
+    let mut bytes = [0; size_of::<c_int>()];
+    let mut size = bytes.len();
     // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
     let told = unsafe {
         libc::sysctlbyname(
             name.as_ptr(),
-            (&raw mut number).cast(),
+            bytes.as_mut_ptr().cast(),
             &raw mut size,
             std::ptr::null(),
             0,
         )
     };
-    (told == 0).then_some(number)
+    // `kern.racct.enable` is a `bool`, one byte; the others are a C `int`.
+    match (told, size) {
+        (0, 1) => Some(bytes[0].into()),
+        (0, size) if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
+        _ => None,
+    }
 }
 
 /// Whether the kernel has the module `name`, built in or loaded.

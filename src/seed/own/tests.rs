@@ -94,6 +94,20 @@ fn a_directory_becomes_an_archive_that_gives_the_same_tree() {
 }
 
 #[test]
+fn a_seed_that_nobody_else_has_says_so_of_what_is_made_from_it() {
+    assert_eq!(model().impurity(), None);
+    let seed = Seed {
+        name: HOST.to_owned(),
+        impure: Some("it is mine".to_owned()),
+        ..model()
+    };
+    assert_eq!(
+        seed.impurity().unwrap(),
+        "made from the seed `host`, and it is mine"
+    );
+}
+
+#[test]
 fn the_archive_depends_on_contents_and_not_on_times_and_place() {
     let site = Site::new();
     let other = Site::new();
