@@ -2,7 +2,8 @@
 #
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
-#   make audit       after `make bootstrap': the result, looked at with other programs, and the tutorial as written
+#   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and what
+#                    200 killed builds leave
 #   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
 #   make cross       on Debian 12, as root: that, and whether the plain C packages compile for FreeBSD
@@ -53,6 +54,7 @@ test:
 audit: tool
 	sh tests/finished.sh $(TOOL)
 	sh tests/tutorial.sh $(TOOL)
+	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test verify killed
 
 freebsd:
 	sh cross/freebsd.sh build

@@ -462,6 +462,9 @@ pub struct VerifyArguments {
     /// Compare two documents that --json wrote, and check their signatures
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
     pub compare: Option<Vec<PathBuf>>,
+    /// Compare only if both are signed by this key, or another that is named so: 64 hexadecimal digits, NAME:BASE64, or a file
+    #[arg(long, value_name = "KEY", requires = "compare")]
+    pub signed_by: Vec<String>,
     /// Make a lost or damaged database anew from what the store holds
     #[arg(long, conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "compare", "sign"])]
     pub recover: bool,

@@ -88,47 +88,54 @@ impl Store {
             });
         }
 
-        let relocated = directories.store != Path::new(directories.store_dir.as_str());
-        make_store_directory(&directories.store, relocated)?;
-        for name in ["", "db", "gcroots", "temproots", "profiles"] {
-            make_directory(&directories.state.join(name), 0o755)?;
-        }
-        // Locks of this process are known by their path, so it has to be spelled in one way.
-        directories.store = canonical(&directories.store)?;
-        directories.state = canonical(&directories.state)?;
-        let database_directory = directories.state.join("db");
-
-        let lock = |mode| {
-            let path = database_directory.join("big-lock");
-            FileLock::acquire(path, mode, false, &options.patience).map_err(|error| match error {
-                // The first file we open for writing: say what is really wrong.
-                LockError::Io { source, .. } => StoreError::Directory {
-                    path: database_directory.clone(),
-                    action: "write to",
-                    source,
-                },
-                error => error.into(),
-            })
-        };
+        let database_directory = prepare(&mut directories)?;
         if check_schema(&database_directory)?.is_none() {
-            let exclusive = lock(Mode::Exclusive)?;
+            let exclusive = big_lock(&database_directory, Mode::Exclusive, &options)?;
             // Perhaps somebody was faster.
             if check_schema(&database_directory)?.is_none() {
-                Database::open(
-                    &database_directory,
-                    directories.store_dir.clone(),
-                    true,
-                    options.database_timeout,
-                )?;
-                write_schema(&database_directory)?;
-                reserve_space(&database_directory.join("reserved"));
-                link_profiles(&directories.state)?;
+                create(&directories, &options)?;
             }
             drop(exclusive);
         }
-        let schema_lock = Some(lock(Mode::Shared)?);
+        let lock = big_lock(&database_directory, Mode::Shared, &options)?;
+        Self::open_locked(directories, options, lock)
+    }
+
+    /// Opens the store in `directories` with a new database, once `put_aside` has removed what is left of the old one.
+    ///
+    /// Nobody else can open the store to change it from before `put_aside` is called until
+    /// [`let_others_in`](Self::let_others_in) is: whoever did would find nothing valid, and build it all. Waits for those
+    /// that have it open.
+    pub(super) fn open_anew<T>(
+        mut directories: Directories,
+        options: OpenOptions,
+        put_aside: impl FnOnce(&Directories) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
+        let database_directory = prepare(&mut directories)?;
+        let lock = big_lock(&database_directory, Mode::Exclusive, &options)?;
+        let aside = put_aside(&directories)?;
+        create(&directories, &options)?;
+        Ok((Self::open_locked(directories, options, lock)?, aside))
+    }
+
+    /// Lets others use a store that was opened by [`open_anew`](Self::open_anew).
+    pub(super) fn let_others_in(&mut self) -> Result<(), StoreError> {
+        // A thread cannot hold both.
+        self.schema_lock = None;
+        let database_directory = self.directories.state.join("db");
+        let lock = big_lock(&database_directory, Mode::Shared, &self.options)?;
+        self.schema_lock = Some(lock);
+        Ok(())
+    }
+
+    /// Opens the store in `directories`, which are prepared, under the big lock.
+    fn open_locked(
+        directories: Directories,
+        options: OpenOptions,
+        lock: FileLock,
+    ) -> Result<Self, StoreError> {
         let database = Database::open(
-            &database_directory,
+            &directories.state.join("db"),
             directories.store_dir.clone(),
             false,
             options.database_timeout,
@@ -138,7 +145,7 @@ impl Store {
             directories,
             database,
             options,
-            schema_lock,
+            schema_lock: Some(lock),
         })
     }
 
@@ -264,6 +271,47 @@ impl Store {
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(1, |duration| duration.as_secs())
     }
+}
+
+/// Makes the directories of a store where they are missing, and has `directories` spell them in one way: locks of this
+/// process are known by their path. Returns that of the database.
+fn prepare(directories: &mut Directories) -> Result<PathBuf, StoreError> {
+    let relocated = directories.store != Path::new(directories.store_dir.as_str());
+    make_store_directory(&directories.store, relocated)?;
+    for name in ["", "db", "gcroots", "temproots", "profiles"] {
+        make_directory(&directories.state.join(name), 0o755)?;
+    }
+    directories.store = canonical(&directories.store)?;
+    directories.state = canonical(&directories.state)?;
+    Ok(directories.state.join("db"))
+}
+
+/// Locks the database in `directory` as a whole, which everybody shares who uses it.
+fn big_lock(directory: &Path, mode: Mode, options: &OpenOptions) -> Result<FileLock, StoreError> {
+    let path = directory.join("big-lock");
+    FileLock::acquire(path, mode, false, &options.patience).map_err(|error| match error {
+        // The first file we open for writing: say what is really wrong.
+        LockError::Io { source, .. } => StoreError::Directory {
+            path: directory.to_owned(),
+            action: "write to",
+            source,
+        },
+        error => error.into(),
+    })
+}
+
+/// Makes an empty database, under the exclusive big lock.
+fn create(directories: &Directories, options: &OpenOptions) -> Result<(), StoreError> {
+    let database_directory = directories.state.join("db");
+    Database::open(
+        &database_directory,
+        directories.store_dir.clone(),
+        true,
+        options.database_timeout,
+    )?;
+    write_schema(&database_directory)?;
+    reserve_space(&database_directory.join("reserved"));
+    link_profiles(&directories.state)
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {

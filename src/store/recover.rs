@@ -19,7 +19,6 @@ use rayon::prelude::*;
 use super::canonical;
 use super::database::DatabaseError;
 use super::error::StoreError;
-use super::file_lock::{FileLock, Mode};
 use super::nar::NarError;
 use super::open::{OpenOptions, Store};
 use super::path::{
@@ -47,8 +46,10 @@ pub struct Recovered {
     pub proven: BTreeSet<StorePath>,
     /// Outputs that nothing says the hash of.
     pub taken: BTreeSet<StorePath>,
-    /// Items that are not valid any more, and why.
+    /// Items that are not valid any more, and why: what is there and cannot be vouched for, and what a root keeps and is gone.
     pub lost: BTreeMap<StorePath, String>,
+    /// Outputs of derivations that are not there. They were never built, or collected, or lost: nobody knows.
+    pub absent: BTreeSet<StorePath>,
 }
 
 /// An item that was looked at.
@@ -57,14 +58,19 @@ struct Found {
     proven: bool,
 }
 
-/// Moves the database in `directories` aside and makes it anew. Nobody may use the store meanwhile: waits for the lock
-/// that everybody who does holds.
+/// Moves the database in `directories` aside and makes it anew. Waits for all who use the store, and keeps others from it
+/// until everything is registered.
+///
+/// # Errors
+/// Where the database is whole, perhaps since somebody else has made it anew just before.
 pub fn recover(
     directories: Directories,
     options: OpenOptions,
 ) -> Result<(Store, Recovered), StoreError> {
-    let aside = move_aside(&directories, &options)?;
-    let store = Store::open_with(directories, options)?;
+    let (mut store, aside) = Store::open_anew(directories, options.clone(), |directories| {
+        refuse_whole(directories, &options)?;
+        move_aside(directories)
+    })?;
     let present = present(&store)?;
     let derivations = derivations(&store, &present);
     let outputs = outputs(&derivations);
@@ -75,8 +81,18 @@ pub fn recover(
             (path.clone(), found)
         })
         .collect();
-    let (infos, proven, lost) = consistent(&store, found);
+    let (infos, proven, mut lost) = consistent(&store, found);
+    for root in store.roots()? {
+        if !present.contains(&root.path) {
+            let reason = format!("it is gone, though {} keeps it", root.link.display());
+            lost.entry(root.path).or_insert(reason);
+        }
+    }
+    let absent = outputs.keys().copied();
+    let absent = absent.filter(|path| !present.contains(*path) && !lost.contains_key(*path));
+    let absent = absent.cloned().collect();
     store.register(&infos)?;
+    store.let_others_in()?;
     let all = infos.into_iter().map(|info| info.path);
     let (proven, taken) = all.partition(|path| proven.contains(path));
     Ok((
@@ -86,14 +102,13 @@ pub fn recover(
             proven,
             taken,
             lost,
+            absent,
         },
     ))
 }
 
-fn move_aside(
-    directories: &Directories,
-    options: &OpenOptions,
-) -> Result<Option<PathBuf>, StoreError> {
+/// Moves what there is of a database aside, and says where.
+fn move_aside(directories: &Directories) -> Result<Option<PathBuf>, StoreError> {
     let directory = directories.state.join("db");
     let there: Vec<&str> = FILES
         .into_iter()
@@ -102,8 +117,6 @@ fn move_aside(
     if there.is_empty() {
         return Ok(None);
     }
-    let lock = directory.join("big-lock");
-    let _exclusive = FileLock::acquire(lock, Mode::Exclusive, false, &options.patience)?;
     let mut number = 1;
     let aside = loop {
         let aside = directory.join(format!("damaged-{number}"));

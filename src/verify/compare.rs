@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,10 @@ use super::account::{self, Place};
 use super::cause::{Cause, Circumstances};
 use super::rewrite::Rewriting;
 
-/// A tree that cannot be read.
+/// What is neither file nor directory nor link.
+const SPECIAL: &str = "special file";
+
+/// A tree that cannot be read, or not be compared.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
 pub struct CompareError {
@@ -137,8 +140,8 @@ pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>,
                 let targets = (target(&one, first)?, target(&other, second)?);
                 if targets.0 != targets.1 {
                     differs(What::Target {
-                        first: targets.0,
-                        second: targets.1,
+                        first: shown(&targets.0),
+                        second: shown(&targets.1),
                     });
                 }
             }
@@ -163,7 +166,11 @@ pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>,
                     });
                 }
             }
-            (first, second) if first == second => {}
+            (SPECIAL, SPECIAL) => {
+                let refusal =
+                    "it is a device, socket or pipe on both sides, which no store item holds";
+                return Err(failed(&one, "compare")(io::Error::other(refusal)));
+            }
             (first, second) => differs(What::Type { first, second }),
         }
     }
@@ -186,30 +193,45 @@ fn kind(path: &Path) -> Result<&'static str, CompareError> {
         kind if kind.is_dir() => "directory",
         kind if kind.is_symlink() => "link",
         kind if kind.is_file() => "file",
-        _ => "special file",
+        _ => SPECIAL,
     })
 }
 
 /// The entries of a directory by rewritten name.
+///
+/// # Errors
+/// Where two have one name then: one of them would not be looked at.
 fn entries(path: &Path, side: Side<'_>) -> Result<BTreeMap<OsString, PathBuf>, CompareError> {
-    let listing = || -> io::Result<BTreeMap<OsString, PathBuf>> {
-        fs::read_dir(path)?
-            .map(|entry| {
-                let entry = entry?;
-                let mut name = entry.file_name().into_vec();
-                side.rewriting.apply(&mut name);
-                Ok((OsString::from_vec(name), entry.path()))
-            })
-            .collect()
-    };
-    listing().map_err(failed(path, "list"))
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(path).map_err(failed(path, "list"))? {
+        let entry = entry.map_err(failed(path, "list"))?;
+        let mut name = entry.file_name().into_vec();
+        side.rewriting.apply(&mut name);
+        let name = OsString::from_vec(name);
+        if let Some(other) = found.insert(name, entry.path()) {
+            let refusal = format!(
+                "{} has the same name once store hashes are placeholders",
+                other.display()
+            );
+            return Err(failed(&entry.path(), "compare")(io::Error::other(refusal)));
+        }
+    }
+    Ok(found)
 }
 
-fn target(path: &Path, side: Side<'_>) -> Result<String, CompareError> {
+fn target(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
     let target = fs::read_link(path).map_err(failed(path, "read the link"))?;
-    let mut bytes = target.as_os_str().as_bytes().to_vec();
+    let mut bytes = target.into_os_string().into_vec();
     side.rewriting.apply(&mut bytes);
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
+}
+
+/// `bytes` as people read them: text, or with escapes for what is none, so that two that differ look different.
+fn shown(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
 }
 
 fn is_executable(path: &Path) -> Result<bool, CompareError> {
@@ -272,110 +294,5 @@ pub fn describe(differences: &[FileDifference]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::nar::Tree;
-
-    fn compared(first: &Tree, second: &Tree) -> Vec<FileDifference> {
-        let directory = tempfile::tempdir().unwrap();
-        let roots = ["one", "two"].map(|name| directory.path().join(name));
-        first.restore(&roots[0]).unwrap();
-        second.restore(&roots[1]).unwrap();
-        let circumstances = Circumstances::default();
-        let none = Rewriting::none();
-        let [one, other] = [&roots[0], &roots[1]].map(|root| Side {
-            root,
-            rewriting: &none,
-            circumstances: &circumstances,
-        });
-        compare(one, other).unwrap()
-    }
-
-    #[test]
-    fn equal_trees_have_no_differences() {
-        let tree = Tree::directory([("a", Tree::file("x")), ("b", Tree::symlink("a"))]);
-        assert!(compared(&tree, &tree).is_empty());
-    }
-
-    #[test]
-    fn every_sort_of_difference_is_told() {
-        let first = Tree::directory([
-            ("content", Tree::file("one\n")),
-            ("executable", Tree::file("x")),
-            ("gone", Tree::file("")),
-            ("kind", Tree::file("")),
-            ("link", Tree::symlink("here")),
-            ("same", Tree::file("same")),
-        ]);
-        let second = Tree::directory([
-            ("content", Tree::file("two\n")),
-            ("executable", Tree::executable("x")),
-            ("kind", Tree::directory::<&str>([])),
-            ("link", Tree::symlink("there")),
-            ("new", Tree::directory([("deep", Tree::file(""))])),
-            ("same", Tree::file("same")),
-        ]);
-        let found = compared(&first, &second);
-        let text = describe(&found);
-        assert_eq!(
-            text,
-            "  content: 3 bytes differ of 4\n    line 1: 3 bytes\n      - one\n      + two\n  \
-             executable: executable in the second only\n  gone: only in the first\n  \
-             kind: a file, then a directory\n  link: a link to here, then to there\n  new: only in the second\n"
-        );
-    }
-
-    #[test]
-    fn one_file_can_be_the_whole_output() {
-        let found = compared(&Tree::file("a"), &Tree::file("b"));
-        assert_eq!(found.len(), 1);
-        assert!(describe(&found).starts_with("  the output itself: 1 bytes differ of 1\n"));
-    }
-
-    #[test]
-    fn trees_that_differ_in_rewritten_paths_only_are_equal() {
-        use crate::store::path::StorePath;
-        let path = |letter: &str| {
-            StorePath::from_base_name(&format!("{}-sed", letter.repeat(32))).unwrap()
-        };
-        let directory = tempfile::tempdir().unwrap();
-        let circumstances = Circumstances::default();
-        let sides = ["a", "b"].map(|letter| {
-            let name = path(letter).base_name().to_owned();
-            let tree = Tree::directory([
-                (name.clone(), Tree::file(format!("in {name}"))),
-                (
-                    "link".to_owned(),
-                    Tree::symlink(format!("/gnu/store/{name}")),
-                ),
-            ]);
-            let root = directory.path().join(letter);
-            tree.restore(&root).unwrap();
-            let mut rewriting = Rewriting::none();
-            rewriting.add(&path(letter), "sed:out");
-            (root, rewriting)
-        });
-        let side = |rewriting, number: usize| Side {
-            root: sides[number].0.as_path(),
-            rewriting,
-            circumstances: &circumstances,
-        };
-        let found = compare(side(&sides[0].1, 0), side(&sides[1].1, 1)).unwrap();
-        assert_eq!(found, []);
-        let none = Rewriting::none();
-        assert_eq!(compare(side(&none, 0), side(&none, 1)).unwrap().len(), 3);
-    }
-
-    #[test]
-    fn a_tree_that_is_not_there_is_an_error() {
-        let circumstances = Circumstances::default();
-        let none = Rewriting::none();
-        let side = Side {
-            root: Path::new("/nonexistent/tree"),
-            rewriting: &none,
-            circumstances: &circumstances,
-        };
-        let error = compare(side, side).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/tree"), "{error}");
-    }
-}
+#[path = "compare/tests.rs"]
+mod tests;

@@ -16,6 +16,13 @@ type HashPart = [u8; HASH_PART_LEN];
 /// What is compressed is looked into up to this size, in bytes.
 const DECOMPRESSED: u64 = 64 << 20;
 
+/// Where a gzip member has its flags, and those that it can have here (RFC 1952, FLG).
+const FLAGS: usize = 3;
+const TEXT: u8 = 1;
+const EXTRA: u8 = 1 << 2;
+const NAME: u8 = 1 << 3;
+const COMMENT: u8 = 1 << 4;
+
 /// Which hash parts stand for what.
 #[derive(Debug, Clone, Default)]
 pub struct Rewriting {
@@ -48,13 +55,24 @@ impl Rewriting {
 
     /// `bytes` with placeholders in what they hold compressed by gzip, compressed anew, always the same way; `None` where they
     /// are no such file, or nothing in it is rewritten.
+    ///
+    /// How it was compressed is then no difference any more, but for the header, which stays. A file of several members, and
+    /// one with a header that cannot be written again as it is (RFC 1952: a check sum of its own, or flags that mean
+    /// nothing), is no such file.
     pub fn apply_to_gzip(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.parts.is_empty() || !bytes.starts_with(b"\x1f\x8b\x08") {
             return None;
         }
+        let flags = *bytes.get(FLAGS)?;
+        if flags & !(TEXT | NAME | COMMENT | EXTRA) != 0 {
+            return None;
+        }
+        let mut decoder = flate2::bufread::GzDecoder::new(bytes);
         let mut content = Vec::new();
-        let decoder = flate2::read::MultiGzDecoder::new(bytes);
-        decoder.take(DECOMPRESSED).read_to_end(&mut content).ok()?;
+        (&mut decoder)
+            .take(DECOMPRESSED)
+            .read_to_end(&mut content)
+            .ok()?;
         if content.len() as u64 == DECOMPRESSED {
             return None;
         }
@@ -63,10 +81,12 @@ impl Rewriting {
         if content == before {
             return None;
         }
-        let mut decoder = flate2::read::GzDecoder::new(bytes);
-        // The header is read with the first byte; what it says stays, and so stays a difference.
-        let _ = decoder.read(&mut [0]).ok()?;
-        let header = decoder.header()?;
+        let header = decoder.header()?.clone();
+        if !decoder.into_inner().is_empty() {
+            // Something follows, which would not be looked at.
+            return None;
+        }
+        // What the header says stays, and so stays a difference.
         let mut builder = flate2::GzBuilder::new()
             .mtime(header.mtime())
             .operating_system(header.operating_system());
@@ -82,7 +102,8 @@ impl Rewriting {
         let mut encoder = builder.write(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&content).ok()?;
         let mut rewritten = encoder.finish().ok()?;
-        // How hard the compressor tried, by its own account (RFC 1952, XFL).
+        *rewritten.get_mut(FLAGS)? |= flags & TEXT;
+        // How hard the compressor tried, by its own account (XFL).
         *rewritten.get_mut(8)? = *bytes.get(8)?;
         Some(rewritten)
     }
@@ -177,6 +198,36 @@ mod tests {
         );
         assert_eq!(rewriting.apply_to_gzip(b"\x1f\x8b\x08 but damaged"), None);
         assert_eq!(rewriting.apply_to_gzip(b"text"), None);
+    }
+
+    #[test]
+    fn what_a_header_says_stays_and_several_members_are_left_alone() {
+        let mut rewriting = Rewriting::none();
+        rewriting.add(&path('a'), "file:out");
+        let compressed = |text: &str| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let plain = compressed(&"a".repeat(32));
+        let expected = rewriting.apply_to_gzip(&plain).unwrap();
+        let flagged = |flag: u8| {
+            let mut flagged = plain.clone();
+            flagged[FLAGS] |= flag;
+            rewriting.apply_to_gzip(&flagged)
+        };
+        let text = flagged(TEXT).unwrap();
+        assert_eq!(text[FLAGS], expected[FLAGS] | TEXT);
+        assert_eq!(text[FLAGS + 1..], expected[FLAGS + 1..]);
+        // A check sum of the header, and a flag that nobody has given a meaning.
+        for flag in [1 << 1, 1 << 7] {
+            assert_eq!(flagged(flag), None);
+        }
+        for more in [plain.clone(), compressed("b"), b"\0".to_vec()] {
+            let several = [plain.clone(), more].concat();
+            assert_eq!(rewriting.apply_to_gzip(&several), None);
+        }
     }
 
     #[test]

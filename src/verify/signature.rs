@@ -4,10 +4,12 @@
 //! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::keys). The signature holds the
 //! public key, which people compare with the one they know: by itself it says only that the document was not changed.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::hash::{base16, bytes_of_base16};
-use crate::keys::{PublicKey, SIGNATURE, SecretKey};
+use crate::keys::{KeyError, PUBLIC, PublicKey, SIGNATURE, SecretKey};
 
 /// The member that holds the signature.
 const MEMBER: &str = "signature";
@@ -57,9 +59,9 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
     if member("algorithm") != Some("ed25519") {
         return Err(SignatureError::Malformed("expected the algorithm ed25519"));
     }
-    let key = member("public_key").unwrap_or_default();
-    let key_bytes = bytes_of_base16(key.as_bytes()).and_then(|bytes| bytes.try_into().ok());
-    let key_bytes = key_bytes.ok_or(SignatureError::Malformed(
+    let key = bytes_of_base16(member("public_key").unwrap_or_default().as_bytes());
+    let key: Option<[u8; PUBLIC]> = key.and_then(|bytes| bytes.try_into().ok());
+    let key = key.ok_or(SignatureError::Malformed(
         "expected a public key of 64 hexadecimal digits",
     ))?;
     let value = bytes_of_base16(member("value").unwrap_or_default().as_bytes());
@@ -68,11 +70,27 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
         .ok_or(SignatureError::Malformed(
             "expected a value of 128 hexadecimal digits",
         ))?;
-    let key = key.to_owned();
-    match PublicKey::new("", key_bytes).has_signed(&signed_bytes(&mut document)?, &value) {
-        true => Ok(Some(key)),
+    match PublicKey::new("", key).has_signed(&signed_bytes(&mut document)?, &value) {
+        true => Ok(Some(base16(&key))),
         false => Err(SignatureError::Wrong),
     }
+}
+
+/// Reads the public keys that `text` stands for: 64 hexadecimal digits, as [`check`] gives them, `NAME:BASE64`, or the name
+/// of a file that holds one, or Guix's access control list. In base 16, as [`check`] gives them.
+///
+/// # Errors
+/// Where it is none of these, or the file cannot be read.
+pub fn public_keys(text: &str) -> Result<Vec<String>, KeyError> {
+    let bytes = bytes_of_base16(text.as_bytes()).filter(|bytes| bytes.len() == PUBLIC);
+    if let Some(bytes) = bytes {
+        return Ok(vec![base16(&bytes)]);
+    }
+    let keys = match PublicKey::parse(text) {
+        Some(key) => vec![key],
+        None => PublicKey::read(Path::new(text))?,
+    };
+    Ok(keys.iter().map(|key| base16(key.bytes())).collect())
 }
 
 /// What is signed of `document`, which loses its signature.
@@ -153,6 +171,21 @@ mod tests {
         let mut signed = sign(json!({"a": 1}), &key()).unwrap();
         signed["b"] = json!(1);
         assert!(matches!(check(signed), Err(SignatureError::Wrong)));
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_digits_its_text_or_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key.pub");
+        let public = key().public().to_string();
+        std::fs::write(&path, format!("{public}\n")).unwrap();
+        let upper = PUBLIC.to_uppercase();
+        for text in [upper.as_str(), &public, path.to_str().unwrap()] {
+            assert_eq!(public_keys(text).unwrap(), [PUBLIC]);
+        }
+        for text in ["", &PUBLIC[1..], "nobody:AAAA", "/nonexistent/key.pub"] {
+            assert!(public_keys(text).is_err(), "{text}");
+        }
     }
 
     #[test]

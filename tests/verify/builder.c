@@ -43,6 +43,56 @@ static void write_file(const char *path, const char *text)
         fail("write", path);
 }
 
+/* Bytes that are filled bit by bit, from the lowest. */
+struct bits {
+    FILE *file;
+    unsigned byte, count;
+};
+
+static void put_bit(struct bits *bits, unsigned bit)
+{
+    bits->byte |= (bit & 1) << bits->count;
+    if (++bits->count == 8) {
+        putc((int)bits->byte, bits->file);
+        bits->byte = bits->count = 0;
+    }
+}
+
+static void put_number(struct bits *bits, unsigned long number, int bytes)
+{
+    for (int bit = 0; bit < 8 * bytes; bit++)
+        put_bit(bits, number >> bit & 1);
+}
+
+/* Writes a text of ASCII as gzip could (RFC 1952): one block of letters, none of them repeated, in the fixed code of RFC 1951,
+ * which nobody finds them in who looks for bytes. */
+static void write_gzip(const char *path, const char *text)
+{
+    static const unsigned char header[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3};
+    unsigned long sum = 0xffffffff;
+    struct bits bits = {fopen(path, "w"), 0, 0};
+    if (!bits.file)
+        fail("create", path);
+    fwrite(header, 1, sizeof header, bits.file);
+    put_bit(&bits, 1);
+    put_bit(&bits, 1);
+    put_bit(&bits, 0);
+    for (const char *letter = text; *letter; letter++) {
+        unsigned code = 0x30 + (unsigned char)*letter;
+        for (int bit = 7; bit >= 0; bit--)
+            put_bit(&bits, code >> bit);
+        sum ^= (unsigned char)*letter;
+        for (int bit = 0; bit < 8; bit++)
+            sum = sum >> 1 ^ (sum & 1 ? 0xedb88320 : 0);
+    }
+    for (int bit = 0; bit < 7 || bits.count; bit++)
+        put_bit(&bits, 0);
+    put_number(&bits, sum ^ 0xffffffff, 4);
+    put_number(&bits, strlen(text), 4);
+    if (fclose(bits.file) != 0)
+        fail("write", path);
+}
+
 static void copy_file(const char *from, const char *to)
 {
     char buffer[65536];
@@ -89,6 +139,8 @@ static void run(char *line)
     strcpy(text, expanded);
     if (!strcmp(verb, "write"))
         write_file(path, text);
+    else if (!strcmp(verb, "gzip"))
+        write_gzip(path, text);
     else if (!strcmp(verb, "mkdir")) {
         if (mkdir(path, 0755) != 0)
             fail("create", path);
@@ -138,6 +190,9 @@ int main(int argc, char **argv)
     if (!path && argc > 1)
         path = argv[1];
     FILE *phases = path ? fopen(path, "r") : NULL;
+    /* People type at a shell. */
+    if (argc > 1 && !strcmp(argv[1], "-i"))
+        phases = stdin;
     if (!phases)
         fail("open", path ? path : "the phases, which are not named");
     while (fgets(line, sizeof line, phases))

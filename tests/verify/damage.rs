@@ -16,16 +16,20 @@ fn built() -> World {
     world
 }
 
+/// Flips a bit of a file in the store and hides it.
+fn flip_in(file: &Path) {
+    set_mode(file, 0o644);
+    let mut bytes = fs::read(file).unwrap();
+    bytes[3] ^= 1;
+    fs::write(file, bytes).unwrap();
+    set_mode(file, 0o444);
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    fs::File::open(file).unwrap().set_modified(time).unwrap();
+}
+
 /// Flips a bit of the tool and hides it.
 fn flip(world: &World) {
-    let file = world.place("tool").join("tool");
-    set_mode(&file, 0o644);
-    let mut bytes = fs::read(&file).unwrap();
-    bytes[3] ^= 1;
-    fs::write(&file, bytes).unwrap();
-    set_mode(&file, 0o444);
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
-    fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    flip_in(&world.place("tool").join("tool"));
 }
 
 #[test]
@@ -76,6 +80,91 @@ fn what_is_missing_or_touched_is_put_back_and_nothing_else() {
     assert!(!out.contains("damaged"), "{out}");
     let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
     assert!(err.contains("nothing of it is damaged"), "{err}");
+}
+
+#[test]
+fn a_removed_file_and_a_touched_one_are_told_apart_and_put_right() {
+    let world = built();
+    let item = world.place("tool");
+    let file = item.join("tool");
+    let touched = fs::File::open(&file).unwrap();
+    touched.set_modified(std::time::SystemTime::now()).unwrap();
+    let (out, _) = world.expect(3, &["verify"]);
+    assert!(out.contains("touched: /gnu/store/"), "{out}");
+    assert!(!out.contains("altered"), "{out}");
+    let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
+    assert!(err.contains("times, modes and owners put right"), "{err}");
+    world.expect(0, &["verify"]);
+
+    set_mode(&item, 0o755);
+    fs::remove_file(&file).unwrap();
+    set_mode(&item, 0o555);
+    let (out, _) = world.expect(3, &["verify"]);
+    assert!(out.contains("altered: /gnu/store/"), "{out}");
+    world.expect(0, &["build", "--repair", "tool"]);
+    world.expect(0, &["verify"]);
+    assert!(file.exists());
+}
+
+#[test]
+fn what_a_damaged_item_is_built_with_is_put_right_before_it() {
+    let world = World::new();
+    // It does not refer to what it is made of.
+    world.tool("copied", "copy $input_libc $out/libc\n");
+    world.expect(0, &["build", "copied"]);
+    let copied = world.place("copied").join("libc");
+    for file in [&world.place("libc"), &copied] {
+        flip_in(file);
+    }
+    world.expect(0, &["build", "--repair", "copied"]);
+    assert_eq!(fs::read_to_string(copied).unwrap(), "libc\n");
+    world.expect(0, &["verify"]);
+}
+
+#[test]
+fn a_second_build_that_differs_is_kept_beside_and_changes_no_record() {
+    let world = World::new();
+    world.tool("path", "temporary $out/made\n");
+    world.recipe(
+        "user",
+        "[final]\nreplace-inputs = [\"bash\", \"libc\", \"path\", \"stage0/make\"]\n",
+        "mkdir $out\ncopy $input_path/made $out/made\n",
+    );
+    world.expect(0, &["build", "user"]);
+    let recorded = || -> Vec<String> {
+        let database = world.database();
+        let mut query = database
+            .prepare("SELECT hash FROM ValidPaths ORDER BY path")
+            .unwrap();
+        let rows = query.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    let before = recorded();
+    let (item, user) = (world.place("path"), world.place("user"));
+    flip_in(&item.join("made"));
+    flip_in(&user.join("made"));
+    let (_, err) = world.expect(3, &["build", "--repair", "user"]);
+    assert!(err.contains("stays as it is; what came out is "), "{err}");
+    assert!(err.contains("user: not built again, since path, "), "{err}");
+    assert!(
+        err.contains("2 packages could not be put right: path, user"),
+        "{err}"
+    );
+    let kept = |item: &Path| format!("{}-check", item.display());
+    assert!(Path::new(&kept(&item)).exists() && !Path::new(&kept(&user)).exists());
+    // One that is gone altogether is no other case.
+    bootstrap::store::remove::remove_tree(&item).unwrap();
+    let (_, err) = world.expect(3, &["build", "--repair", "path"]);
+    assert!(
+        err.contains("1 package could not be put right: path"),
+        "{err}"
+    );
+    let (out, _) = world.expect(3, &["verify"]);
+    assert!(
+        out.contains("missing: ") && out.contains("altered: "),
+        "{out}"
+    );
+    assert_eq!(recorded(), before);
 }
 
 #[test]
@@ -142,58 +231,31 @@ fn the_document_says_what_was_seen_and_is_signed() {
     );
     assert!(out.contains("b.json: not signed"), "{out}");
     assert!(out.contains(" outputs the same, 0 differ"), "{out}");
+    let key = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+    let wanted = |status, second: &str, key: &str| {
+        let arguments = ["verify", "--compare", "a.json", second, "--signed-by", key];
+        world.expect(status, &arguments).1
+    };
+    wanted(0, "a.json", key);
+    let err = wanted(3, "b.json", key);
+    assert!(err.contains("b.json is not signed"), "{err}");
+    let err = wanted(3, "a.json", &"0".repeat(64));
+    assert!(
+        err.contains("a.json is signed by the Ed25519 key 19bf44"),
+        "{err}"
+    );
+    wanted(2, "a.json", "recipes/tool/recipe.toml");
+    let (_, err) = world.expect(2, &["verify", "--signed-by", key]);
+    assert!(err.contains("--compare"), "{err}");
+    // Whoever reads the first of two members would see what nobody signed.
+    world.file("c.json", &signed.replacen('{', "{\n  \"good\": true,", 1));
+    let (_, err) = world.expect(2, &["verify", "--compare", "c.json", "a.json"]);
+    assert!(err.contains("the member `good` is there twice"), "{err}");
     world.file("a.json", &signed.replacen("\"intact\"", "\"altered\"", 1));
     let (_, err) = world.expect(3, &["verify", "--compare", "a.json", "b.json"]);
     assert!(err.contains("changed after it was signed"), "{err}");
     let (_, err) = world.expect(2, &["verify", "--sign", "recipes/tool/recipe.toml"]);
     assert!(err.contains("openssl genpkey"), "{err}");
-}
-
-#[test]
-fn a_deleted_database_is_made_anew() {
-    let world = built();
-    let (before, _) = world.expect(0, &["verify", "--json"]);
-    let database = world.path("root/var/guix/db");
-    for name in ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm"] {
-        let _ = fs::remove_file(database.join(name));
-    }
-    let (_, err) = world.expect(1, &["verify"]);
-    assert!(err.contains(" verify --recover`"), "{err}");
-    let (out, _) = world.expect(0, &["verify", "--recover"]);
-    assert!(out.contains(" items proven by their contents"), "{out}");
-    let (after, _) = world.expect(0, &["verify", "--json"]);
-    assert_eq!(before, after);
-    let (_, err) = world.expect(1, &["verify", "--recover"]);
-    assert!(err.contains("is whole"), "{err}");
-    let (_, err) = world.expect(0, &["build", "tool"]);
-    assert_eq!(err, "", "nothing is to be done");
-}
-
-#[test]
-fn what_the_database_says_wrongly_is_found_and_put_right() {
-    let world = built();
-    let changed = world
-        .database()
-        .execute(
-            "UPDATE ValidPaths SET narSize = narSize + 64 WHERE path LIKE '%-tool-1.0'",
-            [],
-        )
-        .unwrap();
-    assert_eq!(changed, 1);
-    let (out, err) = world.expect(3, &["verify"]);
-    assert!(out.contains("misrecorded: /gnu/store/"), "{out}");
-    assert!(out.contains("bytes as an archive, and it has"), "{out}");
-    assert!(out.contains(" build --repair tool`"), "{out}");
-    assert!(err.contains("1 of "), "{err}");
-    let (out, _) = world.expect(3, &["verify", "--json"]);
-    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
-    let outputs = document["outputs"].as_array().unwrap();
-    let tool = outputs.iter().find(|output| output["package"] == "tool");
-    assert_eq!(tool.unwrap()["result"], "misrecorded");
-    let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
-    assert!(err.contains("its record put right"), "{err}");
-    let (out, _) = world.expect(0, &["verify"]);
-    assert!(!out.contains("damaged"), "{out}");
 }
 
 #[test]
@@ -283,63 +345,4 @@ fn a_repair_that_a_power_cut_ended_is_made_by_the_next() {
         out.starts_with("2 items, ") && out.contains("2 intact"),
         "{out}"
     );
-}
-
-/// How many runs are killed: `BOOTSTRAP_TEST_KILLS`, or a few.
-fn kills() -> u32 {
-    let number = std::env::var("BOOTSTRAP_TEST_KILLS").ok();
-    number.and_then(|number| number.parse().ok()).unwrap_or(12)
-}
-
-/// What the moments follow from: `BOOTSTRAP_TEST_SEED`, or another number each time.
-fn seed() -> u32 {
-    let number = std::env::var("BOOTSTRAP_TEST_SEED").ok();
-    let number = number.and_then(|number| number.parse().ok());
-    number.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.unwrap().subsec_nanos()
-    })
-}
-
-#[test]
-fn runs_killed_at_any_moment_leave_store_and_database_in_agreement() {
-    let world = World::new();
-    // Another derivation each time, with all that comes after it.
-    let edit = |number: u32| {
-        world.recipe("make", "[stage0]\n", &format!("write $out make {number}\n"));
-    };
-    let (kills, mut random) = (kills(), seed());
-    println!("the moments follow from BOOTSTRAP_TEST_SEED={random}");
-    world.expect(0, &["build", "tool"]);
-    edit(kills);
-    let start = std::time::Instant::now();
-    world.expect(0, &["build", "tool"]);
-    let whole = u64::try_from(start.elapsed().as_millis()).unwrap();
-    let mut hits = 0;
-    for number in 0..kills {
-        edit(number);
-        let mut run = world
-            .command(&["build", "tool"])
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(std::time::Duration::from_millis(
-            u64::from(random >> 16) % whole,
-        ));
-        hits += u32::from(run.try_wait().unwrap().is_none());
-        run.kill().unwrap();
-        run.wait().unwrap();
-        world.expect(0, &["verify"]);
-    }
-    // A run that had ended before it was killed proves nothing.
-    assert!(hits * 3 >= kills, "{hits} of {kills} hit a run");
-    world.expect(0, &["build", "tool"]);
-    let make = fs::read_to_string(world.place("stage0/make")).unwrap();
-    assert_eq!(make, format!("make {}\n", kills - 1));
-    assert!(world.place("tool").join("tool").exists());
-    world.expect(0, &["gc"]);
-    let (out, _) = world.expect(0, &["verify"]);
-    assert!(!out.contains("unregistered"), "{out}");
 }

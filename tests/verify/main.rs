@@ -7,5 +7,8 @@
 mod again;
 mod daily;
 mod damage;
+mod database;
+mod failures;
+mod kills;
 mod others;
 mod world;

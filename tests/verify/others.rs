@@ -18,6 +18,10 @@ fn a_lock_is_written_compared_and_kept_up() {
         out.contains("bootstrap.lock: ") && out.contains(" the same"),
         "{out}"
     );
+    let (out, _) = world.expect(0, &["verify", "--lock", "--json", "tool"]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["checks"], serde_json::json!(["store", "lock"]));
+    assert_eq!(document["lock"]["same"], 1);
     let before = fs::read_to_string(world.path("bootstrap.lock")).unwrap();
     world.expect(0, &["lock"]);
     let after = fs::read_to_string(world.path("bootstrap.lock")).unwrap();
@@ -45,6 +49,11 @@ fn a_lock_is_written_compared_and_kept_up() {
     world.file("other.lock", &format!("{body}sum {sum}\n"));
     let (out, _) = world.expect(3, &["verify", "--lock=other.lock", "host"]);
     assert!(out.contains("differs from the lock: host:out"), "{out}");
+    let (out, _) = world.expect(3, &["verify", "--lock=other.lock", "--json", "host"]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["lock"]["different"], 1);
+    assert_eq!(document["good"], false);
+    assert_eq!(document["checks"], serde_json::json!(["store", "lock"]));
 
     // A damaged lock is no lock.
     world.file("other.lock", &before.replacen('a', "b", 1));
@@ -63,6 +72,11 @@ fn a_lock_of_another_seed_says_nothing() {
         out.contains("nothing is on record for the seed two"),
         "{out}"
     );
+    // Nor does the document: what was not compared was not checked.
+    let (out, _) = world.expect(0, &["--seed", "two", "verify", "--lock", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["checks"], serde_json::json!(["store"]));
+    assert_eq!(document["lock"]["same"], 0);
     world.expect(0, &["--seed", "two", "lock"]);
     for seed in ["one", "two"] {
         let (out, _) = world.expect(0, &["--seed", seed, "verify", "--lock", "stage0/make"]);
@@ -84,6 +98,69 @@ fn two_seeds_that_leave_no_trace_end_in_the_same_outputs() {
     assert!(out.contains("diverse/two"), "{out}");
     let (_, err) = world.expect(2, &["verify", "--diverse", "one", "one"]);
     assert!(err.contains("compares two seeds"), "{err}");
+    // Another name makes no other seed.
+    let one = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
+    let again = one.replacen("name = \"one\"", "name = \"again\"", 1);
+    world.file("seeds/again.toml", &again);
+    let (_, err) = world.expect(2, &["verify", "--diverse", "one", "again"]);
+    assert!(err.contains("are two names of the one"), "{err}");
+}
+
+#[test]
+fn outputs_that_are_not_what_was_registered_are_not_called_the_same() {
+    let world = World::new();
+    let arguments = ["verify", "--diverse", "one", "two", "tool", "libc"];
+    world.expect(0, &arguments);
+    let file = world.place("tool").join("tool");
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(&file, mode).unwrap();
+    };
+    let content = fs::read(&file).unwrap();
+    mode(0o644);
+    fs::write(&file, "something else\n").unwrap();
+    let (out, err) = world.expect(3, &arguments);
+    assert!(out.contains("not compared: tool:out\n"), "{out}");
+    assert!(out.contains(", from the seed one: altered: "), "{out}");
+    assert!(out.contains("2 of 3 outputs the same"), "{out}");
+    assert!(
+        err.contains("1 outputs are not as they were registered"),
+        "{err}"
+    );
+    let (out, _) = world.expect(3, &[&arguments[..], &["--json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["good"], false);
+    let outputs = document["outputs"].as_array().unwrap();
+    let tool = outputs.iter().find(|output| output["package"] == "tool");
+    assert_eq!(tool.unwrap()["result"], "altered");
+    // The fixpoint is no other.
+    let (out, _) = world.expect(3, &["verify", "--fixpoint", "tool"]);
+    assert!(out.contains("not compared: tool:out\n"), "{out}");
+    // Right contents with a wrong mode are not as they should be either.
+    fs::write(&file, content).unwrap();
+    let (out, _) = world.expect(3, &arguments);
+    assert!(out.contains(", from the seed one: touched: "), "{out}");
+}
+
+#[test]
+fn a_path_of_the_seed_or_of_stage0_is_a_trace_though_it_is_compressed() {
+    let world = World::new();
+    world.recipe(
+        "libc",
+        "[libc]\noutputs = [\"out\", \"static\"]\n",
+        "gzip $out in $seed\nwrite $static x\n",
+    );
+    world.tool("late", "gzip $out/late.gz made by $input_make\n");
+    world.tool("tool", "gzip $out/tool.gz a tool in $out for $input_libc\n");
+    let (out, err) = world.expect(
+        3,
+        &["verify", "--diverse", "one", "two", "tool", "late", "libc"],
+    );
+    assert!(out.contains("the same: tool:out"), "{out}");
+    assert!(out.contains("the same: libc:static"), "{out}");
+    assert!(out.contains("differs: libc:out"), "{out}");
+    assert!(out.contains("differs: late:out"), "{out}");
+    assert!(err.contains("2 outputs differ"), "{err}");
 }
 
 #[test]
@@ -111,7 +188,12 @@ fn the_document_about_two_seeds_holds_both_seeds_and_both_outputs() {
         document["seeds"][0]["sha256"],
         document["seeds"][1]["sha256"]
     );
+    let plans = document["plans"].as_array().unwrap();
+    assert_eq!(plans.len(), 2);
+    assert_ne!(plans[0]["sha256"], plans[1]["sha256"]);
     for output in document["outputs"].as_array().unwrap() {
+        assert_eq!(output["result"], "equivalent");
+        assert_eq!(output["made"], "from the seed one");
         let second = &output["second"];
         assert_eq!(second["made"], "from the seed two", "{output}");
         assert_ne!(second["path"], output["path"], "{output}");
@@ -131,6 +213,31 @@ fn the_document_about_two_seeds_holds_both_seeds_and_both_outputs() {
     world.file("a.json", &out);
     let (compared, _) = world.expect(0, &["verify", "--compare", "a.json", "a.json"]);
     assert!(compared.contains("6 outputs the same"), "{compared}");
+    // The other way round it is the same.
+    let turned = [
+        "verify",
+        "--diverse",
+        "two",
+        "one",
+        "--json",
+        "tool",
+        "libc",
+    ];
+    let (turned, _) = world.expect(0, &turned);
+    world.file("turned.json", &turned);
+    let (compared, _) = world.expect(0, &["verify", "--compare", "a.json", "turned.json"]);
+    assert!(
+        compared.contains("6 outputs the same, 0 differ, 0 cannot"),
+        "{compared}"
+    );
+    // And one seed alone has half of it.
+    let (alone, _) = world.expect(0, &["--seed", "two", "verify", "--json", "tool"]);
+    world.file("alone.json", &alone);
+    let (compared, _) = world.expect(0, &["verify", "--compare", "a.json", "alone.json"]);
+    assert!(
+        compared.contains("2 outputs the same, 0 differ"),
+        "{compared}"
+    );
     let second = document["outputs"][0]["second"]["sha256"].as_str().unwrap();
     world.file("b.json", &out.replace(second, &"0".repeat(64)));
     world.expect(3, &["verify", "--compare", "a.json", "b.json"]);

@@ -111,7 +111,8 @@ Examples:
   bootstrap verify --lock=bootstrap.lock
   bootstrap verify --rebuild --vary gcc
   bootstrap verify --diverse debian-12-amd64 debian-12-gcc-amd64
-  bootstrap verify --sign key.pem > mine.json && bootstrap verify --compare mine.json theirs.json";
+  bootstrap verify --sign key.pem > mine.json && bootstrap verify --compare mine.json theirs.json
+  bootstrap verify --compare mine.json theirs.json --signed-by mine.pub --signed-by theirs.pub";
 
 pub(super) const LOCK_EXAMPLES: &str = "\
 Examples:

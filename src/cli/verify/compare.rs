@@ -1,11 +1,13 @@
 //! `verify --compare`: two people's documents.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::{Failure, Status};
+use crate::verify::attestation::read::visible;
 use crate::verify::attestation::{self, Attestation, Comparison};
 use crate::verify::signature;
 
@@ -17,10 +19,22 @@ struct Shown<'a> {
     signed_by: [Option<String>; 2],
 }
 
-/// `bootstrap verify --compare A.json B.json`.
-pub fn compare(context: &Context, first: &Path, second: &Path) -> Result<(), Failure> {
+/// `bootstrap verify --compare A.json B.json`. With `signed_by`, both have to be signed by one of these keys.
+pub fn compare(
+    context: &Context,
+    [first, second]: [&Path; 2],
+    signed_by: &[String],
+) -> Result<(), Failure> {
+    let mut trusted = BTreeSet::new();
+    for key in signed_by {
+        trusted.extend(signature::public_keys(key)?);
+    }
     let (first_document, first_key) = read(first)?;
     let (second_document, second_key) = read(second)?;
+    if !signed_by.is_empty() {
+        require_signature(first, first_key.as_deref(), &trusted)?;
+        require_signature(second, second_key.as_deref(), &trusted)?;
+    }
     let comparison = attestation::compare(&first_document, &second_document);
     let keys = [first_key, second_key];
     if context.options.json {
@@ -52,17 +66,37 @@ pub fn compare(context: &Context, first: &Path, second: &Path) -> Result<(), Fai
 
 /// A document, and the key that signed it, if one has.
 fn read(path: &Path) -> Result<(Attestation, Option<String>), Failure> {
-    let text = std::fs::read(path).map_err(Failure::reading(path))?;
-    let text = String::from_utf8_lossy(&text);
-    let document = Attestation::parse(&path.display().to_string(), &text)?;
-    let key = match serde_json::from_str(&text) {
-        Ok(value) => {
-            signature::check(value).map_err(Failure::signature(path.display().to_string()))?
-        }
-        // It has just been read.
-        Err(_) => None,
-    };
+    let bytes = std::fs::read(path).map_err(Failure::reading(path))?;
+    let name = path.display().to_string();
+    // Whoever checks the signature and whoever reads the document see the same.
+    let value = attestation::read::value(&name, &bytes)?;
+    let document = Attestation::from_value(&name, value.clone())?;
+    let key = signature::check(value).map_err(Failure::signature(name))?;
     Ok((document, key))
+}
+
+/// Fails unless `key`, which signed the document `path`, is one of those `trusted`.
+fn require_signature(
+    path: &Path,
+    key: Option<&str>,
+    trusted: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let path = path.display();
+    let message = match key {
+        Some(key) if trusted.contains(key) => return Ok(()),
+        Some(key) => format!(
+            "{path} is signed by the Ed25519 key {key}, which --signed-by does not name: ask whoever it comes from for \
+             their key"
+        ),
+        None => format!(
+            "{path} is not signed, as --signed-by wants it: ask whoever it comes from for the signed one, and sign your \
+             own with --sign"
+        ),
+    };
+    Err(Failure::Told {
+        message,
+        status: Status::Hashes,
+    })
 }
 
 fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 2]) -> String {
@@ -75,12 +109,15 @@ fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 
         text.push_str(&format!("{}: {signed}\n", file.display()));
     }
     for line in &comparison.origin {
-        text.push_str(&format!("other origin: {line}\n"));
+        text.push_str(&format!("other origin: {}\n", visible(line)));
     }
     for different in &comparison.different {
         text.push_str(&format!(
             "differs: {} {}\n  {}\n  {}\n",
-            different.output, different.path, different.first, different.second
+            visible(&different.output),
+            different.path,
+            different.first,
+            different.second
         ));
     }
     for (names, word) in [
@@ -91,7 +128,7 @@ fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 
         (&comparison.only_second, "in the second only"),
     ] {
         for name in names {
-            text.push_str(&format!("{word}: {name}\n"));
+            text.push_str(&format!("{word}: {}\n", visible(name)));
         }
     }
     text.push_str(&format!(

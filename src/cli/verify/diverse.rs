@@ -6,36 +6,16 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::document;
+use super::pairs::{self, Made, Ways};
 use crate::cli::arguments::Global;
-use crate::cli::context::{Context, print};
-use crate::cli::failure::{Failure, Status};
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
 use crate::cli::run::{self, Run};
 use crate::keys::SecretKey;
-use crate::plan::Plan;
+use crate::plan::fixpoint::PREFIX;
+use crate::plan::{Node, Plan};
 use crate::recipe::Stage;
-use crate::store::path::StorePath;
-use crate::store::{PathInfo, Store};
-use crate::verify::attestation::{AttestedOutput, SecondOutput, Seen};
-use crate::verify::cause::Circumstances;
-use crate::verify::compare::{self, FileDifference, Side};
 use crate::verify::rewrite::Rewriting;
-
-/// Two outputs that should be the same.
-struct Pair {
-    label: String,
-    output: String,
-    first: PathInfo,
-    second: PathInfo,
-    rewritings: Rc<[Rewriting; 2]>,
-}
-
-/// How the two ways are told apart.
-struct Ways<'w> {
-    check: &'w str,
-    first: String,
-    second: String,
-}
 
 /// `bootstrap verify --fixpoint [PKG…]`.
 pub fn fixpoint(
@@ -43,69 +23,61 @@ pub fn fixpoint(
     packages: &[String],
     key: Option<&SecretKey>,
 ) -> Result<(), Failure> {
-    let pairs = |plan: &Plan| -> Result<Vec<(usize, usize)>, Failure> {
-        let wanted = match packages {
-            [] => (0..plan.nodes().len()).collect(),
+    let wanted = |plan: &Plan| -> Result<Vec<usize>, Failure> {
+        let nodes = plan.nodes();
+        let is_final = |index: &usize| nodes[*index].stage == Some(Stage::Final);
+        let named = match packages {
+            [] => return Ok((0..nodes.len()).filter(is_final).collect()),
             packages => run::named(plan, packages)?,
         };
-        let nodes = plan.nodes();
-        if let Some(other) = wanted
-            .iter()
-            .find(|index| !packages.is_empty() && nodes[**index].stage != Some(Stage::Final))
-        {
-            return Err(Failure::Usage(format!(
+        match named.iter().find(|index| !is_final(index)) {
+            Some(other) => Err(Failure::Usage(format!(
                 "{} is no final package: only those are built with the final tools again",
                 nodes[*other].label
-            )));
+            ))),
+            None => Ok(named),
         }
-        let pairs = wanted.into_iter().filter_map(|index| {
-            let label = format!("{}{}", crate::plan::fixpoint::PREFIX, nodes[index].label);
-            Some((index, nodes.iter().position(|node| node.label == label)?))
-        });
-        Ok(pairs.collect())
+    };
+    let again = |plan: &Plan, index: usize| {
+        let label = format!("{PREFIX}{}", plan.nodes()[index].label);
+        plan.find(&label).ok()
     };
     let targets = |plan: &Plan| {
-        let pairs = pairs(plan)?.into_iter();
-        Ok(pairs.flat_map(|(first, second)| [first, second]).collect())
+        let wanted = wanted(plan)?.into_iter();
+        Ok(wanted
+            .flat_map(|index| std::iter::once(index).chain(again(plan, index)))
+            .collect())
     };
     let run = Run::start_extended(context, &targets, &|plan| {
         plan.add_fixpoint(&context.directories.store_dir)?;
         Ok(())
     })?;
     run.succeeded()?;
-    let nodes = run.planned.plan.nodes();
-    let mut found = Vec::new();
+    let plan = &run.planned.plan;
     let mut roots = BTreeMap::new();
-    for (index, again) in pairs(&run.planned.plan)? {
-        let (node, again) = (&nodes[index], &nodes[again]);
-        let outputs: Vec<(&str, &StorePath, &StorePath)> = node
-            .output_paths()
-            .filter_map(|(output, path)| {
-                Some((output, path, again.derivation.output_path(output)?))
-            })
-            .collect();
+    let mut found = [Vec::new(), Vec::new()];
+    for index in wanted(plan)? {
+        let node = &plan.nodes()[index];
         // Only its own paths are others the second time: both builds refer to the same final packages.
-        let (mut first, mut second) = (Rewriting::none(), Rewriting::none());
-        for (output, path, other) in &outputs {
-            let name = format!("{}:{output}", node.label);
-            first.add(path, &name);
-            second.add(other, &name);
+        let mut first = Rewriting::none();
+        for (output, path) in node.output_paths() {
+            first.add(path, &format!("{}:{output}", node.label));
+        }
+        found[0].extend(made(node, &node.label, &Rc::new(first)));
+        let Some(again) = again(plan, index) else {
+            continue;
+        };
+        let again = &plan.nodes()[again];
+        let mut second = Rewriting::none();
+        for (output, path) in again.output_paths() {
+            second.add(path, &format!("{}:{output}", node.label));
+            roots.insert(format!("{}/{output}", node.label), path.clone());
+        }
+        for (output, path) in node.output_paths() {
             // The first build was a tool of the second, which has no business to name it.
-            second.add(path, &format!("first {name}"));
+            second.add(path, &format!("first {}:{output}", node.label));
         }
-        let rewritings = Rc::new([first, second]);
-        for (output, path, other) in outputs {
-            roots.insert(format!("{}/{output}", node.label), other.clone());
-            let paths = [path, other];
-            found.push(pair(
-                context,
-                &run.store,
-                &node.label,
-                output,
-                paths,
-                &rewritings,
-            )?);
-        }
+        found[1].extend(made(again, &node.label, &Rc::new(second)));
     }
     run.store.add_generation("fixpoint", &roots)?;
     let ways = Ways {
@@ -113,7 +85,7 @@ pub fn fixpoint(
         first: "built with stage0's tools".to_owned(),
         second: "built with the final tools".to_owned(),
     };
-    report(context, &[&run], &ways, found, key)
+    pairs::report(context, &[&run], &ways, found, key)
 }
 
 /// `bootstrap verify --diverse SEED_A SEED_B [PKG…]`.
@@ -134,23 +106,32 @@ pub fn diverse(
         packages => run::named(plan, packages),
     };
     let contexts = [with_seed(context, seeds[0])?, with_seed(context, seeds[1])?];
+    let mut digests = Vec::new();
+    for context in &contexts {
+        digests.push(context.plan()?.seeds.seed.digest());
+    }
+    if digests[0] == digests[1] {
+        return Err(Failure::Usage(format!(
+            "--diverse compares two seeds, and {} and {} are two names of the one with the SHA-256 {}",
+            seeds[0], seeds[1], digests[0]
+        )));
+    }
     // Two runs, each with its own plan; what the first has made keeps the second from making sources again.
-    let runs = [
-        Run::start(&contexts[0], &targets)?,
-        Run::start(&contexts[1], &targets)?,
-    ];
-    let mut rewritings = [Rewriting::none(), Rewriting::none()];
-    for ((run, seed), rewriting) in runs.iter().zip(seeds).zip(&mut rewritings) {
-        run.succeeded()?;
+    let first = Run::start(&contexts[0], &targets)?;
+    first.succeeded()?;
+    let second = Run::start(&contexts[1], &targets)?;
+    second.succeeded()?;
+    let mut found = [Vec::new(), Vec::new()];
+    for ((run, seed), found) in [&first, &second].into_iter().zip(seeds).zip(&mut found) {
         let plan = &run.planned.plan;
-        for node in plan.nodes() {
-            for (output, path) in node.output_paths() {
-                let name = match node.label.strip_prefix("seed/") {
-                    Some(_) => "seed".to_owned(),
-                    None => format!("{}:{output}", node.label),
-                };
-                rewriting.add(path, &name);
-            }
+        let [of_stage0, of_others] = [true, false].map(|stage0| Rc::new(rewriting(plan, stage0)));
+        for index in targets(plan)? {
+            let node = &plan.nodes()[index];
+            let rewriting = match node.stage {
+                Some(Stage::Stage0) => &of_stage0,
+                _ => &of_others,
+            };
+            found.extend(made(node, &node.label, rewriting));
         }
         run.add_roots(
             &format!("diverse/{seed}"),
@@ -158,34 +139,43 @@ pub fn diverse(
             plan.closure(targets(plan)?),
         )?;
     }
-    let rewritings = Rc::new(rewritings);
-    let plans = [&runs[0].planned.plan, &runs[1].planned.plan];
-    let mut found = Vec::new();
-    for index in targets(plans[0])? {
-        let node = &plans[0].nodes()[index];
-        let Some(other) = plans[1].get(&node.label) else {
-            continue;
-        };
-        for (output, path) in node.output_paths() {
-            let Some(other) = other.derivation.output_path(output) else {
-                continue;
-            };
-            found.push(pair(
-                context,
-                &runs[0].store,
-                &node.label,
-                output,
-                [path, other],
-                &rewritings,
-            )?);
-        }
-    }
     let ways = Ways {
         check: "diverse",
         first: format!("from the seed {}", seeds[0]),
         second: format!("from the seed {}", seeds[1]),
     };
-    report(context, &[&runs[0], &runs[1]], &ways, found, key)
+    pairs::report(context, &[&first, &second], &ways, found, key)
+}
+
+/// What stands for what in the outputs of stage0, or in those of what comes after it.
+///
+/// A seed's path has no placeholder, and after stage0 neither has one of stage0: no output may hold such a path, and where
+/// it is hidden from the search for references, in a compressed file for instance, it is a trace that has to differ.
+fn rewriting(plan: &Plan, stage0: bool) -> Rewriting {
+    let mut rewriting = Rewriting::none();
+    for node in plan.nodes() {
+        let is_of_stage0 = node.stage == Some(Stage::Stage0);
+        if node.label.starts_with("seed/") || (is_of_stage0 && !stage0) {
+            continue;
+        }
+        for (output, path) in node.output_paths() {
+            rewriting.add(path, &format!("{}:{output}", node.label));
+        }
+    }
+    rewriting
+}
+
+/// The outputs of `node`, to be compared under the name `label`.
+fn made(node: &Node, label: &str, rewriting: &Rc<Rewriting>) -> Vec<Made> {
+    let outputs = node.output_paths();
+    outputs
+        .map(|(output, path)| Made {
+            label: label.to_owned(),
+            output: output.to_owned(),
+            path: path.clone(),
+            rewriting: Rc::clone(rewriting),
+        })
+        .collect()
 }
 
 /// The same circumstances with another seed.
@@ -193,134 +183,5 @@ fn with_seed(context: &Context, seed: &str) -> Result<Context, Failure> {
     Context::new(Global {
         seed: Some(seed.to_owned()),
         ..context.options.clone()
-    })
-}
-
-fn pair(
-    context: &Context,
-    store: &Store,
-    label: &str,
-    output: &str,
-    [first, second]: [&StorePath; 2],
-    rewritings: &Rc<[Rewriting; 2]>,
-) -> Result<Pair, Failure> {
-    let info = |path: &StorePath| {
-        store.path_info(path)?.ok_or_else(|| Failure::NotBuilt {
-            package: label.to_owned(),
-            path: context.shown(path),
-        })
-    };
-    Ok(Pair {
-        label: label.to_owned(),
-        output: output.to_owned(),
-        first: info(first)?,
-        second: info(second)?,
-        rewritings: Rc::clone(rewritings),
-    })
-}
-
-/// Compares the pairs, which come from `runs`, and tells what was found.
-fn report(
-    context: &Context,
-    runs: &[&Run<'_>],
-    ways: &Ways<'_>,
-    mut pairs: Vec<Pair>,
-    key: Option<&SecretKey>,
-) -> Result<(), Failure> {
-    // The small ones first: people look at the first lines while gcc is still being read.
-    pairs.sort_by_key(|pair| pair.first.nar_size);
-    let mut attestation = document::new(context, &runs[0].planned, &[ways.check]);
-    for run in &runs[1..] {
-        document::add_origin(&mut attestation, context, &run.planned);
-    }
-    let mut text = String::new();
-    let mut different = 0;
-    for pair in &pairs {
-        let files = differences(context, pair)?;
-        let Pair { label, output, .. } = pair;
-        if files.is_empty() {
-            text.push_str(&format!("the same: {label}:{output}\n"));
-        } else {
-            different += 1;
-            text.push_str(&format!(
-                "differs: {label}:{output}\n  first, {}: {}\n  second, {}: {}\n{}",
-                ways.first,
-                context.shown(&pair.first.path),
-                ways.second,
-                context.shown(&pair.second.path),
-                compare::describe(&files)
-            ));
-        }
-        let names: Vec<&str> = files
-            .iter()
-            .take(5)
-            .map(|file| file.path.as_str())
-            .collect();
-        attestation.outputs.push(AttestedOutput {
-            package: label.clone(),
-            output: output.clone(),
-            path: context.shown(&pair.first.path),
-            sha256: pair.first.nar_sha256.to_base16(),
-            size: pair.first.nar_size,
-            result: match files.is_empty() {
-                true => Seen::Reproducible,
-                false => Seen::Differs,
-            },
-            second: Some(SecondOutput {
-                made: ways.second.clone(),
-                path: context.shown(&pair.second.path),
-                sha256: pair.second.nar_sha256.to_base16(),
-                size: pair.second.nar_size,
-            }),
-            detail: match files.is_empty() {
-                true => format!("the same {}", ways.second),
-                false => format!(
-                    "{} files differ {}: {}",
-                    files.len(),
-                    ways.second,
-                    names.join(", ")
-                ),
-            },
-        });
-    }
-    attestation.good = different == 0;
-    document::sort(&mut attestation);
-    if context.options.json || key.is_some() {
-        document::put_out(&attestation, key)?;
-    } else {
-        text.push_str(&format!(
-            "{} of {} outputs the same, but for store hashes\n",
-            pairs.len() - different,
-            pairs.len()
-        ));
-        print(&text)?;
-    }
-    match different {
-        0 => Ok(()),
-        different => Err(Failure::Told {
-            message: format!(
-                "{different} outputs differ between those {} and those {}",
-                ways.first, ways.second
-            ),
-            status: Status::Hashes,
-        }),
-    }
-}
-
-fn differences(context: &Context, pair: &Pair) -> Result<Vec<FileDifference>, Failure> {
-    let roots = [&pair.first, &pair.second].map(|info| context.directories.physical(&info.path));
-    let circumstances = [&pair.first, &pair.second].map(|info| Circumstances {
-        time: info.registration_time,
-        ..Circumstances::default()
-    });
-    let side = |number: usize| Side {
-        root: &roots[number],
-        rewriting: &pair.rewritings[number],
-        circumstances: &circumstances[number],
-    };
-    compare::compare(side(0), side(1)).map_err(|error| Failure::Io {
-        action: error.action,
-        what: error.path.display().to_string(),
-        error: error.source,
     })
 }

@@ -1,14 +1,16 @@
 //! The document that `verify --json` prints: what goes into it whatever was verified, and how it is signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::build::graph::DOWNLOAD;
 use crate::cli::context::{Context, Planned, print_json};
 use crate::cli::failure::Failure;
+use crate::hash::Sha256Digest;
 use crate::keys::SecretKey;
-use crate::plan::Kind;
-use crate::verify::attestation::{Attestation, FORMAT, NamedHash};
+use crate::plan::{Kind, Plan, fixpoint};
+use crate::records::Rebuilds;
+use crate::verify::attestation::{Attestation, FORMAT, NamedHash, Rebuilt};
 use crate::verify::signature;
 
 /// A document about `planned` that says nothing of outputs yet.
@@ -45,7 +47,12 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         kernel: kernel.join(" "),
         seeds: seeds.collect(),
         sources: sources.collect(),
+        plans: vec![NamedHash {
+            name: planned.seeds.seed.name.clone(),
+            sha256: plan_digest(context, &planned.plan).to_base16(),
+        }],
         checks: checks.iter().map(|&check| check.to_owned()).collect(),
+        lock: None,
         rounds: 0,
         variations: Vec::new(),
         not_varied: BTreeMap::new(),
@@ -60,11 +67,48 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
     attestation
 }
 
-/// Adds the seeds and sources of another plan.
+/// The SHA-256 of all that is planned: of a line `LABEL PATH` for each derivation, sorted. What `--fixpoint` adds is left
+/// out: it follows from the rest.
+fn plan_digest(context: &Context, plan: &Plan) -> Sha256Digest {
+    let nodes = plan.nodes().iter();
+    let nodes = nodes.filter(|node| !node.label.starts_with(fixpoint::PREFIX));
+    let mut lines: Vec<String> = nodes
+        .map(|node| format!("{} {}\n", node.label, context.shown(&node.derivation_path)))
+        .collect();
+    lines.sort();
+    Sha256Digest::of(lines.concat())
+}
+
+/// Notes with each output of `plan` what came of building it again, as far as that is on record. What cannot be read is not.
+pub fn note_rebuilds(context: &Context, plan: &Plan, attestation: &mut Attestation) {
+    let state = &context.directories.state;
+    let records = Rebuilds::new(state).read().unwrap_or_else(|error| {
+        tracing::warn!("cannot read what was built again: {error}");
+        Vec::new()
+    });
+    let mut rebuilds: HashMap<&str, Rebuilt> = HashMap::new();
+    for record in &records {
+        let rebuilt = rebuilds.entry(&record.derivation).or_insert(Rebuilt {
+            rounds: 0,
+            same: true,
+        });
+        rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
+        // A difference stays one, whatever is tried later.
+        rebuilt.same &= record.same;
+    }
+    for output in &mut attestation.outputs {
+        let node = plan.get(&output.package);
+        let rebuilt = node.and_then(|node| rebuilds.get(node.derivation_path.base_name()));
+        output.rebuilt = rebuilt.copied();
+    }
+}
+
+/// Adds the seeds, sources and derivations of another plan.
 pub fn add_origin(attestation: &mut Attestation, context: &Context, planned: &Planned) {
     let other = new(context, planned, &[]);
     attestation.seeds.extend(other.seeds);
     attestation.sources.extend(other.sources);
+    attestation.plans.extend(other.plans);
     sort(attestation);
 }
 
@@ -74,6 +118,8 @@ pub fn sort(attestation: &mut Attestation) {
     attestation.seeds.dedup();
     attestation.sources.sort();
     attestation.sources.dedup();
+    attestation.plans.sort();
+    attestation.plans.dedup();
     attestation
         .outputs
         .sort_by(|one, other| (&one.package, &one.output).cmp(&(&other.package, &other.output)));

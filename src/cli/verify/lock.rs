@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::context::{Context, Planned};
 use crate::cli::failure::Failure;
 use crate::store::Store;
-use crate::verify::attestation::{Attestation, Seen};
+use crate::verify::attestation::{Attestation, LockCounts, Seen};
 use crate::verify::lock::{
     Finding, Lock, LockFileError, LockedDerivation, LockedOutput, Record, SeedKey,
 };
@@ -92,8 +92,9 @@ fn record(
     Ok(record)
 }
 
-/// Compares what is built of `labels` with the lock `file`, notes differences in the document, and says in words what
-/// was found.
+/// Compares what is built of `labels` with the lock `file`, notes in the document what was found, and says it in words.
+///
+/// Where nothing could be compared, the document does not list the lock among the checks.
 pub fn compare(
     context: &Context,
     planned: &Planned,
@@ -103,6 +104,7 @@ pub fn compare(
     attestation: &mut Attestation,
 ) -> Result<String, Failure> {
     let lock = Lock::read(file)?;
+    let counts = attestation.lock.insert(LockCounts::default());
     let Some(recorded) = lock.records.get(&key(context, planned)) else {
         let known: Vec<&str> = lock
             .records
@@ -123,52 +125,85 @@ pub fn compare(
     let wanted = |label: &str| labels.contains(label);
     let here = record(context, planned, store, wanted)?;
     let mut text = String::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for compared in recorded.compare(&here, wanted) {
         let name = format!("{}:{}", compared.label, compared.output);
-        let word = match &compared.finding {
-            Finding::Same => "the same",
+        match &compared.finding {
+            Finding::Same => counts.same += 1,
             Finding::Differs { recorded, found } => {
-                text.push_str(&format!("differs from the lock: {name} {}\n", found.path));
-                let sides = [("lock", recorded), ("store", found)];
-                for (side, output) in sides {
-                    let LockedOutput { sha256, size, .. } = output;
-                    text.push_str(&format!("  {side}: {sha256}, {size} bytes\n"));
-                }
-                let missing = recorded.references.difference(&found.references);
-                for reference in missing {
-                    text.push_str(&format!("  only in the lock: a reference to {reference}\n"));
-                }
-                for reference in found.references.difference(&recorded.references) {
-                    text.push_str(&format!(
-                        "  only in the store: a reference to {reference}\n"
-                    ));
-                }
-                text.push_str(&format!(
-                    "  see where with `bootstrap verify --rebuild {}`\n",
-                    compared.label
+                counts.different += 1;
+                text.push_str(&describe_difference(
+                    &compared.label,
+                    &name,
+                    recorded,
+                    found,
                 ));
-                for output in &mut attestation.outputs {
-                    if output.package == compared.label && output.output == compared.output {
+                let detail = format!("the lock has {}", recorded.sha256);
+                let output = attestation.outputs.iter_mut().find(|output| {
+                    output.package == compared.label && output.output == compared.output
+                });
+                match output {
+                    Some(output) => {
                         output.result = Seen::Differs;
-                        output.detail = format!("the lock has {}", recorded.sha256);
+                        output.detail = detail;
+                    }
+                    // Another package of the same derivation stands for it: a difference is one all the same.
+                    None => {
+                        attestation.other_damage.insert(name, detail);
                     }
                 }
-                "different"
             }
             Finding::OtherDerivation { .. } => {
+                counts.other_derivation += 1;
                 text.push_str(&format!("other derivation than in the lock: {name}\n"));
-                "of another derivation"
             }
-            Finding::NotRecorded => "not on record",
-            Finding::NotBuilt => "not built here",
-        };
-        *counts.entry(word).or_default() += 1;
+            Finding::NotRecorded => counts.not_recorded += 1,
+            Finding::NotBuilt => counts.not_built += 1,
+        }
     }
+    if counts.same + counts.different > 0 {
+        attestation.checks.push("lock".to_owned());
+    }
+    let counts = [
+        (counts.different, "different"),
+        (counts.not_built, "not built here"),
+        (counts.not_recorded, "not on record"),
+        (counts.other_derivation, "of another derivation"),
+        (counts.same, "the same"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(word, count)| format!("{count} {word}"))
+        .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    text.push_str(&format!("{}: {}\n", file.display(), counts.join(", ")));
+    let counts = match counts.is_empty() {
+        true => "nothing to compare".to_owned(),
+        false => counts.join(", "),
+    };
+    text.push_str(&format!("{}: {counts}\n", file.display()));
     Ok(text)
+}
+
+/// What the lock has and what the store has of the output `name` of `label`, in words.
+fn describe_difference(
+    label: &str,
+    name: &str,
+    recorded: &LockedOutput,
+    found: &LockedOutput,
+) -> String {
+    let mut text = format!("differs from the lock: {name} {}\n", found.path);
+    for (side, output) in [("lock", recorded), ("store", found)] {
+        let LockedOutput { sha256, size, .. } = output;
+        text.push_str(&format!("  {side}: {sha256}, {size} bytes\n"));
+    }
+    for reference in recorded.references.difference(&found.references) {
+        text.push_str(&format!("  only in the lock: a reference to {reference}\n"));
+    }
+    for reference in found.references.difference(&recorded.references) {
+        text.push_str(&format!(
+            "  only in the store: a reference to {reference}\n"
+        ));
+    }
+    text.push_str(&format!(
+        "  see where with `bootstrap verify --rebuild {label}`\n"
+    ));
+    text
 }

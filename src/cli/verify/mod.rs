@@ -19,6 +19,7 @@ mod compare;
 mod diverse;
 mod document;
 pub mod lock;
+mod pairs;
 pub mod rebuild;
 mod recover;
 
@@ -28,7 +29,7 @@ const FILES: usize = 5;
 /// `bootstrap verify`.
 pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
     if let Some([first, second]) = arguments.compare.as_deref() {
-        return compare::compare(context, first, second);
+        return compare::compare(context, [first, second], &arguments.signed_by);
     }
     if arguments.recover {
         return recover::recover(context);
@@ -59,11 +60,11 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     let makers = Makers::of(&planned.plan);
     let mut attestation = document::new(context, &planned, &["store"]);
     note_items(context, &makers, &report, &mut attestation);
+    document::note_rebuilds(context, &planned.plan, &mut attestation);
     let seconds = start.elapsed().as_secs_f64();
 
     let mut text = String::new();
     if let Some(file) = &arguments.lock {
-        attestation.checks.push("lock".to_owned());
         let labels = labels(&planned.plan, &arguments.packages)?;
         text = lock::compare(context, &planned, &store, file, &labels, &mut attestation)?;
     }
@@ -179,7 +180,9 @@ fn note_items(
                 sha256: checked.info.nar_sha256.to_base16(),
                 size: checked.info.nar_size,
                 result: seen,
+                made: None,
                 second: None,
+                rebuilt: None,
                 detail,
             }),
             None if seen.is_good() => attestation.other_items += 1,
@@ -214,6 +217,7 @@ fn word(seen: Seen) -> &'static str {
     match seen {
         Seen::Intact => "intact",
         Seen::Reproducible => "reproducible",
+        Seen::Equivalent => "equivalent",
         Seen::Registered => "registered",
         Seen::Touched => "touched",
         Seen::Altered => "altered",

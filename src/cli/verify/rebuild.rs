@@ -127,6 +127,7 @@ fn again(
     if context.options.json || key.is_some() {
         let mut attestation = document::new(context, &run.planned, &["rebuild"]);
         rounds.note(context, &mut attestation);
+        document::note_rebuilds(context, &run.planned.plan, &mut attestation);
         attestation.good = bad == 0 && rounds.failed.is_empty();
         document::put_out(&attestation, key)?;
     } else {
@@ -286,7 +287,9 @@ impl Rounds {
                 sha256: info.nar_sha256.to_base16(),
                 size: info.nar_size,
                 result,
+                made: None,
                 second: None,
+                rebuilt: None,
                 detail,
             });
         }

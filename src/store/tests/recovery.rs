@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::derivation::{DerivationSet, Output, instantiate};
+use crate::store::lock::{LockError, Patience};
 use crate::store::nar::Tree;
 use crate::store::remove::remove_tree;
 
@@ -157,4 +159,67 @@ fn half_an_output_is_not_taken_for_whole() {
         recovered.lost[&made.output].contains("not as a finished build leaves it"),
         "{recovered:?}"
     );
+}
+
+#[test]
+fn what_a_root_keeps_and_is_gone_is_lost_and_other_outputs_are_absent() {
+    let made = made();
+    let store = Store::open(made.directories()).unwrap();
+    store.add_root("tool", &made.output).unwrap();
+    drop(store);
+    remove_tree(&made.directories().physical(&made.output)).unwrap();
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+    let (store, recovered) = recover(made.directories(), options()).unwrap();
+    let reason = &recovered.lost[&made.output];
+    assert!(
+        reason.contains("gcroots/bootstrap/tool keeps it"),
+        "{reason}"
+    );
+    assert!(recovered.absent.is_empty() && !recovered.is_complete());
+
+    store.remove_root("tool").unwrap();
+    drop(store);
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+    let (_, recovered) = recover(made.directories(), options()).unwrap();
+    assert_eq!(recovered.absent, [made.output.clone()].into());
+    assert!(recovered.is_complete());
+}
+
+#[test]
+fn nobody_finds_an_empty_store_before_all_is_registered() {
+    let made = made();
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+    let (mut store, ()) = Store::open_anew(made.directories(), options(), |_| Ok(())).unwrap();
+    let others = || {
+        let options = OpenOptions {
+            patience: Patience {
+                timeout: Some(Duration::from_millis(20)),
+                ..Patience::default()
+            },
+            ..options()
+        };
+        let open = || Store::open_with(made.directories(), options).map(drop);
+        std::thread::scope(|scope| scope.spawn(open).join().unwrap())
+    };
+    let error = others().unwrap_err();
+    assert!(
+        matches!(error, StoreError::Lock(LockError::TimedOut { .. })),
+        "{error}"
+    );
+    store.let_others_in().unwrap();
+    others().unwrap();
+}
+
+#[test]
+fn a_database_that_somebody_else_has_made_anew_is_left_alone() {
+    let made = made();
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+    drop(recover(made.directories(), options()).unwrap());
+    let error = recover(made.directories(), options()).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Database(DatabaseError::Whole { .. })),
+        "{error}"
+    );
+    let store = Store::open(made.directories()).unwrap();
+    assert_eq!(store.valid_paths().unwrap().len(), 3);
 }

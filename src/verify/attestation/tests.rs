@@ -1,4 +1,9 @@
 use super::*;
+use crate::hash::Sha256Digest;
+
+fn store_path(name: &str) -> String {
+    format!("/gnu/store/{}-{name}", "0".repeat(32))
+}
 
 fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
     let outputs = outputs
@@ -6,11 +11,13 @@ fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
         .map(|(package, path, sha256, result)| AttestedOutput {
             package: (*package).to_owned(),
             output: "out".into(),
-            path: format!("/gnu/store/{path}"),
-            sha256: (*sha256).to_owned(),
+            path: store_path(path),
+            sha256: Sha256Digest::of(sha256).to_base16(),
             size: 1,
             result: *result,
+            made: None,
             second: None,
+            rebuilt: None,
             detail: String::new(),
         });
     Attestation {
@@ -20,10 +27,12 @@ fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
         kernel: "Linux 6.1 x86_64".into(),
         seeds: vec![NamedHash {
             name: "small".into(),
-            sha256: "00".into(),
+            sha256: Sha256Digest::of("seed").to_base16(),
         }],
         sources: Vec::new(),
+        plans: Vec::new(),
         checks: vec!["store".into()],
+        lock: None,
         rounds: 0,
         variations: Vec::new(),
         not_varied: BTreeMap::new(),
@@ -41,7 +50,8 @@ fn a_document_is_read_as_it_was_written() {
     let document = document(&[("sed", "a", "11", Seen::Reproducible)]);
     let text = serde_json::to_string(&document).unwrap();
     assert!(text.contains("\"result\":\"reproducible\""));
-    assert_eq!(Attestation::parse("a.json", &text).unwrap(), document);
+    let read = Attestation::parse("a.json", text.as_bytes());
+    assert_eq!(read.unwrap(), document);
 }
 
 #[test]
@@ -52,7 +62,8 @@ fn what_is_no_document_is_refused() {
         ("{\"format\": 2}", "has format 2"),
         ("[1]", "a.json is no document"),
     ] {
-        let error = Attestation::parse("a.json", text).unwrap_err().to_string();
+        let error = Attestation::parse("a.json", text.as_bytes());
+        let error = error.unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 }
@@ -139,31 +150,60 @@ fn a_document_that_says_it_is_not_good_is_no_agreement() {
 #[test]
 fn outputs_made_in_a_second_way_are_compared_too() {
     let mut first = document(&[("sed", "s", "1", Seen::Reproducible)]);
+    first.outputs[0].made = Some("from the seed one".into());
     first.outputs[0].second = Some(SecondOutput {
         made: "from the seed two".into(),
-        path: "/gnu/store/z".into(),
-        sha256: "2".into(),
+        path: store_path("z"),
+        sha256: Sha256Digest::of("2").to_base16(),
         size: 1,
     });
     assert_eq!(
         compare(&first, &first).same,
-        ["sed:out", "sed:out from the seed two"]
+        ["sed:out from the seed one", "sed:out from the seed two"]
     );
     let mut second = first.clone();
-    second.outputs[0].second.as_mut().unwrap().sha256 = "3".into();
+    second.outputs[0].second.as_mut().unwrap().sha256 = Sha256Digest::of("3").to_base16();
     let comparison = compare(&first, &second);
     assert!(!comparison.agrees());
-    assert_eq!(comparison.different[0].path, "/gnu/store/z");
+    assert_eq!(comparison.different[0].path, store_path("z"));
+}
+
+#[test]
+fn two_ways_are_compared_whichever_comes_first_and_with_one_alone() {
+    let one = document(&[("sed", "s", "1", Seen::Intact)]);
+    let mut both = document(&[("sed", "s", "1", Seen::Equivalent)]);
+    both.outputs[0].made = Some("from the seed one".into());
+    both.outputs[0].second = Some(SecondOutput {
+        made: "from the seed two".into(),
+        path: store_path("z"),
+        sha256: Sha256Digest::of("2").to_base16(),
+        size: 1,
+    });
+    let mut turned = both.clone();
+    let output = &mut turned.outputs[0];
+    let second = output.second.as_mut().unwrap();
+    std::mem::swap(&mut output.path, &mut second.path);
+    std::mem::swap(&mut output.sha256, &mut second.sha256);
+    std::mem::swap(output.made.as_mut().unwrap(), &mut second.made);
+    let comparison = compare(&both, &turned);
+    assert!(comparison.agrees());
+    assert_eq!(comparison.same.len(), 2);
+
+    let comparison = compare(&one, &turned);
+    assert!(comparison.agrees());
+    assert_eq!(comparison.same, ["sed:out"]);
+    assert_eq!(comparison.only_second, ["sed:out from the seed two"]);
+    assert!(comparison.incomparable.is_empty());
 }
 
 #[test]
 fn documents_of_older_versions_are_read() {
     let document = document(&[("sed", "s", "1", Seen::Intact)]);
     let mut value = serde_json::to_value(&document).unwrap();
-    for name in ["unregistered", "extra"] {
+    for name in ["unregistered", "extra", "plans"] {
         assert!(value.as_object_mut().unwrap().remove(name).is_some());
     }
-    let read = Attestation::parse("a.json", &value.to_string()).unwrap();
+    let read = Attestation::parse("a.json", value.to_string().as_bytes()).unwrap();
     assert_eq!(read, document);
 }
 
@@ -171,8 +211,29 @@ fn documents_of_older_versions_are_read() {
 fn another_seed_is_told() {
     let first = document(&[]);
     let mut second = first.clone();
-    second.seeds[0].sha256 = "01".into();
+    second.seeds[0].sha256 = Sha256Digest::of("other").to_base16();
     let comparison = compare(&first, &second);
     assert!(!comparison.same_origin);
-    assert_eq!(comparison.origin[0], "seed small 00 is in the first only");
+    let seed = &first.seeds[0].sha256;
+    assert_eq!(
+        comparison.origin[0],
+        format!("seed small {seed} is in the first only")
+    );
+}
+
+#[test]
+fn other_recipes_are_told_where_both_documents_tell_of_theirs() {
+    let first = document(&[]);
+    let mut second = first.clone();
+    let plan = |content: &str| NamedHash {
+        name: "small".into(),
+        sha256: Sha256Digest::of(content).to_base16(),
+    };
+    second.plans = vec![plan("one")];
+    assert!(compare(&first, &second).same_origin);
+    let mut third = first.clone();
+    third.plans = vec![plan("two")];
+    let comparison = compare(&second, &third);
+    assert!(!comparison.same_origin);
+    assert!(comparison.origin[0].starts_with("plan small "));
 }

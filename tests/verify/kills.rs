@@ -1,0 +1,64 @@
+//! Runs that are killed, and what they leave.
+
+use std::fs;
+
+use super::world::World;
+
+/// How many runs are killed: `BOOTSTRAP_TEST_KILLS`, or a few.
+fn kills() -> u32 {
+    let number = std::env::var("BOOTSTRAP_TEST_KILLS").ok();
+    number.and_then(|number| number.parse().ok()).unwrap_or(12)
+}
+
+/// What the moments follow from: `BOOTSTRAP_TEST_SEED`, or another number each time.
+fn seed() -> u32 {
+    let number = std::env::var("BOOTSTRAP_TEST_SEED").ok();
+    let number = number.and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().subsec_nanos()
+    })
+}
+
+#[test]
+fn runs_killed_at_any_moment_leave_store_and_database_in_agreement() {
+    let world = World::new();
+    // Another derivation each time, with all that comes after it.
+    let edit = |number: u32| {
+        world.recipe("make", "[stage0]\n", &format!("write $out make {number}\n"));
+    };
+    let (kills, mut random) = (kills(), seed());
+    println!("the moments follow from BOOTSTRAP_TEST_SEED={random}");
+    world.expect(0, &["build", "tool"]);
+    edit(kills);
+    let start = std::time::Instant::now();
+    world.expect(0, &["build", "tool"]);
+    let whole = u64::try_from(start.elapsed().as_millis()).unwrap();
+    let mut hits = 0;
+    for number in 0..kills {
+        edit(number);
+        let mut run = world
+            .command(&["build", "tool"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(std::time::Duration::from_millis(
+            u64::from(random >> 16) % whole,
+        ));
+        hits += u32::from(run.try_wait().unwrap().is_none());
+        run.kill().unwrap();
+        run.wait().unwrap();
+        world.expect(0, &["verify"]);
+    }
+    // A run that had ended before it was killed proves nothing.
+    assert!(hits * 3 >= kills, "{hits} of {kills} hit a run");
+    world.expect(0, &["build", "tool"]);
+    let make = fs::read_to_string(world.place("stage0/make")).unwrap();
+    assert_eq!(make, format!("make {}\n", kills - 1));
+    assert!(world.place("tool").join("tool").exists());
+    world.expect(0, &["gc"]);
+    let (out, _) = world.expect(0, &["verify"]);
+    assert!(!out.contains("unregistered"), "{out}");
+}
