@@ -88,28 +88,9 @@ impl Store {
             });
         }
 
-        let relocated = directories.store != Path::new(directories.store_dir.as_str());
-        make_store_directory(&directories.store, relocated)?;
-        for name in ["", "db", "gcroots", "temproots", "profiles"] {
-            make_directory(&directories.state.join(name), 0o755)?;
-        }
-        // Locks of this process are known by their path, so it has to be spelled in one way.
-        directories.store = canonical(&directories.store)?;
-        directories.state = canonical(&directories.state)?;
+        make_directories(&mut directories)?;
         let database_directory = directories.state.join("db");
-
-        let lock = |mode| {
-            let path = database_directory.join("big-lock");
-            FileLock::acquire(path, mode, false, &options.patience).map_err(|error| match error {
-                // The first file we open for writing: say what is really wrong.
-                LockError::Io { source, .. } => StoreError::Directory {
-                    path: database_directory.clone(),
-                    action: "write to",
-                    source,
-                },
-                error => error.into(),
-            })
-        };
+        let lock = |mode| lock_users(&database_directory, mode, &options.patience);
         if check_schema(&database_directory)?.is_none() {
             let exclusive = lock(Mode::Exclusive)?;
             // Perhaps somebody was faster.
@@ -121,8 +102,7 @@ impl Store {
                     options.database_timeout,
                 )?;
                 write_schema(&database_directory)?;
-                reserve_space(&database_directory.join("reserved"));
-                link_profiles(&directories.state)?;
+                furnish(&directories.state)?;
             }
             drop(exclusive);
         }
@@ -140,6 +120,22 @@ impl Store {
             options,
             schema_lock,
         })
+    }
+
+    /// The store in `directories` with a database that is elsewhere and nobody's but the caller's, who has come by the
+    /// directories through [`make_directories`] and keeps everybody else from using the store.
+    pub(super) fn with_database(
+        directories: Directories,
+        database: Database,
+        options: OpenOptions,
+    ) -> Self {
+        Self {
+            temporary_roots: TemporaryRoots::of_process(&directories.state),
+            directories,
+            database,
+            options,
+            schema_lock: None,
+        }
     }
 
     /// Where everything is; store and state directory with symbolic links resolved.
@@ -266,6 +262,43 @@ impl Store {
     }
 }
 
+/// Makes the directories of a store where they are missing, and spells them in one way: locks of this process are known by
+/// their path.
+pub(super) fn make_directories(directories: &mut Directories) -> Result<(), StoreError> {
+    let relocated = directories.store != Path::new(directories.store_dir.as_str());
+    make_store_directory(&directories.store, relocated)?;
+    for name in ["", "db", "gcroots", "temproots", "profiles"] {
+        make_directory(&directories.state.join(name), 0o755)?;
+    }
+    directories.store = canonical(&directories.store)?;
+    directories.state = canonical(&directories.state)?;
+    Ok(())
+}
+
+/// The lock that everybody who uses the store shares, and whoever makes its database has alone.
+pub(super) fn lock_users(
+    database_directory: &Path,
+    mode: Mode,
+    patience: &Patience,
+) -> Result<FileLock, StoreError> {
+    let path = database_directory.join("big-lock");
+    FileLock::acquire(path, mode, false, patience).map_err(|error| match error {
+        // The first file we open for writing: say what is really wrong.
+        LockError::Io { source, .. } => StoreError::Directory {
+            path: database_directory.to_owned(),
+            action: "write to",
+            source,
+        },
+        error => error.into(),
+    })
+}
+
+/// Makes what goes with a new database in the state directory `state`.
+pub(super) fn furnish(state: &Path) -> Result<(), StoreError> {
+    reserve_space(&state.join("db/reserved"));
+    link_profiles(state)
+}
+
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
     let made = std::fs::DirBuilder::new()
         .recursive(true)
@@ -353,7 +386,7 @@ fn check_schema(directory: &Path) -> Result<Option<u32>, DatabaseError> {
 }
 
 /// Records the schema version. Done last, so that a database whose creation was cut short is created again.
-fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
+pub(super) fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
     let path = directory.join("schema");
     let new = directory.join(format!("schema.new-{}", std::process::id()));
     std::fs::write(&new, SCHEMA_VERSION.to_string())
