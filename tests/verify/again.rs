@@ -388,6 +388,6 @@ fn a_failed_build_without_a_terminal_gets_no_shell_but_its_directory_is_kept() {
         err.contains("no shell for broken: standard input is no terminal"),
         "{err}"
     );
-    let kept = temporary.join("guix-build-broken-1.0.drv-0");
+    let kept = temporary.join("guix-build-broken-1.0.drv-0/build");
     assert!(kept.join("trace").exists());
 }
