@@ -1,6 +1,7 @@
 //! SHA-256 digests and their three spellings: base 16, Nix's base 32, and base 64.
 
 use std::fmt;
+use std::io::{self, Read};
 
 /// A SHA-256 digest (32 bytes). `Display` gives lower-case base 16.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +17,24 @@ impl Sha256Digest {
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         use sha2::Digest;
         Self(sha2::Sha256::digest(bytes.as_ref()).into())
+    }
+
+    /// The digest of what is left to read of `input`, of which little is in memory at a time.
+    ///
+    /// # Errors
+    /// Those of `input`, but for interruptions.
+    pub fn of_reader(input: &mut impl Read) -> io::Result<Self> {
+        use sha2::Digest;
+        let mut hasher = sha2::Sha256::new();
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Reads 64 hexadecimal digits, of either case.

@@ -13,12 +13,19 @@ use bootstrap::hash::Sha256Digest;
 use bootstrap::seed::{SeedError, SeedFailure};
 
 /// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that start
-/// with 8 only in one that was fetched twice; the contents of a file are its name.
+/// with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The contents of a
+/// file are its name. Where there is a file `outlive`, something of a call stays for a second after it has ended, and then
+/// writes `outlived`.
 const APT_GET: &str = r#"#!/bin/sh
 set -eu
 here=${0%/*}
 echo "$*" >>"$here/calls"
 [ -s "$APT_CONFIG" ] || { echo "E: no configuration" >&2; exit 100; }
+if [ -e "$here/outlive" ]; then
+    # What runs in the background gets another standard input, but keeps other descriptors.
+    exec 3<&0
+    (sleep 1; : >"$here/outlived") >/dev/null 2>&1 &
+fi
 case $1 in
     update)
         [ ! -e "$here/no-network" ] || { echo "E: Could not resolve host" >&2; exit 100; }
@@ -47,6 +54,13 @@ for argument do
         source) file=${package}_$version.orig.tar.xz ;;
     esac
     file=$(echo "$file" | sed 's/:/%3a/')
+    case $version in
+        7*) if [ "$(wc -l <"$here/updates")" -le 1 ]; then
+                printf %.4s "$file" >"$file"
+                echo "E: Failed to fetch http://x/$file  Connection failed" >&2
+                exit 100
+            fi ;;
+    esac
     printf %s "$file" >"$file"
 done
 "#;
@@ -255,6 +269,31 @@ fn a_source_whose_version_is_gone_comes_from_another_with_the_same_file() {
         ))
         .unwrap_err();
     assert!(error.to_string().contains("'9.1' for 'sed'"), "{error}");
+}
+
+#[test]
+fn a_file_of_a_connection_that_broke_is_not_fetched_and_is_tried_again() {
+    let place = Place::new();
+    let requests = [binary("dash", "0.5"), binary("sed", "7.0")];
+    let mut results = place.downloader().fetch_all(&requests, &|_| {}).into_iter();
+    assert!(results.next().unwrap().is_ok());
+    let error = results.next().unwrap().unwrap_err();
+    assert_eq!(error.class(), FailureClass::NotFetched, "{error}");
+    assert!(error.to_string().contains("Connection failed"), "{error}");
+    assert!(!place.path("cache/rejected").exists());
+    // With an index that may be old, it is fetched anew, and all is tried once more.
+    let file = place.fetch(&binary("sed", "7.0")).unwrap();
+    assert_eq!(fs::read(file).unwrap(), b"sed_7.0_amd64.deb");
+}
+
+#[test]
+fn nobody_runs_apt_before_one_that_outlived_its_caller_has_ended() {
+    let place = Place::new();
+    fs::write(place.path("programs/outlive"), "").unwrap();
+    drop(place.apt().lock().unwrap());
+    fs::remove_file(place.path("programs/outlive")).unwrap();
+    drop(place.apt().lock().unwrap());
+    assert!(place.path("programs/outlived").exists());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! all together. Whatever is left of a killed build is removed by whoever next holds the lock.
 
 use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,9 +29,7 @@ use crate::sandbox::{BuildUser, Limits, Sandbox};
 use crate::seed::unpack::SeedUnpacker;
 use crate::store::path::{FixedOutputMethod, StorePath};
 use crate::store::remove::remove_tree;
-use crate::store::{
-    LockError, PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError,
-};
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, Store, StoreError};
 
 /// What a run builds with.
 #[derive(Clone)]
@@ -144,7 +143,8 @@ impl Workshop for Builder<'_, '_> {
             Kind::Download => self.download(job),
             Kind::Seed => self.unpack(task),
             Kind::Build => self.build(task),
-        }?;
+        };
+        let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
         if let Outcome::Made(made) = &outcome {
             let ended = SystemTime::now();
             let taken = Duration::try_from_secs_f64(made.seconds).unwrap_or_default();
@@ -193,14 +193,8 @@ impl Builder<'_, '_> {
         outputs: &[(&str, &StorePath)],
     ) -> Result<PathLocks, BuildError> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
-        match self.tools.store.lock(paths.iter().copied()) {
-            Err(StoreError::Lock(LockError::Cancelled { .. }))
-                if self.cancellation.is_cancelled() =>
-            {
-                Err(BuildError::Interrupted)
-            }
-            locks => locks.map_err(BuildError::store(job.label)),
-        }
+        let locks = self.tools.store.lock(paths.iter().copied());
+        locks.map_err(BuildError::store(job.label))
     }
 
     /// Locks the outputs. `None` where all outputs have become valid meanwhile.
@@ -244,8 +238,8 @@ impl Builder<'_, '_> {
             directory: &directory,
         };
         match self.attempt(&attempt, slot) {
-            Err(BuildError::Failed(mut failed)) if self.settings.keep_failed => {
-                failed.kept = Some(self.scratch.keep(&directory, job.path)?);
+            Err(BuildError::Failed(mut failed)) => {
+                failed.kept = self.leave(job, directory);
                 Err(BuildError::Failed(failed))
             }
             made => {
@@ -253,6 +247,21 @@ impl Builder<'_, '_> {
                 made.map(Outcome::Made)
             }
         }
+    }
+
+    /// Keeps the build directory of a build that failed, where people want that and it can be done: why it cannot is no
+    /// reason to say nothing of why the build failed.
+    pub(super) fn leave(&self, job: Job<'_>, directory: PathBuf) -> Option<PathBuf> {
+        if self.settings.keep_failed {
+            match self.scratch.keep(&directory, job.path) {
+                Ok(kept) => return Some(kept),
+                Err(error) => {
+                    tracing::warn!("the build directory of {} is lost: {error}", job.label)
+                }
+            }
+        }
+        self.scratch.discard(directory);
+        None
     }
 
     /// Runs the builder, checks what it made and registers it.
@@ -350,15 +359,18 @@ impl Builder<'_, '_> {
         let status = file
             .symlink_metadata()
             .map_err(BuildError::io("examine", &file))?;
-        // A link would be followed, and what it leads to is not the output.
-        if !status.is_file() {
+        // A link would be followed, and what it leads to is not the output. As in guix-daemon, what its owner may execute is
+        // none either: the hash does not say so, and two items of one path would differ.
+        if !status.is_file() || status.mode() & 0o100 != 0 {
             return Ok(Some(Cause::NotAFile {
                 path: shown(),
                 kind: kind(status.file_type()),
                 expected: fixed.hash,
             }));
         }
-        let found = hash_file(&file).map_err(BuildError::io("read", &file))?;
+        let found = std::fs::File::open(&file)
+            .and_then(|mut file| Sha256Digest::of_reader(&mut file))
+            .map_err(BuildError::io("read", &file))?;
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
             path: shown(),
             expected: fixed.hash,
@@ -433,29 +445,15 @@ impl Builder<'_, '_> {
     }
 }
 
-/// What a file that is not a regular one is, in words.
+/// What a file that is not a plain one is, in words.
 fn kind(file_type: std::fs::FileType) -> &'static str {
-    if file_type.is_dir() {
+    if file_type.is_file() {
+        "program"
+    } else if file_type.is_dir() {
         "directory"
     } else if file_type.is_symlink() {
         "symbolic link"
     } else {
         "device, socket or pipe"
-    }
-}
-
-/// The hash of the content of a regular file.
-fn hash_file(path: &Path) -> std::io::Result<Sha256Digest> {
-    use sha2::Digest;
-    let mut hasher = sha2::Sha256::new();
-    let mut file = std::fs::File::open(path)?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer) {
-            Ok(0) => return Ok(Sha256Digest(hasher.finalize().into())),
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

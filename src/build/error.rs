@@ -5,13 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::cancellation::Cancellation;
 use super::graph::GraphError;
 use crate::advice::in_store;
+use crate::archive::ArchiveError;
 use crate::fetch::{FailureClass, FetchError};
 use crate::hash::Sha256Digest;
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::seed::{SeedError, SeedFailure};
-use crate::store::StoreError;
+use crate::store::{LockError, StoreError};
 
 /// Whose fault a failure is. The command's exit status is this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,9 +189,10 @@ pub enum Cause {
     /// An output refers to something it must not refer to.
     #[error("{0}")]
     Reference(Box<ForbiddenReference>),
-    /// A fixed output that is known by the hash of a file's content is something else.
+    /// A fixed output that is known by the hash of a file's content is something else, or can be executed.
     #[error(
-        "its output {path} is a {kind}, expected a regular file, which is all that its hash (SHA-256 {expected}) can be of"
+        "its output {path} is a {kind}, expected a regular file that cannot be executed, which is all that its hash \
+         (SHA-256 {expected}) can be of"
     )]
     NotAFile {
         /// The logical path of the output.
@@ -312,6 +315,24 @@ impl BuildError {
             | Self::Derivation { .. }
             | Self::Panicked { .. }
             | Self::Interrupted => FailureKind::Build,
+        }
+    }
+
+    /// What this is in a run that `cancellation` has stopped: what a stop has ended has not failed.
+    pub(super) fn unless_stopped(self, cancellation: &Cancellation) -> Self {
+        let waits =
+            |source: &StoreError| matches!(source, StoreError::Lock(LockError::Cancelled { .. }));
+        let is_stop = match &self {
+            Self::Store { source, .. } => waits(source),
+            Self::Graph(GraphError::Store(source)) => waits(source),
+            Self::Unpack { source, .. } => {
+                matches!(**source, SeedError::Archive(ArchiveError::Stopped { .. }))
+            }
+            _ => false,
+        };
+        match is_stop && cancellation.is_cancelled() {
+            true => Self::Interrupted,
+            false => self,
         }
     }
 

@@ -9,6 +9,11 @@ use super::events::{Event, EventSender, PhaseTime};
 const LAST_LINES: usize = 30;
 /// Longer lines are shown in pieces: a build may print gigabytes without an end of line.
 const LINE_MAX: usize = 4096;
+/// Of so many phases the times are kept. No build has a tenth of them, but any can say that it has; they become a line of the
+/// history.
+const PHASES_MAX: usize = 256;
+/// So many characters of a phase's name are kept.
+const PHASE_NAME_MAX: usize = 64;
 
 /// Cuts output into lines and tells about them.
 #[derive(Debug)]
@@ -88,7 +93,7 @@ impl Output {
         self.phase.as_ref().map(|(phase, _)| phase.as_str())
     }
 
-    /// The phases that ended, in order, with the time each took.
+    /// The phases that ended, in order, with the time each took; of more than any build has, the first.
     pub fn phases(&self) -> &[PhaseTime] {
         &self.phases
     }
@@ -130,11 +135,13 @@ impl Output {
             // For the message about the failure: the build is still in it.
             self.phase = Some((phase.to_owned(), start));
         }
-        self.phases.push(PhaseTime {
-            phase: phase.to_owned(),
-            seconds,
-            start: Some(start.duration_since(self.begun).as_secs_f64()),
-        });
+        if self.phases.len() < PHASES_MAX {
+            self.phases.push(PhaseTime {
+                phase: phase.to_owned(),
+                seconds,
+                start: Some(start.duration_since(self.begun).as_secs_f64()),
+            });
+        }
         self.events.emit(Event::PhaseEnded {
             item: self.item.clone(),
             phase: phase.to_owned(),
@@ -162,9 +169,11 @@ fn printable(bytes: &[u8]) -> String {
 
 fn phase_line(line: &str) -> Option<PhaseLine<'_>> {
     if let Some(rest) = line.strip_prefix("starting phase `") {
-        return rest.strip_suffix('\'').map(PhaseLine::Starting);
+        let phase = rest.strip_suffix('\'')?;
+        return Some(PhaseLine::Starting(shortened(phase)));
     }
     let (phase, rest) = line.strip_prefix("phase `")?.split_once('\'')?;
+    let phase = shortened(phase);
     let rest = rest.strip_prefix(' ')?;
     if rest.starts_with("succeeded after ") {
         Some(PhaseLine::Ended(phase, true))
@@ -173,6 +182,12 @@ fn phase_line(line: &str) -> Option<PhaseLine<'_>> {
     } else {
         None
     }
+}
+
+/// The start of a phase's name, or all of it.
+fn shortened(phase: &str) -> &str {
+    let end = phase.char_indices().nth(PHASE_NAME_MAX);
+    end.map_or(phase, |(end, _)| &phase[..end])
 }
 
 #[cfg(test)]
@@ -250,6 +265,21 @@ mod tests {
             told,
             [("configure".to_owned(), true), ("build".to_owned(), false)]
         );
+    }
+
+    #[test]
+    fn a_build_that_makes_phases_up_is_noted_up_to_a_point() {
+        let (mut output, _receiver) = output();
+        let name = "\u{e4}".repeat(1000);
+        for number in 0..2000 {
+            output.push(format!("starting phase `{number}{name}'\n").as_bytes());
+            let end = format!("phase `{number}{name}' succeeded after 0.0 seconds\n");
+            assert!(output.push(end.as_bytes()));
+        }
+        assert_eq!(output.phases().len(), PHASES_MAX);
+        assert!(output.phases()[0].phase.starts_with("0\u{e4}"));
+        let longest = output.phases().iter().map(|time| time.phase.len()).max();
+        assert!(longest <= Some(PHASE_NAME_MAX * 2), "{longest:?}");
     }
 
     #[test]

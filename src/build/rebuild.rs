@@ -84,7 +84,7 @@ pub fn rebuild(
         durations.get(label).copied()
     })?;
     todo.impure.clone_from(&again.impure);
-    keep_inputs(again, &todo, &tools)?;
+    keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
     if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
         prepare_sandbox(&tools)?;
     }
@@ -168,6 +168,13 @@ struct Rebuilder<'b, 'a, 'i> {
 
 impl Workshop for Rebuilder<'_, '_, '_> {
     fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let made = self.make_again(task);
+        made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
+    }
+}
+
+impl Rebuilder<'_, '_, '_> {
+    fn make_again(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
         let builder = &self.builder;
         let job = task.job;
         let outputs = outputs(job)?;
@@ -227,13 +234,7 @@ impl Workshop for Rebuilder<'_, '_, '_> {
                     None => builder.check_fixed_file(job, &outputs, &ran)?,
                 };
                 if let Some(cause) = cause {
-                    let kept = match builder.settings.keep_failed {
-                        true => Some(builder.scratch.keep(&directory, job.path)?),
-                        false => {
-                            builder.scratch.discard(directory);
-                            None
-                        }
-                    };
+                    let kept = builder.leave(job, directory);
                     return Err(BuildError::Failed(Box::new(FailedBuild {
                         label: job.label.to_owned(),
                         cause,

@@ -18,7 +18,7 @@ use super::variation::Variation;
 use crate::derivation::aterm;
 use crate::store::add::Text;
 use crate::store::path::StorePath;
-use crate::store::{LockError, Patience, Store, StoreError};
+use crate::store::{Patience, Store, StoreError};
 
 /// What a run is to do.
 pub struct Request<'r, 'a> {
@@ -74,7 +74,8 @@ pub fn realise(
                 .get_or_init(|| history.durations())
                 .get(label)
                 .copied()
-        })?;
+        })
+        .map_err(|error| BuildError::from(error).unless_stopped(cancellation))?;
     todo.impure.clone_from(&request.impure);
     if todo.tasks.is_empty() {
         return Ok(run(&todo, &Nothing, settings, events, cancellation));
@@ -82,15 +83,8 @@ pub fn realise(
     if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
         prepare_sandbox(&tools)?;
     }
-    add_derivations(request, &todo, tools.store).map_err(|error| match &error {
-        BuildError::Store { source, .. }
-            if cancellation.is_cancelled()
-                && matches!(**source, StoreError::Lock(LockError::Cancelled { .. })) =>
-        {
-            BuildError::Interrupted
-        }
-        _ => error,
-    })?;
+    add_derivations(request, &todo, tools.store)
+        .map_err(|error| error.unless_stopped(cancellation))?;
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     let pool = JobPool::new(settings.cores, scratch.directory()).map_err(BuildError::Thread)?;

@@ -7,11 +7,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -21,6 +22,12 @@ use crate::store::path::StorePath;
 use crate::store::remove::remove_tree;
 
 const PREFIX: &str = "bootstrap-build-";
+
+/// What a build directory that is kept is called, in a directory of its own.
+const KEPT: &str = "build";
+
+/// So long a run takes to end before it says why: the tree of a build like GCC's is removed in seconds, not at once.
+const SILENT_WAIT: Duration = Duration::from_secs(1);
 
 /// The scratch directory of one run; dropping it removes it, with everything in it.
 #[derive(Debug)]
@@ -103,21 +110,30 @@ impl Scratch {
         Ok(directory)
     }
 
-    /// Gives a build directory to whoever wants to look at it, under the name that guix-daemon would use:
-    /// `guix-build-NAME.drv-N`, with the smallest free number.
+    /// Gives a build directory to whoever wants to look at it: it becomes `build` in a directory with the name that
+    /// guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
+    ///
+    /// That directory is its caller's, and nobody else may enter it: a build may leave programs that are set-user-ID, to
+    /// whoever runs us or to the user of builds that run now, and open its own directory to everybody.
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
             let kept = self
                 .place
                 .join(format!("guix-build-{}-{number}", derivation.name()));
-            // An empty directory of ours is what `rename` replaces; nobody else's name is taken.
-            match DirBuilder::new().mode(0o700).create(&kept) {
+            match make_directory(&kept) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 made => {
                     made.map_err(BuildError::io("create", &kept))?;
-                    fs::rename(directory, &kept).map_err(BuildError::io("rename", directory))?;
-                    return Ok(kept);
+                    let target = kept.join(KEPT);
+                    return match move_directory(directory, &target) {
+                        Ok(()) => Ok(target),
+                        Err(error) => {
+                            // The error is the thing to tell.
+                            let _ = fs::remove_dir(&kept);
+                            Err(BuildError::io("keep", directory)(error))
+                        }
+                    };
                 }
             }
         }
@@ -139,7 +155,13 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some((sender, thread)) = self.janitor.take() {
             drop(sender);
-            let _ = thread.join();
+            join(thread, SILENT_WAIT, || {
+                tracing::warn!(
+                    "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
+                     if this one is interrupted again",
+                    self.directory.display()
+                );
+            });
         }
         if let Err(error) = remove_tree(&self.directory) {
             tracing::warn!("{error}");
@@ -147,9 +169,31 @@ impl Drop for Scratch {
     }
 }
 
+/// Waits for the end of `thread`, and calls `tell` where that takes longer than `silent`.
+fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
+    let start = Instant::now();
+    while !thread.is_finished() && start.elapsed() < silent {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if !thread.is_finished() {
+        tell();
+    }
+    // A panic there has been printed; there is nothing to add.
+    let _ = thread.join();
+}
+
 /// A directory for nobody but us: in it, build users' directories are reached by their mounts only.
 fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is an
+/// entry in it.
+fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    let mut permissions = fs::symlink_metadata(from)?.permissions();
+    permissions.set_mode(permissions.mode() | 0o700);
+    fs::set_permissions(from, permissions)?;
+    fs::rename(from, to)
 }
 
 /// Makes `path` belong to `owner`; what belongs to him already is left alone, so that nobody needs a privilege for it.
@@ -245,12 +289,58 @@ mod tests {
         let kept = scratch.keep(&one, &derivation()).unwrap();
         scratch.discard(two);
         drop(scratch);
-        assert_eq!(kept.file_name().unwrap(), "guix-build-hello-1.0.drv-1");
+        assert!(kept.ends_with("guix-build-hello-1.0.drv-1/build"));
         assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
         assert_eq!(
             names(place.path()),
             ["guix-build-hello-1.0.drv-0", "guix-build-hello-1.0.drv-1"]
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone_however_the_build_left_it() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        for mode in [0o777, 0o555, 0] {
+            let directory = scratch.build_directory(&derivation()).unwrap();
+            fs::write(directory.join("program"), "").unwrap();
+            let set = |path: &Path, mode| {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            };
+            set(&directory.join("program"), 0o4755);
+            set(&directory, mode);
+            let kept = scratch.keep(&directory, &derivation()).unwrap();
+            assert!(kept.join("program").exists());
+            let closed = kept.parent().unwrap();
+            assert_eq!(closed.parent().unwrap(), scratch.place);
+            let found = fs::metadata(closed).unwrap();
+            assert_eq!(found.mode() & 0o7777, 0o700);
+            assert_eq!(found.uid(), myself().0);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_where_a_directory_cannot_be_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let directory = scratch.build_directory(&derivation()).unwrap();
+        fs::remove_dir(&directory).unwrap();
+        let error = scratch.keep(&directory, &derivation()).unwrap_err();
+        assert!(error.to_string().contains("cannot keep "), "{error}");
+        drop(scratch);
+        assert!(names(place.path()).is_empty());
+    }
+
+    #[test]
+    fn a_long_wait_for_the_removal_is_told() {
+        let told = |removal: Duration, silent: Duration| {
+            let mut told = false;
+            let thread = std::thread::spawn(move || std::thread::sleep(removal));
+            join(thread, silent, || told = true);
+            told
+        };
+        assert!(told(Duration::from_millis(300), Duration::from_millis(10)));
+        assert!(!told(Duration::ZERO, Duration::from_secs(60)));
     }
 
     #[test]

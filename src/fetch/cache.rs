@@ -66,6 +66,14 @@ pub enum Found {
     },
 }
 
+/// What is in the place of a file.
+enum Look {
+    Verified(PathBuf),
+    Missing,
+    /// A file with this digest.
+    Other(Sha256Digest),
+}
+
 impl Cache {
     /// The cache in `directory`, which is created when something is stored.
     pub fn new(directory: &Path) -> Self {
@@ -87,25 +95,55 @@ impl Cache {
         self.files.join(sha256.to_base16()).is_file()
     }
 
-    /// Looks for the file with the digest `sha256` and verifies it. One with other bytes is put aside.
+    /// Looks for the file with the digest `sha256` and verifies it. One with other bytes is put aside, for which its
+    /// [`DownloadLock`] is waited for.
     pub fn find(&self, sha256: &Sha256Digest) -> Result<Found, FetchError> {
+        match self.look(sha256)? {
+            Look::Other(_) => {
+                // Another process may be about to put the right one in its place.
+                let lock = self.lock(sha256)?;
+                self.find_with(sha256, &lock)
+            }
+            Look::Verified(path) => Ok(Found::Verified(path)),
+            Look::Missing => Ok(Found::Missing),
+        }
+    }
+
+    /// Does what [`find`](Self::find) does for whoever holds the lock on the file.
+    pub fn find_with(
+        &self,
+        sha256: &Sha256Digest,
+        _lock: &DownloadLock,
+    ) -> Result<Found, FetchError> {
+        Ok(match self.look(sha256)? {
+            Look::Other(actual) => {
+                let path = self.files.join(sha256.to_base16());
+                let kept = self.reject(&path, sha256)?;
+                Found::Rejected { kept, actual }
+            }
+            Look::Verified(path) => Found::Verified(path),
+            Look::Missing => Found::Missing,
+        })
+    }
+
+    /// Looks for the file with the digest `sha256` and verifies it.
+    fn look(&self, sha256: &Sha256Digest) -> Result<Look, FetchError> {
         let path = self.files.join(sha256.to_base16());
         let mut file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Missing),
             Err(error) => return Err(FetchError::cache(path)(error)),
         };
         let state = state(&file).map_err(FetchError::cache(&path))?;
         if self.lock_verified().get(sha256) == Some(&state) {
-            return Ok(Found::Verified(path));
+            return Ok(Look::Verified(path));
         }
-        let actual = digest(&mut file).map_err(FetchError::cache(&path))?;
+        let actual = Sha256Digest::of_reader(&mut file).map_err(FetchError::cache(&path))?;
         if actual == *sha256 {
             self.lock_verified().insert(*sha256, state);
-            return Ok(Found::Verified(path));
+            return Ok(Look::Verified(path));
         }
-        let kept = self.reject(&path, sha256)?;
-        Ok(Found::Rejected { kept, actual })
+        Ok(Look::Other(actual))
     }
 
     /// Moves `path` (on the same file system) to the rejected files, in the place of an earlier one of that digest.
@@ -139,7 +177,7 @@ impl Cache {
     }
 
     /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as they
-    /// were written.
+    /// were written. To be called with its [`DownloadLock`]: somebody else may be about to put another one aside.
     pub fn store(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
         fs::create_dir_all(&self.files).map_err(FetchError::cache(&self.files))?;
         let stored = self.files.join(sha256.to_base16());
@@ -157,7 +195,17 @@ impl Cache {
     pub fn import(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
         let _lock = self.lock(sha256)?;
         let partial = self.partial(sha256);
-        fs::copy(path, &partial).map_err(FetchError::cache(path))?;
+        // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's way.
+        let mut original = File::open(path).map_err(FetchError::cache(path))?;
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(FetchError::cache(&partial)(error));
+            }
+            _ => {}
+        }
+        File::create_new(&partial)
+            .and_then(|mut copy| io::copy(&mut original, &mut copy))
+            .map_err(FetchError::cache(&partial))?;
         let actual = digest_file(&partial).map_err(FetchError::cache(&partial))?;
         if actual == *sha256 {
             return self.store(&partial, sha256);
@@ -213,14 +261,7 @@ fn state(file: &File) -> io::Result<FileState> {
 
 /// The SHA-256 of the file at `path`.
 pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
-    digest(&mut File::open(path)?)
-}
-
-/// The SHA-256 of what is left to read of `input`.
-fn digest(input: &mut impl Read) -> io::Result<Sha256Digest> {
-    let mut hasher = sha2::Sha256::new();
-    hash_into(input, &mut hasher)?;
-    Ok(Sha256Digest(hasher.finalize().into()))
+    Sha256Digest::of_reader(&mut File::open(path)?)
 }
 
 /// Adds what is left to read of `input` to `hasher`; returns the number of bytes.
@@ -279,6 +320,52 @@ mod tests {
         assert_eq!(actual, Sha256Digest::of(b"BYTES"));
         assert_eq!(fs::read(kept).unwrap(), b"BYTES");
         assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+    }
+
+    #[test]
+    fn a_file_that_is_put_right_meanwhile_is_not_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (slow, fast) = (Cache::new(directory.path()), Cache::new(directory.path()));
+        let digest = Sha256Digest::of(b"bytes");
+        let path = stored(&fast, directory.path(), b"bytes");
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"BYTES").unwrap();
+        let lock = fast.lock(&digest).unwrap();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| slow.find(&digest).unwrap());
+            // It has seen the wrong bytes, and waits.
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(path.exists(), "it was put aside");
+            stored(&fast, directory.path(), b"bytes");
+            drop(lock);
+            assert!(matches!(slow.join().unwrap(), Found::Verified(_)));
+        });
+        assert_eq!(fs::read(path).unwrap(), b"bytes");
+    }
+
+    #[test]
+    fn the_copy_of_a_read_only_file_can_be_written_to_until_it_is_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let original = directory.path().join("original");
+        fs::write(&original, b"bytes").unwrap();
+        fs::set_permissions(&original, fs::Permissions::from_mode(0o444)).unwrap();
+        // One that was left by a copy that was cut short.
+        let digest = Sha256Digest::of(b"other");
+        drop(cache.lock(&digest).unwrap());
+        fs::write(cache.partial(&digest), b"b").unwrap();
+        fs::set_permissions(cache.partial(&digest), fs::Permissions::from_mode(0o444)).unwrap();
+        let error = cache.import(&original, &digest).unwrap_err();
+        let FetchError::HashDiffers(wrong) = error else {
+            panic!("{error}");
+        };
+        let mode = fs::metadata(&wrong.kept).unwrap().mode();
+        assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+        // Whole, it is as all others are.
+        let stored = cache
+            .import(&original, &Sha256Digest::of(b"bytes"))
+            .unwrap();
+        assert_eq!(fs::metadata(stored).unwrap().mode() & 0o777, 0o444);
     }
 
     /// Keeps what is written to it.

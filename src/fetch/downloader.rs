@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use super::apt::{Apt, AptQueue, AptSettings, QueueError};
+use super::apt::{Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
 use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
@@ -179,9 +179,18 @@ impl Downloader {
             .collect()
     }
 
-    /// Looks into the cache; a file with other bytes is put aside, and that is said.
-    fn cached(&self, request: &Request) -> Result<Option<FetchedFile>, FetchError> {
-        match self.cache.find(&request.sha256)? {
+    /// Looks into the cache, with the `lock` on the file where that is held; a file with other bytes is put aside, and that
+    /// is said.
+    fn cached(
+        &self,
+        request: &Request,
+        lock: Option<&DownloadLock>,
+    ) -> Result<Option<FetchedFile>, FetchError> {
+        let found = match lock {
+            Some(lock) => self.cache.find_with(&request.sha256, lock),
+            None => self.cache.find(&request.sha256),
+        };
+        match found? {
             Found::Verified(path) => Ok(Some(FetchedFile::cached(path))),
             Found::Missing => Ok(None),
             Found::Rejected { kept, actual } if self.settings.offline => {
@@ -293,7 +302,12 @@ impl Downloader {
                 location: &text,
             });
         };
-        let fetched = match queue.fetch(location, &report) {
+        let file = ArchiveFile {
+            location: location.clone(),
+            sha256: request.sha256,
+            size: request.size,
+        };
+        let fetched = match queue.fetch(&file, &report) {
             Ok(fetched) => fetched,
             Err(QueueError::Unavailable(reason)) => {
                 tried.note(&text, reason);
@@ -343,7 +357,7 @@ impl Fetcher for Downloader {
         request: &Request,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<FetchedFile, FetchError> {
-        if let Some(fetched) = self.cached(request)? {
+        if let Some(fetched) = self.cached(request, None)? {
             return Ok(fetched);
         }
         if self.settings.offline {
@@ -354,7 +368,7 @@ impl Fetcher for Downloader {
         }
         let lock = self.cache.lock(&request.sha256)?;
         // Whoever had the lock before may have fetched it.
-        if let Some(fetched) = self.cached(request)? {
+        if let Some(fetched) = self.cached(request, Some(&lock))? {
             return Ok(fetched);
         }
         let mut tried = Tried::default();

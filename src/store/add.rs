@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::canonical;
 use super::error::StoreError;
+use super::lock::PathLocks;
 use super::nar::Tree;
 use super::open::Store;
 use super::path::{FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path};
@@ -153,17 +154,31 @@ impl Store {
         let locks = self.lock(missing.iter().copied())?;
         // Somebody may have added some while we waited.
         let valid = self.valid_among(missing.iter().copied())?;
-        let mut made = Vec::new();
-        for path in missing {
-            if !valid.contains(path) {
-                let staged = self.staging_place(&locks, path)?;
-                let info = make(path, &staged);
-                if info.is_err() {
-                    // The error is the thing to tell; leftovers are the next comer's to remove.
-                    let _ = self.remove_staging_directory(&locks, path);
-                }
-                made.push((staged, info?));
+        let missing = missing.into_iter().filter(|path| !valid.contains(*path));
+        let missing: Vec<&StorePath> = missing.collect();
+        let added = self.add_locked(&locks, &missing, make);
+        if added.is_err() {
+            for path in missing {
+                // The error is the thing to tell; leftovers are the next comer's to remove.
+                let _ = self.remove_staging_directory(&locks, path);
             }
+        }
+        added
+    }
+
+    /// Does what [`add_missing`](Self::add_missing) does with `paths` that are locked and not valid. Where it fails, it leaves
+    /// behind what it has made.
+    fn add_locked(
+        &self,
+        locks: &PathLocks,
+        paths: &[&StorePath],
+        make: impl Fn(&StorePath, &Path) -> Result<PathInfo, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut made = Vec::with_capacity(paths.len());
+        for path in paths {
+            let staged = self.staging_place(locks, path)?;
+            let info = make(path, &staged)?;
+            made.push((staged, info));
         }
         let made: Vec<(&Path, &PathInfo)> = made
             .iter()

@@ -64,6 +64,12 @@ CREATE TABLE IF NOT EXISTS FailedPaths (
 );
 ";
 
+/// How transactions are committed. One that is lost in a power cut costs a rebuild; a sync for each would cost every build.
+pub(super) const USUALLY: &str = "PRAGMA synchronous = NORMAL";
+
+/// How a transaction is committed that must be on the disk before what comes next.
+pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous = FULL";
+
 /// Something wrong with the database or what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -250,9 +256,8 @@ impl Database {
                 .query_row("PRAGMA main.journal_mode = wal", [], |_| Ok(()))
                 .map_err(|error| fail("set up", error))?;
         }
-        // A lost transaction after a power cut costs a rebuild; a sync for each would cost every build.
         connection
-            .execute_batch("PRAGMA synchronous = NORMAL")
+            .execute_batch(USUALLY)
             .map_err(|error| fail("set up", error))?;
         if create {
             let schema = format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;");
@@ -320,6 +325,21 @@ impl Database {
         texts: Vec<String>,
     ) -> Result<BTreeSet<StorePath>, DatabaseError> {
         texts.iter().map(|text| self.parse_path(text)).collect()
+    }
+
+    /// Returns once everything that was committed is on the disk, and in the database file alone: that can then be moved
+    /// without its log.
+    pub(super) fn settle(&self) -> Result<(), DatabaseError> {
+        let busy: i64 = self
+            .connection()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(self.fail("write"))?;
+        match busy {
+            0 => Ok(()),
+            _ => Err(DatabaseError::Locked {
+                path: self.path.clone(),
+            }),
+        }
     }
 
     /// Checks the database's pages and foreign keys; takes time in proportion to its size.

@@ -88,54 +88,27 @@ impl Store {
             });
         }
 
-        let database_directory = prepare(&mut directories)?;
+        make_directories(&mut directories)?;
+        let database_directory = directories.state.join("db");
+        let lock = |mode| lock_users(&database_directory, mode, &options.patience);
         if check_schema(&database_directory)?.is_none() {
-            let exclusive = big_lock(&database_directory, Mode::Exclusive, &options)?;
+            let exclusive = lock(Mode::Exclusive)?;
             // Perhaps somebody was faster.
             if check_schema(&database_directory)?.is_none() {
-                create(&directories, &options)?;
+                Database::open(
+                    &database_directory,
+                    directories.store_dir.clone(),
+                    true,
+                    options.database_timeout,
+                )?;
+                write_schema(&database_directory)?;
+                furnish(&directories.state)?;
             }
             drop(exclusive);
         }
-        let lock = big_lock(&database_directory, Mode::Shared, &options)?;
-        Self::open_locked(directories, options, lock)
-    }
-
-    /// Opens the store in `directories` with a new database, once `put_aside` has removed what is left of the old one.
-    ///
-    /// Nobody else can open the store to change it from before `put_aside` is called until
-    /// [`let_others_in`](Self::let_others_in) is: whoever did would find nothing valid, and build it all. Waits for those
-    /// that have it open.
-    pub(super) fn open_anew<T>(
-        mut directories: Directories,
-        options: OpenOptions,
-        put_aside: impl FnOnce(&Directories) -> Result<T, StoreError>,
-    ) -> Result<(Self, T), StoreError> {
-        let database_directory = prepare(&mut directories)?;
-        let lock = big_lock(&database_directory, Mode::Exclusive, &options)?;
-        let aside = put_aside(&directories)?;
-        create(&directories, &options)?;
-        Ok((Self::open_locked(directories, options, lock)?, aside))
-    }
-
-    /// Lets others use a store that was opened by [`open_anew`](Self::open_anew).
-    pub(super) fn let_others_in(&mut self) -> Result<(), StoreError> {
-        // A thread cannot hold both.
-        self.schema_lock = None;
-        let database_directory = self.directories.state.join("db");
-        let lock = big_lock(&database_directory, Mode::Shared, &self.options)?;
-        self.schema_lock = Some(lock);
-        Ok(())
-    }
-
-    /// Opens the store in `directories`, which are prepared, under the big lock.
-    fn open_locked(
-        directories: Directories,
-        options: OpenOptions,
-        lock: FileLock,
-    ) -> Result<Self, StoreError> {
+        let schema_lock = Some(lock(Mode::Shared)?);
         let database = Database::open(
-            &directories.state.join("db"),
+            &database_directory,
             directories.store_dir.clone(),
             false,
             options.database_timeout,
@@ -145,8 +118,24 @@ impl Store {
             directories,
             database,
             options,
-            schema_lock: Some(lock),
+            schema_lock,
         })
+    }
+
+    /// The store in `directories` with a database that is elsewhere and nobody's but the caller's, who has come by the
+    /// directories through [`make_directories`] and keeps everybody else from using the store.
+    pub(super) fn with_database(
+        directories: Directories,
+        database: Database,
+        options: OpenOptions,
+    ) -> Self {
+        Self {
+            temporary_roots: TemporaryRoots::of_process(&directories.state),
+            directories,
+            database,
+            options,
+            schema_lock: None,
+        }
     }
 
     /// Where everything is; store and state directory with symbolic links resolved.
@@ -273,9 +262,9 @@ impl Store {
     }
 }
 
-/// Makes the directories of a store where they are missing, and has `directories` spell them in one way: locks of this
-/// process are known by their path. Returns that of the database.
-fn prepare(directories: &mut Directories) -> Result<PathBuf, StoreError> {
+/// Makes the directories of a store where they are missing, and spells them in one way: locks of this process are known by
+/// their path.
+pub(super) fn make_directories(directories: &mut Directories) -> Result<(), StoreError> {
     let relocated = directories.store != Path::new(directories.store_dir.as_str());
     make_store_directory(&directories.store, relocated)?;
     for name in ["", "db", "gcroots", "temproots", "profiles"] {
@@ -283,16 +272,20 @@ fn prepare(directories: &mut Directories) -> Result<PathBuf, StoreError> {
     }
     directories.store = canonical(&directories.store)?;
     directories.state = canonical(&directories.state)?;
-    Ok(directories.state.join("db"))
+    Ok(())
 }
 
-/// Locks the database in `directory` as a whole, which everybody shares who uses it.
-fn big_lock(directory: &Path, mode: Mode, options: &OpenOptions) -> Result<FileLock, StoreError> {
-    let path = directory.join("big-lock");
-    FileLock::acquire(path, mode, false, &options.patience).map_err(|error| match error {
+/// The lock that everybody who uses the store shares, and whoever makes its database has alone.
+pub(super) fn lock_users(
+    database_directory: &Path,
+    mode: Mode,
+    patience: &Patience,
+) -> Result<FileLock, StoreError> {
+    let path = database_directory.join("big-lock");
+    FileLock::acquire(path, mode, false, patience).map_err(|error| match error {
         // The first file we open for writing: say what is really wrong.
         LockError::Io { source, .. } => StoreError::Directory {
-            path: directory.to_owned(),
+            path: database_directory.to_owned(),
             action: "write to",
             source,
         },
@@ -300,18 +293,10 @@ fn big_lock(directory: &Path, mode: Mode, options: &OpenOptions) -> Result<FileL
     })
 }
 
-/// Makes an empty database, under the exclusive big lock.
-fn create(directories: &Directories, options: &OpenOptions) -> Result<(), StoreError> {
-    let database_directory = directories.state.join("db");
-    Database::open(
-        &database_directory,
-        directories.store_dir.clone(),
-        true,
-        options.database_timeout,
-    )?;
-    write_schema(&database_directory)?;
-    reserve_space(&database_directory.join("reserved"));
-    link_profiles(&directories.state)
+/// Makes what goes with a new database in the state directory `state`.
+pub(super) fn furnish(state: &Path) -> Result<(), StoreError> {
+    reserve_space(&state.join("db/reserved"));
+    link_profiles(state)
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
@@ -401,7 +386,7 @@ fn check_schema(directory: &Path) -> Result<Option<u32>, DatabaseError> {
 }
 
 /// Records the schema version. Done last, so that a database whose creation was cut short is created again.
-fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
+pub(super) fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
     let path = directory.join("schema");
     let new = directory.join(format!("schema.new-{}", std::process::id()));
     std::fs::write(&new, SCHEMA_VERSION.to_string())

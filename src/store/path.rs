@@ -237,8 +237,18 @@ pub fn text_path(
     content: &[u8],
     references: &BTreeSet<StorePath>,
 ) -> Result<StorePath, StorePathError> {
+    text_path_of_digest(store_dir, name, &Sha256Digest::of(content), references)
+}
+
+/// The path of a text whose content has the SHA-256 `digest`; see [`text_path`].
+pub fn text_path_of_digest(
+    store_dir: &StoreDir,
+    name: &str,
+    digest: &Sha256Digest,
+    references: &BTreeSet<StorePath>,
+) -> Result<StorePath, StorePathError> {
     let kind = with_references("text", store_dir, references);
-    make(store_dir, &kind, &Sha256Digest::of(content), name)
+    make(store_dir, &kind, digest, name)
 }
 
 /// The path of a tree that is copied into the store, from the SHA-256 of its NAR.

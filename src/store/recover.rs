@@ -5,7 +5,11 @@
 //! so an item at such a path is taken for its output if its metadata is that of a store item: an item gets its name only
 //! once it is whole. But what its hash was when it was built, nobody knows any more: such items are *taken as they are*, for
 //! `verify --lock` or `verify --rebuild` to judge. Anything else, and what refers to something that is gone, is lost: it
-//! stays in the store directory, and is not valid.
+//! stays in the store directory, and is not valid. So is what is gone itself, where something tells that it was there.
+//!
+//! All of that takes minutes, and nobody may use the store meanwhile: to the collector, what is not in the database is
+//! rubbish. So the new database is made in a directory of its own and moved in once it is whole; until then there is the old
+//! one, or none and a schema file, which nobody opens. Killed at any moment, this leaves nothing that looks like an empty store.
 //!
 //! Lost for good are the times of registration, which are now, and which of several derivations an output was built from.
 
@@ -17,22 +21,35 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::canonical;
-use super::database::DatabaseError;
+use super::database::{Database, DatabaseError};
 use super::error::StoreError;
+use super::file_lock::{FileLock, Mode};
 use super::nar::NarError;
-use super::open::{OpenOptions, Store};
+use super::open::{OpenOptions, Store, furnish, lock_users, make_directories, write_schema};
 use super::path::{
     FixedOutputMethod, StoreDir, StorePath, fixed_output_path, source_path, text_path,
+    text_path_of_digest,
 };
 use super::queries::PathInfo;
 use super::registration::io_error;
+use super::remove::remove_tree;
 use super::scan;
+use super::temporary_roots::gc_lock_path;
 use crate::derivation::{Derivation, aterm};
 use crate::directories::Directories;
 use crate::hash::Sha256Digest;
 
-/// The files of the database, all of which are moved aside.
-const FILES: [&str; 4] = ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "schema"];
+/// The database.
+const DATABASE: &str = "db.sqlite";
+
+/// The files of the database. It goes first: without its log it could pass for whole, and a log alone is nothing.
+const FILES: [&str; 3] = [DATABASE, "db.sqlite-wal", "db.sqlite-shm"];
+
+/// What says that there is a database, and of which version.
+const SCHEMA: &str = "schema";
+
+/// The directory, beside the database, in which the new one is made.
+const UNFINISHED: &str = "recovering";
 
 /// The builder of seeds, which refer to nothing but themselves.
 const UNPACK_SEED: &str = "builtin:unpack-seed";
@@ -46,10 +63,8 @@ pub struct Recovered {
     pub proven: BTreeSet<StorePath>,
     /// Outputs that nothing says the hash of.
     pub taken: BTreeSet<StorePath>,
-    /// Items that are not valid any more, and why: what is there and cannot be vouched for, and what a root keeps and is gone.
+    /// Items that are not valid any more or not even there, and why.
     pub lost: BTreeMap<StorePath, String>,
-    /// Outputs of derivations that are not there. They were never built, or collected, or lost: nobody knows.
-    pub absent: BTreeSet<StorePath>,
 }
 
 /// An item that was looked at.
@@ -58,79 +73,122 @@ struct Found {
     proven: bool,
 }
 
-/// Moves the database in `directories` aside and makes it anew. Waits for all who use the store, and keeps others from it
-/// until everything is registered.
+/// Makes the database in `directories` anew and moves the old one aside. Nobody may use the store meanwhile: waits for the
+/// lock that everybody who does holds, and keeps it to the end.
 ///
 /// # Errors
-/// Where the database is whole, perhaps since somebody else has made it anew just before.
+/// Where the database turns out to be whole: then there is nothing to make anew.
 pub fn recover(
-    directories: Directories,
+    mut directories: Directories,
     options: OpenOptions,
 ) -> Result<(Store, Recovered), StoreError> {
-    let (mut store, aside) = Store::open_anew(directories, options.clone(), |directories| {
-        refuse_whole(directories, &options)?;
-        move_aside(directories)
-    })?;
-    let present = present(&store)?;
-    let derivations = derivations(&store, &present);
+    make_directories(&mut directories)?;
+    let directory = directories.state.join("db");
+    let users = lock_users(&directory, Mode::Exclusive, &options.patience)?;
+    let gc_lock = gc_lock_path(&directories.state);
+    let collectors = FileLock::acquire(gc_lock, Mode::Exclusive, false, &options.patience)?;
+    // Somebody may have been faster.
+    refuse_whole(&directories, &options)?;
+    // Without it, whoever comes after a recovery that was killed would find no trace of a store and make an empty one.
+    if directory.join(SCHEMA).symlink_metadata().is_err() {
+        write_schema(&directory)?;
+    }
+    let unfinished = directory.join(UNFINISHED);
+    let recovered = make_anew(&directories, &options, &unfinished).and_then(|recovered| {
+        let aside = move_in(&directory, &unfinished)?;
+        Ok(Recovered { aside, ..recovered })
+    });
+    // Also where it failed, for want of space perhaps. What stays is in nobody's way, and goes with the next recovery.
+    let _ = remove_tree(&unfinished);
+    let recovered = recovered?;
+    furnish(&directories.state)?;
+
+    drop(collectors);
+    drop(users);
+    Ok((Store::open_with(directories, options)?, recovered))
+}
+
+/// Makes the new database in the directory `unfinished`, which others may have left there.
+fn make_anew(
+    directories: &Directories,
+    options: &OpenOptions,
+    unfinished: &Path,
+) -> Result<Recovered, StoreError> {
+    remove_tree(unfinished)?;
+    fs::create_dir(unfinished).map_err(|source| io_error(unfinished, "create", source))?;
+    let store_dir = directories.store_dir.clone();
+    let database = Database::open(unfinished, store_dir, true, options.database_timeout)?;
+    let store = Store::with_database(directories.clone(), database, options.clone());
+    let (infos, recovered) = find_out(&store)?;
+    store.register(&infos)?;
+    store.database.settle()?;
+    Ok(recovered)
+}
+
+/// What the database would have to say of the items that are there, and what is lost.
+fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
+    let present = present(store)?;
+    let derivations = derivations(store, &present);
     let outputs = outputs(&derivations);
     let found: BTreeMap<StorePath, Result<Found, String>> = present
         .par_iter()
         .map(|path| {
-            let found = examine(&store, path, &derivations, &outputs);
+            let found = examine(store, path, &derivations, &outputs);
             (path.clone(), found)
         })
         .collect();
-    let (infos, proven, mut lost) = consistent(&store, found);
-    for root in store.roots()? {
-        if !present.contains(&root.path) {
-            let reason = format!("it is gone, though {} keeps it", root.link.display());
-            lost.entry(root.path).or_insert(reason);
-        }
-    }
-    let absent = outputs.keys().copied();
-    let absent = absent.filter(|path| !present.contains(*path) && !lost.contains_key(*path));
-    let absent = absent.cloned().collect();
-    store.register(&infos)?;
-    store.let_others_in()?;
-    let all = infos.into_iter().map(|info| info.path);
+    let gone = gone(store, &present, &derivations, &found)?;
+    let (infos, proven, mut lost) = consistent(store, found);
+    lost.extend(gone);
+    let all = infos.iter().map(|info| info.path.clone());
     let (proven, taken) = all.partition(|path| proven.contains(path));
-    Ok((
-        store,
-        Recovered {
-            aside,
-            proven,
-            taken,
-            lost,
-            absent,
-        },
-    ))
+    let recovered = Recovered {
+        aside: None,
+        proven,
+        taken,
+        lost,
+    };
+    Ok((infos, recovered))
 }
 
-/// Moves what there is of a database aside, and says where.
-fn move_aside(directories: &Directories) -> Result<Option<PathBuf>, StoreError> {
-    let directory = directories.state.join("db");
-    let there: Vec<&str> = FILES
-        .into_iter()
-        .filter(|name| directory.join(name).symlink_metadata().is_ok())
-        .collect();
-    if there.is_empty() {
-        return Ok(None);
+/// Puts the new database, which is whole, in the place of the old one. Gives the directory in which that is now; `None` where
+/// there was none.
+fn move_in(directory: &Path, unfinished: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let is_there = |name: &&str| directory.join(name).symlink_metadata().is_ok();
+    let there: Vec<&str> = FILES.into_iter().filter(is_there).collect();
+    let mut aside = None;
+    if !there.is_empty() {
+        let place = make_aside(directory)?;
+        // A copy: as long as there is no database, this file keeps others from making an empty one.
+        let schema = directory.join(SCHEMA);
+        fs::copy(&schema, place.join(SCHEMA))
+            .map_err(|source| io_error(&schema, "copy", source))?;
+        for name in there {
+            let path = directory.join(name);
+            fs::rename(&path, place.join(name))
+                .map_err(|source| io_error(&path, "move", source))?;
+        }
+        aside = Some(place);
     }
+    write_schema(directory)?;
+    let database = directory.join(DATABASE);
+    fs::rename(unfinished.join(DATABASE), &database)
+        .and_then(|()| fs::File::open(directory)?.sync_all())
+        .map_err(|source| io_error(&database, "move into place", source))?;
+    Ok(aside)
+}
+
+/// Makes the directory for what is left of the old database.
+fn make_aside(directory: &Path) -> Result<PathBuf, StoreError> {
     let mut number = 1;
-    let aside = loop {
+    loop {
         let aside = directory.join(format!("damaged-{number}"));
         match fs::create_dir(&aside) {
-            Ok(()) => break aside,
+            Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(source) => return Err(io_error(&aside, "create", source)),
         }
-    };
-    for name in there {
-        let path = directory.join(name);
-        fs::rename(&path, aside.join(name)).map_err(|source| io_error(&path, "move", source))?;
     }
-    Ok(Some(aside))
 }
 
 /// Everything in the store directory that is named like a store item.
@@ -165,6 +223,51 @@ fn outputs(derivations: &BTreeMap<StorePath, Derivation>) -> BTreeMap<&StorePath
         }
     }
     outputs
+}
+
+/// What is not there though something tells that it was, and what does: a root, an item that refers to it, or another output of
+/// the same build. An output alone that is missing tells nothing: perhaps it was never built.
+fn gone(
+    store: &Store,
+    present: &BTreeSet<StorePath>,
+    derivations: &BTreeMap<StorePath, Derivation>,
+    found: &BTreeMap<StorePath, Result<Found, String>>,
+) -> Result<BTreeMap<StorePath, String>, StoreError> {
+    let mut gone = BTreeMap::new();
+    let mut note = |path: &StorePath, why: String| {
+        if !present.contains(path) {
+            gone.entry(path.clone())
+                .or_insert_with(|| format!("it is gone, and {why}"));
+        }
+    };
+    for root in store.roots()? {
+        note(
+            &root.path,
+            format!("the root {} leads to it", root.link.display()),
+        );
+    }
+    let store_dir = &store.directories().store_dir;
+    for (path, found) in found {
+        for reference in found.iter().flat_map(|found| &found.info.references) {
+            note(
+                reference,
+                format!("{} refers to it", store_dir.display(path)),
+            );
+        }
+    }
+    for derivation in derivations.values() {
+        let outputs = || {
+            let outputs = derivation.outputs.values();
+            outputs.filter_map(|output| output.path.as_ref())
+        };
+        if let Some(other) = outputs().find(|path| present.contains(*path)) {
+            let other = store_dir.display(other);
+            for output in outputs() {
+                note(output, format!("{other} was built together with it"));
+            }
+        }
+    }
+    Ok(gone)
 }
 
 /// What the record of `path` would be, or why there is none.
@@ -248,9 +351,7 @@ fn examine(
 /// The hash of a file's content.
 fn flat_hash(place: &Path) -> Result<Sha256Digest, String> {
     match place.symlink_metadata() {
-        Ok(found) if found.is_file() => fs::read(place)
-            .map(Sha256Digest::of)
-            .map_err(|error| error.to_string()),
+        Ok(found) if found.is_file() => content_hash(place).map_err(|error| error.to_string()),
         Ok(_) => Err("it is no plain file".into()),
         Err(error) => Err(error.to_string()),
     }
@@ -269,9 +370,14 @@ fn is_source(
     }
     let is_file = place.symlink_metadata().is_ok_and(|found| found.is_file());
     is_file
-        && fs::read(place).is_ok_and(|content| {
-            text_path(store_dir, path.name(), &content, &none).as_ref() == Ok(path)
+        && content_hash(place).is_ok_and(|digest| {
+            text_path_of_digest(store_dir, path.name(), &digest, &none).as_ref() == Ok(path)
         })
+}
+
+/// The hash of the content of the file `place`, which may be large, and of which each thread may be at one.
+fn content_hash(place: &Path) -> io::Result<Sha256Digest> {
+    Sha256Digest::of_reader(&mut fs::File::open(place)?)
 }
 
 /// What the outputs of `derivation` can refer to: its outputs, and those of everything before it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::database::{Database, DatabaseError};
+use super::database::{Database, DatabaseError, SYNCHRONOUS, USUALLY};
 use super::path::StorePath;
 use super::queries::{PathInfo, path_id};
 
@@ -197,12 +197,30 @@ impl Database {
     }
 
     /// Makes paths invalid in one transaction, with their references. Nothing valid may be left that refers to them.
+    ///
+    /// Once this returns, that is on the disk: the caller removes files next, and a power cut must not bring back the rows of
+    /// what is gone.
     pub(super) fn invalidate<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p StorePath>,
     ) -> Result<(), DatabaseError> {
-        let fail = self.fail("write");
         let mut connection = self.connection();
+        // Within a transaction it cannot be changed.
+        connection
+            .execute_batch(SYNCHRONOUS)
+            .map_err(self.fail("set up"))?;
+        let invalidated = self.invalidate_with(&mut connection, paths);
+        // Slower than it need be is all that a connection is with which this fails.
+        let _ = connection.execute_batch(USUALLY);
+        invalidated
+    }
+
+    fn invalidate_with<'p>(
+        &self,
+        connection: &mut Connection,
+        paths: impl IntoIterator<Item = &'p StorePath>,
+    ) -> Result<(), DatabaseError> {
+        let fail = self.fail("write");
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(&fail)?;

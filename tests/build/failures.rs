@@ -332,11 +332,52 @@ fn the_build_directory_of_a_failed_build_is_kept_on_request() {
             .temporary
             .canonicalize()
             .unwrap()
-            .join("guix-build-broken.drv-0")
+            .join("guix-build-broken.drv-0/build")
     );
     assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
     let error = site.fail(item);
-    assert!(error.kept().unwrap().ends_with("guix-build-broken.drv-1"));
+    let kept = error.kept().unwrap();
+    assert!(
+        kept.ends_with("guix-build-broken.drv-1/build"),
+        "{}",
+        kept.display()
+    );
+}
+
+#[test]
+fn a_build_directory_that_cannot_be_kept_does_not_hide_why_the_build_failed() {
+    let mut site = Site::new();
+    site.settings.keep_failed = true;
+    let commands = [
+        "write $NIX_BUILD_TOP/begun",
+        "sleep 700",
+        "say why",
+        "exit 3",
+    ];
+    let item = site.add("broken", &commands);
+    let temporary = site.settings.temporary.clone();
+    let moved = site.root.join("moved");
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = || {
+                names(&temporary)
+                    .iter()
+                    .any(|run| temporary.join(run).join("0-broken.drv/begun").exists())
+            };
+            let start = Instant::now();
+            while !begun() && start.elapsed() < Duration::from_secs(60) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            fs::rename(&temporary, &moved).unwrap();
+        });
+        site.run(&[item])
+    });
+    let BuildError::Failed(failed) = &report.errors[0] else {
+        panic!("{}", report.errors[0]);
+    };
+    assert!(failed.cause.to_string().ends_with("exit status 3"));
+    assert_eq!(failed.last_lines, ["why"]);
+    assert_eq!(failed.kept, None);
 }
 
 #[test]
@@ -461,13 +502,14 @@ fn a_store_on_a_full_disk_lays_it_to_the_machine() {
 
 #[test]
 fn a_flat_fixed_output_has_to_be_a_file() {
-    for (command, kind) in [
-        ("mkdir $out", "directory"),
-        ("link $out /nowhere", "symbolic link"),
+    for (commands, kind) in [
+        (&["mkdir $out"][..], "directory"),
+        (&["link $out /nowhere"][..], "symbolic link"),
+        (&["write $out bytes", "chmod $out 755"][..], "program"),
     ] {
         let mut site = Site::new();
         let hash = Sha256Digest::of("bytes");
-        let item = site.add_with("fixed", &[command], |_, derivation| {
+        let item = site.add_with("fixed", commands, |_, derivation| {
             let output = Output::fixed(FixedOutputMethod::Flat, hash);
             derivation.outputs.insert("out".to_owned(), output);
         });

@@ -3,12 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bootstrap::archive::{ArchiveError, Unpacked};
 use bootstrap::build::error::BuildError;
 use bootstrap::build::events::Event;
 use bootstrap::derivation::Output;
 use bootstrap::hash::Sha256Digest;
+use bootstrap::seed::SeedError;
+use bootstrap::seed::unpack::{Contents, SeedUnpacker};
 use bootstrap::store::path::FixedOutputMethod;
 
 use crate::site::Site;
@@ -176,6 +180,92 @@ fn a_download_does_not_keep_a_run_from_stopping() {
         assert!(report.summary.interrupted);
         assert!(start.elapsed() < Duration::from_secs(30));
     });
+}
+
+/// Unpacks until it is stopped.
+struct Endless;
+
+impl SeedUnpacker for Endless {
+    fn unpack(
+        &self,
+        _: &Contents,
+        target: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Unpacked, SeedError> {
+        fs::create_dir(target).unwrap();
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Err(SeedError::Archive(ArchiveError::Stopped {
+            archive: "endless".to_owned(),
+        }))
+    }
+}
+
+#[test]
+fn a_seed_that_is_unpacked_again_and_stopped_has_not_failed() {
+    let mut site = Site::new();
+    let archive = site.store.add_text("base.tar", b"", &Default::default());
+    let archive = archive.unwrap();
+    let item = site.add_with("seed", &[], |site, derivation| {
+        derivation.builder = "builtin:unpack-seed".to_owned();
+        let shown = site.store.directories().store_dir.display(&archive);
+        derivation.input_sources = [archive.clone()].into();
+        derivation.environment.extend([
+            ("format".to_owned(), "tar".to_owned()),
+            ("archives".to_owned(), shown),
+        ]);
+    });
+    let cancellation = site.cancellation.clone();
+    let staging = staged(&site, item);
+    let staging = staging.ancestors().nth(2).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            eventually("it is unpacked", || staging.exists());
+            cancellation.cancel();
+        });
+        let report = site.build_again(&[item], &Endless);
+        assert!(report.errors.is_empty(), "{:?}", report.errors);
+        assert!(report.summary.interrupted, "{report:?}");
+    });
+    site.assert_clean();
+}
+
+/// Not a test: the other process of the one below. It does what a collector does first, for a long time.
+#[test]
+#[ignore = "the other process of another test"]
+fn part_that_collects() {
+    let lock = PathBuf::from(std::env::var_os("BUILD_TEST_ROOT").unwrap());
+    let lock = fs::File::options().write(true).open(lock).unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    println!("\nlocked");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn waiting_for_a_collector_can_be_stopped() {
+    use std::io::BufRead;
+    let mut site = Site::new();
+    let item = site.add("hello", &["write $out"]);
+    let lock = site.store.directories().state.join("gc.lock");
+    fs::write(&lock, "").unwrap();
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "interruptions::part_that_collects"])
+        .args(["--ignored", "--nocapture"])
+        .env("BUILD_TEST_ROOT", &lock)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(other.stdout.take().unwrap());
+    assert!(output.lines().any(|line| line.unwrap() == "locked"));
+    site.cancellation.cancel();
+    let stopped = site.try_run(&[item]);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert!(
+        matches!(stopped, Err(BuildError::Interrupted)),
+        "{stopped:?}"
+    );
 }
 
 #[test]

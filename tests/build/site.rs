@@ -13,15 +13,17 @@ use bootstrap::build::cancellation::Cancellation;
 use bootstrap::build::error::{BuildError, Cause, FailureKind};
 use bootstrap::build::events::{Event, EventSender};
 use bootstrap::build::graph::{Graph, Job};
+use bootstrap::build::rebuild::{Again, rebuild};
 use bootstrap::build::run::{Request, lock_patience, realise};
 use bootstrap::build::scheduler::Report;
+use bootstrap::build::variation::Variation;
 use bootstrap::build::watch;
 use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
 use bootstrap::directories::Directories;
 use bootstrap::fetch::{self, Attempts, FetchError, FetchedFile, Fetcher, Progress};
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
-use bootstrap::seed::unpack::Unpacker;
+use bootstrap::seed::unpack::{SeedUnpacker, Unpacker};
 use bootstrap::store::nar::Tree;
 use bootstrap::store::path::{StoreDir, StorePath};
 use bootstrap::store::remove::remove_tree;
@@ -234,17 +236,7 @@ impl Site {
 
     /// Builds the items, and gives what became of the run.
     pub fn try_run(&self, wanted: &[usize]) -> Result<Report, BuildError> {
-        let graph: Graph<'_> = self
-            .items
-            .iter()
-            .map(|item| Job {
-                label: &item.label,
-                path: &item.path,
-                derivation: &item.derivation,
-                size: None,
-                typical: None,
-            })
-            .collect();
+        let graph = self.graph();
         let request = Request {
             graph: &graph,
             wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
@@ -254,19 +246,60 @@ impl Site {
                 store.add_tree("toy", &Tree::executable(toy())).map(drop)
             },
         };
-        let tools = Tools {
-            store: &self.store,
-            sandbox: &self.sandbox,
-            fetcher: Arc::new(Shelf(self.root.join("shelf"))),
-            unpacker: &Unpacker,
-        };
         realise(
             &request,
-            tools,
+            self.tools(),
             &self.settings,
             &self.events,
             &self.cancellation,
         )
+    }
+
+    /// Builds valid items again, or seeds with `unpacker`, and looks at nothing.
+    pub fn build_again(&self, wanted: &[usize], unpacker: &dyn SeedUnpacker) -> Report {
+        let graph = self.graph();
+        let again = Again {
+            graph: &graph,
+            wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
+            variation: Variation::default(),
+            impure: None,
+        };
+        let tools = Tools {
+            unpacker,
+            ..self.tools()
+        };
+        rebuild(
+            &again,
+            tools,
+            &self.settings,
+            &|_| Ok(()),
+            &self.events,
+            &self.cancellation,
+        )
+        .unwrap()
+    }
+
+    /// All items.
+    fn graph(&self) -> Graph<'_> {
+        self.items
+            .iter()
+            .map(|item| Job {
+                label: &item.label,
+                path: &item.path,
+                derivation: &item.derivation,
+                size: None,
+                typical: None,
+            })
+            .collect()
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            store: &self.store,
+            sandbox: &self.sandbox,
+            fetcher: Arc::new(Shelf(self.root.join("shelf"))),
+            unpacker: &Unpacker,
+        }
     }
 
     pub fn run(&self, wanted: &[usize]) -> Report {

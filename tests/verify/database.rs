@@ -49,7 +49,7 @@ fn what_is_gone_with_the_database_is_told() {
     let (out, _) = world.expect(0, &["verify", "--recover"]);
     let name = tool.file_name().unwrap().to_str().unwrap();
     assert!(
-        out.contains(&format!("lost: /gnu/store/{name}: it is gone, though ")),
+        out.contains(&format!("lost: /gnu/store/{name}: it is gone, and ")),
         "{out}"
     );
     // Where no root tells, nobody knows whether it ever was there.
@@ -58,11 +58,6 @@ fn what_is_gone_with_the_database_is_told() {
     let (out, _) = world.expect(0, &["verify", "--recover", "--json"]);
     let recovered: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(recovered["lost"], serde_json::json!({}));
-    let absent = recovered["absent"].as_array().unwrap();
-    assert!(
-        absent.contains(&format!("/gnu/store/{name}").into()),
-        "{out}"
-    );
     world.expect(0, &["build", "tool"]);
     assert!(tool.exists());
 }
@@ -81,7 +76,7 @@ fn what_the_database_says_wrongly_is_found_and_put_right() {
     let (out, err) = world.expect(3, &["verify"]);
     assert!(out.contains("misrecorded: /gnu/store/"), "{out}");
     assert!(out.contains("bytes as an archive, and it has"), "{out}");
-    assert!(out.contains("bootstrap build --repair tool"), "{out}");
+    assert!(out.contains(" build --repair tool`"), "{out}");
     assert!(err.contains("1 of "), "{err}");
     let (out, _) = world.expect(3, &["verify", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -50,7 +50,7 @@ fn a_failed_build_without_a_terminal_gets_no_shell_but_its_directory_is_kept() {
         err.contains("no shell for broken: standard input is no terminal"),
         "{err}"
     );
-    let kept = temporary.join("guix-build-broken-1.0.drv-0");
+    let kept = temporary.join("guix-build-broken-1.0.drv-0/build");
     assert!(kept.join("trace").exists());
 }
 
@@ -67,6 +67,6 @@ fn a_failed_build_at_a_terminal_gets_a_shell_in_its_sandbox_that_sees_its_direct
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "the build has failed: {err}");
     assert!(err.contains("broken failed; this is its sandbox"), "{err}");
-    let kept = temporary.join("guix-build-broken-1.0.drv-0");
+    let kept = temporary.join("guix-build-broken-1.0.drv-0/build");
     assert_eq!(fs::read(kept.join("seen")).unwrap(), b"x\n", "{err}");
 }

@@ -44,7 +44,7 @@ pub(super) const SHELL_EXAMPLES: &str = "\
 Examples:
   bootstrap shell -- gcc --version
   bootstrap shell --of gcc
-  bootstrap shell --of gcc --directory /tmp/guix-build-gcc-12.2.0.drv-0";
+  bootstrap shell --of gcc --directory /tmp/guix-build-gcc-12.2.0.drv-0/build";
 
 pub(super) const GRAPH_EXAMPLES: &str = "\
 Examples:

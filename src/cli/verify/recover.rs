@@ -17,7 +17,6 @@ struct Shown {
     proven: Vec<String>,
     taken: Vec<String>,
     lost: BTreeMap<String, String>,
-    absent: Vec<String>,
 }
 
 /// `bootstrap verify --recover`.
@@ -41,18 +40,11 @@ pub fn recover(context: &Context) -> Result<(), Failure> {
                 .iter()
                 .map(|(path, reason)| (context.shown(path), reason.clone()))
                 .collect(),
-            absent: all(&mut recovered.absent.iter()),
         });
     }
     let mut text = String::new();
     for (path, reason) in &recovered.lost {
         text.push_str(&format!("lost: {}: {reason}\n", context.shown(path)));
-    }
-    for path in &recovered.absent {
-        text.push_str(&format!("absent: {}\n", context.shown(path)));
-    }
-    if !recovered.absent.is_empty() {
-        text.push_str("  outputs that derivations here have: never built, or collected, or lost\n");
     }
     for path in &recovered.taken {
         text.push_str(&format!("taken as it is: {}\n", context.shown(path)));

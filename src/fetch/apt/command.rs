@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use super::{Apt, AptError, AptSettings, configuration};
+use super::{Apt, AptError, AptLock, AptSettings, configuration};
 
 /// Variables of the caller's environment that APT sees; it knows what a proxy is.
 const PASSED_ON: &[&str] = &[
@@ -63,9 +63,16 @@ fn private(apt: &Apt, program: &str) -> Command {
     command
 }
 
+/// `apt-get`, which shares `lock`.
+fn locked(apt: &Apt, lock: &AptLock) -> Result<Command, AptError> {
+    let mut command = private(apt, "apt-get");
+    command.stdin(lock.shared().map_err(AptError::io(&apt.directory))?);
+    Ok(command)
+}
+
 /// Runs `apt-get` and returns what it prints.
-pub(super) fn apt_get(apt: &Apt, arguments: &[&str]) -> Result<String, AptError> {
-    run(private(apt, "apt-get"), "apt-get", arguments).map_err(|error| match &error {
+pub(super) fn apt_get(apt: &Apt, lock: &AptLock, arguments: &[&str]) -> Result<String, AptError> {
+    run(locked(apt, lock)?, "apt-get", arguments).map_err(|error| match &error {
         AptError::Failed { message, .. } => no_space(apt, message).unwrap_or(error),
         _ => error,
     })
@@ -79,12 +86,13 @@ pub(super) fn apt_cache(apt: &Apt, arguments: &[&str]) -> Result<String, AptErro
 /// Starts `apt-get` in `directory`; its messages are in the files `stdout` and `stderr` there.
 pub(super) fn start_apt_get(
     apt: &Apt,
+    lock: &AptLock,
     arguments: &[String],
     directory: &Path,
     messages: &Path,
 ) -> Result<Child, AptError> {
     let file = std::fs::File::create(messages).map_err(AptError::io(messages))?;
-    private(apt, "apt-get")
+    locked(apt, lock)?
         .args(arguments)
         .current_dir(directory)
         .stdout(Stdio::null())

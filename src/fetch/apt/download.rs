@@ -5,24 +5,39 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Apt, AptError, command, index};
+use super::{Apt, AptError, AptLock, command, index};
+use crate::fetch::cache::digest_file;
 use crate::fetch::location::Location;
+use crate::hash::Sha256Digest;
 
 /// How often the sizes of the growing files are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Fetches the files of `locations` (none of them URLs) into `directory` and returns, for each, its path or why it is not
-/// there. `tick` is now and then told the bytes that each has.
+/// A file of the archive that is wanted.
+#[derive(Debug, Clone)]
+pub struct ArchiveFile {
+    /// Where it is; no URL.
+    pub location: Location,
+    /// The digest it must have.
+    pub sha256: Sha256Digest,
+    /// Its size in bytes, where that is known.
+    pub size: Option<u64>,
+}
+
+/// Fetches the files of `wanted` into `directory` and returns, for each, its path or why it is not there. `tick` is now and
+/// then told the bytes that each has.
 pub(super) fn fetch(
     apt: &Apt,
-    locations: &[Location],
+    wanted: &[ArchiveFile],
     directory: &Path,
     tick: &mut dyn FnMut(&[u64]),
 ) -> Result<Vec<Result<PathBuf, String>>, AptError> {
     let mut lock = apt.lock()?;
+    let locations: Vec<Location> = wanted.iter().map(|file| file.location.clone()).collect();
     let mut batch = Batch {
         apt,
         directory,
+        wanted,
         files: locations
             .iter()
             .map(|location| location.apt_file_name().unwrap_or_default())
@@ -31,17 +46,17 @@ pub(super) fn fetch(
         tick,
     };
     let all: BTreeSet<usize> = (0..locations.len()).collect();
-    let mut missing = batch.round(locations, &all)?;
+    let mut missing = batch.round(&lock, &locations, &all)?;
     if !missing.is_empty() && !lock.is_fresh {
         // The index may be older than the archive. An update that fails leaves the reasons as they are.
         match apt.update(&mut lock) {
-            Ok(()) => missing = batch.round(locations, &missing)?,
+            Ok(()) => missing = batch.round(&lock, &locations, &missing)?,
             Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
         }
     }
-    let replaced = batch.replace_versions(locations, &missing);
+    let replaced = batch.replace_versions(&locations, &missing);
     if let Some((locations, wanted)) = replaced {
-        let still_missing = batch.round(&locations, &wanted)?;
+        let still_missing = batch.round(&lock, &locations, &wanted)?;
         missing.retain(|index| !wanted.contains(index) || still_missing.contains(index));
     }
     Ok(locations
@@ -61,6 +76,7 @@ pub(super) fn fetch(
 struct Batch<'a> {
     apt: &'a Apt,
     directory: &'a Path,
+    wanted: &'a [ArchiveFile],
     files: Vec<String>,
     reasons: BTreeMap<usize, String>,
     tick: &'a mut dyn FnMut(&[u64]),
@@ -101,6 +117,7 @@ impl Batch<'_> {
     /// Calls `apt-get` until each of `wanted` is there or has a reason not to be. Returns those that are not there.
     fn round(
         &mut self,
+        lock: &AptLock,
         locations: &[Location],
         wanted: &BTreeSet<usize>,
     ) -> Result<BTreeSet<usize>, AptError> {
@@ -112,11 +129,14 @@ impl Batch<'_> {
                 .filter(|index| Call::for_location(&locations[*index]) == Some(call))
                 .collect();
             while !left.is_empty() {
-                let message = self.run(call, locations, &left)?;
-                left.retain(|index| !self.directory.join(&self.files[*index]).is_file());
+                let failure = self.run(lock, call, locations, &left)?;
+                let arrived = self.arrived(&left, failure.is_some())?;
+                left.retain(|index| !arrived.contains(index));
                 if left.is_empty() {
                     break;
                 }
+                let message = failure
+                    .unwrap_or_else(|| "apt-get succeeded, but did not fetch this file".to_owned());
                 // One version that is gone makes the whole call fail: leave out those that it complains about. Where it
                 // names none, all have the same trouble.
                 let mut blamed: BTreeSet<usize> = left
@@ -137,13 +157,41 @@ impl Batch<'_> {
         Ok(failed)
     }
 
-    /// One call of `apt-get`. Returns what it complained about.
+    /// Those of `wanted` whose files are there. After a call that `failed`, only files with the right bytes are: APT writes
+    /// under the final name, and leaves what has come when a connection breaks. What it left is removed. After one that did
+    /// not, a file with other bytes is what the archive has.
+    fn arrived(&self, wanted: &BTreeSet<usize>, failed: bool) -> Result<BTreeSet<usize>, AptError> {
+        let place = |index: usize| self.directory.join(&self.files[index]);
+        let there = wanted.iter().copied();
+        let there: BTreeSet<usize> = there.filter(|index| place(*index).is_file()).collect();
+        if !failed {
+            return Ok(there);
+        }
+        let mut whole = BTreeSet::new();
+        for index in &there {
+            if is_whole(&place(*index), &self.wanted[*index])? {
+                whole.insert(*index);
+            }
+        }
+        // Somebody may want the same file with another digest.
+        let kept: BTreeSet<&String> = whole.iter().map(|index| &self.files[*index]).collect();
+        let mut left: BTreeSet<&String> = there.iter().map(|index| &self.files[*index]).collect();
+        left.retain(|file| !kept.contains(file));
+        for file in left {
+            let path = self.directory.join(file);
+            fs::remove_file(&path).map_err(AptError::io(&path))?;
+        }
+        Ok(whole)
+    }
+
+    /// One call of `apt-get`. Returns what it complained about where it failed.
     fn run(
         &mut self,
+        lock: &AptLock,
         call: Call,
         locations: &[Location],
         wanted: &BTreeSet<usize>,
-    ) -> Result<String, AptError> {
+    ) -> Result<Option<String>, AptError> {
         let mut arguments: Vec<String> = call
             .options()
             .iter()
@@ -155,7 +203,8 @@ impl Batch<'_> {
             .collect();
         arguments.extend(packages);
         let messages = self.directory.join("messages");
-        let mut child = command::start_apt_get(self.apt, &arguments, self.directory, &messages)?;
+        let mut child =
+            command::start_apt_get(self.apt, lock, &arguments, self.directory, &messages)?;
         let status = loop {
             match child.try_wait() {
                 Ok(Some(status)) => break status,
@@ -176,15 +225,25 @@ impl Batch<'_> {
             (self.tick)(&sizes);
         };
         if status.success() {
-            return Ok("apt-get succeeded, but did not fetch this file".to_owned());
+            return Ok(None);
         }
         let bytes = fs::read(&messages).map_err(AptError::io(&messages))?;
         let message = command::last_lines(&bytes);
         match command::no_space(self.apt, &message) {
             Some(error) => Err(error),
-            None => Ok(message),
+            None => Ok(Some(message)),
         }
     }
+}
+
+/// Whether the file at `path` is all of what is wanted.
+fn is_whole(path: &Path, wanted: &ArchiveFile) -> Result<bool, AptError> {
+    let has_size = |size: u64| fs::metadata(path).is_ok_and(|status| status.len() == size);
+    if !wanted.size.is_none_or(has_size) {
+        return Ok(false);
+    }
+    let found = digest_file(path).map_err(AptError::io(path))?;
+    Ok(found == wanted.sha256)
 }
 
 /// What to ask `apt-get` for.

@@ -49,7 +49,7 @@ impl PackageIndex for Apt {
 
     fn installed_with(&self, names: &[String]) -> Result<Vec<String>, AptError> {
         check_names(names)?;
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut arguments = vec![
             "-qq",
             "--simulate",
@@ -58,7 +58,7 @@ impl PackageIndex for Apt {
             "--",
         ];
         arguments.extend(names.iter().map(String::as_str));
-        Ok(simulated(&command::apt_get(self, &arguments)?))
+        Ok(simulated(&command::apt_get(self, &lock, &arguments)?))
     }
 
     fn refresh(&self) -> Result<(), AptError> {

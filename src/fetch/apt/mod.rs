@@ -15,7 +15,9 @@ pub mod sources;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
+pub use download::ArchiveFile;
 pub use index::{BinaryPackage, PackageIndex};
 pub use queue::{AptQueue, Fetched, QueueError};
 
@@ -124,11 +126,20 @@ pub struct Apt {
 }
 
 /// The right to run APT in the private directory; APT's own locks would make a second process fail instead of wait.
+///
+/// Programs that are run with it share it: one that outlives us, because we were killed, still has APT's locks.
 #[derive(Debug)]
 pub struct AptLock {
-    _file: File,
+    file: File,
     /// Whether the index was fetched with this lock.
     is_fresh: bool,
+}
+
+impl AptLock {
+    /// The lock as a program's standard input, which keeps it until the program ends too. There is nothing to read from it.
+    fn shared(&self) -> io::Result<Stdio> {
+        Ok(self.file.try_clone()?.into())
+    }
 }
 
 impl Apt {
@@ -145,10 +156,12 @@ impl Apt {
     pub fn lock(&self) -> Result<AptLock, AptError> {
         fs::create_dir_all(&self.directory).map_err(AptError::io(&self.directory))?;
         let path = self.directory.join("lock");
-        let file = File::create(&path).map_err(AptError::io(&path))?;
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(true);
+        let file = file.open(&path).map_err(AptError::io(&path))?;
         crate::fetch::cache::lock_exclusively(&file, &path).map_err(AptError::io(&path))?;
         let mut lock = AptLock {
-            _file: file,
+            file,
             is_fresh: false,
         };
         configuration::write(self)?;
@@ -168,7 +181,7 @@ impl Apt {
             "fetching the package index"
         );
         // A failure to fetch would otherwise only be a warning, and the old index stay.
-        command::apt_get(self, &["update", "-qq", "--error-on=any"])?;
+        command::apt_get(self, lock, &["update", "-qq", "--error-on=any"])?;
         let stamp = self.stamp();
         fs::write(&stamp, b"").map_err(AptError::io(&stamp))?;
         lock.is_fresh = true;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{Apt, AptError, download};
-use crate::fetch::location::Location;
+use super::download::{self, ArchiveFile};
+use super::{Apt, AptError};
 
 /// How long to wait for others after the first comes: threads that start together arrive within this.
 const GATHER: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ enum Update {
 }
 
 struct Wish {
-    location: Location,
+    file: ArchiveFile,
     updates: Sender<Update>,
 }
 
@@ -109,15 +109,11 @@ impl AptQueue {
     }
 
     /// Fetches one file and waits for it. `progress` is told the bytes so far.
-    pub fn fetch(
-        &self,
-        location: &Location,
-        progress: &dyn Fn(u64),
-    ) -> Result<Fetched, QueueError> {
+    pub fn fetch(&self, file: &ArchiveFile, progress: &dyn Fn(u64)) -> Result<Fetched, QueueError> {
         let gone = || QueueError::Unavailable("the thread that runs apt-get is gone".to_owned());
         let (updates, received) = channel();
         let wish = Wish {
-            location: location.clone(),
+            file: file.clone(),
             updates,
         };
         let wishes = self.wishes.as_ref().ok_or_else(gone)?;
@@ -172,7 +168,7 @@ fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, QueueError>> {
         return all_failed(QueueError::io(&directory, error));
     }
     let scratch = Arc::new(Scratch(directory));
-    let locations: Vec<Location> = batch.iter().map(|wish| wish.location.clone()).collect();
+    let files: Vec<ArchiveFile> = batch.iter().map(|wish| wish.file.clone()).collect();
     let mut tick = |sizes: &[u64]| {
         for (wish, size) in batch.iter().zip(sizes) {
             if *size > 0 {
@@ -180,7 +176,7 @@ fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, QueueError>> {
             }
         }
     };
-    match download::fetch(apt, &locations, &scratch.0, &mut tick) {
+    match download::fetch(apt, &files, &scratch.0, &mut tick) {
         Ok(results) => results
             .into_iter()
             .enumerate()

@@ -114,6 +114,26 @@ pub fn fingerprint(directory: &Path, parts: &[&str]) -> Result<Sha256Digest, See
     Ok(Sha256Digest(hasher.finalize().into()))
 }
 
+/// What an archive is called that is being packed, before the number of the process.
+const PACKING: &str = "packing-";
+
+/// Removes from `files` what processes left that were killed while they packed.
+fn remove_leftovers(files: &Path) {
+    for entry in fs::read_dir(files).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PACKING)?.parse().ok())
+            .and_then(rustix::process::Pid::from_raw);
+        let is_gone =
+            |process| rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH);
+        if process.is_some_and(is_gone) {
+            // What stays takes space, and the next run tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Packs what is in the directories `parts` of `directory` into a compressed tar in `cache`.
 ///
 /// # Errors
@@ -121,8 +141,10 @@ pub fn fingerprint(directory: &Path, parts: &[&str]) -> Result<Sha256Digest, See
 pub fn pack(directory: &Path, parts: &[&str], cache: &Cache) -> Result<Packed, SeedError> {
     let files = cache.files();
     fs::create_dir_all(files).map_err(SeedError::io(files))?;
-    let new = files.join(format!("packing-{}", std::process::id()));
+    remove_leftovers(files);
+    let new = files.join(format!("{PACKING}{}", std::process::id()));
     let result = write(directory, parts, &new).and_then(|packed| {
+        let _lock = cache.lock(&packed.sha256)?;
         cache.store(&new, &packed.sha256)?;
         Ok(packed)
     });

@@ -65,6 +65,23 @@ fn model() -> Seed {
 }
 
 #[test]
+fn what_a_killed_process_left_of_an_archive_is_removed() {
+    let site = Site::new();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let files = site.cache.files();
+    let left = |process| files.join(format!("packing-{process}"));
+    fs::create_dir_all(files).unwrap();
+    fs::write(left(child.id()), "half").unwrap();
+    // The parent of this process is alive.
+    fs::write(left(std::os::unix::process::parent_id()), "busy").unwrap();
+    site.given(&model(), &site.base()).unwrap();
+    assert!(!left(child.id()).exists());
+    assert!(!left(std::process::id()).exists());
+    assert!(left(std::os::unix::process::parent_id()).exists());
+}
+
+#[test]
 fn a_directory_becomes_an_archive_that_gives_the_same_tree() {
     let site = Site::new();
     let seed = site.given(&model(), &site.base()).unwrap();

@@ -51,6 +51,16 @@ fn a_text_that_refers_to_nothing_valid_leaves_nothing() {
     let references = BTreeSet::from([path('x')]);
     assert!(store.add_text("text", b"x", &references).is_err());
     assert!(store.valid_paths().unwrap().is_empty());
+    let none = BTreeSet::new();
+    let text = |name, references| Text {
+        name,
+        content: b"x",
+        references,
+    };
+    let texts = [text("fine", &none), text("broken", &references)];
+    assert!(store.add_texts(&texts).is_err());
+    assert!(store.valid_paths().unwrap().is_empty());
+    assert_eq!(store.names(), BTreeSet::new());
 }
 
 #[test]

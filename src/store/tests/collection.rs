@@ -281,3 +281,28 @@ fn many_paths_are_collected_quickly() {
         start.elapsed()
     );
 }
+
+#[test]
+fn that_an_item_is_gone_is_on_the_disk_before_its_files_go() {
+    let store = TestStore::new();
+    store.item('a', &[]);
+    // Another connection's trigger sees how the collector's commits. (1 is NORMAL, 2 is FULL.)
+    let file = store.store.directories().state.join("db/db.sqlite");
+    let watch = "CREATE TABLE Seen (synchronous INTEGER); \
+                 CREATE TRIGGER Watch BEFORE DELETE ON ValidPaths BEGIN \
+                 INSERT INTO Seen SELECT synchronous FROM pragma_synchronous; END;";
+    rusqlite::Connection::open(file)
+        .unwrap()
+        .execute_batch(watch)
+        .unwrap();
+    collect(&store, &CollectOptions::default()).unwrap();
+    assert_eq!(store.query::<i64>("SELECT min(synchronous) FROM Seen"), 2);
+    // And what comes after is as fast as ever.
+    let usual: i64 = store
+        .store
+        .database
+        .connection()
+        .query_row("PRAGMA synchronous", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(usual, 1);
+}

@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::derivation::{DerivationSet, Output, instantiate};
-use crate::store::lock::{LockError, Patience};
 use crate::store::nar::Tree;
-use crate::store::remove::remove_tree;
+use crate::store::{LockError, Patience};
 
 fn options() -> OpenOptions {
     OpenOptions::default()
@@ -161,65 +162,102 @@ fn half_an_output_is_not_taken_for_whole() {
     );
 }
 
+/// Not a test: the other process of the test below, which runs it by its name.
 #[test]
-fn what_a_root_keeps_and_is_gone_is_lost_and_other_outputs_are_absent() {
+fn other_process() {
+    let Some(root) = std::env::var_os("BOOTSTRAP_TEST_RECOVER") else {
+        return;
+    };
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir, Some(Path::new(&root)));
+    recover(directories, options()).unwrap();
+}
+
+fn recover_elsewhere(made: &Made) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::recover::tests::other_process",
+            "--nocapture",
+        ])
+        .env("BOOTSTRAP_TEST_RECOVER", &made.root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn nobody_uses_the_store_before_the_database_is_whole_also_where_making_it_is_killed() {
+    let made = made();
+    let before = infos(&Store::open(made.directories()).unwrap());
+    // So much takes longer to hash than any test lasts.
+    let endless = format!("{}-endless", "0".repeat(32));
+    let endless = made.directories().store.join(endless);
+    fs::File::create(&endless)
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
+    for name in ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "schema"] {
+        let _ = fs::remove_file(made.database(name));
+    }
+
+    let mut child = recover_elsewhere(&made);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !made.database("recovering/db.sqlite").exists() {
+        assert!(Instant::now() < end, "the other process has not begun");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let hurried = OpenOptions {
+        patience: Patience {
+            timeout: Some(Duration::from_millis(300)),
+            ..Patience::default()
+        },
+        ..options()
+    };
+    let error = Store::open_with(made.directories(), hurried).unwrap_err();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        matches!(&error, StoreError::Lock(LockError::TimedOut { holder: Some(pid), .. }) if *pid == child.id()),
+        "{error:?}"
+    );
+
+    // It was killed: there is no store to collect garbage in, and what to do about it is what was being done.
+    let error = Store::open(made.directories()).unwrap_err();
+    assert!(error.to_string().contains("verify --recover"), "{error}");
+    refuse_whole(&made.directories(), &options()).unwrap();
+    fs::remove_file(&endless).unwrap();
+    let (store, recovered) = recover(made.directories(), options()).unwrap();
+    assert_eq!(infos(&store), before);
+    assert!(recovered.is_complete(), "{recovered:?}");
+    assert!(!made.database("recovering").exists());
+    drop(store);
+    assert!(
+        recover(made.directories(), options()).is_err(),
+        "it is whole"
+    );
+}
+
+#[test]
+fn what_is_gone_and_was_there_is_lost_too() {
     let made = made();
     let store = Store::open(made.directories()).unwrap();
     store.add_root("tool", &made.output).unwrap();
     drop(store);
-    remove_tree(&made.directories().physical(&made.output)).unwrap();
-    fs::remove_file(made.database("db.sqlite")).unwrap();
-    let (store, recovered) = recover(made.directories(), options()).unwrap();
-    let reason = &recovered.lost[&made.output];
-    assert!(
-        reason.contains("gcroots/bootstrap/tool keeps it"),
-        "{reason}"
-    );
-    assert!(recovered.absent.is_empty() && !recovered.is_complete());
-
-    store.remove_root("tool").unwrap();
-    drop(store);
+    for gone in [&made.source, &made.output] {
+        remove_tree(&made.directories().physical(gone)).unwrap();
+    }
     fs::remove_file(made.database("db.sqlite")).unwrap();
     let (_, recovered) = recover(made.directories(), options()).unwrap();
-    assert_eq!(recovered.absent, [made.output.clone()].into());
-    assert!(recovered.is_complete());
-}
-
-#[test]
-fn nobody_finds_an_empty_store_before_all_is_registered() {
-    let made = made();
-    fs::remove_file(made.database("db.sqlite")).unwrap();
-    let (mut store, ()) = Store::open_anew(made.directories(), options(), |_| Ok(())).unwrap();
-    let others = || {
-        let options = OpenOptions {
-            patience: Patience {
-                timeout: Some(Duration::from_millis(20)),
-                ..Patience::default()
-            },
-            ..options()
-        };
-        let open = || Store::open_with(made.directories(), options).map(drop);
-        std::thread::scope(|scope| scope.spawn(open).join().unwrap())
-    };
-    let error = others().unwrap_err();
+    let lost = |path: &StorePath| recovered.lost.get(path).map_or("", String::as_str);
     assert!(
-        matches!(error, StoreError::Lock(LockError::TimedOut { .. })),
-        "{error}"
+        lost(&made.output).contains("/tool leads to it"),
+        "{recovered:?}"
     );
-    store.let_others_in().unwrap();
-    others().unwrap();
-}
-
-#[test]
-fn a_database_that_somebody_else_has_made_anew_is_left_alone() {
-    let made = made();
-    fs::remove_file(made.database("db.sqlite")).unwrap();
-    drop(recover(made.directories(), options()).unwrap());
-    let error = recover(made.directories(), options()).unwrap_err();
     assert!(
-        matches!(error, StoreError::Database(DatabaseError::Whole { .. })),
-        "{error}"
+        lost(&made.source).contains("-tool.drv refers to it"),
+        "{recovered:?}"
     );
-    let store = Store::open(made.directories()).unwrap();
-    assert_eq!(store.valid_paths().unwrap().len(), 3);
+    assert!(lost(&made.derivation).contains("which is gone"));
 }
