@@ -143,7 +143,8 @@ impl Workshop for Builder<'_, '_> {
         let outcome = match job.kind() {
             Kind::Download => self.download(job),
             Kind::Seed => self.unpack(task),
-            Kind::Build => self.build(task),
+            // No derivation is a substitute.
+            Kind::Build | Kind::Substitute => self.build(task),
         }?;
         if let Outcome::Made(made) = &outcome {
             let ended = SystemTime::now();

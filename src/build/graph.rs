@@ -331,7 +331,7 @@ impl<'a> Graph<'a> {
         for number in (0..tasks.len()).rev() {
             let task = &tasks[number];
             let own = task.expected.unwrap_or(match task.job.kind() {
-                Kind::Download => UNKNOWN_DOWNLOAD,
+                Kind::Download | Kind::Substitute => UNKNOWN_DOWNLOAD,
                 Kind::Seed | Kind::Build => UNKNOWN_BUILD,
             });
             let after = task

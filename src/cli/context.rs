@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::seeds::{self, Asking};
 use crate::directories::Directories;
 use crate::plan::{self, Plan};
+use crate::progress::screen::Messages;
 use crate::recipe::{self, RecipeSource, Recipes};
 use crate::seed::own;
 use crate::store::path::{StoreDir, StorePath};
@@ -122,10 +123,11 @@ impl Context {
         self.directories.store_dir.display(path)
     }
 
-    /// Says `message` on standard error, unless nothing but errors is wanted.
+    /// Says `message` on standard error, unless nothing but errors is wanted. Bars may be there at the time.
     pub fn note(&self, message: &str) {
         if !self.options.quiet {
-            eprintln!("bootstrap: {message}");
+            // In one piece. A reader that has gone away does not stop the run.
+            let _ = Messages.write_all(format!("bootstrap: {message}\n").as_bytes());
         }
     }
 }

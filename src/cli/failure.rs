@@ -9,6 +9,7 @@ use crate::plan::{FindError, PlanError};
 use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
+use crate::store::nar::NarError;
 use crate::store::path::StorePathError;
 use crate::verify::attestation::AttestationError;
 use crate::verify::lock::LockFileError;
@@ -140,7 +141,10 @@ impl Failure {
             Self::Exchange(error) => match error.as_ref() {
                 ExchangeError::Url(_) => Status::Usage,
                 ExchangeError::Server { .. } => Status::Fetch,
-                ExchangeError::Io { .. } => Status::Environment,
+                ExchangeError::Io { .. }
+                | ExchangeError::Nar(NarError::File { .. } | NarError::Sink(_)) => {
+                    Status::Environment
+                }
                 error if error.is_mistrust() => Status::Hashes,
                 _ => Status::Failed,
             },
