@@ -27,7 +27,7 @@ use bootstrap::build::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summar
 use bootstrap::build::history::Record;
 use bootstrap::directories::Directories;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::substitute::Server;
+use bootstrap::exchange::substitute::{Server, Watch};
 use bootstrap::hash::Sha256Digest;
 use bootstrap::keys::SecretKey;
 use bootstrap::progress::Reporter;
@@ -165,7 +165,7 @@ fn installing(
         let start = Instant::now();
         // A set for each, as `all` asks for its final inputs.
         let sets: Vec<_> = paths.iter().map(|path| [path.clone()].into()).collect();
-        let installed = Server::new(&url)?.install(&store, &sets, &keys)?;
+        let installed = Server::new(&url)?.install(&store, &sets, &keys, &Watch::nobody())?;
         best[1] = best[1].min(start.elapsed());
         grown = grown.max(peak() - before);
         let installed = installed.iter().flatten().map(|set| set.nar_bytes);

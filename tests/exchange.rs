@@ -5,23 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bootstrap::build::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
-use bootstrap::exchange::substitute::Server;
+use bootstrap::exchange::substitute::{News, Server, Watch};
 use bootstrap::keys::{PublicKey, SecretKey};
-use bootstrap::store::StagedOutput;
 use bootstrap::store::path::StorePath;
+use bootstrap::store::{StagedOutput, nar};
 
 mod oracle;
 mod place;
 mod server;
 
 use place::Place;
-use server::{serve, serve_with};
+use server::{serve, serve_halves, serve_with};
 
 impl Place {
     fn add(&self, letter: &str, name: &str, references: &[&StorePath]) -> StorePath {
@@ -80,7 +82,8 @@ impl Place {
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
         let wanted = [BTreeSet::from([path.clone()])];
-        let mut installed = Server::new(url)?.install(&self.store, &wanted, keys)?;
+        let nobody = Watch::nobody();
+        let mut installed = Server::new(url)?.install(&self.store, &wanted, keys, &nobody)?;
         assert_eq!(installed.len(), 1);
         Ok(installed.remove(0).map(|installed| installed.paths.len()))
     }
@@ -393,18 +396,29 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
     assert!(break_and_try(&|| change("NarSize: ", "NarSize: 1")).is_mistrust());
     assert!(break_and_try(&|| change("Sig: test-1:", "Sig: test-2:")).is_mistrust());
     let error = break_and_try(&|| change("URL: nar/", "URL: ../nar/"));
-    assert!(matches!(error, ExchangeError::NarInfo { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("it is no narinfo: line 2: URL: "), "{text}");
+    assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
+    // The page of a network that wants a password first.
+    let error = break_and_try(&|| fs::write(&narinfo, "<html>log in</html>\n").unwrap());
+    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
     // Another archive, well-formed, under the library's name.
     let error = break_and_try(&|| {
         let other = directory.join(format!("nar/{}.nar.zst", program.base_name()));
         fs::copy(other, &archive).unwrap();
     });
-    assert!(
-        error.is_mistrust() || matches!(error, ExchangeError::Nar(_)),
-        "{error}"
-    );
+    assert!(error.is_mistrust(), "{error}");
+    // What is decoded well and is no archive was not signed.
+    let error = break_and_try(&|| {
+        let nonsense = b"nonsense".repeat(9);
+        fs::write(&archive, zstd::encode_all(&nonsense[..], 1).unwrap()).unwrap();
+    });
+    assert!(matches!(error, ExchangeError::Archive { .. }), "{error}");
+    assert!(error.is_mistrust(), "{error}");
     let error = break_and_try(&|| fs::write(&archive, b"no zstd").unwrap());
-    assert!(matches!(error, ExchangeError::Nar(_)), "{error}");
+    let text = error.to_string();
+    assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
+    assert!(text.contains(library.base_name()), "{text}");
     let error = break_and_try(&|| fs::remove_file(&archive).unwrap());
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
     assert!(matches!(Server::new("ftp://x"), Err(ExchangeError::Url(_))));
@@ -423,8 +437,9 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let other = Place::new();
     let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
     let server = Server::new(&format!("file://{}", directory.display())).unwrap();
-    let installed = server.install(&other.store, &sets, &[public]).unwrap();
+    let installed = server.install(&other.store, &sets, &[public], &Watch::nobody());
     let paths: Vec<_> = installed
+        .unwrap()
         .into_iter()
         .map(|set| set.map(|set| set.paths))
         .collect();
@@ -456,7 +471,12 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     let error = pool.unwrap().install(|| {
         let keys = [public];
         server
-            .install(&other.store, std::slice::from_ref(&all), &keys)
+            .install(
+                &other.store,
+                std::slice::from_ref(&all),
+                &keys,
+                &Watch::nobody(),
+            )
             .unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
@@ -492,7 +512,166 @@ fn archives_are_fetched_at_once() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     pool.unwrap().install(|| {
         let server = Server::new(&url).unwrap();
-        server.install(&other.store, &[wanted], &[public]).unwrap();
+        server
+            .install(&other.store, &[wanted], &[public], &Watch::nobody())
+            .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
+fn a_server_that_breaks_off_is_named_with_the_item_and_nothing_of_it_stays() {
+    let (place, library, _) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = BTreeSet::from([library.clone()]);
+    publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    let check = |url: &str| {
+        let other = Place::new();
+        let error = other.install(url, &library, std::slice::from_ref(&public));
+        let error = error.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
+        let said = format!(
+            "{url}: the archive of {} cannot be read to its end: ",
+            library.base_name()
+        );
+        assert!(text.starts_with(&said), "{text}");
+        assert!(other.store.valid_paths().unwrap().is_empty());
+        assert!(other.is_tidy());
+    };
+    check(&serve_halves(
+        &directory,
+        "",
+        |_| {},
+        |name| !name.starts_with("nar/"),
+    ));
+    // Half of a file looks like all of one where nothing is compressed.
+    let mut archive = Vec::new();
+    nar::dump(&place.store.directories().physical(&library), &mut archive).unwrap();
+    fs::write(directory.join("nar/half"), &archive[..archive.len() / 2]).unwrap();
+    let narinfo = directory.join(format!("{}.narinfo", library.hash_part()));
+    let text = fs::read_to_string(&narinfo).unwrap();
+    let lines = text.lines().map(|line| match line.split_once(": ") {
+        Some(("URL", _)) => "URL: nar/half\n".to_owned(),
+        Some(("Compression", _)) => "Compression: none\n".to_owned(),
+        _ => format!("{line}\n"),
+    });
+    fs::write(&narinfo, lines.collect::<String>()).unwrap();
+    check(&format!("file://{}", directory.display()));
+}
+
+#[test]
+fn whoever_watches_hears_of_every_item_with_its_bytes() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = [BTreeSet::from([program.clone()])];
+    publish(&place.store, &wanted[0], Some(&secret), &directory).unwrap();
+    let size = |path: &StorePath| {
+        let name = format!("nar/{}.nar.zst", path.base_name());
+        fs::metadata(directory.join(name)).unwrap().len()
+    };
+    let all = [library.clone(), program.clone()];
+    let heard = Mutex::new(Vec::new());
+    let watch = Watch {
+        cancellation: Cancellation::new(),
+        news: &|news: News<'_>| {
+            let mut heard = heard.lock().unwrap();
+            let item = match news {
+                News::Found(offers) => {
+                    assert!(heard.is_empty());
+                    let paths = offers.iter().map(|offer| offer.path.clone());
+                    assert_eq!(paths.collect::<Vec<_>>(), all);
+                    assert_eq!(offers[0].download_size, Some(size(&library)));
+                    (program.clone(), "found", 0)
+                }
+                News::Begun(path) => (path.clone(), "begun", 0),
+                News::Received { path, bytes, total } => {
+                    assert_eq!(total, Some(size(path)));
+                    (path.clone(), "received", bytes)
+                }
+                News::Installed(info) => (info.path.clone(), "installed", info.nar_size),
+                News::Reused(path) => panic!("nobody else made {}", path.base_name()),
+            };
+            heard.push(item);
+        },
+    };
+    let other = Place::new();
+    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let keys = [public];
+    server
+        .install(&other.store, &wanted, &keys, &watch)
+        .unwrap();
+    let told = std::mem::take(&mut *heard.lock().unwrap());
+    for path in &all {
+        let of_it: Vec<_> = told
+            .iter()
+            .filter(|(other, what, _)| other == path && *what != "found")
+            .map(|(_, what, bytes)| (*what, *bytes))
+            .collect();
+        let nar_size = place.store.path_info(path).unwrap().unwrap().nar_size;
+        let (first, last) = (of_it.first().unwrap(), of_it.last().unwrap());
+        assert_eq!(of_it[1], ("received", 0));
+        assert_eq!((*first, *last), (("begun", 0), ("installed", nar_size)));
+        assert!(of_it.contains(&("received", size(path))), "{of_it:?}");
+    }
+    // What is there already is nothing new.
+    server
+        .install(&other.store, &wanted, &keys, &watch)
+        .unwrap();
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+#[test]
+fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_from_stopping() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = [BTreeSet::from([program.clone()])];
+    publish(&place.store, &wanted[0], Some(&secret), &directory).unwrap();
+    let silent = format!("nar/{}.nar.zst", program.base_name());
+    let (over, is_over) = channel::<()>();
+    let is_over = Mutex::new(is_over);
+    let url = serve_halves(
+        &directory,
+        "",
+        |_| {},
+        move |name| {
+            if name == silent {
+                let _ = is_over
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(Duration::from_secs(40));
+            }
+            name != silent
+        },
+    );
+    let cancellation = Cancellation::new();
+    let stopped = Mutex::new(None);
+    let watch = Watch {
+        cancellation: cancellation.clone(),
+        news: &|news: News<'_>| {
+            // The program is half there by then, or will not be.
+            if let News::Installed(info) = news {
+                assert_eq!(info.path, library);
+                *stopped.lock().unwrap() = Some(Instant::now());
+                cancellation.cancel();
+            }
+        },
+    };
+    let other = Place::new();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+    let error = pool.unwrap().install(|| {
+        let server = Server::new(&url).unwrap();
+        let keys = [public];
+        let installed = server.install(&other.store, &wanted, &keys, &watch);
+        installed.unwrap_err()
+    });
+    assert!(matches!(error, ExchangeError::Interrupted), "{error}");
+    let stopped = stopped.into_inner().unwrap().unwrap();
+    assert!(stopped.elapsed() < Duration::from_secs(10));
+    assert_eq!(other.store.valid_paths().unwrap(), [library].into());
+    assert!(other.is_tidy());
+    drop(over);
 }

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
-use bootstrap::exchange::substitute::Server;
+use bootstrap::exchange::substitute::{Server, Watch};
 use bootstrap::hash::Sha256Digest;
 use bootstrap::keys::{PublicKey, SecretKey, guix};
 use bootstrap::plan::road;
@@ -211,11 +211,13 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     let server = Server::new(&format!("file://{}", directory.display())).unwrap();
     let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
-    let refused = server.install(&other.store, &wanted, &[public]);
+    let nobody = Watch::nobody();
+    let refused = server.install(&other.store, &wanted, &[public], &nobody);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();
-    let installed = server.install(&other.store, &wanted, &theirs).unwrap();
+    let installed = server.install(&other.store, &wanted, &theirs, &nobody);
     let paths: Vec<_> = installed
+        .unwrap()
         .into_iter()
         .flatten()
         .map(|set| set.paths)

@@ -142,7 +142,8 @@ impl Workshop for Builder<'_, '_> {
         let outcome = match job.kind() {
             Kind::Download => self.download(job),
             Kind::Seed => self.unpack(task),
-            Kind::Build => self.build(task),
+            // No derivation is a substitute.
+            Kind::Build | Kind::Substitute => self.build(task),
         };
         let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
         if let Outcome::Made(made) = &outcome {

@@ -21,6 +21,9 @@ pub enum Kind {
     Seed,
     /// A program run in a sandbox.
     Build,
+    /// A store item that somebody else has built, from a substitute server. No derivation is made in this way: what a
+    /// server gives is taken before a run works out what is left to do.
+    Substitute,
 }
 
 /// One thing that happened.
@@ -63,9 +66,32 @@ pub enum Event {
         /// How long the wait has lasted.
         seconds: f64,
     },
+    /// A substitute server has store items that are wanted; what is said of them follows, each with its own label, until
+    /// [`SubstitutesEnded`](Self::SubstitutesEnded). Comes before [`RunStarted`](Self::RunStarted), and again for each further
+    /// server that is asked and has something.
+    SubstitutesFound {
+        /// How many items will be taken.
+        substitutes: usize,
+        /// What will cross the network, where the server says.
+        size: Option<u64>,
+        /// The server's URL.
+        location: String,
+    },
+    /// Nothing more is being taken from a substitute server. What was begun and is not finished is not there, and nothing of
+    /// it is left.
+    SubstitutesEnded {
+        /// The server's URL.
+        location: String,
+        /// How many items were installed.
+        installed: usize,
+        /// The size of their archives in the store.
+        nar_size: u64,
+        /// Why that was not all; the run goes on without the server unless its bytes were wrong.
+        problem: Option<String>,
+    },
     /// Work on an item began.
     Started {
-        /// The label of the item.
+        /// The label of the item; of a substitute that is an output other than `out`, with a colon and the output's name.
         item: String,
         /// How it is made.
         kind: Kind,

@@ -122,13 +122,13 @@ impl<'a> Task<'a> {
         let before = estimate(job.label);
         let typical = job.typical.or(match job.kind() {
             Kind::Seed => Some(TYPICAL_SEED),
-            Kind::Download | Kind::Build => None,
+            Kind::Download | Kind::Substitute | Kind::Build => None,
         });
         let guess = typical
             .and_then(|typical| Duration::try_from_secs_f64(typical.as_secs_f64() * pace).ok());
         let expected = before.or(guess);
         let own = expected.unwrap_or(match job.kind() {
-            Kind::Download => UNKNOWN_DOWNLOAD,
+            Kind::Download | Kind::Substitute => UNKNOWN_DOWNLOAD,
             Kind::Seed | Kind::Build => UNKNOWN_BUILD,
         });
         Self {

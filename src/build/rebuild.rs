@@ -215,7 +215,7 @@ impl Rebuilder<'_, '_, '_> {
                 builder.unpack_seed(job, &store.join(outputs[0].1.base_name()))?;
                 _slot = slot;
             }
-            Kind::Build => {
+            Kind::Build | Kind::Substitute => {
                 let rules = ReferenceRules::of(job, &builder.tools.store.directories().store_dir)?;
                 let directory = builder.scratch.build_directory(job.path)?;
                 start = builder.begin(job, Some(builder.log_of(job)));

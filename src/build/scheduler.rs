@@ -205,7 +205,7 @@ impl<'r, 'a> Run<'r, 'a> {
 
     fn running(&mut self, number: usize) -> &mut usize {
         match self.todo.tasks[number].job.kind() {
-            Kind::Download => &mut self.running_downloads,
+            Kind::Download | Kind::Substitute => &mut self.running_downloads,
             Kind::Seed | Kind::Build => &mut self.running_builds,
         }
     }
@@ -222,7 +222,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 .ready
                 .iter()
                 .find(|(_, number)| match self.todo.tasks[*number].job.kind() {
-                    Kind::Download => download,
+                    Kind::Download | Kind::Substitute => download,
                     Kind::Seed | Kind::Build => build,
                 })?;
         self.ready.remove(&next);

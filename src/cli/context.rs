@@ -11,6 +11,7 @@ use crate::build::events::Summary;
 use crate::directories::Directories;
 use crate::plan::{self, Plan};
 use crate::progress::invocation::Invocation;
+use crate::progress::screen::Messages;
 use crate::recipe::{self, RecipeSource, Recipes};
 use crate::seed::own;
 use crate::store::path::{StoreDir, StorePath};
@@ -141,10 +142,12 @@ impl Context {
         eprint!("{}", self.invocation.complete(&text));
     }
 
-    /// Says `message` on standard error, unless nothing but errors is wanted.
+    /// Says `message` on standard error, unless nothing but errors is wanted. Bars may be there at the time.
     pub fn note(&self, message: &str) {
         if !self.options.quiet {
-            eprintln!("bootstrap: {}", self.invocation.complete(message));
+            let message = self.invocation.complete(message);
+            // In one piece. A reader that has gone away does not stop the run.
+            let _ = Messages.write_all(format!("bootstrap: {message}\n").as_bytes());
         }
     }
 }

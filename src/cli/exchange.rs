@@ -1,13 +1,14 @@
 //! `export`, `import`, `publish`, `key`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use super::substitutes::trusted_keys;
+use crate::exchange::compress::aside;
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::stream::{self, Trust};
 use crate::exchange::{ExchangeError, publish};
@@ -75,14 +76,17 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
     };
     let items = stream::in_order(&store, &paths)?;
     let key = wanted.key.map(SecretKey::read).transpose()?;
-    let (mut sink, location): (Box<dyn Write>, String) = match wanted.output {
-        Some(path) => {
-            let file = File::create(path).map_err(Failure::writing(path.display().to_string()))?;
-            (
-                Box::new(BufWriter::with_capacity(1 << 17, file)),
-                path.display().to_string(),
-            )
-        }
+    let write = |sink: &mut dyn Write, location: &str| -> Result<(), Failure> {
+        Ok(stream::export(
+            &store,
+            &items,
+            key.as_ref(),
+            sink,
+            location,
+        )?)
+    };
+    match wanted.output {
+        Some(path) => write_whole(path, |sink| write(sink, &path.display().to_string()))?,
         None if io::stdout().is_terminal() => {
             return Err(Failure::Usage(
                 "an export is no text for a terminal: give -o FILE, or pipe it into `guix archive --import` or \
@@ -90,12 +94,8 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
                     .to_owned(),
             ));
         }
-        None => (
-            Box::new(io::stdout().lock()),
-            "to standard output".to_owned(),
-        ),
-    };
-    stream::export(&store, &items, key.as_ref(), &mut sink, &location)?;
+        None => write(&mut io::stdout().lock(), "to standard output")?,
+    }
     let bytes: u64 = items.iter().map(|info| info.nar_size).sum();
     context.note(&format!(
         "exported {} items, {}",
@@ -109,6 +109,7 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
 fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), Failure> {
     let inputs = road::final_inputs();
     let mut packages: Vec<GuilePackage> = Vec::new();
+    let mut derivations: BTreeSet<&StorePath> = BTreeSet::new();
     for input in &inputs {
         if packages
             .iter()
@@ -121,6 +122,7 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
             .recipe
             .as_deref()
             .and_then(|name| planned.recipes.get(name));
+        derivations.insert(&node.derivation_path);
         packages.push(GuilePackage {
             name: input.address.name.clone(),
             version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
@@ -139,7 +141,55 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
         &packages,
         &inputs,
     );
-    std::fs::write(file, text).map_err(Failure::writing(file.display().to_string()))
+    write_whole(file, |sink| {
+        let written = sink.write_all(text.as_bytes());
+        written.map_err(Failure::writing(file.display().to_string()))
+    })?;
+    let valid = context
+        .store_to_read()?
+        .valid_among(derivations.iter().copied())?;
+    let missing = derivations.len() - valid.len();
+    if missing > 0 {
+        context.note(&format!(
+            "{missing} of the {} derivations that the module names are not in the store, where Guix reads them: `bootstrap all` \
+             adds those of what it builds, but not of what it takes from a server",
+            derivations.len()
+        ));
+    }
+    if context.options.root.is_some() {
+        let directories = &context.directories;
+        context.note(&format!(
+            "the module names derivations in {}, and they are in {}: Guix finds them where that is mounted there",
+            directories.store_dir,
+            directories.store.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Has `write` fill the file `path`, which is there when all of it is: nobody should take half of it for the whole, and what was
+/// there before stays where that fails. A device, a pipe or a link is written to.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let failed = || Failure::writing(path.display().to_string());
+    let is_special = |found: fs::Metadata| !found.is_file();
+    let place = match path.symlink_metadata().is_ok_and(is_special) {
+        true => path.to_owned(),
+        false => aside(path),
+    };
+    let file = File::create(&place).map_err(failed())?;
+    let mut sink = BufWriter::with_capacity(1 << 17, file);
+    let mut written = write(&mut sink).and_then(|()| sink.flush().map_err(failed()));
+    if place != path {
+        written = written.and_then(|()| fs::rename(&place, path).map_err(failed()));
+        if written.is_err() {
+            // The error is the thing to tell.
+            let _ = fs::remove_file(&place);
+        }
+    }
+    written
 }
 
 /// `bootstrap import`.
@@ -184,19 +234,21 @@ pub fn publish(
     let key = key.map(SecretKey::read).transpose()?;
     let paths = outputs(context, &planned, &store, packages)?;
     let published = publish::publish(&store, &paths, key.as_ref(), directory)?;
-    if context.options.json {
-        return print_json(&published);
+    if !context.options.json {
+        context.note(&format!(
+            "published {} items, {}; {} were there already",
+            published.written,
+            size::bytes(published.bytes),
+            published.kept
+        ));
     }
-    context.note(&format!(
-        "published {} items, {}; {} were there already",
-        published.written,
-        size::bytes(published.bytes),
-        published.kept
-    ));
     if key.is_none() {
         context.note("nothing is signed: others will not take it; make a key with `bootstrap key NAME FILE`, give it with --key");
     }
-    Ok(())
+    match context.options.json {
+        true => print_json(&published),
+        false => Ok(()),
+    }
 }
 
 /// The outputs of `packages`, or of everything that is asked for by `all`. All must be valid.
@@ -252,4 +304,50 @@ fn outputs(
 pub(super) fn place(path: Option<&PathBuf>) -> Option<&Path> {
     path.map(PathBuf::as_path)
         .filter(|path| *path != Path::new("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+    use crate::store::nar::{NarError, NarProblem};
+
+    #[test]
+    fn scripts_are_told_whose_fault_it_is() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let path = || "/gnu/store/x".to_owned();
+        let file = || NarError::File {
+            action: "write",
+            path: path().into(),
+            error: full(),
+        };
+        let cases = [
+            (ExchangeError::Store(StoreError::Nar(file())), 5),
+            (ExchangeError::Nar(file()), 5),
+            (ExchangeError::Nar(NarError::Sink(full())), 5),
+            (
+                ExchangeError::Archive {
+                    path: path(),
+                    location: "https://example.org".to_owned(),
+                    error: NarError::Corrupt {
+                        offset: 0,
+                        problem: NarProblem::Trailing,
+                    },
+                },
+                3,
+            ),
+            (
+                ExchangeError::Server {
+                    url: "https://example.org".to_owned(),
+                    problem: "it broke off".to_owned(),
+                },
+                4,
+            ),
+            (ExchangeError::Interrupted, 1),
+        ];
+        for (error, status) in cases {
+            let failure = Failure::from(error);
+            assert_eq!(failure.status(), status, "{failure}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::progress::invocation::Invocation;
 use crate::recipe::{LoadError, RecipeErrors};
 use crate::seed::{SeedError, SeedFailure};
 use crate::store::StoreError;
+use crate::store::nar::NarError;
 use crate::store::path::StorePathError;
 use crate::verify::attestation::AttestationError;
 use crate::verify::lock::LockFileError;
@@ -147,7 +148,10 @@ impl Failure {
             Self::Exchange(error) => match error.as_ref() {
                 ExchangeError::Url(_) => Status::Usage,
                 ExchangeError::Server { .. } => Status::Fetch,
-                ExchangeError::Io { .. } => Status::Environment,
+                ExchangeError::Io { .. }
+                | ExchangeError::Nar(NarError::File { .. } | NarError::Sink(_)) => {
+                    Status::Environment
+                }
                 error if error.is_mistrust() => Status::Hashes,
                 _ => Status::Failed,
             },

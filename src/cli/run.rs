@@ -157,6 +157,21 @@ impl<'c> Run<'c> {
         let cancellation = Cancellation::new();
         cancel_on_signals(&cancellation)?;
         let (events, receiver) = EventSender::channel();
+        // From the start: waits for locks and what servers give come before anything is built.
+        let reporter = follow(context, receiver);
+        let run = Self::begun(context, targets, extend, events, cancellation);
+        reporter.end();
+        run
+    }
+
+    /// The run, whose events somebody reads.
+    fn begun(
+        context: &'c Context,
+        targets: Targets<'_>,
+        extend: &dyn Fn(&mut Plan) -> Result<(), Failure>,
+        events: EventSender,
+        cancellation: Cancellation,
+    ) -> Result<Self, Failure> {
         let options = OpenOptions {
             patience: lock_patience(&events, &cancellation),
             ..OpenOptions::default()
@@ -166,11 +181,18 @@ impl<'c> Run<'c> {
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
-        if context.options.substitute_urls.is_some() {
-            let graph = graph(&planned.plan);
-            let todo = graph.missing(derivations(&planned.plan, &wanted), &store, |_| None);
-            let todo = todo.map_err(|error| Failure::Build(Box::new(error.into())))?;
-            substitutes::install(context, &planned.plan, &wanted, &todo, &store)?;
+        let plan = &planned.plan;
+        let stopped = substitutes::install(context, plan, &wanted, &store, &events, &cancellation)?;
+        if let Some(report) = stopped {
+            return Ok(Self {
+                context,
+                store,
+                targets: wanted,
+                planned,
+                report,
+                downloader,
+                cancellation,
+            });
         }
         let Missing { archives, builds } = missing(&planned, &wanted, &store, &downloader)?;
         if !archives.is_empty() {
@@ -196,7 +218,6 @@ impl<'c> Run<'c> {
                 context.note(&line);
             }
         }
-        let reporter = follow(context, receiver);
         let report = realise_targets(
             context,
             &planned,
@@ -205,14 +226,13 @@ impl<'c> Run<'c> {
             Arc::clone(&downloader),
             &events,
             &cancellation,
-        );
-        reporter.end();
+        )?;
         Ok(Self {
             context,
             store,
             targets: wanted,
             planned,
-            report: report?,
+            report,
             downloader,
             cancellation,
         })

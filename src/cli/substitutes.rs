@@ -1,17 +1,22 @@
 //! What `all` and `build` take from substitute servers instead of building it, and what they would take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::context::Context;
+use super::equipment::{derivations, graph, settings};
 use super::failure::Failure;
+use crate::build::cancellation::Cancellation;
+use crate::build::events::{Event, EventSender, Kind, Made, OutputMade, Summary};
 use crate::build::graph::{DOWNLOAD, Todo};
+use crate::build::scheduler::Report;
 use crate::exchange::ExchangeError;
-use crate::exchange::substitute::Server;
+use crate::exchange::substitute::{News, Offer, Server, Watch};
 use crate::keys::PublicKey;
 use crate::plan::Plan;
-use crate::progress::size;
-use crate::store::Store;
 use crate::store::path::StorePath;
+use crate::store::{PathInfo, Store};
 
 /// What a server would give for an item that is to be made.
 #[derive(Debug)]
@@ -36,42 +41,215 @@ pub(super) fn trusted_keys(context: &Context) -> Result<Vec<PublicKey>, Failure>
     Ok(PublicKey::parse_all("--trusted-keys", text)?)
 }
 
-/// Installs what the servers have of `todo`, the way from the plan to its nodes `wanted`.
+/// Installs what the servers have of all that is missing on the way to the nodes `wanted` of `plan`, and tells `events` of
+/// each item. Where the run was cancelled meanwhile, it is over: then its report is given.
 pub(super) fn install(
     context: &Context,
     plan: &Plan,
     wanted: &[usize],
-    todo: &Todo<'_>,
     store: &Store,
-) -> Result<(), Failure> {
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<Option<Report>, Failure> {
     let Some(servers) = Servers::of(context)? else {
-        return Ok(());
+        return Ok(None);
     };
-    let (mut items, mut bytes) = (0, 0);
-    servers.ask(context, plan, wanted, todo, store, &mut |asked| {
-        let installed = asked.server.install(store, asked.sets, asked.keys)?;
-        let mut taken = Vec::new();
-        for (number, installed) in asked.numbers.iter().zip(installed) {
-            let Some(installed) = installed else {
-                taken.push(false);
-                continue;
-            };
-            taken.push(true);
-            items += installed.paths.len();
-            bytes += installed.nar_bytes;
-            context.note(&format!(
-                "{}: from {}, {}",
-                todo.tasks[*number].job.label,
-                asked.url,
-                size::bytes(installed.nar_bytes)
-            ));
-        }
-        Ok(taken)
-    })?;
-    if items > 0 {
-        context.note(&format!("installed {items} items, {}", size::bytes(bytes)));
+    let start = Instant::now();
+    let graph = graph(plan);
+    let missing = || {
+        let todo = graph.missing(derivations(plan, wanted), store, |_| None);
+        todo.map_err(|error| Failure::Build(Box::new(error.into())))
+    };
+    let todo = missing()?;
+    let names = Names::of(context, plan);
+    let asked = servers.ask(context, plan, wanted, &todo, store, &mut |asked| {
+        let teller = Teller::new(asked.url, &names, events);
+        let watch = Watch {
+            cancellation: cancellation.clone(),
+            news: &|news: News<'_>| teller.tell(news),
+        };
+        let installed = asked.server.install(store, asked.sets, asked.keys, &watch);
+        teller.end(installed.as_ref().err());
+        Ok(installed?.iter().map(Option::is_some).collect())
+    });
+    match asked {
+        Err(Failure::Exchange(error)) if matches!(*error, ExchangeError::Interrupted) => {}
+        asked => return asked.map(|()| None),
     }
-    Ok(())
+    let todo = missing()?;
+    let owned = |label: &str| label.to_owned();
+    let summary = Summary {
+        reused: todo.reused.iter().map(|label| owned(label)).collect(),
+        not_started: todo
+            .tasks
+            .iter()
+            .map(|task| owned(task.job.label))
+            .collect(),
+        interrupted: true,
+        seconds: start.elapsed().as_secs_f64(),
+        cores: settings(context).cores.get(),
+        ..Summary::default()
+    };
+    events.emit(Event::Interrupted);
+    events.emit(Event::RunFinished {
+        summary: summary.clone(),
+    });
+    Ok(Some(Report {
+        summary,
+        errors: Vec::new(),
+    }))
+}
+
+/// What store items are called.
+struct Names<'p> {
+    context: &'p Context,
+    outputs: BTreeMap<&'p StorePath, Name<'p>>,
+}
+
+struct Name<'p> {
+    label: &'p str,
+    output: &'p str,
+    derivation: &'p StorePath,
+}
+
+impl<'p> Names<'p> {
+    fn of(context: &'p Context, plan: &'p Plan) -> Self {
+        let outputs = plan.nodes().iter().flat_map(|node| {
+            node.output_paths().map(move |(output, path)| {
+                let name = Name {
+                    label: &node.label,
+                    output,
+                    derivation: &node.derivation_path,
+                };
+                (path, name)
+            })
+        });
+        Self {
+            context,
+            outputs: outputs.collect(),
+        }
+    }
+
+    /// The label of what has `path` as an output, with the output's name where it is not `out`. Packages may refer to what no
+    /// package has as an output, to a patch for one; that is called as in the store.
+    fn item(&self, path: &StorePath) -> String {
+        match self.outputs.get(path) {
+            Some(name) if name.output == "out" => name.label.to_owned(),
+            Some(name) => format!("{}:{}", name.label, name.output),
+            None => path.base_name().to_owned(),
+        }
+    }
+
+    /// The base name of the derivation that makes `path`; nothing where none does.
+    fn derivation(&self, path: &StorePath) -> String {
+        let name = self.outputs.get(path);
+        name.map_or_else(String::new, |name| name.derivation.base_name().to_owned())
+    }
+
+    fn made(&self, info: &PathInfo) -> OutputMade {
+        let name = self.outputs.get(&info.path);
+        OutputMade {
+            name: name.map_or("out", |name| name.output).to_owned(),
+            path: self.context.shown(&info.path),
+            nar_size: info.nar_size,
+        }
+    }
+}
+
+/// Makes events of what happens while items are installed from one server.
+struct Teller<'t> {
+    url: &'t str,
+    names: &'t Names<'t>,
+    events: &'t EventSender,
+    so_far: Mutex<SoFar>,
+}
+
+#[derive(Default)]
+struct SoFar {
+    has_begun: bool,
+    /// When work on each item began that is not finished.
+    begun: BTreeMap<StorePath, Instant>,
+    installed: usize,
+    nar_size: u64,
+}
+
+impl<'t> Teller<'t> {
+    fn new(url: &'t str, names: &'t Names<'t>, events: &'t EventSender) -> Self {
+        Self {
+            url,
+            names,
+            events,
+            so_far: Mutex::default(),
+        }
+    }
+
+    fn tell(&self, news: News<'_>) {
+        // Whoever reads events may let us wait: not with the lock held.
+        let event = self.event(news);
+        self.events.emit(event);
+    }
+
+    fn event(&self, news: News<'_>) -> Event {
+        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        match news {
+            News::Found(offers) => {
+                so_far.has_begun = true;
+                let sizes = offers.iter().map(|offer: &Offer| offer.download_size);
+                Event::SubstitutesFound {
+                    substitutes: offers.len(),
+                    size: sizes.sum(),
+                    location: self.url.to_owned(),
+                }
+            }
+            News::Begun(path) => {
+                so_far.begun.insert(path.clone(), Instant::now());
+                Event::Started {
+                    item: self.names.item(path),
+                    kind: Kind::Substitute,
+                    derivation: self.names.derivation(path),
+                    log: None,
+                }
+            }
+            News::Received { path, bytes, total } => Event::DownloadProgress {
+                item: self.names.item(path),
+                received: bytes,
+                total,
+                location: self.url.to_owned(),
+            },
+            News::Installed(info) => {
+                so_far.installed += 1;
+                so_far.nar_size += info.nar_size;
+                let begun = so_far.begun.remove(&info.path);
+                let made = Made {
+                    outputs: vec![self.names.made(info)],
+                    seconds: begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64()),
+                    ..Made::default()
+                };
+                Event::Finished {
+                    item: self.names.item(&info.path),
+                    kind: Kind::Substitute,
+                    made,
+                }
+            }
+            News::Reused(path) => Event::Reused {
+                item: self.names.item(path),
+            },
+        }
+    }
+
+    /// Nothing more comes from this server, because of `error` where there is one.
+    fn end(self, error: Option<&ExchangeError>) {
+        let so_far = self.so_far.into_inner();
+        let so_far = so_far.unwrap_or_else(PoisonError::into_inner);
+        if so_far.has_begun {
+            self.events.emit(Event::SubstitutesEnded {
+                location: self.url.to_owned(),
+                installed: so_far.installed,
+                nar_size: so_far.nar_size,
+                problem: error.map(ToString::to_string),
+            });
+        }
+    }
 }
 
 /// What [`install`] would take, in the order in which it would; changes nothing.
@@ -209,8 +387,10 @@ impl Servers {
                 let taken = match taken {
                     Ok(taken) => taken,
                     Err(error @ ExchangeError::Server { .. }) => {
-                        // What a server does not give is built; it is not asked again.
-                        context.note(&format!("{error}; going on without this server"));
+                        // It is not asked again.
+                        context.note(&format!(
+                            "{error}; going on without this server: what it does not give is built"
+                        ));
                         dead.push(place);
                         // What came before it broke down is there.
                         let valid = store.valid_among(sets.iter().flatten())?;

@@ -291,7 +291,7 @@ impl Drop for Aside<'_> {
 }
 
 /// Where the file `path` is written before it is renamed.
-pub(super) fn aside(path: &Path) -> PathBuf {
+pub(crate) fn aside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     name.into()

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use super::{ExchangeError, shown};
 use crate::hash::Sha256Digest;
+use crate::store::nar::NarError;
 use crate::store::path::StorePath;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
@@ -25,7 +26,8 @@ pub struct Expected {
 /// yet. `location` is where it is from.
 ///
 /// # Errors
-/// Where it is not what was said, or cannot be written.
+/// Where it is not what was said, or cannot be written: nothing is left of it then. Where `archive` cannot be read, that is
+/// [`NarError::Source`], of which the caller knows more.
 pub fn prepare<'s>(
     store: &'s Store,
     locks: &PathLocks,
@@ -40,7 +42,13 @@ pub fn prepare<'s>(
     let prepared = store
         .unpack_output(locks, path, archive, &candidates, deriver)
         .map_err(|error| match error {
-            StoreError::Nar(error) => ExchangeError::Nar(error),
+            StoreError::Nar(error @ NarError::Source { .. }) => ExchangeError::Nar(error),
+            StoreError::Nar(error @ NarError::Corrupt { .. }) => ExchangeError::Archive {
+                path: store.directories().store_dir.display(path),
+                location: location.to_owned(),
+                error,
+            },
+            // The file system could not take it.
             error => error.into(),
         })?;
     let checked = check(store, expected, &prepared, location);

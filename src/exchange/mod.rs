@@ -7,6 +7,8 @@
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
+//! | [`files`] | reading its files | |
+//! | [`batch`] | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
 //! Keys and signatures are in [`keys`](crate::keys). Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
@@ -18,7 +20,9 @@ use crate::hash::Sha256Digest;
 use crate::store::StoreError;
 use crate::store::nar::NarError;
 
+mod batch;
 pub mod compress;
+mod files;
 pub mod guile;
 pub mod install;
 pub mod nar_reader;
@@ -69,6 +73,16 @@ pub enum ExchangeError {
         /// What is there.
         seen: String,
     },
+    /// An item whose archive, decoded, is none.
+    #[error("{path}, from {location}: {error}; it was damaged or tampered with")]
+    Archive {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// What is wrong with the archive.
+        error: NarError,
+    },
     /// An item that refers to one that is not there.
     #[error(
         "{path} needs {missing}, which is neither valid here nor in {location}; export its closure"
@@ -82,7 +96,10 @@ pub enum ExchangeError {
         location: String,
     },
     /// A stream that is no export.
-    #[error("{location} is no export of store items: {problem}")]
+    #[error(
+        "{location} is no export of store items: {problem}; make one with `bootstrap export`, `guix archive --export` or \
+         `nix-store --export`, and copy it whole"
+    )]
     Stream {
         /// Where it is from.
         location: String,
@@ -100,10 +117,13 @@ pub enum ExchangeError {
         /// What went wrong.
         problem: String,
     },
+    /// The run was stopped.
+    #[error("interrupted")]
+    Interrupted,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An archive.
+    /// A tree that cannot be read, or an archive.
     #[error(transparent)]
     Nar(#[from] NarError),
     /// A file.
@@ -134,7 +154,10 @@ impl ExchangeError {
 
     /// Whether somebody else's bytes are wrong, and not the machine or the question.
     pub fn is_mistrust(&self) -> bool {
-        matches!(self, Self::Untrusted { .. } | Self::Differs { .. })
+        matches!(
+            self,
+            Self::Untrusted { .. } | Self::Differs { .. } | Self::Archive { .. }
+        )
     }
 }
 

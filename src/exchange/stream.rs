@@ -21,8 +21,9 @@ use super::{ExchangeError, shown};
 use crate::hash::Sha256Digest;
 use crate::keys::guix::{self, Mistrust};
 use crate::keys::{PublicKey, SecretKey};
+use crate::store::nar::{self, NarError};
 use crate::store::path::StorePath;
-use crate::store::{PathInfo, Store, nar};
+use crate::store::{PathInfo, Store};
 
 const MAGIC: u64 = 0x4558_494e;
 /// The longest path or signature.
@@ -97,7 +98,12 @@ pub fn export(
         sink.write_all(&1u64.to_le_bytes())
             .map_err(ExchangeError::io("write", location))?;
         let mut hashing = Hashing::new(&mut *sink);
-        nar::dump(&store.directories().physical(&info.path), &mut hashing)?;
+        nar::dump(&store.directories().physical(&info.path), &mut hashing).map_err(|error| {
+            match error {
+                NarError::Sink(error) => ExchangeError::io("write", location)(error),
+                error => error.into(),
+            }
+        })?;
         let seen = hashing.digest();
         if seen != info.nar_sha256 {
             return Err(ExchangeError::Differs {
@@ -272,7 +278,10 @@ impl Reader<'_> {
         let mut archive = NarReader::new(&mut self.input);
         let copied = io::copy(&mut archive, &mut file);
         let over = archive.is_over();
-        copied.map_err(ExchangeError::io("copy an archive to", scratch))?;
+        copied.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => self.wrong(error.to_string()),
+            _ => ExchangeError::io("copy an archive to", scratch)(error),
+        })?;
         if !over {
             return Err(self.wrong("it ends within an archive"));
         }
@@ -348,7 +357,13 @@ impl Reader<'_> {
         };
         file.seek(SeekFrom::Start(0))
             .map_err(ExchangeError::io("read", scratch))?;
-        let prepared = prepare(store, &locks, &expected, &mut file, self.location)?;
+        let prepared = prepare(store, &locks, &expected, &mut file, self.location);
+        let prepared = prepared.map_err(|error| match error {
+            ExchangeError::Nar(NarError::Source { error, .. }) => {
+                ExchangeError::io("read", scratch)(error)
+            }
+            error => error,
+        })?;
         commit(store, &locks, vec![prepared])?;
         Ok(path)
     }

@@ -1,51 +1,87 @@
 //! Installing items from substitute servers: `http://`, `https://`, or a directory as `file://`.
 //!
 //! First the narinfos of everything that is missing are asked for, level by level along the references, and their
-//! signatures checked. Then items are installed in batches, what is referred to first: archives are downloaded, decoded,
-//! unpacked and hashed on all cores, an item on each, the largest first; and what is right becomes valid. A core takes the
-//! window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of memory, whatever the items.
-//! A server that does not have everything, or cannot be reached, is no error: what it lacks is built. One that has
-//! something else than it signed is.
+//! signatures checked. Then items are installed in [batches](super::batch), what is referred to first: archives are
+//! downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first; and what is right becomes
+//! valid. A core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of
+//! memory, whatever the items.
+//! A server that does not have everything, cannot be reached, breaks off or sends what cannot be decoded is no reason to
+//! stop: what it does not give is built. One that has something else than it signed is.
+//!
+//! Whoever is [watching](Watch) hears of every item, and can stop it all at any moment: then nothing is half valid, and of
+//! what was half unpacked nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File as OpenFile;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
-use reqwest::StatusCode;
-use reqwest::blocking::Client;
 
 use super::ExchangeError;
-use super::install::{Expected, commit, prepare};
+use super::batch::{self, Batch};
+use super::files::{Files, Stoppable};
+use super::install::{Expected, prepare};
 use super::narinfo::{File, NarInfo};
+use crate::build::cancellation::Cancellation;
 use crate::keys::PublicKey;
+use crate::store::nar::{NarError, NarProblem};
 use crate::store::path::StorePath;
-use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store};
+use crate::store::{LockError, PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
 /// A narinfo of this many bytes names thousands of references.
 const NARINFO_MAX: u64 = 1 << 20;
-const CONNECT: Duration = Duration::from_secs(10);
-/// Without a byte for so long, a server is dead.
-const SILENCE: Duration = Duration::from_secs(60);
 /// A larger window would take more memory than a decoder should.
 const ZSTD_WINDOW: u32 = 27;
+/// How often it is told how much of an item has arrived.
+const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A server.
 #[derive(Debug)]
 pub struct Server {
-    url: String,
-    place: Place,
+    files: Files,
 }
 
-#[derive(Debug)]
-enum Place {
-    Http(Client),
-    Directory(PathBuf),
+/// Who watches an installation, and may stop it.
+#[derive(Clone)]
+pub struct Watch<'w> {
+    /// Stops it.
+    pub cancellation: Cancellation,
+    /// Is called, on any thread, with what happens.
+    pub news: &'w (dyn Fn(News<'_>) + Sync),
+}
+
+impl Watch<'static> {
+    /// Nobody.
+    pub fn nobody() -> Self {
+        Self {
+            cancellation: Cancellation::new(),
+            news: &|_: News<'_>| {},
+        }
+    }
+}
+
+/// What happens while items are installed.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'n> {
+    /// These will be installed. Comes once, before all else; not where there are none.
+    Found(&'n [Offer]),
+    /// Work on an item begins.
+    Begun(&'n StorePath),
+    /// So many bytes of an item's compressed archive have arrived.
+    Received {
+        /// The item.
+        path: &'n StorePath,
+        /// The bytes so far.
+        bytes: u64,
+        /// The size of the compressed archive, where the server says.
+        total: Option<u64>,
+    },
+    /// An item is valid.
+    Installed(&'n PathInfo),
+    /// Another process has made an item valid meanwhile.
+    Reused(&'n StorePath),
 }
 
 /// What was installed.
@@ -74,69 +110,26 @@ impl Server {
     /// # Errors
     /// Where the URL is of another kind.
     pub fn new(url: &str) -> Result<Self, ExchangeError> {
-        let wrong = |problem: String| ExchangeError::Server {
-            url: url.to_owned(),
-            problem,
-        };
-        let place = if let Some(path) = url.strip_prefix("file://") {
-            Place::Directory(path.into())
-        } else if url.starts_with("http://") || url.starts_with("https://") {
-            // Fails where the program has installed one already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let client = Client::builder()
-                .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT)
-                .timeout(SILENCE)
-                .build();
-            Place::Http(client.map_err(|error| wrong(error.to_string()))?)
-        } else {
-            return Err(ExchangeError::Url(url.to_owned()));
-        };
         Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            place,
+            files: Files::below(url)?,
         })
     }
 
-    /// The file `name`; `None` where there is none.
-    fn get(&self, name: &str) -> Result<Option<Box<dyn Read>>, ExchangeError> {
-        let url = format!("{}/{name}", self.url);
-        let wrong = |problem: String| ExchangeError::Server {
-            url: url.clone(),
-            problem,
-        };
-        match &self.place {
-            Place::Directory(directory) => match OpenFile::open(directory.join(name)) {
-                Ok(file) => Ok(Some(Box::new(file))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(wrong(error.to_string())),
-            },
-            Place::Http(client) => {
-                let response = client.get(&url).send();
-                let response = response.map_err(|error| wrong(error.to_string()))?;
-                match response.status() {
-                    StatusCode::OK => Ok(Some(Box::new(response))),
-                    // Object stores say 403 of what is not there.
-                    StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Ok(None),
-                    other => Err(wrong(format!("the server says {other}"))),
-                }
-            }
-        }
-    }
-
-    /// What the server says of `path`, with a good signature by one of `keys`; `None` where it does not have it.
+    /// What the server says of `path`, with a good signature by one of `keys`; `None` where it does not have it. Text that is
+    /// no narinfo, such as the page of a network that wants a password first, is nothing that this server says.
     fn narinfo(
         &self,
         store: &Store,
         path: &StorePath,
         keys: &[PublicKey],
+        cancellation: &Cancellation,
     ) -> Result<Option<NarInfo>, ExchangeError> {
         let store_dir = &store.directories().store_dir;
         let name = format!("{}.narinfo", path.hash_part());
-        let Some(file) = self.get(&name)? else {
+        let Some(file) = self.files.open(&name, cancellation)? else {
             return Ok(None);
         };
-        let location = format!("{}/{name}", self.url);
+        let location = format!("{}/{name}", self.files.url);
         let mut text = String::new();
         file.take(NARINFO_MAX)
             .read_to_string(&mut text)
@@ -144,8 +137,22 @@ impl Server {
                 url: location.clone(),
                 problem: error.to_string(),
             })?;
-        let info = NarInfo::parse(store_dir, path, &text, &location)?;
-        info.check(store_dir, keys, &self.url)?;
+        let info = NarInfo::parse(store_dir, path, &text, &location);
+        let info = info.map_err(|error| match error {
+            ExchangeError::NarInfo {
+                location,
+                line,
+                problem,
+            } => ExchangeError::Server {
+                url: location,
+                problem: match line {
+                    0 => format!("it is no narinfo: {problem}"),
+                    line => format!("it is no narinfo: line {line}: {problem}"),
+                },
+            },
+            error => error,
+        })?;
+        info.check(store_dir, keys, &self.files.url)?;
         Ok(Some(info))
     }
 
@@ -153,16 +160,38 @@ impl Server {
     /// lacks something. What several sets refer to is told of the first.
     ///
     /// # Errors
-    /// Where the server cannot be reached, or has something that is not signed or not what was signed. Nothing of that
-    /// is valid then, nor what refers to it; other items may be.
+    /// Where the server cannot be reached or breaks off, or has something that is not signed or not what was signed, and
+    /// where whoever watches stops it. Nothing of that is valid then, nor what refers to it; other items may be.
     pub fn install(
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
         keys: &[PublicKey],
+        watch: &Watch<'_>,
+    ) -> Result<Vec<Option<Installed>>, ExchangeError> {
+        let installed = self.install_watched(store, wanted, keys, watch);
+        installed.map_err(|error| match error {
+            // What stopping it looks like.
+            ExchangeError::Server { .. }
+            | ExchangeError::Store(StoreError::Lock(LockError::Cancelled { .. }))
+                if watch.cancellation.is_cancelled() =>
+            {
+                ExchangeError::Interrupted
+            }
+            error => error,
+        })
+    }
+
+    fn install_watched(
+        &self,
+        store: &Store,
+        wanted: &[BTreeSet<StorePath>],
+        keys: &[PublicKey],
+        watch: &Watch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
         store.add_temporary_roots(wanted.iter().flatten())?;
-        let offered = self.closure(store, wanted.iter().flatten(), keys)?;
+        let paths = wanted.iter().flatten();
+        let offered = self.closure(store, paths, keys, &watch.cancellation)?;
         let closures: Vec<_> = wanted.iter().map(|set| offered.closure(set)).collect();
         let infos: BTreeMap<&StorePath, &NarInfo> = closures
             .iter()
@@ -173,8 +202,12 @@ impl Server {
         store.add_temporary_roots(infos.keys().copied())?;
         let mut new: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
         let order = references_first(&infos);
+        if !order.is_empty() {
+            let offers: Vec<Offer> = order.iter().map(|info| offer(info)).collect();
+            (watch.news)(News::Found(&offers));
+        }
         for batch in order.chunks(AT_ONCE) {
-            let installed = self.install_batch(store, batch)?;
+            let installed = self.install_batch(store, batch, watch)?;
             new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
         }
         let mut tell = |closure: BTreeMap<&StorePath, &NarInfo>| {
@@ -206,12 +239,8 @@ impl Server {
         wanted: &[BTreeSet<StorePath>],
         keys: &[PublicKey],
     ) -> Result<Vec<Option<Vec<Offer>>>, ExchangeError> {
-        let offered = self.closure(store, wanted.iter().flatten(), keys)?;
-        let offer = |info: &NarInfo| Offer {
-            path: info.path.clone(),
-            nar_size: info.nar_size,
-            download_size: best_file(info).and_then(|file| file.size),
-        };
+        let paths = wanted.iter().flatten();
+        let offered = self.closure(store, paths, keys, &Cancellation::new())?;
         Ok(wanted
             .iter()
             .map(|set| {
@@ -226,63 +255,34 @@ impl Server {
         &self,
         store: &Store,
         batch: &[&NarInfo],
+        watch: &Watch<'_>,
     ) -> Result<Vec<PathInfo>, ExchangeError> {
         let paths = batch.iter().map(|info| &info.path);
         let locks = store.lock(paths.clone())?;
         // Somebody may have been faster while we waited.
         let valid = store.valid_among(paths)?;
-        let mut missing = batch.to_vec();
-        missing.retain(|info| !valid.contains(&info.path));
-        missing.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
-        // After an error only what was begun is brought to its end.
-        let failed = AtomicBool::new(false);
-        let prepared: Vec<_> = missing
-            .par_iter()
-            .with_max_len(1)
-            .map(|info| {
-                if failed.load(Ordering::Relaxed) {
-                    return Ok(None);
-                }
-                let prepared = self.prepare(store, &locks, info);
-                failed.fetch_or(prepared.is_err(), Ordering::Relaxed);
-                prepared.map(Some)
-            })
-            .collect();
-        let mut ready = BTreeMap::new();
-        let mut refused = BTreeSet::new();
-        let mut first_error = None;
-        for (info, prepared) in missing.into_iter().zip(prepared) {
-            match prepared {
-                Ok(Some(prepared)) => drop(ready.insert(&info.path, prepared)),
-                Ok(None) => drop(refused.insert(&info.path)),
-                Err(error) => {
-                    refused.insert(&info.path);
-                    first_error.get_or_insert(error);
-                }
-            }
+        for path in &valid {
+            (watch.news)(News::Reused(path));
         }
-        let mut good = Vec::new();
-        for info in batch {
-            let Some(prepared) = ready.remove(&info.path) else {
-                continue;
-            };
-            if info.references.iter().any(|path| refused.contains(path)) {
-                refused.insert(&info.path);
-                store.remove_staging_directory(&locks, &info.path)?;
-                continue;
-            }
-            good.push(prepared);
-        }
-        let installed = commit(store, &locks, good)?;
-        first_error.map_or(Ok(installed), Err)
+        let mut items = batch.to_vec();
+        items.retain(|info| !valid.contains(&info.path));
+        items.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
+        batch::install(&Batch {
+            store,
+            locks: &locks,
+            items,
+            watch,
+            prepare: &|info| self.prepare(store, &locks, info, watch),
+        })
     }
 
     /// Downloads, unpacks and checks an item, whose lock is held.
     fn prepare<'s>(
         &self,
         store: &'s Store,
-        locks: &'s PathLocks,
+        locks: &PathLocks,
         info: &NarInfo,
+        watch: &Watch<'_>,
     ) -> Result<PreparedOutputs<'s>, ExchangeError> {
         let expected = Expected {
             path: info.path.clone(),
@@ -290,8 +290,30 @@ impl Server {
             references: info.references.clone(),
             deriver: info.deriver.clone(),
         };
-        let mut archive = self.archive(info)?;
-        prepare(store, locks, &expected, &mut archive, &self.url)
+        let url = &self.files.url;
+        (watch.news)(News::Begun(&info.path));
+        let mut archive = self.archive(info, watch)?;
+        let prepared = prepare(store, locks, &expected, &mut archive, url);
+        prepared.map_err(|error| {
+            let problem = match &error {
+                ExchangeError::Nar(NarError::Source { error, .. }) => error.to_string(),
+                ExchangeError::Archive {
+                    error:
+                        NarError::Corrupt {
+                            offset,
+                            problem: problem @ NarProblem::Truncated,
+                        },
+                    ..
+                    // One that is longer than what was signed was cut off here.
+                } if *offset < info.nar_size => problem.to_string(),
+                _ => return error,
+            };
+            let path = info.path.base_name();
+            ExchangeError::Server {
+                url: url.clone(),
+                problem: format!("the archive of {path} cannot be read to its end: {problem}"),
+            }
+        })
     }
 
     /// What the server says of all that is missing of the closure of `wanted`.
@@ -300,6 +322,7 @@ impl Server {
         store: &Store,
         wanted: impl Iterator<Item = &'p StorePath>,
         keys: &[PublicKey],
+        cancellation: &Cancellation,
     ) -> Result<Offered, ExchangeError> {
         let mut offered = Offered::default();
         let mut level: BTreeSet<StorePath> = wanted.cloned().collect();
@@ -308,7 +331,7 @@ impl Server {
             level.retain(|path| !valid.contains(path));
             let found = level
                 .par_iter()
-                .map(|path| self.narinfo(store, path, keys))
+                .map(|path| self.narinfo(store, path, keys, cancellation))
                 .collect::<Result<Vec<_>, _>>()?;
             let mut next = BTreeSet::new();
             for (path, info) in level.into_iter().zip(found) {
@@ -321,10 +344,14 @@ impl Server {
         Ok(offered)
     }
 
-    /// The archive of an item, decoded, and no more of it than was said.
-    fn archive(&self, info: &NarInfo) -> Result<Box<dyn Read>, ExchangeError> {
+    /// The archive of an item, decoded, and no more of it than was said. Reading it tells how much has arrived.
+    fn archive<'a>(
+        &self,
+        info: &'a NarInfo,
+        watch: &'a Watch<'_>,
+    ) -> Result<Box<dyn Read + 'a>, ExchangeError> {
         let wrong = |url: &str, problem: String| ExchangeError::Server {
-            url: format!("{}/{url}", self.url),
+            url: format!("{}/{url}", self.files.url),
             problem,
         };
         let file = best_file(info).ok_or_else(|| {
@@ -336,10 +363,19 @@ impl Server {
                 ),
             )
         })?;
-        let bytes = self.get(&file.url)?;
+        let bytes = self.files.open(&file.url, &watch.cancellation)?;
         let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
+        let bytes = Counting {
+            inner: bytes,
+            path: &info.path,
+            bytes: 0,
+            total: file.size,
+            told: Instant::now(),
+            watch,
+        };
+        bytes.tell();
         let bytes = BufReader::with_capacity(1 << 17, bytes);
-        let decoded: Box<dyn Read> = match file.compression.as_str() {
+        let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
             "zstd" => {
                 let decoder =
                     zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
@@ -351,8 +387,56 @@ impl Server {
             "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
             _ => Box::new(bytes),
         };
-        // One byte more than there should be is enough to see that there is more.
-        Ok(Box::new(decoded.take(info.nar_size.saturating_add(1))))
+        Ok(Box::new(Stoppable {
+            // One byte more than there should be is enough to see that there is more.
+            inner: decoded.take(info.nar_size.saturating_add(1)),
+            // Few bytes may become many.
+            cancellation: watch.cancellation.clone(),
+        }))
+    }
+}
+
+/// Tells how much of an item's archive has arrived.
+struct Counting<'w, R> {
+    inner: R,
+    path: &'w StorePath,
+    bytes: u64,
+    total: Option<u64>,
+    told: Instant,
+    watch: &'w Watch<'w>,
+}
+
+impl<R> Counting<'_, R> {
+    fn tell(&self) {
+        (self.watch.news)(News::Received {
+            path: self.path,
+            bytes: self.bytes,
+            total: self.total,
+        });
+    }
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let is_first = self.bytes == 0;
+        self.bytes += count as u64;
+        // A decoder need not read on when it has all.
+        let is_last = Some(self.bytes) == self.total;
+        if is_first || is_last || self.told.elapsed() >= NEWS_INTERVAL {
+            self.told = Instant::now();
+            self.tell();
+        }
+        Ok(count)
+    }
+}
+
+/// What is offered with `info`.
+fn offer(info: &NarInfo) -> Offer {
+    Offer {
+        path: info.path.clone(),
+        nar_size: info.nar_size,
+        download_size: best_file(info).and_then(|file| file.size),
     }
 }
 

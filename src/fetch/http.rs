@@ -435,7 +435,7 @@ fn host_of(url: &str) -> Result<String, String> {
 }
 
 /// An error's innermost cause: the outer ones only say that a request failed.
-pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;

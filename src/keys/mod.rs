@@ -82,7 +82,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// No random numbers.
-    #[error("the system gives no random numbers to make a key of")]
+    #[error(
+        "the system gives no random numbers to make a key of; make the key on another machine, and copy its file here"
+    )]
     Random,
 }
 

@@ -30,6 +30,8 @@ pub struct Bars {
     columns: u16,
     started: Instant,
     busy: Option<f64>,
+    /// Whether there is anything to draw yet.
+    began: bool,
 }
 
 /// An item that is being made, and its line.
@@ -37,7 +39,7 @@ struct Running {
     line: ProgressBar,
     started: Instant,
     phase: String,
-    download: bool,
+    kind: Kind,
 }
 
 impl Bars {
@@ -71,12 +73,13 @@ impl Bars {
             columns,
             started: Instant::now(),
             busy: None,
+            began: false,
         }
     }
 
-    fn start(&mut self, item: &str, download: bool) {
+    fn start(&mut self, item: &str, kind: Kind) {
         let line = self.screen.add(ProgressBar::new(0));
-        if download {
+        if is_fetched(kind) {
             line.set_style(style("{wide_msg}"));
             line.set_message(format!("  {item}"));
         } else {
@@ -86,7 +89,7 @@ impl Bars {
             line,
             started: Instant::now(),
             phase: String::new(),
-            download,
+            kind,
         };
         running.draw(item, self.columns);
         self.running.insert(item.to_owned(), running);
@@ -115,7 +118,7 @@ impl Drop for Bars {
 
 impl Running {
     fn draw(&self, item: &str, columns: u16) {
-        if !self.download {
+        if !is_fetched(self.kind) {
             self.line.set_prefix(size::duration(self.started.elapsed()));
             let phase = &self.phase;
             self.line.set_message(match columns >= ROOMY {
@@ -133,9 +136,29 @@ impl Reporter for Bars {
             Event::RunStarted {
                 builds, downloads, ..
             } => {
+                self.began = true;
                 self.overall.set_length((builds + downloads) as u64);
+                self.overall.set_position(0);
             }
-            Event::Started { item, kind, .. } => self.start(item, *kind == Kind::Download),
+            Event::SubstitutesFound { substitutes, .. } => {
+                self.began = true;
+                self.overall.inc_length(*substitutes as u64);
+            }
+            Event::SubstitutesEnded { .. } => {
+                let running = self.running.iter();
+                let left: Vec<String> = running
+                    .filter(|(_, running)| running.kind == Kind::Substitute)
+                    .map(|(item, _)| item.clone())
+                    .collect();
+                for item in left {
+                    self.stop(&item);
+                }
+                self.overall.set_length(self.overall.position());
+                if let Some(text) = text {
+                    self.say(&text);
+                }
+            }
+            Event::Started { item, kind, .. } => self.start(item, *kind),
             Event::PhaseStarted { item, phase } => {
                 if let Some(running) = self.running.get_mut(item) {
                     running.phase.clone_from(phase);
@@ -195,10 +218,13 @@ impl Reporter for Bars {
     }
 
     fn tick(&mut self) {
+        if !self.began {
+            return;
+        }
         let builds = self
             .running
             .values()
-            .filter(|running| !running.download)
+            .filter(|running| !is_fetched(running.kind))
             .count();
         let downloads = self.running.len() - builds;
         let elapsed = size::duration(self.started.elapsed());
@@ -223,6 +249,11 @@ impl Reporter for Bars {
         self.overall.finish_and_clear();
         let _ = self.screen.clear();
     }
+}
+
+/// Whether bytes that arrive are all there is to see of an item of this kind.
+fn is_fetched(kind: Kind) -> bool {
+    matches!(kind, Kind::Download | Kind::Substitute)
 }
 
 /// A bar for a template: a quarter of the terminal, and not longer than looks well.
@@ -368,6 +399,56 @@ mod tests {
             bars.end();
             assert_eq!(terminal.contents(), said);
         }
+    }
+
+    #[test]
+    fn substitutes_have_bars_until_their_server_is_done_with() {
+        let (mut bars, terminal) = on_screen(100);
+        let location = || "https://example.org".to_owned();
+        bars.tick();
+        assert_eq!(terminal.contents(), "");
+        bars.report(&Event::SubstitutesFound {
+            substitutes: 3,
+            size: None,
+            location: location(),
+        });
+        for item in ["libc", "gcc:lib"] {
+            bars.report(&started(item, Kind::Substitute));
+            bars.report(&Event::DownloadProgress {
+                item: item.into(),
+                received: 1 << 20,
+                total: Some(2 << 20),
+                location: location(),
+            });
+        }
+        bars.report(&Event::Finished {
+            item: "libc".into(),
+            kind: Kind::Substitute,
+            made: Default::default(),
+        });
+        wait();
+        bars.tick();
+        let screen = terminal.contents();
+        assert!(screen.contains("1/3  0 building, 1 fetching"), "{screen}");
+        assert!(screen.contains("1.00 MiB/2.00 MiB"), "{screen}");
+        // What it did not give is not fetched any more.
+        bars.report(&Event::SubstitutesEnded {
+            location: location(),
+            installed: 1,
+            nar_size: 1 << 20,
+            problem: Some("it broke off".into()),
+        });
+        bars.report(&Event::RunStarted {
+            builds: 2,
+            downloads: 0,
+            reused: 0,
+        });
+        wait();
+        bars.tick();
+        let screen = terminal.contents();
+        assert!(screen.contains("installed 1 item, "), "{screen}");
+        assert!(screen.contains("0/2  0 building, 0 fetching"), "{screen}");
+        assert!(!screen.contains("gcc:lib"), "{screen}");
     }
 
     #[test]

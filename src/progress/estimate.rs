@@ -143,7 +143,7 @@ impl Estimator {
             .iter()
             .map(|item| {
                 let usual = match item.kind {
-                    Kind::Download => download,
+                    Kind::Download | Kind::Substitute => download,
                     Kind::Seed | Kind::Build => build,
                 };
                 Item {

@@ -106,7 +106,7 @@ impl Writer {
             Event::RunStarted {
                 builds, downloads, ..
             } => {
-                self.total = builds + downloads;
+                (self.done, self.total) = (0, builds + downloads);
                 if self.total == 0 {
                     return None;
                 }
@@ -133,8 +133,33 @@ impl Writer {
                 };
                 format!("waiting for {holder}, which holds {}", path.display())
             }
+            Event::SubstitutesFound {
+                substitutes,
+                size,
+                location,
+            } => {
+                self.total += substitutes;
+                let size = size.map_or_else(String::new, |size| format!(", {}", size::bytes(size)));
+                format!("{substitutes} to take from {location}{size}")
+            }
+            Event::SubstitutesEnded {
+                location,
+                installed,
+                nar_size,
+                ..
+            } => {
+                // What was not finished does not come from there any more.
+                self.total = self.done;
+                self.said.clear();
+                if *installed == 0 {
+                    return None;
+                }
+                let plural = if *installed == 1 { "" } else { "s" };
+                let bytes = size::bytes(*nar_size);
+                format!("installed {installed} item{plural}, {bytes}, from {location}")
+            }
             Event::Started { item, kind, .. } => match kind {
-                Kind::Download => return None,
+                Kind::Download | Kind::Substitute => return None,
                 Kind::Seed => format!("{item}: unpacking"),
                 Kind::Build => format!("{item}: building"),
             },
@@ -179,6 +204,7 @@ impl Writer {
                     Kind::Download => "downloaded",
                     Kind::Seed => "unpacked",
                     Kind::Build => "built",
+                    Kind::Substitute => "installed",
                 };
                 let done = self.paint("32", verb);
                 let count = self.count();
@@ -360,6 +386,65 @@ mod tests {
     #[test]
     fn a_run_reads_as_lines() {
         insta::assert_snapshot!(told(Verbosity::Normal, false));
+    }
+
+    #[test]
+    fn substitutes_are_told_as_they_come_and_counted_before_the_run() {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+        let started = |item: &str| Event::Started {
+            item: item.into(),
+            kind: Kind::Substitute,
+            derivation: "x.drv".into(),
+            log: None,
+        };
+        let progress = |received| Event::DownloadProgress {
+            item: "libc".into(),
+            received,
+            total: Some(1 << 20),
+            location: "https://example.org".into(),
+        };
+        let substitutes = [
+            Event::SubstitutesFound {
+                substitutes: 2,
+                size: Some(1 << 20),
+                location: "https://example.org".into(),
+            },
+            started("libc"),
+            started("gcc:lib"),
+            progress(0),
+            progress(1 << 20),
+            Event::Finished {
+                item: "libc".into(),
+                kind: Kind::Substitute,
+                made: Made {
+                    outputs: vec![OutputMade {
+                        name: "out".into(),
+                        path: "/gnu/store/x".into(),
+                        nar_size: 3 << 20,
+                    }],
+                    seconds: 2.5,
+                    ..Made::default()
+                },
+            },
+            Event::SubstitutesEnded {
+                location: "https://example.org".into(),
+                installed: 1,
+                nar_size: 3 << 20,
+                problem: Some("it broke off".into()),
+            },
+        ];
+        for event in substitutes.into_iter().chain(story()) {
+            lines.report(&event);
+        }
+        let text = String::from_utf8(output).unwrap();
+        let told = "2 to take from https://example.org, 1.0 MiB\n\
+                    libc: downloading from https://example.org\n\
+                    [1/2] libc: installed, 3.0 MiB in 2.5 s\n\
+                    installed 1 item, 3.0 MiB, from https://example.org\n\
+                    2 to build, 2 to fetch\n";
+        assert!(text.starts_with(told), "{text}");
+        assert!(text.contains("[1/4] source/"), "{text}");
     }
 
     #[test]

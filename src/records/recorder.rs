@@ -83,16 +83,18 @@ impl Recorder {
 
 impl Reporter for Recorder {
     fn report(&mut self, event: &Event) {
-        match event {
-            Event::RunStarted { .. } => self.file = State::Waiting(event.clone()),
-            Event::Planned { .. } => {
-                if let State::Waiting(first) = std::mem::replace(&mut self.file, State::Nothing) {
-                    self.start(&first);
-                    self.write(event);
-                }
+        match (event, &self.file) {
+            (Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
+            (event, State::Writing(..)) => self.write(event),
+            // Something will be made, if only by installing it.
+            (Event::SubstitutesFound { .. }, _) => self.start(event),
+            (Event::RunStarted { .. }, _) => self.file = State::Waiting(event.clone()),
+            (Event::Planned { .. }, State::Waiting(first)) => {
+                let first = first.clone();
+                self.start(&first);
+                self.write(event);
             }
-            Event::Line { .. } | Event::DownloadProgress { .. } => {}
-            event => self.write(event),
+            _ => {}
         }
     }
 }
@@ -146,6 +148,32 @@ mod tests {
         let run = runs.read(&files[0]).unwrap();
         let events: Vec<Event> = run.events.into_iter().map(|line| line.event).collect();
         assert_eq!(events, [started(), planned(), phase, finished()]);
+    }
+
+    #[test]
+    fn a_run_that_only_installs_is_recorded_and_one_that_builds_too_is_one_run() {
+        let found = Event::SubstitutesFound {
+            substitutes: 1,
+            size: None,
+            location: "https://example.org".into(),
+        };
+        for rest in [
+            vec![started(), finished()],
+            vec![started(), planned(), finished()],
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let runs = Runs::new(state.path());
+            let mut recorder = Recorder::new(&runs);
+            let told = [vec![found.clone()], rest].concat();
+            for event in &told {
+                recorder.report(event);
+            }
+            let files = runs.files().unwrap();
+            assert_eq!(files.len(), 1);
+            let run = runs.read(&files[0]).unwrap();
+            let events: Vec<Event> = run.events.into_iter().map(|line| line.event).collect();
+            assert_eq!(events, told);
+        }
     }
 
     #[test]

@@ -313,6 +313,7 @@ pub(super) fn made_name(kind: Made) -> &'static str {
         Made::Download => "download",
         Made::Seed => "seed",
         Made::Build => "build",
+        Made::Substitute => "substitute",
     }
 }
 

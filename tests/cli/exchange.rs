@@ -1,13 +1,19 @@
 //! Keys, exports and substitutes from the command line.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use bootstrap::directories::Directories;
 use bootstrap::store::path::StoreDir;
 use bootstrap::store::{StagedOutput, Store};
 
 use crate::World;
-use crate::server::serve;
+use crate::server::{serve, serve_halves};
 
 /// Puts something where the outputs of `package` belong, as if it had been built.
 fn pretend(world: &World, package: &str) {
@@ -54,6 +60,10 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
     pretend(&world, "libc");
     let (_, err) = world.expect(0, &["publish", directory, "libc", "--key", &secret]);
     assert!(err.contains("published 2 items"), "{err}");
+    assert!(!err.contains("nothing is signed"), "{err}");
+    // Programs are told, too.
+    let (_, err) = world.expect(0, &["--json", "publish", directory, "libc"]);
+    assert!(err.contains("nothing is signed"), "{err}");
 
     let other = World::with_recipes();
     let url = format!("file://{directory}");
@@ -71,7 +81,16 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
         "{err}"
     );
     let (out, err) = other.expect(0, &[&arguments[..], &[&public]].concat());
-    assert!(err.contains("libc: from file://"), "{err}");
+    for line in [
+        "2 to take from URL, ",
+        "\nlibc: downloading from URL\n",
+        "\nlibc:static: downloading from URL\n",
+        "/2] libc: installed, ",
+        "/2] libc:static: installed, ",
+        "\ninstalled 2 items, ",
+    ] {
+        assert!(err.contains(&line.replace("URL", &url)), "{line}: {err}");
+    }
     assert_eq!(out.lines().count(), 2, "{out}");
     other.expect(0, &["path", "libc"]);
     let (_, err) = other.expect(2, &["--substitute-urls", &url, "build", "tool"]);
@@ -102,15 +121,15 @@ fn what_a_server_lacks_is_built_from_what_it_has() {
     let failed = other.run(&[&arguments[..], &["tool"]].concat());
     assert!(!failed.status.success());
     let err = String::from_utf8_lossy(&failed.stderr).into_owned();
-    assert!(err.contains("libc: from file://"), "{err}");
-    assert!(!err.contains("tool: from file://"), "{err}");
+    assert!(err.contains("libc: installed, "), "{err}");
+    assert!(!err.contains("tool: installed, "), "{err}");
     // What is there as a whole is taken without what it is built with.
     pretend(&world, "tool");
     world.expect(0, &["publish", directory, "tool", "--key", &secret]);
     let other = World::with_recipes();
     let (_, err) = other.expect(0, &[&arguments[..], &["tool"]].concat());
-    assert!(err.contains("tool: from file://"), "{err}");
-    assert!(!err.contains("libc: from file://"), "{err}");
+    assert!(err.contains("tool: installed, "), "{err}");
+    assert!(!err.contains("libc: installed, "), "{err}");
 }
 
 #[test]
@@ -139,6 +158,43 @@ fn an_export_is_imported_where_its_signer_is_trusted() {
         "{err}"
     );
     other.expect(5, &["import", "/nowhere/at/all"]);
+}
+
+#[test]
+fn an_export_replaces_a_file_when_all_of_it_is_there_and_a_device_never() {
+    let world = World::with_recipes();
+    pretend(&world, "libc");
+    let file = world.path("some/libc.export");
+    world.file("some/libc.export", "what was there before");
+    let export =
+        |status: i32, output: &str| world.expect(status, &["export", "libc", "-o", output]);
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(world.path("some")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    // Something else than the database says.
+    let (out, _) = world.expect(0, &["path", "libc"]);
+    let item = out.lines().next().unwrap().trim_start_matches('/');
+    let item = world.path("root").join(item);
+    let whole = fs::read(&item).unwrap();
+    fs::set_permissions(&item, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&item, "something else").unwrap();
+    let (_, err) = export(3, file.to_str().unwrap());
+    assert!(err.contains("it was damaged"), "{err}");
+    assert_eq!(fs::read(&file).unwrap(), b"what was there before");
+    assert_eq!(names(), ["libc.export"]);
+    fs::write(&item, whole).unwrap();
+    fs::set_permissions(&item, PermissionsExt::from_mode(0o444)).unwrap();
+    export(0, file.to_str().unwrap());
+    assert!(fs::read(&file).unwrap().ends_with(&[0; 8]));
+    assert_eq!(names(), ["libc.export"]);
+    let device = |path: &str| fs::metadata(path).unwrap().file_type().is_char_device();
+    export(0, "/dev/null");
+    assert!(device("/dev/null"));
+    let (_, err) = export(5, "/dev/full");
+    assert!(err.contains("cannot write /dev/full: "), "{err}");
+    assert!(device("/dev/full"));
 }
 
 #[test]
@@ -221,11 +277,12 @@ fn substitutes_come_by_http_too_and_are_checked() {
     let other = World::with_recipes();
     let (out, err) = other.expect(0, &[&servers[..], &["build", "tool", "libc"]].concat());
     for package in ["libc", "tool"] {
-        assert!(err.contains(&format!("{package}: from {url}, ")), "{err}");
+        assert!(err.contains(&format!("{package}: installed, ")), "{err}");
         other.expect(0, &["path", package]);
     }
     assert_eq!(out.lines().count(), 3, "{out}");
-    assert!(err.contains("installed 3 items, "), "{err}");
+    assert!(err.contains("\ninstalled 3 items, "), "{err}");
+    assert!(err.contains(&format!(", from {url}\n")), "{err}");
     // What was signed is what is taken.
     let narinfo = fs::read_dir(&directory).unwrap().find_map(|entry| {
         let path = entry.unwrap().path();
@@ -314,4 +371,207 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
         out.contains("\n  libc              never built here"),
         "{out}"
     );
+}
+
+#[test]
+fn programs_are_told_of_each_substitute_and_it_is_on_record() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    let url = format!("file://{published}");
+    let other = World::with_recipes();
+    let arguments = ["--substitute-urls", &url, "--trusted-keys", &public];
+    let (out, err) = other.expect(
+        0,
+        &[&arguments[..], &["--progress", "json", "build", "libc"]].concat(),
+    );
+    let read = |text: &str| -> Vec<serde_json::Value> {
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let events = read(&out);
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[0], "substitutes-found", "{err}");
+    assert_eq!(events[0]["substitutes"], 2);
+    assert_eq!(events[0]["location"], url.as_str());
+    let ended = kinds
+        .iter()
+        .position(|kind| *kind == "substitutes-ended")
+        .unwrap();
+    assert_eq!(events[ended]["installed"], 2);
+    assert_eq!(events[ended]["problem"], serde_json::Value::Null);
+    assert_eq!(kinds[ended + 1..], ["run-started", "run-finished"]);
+    for (item, output) in [("libc", "out"), ("libc:static", "static")] {
+        let of_it: Vec<&serde_json::Value> = events
+            .iter()
+            .filter(|event| event["item"] == item)
+            .collect();
+        let (first, last) = (of_it[0], of_it[of_it.len() - 1]);
+        assert_eq!(
+            (&first["event"], &last["event"]),
+            (&"started".into(), &"finished".into())
+        );
+        assert_eq!(
+            (&first["kind"], &last["kind"]),
+            (&"substitute".into(), &"substitute".into())
+        );
+        let derivation = first["derivation"].as_str().unwrap();
+        assert!(derivation.ends_with("-libc-1.0.drv"), "{derivation}");
+        assert_eq!(last["made"]["outputs"][0]["name"], output);
+        let arrived = of_it
+            .iter()
+            .rfind(|event| event["event"] == "download-progress")
+            .unwrap();
+        assert_eq!(arrived["received"], arrived["total"]);
+    }
+    let runs = fs::read_dir(other.path("root/var/guix/bootstrap/runs")).unwrap();
+    let runs: Vec<_> = runs
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(runs.len(), 1);
+    let recorded = read(&runs[0]);
+    let told = kinds.iter().filter(|kind| **kind != "download-progress");
+    assert_eq!(recorded.len(), told.count());
+    // A time that says nothing of how long a build takes.
+    assert!(!other.path("root/var/guix/bootstrap/builds.jsonl").exists());
+}
+
+#[test]
+fn a_server_that_breaks_off_is_gone_on_without() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    let broken = serve_halves(&directory, "", |_| {}, |name| !name.starts_with("nar/"));
+    let urls = format!("{broken} file://{published}");
+    let other = World::with_recipes();
+    let (_, err) = other.expect(
+        0,
+        &[
+            "--substitute-urls",
+            &urls,
+            "--trusted-keys",
+            &public,
+            "build",
+            "libc",
+        ],
+    );
+    let said = format!("bootstrap: {broken}: the archive of ");
+    assert!(err.contains(&said), "{err}");
+    assert!(err.contains("; going on without this server"), "{err}");
+    assert!(err.contains("\ninstalled 2 items, "), "{err}");
+}
+
+#[test]
+fn an_interrupt_stops_an_installation_at_once() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    // Archives come by halves, and the server says nothing more.
+    let (over, is_over) = channel::<()>();
+    let is_over = Mutex::new(is_over);
+    let url = serve_halves(
+        &directory,
+        "",
+        |_| {},
+        move |name| {
+            if name.starts_with("nar/") {
+                let _ = is_over
+                    .lock()
+                    .unwrap()
+                    .recv_timeout(Duration::from_secs(50));
+            }
+            !name.starts_with("nar/")
+        },
+    );
+    let other = World::with_recipes();
+    let mut command = other.command("small-linux");
+    command.args(["--substitute-urls", &url, "--trusted-keys", &public]);
+    command.args(["--progress", "json", "build", "libc"]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut events: Vec<serde_json::Value> = Vec::new();
+    let mut stopped = None;
+    for line in lines {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let arrived = event["received"].as_u64().unwrap_or(0);
+        if arrived > 0 && stopped.is_none() {
+            stopped = Some(std::time::Instant::now());
+            let process = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+        }
+        events.push(event);
+    }
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(stopped.unwrap().elapsed() < Duration::from_secs(10));
+    assert!(
+        err.contains("interrupted; the same command goes on"),
+        "{err}"
+    );
+    let last: Vec<&str> = events
+        .iter()
+        .rev()
+        .take(3)
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(last, ["run-finished", "interrupted", "substitutes-ended"]);
+    let summary = &events[events.len() - 1]["summary"];
+    assert_eq!(summary["interrupted"], true);
+    assert!(
+        summary["not_started"]
+            .as_array()
+            .unwrap()
+            .contains(&"libc".into())
+    );
+    let left = fs::read_dir(other.path("root/gnu/store")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        !left
+            .iter()
+            .any(|name| name.to_string_lossy().contains("libc")),
+        "{left:?}"
+    );
+    other.expect(1, &["path", "libc"]);
+    drop(over);
+}
+
+#[test]
+fn a_module_for_guix_comes_with_a_note_where_guix_would_not_find_what_it_names() {
+    let world = World::empty();
+    let file = world.path("inputs.scm");
+    let mut command = crate::plain_bootstrap();
+    command.arg("--root").arg(world.path("root"));
+    let output = command.args(["export", "--guix"]).arg(&file).output();
+    let output = output.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{err}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("(define-module (inputs)"), "{text}");
+    let said = "derivations that the module names are not in the store, where Guix reads them: ";
+    assert!(err.contains(said), "{err}");
+    let place = world.path("root/gnu/store");
+    let said = format!(
+        "the module names derivations in /gnu/store, and they are in {}: ",
+        place.display()
+    );
+    assert!(err.contains(&said), "{err}");
 }

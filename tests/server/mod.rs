@@ -18,14 +18,24 @@ pub fn serve_with(
     headers: &str,
     before: impl Fn(&str) + Send + Sync + 'static,
 ) -> String {
+    serve_halves(directory, headers, before, |_| true)
+}
+
+/// Like [`serve_with`]; `between` is called with the name when half of a file is sent, and says whether the rest is, too.
+pub fn serve_halves(
+    directory: &Path,
+    headers: &str,
+    before: impl Fn(&str) + Send + Sync + 'static,
+    between: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let shared = Arc::new((directory.to_owned(), headers.to_owned(), before));
+    let shared = Arc::new((directory.to_owned(), headers.to_owned(), before, between));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (mut stream, shared) = (stream.unwrap(), Arc::clone(&shared));
             std::thread::spawn(move || {
-                let (directory, headers, before) = shared.as_ref();
+                let (directory, headers, before, between) = shared.as_ref();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 // Whoever only looks whether somebody is here asks for nothing.
                 let Some(Ok(request)) = lines.next() else {
@@ -46,9 +56,13 @@ pub fn serve_with(
                     "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
                     content.len()
                 );
-                let _ = stream
+                let (first, rest) = content.split_at(content.len() / 2);
+                let sent = stream
                     .write_all(head.as_bytes())
-                    .and_then(|()| stream.write_all(&content));
+                    .and_then(|()| stream.write_all(first));
+                if sent.is_ok() && between(name) {
+                    let _ = stream.write_all(rest);
+                }
             });
         }
     });

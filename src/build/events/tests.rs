@@ -82,6 +82,17 @@ fn every_kind() -> Vec<Event> {
             holder: None,
             seconds: 1.0,
         },
+        Event::SubstitutesFound {
+            substitutes: 1,
+            size: None,
+            location: "https://example.org".into(),
+        },
+        Event::SubstitutesEnded {
+            location: "https://example.org".into(),
+            installed: 1,
+            nar_size: 1,
+            problem: None,
+        },
         Event::Started {
             item: item(),
             kind: Kind::Build,
@@ -156,6 +167,8 @@ fn is_in_the_list(event: &Event) {
         | Event::Planned { .. }
         | Event::Processor { .. }
         | Event::WaitingForLock { .. }
+        | Event::SubstitutesFound { .. }
+        | Event::SubstitutesEnded { .. }
         | Event::Started { .. }
         | Event::PhaseStarted { .. }
         | Event::PhaseEnded { .. }
@@ -206,7 +219,7 @@ fn the_document_describes_every_event_with_its_members_and_no_others() {
         .collect();
     let (made, _) = after.split_once("\n\n").unwrap();
     let made = named(made);
-    let values = ["null", "download", "seed", "build"].map(ToOwned::to_owned);
+    let values = ["null", "download", "seed", "build", "substitute"].map(ToOwned::to_owned);
     for event in every_kind() {
         is_in_the_list(&event);
         let json = serde_json::to_value(&event).unwrap();

@@ -1,0 +1,191 @@
+//! Making several items valid that need not wait for each other, but may refer to each other.
+//!
+//! ```text
+//! items ──the next one──▶ a thread for each core: prepare ──one queue──▶ this thread: commit
+//! ```
+//!
+//! Threads take the items in the order given and prepare one each. This thread makes valid what is prepared with all it
+//! refers to, so that people see items come and little is lost when it ends early; but not one by one, for each time the file
+//! system has to bring everything to the disk that was written before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::ExchangeError;
+use super::install::commit;
+use super::narinfo::NarInfo;
+use super::substitute::{News, Watch};
+use crate::store::path::StorePath;
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store};
+
+/// How long what is prepared waits for more at least.
+const PAUSE: Duration = Duration::from_secs(1);
+/// It waits for so many times what the last time took, too: then a slow disk does not spend its time on this alone.
+const PAUSES: u32 = 10;
+
+/// What is to be installed.
+pub(super) struct Batch<'b, 's> {
+    /// Where to.
+    pub store: &'s Store,
+    /// The locks of all items.
+    pub locks: &'b PathLocks,
+    /// What is said of the items, none of which is valid, in the order in which they are begun.
+    pub items: Vec<&'b NarInfo>,
+    /// Who watches.
+    pub watch: &'b Watch<'b>,
+    /// Prepares an item.
+    pub prepare: &'b (dyn Fn(&NarInfo) -> Result<PreparedOutputs<'s>, ExchangeError> + Sync),
+}
+
+type Prepared<'b, 's> = (&'b NarInfo, Result<PreparedOutputs<'s>, ExchangeError>);
+
+/// Makes the items of `batch` valid, on as many threads as `rayon` has here. After an error only what was begun is
+/// brought to its end, and after a cancellation not even that; what is right by then becomes valid if all it refers to does,
+/// and of the others nothing is left.
+///
+/// # Errors
+/// What went wrong first, unless somebody else's bytes are wrong, too: then that.
+pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Vec<PathInfo>, ExchangeError> {
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let (sender, receiver) = channel::<Prepared<'b, '_>>();
+    let mut waiting = Waiting {
+        pending: batch.items.iter().map(|info| &info.path).collect(),
+        ready: BTreeMap::new(),
+        installed: Vec::new(),
+    };
+    let mut first_error = None;
+    let threads = rayon::current_num_threads().min(batch.items.len());
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let (sender, next, failed) = (sender.clone(), &next, &failed);
+            let started = std::thread::Builder::new()
+                .name("install".to_owned())
+                .spawn_scoped(scope, move || work(batch, next, failed, &sender));
+            // Fewer do as well.
+            if let (0, Err(error)) = (number, started) {
+                let error =
+                    ExchangeError::io("start a thread that installs to", "the store")(error);
+                first_error = Some(error);
+            }
+        }
+        drop(sender);
+        let mut due = Instant::now() + PAUSE;
+        loop {
+            let result = match waiting.ready.is_empty() {
+                true => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => receiver.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            match result {
+                Ok((info, Ok(prepared))) => {
+                    waiting.ready.insert(&info.path, (info, prepared));
+                }
+                Ok((_, Err(error))) => note(&mut first_error, error),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= due {
+                let start = Instant::now();
+                if let Err(error) = waiting.commit(batch) {
+                    failed.store(true, Ordering::Relaxed);
+                    note(&mut first_error, error);
+                }
+                due = Instant::now() + PAUSE.max(start.elapsed() * PAUSES);
+            }
+        }
+    });
+    if let Err(error) = waiting.commit(batch) {
+        note(&mut first_error, error);
+    }
+    for path in waiting.ready.into_keys() {
+        // The error is the thing to tell; leftovers are the next comer's to remove.
+        let _ = batch.store.remove_staging_directory(batch.locks, path);
+    }
+    match first_error {
+        Some(error) => Err(error),
+        None if !waiting.pending.is_empty() => Err(ExchangeError::Interrupted),
+        None => Ok(waiting.installed),
+    }
+}
+
+/// Prepares one item after the other, until there are no more or something went wrong.
+fn work<'b, 's>(
+    batch: &Batch<'b, 's>,
+    next: &AtomicUsize,
+    failed: &AtomicBool,
+    results: &Sender<Prepared<'b, 's>>,
+) {
+    while let Some(&info) = batch.items.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if failed.load(Ordering::Relaxed) || batch.watch.cancellation.is_cancelled() {
+            return;
+        }
+        let prepared = (batch.prepare)(info);
+        failed.fetch_or(prepared.is_err(), Ordering::Relaxed);
+        if results.send((info, prepared)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Remembers `error`, unless there was one that is as important.
+fn note(first: &mut Option<ExchangeError>, error: ExchangeError) {
+    match first {
+        Some(first) if first.is_mistrust() || !error.is_mistrust() => {}
+        _ => *first = Some(error),
+    }
+}
+
+/// What is not valid yet.
+struct Waiting<'b, 's> {
+    /// All of it.
+    pending: BTreeSet<&'b StorePath>,
+    /// What is prepared.
+    ready: BTreeMap<&'b StorePath, (&'b NarInfo, PreparedOutputs<'s>)>,
+    installed: Vec<PathInfo>,
+}
+
+impl<'b, 's> Waiting<'b, 's> {
+    /// Makes valid what is ready with all it refers to.
+    fn commit(&mut self, batch: &Batch<'b, 's>) -> Result<(), ExchangeError> {
+        let mut whole: BTreeSet<&'b StorePath> = self.ready.keys().copied().collect();
+        loop {
+            let lacks = |path: &StorePath| self.pending.contains(path) && !whole.contains(path);
+            let lacking: Vec<&'b StorePath> = whole
+                .iter()
+                .copied()
+                .filter(|path| self.ready[*path].0.references.iter().any(lacks))
+                .collect();
+            if lacking.is_empty() {
+                break;
+            }
+            whole.retain(|path| !lacking.contains(path));
+        }
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let prepared: Vec<PreparedOutputs<'s>> = whole
+            .iter()
+            .filter_map(|path| self.ready.remove(*path))
+            .map(|(_, prepared)| prepared)
+            .collect();
+        match commit(batch.store, batch.locks, prepared) {
+            Ok(infos) => {
+                for info in infos {
+                    self.pending.remove(&info.path);
+                    (batch.watch.news)(News::Installed(&info));
+                    self.installed.push(info);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                for path in whole {
+                    // The error is the thing to tell; leftovers are the next comer's to remove.
+                    let _ = batch.store.remove_staging_directory(batch.locks, path);
+                }
+                Err(error)
+            }
+        }
+    }
+}
