@@ -7,8 +7,8 @@
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
-//! | [`files`] | reading its files | |
-//! | [`batch`] | making several items valid at a time | |
+//! | `files` | reading its files | |
+//! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
 //! Keys and signatures are in [`keys`](crate::keys). Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.

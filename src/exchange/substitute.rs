@@ -1,7 +1,7 @@
 //! Installing items from substitute servers: `http://`, `https://`, or a directory as `file://`.
 //!
 //! First the narinfos of everything that is missing are asked for, level by level along the references, and their
-//! signatures checked. Then items are installed in [batches](super::batch), what is referred to first: archives are
+//! signatures checked. Then items are installed in batches, what is referred to first: archives are
 //! downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first; and what is right becomes
 //! valid. A core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of
 //! memory, whatever the items.

@@ -121,6 +121,7 @@ fn an_urgent_build_that_uses_its_tokens_comes_before_one_that_waits() {
     let (_directory, pool) = patient_pool(2, true);
     let mut urgent = FakeBuild::start_urgent(&pool, 9);
     urgent.take();
+    pool.shared.lock().rebalance();
     let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
