@@ -180,13 +180,14 @@ impl Estimator {
     /// What this run takes for a second that was expected.
     fn pace(&self, now: f64) -> f64 {
         let (mut taken, mut expected) = (self.taken, self.expected);
+        let of_finished = pace(taken, expected);
         for item in self
             .items
             .iter()
             .filter(|item| item.known && item.is_made())
         {
             if let State::Running { since } = item.state
-                && now - since > item.expected
+                && now - since > item.expected * of_finished
             {
                 // It is not over, but so much is certain.
                 taken += now - since;
