@@ -183,19 +183,35 @@ fn end(record: &Record) -> f64 {
     (record.started as f64 + record.made.seconds).max(record.ended as f64)
 }
 
-/// The chain of items that the end of the road waited for: from the last item that was finished, each time to that one of
-/// its inputs that was finished last.
+/// The chain of items, each an input of the next, that took longest together: with any number of cores the road takes no less.
 fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet<usize> {
-    let last = |among: &mut dyn Iterator<Item = usize>| {
-        among
-            .filter(|index| records.contains_key(index))
-            .max_by(|one, other| end(records[one]).total_cmp(&end(records[other])))
+    let dependencies = nodes.iter().map(|node| &node.dependencies);
+    let seconds = |index: usize| records.get(&index).map(|record| record.made.seconds);
+    longest_chain(dependencies, seconds)
+}
+
+/// Of items that come after all their `dependencies`, the chain of those with `seconds` that has most of them.
+fn longest_chain<'d>(
+    dependencies: impl ExactSizeIterator<Item = &'d BTreeSet<usize>> + Clone,
+    seconds: impl Fn(usize) -> Option<f64>,
+) -> BTreeSet<usize> {
+    let longest = |among: &mut dyn Iterator<Item = usize>, chains: &[f64]| {
+        among.max_by(|one, other| chains[*one].total_cmp(&chains[*other]))
     };
+    let mut chains: Vec<f64> = Vec::with_capacity(dependencies.len());
+    for (index, inputs) in dependencies.clone().enumerate() {
+        let before = longest(&mut inputs.iter().copied(), &chains);
+        let before = before.map_or(0.0, |input| chains[input]);
+        chains.push(before + seconds(index).unwrap_or(0.0));
+    }
+    let dependencies: Vec<_> = dependencies.collect();
     let mut path = BTreeSet::new();
-    let mut next = last(&mut records.keys().copied());
+    let mut next = longest(&mut (0..chains.len()), &chains);
     while let Some(index) = next {
-        path.insert(index);
-        next = last(&mut nodes[index].dependencies.iter().copied());
+        if seconds(index).is_some() {
+            path.insert(index);
+        }
+        next = longest(&mut dependencies[index].iter().copied(), &chains);
     }
     path
 }
@@ -335,6 +351,24 @@ mod tests {
                     .collect(),
             ],
         }
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_chain_and_not_what_waited_longest_for_a_core() {
+        // 0 and 1 need nothing; 2 is long and needs 0, 3 is short; 4 needs both, 5 was not built.
+        let needs = [&[][..], &[], &[0], &[1], &[2, 3], &[]];
+        let needs = needs.map(|inputs| inputs.iter().copied().collect::<BTreeSet<usize>>());
+        let took = [
+            Some(1.0),
+            Some(5.0),
+            Some(60.0),
+            Some(2.0),
+            Some(10.0),
+            None,
+        ];
+        let path = longest_chain(needs.iter(), |index| took[index]);
+        assert_eq!(path, BTreeSet::from([0, 2, 4]));
+        assert!(longest_chain([].iter(), |_| None).is_empty());
     }
 
     #[test]

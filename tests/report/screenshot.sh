@@ -8,4 +8,4 @@ report=$(realpath "$1")
 profile=$(mktemp -d)
 trap 'rm -rf "$profile"' EXIT
 chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$profile" \
-    --force-device-scale-factor=1 --window-size=1280,1100 --screenshot="$2" "file://$report" 2>/dev/null
+    --force-device-scale-factor=1 --window-size=1280,1700 --screenshot="$2" "file://$report" 2>/dev/null
