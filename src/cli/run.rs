@@ -181,8 +181,8 @@ impl<'c> Run<'c> {
         let mut wanted = targets(&planned.plan)?;
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
-        let plan = &planned.plan;
-        let stopped = substitutes::install(context, plan, &wanted, &store, &events, &cancellation)?;
+        let stopped =
+            substitutes::install(context, &planned, &wanted, &store, &events, &cancellation)?;
         if let Some(report) = stopped {
             return Ok(Self {
                 context,

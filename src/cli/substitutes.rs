@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::context::Context;
+use super::context::{Context, Planned};
 use super::equipment::{derivations, graph, settings};
 use super::failure::Failure;
 use crate::build::cancellation::Cancellation;
@@ -41,16 +41,17 @@ pub(super) fn trusted_keys(context: &Context) -> Result<Vec<PublicKey>, Failure>
     Ok(PublicKey::parse_all("--trusted-keys", text)?)
 }
 
-/// Installs what the servers have of all that is missing on the way to the nodes `wanted` of `plan`, and tells `events` of
+/// Installs what the servers have of all that is missing on the way to the nodes `wanted` of the plan, and tells `events` of
 /// each item. Where the run was cancelled meanwhile, it is over: then its report is given.
 pub(super) fn install(
     context: &Context,
-    plan: &Plan,
+    planned: &Planned,
     wanted: &[usize],
     store: &Store,
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Result<Option<Report>, Failure> {
+    let plan = &planned.plan;
     let Some(servers) = Servers::of(context)? else {
         return Ok(None);
     };
@@ -86,6 +87,7 @@ pub(super) fn install(
             .map(|task| owned(task.job.label))
             .collect(),
         interrupted: true,
+        impure: planned.seeds.seed.impurity(),
         seconds: start.elapsed().as_secs_f64(),
         cores: settings(context).cores.get(),
         ..Summary::default()

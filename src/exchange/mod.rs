@@ -16,6 +16,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::on_file;
 use crate::hash::Sha256Digest;
 use crate::store::StoreError;
 use crate::store::nar::NarError;
@@ -127,7 +128,7 @@ pub enum ExchangeError {
     #[error(transparent)]
     Nar(#[from] NarError),
     /// A file.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}{}", path.display(), on_file(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,

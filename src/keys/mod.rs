@@ -72,7 +72,7 @@ pub enum KeyError {
     #[error("{} is there already: another key would make what it signed worthless; give another name", .0.display())]
     Exists(PathBuf),
     /// A key file that cannot be read or written.
-    #[error("cannot {action} the key {}: {source}", path.display())]
+    #[error("cannot {action} the key {}: {source}{}", path.display(), crate::advice::on_file(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
@@ -379,10 +379,10 @@ mod tests {
             assert!(matches!(read, Err(KeyError::Public { .. })), "{content}");
         }
         let nowhere = directory.path().join("nowhere");
-        assert!(matches!(
-            SecretKey::read(&nowhere),
-            Err(KeyError::Io { .. })
-        ));
+        let error = SecretKey::read(&nowhere).unwrap_err();
+        assert!(matches!(error, KeyError::Io { .. }));
+        let advice = "; look whether the name is right, and whether its directory is there";
+        assert!(error.to_string().ends_with(advice), "{error}");
         let error = PublicKey::parse_all("--trusted-keys", "nonsense").unwrap_err();
         assert!(
             error
