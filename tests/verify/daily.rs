@@ -166,7 +166,7 @@ fn what_a_running_program_uses_stays() {
 #[test]
 fn a_build_beside_a_collector_keeps_its_inputs() {
     let world = World::new();
-    world.tool("slow", "sleep 5000\nwrite $out/x for $input_libc\n");
+    world.tool("slow", "sleep 10000\nwrite $out/x for $input_libc\n");
     let (status, collections) = world.collect_beside(&["build", "slow"]);
     assert!(status.success() && collections > 1, "{collections}");
     world.expect(0, &["path", "slow"]);
