@@ -10,6 +10,8 @@ use assert_cmd::Command;
 mod doctor;
 mod exchange;
 mod look;
+#[path = "../pseudo_terminal/mod.rs"]
+mod pseudo_terminal;
 mod recipes;
 #[path = "../server/mod.rs"]
 mod server;

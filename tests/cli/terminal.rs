@@ -1,37 +1,12 @@
 //! What is shown where: on terminals wide and narrow, with and without colours.
 
-use std::fs::File;
 use std::io::Read;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::World;
+use crate::pseudo_terminal::terminal;
 use crate::server::serve_with;
-
-/// A terminal of so many columns: its two ends, the program's last.
-fn terminal(columns: u16) -> (File, OwnedFd) {
-    let (mut ours, mut theirs) = (-1, -1);
-    let mut size = libc::winsize {
-        ws_row: 24,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    // SAFETY: the pointers are to live variables, or null where the call allows it.
-    let made = unsafe {
-        libc::openpty(
-            &raw mut ours,
-            &raw mut theirs,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            &raw mut size,
-        )
-    };
-    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nobody else has them.
-    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
-}
 
 impl World {
     /// Everything comes from a server that takes its time and has nothing.

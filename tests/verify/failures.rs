@@ -1,11 +1,11 @@
 //! Builds that fail, and what is left for people to look into.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 
+use super::pseudo_terminal::terminal;
 use super::world::World;
 
 /// A world with a package that leaves a trace and fails, and a place for build directories.
@@ -15,24 +15,6 @@ fn broken() -> (World, PathBuf) {
     let temporary = world.path("tmp");
     fs::create_dir(&temporary).unwrap();
     (world, temporary)
-}
-
-/// A terminal: its two ends, the program's last.
-fn terminal() -> (File, OwnedFd) {
-    let (mut ours, mut theirs) = (-1, -1);
-    // SAFETY: the pointers are to live variables, or null where the call allows it.
-    let made = unsafe {
-        libc::openpty(
-            &raw mut ours,
-            &raw mut theirs,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-        )
-    };
-    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nobody else has them.
-    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
 #[test]
@@ -57,7 +39,7 @@ fn a_failed_build_without_a_terminal_gets_no_shell_but_its_directory_is_kept() {
 #[test]
 fn a_failed_build_at_a_terminal_gets_a_shell_in_its_sandbox_that_sees_its_directory() {
     let (world, temporary) = broken();
-    let (mut ours, theirs) = terminal();
+    let (mut ours, theirs) = terminal(80);
     // The test's shell knows but a few commands; the last byte ends the input.
     ours.write_all(b"copy $NIX_BUILD_TOP/trace $NIX_BUILD_TOP/seen\n\x04")
         .unwrap();

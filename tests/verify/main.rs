@@ -11,4 +11,6 @@ mod database;
 mod failures;
 mod kills;
 mod others;
+#[path = "../pseudo_terminal/mod.rs"]
+mod pseudo_terminal;
 mod world;
