@@ -96,4 +96,9 @@ set_compilers() {
 phase_install_locale() {
     LC_ALL=C
     export LC_ALL
+    # FreeBSD's C library looks for locales in /usr/share, which no sandbox after stage0 has.
+    if [ -d "${input_libc:-}/share/locale" ]; then
+        PATH_LOCALE=$input_libc/share/locale
+        export PATH_LOCALE
+    fi
 }

@@ -14,6 +14,12 @@ enter_first_directory() {
     exit 1
 }
 
+# unpack_archive FILE: bsdtar writes file names, which archives have as UTF-8, in the
+# locale's encoding, and ends with an error where that has no such letters.
+unpack_archive() {
+    LC_ALL=C.UTF-8 tar -xf "$1"
+}
+
 # The source is an archive, or (a regenerated one) a folder.
 phase_unpack() {
     if [ -d "$source" ]; then
@@ -22,7 +28,7 @@ phase_unpack() {
         chmod -R u+w source
         cd source || exit
     else
-        tar -xf "$source"
+        unpack_archive "$source"
         enter_first_directory
     fi
 }

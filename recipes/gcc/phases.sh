@@ -12,7 +12,7 @@ fi
 # unpack_as NAME ARCHIVE: the folder in ARCHIVE becomes ./NAME.
 unpack_as() {
     mkdir "$1.unpacked"
-    (cd "$1.unpacked" && tar -xf "$2")
+    (cd "$1.unpacked" && unpack_archive "$2")
     for folder in "$1.unpacked"/*; do
         mv "$folder" "$1"
     done
@@ -22,7 +22,7 @@ unpack_as() {
 phase_unpack() {
     mkdir archive
     cd archive || exit
-    tar -xf "$source"
+    unpack_archive "$source"
     # Debian's archive holds an archive (and others, of front ends).
     for nested in */gcc-"$version"*.tar.xz; do
         if [ -f "$nested" ]; then
@@ -70,6 +70,17 @@ phase_point_to_libc() {
     substitute gcc/config/i386/t-linux64 's|m64=../lib64|m64=../lib|'
 }
 add_phase_after apply-patches point-to-libc
+
+# A compiler takes only precompiled headers of its own kind, which it knows by a checksum
+# of its object files.  These hold store paths: the same compiler, built from another
+# seed, would have another checksum.  The version and the options do as well.
+phase_checksum_without_paths() {
+    for language in c cp; do
+        substitute "gcc/$language/Make-lang.in" \
+            's|\(build/genchecksum$(build_exeext)\) $(C[A-Z_]*) .*$(LIBDEPS)|\1 $(srcdir)/BASE-VER|'
+    done
+}
+add_phase_after apply-patches checksum-without-paths
 
 # The arguments of configure would be in `gcc -v', and with them the names of
 # the shell and of other tools of the previous stage.

@@ -76,6 +76,10 @@ const LIBC_PATHS: &str = r#"
             (variable "GUIX_LOCPATH")
             (files '("lib/locale")))
            (search-path-specification
+            (variable "PATH_LOCALE")
+            (files '("share/locale"))
+            (separator #f))
+           (search-path-specification
             (variable "TZDIR")
             (files '("share/zoneinfo"))
             (separator #f))))"#;
