@@ -30,6 +30,9 @@ pub struct Attestation {
     pub kernel: String,
     /// What everything was built from, the seed and the larger roots that sources were regenerated in.
     pub seeds: Vec<NamedHash>,
+    /// Those of the seeds that others cannot have, by name, and why: nobody but whoever has them can build the same again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub impure: BTreeMap<String, String>,
     /// The sources, by name.
     pub sources: Vec<NamedHash>,
     /// What was planned, by seed: the SHA-256 of a list of all derivations, `LABEL PATH` a line. It is another wherever a

@@ -5,15 +5,16 @@
 //!
 //! ```text
 //! seed SYSTEM SHA256 NAME
+//!   impure REASON
 //!   derivation LABEL PATH
 //!     output NAME PATH SHA256 SIZE
 //!       reference PATH
 //! sum SHA256
 //! ```
 //!
-//! `SHA256` of an output is that of its NAR, `SIZE` the NAR's in bytes; that of a seed is [`Seed::digest`]. Everything
-//! is sorted, so that the file differs where builds differ and nowhere else. The last line is the SHA-256 of all lines
-//! before it: a damaged lock must not pass for builds that differ, and a damaged seed line not for another seed.
+//! `SHA256` of an output is that of its NAR, `SIZE` the NAR's in bytes; that of a seed is [`Seed::digest`]. `REASON`, why
+//! others cannot have the seed, goes on to the end of the line, and most seeds have none. Everything is
+//! sorted, so that the file differs where builds differ and nowhere else. The last line is the SHA-256 of all lines before it: a damaged lock must not pass for builds that differ, and a damaged seed line not for another seed.
 //!
 //! [`Seed::digest`]: crate::seed::Seed::digest
 
@@ -85,6 +86,8 @@ pub struct SeedKey {
 pub struct Record {
     /// The seed's name, for people.
     pub seed: String,
+    /// Why others cannot have the seed, and so cannot build the same; `None` where they can.
+    pub impure: Option<String>,
     /// The derivations by label.
     pub derivations: BTreeMap<String, LockedDerivation>,
 }
@@ -198,7 +201,7 @@ impl Record {
     /// Takes over what was built `here`. What is on record of a derivation that is planned the same but not built here
     /// stays; derivations that `is_planned` knows no more go.
     pub fn update(&mut self, here: Record, is_planned: impl Fn(&str, &str) -> bool) {
-        self.seed = here.seed;
+        (self.seed, self.impure) = (here.seed, here.impure);
         self.derivations
             .retain(|label, derivation| is_planned(label, &derivation.path));
         for (label, derivation) in here.derivations {
@@ -251,6 +254,9 @@ impl Lock {
         // Writing to a String cannot fail.
         for (key, record) in &self.records {
             let _ = writeln!(text, "seed {} {} {}", key.system, key.sha256, record.seed);
+            if let Some(reason) = &record.impure {
+                let _ = writeln!(text, "  impure {reason}");
+            }
             for (label, derivation) in &record.derivations {
                 let _ = writeln!(text, "  derivation {label} {}", derivation.path);
                 for (name, output) in &derivation.outputs {
@@ -312,6 +318,12 @@ impl Lock {
                     record = Some(new);
                     (derivation, output) = (None, None);
                 }
+                ["impure", reason @ ..] => {
+                    let record = record
+                        .as_mut()
+                        .ok_or_else(|| wrong("a line that begins with `seed`"))?;
+                    record.impure = Some(reason.join(" "));
+                }
                 ["derivation", label, path] => {
                     let record = record
                         .as_mut()
@@ -351,8 +363,8 @@ impl Lock {
                 }
                 _ => {
                     return Err(wrong(
-                        "`seed SYSTEM SHA256 NAME`, `derivation LABEL PATH`, `output NAME PATH SHA256 SIZE` or \
-                         `reference PATH`",
+                        "`seed SYSTEM SHA256 NAME`, `impure REASON`, `derivation LABEL PATH`, \
+                         `output NAME PATH SHA256 SIZE` or `reference PATH`",
                     ));
                 }
             }

@@ -111,6 +111,9 @@ fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 
     for line in &comparison.origin {
         text.push_str(&format!("other origin: {}\n", visible(line)));
     }
+    for line in &comparison.impure {
+        text.push_str(&format!("impure: {}\n", visible(line)));
+    }
     for different in &comparison.different {
         text.push_str(&format!(
             "differs: {} {}\n  {}\n  {}\n",

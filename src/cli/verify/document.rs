@@ -22,6 +22,10 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         name: seed.name.clone(),
         sha256: seed.digest().to_base16(),
     });
+    let impure = planned.seeds.all().filter_map(|(seed, _)| {
+        let reason = seed.impure.clone()?;
+        Some((seed.name.clone(), reason))
+    });
     let archives: Vec<_> = planned
         .seeds
         .archives()
@@ -46,6 +50,7 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         system: context.system.name().to_owned(),
         kernel: kernel.join(" "),
         seeds: seeds.collect(),
+        impure: impure.collect(),
         sources: sources.collect(),
         plans: vec![NamedHash {
             name: planned.seeds.seed.name.clone(),
@@ -107,6 +112,7 @@ pub fn note_rebuilds(context: &Context, plan: &Plan, attestation: &mut Attestati
 pub fn add_origin(attestation: &mut Attestation, context: &Context, planned: &Planned) {
     let other = new(context, planned, &[]);
     attestation.seeds.extend(other.seeds);
+    attestation.impure.extend(other.impure);
     attestation.sources.extend(other.sources);
     attestation.plans.extend(other.plans);
     sort(attestation);

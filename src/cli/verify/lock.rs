@@ -63,6 +63,7 @@ fn record(
 ) -> Result<Record, Failure> {
     let mut record = Record {
         seed: planned.seeds.seed.name.clone(),
+        impure: planned.seeds.seed.impure.clone(),
         derivations: BTreeMap::new(),
     };
     for node in planned.plan.nodes() {

@@ -16,6 +16,8 @@ pub struct Comparison {
     pub same_origin: bool,
     /// How they do not, in words.
     pub origin: Vec<String>,
+    /// What of it others cannot have, in words.
+    pub impure: Vec<String>,
     /// Outputs with the same path and hash in both.
     pub same: Vec<String>,
     /// Outputs with the same path, and different hashes.
@@ -100,6 +102,11 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
     };
     comparison.same_origin = comparison.origin.is_empty();
     for (document, number) in [(first, "first"), (second, "second")] {
+        for (seed, reason) in &document.impure {
+            comparison
+                .impure
+                .push(format!("the seed {seed} of the {number}: {reason}"));
+        }
         for (what, damage) in &document.other_damage {
             comparison
                 .damage

@@ -104,6 +104,15 @@ fn check(document: &Attestation) -> Result<(), String> {
             digest(known, sha256)?;
         }
     }
+    for seed in document.impure.keys() {
+        name("an impure seed", seed)?;
+        if !document.seeds.iter().any(|known| &known.name == seed) {
+            return Err(format!(
+                "the impure seed {} is none of its seeds",
+                visible(seed)
+            ));
+        }
+    }
     for what in document.other_damage.keys() {
         name("what is damaged", what)?;
     }

@@ -29,6 +29,7 @@ fn document(outputs: &[(&str, &str, &str, Seen)]) -> Attestation {
             name: "small".into(),
             sha256: Sha256Digest::of("seed").to_base16(),
         }],
+        impure: BTreeMap::new(),
         sources: Vec::new(),
         plans: Vec::new(),
         checks: vec!["store".into()],
@@ -92,6 +93,27 @@ fn documents_agree_or_say_where_they_do_not() {
     assert_eq!(comparison.only_first, ["grep:out"]);
     assert_eq!(comparison.only_second, ["make:out"]);
     assert!(compare(&first, &first).agrees());
+}
+
+#[test]
+fn seeds_that_others_cannot_have_are_told_and_are_no_contradiction() {
+    let mut mine = document(&[("sed", "s", "1", Seen::Intact)]);
+    let others = mine.clone();
+    assert_eq!(compare(&mine, &others).impure, [""; 0]);
+    mine.impure = [("small".to_owned(), "it is mine".to_owned())].into();
+    let text = serde_json::to_string(&mine).unwrap();
+    let read = Attestation::parse("a.json", text.as_bytes()).unwrap();
+    assert_eq!(read, mine);
+    let comparison = compare(&others, &read);
+    assert_eq!(
+        comparison.impure,
+        ["the seed small of the second: it is mine"]
+    );
+    assert!(comparison.agrees());
+    mine.seeds.clear();
+    let text = serde_json::to_string(&mine).unwrap();
+    let error = Attestation::parse("a.json", text.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("none of its seeds"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn record(items: &[(&str, &str, &str)]) -> Record {
     });
     Record {
         seed: "small".into(),
+        impure: None,
         derivations: derivations.collect(),
     }
 }
@@ -62,6 +63,19 @@ fn what_is_written_is_read_again_and_sorted() {
         "{HEADER}seed x86_64-linux {seed} small\n  derivation sed /gnu/store/d1.drv\n    \
          output out /gnu/store/sed {nar} 1\n      reference /gnu/store/sed\nsum "
     )));
+}
+
+#[test]
+fn the_reason_why_nobody_else_has_a_seed_is_read_again() {
+    let mut lock = lock();
+    let made = lock.records.get_mut(&key("one")).unwrap();
+    made.impure = Some("it is mine".to_owned());
+    let text = lock.to_text();
+    let seed = Sha256Digest::of("one");
+    let lines = format!("seed x86_64-linux {seed} small\n  impure it is mine\n  derivation sed");
+    assert_eq!(text.matches("impure").count(), 1);
+    assert!(text.contains(&lines), "{text}");
+    assert_eq!(parse(&text).unwrap(), lock);
 }
 
 #[test]
