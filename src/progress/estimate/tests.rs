@@ -207,7 +207,7 @@ fn at_half_time_of_an_hour_the_estimate_is_within_fifteen_per_cent() {
     }
 }
 
-/// The builds of a whole road, from the seed to the proof, as two cores made them in an hour and eight minutes, with two jobs
+/// The builds of a whole road, from the seed to the proof, as two cores made them in an hour and five minutes, with two jobs
 /// at a time: what `--progress json` said of them, times counted from the start. It was the first run of its machine, so
 /// the plan does not say how long anything took before.
 const ROAD: &str = include_str!("road.events.jsonl");
@@ -295,9 +295,9 @@ fn a_first_road_is_estimated_by_what_the_recipes_say_on_slow_and_fast_machines_a
     assert!((0.85..1.15).contains(&at_first), "{at_first}");
     for slower in [0.5, 1.0, 3.0, 12.0] {
         let estimate = replayed(0.5, slower, plan);
-        // Recipes were timed on another road than the one on record: gcc, most of the second half, took another time there.
+        // Recipes were timed on another road than the one on record, with build directories on a disk.
         assert!(
-            (0.75..1.25).contains(&estimate),
+            (0.85..1.15).contains(&estimate),
             "{slower} times as slow: {estimate} of what it took"
         );
         assert_eq!(replayed(1.0, slower, plan), 0.0);
