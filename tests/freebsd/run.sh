@@ -523,7 +523,7 @@ check 'no records are left in the end' no_records
 # Where mounting is not allowed: in a jail, even to root.
 jailed() {
     # jail(8) has a status of its own.
-    # shellcheck disable=SC2016,SC2086 # the shell in the jail expands it; words
+    # shellcheck disable=SC2086 # words
     jail -c path=/ command=/bin/sh -c '"$@"; echo "status $?"' sh "$tool" --root "$root" $seed_options \
         --recipes "$work/nowhere/recipes" --offline build stage0/make >"$work/jailed.log" 2>&1
     cat "$work/jailed.log"
