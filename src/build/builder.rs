@@ -221,7 +221,7 @@ impl Builder<'_, '_> {
             return Ok(Outcome::Reused);
         };
         let directory = self.scratch.directory();
-        let slot = self.pool.acquire(task.urgency);
+        let slot = self.pool.acquire(task.urgency, None);
         let Some(slot) =
             slot.map_err(BuildError::io("create a job server's pipe in", directory))?
         else {

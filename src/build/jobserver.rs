@@ -22,6 +22,8 @@
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
 //! 4. an unread token moves from a pipe that has one to a pipe that has none.
 //!
+//! A build may have a limit of its own: one that is kept on some of the processors keeps nobody from the others then.
+//!
 //! Step 4 makes one token that two builds might want wander between them: whoever really waits for it reads
 //! it within microseconds. Only then, with tokens out and more than one taker, does the manager look again
 //! every 10 ms; otherwise it sleeps until a build starts or ends.
@@ -92,6 +94,8 @@ struct Waiter {
 struct Slot {
     urgency: u64,
     place: usize,
+    /// How many tokens the build may have, its own among them.
+    most: usize,
     pipe: TokenPipe,
     /// Tokens put into the pipe and not taken out again by the pool.
     given: usize,
@@ -104,6 +108,12 @@ struct Slot {
     refuses_since: Option<Instant>,
 }
 
+impl Slot {
+    fn may_have_more(&self) -> bool {
+        1 + self.given < self.most
+    }
+}
+
 /// One running build's share of a pool: its own token and its pipe. Dropping it gives all of them back, for which every
 /// process that has the pipe must be dead.
 #[derive(Debug)]
@@ -111,6 +121,7 @@ pub struct JobSlot {
     shared: Arc<Shared>,
     id: u64,
     place: usize,
+    most: usize,
     ends: Option<(OwnedFd, OwnedFd)>,
 }
 
@@ -146,11 +157,12 @@ impl JobPool {
     }
 
     /// Waits for a token for a build to start with. Of several waiting builds the one with the greatest
-    /// `urgency` comes first, then the one that waits longest. `None` once the pool is closed.
+    /// `urgency` comes first, then the one that waits longest. It never has more tokens than `most`, nor is told of
+    /// more. `None` once the pool is closed.
     ///
     /// # Errors
     /// Where the build's pipe cannot be made.
-    pub fn acquire(&self, urgency: u64) -> io::Result<Option<JobSlot>> {
+    pub fn acquire(&self, urgency: u64, most: Option<NonZeroUsize>) -> io::Result<Option<JobSlot>> {
         // Made before waiting, so that a failure holds no token.
         let idle = self.shared.lock().idle.pop();
         let pipe = idle.map_or_else(|| TokenPipe::create(&self.shared.directory), Ok)?;
@@ -185,10 +197,13 @@ impl JobPool {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.waiting.remove(&id);
+        let capacity = self.shared.capacity;
+        let most = most.map_or(capacity, |most| capacity.min(most.get()));
         let place = state.free_place();
         let slot = Slot {
             urgency,
             place,
+            most,
             pipe,
             given: 0,
             last_given: 0,
@@ -202,6 +217,7 @@ impl JobPool {
             shared: Arc::clone(&self.shared),
             id,
             place,
+            most,
             ends: Some(ends),
         }))
     }
@@ -250,10 +266,7 @@ impl JobSlot {
     /// What `MAKEFLAGS` must be for GNU make (and gcc, ninja, cargo) to find the pipe.
     pub fn make_flags(&self) -> String {
         let (read, write) = BUILD_DESCRIPTORS;
-        format!(
-            " -j{} --jobserver-auth={read},{write}",
-            self.shared.capacity
-        )
+        format!(" -j{} --jobserver-auth={read},{write}", self.most)
     }
 }
 
@@ -432,12 +445,12 @@ impl State {
         true
     }
 
-    /// Gives a free token to one build; false where its pipe takes none.
+    /// Gives a free token to one build; false where it may have no more, or its pipe takes none.
     fn give(&mut self, taker: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
         let (Some(slot), Some(count)) = (self.slots.get_mut(&taker), unread.get_mut(&taker)) else {
             return false;
         };
-        if self.free == 0 || !slot.pipe.put() {
+        if self.free == 0 || !slot.may_have_more() || !slot.pipe.put() {
             return false;
         }
         self.free -= 1;
@@ -471,9 +484,10 @@ impl State {
     /// Step 4: from pipes with unread tokens to empty ones, in turn. What moved in this round is not moved
     /// again.
     fn pass_on(&mut self, unread: &mut BTreeMap<u64, usize>) {
+        let may = |id: &u64| self.slots.get(id).is_some_and(Slot::may_have_more);
         let mut hungry: Vec<u64> = unread
             .iter()
-            .filter(|(_, count)| **count == 0)
+            .filter(|(id, count)| **count == 0 && may(id))
             .map(|(id, _)| *id)
             .collect();
         hungry.sort_by_key(|id| self.slots.get(id).map(|slot| slot.last_given));

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -91,7 +92,9 @@ pub fn rebuild(
     let _umask = again.variation.enter();
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
-    let pool = JobPool::new(settings.cores, scratch.directory()).map_err(BuildError::Thread)?;
+    // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each other.
+    let tokens = settings.cores.saturating_mul(apart(&settings));
+    let pool = JobPool::new(tokens, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let rebuilder = Rebuilder {
         builder: Builder {
@@ -117,6 +120,16 @@ pub fn rebuild(
         events,
         cancellation,
     ))
+}
+
+/// How many builds there is room for on processors of their own; one where they may use all.
+fn apart(settings: &Settings) -> NonZeroUsize {
+    let one = NonZeroUsize::MIN;
+    let Some(processors) = settings.limits.processors else {
+        return one;
+    };
+    let all = std::thread::available_parallelism().unwrap_or(one).get();
+    NonZeroUsize::new(all / processors.max(1)).unwrap_or(one)
 }
 
 /// Keeps what the tasks use from the collector, and sees that it is valid.
@@ -179,10 +192,9 @@ impl Rebuilder<'_, '_, '_> {
         let job = task.job;
         let outputs = outputs(job)?;
         let locks = builder.lock_outputs(job, &outputs)?;
-        // A build that may not use all processors gains nothing by coming before others.
-        let everywhere = builder.settings.limits.processors.is_none();
-        let urgency = if everywhere { task.urgency } else { 0 };
-        let slot = builder.pool.acquire(urgency);
+        let slot = builder
+            .pool
+            .acquire(task.urgency, Some(builder.settings.cores));
         let in_pool = builder.scratch.directory();
         let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", in_pool))?
         else {

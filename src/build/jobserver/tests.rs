@@ -24,7 +24,12 @@ impl FakeBuild {
     }
 
     fn start_urgent(pool: &JobPool, urgency: u64) -> Self {
-        let mut slot = pool.acquire(urgency).unwrap().unwrap();
+        Self::start_with(pool, urgency, None)
+    }
+
+    fn start_with(pool: &JobPool, urgency: u64, most: Option<usize>) -> Self {
+        let most = most.and_then(NonZeroUsize::new);
+        let mut slot = pool.acquire(urgency, most).unwrap().unwrap();
         let (read, write) = slot.take_descriptors().unwrap();
         Self {
             slot,
@@ -64,6 +69,27 @@ fn a_build_alone_is_offered_every_other_token() {
     let build = FakeBuild::start(&pool);
     assert_eq!(build.unread(), 3);
     assert_eq!(build.slot.make_flags(), " -j4 --jobserver-auth=3,4");
+}
+
+#[test]
+fn a_build_with_a_limit_gets_and_is_told_of_no_more() {
+    let (_directory, pool) = pool(6);
+    let mut first = FakeBuild::start_with(&pool, 9, Some(3));
+    assert_eq!(first.unread(), 2);
+    assert_eq!(first.slot.make_flags(), " -j3 --jobserver-auth=3,4");
+    first.take();
+    first.take();
+    pool.shared.lock().rebalance();
+    assert_eq!(first.unread(), 0);
+    // However many it uses, there is room for the next.
+    let mut second = FakeBuild::start_with(&pool, 1, Some(3));
+    second.take();
+    second.take();
+    pool.shared.lock().rebalance();
+    assert_eq!((first.unread(), second.unread()), (0, 0));
+    drop(second);
+    let third = FakeBuild::start_with(&pool, 0, Some(20));
+    assert_eq!(third.slot.make_flags(), " -j6 --jobserver-auth=3,4");
 }
 
 #[test]
@@ -290,7 +316,7 @@ fn a_closed_pool_turns_waiting_builds_away() {
     let (_directory, pool) = pool(1);
     let first = FakeBuild::start(&pool);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| pool.acquire(0).unwrap().is_none());
+        let waiting = scope.spawn(|| pool.acquire(0, None).unwrap().is_none());
         eventually("the build waits", || pool.shared.lock().waiting.len() == 1);
         pool.close();
         assert!(waiting.join().unwrap());
@@ -395,7 +421,7 @@ fn real_makes_share_the_tokens_and_never_run_more_jobs_than_there_are() {
             let directory = work.path().join(name);
             std::fs::create_dir(&directory).unwrap();
             scope.spawn(move || {
-                let mut slot = pool.acquire(0).unwrap().unwrap();
+                let mut slot = pool.acquire(0, None).unwrap().unwrap();
                 real_make(&mut slot, &directory, makefile);
             });
         }
