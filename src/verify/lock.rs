@@ -318,7 +318,7 @@ impl Lock {
                     record = Some(new);
                     (derivation, output) = (None, None);
                 }
-                ["impure", reason @ ..] => {
+                ["impure", reason @ ..] if !reason.is_empty() => {
                     let record = record
                         .as_mut()
                         .ok_or_else(|| wrong("a line that begins with `seed`"))?;

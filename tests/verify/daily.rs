@@ -172,7 +172,7 @@ fn a_build_beside_a_collector_keeps_its_inputs() {
         let script = format!("sleep {milliseconds}\nwrite $out/x for $input_libc\n");
         world.tool(&name, &script);
         let (status, collections) = world.collect_beside(&["build", &name]);
-        assert!(status.success());
+        assert!(status.success(), "{status}");
         world.expect(0, &["path", &name]);
         world.expect(0, &["verify"]);
         if collections > 1 {

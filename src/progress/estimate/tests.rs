@@ -208,8 +208,8 @@ fn at_half_time_of_an_hour_the_estimate_is_within_fifteen_per_cent() {
 }
 
 /// The builds of a whole road, from the seed to the proof, as two cores made them in an hour and five minutes, with two jobs
-/// at a time: what `--progress json` said of them, times counted from the start. It was the first run of its machine, so
-/// the plan does not say how long anything took before.
+/// at a time: what `--progress json` said of them, times counted from the start. How long
+/// anything took before is left out of the plan: the tests fill it in.
 const ROAD: &str = include_str!("road.events.jsonl");
 
 /// What the rest of the recorded road is said to take when `part` of it is over, as a part of what it does take (all of it:

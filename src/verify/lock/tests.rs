@@ -122,6 +122,8 @@ fn lines_that_mean_nothing_are_named() {
             3,
             "SHA-256",
         ),
+        ("impure it is mine\n".to_owned(), 1, "begins with `seed`"),
+        (format!("{seed}impure\n"), 2, "`impure REASON`"),
         ("seed x86_64-linux 12 small\n".to_owned(), 1, "SHA-256"),
         ("what is this\n".to_owned(), 1, "`seed SYSTEM"),
     ];
