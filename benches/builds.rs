@@ -141,6 +141,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
     let settings = Settings {
         system: "x86_64-linux".to_owned(),
         cores: one,
+        tokens: one,
         max_jobs: one,
         downloads: one,
         keep_going: false,

@@ -43,6 +43,12 @@ first() { "$tool" path "$1" | head -n 1; }
 readelf=$(first binutils)/bin/readelf
 loaders=$(sed 's,$,/lib/ld-linux-x86-64.so.2,' "$scratch/libc")
 
+section 'a generation of roots keeps what was built'
+"$tool" roots >"$scratch/roots"
+while IFS= read -r item; do
+    grep -q "gcroots/bootstrap/all/[0-9]*/.* -> $item\$" "$scratch/roots" || fail "no root keeps $item"
+done <"$scratch/final"
+
 section 'the proof runs, and without an environment'
 greeting=$(env -i "$(first hello)/bin/hello")
 [ "$greeting" = 'Hello, world!' ] || fail "hello said \`$greeting'"

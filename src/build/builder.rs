@@ -50,8 +50,10 @@ pub struct Tools<'t> {
 pub struct Settings {
     /// The system of this machine, such as `x86_64-linux`: builds for another cannot run here.
     pub system: String,
-    /// Processor cores to use: job tokens for all builds together, and `NIX_BUILD_CORES`.
+    /// Processor cores to use: `NIX_BUILD_CORES`, and what estimates go by.
     pub cores: NonZeroUsize,
+    /// Job tokens for all builds together: how many jobs run at a time.
+    pub tokens: NonZeroUsize,
     /// Builds at a time.
     pub max_jobs: NonZeroUsize,
     /// Downloads at a time.

@@ -1,6 +1,6 @@
 //! One pool of job tokens for all running builds.
 //!
-//! A pool has as many tokens as the run may use cores. Each running build holds one for as long as it runs
+//! A pool has as many tokens as jobs may run at a time. Each running build holds one for as long as it runs
 //! (GNU make calls it the implicit one), and has a GNU make jobserver pipe of its own for more. A manager
 //! moves the remaining tokens to where they are wanted, so that a build in its parallel phase uses the cores
 //! that others, busy with `configure`, leave idle; and there are never more tokens out than the pool has.

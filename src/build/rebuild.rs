@@ -93,7 +93,7 @@ pub fn rebuild(
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each other.
-    let tokens = settings.cores.saturating_mul(apart(&settings));
+    let tokens = settings.tokens.saturating_mul(apart(&settings));
     let pool = JobPool::new(tokens, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let rebuilder = Rebuilder {
@@ -194,7 +194,7 @@ impl Rebuilder<'_, '_, '_> {
         let locks = builder.lock_outputs(job, &outputs)?;
         let slot = builder
             .pool
-            .acquire(task.urgency, Some(builder.settings.cores));
+            .acquire(task.urgency, Some(builder.settings.tokens));
         let in_pool = builder.scratch.directory();
         let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", in_pool))?
         else {

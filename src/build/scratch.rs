@@ -158,7 +158,7 @@ impl Drop for Scratch {
             join(thread, SILENT_WAIT, || {
                 tracing::warn!(
                     "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
-                     if this one is interrupted again",
+                     if this one is stopped",
                     self.directory.display()
                 );
             });

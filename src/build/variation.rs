@@ -58,7 +58,9 @@ impl Variation {
     pub fn settings(&self, settings: &Settings) -> Settings {
         let mut varied = settings.clone();
         if let Some(cores) = self.cores {
+            let more = cores.get().saturating_sub(settings.cores.get());
             varied.cores = cores;
+            varied.tokens = settings.tokens.saturating_add(more);
         }
         if let Some(user) = &self.user {
             varied.user = user.clone();

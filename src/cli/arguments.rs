@@ -66,10 +66,13 @@ pub struct Global {
     /// Read seeds from DIR instead of the binary
     #[arg(long, global = true, value_name = "DIR")]
     pub seeds: Option<PathBuf>,
-    /// Run at most N builds at a time [default: as many as --cores]
+    /// Run at most N builds at a time [default: as many as jobs, see --cores]
     #[arg(short = 'j', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_jobs: Option<u16>,
     /// Keep N processor cores busy, all builds together [default: all]
+    ///
+    /// N jobs run at a time, never more. By default there are some more jobs than processors, one on up to two of them and else two:
+    /// a job that sleeps, as many tests do, keeps none busy.
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build

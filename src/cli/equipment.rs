@@ -77,11 +77,13 @@ pub(super) fn settings(context: &Context) -> Settings {
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let cores = number(options.cores).unwrap_or(all);
+    let tokens = number(options.cores).unwrap_or_else(|| with_spare(all));
     let seconds = |option: Option<u64>| option.map(Duration::from_secs);
     Settings {
         system: context.system.name().to_owned(),
         cores,
-        max_jobs: number(options.max_jobs).unwrap_or(cores),
+        tokens,
+        max_jobs: number(options.max_jobs).unwrap_or(tokens),
         downloads: DOWNLOADS,
         keep_going: options.keep_going,
         keep_failed: options.keep_failed,
@@ -98,6 +100,13 @@ pub(super) fn settings(context: &Context) -> Settings {
         user: BuildUser::default(),
         temporary: std::env::temp_dir(),
     }
+}
+
+/// Job tokens for all of a machine's `processors`: some more, since a job that sleeps (many tests do) or waits for the disk
+/// holds its token. As many as ninja's `GuessParallelism` takes. Whoever gives a number of cores gets just that: the rest of
+/// the machine is not for this run to use.
+fn with_spare(processors: NonZeroUsize) -> NonZeroUsize {
+    processors.saturating_add(if processors.get() > 2 { 2 } else { 1 })
 }
 
 pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
@@ -146,4 +155,15 @@ pub(super) fn cancel_on_signals(cancellation: &Cancellation) -> Result<(), Failu
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_or_two_more_than_processors() {
+        let spare = |count| with_spare(NonZeroUsize::new(count).unwrap()).get();
+        assert_eq!([1, 2, 3, 64].map(spare), [2, 3, 5, 66]);
+    }
 }

@@ -97,15 +97,17 @@ pub enum DatabaseError {
         /// The start of what it holds.
         found: String,
     },
-    /// The database file is gone while the schema file is there.
+    /// The database file is gone while something else of the store is there.
     #[error(
-        "the store database {} is missing, though {} beside it says there was one: restore it from a copy, or make it \
-         anew from the store with `bootstrap verify --recover`",
-        path.display(), path.with_file_name("schema").display()
+        "the store database {} is missing, though {} says there was one: restore it from a copy, or make it anew from the \
+         store with `bootstrap verify --recover`",
+        path.display(), evidence.display()
     )]
     Missing {
         /// The database file.
         path: PathBuf,
+        /// What says so: the schema file, or an item in the store directory.
+        evidence: PathBuf,
     },
     /// Not a database, or one with broken pages or nonsense in it.
     #[error(
@@ -234,7 +236,8 @@ impl Database {
         if create {
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         } else if !path.exists() {
-            return Err(DatabaseError::Missing { path });
+            let evidence = directory.join("schema");
+            return Err(DatabaseError::Missing { path, evidence });
         }
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|error| fail("open", error))?;

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::database::{Access, Database, DatabaseError, SCHEMA_VERSION};
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
+use super::gc::is_work_in_progress;
 use super::lock::{LockError, PathLocks, Patience};
 use super::path::StorePath;
 use super::queries::PathInfo;
@@ -71,8 +72,15 @@ impl Store {
         if options.access == Access::ReadOnly {
             let file = database_directory.join("db.sqlite");
             // A store that was never made is empty; one whose database is gone is not.
-            if check_schema(&database_directory)?.is_some() && !file.exists() {
-                return Err(DatabaseError::Missing { path: file }.into());
+            if check_schema(&database_directory)?.is_none() {
+                refuse_orphans(&directories.store, &file)?;
+            } else if !file.exists() {
+                let evidence = database_directory.join("schema");
+                return Err(DatabaseError::Missing {
+                    path: file,
+                    evidence,
+                }
+                .into());
             }
             let database = Database::open_read_only(
                 &database_directory,
@@ -95,6 +103,7 @@ impl Store {
             let exclusive = lock(Mode::Exclusive)?;
             // Perhaps somebody was faster.
             if check_schema(&database_directory)?.is_none() {
+                refuse_orphans(&directories.store, &database_directory.join("db.sqlite"))?;
                 Database::open(
                     &database_directory,
                     directories.store_dir.clone(),
@@ -382,6 +391,37 @@ fn check_schema(directory: &Path) -> Result<Option<u32>, DatabaseError> {
             path,
             found: text.chars().take(40).collect(),
         }),
+    }
+}
+
+/// Fails where the directory `store`, which has no database, holds an item: with an empty `database`, the collector would take
+/// all of them for rubbish.
+fn refuse_orphans(store: &Path, database: &Path) -> Result<(), StoreError> {
+    let entries = match std::fs::read_dir(store) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(examine(store)(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(examine(store))?.file_name();
+        let name = name.to_str().filter(|name| !is_work_in_progress(name));
+        if let Some(name) = name.filter(|name| StorePath::from_base_name(name).is_ok()) {
+            let error = DatabaseError::Missing {
+                path: database.to_owned(),
+                evidence: store.join(name),
+            };
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+fn examine(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Directory {
+        path: path.clone(),
+        action: "examine",
+        source,
     }
 }
 

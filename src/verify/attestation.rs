@@ -5,7 +5,7 @@
 //! but those at which packages were built again: two honest runs of one tool on equal machines give documents that are
 //! equal but for these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -136,12 +136,16 @@ pub struct SecondOutput {
 }
 
 /// What came of building a derivation again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rebuilt {
     /// How often.
     pub rounds: u32,
     /// Whether every round gave the same bytes.
     pub same: bool,
+    /// What was different in one of these rounds at least, by the names that `variations` has; documents of older versions do
+    /// not say.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub varied: BTreeSet<String>,
 }
 
 /// What was seen of an output.

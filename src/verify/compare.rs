@@ -287,6 +287,9 @@ pub fn describe(differences: &[FileDifference]) -> String {
                         line(format!("    likely {}", cause.describe()));
                     }
                 }
+                if places.len() >= account::PLACES {
+                    line("  and perhaps more places, which are not told".to_owned());
+                }
             }
         }
     }

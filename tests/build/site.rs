@@ -157,6 +157,7 @@ impl Site {
             settings: Settings {
                 system: "x86_64-linux".to_owned(),
                 cores: two,
+                tokens: two,
                 max_jobs: two,
                 downloads: two,
                 keep_going: false,

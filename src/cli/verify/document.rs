@@ -1,6 +1,6 @@
 //! The document that `verify --json` prints: what goes into it whatever was verified, and how it is signed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::build::graph::DOWNLOAD;
@@ -96,15 +96,20 @@ pub fn note_rebuilds(context: &Context, plan: &Plan, attestation: &mut Attestati
         let rebuilt = rebuilds.entry(&record.derivation).or_insert(Rebuilt {
             rounds: 0,
             same: true,
+            varied: BTreeSet::new(),
         });
         rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
+        let varied = record.variations.iter().flat_map(BTreeMap::keys);
+        // When a round began is there of every round.
+        let varied = varied.filter(|name| *name != "time").cloned();
+        rebuilt.varied.extend(varied);
         // A difference stays one, whatever is tried later.
         rebuilt.same &= record.same;
     }
     for output in &mut attestation.outputs {
         let node = plan.get(&output.package);
         let rebuilt = node.and_then(|node| rebuilds.get(node.derivation_path.base_name()));
-        output.rebuilt = rebuilt.copied();
+        output.rebuilt = rebuilt.cloned();
     }
 }
 

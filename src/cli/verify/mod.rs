@@ -81,17 +81,34 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
         let summary = describe(context, &makers, &report, seconds);
         print(&context.invocation.complete(&(text + &summary)))?;
     }
-    match bad {
-        0 => Ok(()),
-        bad => Err(Failure::Told {
-            message: format!(
-                "{bad} of {} items not as they should be; `bootstrap build --repair PKG` makes what is damaged of a package \
-                 anew",
-                report.items.len().max(bad)
-            ),
+    let different = attestation.lock.map_or(0, |counts| counts.different);
+    match complaint(report.items.len(), bad.saturating_sub(different), different) {
+        None => Ok(()),
+        Some(message) => Err(Failure::Told {
+            message,
             status: Status::Hashes,
         }),
     }
+}
+
+/// What is wrong with so many `items`, and what to do: `damaged` of them are not what was registered, and `different` outputs are,
+/// but not what the lock has.
+fn complaint(items: usize, damaged: usize, different: usize) -> Option<String> {
+    let damage = (damaged > 0).then(|| {
+        format!(
+            "{damaged} of {} items not as they should be; `bootstrap build --repair PKG` makes what is damaged of a package \
+             anew",
+            items.max(damaged)
+        )
+    });
+    let difference = (different > 0).then(|| {
+        format!(
+            "{different} outputs are not what the lock has; `bootstrap verify --rebuild PKG` tells whether they come out the \
+             same here each time"
+        )
+    });
+    let parts: Vec<String> = damage.into_iter().chain(difference).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The labels of the packages called `packages`; of all nodes where none is named.

@@ -1,6 +1,6 @@
 //! `verify --rebuild` and `build --check`: building again, and the account of what came out differently.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -98,7 +98,7 @@ fn again(
     let inputs = |plan: &Plan| -> Result<Vec<usize>, Failure> {
         let nodes = wanted(plan)?.into_iter();
         let inputs = nodes.flat_map(|node| plan.nodes()[node].dependencies.iter().copied());
-        let inputs: std::collections::BTreeSet<usize> = inputs.collect();
+        let inputs: BTreeSet<usize> = inputs.collect();
         Ok(inputs.into_iter().collect())
     };
     let run = Run::start(context, &inputs)?;
@@ -118,20 +118,24 @@ fn again(
             return run::failure(&report).map_or(Ok(()), Err);
         }
     }
-    rounds.record(context, &run.planned.plan, &nodes);
+    rounds.note_date();
     let bad = rounds
         .outputs
         .values()
         .filter(|seen| !seen.differing.is_empty())
         .count();
-    if context.options.json || key.is_some() {
+    let attestation = (context.options.json || key.is_some()).then(|| {
         let mut attestation = document::new(context, &run.planned, &["rebuild"]);
         rounds.note(context, &mut attestation);
         document::note_rebuilds(context, &run.planned.plan, &mut attestation);
         attestation.good = bad == 0 && rounds.failed.is_empty();
-        document::put_out(&attestation, key)?;
-    } else {
-        print(&context.invocation.complete(&rounds.describe(context)))?;
+        attestation
+    });
+    // Not before: the document tells these rounds from those that were on record already.
+    rounds.record(context, &run.planned.plan, &nodes);
+    match attestation {
+        Some(attestation) => document::put_out(&attestation, key)?,
+        None => print(&context.invocation.complete(&rounds.describe(context)))?,
     }
     match (bad, rounds.failed.len()) {
         (0, 0) => Ok(()),
@@ -167,6 +171,27 @@ impl Rounds {
                 varied
             })
             .collect()
+    }
+
+    /// Notes that the date was the same, where something should have been different: the clock cannot be set for a build alone.
+    fn note_date(&mut self) {
+        let varied = |variation: &Variation| !variation.describe().is_empty();
+        if !self.variations.iter().any(varied) {
+            return;
+        }
+        const DAY: u64 = 24 * 60 * 60;
+        let rounds: BTreeSet<u64> = self.started.iter().map(|time| time / DAY).collect();
+        let first = |seen: &&SeenOutput| seen.outcome.info.registration_time / DAY;
+        let outputs = self.outputs.values();
+        let same = outputs.filter(|seen| rounds.iter().all(|day| *day == first(seen)));
+        let same = same.count();
+        if same > 0 {
+            let reason = format!(
+                "{same} outputs were first built on the day (UTC) of every round; built again on another day, they would show \
+                 whether a date gets into them"
+            );
+            self.not_varied.insert("date".to_owned(), reason);
+        }
     }
 
     /// Leaves on record, for reports, what came of each package.
