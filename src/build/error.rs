@@ -128,6 +128,8 @@ pub struct FailedBuild {
     pub phase: Option<String>,
     /// The last lines of its output.
     pub last_lines: Vec<String>,
+    /// The line of its output that most looks like the cause: a guess.
+    pub likely_cause: Option<String>,
     /// Its log.
     pub log: PathBuf,
     /// Its build directory, where that was kept.
@@ -341,6 +343,14 @@ impl BuildError {
         match self {
             Self::Failed(failed) => &failed.last_lines,
             _ => &[],
+        }
+    }
+
+    /// The line of the build's output that most looks like the cause, where there is one: a guess.
+    pub fn likely_cause(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failed) => failed.likely_cause.as_deref(),
+            _ => None,
         }
     }
 
