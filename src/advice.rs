@@ -20,17 +20,19 @@ pub fn in_store(error: &io::Error) -> &'static str {
     }
 }
 
-/// What to do about `error`, which came of a file or directory that somebody has named.
+/// What to do about `error`, which came of a file or directory that somebody has named, to be read or written.
 pub fn on_file(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
             "; look whether the name is right, and whether its directory is there"
         }
-        io::ErrorKind::PermissionDenied => "; run as a user who may do that, or name another place",
+        io::ErrorKind::PermissionDenied => {
+            "; run as a user who may do that, or change its permissions or those of its directory"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; name a place that can be written to",
         io::ErrorKind::IsADirectory => "; name a file",
         io::ErrorKind::NotADirectory => {
-            "; one of the directories in its name is a file: name another place"
+            "; one of the directories in its name is a file: look whether the name is right"
         }
         _ => in_store(error),
     }
@@ -55,6 +57,7 @@ mod tests {
         let denied = io::Error::from(Errno::ACCESS);
         assert!(in_store(&denied).contains("--root DIR"));
         assert!(!on_file(&denied).contains("--root"));
+        assert!(on_file(&denied).contains("its permissions"));
         for (errno, advice) in [
             (Errno::NOSPC, "make room"),
             (Errno::DQUOT, "make room"),
@@ -67,7 +70,9 @@ mod tests {
                 assert!(text.starts_with("; ") && text.contains(advice), "{text}");
             }
         }
-        assert!(on_file(&Errno::NOENT.into()).contains("the name is right"));
+        for errno in [Errno::NOENT, Errno::NOTDIR] {
+            assert!(on_file(&errno.into()).contains("the name is right"));
+        }
         assert_eq!(in_store(&Errno::NOENT.into()), "");
         assert_eq!(on_file(&io::Error::other("odd")), "");
     }

@@ -2,7 +2,8 @@
 # Everything that `make test' checks, cheapest first; stops at the first failure.
 #
 # The oracle tests need Debian's nix-bin, guile-3.0 and guile-gcrypt, the shell check git and shellcheck, the report's
-# test chromium (tests/report/install.sh), the builds' tests a C compiler; each says so when it is missing.
+# test chromium (tests/report/install.sh), the graph's graphviz, the completions' zsh and fish, the installation's bmake, the
+# builds' tests a C compiler; each says so when it is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -12,9 +13,9 @@ step() {
     printf '\n== %s\n' "$1"
 }
 
-for tool in cc git shellcheck nix-instantiate guile chromedriver; do
+for tool in cc git shellcheck nix-instantiate guile chromedriver dot zsh fish bmake; do
     command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install gcc git shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver" >&2
+        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install gcc git shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver graphviz zsh fish bmake" >&2
         exit 1
     }
 done
@@ -46,7 +47,7 @@ step "the linker's wrapper, with this machine's compiler"
 (cd stage0/ld-wrapper && CC=cc SHELL=/bin/sh sh test.sh)
 
 step 'unit, property, oracle, browser and sandbox tests'
-BOOTSTRAP_BROWSER_REQUIRED=1 $CARGO test --locked
+BOOTSTRAP_BROWSER_REQUIRED=1 BOOTSTRAP_PROGRAMS_REQUIRED=1 $CARGO test --locked
 
 # What only FreeBSD compiles is type-checked and linked here, where it cannot run; `make freebsd' takes the same way,
 # and ten minutes to optimise. That, and the packages' turn, is for `make cross'. Needs Debian's packages.

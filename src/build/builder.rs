@@ -294,6 +294,7 @@ impl Builder<'_, '_> {
                 cause,
                 phase: ran.phase,
                 last_lines: ran.last_lines,
+                likely_cause: ran.likely_cause,
                 log: self.log_of(job),
                 kept: None,
             }))),

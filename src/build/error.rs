@@ -128,6 +128,8 @@ pub struct FailedBuild {
     pub phase: Option<String>,
     /// The last lines of its output.
     pub last_lines: Vec<String>,
+    /// The line of its output that most looks like the cause: a guess.
+    pub likely_cause: Option<String>,
     /// Its log.
     pub log: PathBuf,
     /// Its build directory, where that was kept.
@@ -157,7 +159,9 @@ pub enum Cause {
     #[error("it printed nothing for {} (--max-silent-time)", seconds(*.0))]
     Silent(Duration),
     /// It printed too much.
-    #[error("it printed more than {0} bytes, the limit for one log")]
+    #[error(
+        "it printed more than {0} bytes, the limit for one log; see there what it repeats, and have it print less"
+    )]
     LogTooLong(u64),
     /// The disk is full.
     #[error(
@@ -173,7 +177,10 @@ pub enum Cause {
         files: Option<u64>,
     },
     /// An output is not there.
-    #[error("it ended well but did not make its output `{name}` at {path}")]
+    #[error(
+        "it ended well but did not make its output `{name}` at {path}; see in its log where it installed to, and have it \
+         install there"
+    )]
     NoOutput {
         /// The output's name.
         name: String,
@@ -181,7 +188,10 @@ pub enum Cause {
         path: String,
     },
     /// Something is in the store that is none of its outputs.
-    #[error("it wrote to the store outside its outputs: {}", .0.join(", "))]
+    #[error(
+        "it wrote to the store outside its outputs: {}; have it write to `$out` and its other outputs only",
+        .0.join(", ")
+    )]
     OutsideOutputs(Vec<String>),
     /// An output holds something that cannot be in the store, such as a socket.
     #[error("its output cannot become a store item: {0}")]
@@ -203,7 +213,10 @@ pub enum Cause {
         expected: Sha256Digest,
     },
     /// A fixed output has other bytes.
-    #[error("its output {path} has the wrong content: expected SHA-256 {expected}, found {found}")]
+    #[error(
+        "its output {path} has the wrong content: expected SHA-256 {expected}, found {found}; find out what made it differ, \
+         and change the expected hash only where the new content is meant"
+    )]
     HashDiffers {
         /// The logical path of the output.
         path: String,
@@ -341,6 +354,14 @@ impl BuildError {
         match self {
             Self::Failed(failed) => &failed.last_lines,
             _ => &[],
+        }
+    }
+
+    /// The line of the build's output that most looks like the cause, where there is one: a guess.
+    pub fn likely_cause(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failed) => failed.likely_cause.as_deref(),
+            _ => None,
         }
     }
 

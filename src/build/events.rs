@@ -156,7 +156,7 @@ pub enum Event {
         item: String,
         /// What went wrong, in full, for people.
         message: String,
-        /// That line of the build's output that most looks like the cause: a guess.
+        /// That line of the output of the phase it failed in that most looks like the cause: a guess.
         #[serde(default)]
         likely_cause: Option<String>,
         /// The last lines of the build's output.

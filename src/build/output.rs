@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::diagnosis::Suspect;
 use super::events::{Event, EventSender, PhaseTime};
 
 /// How many lines are shown when a build fails.
@@ -22,6 +23,8 @@ pub struct Output {
     events: EventSender,
     partial: Vec<u8>,
     last: VecDeque<String>,
+    /// Of the phase the build is in, or of all where there is none.
+    suspect: Suspect,
     phase: Option<(String, Instant)>,
     phases: Vec<PhaseTime>,
     begun: Instant,
@@ -44,6 +47,7 @@ impl Output {
             events,
             partial: Vec::new(),
             last: VecDeque::new(),
+            suspect: Suspect::default(),
             phase: None,
             phases: Vec::new(),
             begun: Instant::now(),
@@ -88,6 +92,12 @@ impl Output {
         self.last.iter().cloned().collect()
     }
 
+    /// The line that most looks like the cause of a failure: of the phase the build is in, for the phases before it went
+    /// well, whatever they printed.
+    pub fn likely_cause(&self) -> Option<&str> {
+        self.suspect.line()
+    }
+
     /// The phase the build is in.
     pub fn phase(&self) -> Option<&str> {
         self.phase.as_ref().map(|(phase, _)| phase.as_str())
@@ -104,6 +114,7 @@ impl Output {
         self.partial.clear();
         let ended = match phase_line(&text) {
             Some(PhaseLine::Starting(phase)) => {
+                self.suspect = Suspect::default();
                 self.phase = Some((phase.to_owned(), Instant::now()));
                 self.events.emit(Event::PhaseStarted {
                     item: self.item.clone(),
@@ -112,7 +123,10 @@ impl Output {
                 false
             }
             Some(PhaseLine::Ended(phase, succeeded)) => self.phase_ended(phase, succeeded),
-            None => false,
+            None => {
+                self.suspect.read(&text);
+                false
+            }
         };
         if self.last.len() == LAST_LINES {
             self.last.pop_front();
@@ -131,7 +145,9 @@ impl Output {
             return false;
         };
         let seconds = start.elapsed().as_secs_f64();
-        if !succeeded {
+        if succeeded {
+            self.suspect = Suspect::default();
+        } else {
             // For the message about the failure: the build is still in it.
             self.phase = Some((phase.to_owned(), start));
         }
@@ -289,6 +305,21 @@ mod tests {
         assert!(output.phases().is_empty());
         assert_eq!(phase_line("starting phase `x"), None);
         assert_eq!(phase_line("phase `x' was fine"), None);
+    }
+
+    #[test]
+    fn the_likely_cause_is_of_the_phase_however_long_ago_it_was() {
+        let (mut output, _receiver) = output();
+        output.push(b"starting phase `configure'\nx.c:1:2: error: of a trial\n");
+        assert_eq!(output.likely_cause(), Some("x.c:1:2: error: of a trial"));
+        output.push(b"phase `configure' succeeded after 0.5 seconds\n");
+        assert_eq!(output.likely_cause(), None);
+        output.push(b"starting phase `build'\nx.c:3:4: error: oh\n");
+        output.push("cc -c y.c\n".repeat(1000).as_bytes());
+        output.push(b"phase `build' failed after 3.0 seconds\n");
+        assert_eq!(output.likely_cause(), Some("x.c:3:4: error: oh"));
+        output.push(b"starting phase `check'\n");
+        assert_eq!(output.likely_cause(), None);
     }
 
     #[test]

@@ -252,6 +252,7 @@ impl Rebuilder<'_, '_, '_> {
                         cause,
                         phase: ran.phase,
                         last_lines: ran.last_lines,
+                        likely_cause: ran.likely_cause,
                         log: builder.log_of(job),
                         kept,
                     })));

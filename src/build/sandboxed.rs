@@ -52,6 +52,8 @@ pub(super) struct Ran {
     pub phases: Vec<PhaseTime>,
     /// The last lines of its output.
     pub last_lines: Vec<String>,
+    /// The line that most looks like the cause, had it failed.
+    pub likely_cause: Option<String>,
 }
 
 impl Builder<'_, '_> {
@@ -133,6 +135,7 @@ impl Builder<'_, '_> {
             phase: watched.output.phase().map(ToOwned::to_owned),
             phases: watched.output.phases().to_vec(),
             last_lines: watched.output.last_lines(),
+            likely_cause: watched.output.likely_cause().map(ToOwned::to_owned),
         };
         Ok((ran, slot))
     }
@@ -294,8 +297,10 @@ impl Builder<'_, '_> {
         }
         let directories = self.tools.store.directories();
         if !ran.finished.status.is_success() {
+            let mut lines = ran.last_lines.iter().chain(&ran.likely_cause);
+            let said = lines.any(|line| line.contains("No space left on device"));
             return Ok(Some(
-                no_space(&[directory, &directories.store], &ran.last_lines)
+                no_space(&[directory, &directories.store], said)
                     .unwrap_or(Cause::Status(ran.finished.status)),
             ));
         }
@@ -361,11 +366,9 @@ impl Room {
     }
 }
 
-/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to.
-fn no_space(places: &[&Path], last_lines: &[String]) -> Option<Cause> {
-    let said = last_lines
-        .iter()
-        .any(|line| line.contains("No space left on device"));
+/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to; `said` is
+/// whether it told so.
+fn no_space(places: &[&Path], said: bool) -> Option<Cause> {
     let mut rooms = places
         .iter()
         .filter_map(|path| Some((*path, Room::of(path)?)));

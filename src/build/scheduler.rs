@@ -15,7 +15,6 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::cancellation::Cancellation;
-use super::diagnosis::likely_cause;
 use super::error::BuildError;
 use super::events::{
     Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
@@ -266,7 +265,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 events.emit(Event::Failed {
                     item: item.clone(),
                     message: message.clone(),
-                    likely_cause: likely_cause(error.last_lines()).map(ToOwned::to_owned),
+                    likely_cause: error.likely_cause().map(ToOwned::to_owned),
                     last_lines: error.last_lines().to_vec(),
                     log: error.log().map(ToOwned::to_owned),
                     kept: error.kept().map(ToOwned::to_owned),

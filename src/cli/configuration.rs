@@ -4,6 +4,7 @@
 //! They become defaults of the options, so that the command line has the last word and help and errors are the same
 //! wherever a value is from. New options are settings without a word about it here.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
@@ -51,19 +52,22 @@ fn options(command: &Command) -> Vec<String> {
 }
 
 impl Settings {
-    /// Reads the file that the environment names, or else the usual one. No file is no settings, unless it was named.
+    /// Reads the file that the environment names, or else the usual one.
     pub fn load() -> Result<Self, Failure> {
-        let (path, named) = match std::env::var_os(FILE_VARIABLE) {
-            Some(path) if path.is_empty() => return Ok(Self::default()),
-            Some(path) => (PathBuf::from(path), true),
-            None => (PathBuf::from(FILE), false),
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&path, &text),
+        match file(std::env::var_os(FILE_VARIABLE)) {
+            Some((path, named)) => Self::read(&path, named),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Reads the file `path`. No file is no settings, unless it was `named`.
+    fn read(path: &Path, named: bool) -> Result<Self, Failure> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
                 Ok(Self::default())
             }
-            Err(error) => Err(Failure::reading(&path)(error)),
+            Err(error) => Err(Failure::reading(path)(error)),
         }
     }
 
@@ -182,6 +186,15 @@ impl Settings {
     }
 }
 
+/// The file to read where the environment says `given`, and whether that names it; `None` is no file at all.
+fn file(given: Option<OsString>) -> Option<(PathBuf, bool)> {
+    match given {
+        Some(path) if path.is_empty() => None,
+        Some(path) => Some((PathBuf::from(path), true)),
+        None => Some((PathBuf::from(FILE), false)),
+    }
+}
+
 /// What clap calls the option `name`.
 fn id(name: &str) -> String {
     name.replace('-', "_")
@@ -247,6 +260,33 @@ mod tests {
         assert!(global.keep_failed && !global.keep_going);
         let global = arguments(&settings, &["bootstrap", "list", "-j", "5"]).global;
         assert_eq!(global.max_jobs, Some(5));
+    }
+
+    #[test]
+    fn the_usual_file_is_read_unless_the_environment_names_another_or_none() {
+        let usual = PathBuf::from("/etc/bootstrap.toml");
+        assert_eq!(file(None), Some((usual, false)));
+        let mine = PathBuf::from("mine");
+        assert_eq!(file(Some("mine".into())), Some((mine, true)));
+        assert_eq!(file(Some(OsString::new())), None);
+    }
+
+    #[test]
+    fn the_usual_file_need_not_be_there_and_one_that_was_named_has_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bootstrap.toml");
+        let settings = Settings::read(&path, false).unwrap();
+        assert_eq!((settings.file, settings.values), (None, Vec::new()));
+        let error = Settings::read(&path, true).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
+        std::fs::write(&path, "cores = 3\n").unwrap();
+        let settings = Settings::read(&path, false).unwrap();
+        assert_eq!(settings.values, [("cores".to_owned(), "3".to_owned())]);
+        assert_eq!(settings.file, Some(path.clone()));
+        // What is there and cannot be read is not passed over.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(Settings::read(&path, false).is_err());
     }
 
     #[test]

@@ -130,7 +130,9 @@ fn a_missing_output_is_named() {
     let error = site.fail(item).to_string();
     let path = site.logical(item, "lib");
     assert!(
-        error.ends_with(&format!("did not make its output `lib` at {path}")),
+        error.contains(&format!(
+            "did not make its output `lib` at {path}; see in its log"
+        )),
         "{error}"
     );
     // All outputs or none.
@@ -147,10 +149,13 @@ fn writing_to_the_store_outside_the_outputs_fails_the_build() {
         &format!("mkdir {foreign}"),
     ];
     let item = site.add("stray", &commands);
-    let Cause::OutsideOutputs(paths) = site.fail_build(item) else {
-        panic!("the wrong cause");
+    let cause = site.fail_build(item);
+    let text = cause.to_string();
+    let Cause::OutsideOutputs(paths) = cause else {
+        panic!("the wrong cause: {text}");
     };
     assert_eq!(paths, [foreign.as_str(), "/gnu/store/other"]);
+    assert!(text.ends_with("; have it write to `$out` and its other outputs only"));
 }
 
 #[test]

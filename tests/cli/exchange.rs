@@ -17,6 +17,11 @@ use crate::server::{serve, serve_halves};
 
 /// Puts something where the outputs of `package` belong, as if it had been built.
 fn pretend(world: &World, package: &str) {
+    pretend_with(world, package, &[]);
+}
+
+/// Like [`pretend`]; what is there refers to `references`, which are valid.
+fn pretend_with(world: &World, package: &str, references: &[&str]) {
     let (out, _) = world.expect(0, &["show", "--json", package]);
     let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
     let store_dir = StoreDir::new("/gnu/store").unwrap();
@@ -29,11 +34,13 @@ fn pretend(world: &World, package: &str) {
             .directories()
             .store
             .join(format!("staged-{}", path.name()));
-        fs::write(&staged, format!("this is {package}")).unwrap();
+        let text = format!("this is {package} {}", references.join(" "));
+        fs::write(&staged, text.trim_end()).unwrap();
+        let candidates = references.iter().map(|path| store_dir.parse(path).unwrap());
         StagedOutput {
             staged,
             path,
-            candidates: Default::default(),
+            candidates: candidates.collect(),
             deriver: None,
         }
     });
@@ -158,6 +165,51 @@ fn an_export_is_imported_where_its_signer_is_trusted() {
         "{err}"
     );
     other.expect(5, &["import", "/nowhere/at/all"]);
+}
+
+#[test]
+fn an_export_is_of_the_closure_or_of_the_items_alone() {
+    let world = World::with_recipes();
+    pretend(&world, "libc");
+    let (libc, _) = world.expect(0, &["path", "libc"]);
+    let libc = libc.lines().next().unwrap();
+    pretend_with(&world, "tool", &[libc]);
+    let (tool, _) = world.expect(0, &["path", "tool"]);
+    let tool = tool.lines().next().unwrap();
+    let [whole, closure, alone] =
+        ["whole", "closure", "alone"].map(|name| world.path(name).to_str().unwrap().to_owned());
+    for (arguments, file, count) in [
+        (&["export", "tool"][..], &whole, 2),
+        (&["export", "--closure", "tool"][..], &closure, 2),
+        (&["export", "--nar", "tool"][..], &alone, 1),
+    ] {
+        let (_, err) = world.expect(0, &[arguments, &["-o", file.as_str()]].concat());
+        let said = format!("exported {count} items, ");
+        assert!(err.contains(&said), "{arguments:?}: {err}");
+    }
+    assert_eq!(fs::read(&whole).unwrap(), fs::read(&closure).unwrap());
+    let both = ["export", "--nar", "--closure", "tool", "-o", "/dev/null"];
+    let (_, err) = world.expect(2, &both);
+    assert!(err.contains("cannot be used with"), "{err}");
+
+    // What it refers to is not there, nor comes with it.
+    let other = World::with_recipes();
+    let (out, err) = other.expect(1, &["import", "--unsigned", &alone]);
+    assert_eq!(out, "");
+    let said = format!(
+        "{tool} needs {libc}, which is neither valid here nor in {alone}; export its closure"
+    );
+    assert!(err.contains(&said), "{said}: {err}");
+    other.expect(1, &["path", "tool"]);
+    // As it says.
+    let (out, _) = other.expect(0, &["import", "--unsigned", &closure]);
+    assert_eq!(out, format!("{libc}\n{tool}\n"));
+    other.expect(0, &["path", "tool"]);
+    // Where the rest is there, the item alone is enough.
+    let third = World::with_recipes();
+    pretend(&third, "libc");
+    let (out, _) = third.expect(0, &["import", "--unsigned", &alone]);
+    assert_eq!(out, format!("{tool}\n"));
 }
 
 #[test]

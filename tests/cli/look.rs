@@ -1,4 +1,4 @@
-use crate::World;
+use crate::{World, plain_bootstrap};
 
 #[test]
 fn list_goes_along_the_road() {
@@ -282,6 +282,90 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let (_, err) = world.expect(2, &["build", "-n", "nobody"]);
     assert!(err.contains("unknown package"), "{err}");
     world.expect(2, &["all", "-n"]);
+}
+
+#[test]
+fn a_dry_run_of_the_whole_road_knows_every_download_and_every_build() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    let run = |arguments: &[&str]| {
+        let mut command = plain_bootstrap();
+        command.arg("--root").arg(&root);
+        command.args(["--seed", "debian-12-amd64", "--offline"]);
+        let output = command.args(arguments).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{err}");
+        assert_eq!(err, "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let forecast: serde_json::Value = serde_json::from_str(&run(&["--json", "all", "-n"])).unwrap();
+    let rows = |part: &str| forecast[part].as_array().unwrap().iter();
+    assert_eq!(rows("substitutes").count(), 0);
+    assert_eq!(rows("reused").count(), 0);
+
+    let sizes = rows("downloads").map(|file| {
+        assert_eq!(file["cached"], false, "{file}");
+        let size = file["size"].as_u64().unwrap_or(0);
+        assert!(size > 0, "its size is not known: {file}");
+        size
+    });
+    let total: u64 = sizes.sum();
+    assert!((100 << 20..1 << 30).contains(&total), "{total}");
+    let of = |part: &str, stage: &str| -> Vec<String> {
+        let items = rows(part).map(|row| row["item"].as_str().unwrap());
+        let items = items.filter(|item| match item.split_once('/') {
+            Some((before, _)) => before == stage,
+            None => stage.is_empty(),
+        });
+        items.map(str::to_owned).collect()
+    };
+    // A source for each package that has one, and those of the libraries that gcc is built with.
+    let sources = of("downloads", "source");
+    for part in ["gcc-12_", "gmp_", "mpfr-", "mpc-", "sed-", "hello-"] {
+        let start = format!("source/{part}");
+        assert!(
+            sources.iter().any(|source| source.starts_with(&start)),
+            "{part}: {sources:?}"
+        );
+    }
+    assert!(of("downloads", "seed").len() > 50);
+
+    let kinds = |kind: &str| rows("builds").filter(|build| build["kind"] == kind).count();
+    let mut seeds = of("builds", "seed");
+    seeds.sort();
+    let expected = ["seed/debian-12-amd64", "seed/debian-12-amd64-autotools"];
+    assert_eq!(seeds, expected);
+    assert_eq!(kinds("seed"), seeds.len());
+    assert_eq!(of("builds", "stage0").len(), 16);
+    // Nineteen packages for the twenty inputs, and two that prove them.
+    let after = of("builds", "");
+    assert_eq!(after.len(), 21, "{after:?}");
+    assert!(after.contains(&"libc".to_owned()) && after.contains(&"which".to_owned()));
+    let regenerated = of("builds", "regenerate").len();
+    assert_eq!(kinds("build"), 16 + 21 + regenerated);
+    for build in rows("builds") {
+        let item = build["item"].as_str().unwrap();
+        let is_package = !item.starts_with("seed/") && !item.starts_with("regenerate/");
+        assert_eq!(build["typical_seconds"].is_number(), is_package, "{item}");
+        assert_eq!(build["seconds"], serde_json::Value::Null, "{item}");
+    }
+    assert!(forecast["seconds"].as_f64().unwrap() > 600.0);
+    assert_eq!(forecast["guessed"], true);
+
+    let text = run(&["all", "-n"]);
+    let (first, _) = text.split_once('\n').unwrap();
+    let downloads = rows("downloads").count();
+    assert!(
+        first.starts_with(&format!("to download: {downloads} files, ")),
+        "{first}"
+    );
+    assert!(!text.contains("size unknown"), "{text}");
+    let builds = rows("builds").count();
+    assert!(
+        text.contains(&format!("\nto build: {builds}, in about ")),
+        "{text}"
+    );
+    assert!(!root.exists());
 }
 
 #[test]

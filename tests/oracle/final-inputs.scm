@@ -1,5 +1,5 @@
-;; Loads the module of the final inputs against stubs of the Guix modules that it uses: records are association lists, and the
-;; store's monad says that it was used.
+;; Loads the module of the final inputs against stubs of the Guix modules that it uses: records are association lists with the
+;; fields of Guix's, and the store's monad says that it was used.
 ;;
 ;;   guile final-inputs.scm STUBS FILE   what is in %final-inputs, a line for each entry: its name; the output asked for, or -;
 ;;                                       the package's name, version and outputs; the derivation that it is lowered to.

@@ -4,6 +4,42 @@ use serde_json::json;
 
 use crate::webdriver::{ARROW_LEFT, Browser, ENTER, ESCAPE, TAB};
 
+/// The steps between what is asked for and what was chosen, the shortest way; else why there are none.
+pub fn it_says_why(browser: &mut Browser) {
+    let choose = "document.querySelector(`#table tbody tr[data-node=\"${arguments[0]}\"] button.name`).click()";
+    let why = "const heading = [...document.querySelectorAll('#details h4')].find((part) => part.textContent.startsWith('Why'));\
+        const reason = heading.nextElementSibling; const steps = [...reason.querySelectorAll('li')].map((step) => step.textContent);\
+        return [heading.textContent, steps.length ? steps : reason.textContent]";
+    let asked_for = json!(["Why", "asked for by bootstrap all"]);
+    // Each package needs the one of half its number, and the last nine are asked for.
+    for (number, reason) in [
+        (
+            3,
+            json!([
+                "Why: needed, step by step, by",
+                ["p51", "stage0/p25", "stage0/p12", "stage0/p6"]
+            ]),
+        ),
+        (29, json!(["Why: needed, step by step, by", ["p58"]])),
+        (
+            31,
+            json!(["Why", "nothing that bootstrap all asks for needs it"]),
+        ),
+        (51, asked_for.clone()),
+    ] {
+        browser.run_with(choose, json!([number]));
+        assert_eq!(browser.run(why), reason, "{number}");
+    }
+    // A step leads to itself.
+    browser.run_with(choose, json!([3]));
+    browser.run("document.querySelector('#details .go').click()");
+    assert_eq!(
+        browser.run("return document.querySelector('#details h3').textContent"),
+        json!("p51 1.0")
+    );
+    assert_eq!(browser.run(why), asked_for);
+}
+
 pub fn it_is_explored(browser: &mut Browser) {
     let heading = "return document.querySelector('#details h3').textContent";
     // With the mouse, from the table.

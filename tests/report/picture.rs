@@ -2,8 +2,12 @@
 
 const COLUMNS: usize = 60;
 const ROWS: usize = 36;
-/// Cells that differ by more of the sixteen steps look different.
+/// A cell that nothing is drawn in.
+const BLANK: i32 = 15;
+/// Cells in which something is drawn look different where they differ by more of the sixteen steps.
 const STEPS: i32 = 1;
+/// A larger part of different cells is not only another font.
+pub const LIMIT: f64 = 0.1;
 
 /// A PNG as lines of hexadecimal digits, one for each cell: 0 is black, f white.
 pub fn coarse(png: &[u8]) -> String {
@@ -36,7 +40,8 @@ pub fn coarse(png: &[u8]) -> String {
     text
 }
 
-/// Which part of the cells looks different.
+/// Which part of the cells looks different, of those in which something is drawn on either side: most of a page is blank,
+/// and would hide that the rest is gone.
 pub fn difference(one: &str, other: &str) -> f64 {
     let cells = |text: &str| -> Vec<i32> {
         text.chars()
@@ -47,17 +52,68 @@ pub fn difference(one: &str, other: &str) -> f64 {
     if one.len() != other.len() {
         return 1.0;
     }
-    let different = one
-        .iter()
-        .zip(&other)
-        .filter(|(one, other)| (*one - *other).abs() > STEPS);
-    different.count() as f64 / one.len() as f64
+    let drawn: Vec<(i32, i32)> = one
+        .into_iter()
+        .zip(other)
+        .filter(|cells| *cells != (BLANK, BLANK))
+        .collect();
+    let different = drawn.iter().filter(|(one, other)| {
+        (*one == BLANK) != (*other == BLANK) || (*one - *other).abs() > STEPS
+    });
+    different.count() as f64 / drawn.len().max(1) as f64
+}
+
+/// The picture that the report's first screen is compared with, and where it is kept.
+pub fn expected() -> (std::path::PathBuf, String) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/layout.txt");
+    let text = std::fs::read_to_string(&path).unwrap();
+    (path, text)
 }
 
 #[test]
 fn a_moved_block_is_seen() {
     let before = "fff0000f\n".repeat(4);
     assert_eq!(difference(&before, &before), 0.0);
-    assert_eq!(difference(&before, &"f0000fff\n".repeat(4)), 0.5);
+    assert_eq!(difference(&before, &"f0000fff\n".repeat(4)), 2.0 / 3.0);
     assert_eq!(difference(&before, ""), 1.0);
+    let blank = "ffffffff\n".repeat(4);
+    assert_eq!(difference(&blank, &blank), 0.0);
+}
+
+#[test]
+fn a_page_that_lacks_a_part_is_far_from_the_one_expected() {
+    let (_, expected) = expected();
+    assert_eq!(difference(&expected, &expected), 0.0);
+    // The first `rows` lines as they are, and of the others the first `columns` cells.
+    let cut = |rows: usize, columns: usize| -> String {
+        let lines = expected.lines().enumerate();
+        let lines = lines.map(|(row, line)| match row < rows {
+            true => format!("{line}\n"),
+            false => format!("{:f<COLUMNS$}\n", &line[..columns]),
+        });
+        lines.collect()
+    };
+    let of = |digit: &str| format!("{}\n", digit.repeat(COLUMNS)).repeat(ROWS);
+    for (name, seen) in [
+        ("a blank page", of("f")),
+        ("a light grey page", of("e")),
+        ("a grey page", of("d")),
+        ("a black page", of("0")),
+        ("a blank right half", cut(0, COLUMNS / 2)),
+        (
+            "a time line whose right half is blank",
+            cut(10, COLUMNS / 2),
+        ),
+        ("a time line without bars", cut(10, 8)),
+    ] {
+        let different = difference(&expected, &seen);
+        assert!(different > 2.0 * LIMIT, "{name}: {different}");
+    }
+    // Letters of another font cover a little more or less.
+    let pairs = [("a", "b"), ("c", "d")];
+    let font = pairs.iter().fold(expected.clone(), |text, (one, other)| {
+        text.replace(one, other)
+    });
+    assert_ne!(font, expected);
+    assert!(difference(&expected, &font) < LIMIT);
 }

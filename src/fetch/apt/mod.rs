@@ -17,6 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use crate::advice::in_store;
+
 pub use download::ArchiveFile;
 pub use index::{BinaryPackage, PackageIndex};
 pub use queue::{AptQueue, Fetched, QueueError};
@@ -91,7 +93,9 @@ pub enum AptError {
         release: String,
     },
     /// A call failed.
-    #[error("`{command}` failed: {message}")]
+    #[error(
+        "`{command}` failed: {message}; see whether `apt-get update` works here: its entries, mirrors and proxies are used"
+    )]
     Failed {
         /// The program and its first argument.
         command: String,
@@ -102,7 +106,7 @@ pub enum AptError {
     #[error("the package index is odd: {0}")]
     Index(String),
     /// The private configuration or a downloaded file cannot be written or read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}{}", path.display(), in_store(error))]
     Io {
         /// The path.
         path: PathBuf,

@@ -1,5 +1,10 @@
 (define-module (guix packages)
+  #:use-module (stub-record)
   #:export (package))
 
 (define-syntax-rule (package (field value) ...)
-  (list (cons 'field value) ...))
+  (record 'package
+          '(name version source build-system synopsis description license home-page)
+          '(arguments inputs propagated-inputs native-inputs outputs native-search-paths search-paths replacement
+            supported-systems properties location)
+          (list (cons 'field value) ...)))
