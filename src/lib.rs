@@ -19,6 +19,7 @@ pub mod picture;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
+mod record_file;
 pub mod records;
 pub mod report;
 pub mod sandbox;

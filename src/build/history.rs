@@ -4,14 +4,15 @@
 //! with one write as each item is finished, so a killed run loses nothing that was finished before.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::events::{Kind, Made};
+use crate::record_file;
 
 /// Only this much of the end is read: some thousand builds.
 const READ_MAX: u64 = 4 << 20;
@@ -69,12 +70,24 @@ impl History {
             .collect()
     }
 
-    /// The records, oldest first. What is no record is passed over.
+    /// The records, oldest first; none where they cannot be read. What is no record is passed over.
     pub fn records(&self) -> Vec<Record> {
-        let text = self.read_end().unwrap_or_default();
-        text.lines()
+        self.read().unwrap_or_default()
+    }
+
+    /// The records, oldest first; none where there is no file. What is no record is passed over.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn read(&self) -> io::Result<Vec<Record>> {
+        let text = match self.read_end() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            text => text?,
+        };
+        let records = text.lines();
+        Ok(records
             .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+            .collect())
     }
 
     /// The derivations of the item called `label` that were built, by base name, the latest first.
@@ -107,16 +120,7 @@ impl History {
 
     /// Appends a record.
     pub fn append(&self, record: &Record) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let mut line = serde_json::to_string(record)?;
-        line.push('\n');
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path)?;
-        file.write_all(line.as_bytes())
+        record_file::append(&self.path, record)
     }
 }
 
@@ -130,6 +134,8 @@ pub(crate) fn epoch_seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
     use crate::build::events::PhaseTime;
+    use std::fs::OpenOptions;
+    use std::io::Write;
 
     fn record(item: &str, seconds: f64) -> Record {
         Record {

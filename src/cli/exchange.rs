@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use super::substitutes::trusted_keys;
-use crate::exchange::compress::aside;
+use crate::exchange::aside::aside;
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::stream::{self, Trust};
 use crate::exchange::{ExchangeError, publish};

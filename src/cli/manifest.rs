@@ -1,5 +1,6 @@
 //! What a run was made from, in a file of its own: for people who ask later why two machines differ.
 
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use super::context::{Context, Planned};
 use super::failure::Failure;
 use crate::build::events::Summary;
+use crate::records::Runs;
 
 #[derive(Debug, Serialize)]
 struct Manifest<'a> {
@@ -34,12 +36,10 @@ struct ManifestSeed<'a> {
 
 /// Writes the manifest of a run to `bootstrap/runs` in the state directory, under the time of its end.
 pub fn write(context: &Context, planned: &Planned, summary: &Summary) -> Result<(), Failure> {
-    let ended = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now();
     let manifest = Manifest {
         version: env!("CARGO_PKG_VERSION"),
-        ended: ended.as_secs(),
+        ended: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         system: context.system.name(),
         recipes: match &context.options.recipes {
             Some(directory) => directory.display().to_string(),
@@ -62,16 +62,13 @@ pub fn write(context: &Context, planned: &Planned, summary: &Summary) -> Result<
             .collect(),
         summary,
     };
-    let directory = context.directories.state.join("bootstrap").join("runs");
-    let path = directory.join(format!(
-        "{}.{:09}.json",
-        ended.as_secs(),
-        ended.subsec_nanos()
-    ));
-    let what = path.display().to_string();
+    let runs = Runs::new(&context.directories.state);
+    let directory = runs.directory().display().to_string();
     let text = serde_json::to_vec_pretty(&manifest)
-        .map_err(|error| Failure::writing(what.clone())(error.into()))?;
-    std::fs::create_dir_all(&directory)
-        .and_then(|()| std::fs::write(&path, text))
-        .map_err(Failure::writing(what))
+        .map_err(|error| Failure::writing(directory.clone())(error.into()))?;
+    let (mut file, path) = runs
+        .create_manifest(now)
+        .map_err(Failure::writing(directory))?;
+    file.write_all(&text)
+        .map_err(Failure::writing(path.display().to_string()))
 }

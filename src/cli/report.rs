@@ -1,12 +1,16 @@
 //! `report`: what happened, as one HTML file.
 
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rayon::prelude::*;
+
 use super::context::Context;
 use super::failure::Failure;
+use crate::advice::in_store;
 use crate::build::history::History;
-use crate::records::{Rebuilds, Runs};
+use crate::records::{Rebuilds, RecordedRun, Runs};
 use crate::report::collect::{Sources, collect};
 use crate::report::page;
 
@@ -15,12 +19,8 @@ pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let state = &context.directories.state;
-    let runs = Runs::new(state);
-    let files = runs.files().map_err(Failure::reading(state))?;
-    let recorded = files
-        .iter()
-        .map(|file| runs.read(file).map_err(Failure::reading(file)))
-        .collect::<Result<Vec<_>, _>>()?;
+    let history = History::new(state);
+    let rebuilds = Rebuilds::new(state);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let report = collect(&Sources {
         system: context.system,
@@ -28,12 +28,11 @@ pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
         plan: &planned.plan,
         seeds: planned.seeds.all().collect(),
         store: &store,
-        history: History::new(state).records(),
-        runs: recorded,
-        rebuilds: Rebuilds::new(state)
-            .read()
-            .map_err(Failure::reading(state))?,
+        history: as_far_as_readable(context, history.path(), history.read()),
+        runs: recorded(context),
+        rebuilds: as_far_as_readable(context, rebuilds.path(), rebuilds.read()),
         now: now.unwrap_or_default().as_secs(),
+        invocation: &context.invocation,
     })?;
     if context.options.json {
         return super::context::print_json(&report);
@@ -42,4 +41,27 @@ pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
     std::fs::write(output, page::html(&report)).map_err(Failure::writing(what))?;
     context.note(&format!("the report is in {}", output.display()));
     Ok(())
+}
+
+/// The runs on record, oldest first, those that can be read.
+fn recorded(context: &Context) -> Vec<RecordedRun> {
+    let runs = Runs::new(&context.directories.state);
+    let files = as_far_as_readable(context, runs.directory(), runs.files());
+    let read: Vec<_> = files.par_iter().map(|file| runs.read(file)).collect();
+    let read = files.iter().zip(read);
+    read.filter_map(|(file, run)| as_far_as_readable(context, file, run.map(Some)))
+        .collect()
+}
+
+/// What was `read` of `path`, or nothing where that failed: then people are told, and what else is on record is still worth a
+/// report.
+fn as_far_as_readable<T: Default>(context: &Context, path: &Path, read: io::Result<T>) -> T {
+    read.unwrap_or_else(|error| {
+        context.note(&format!(
+            "cannot read {}: {error}{}; the report does without it",
+            path.display(),
+            in_store(&error)
+        ));
+        T::default()
+    })
 }

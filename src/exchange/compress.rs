@@ -9,21 +9,24 @@
 //! ```
 //!
 //! So neither one large item nor many small ones leave a core idle. With `n` threads there are at most `n + 3` chunks of
-//! 8 MiB at a time, and what became of them.
+//! 8 MiB at a time, and what became of them. What is read is hashed, too: a tree that is not what it should be gets no file
+//! under its name.
 //!
 //! Of a chunk zstd makes a frame, and the file is one frame after the other, which every reader of zstd takes (RFC 8878,
 //! section 3). With gzip the same would be several members, of which Guix's reader takes the first one only. So the file is
 //! one member (RFC 1952): a chunk becomes deflate's blocks up to a byte's border, by what zlib calls a synchronising flush.
 
-use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::{Compression, Crc, write::DeflateEncoder};
+use sha2::{Digest, Sha256};
 
-use super::ExchangeError;
+use super::aside::Aside;
+use super::{ExchangeError, shown};
+use crate::hash::Sha256Digest;
 use crate::store::nar::{self, NarError};
 
 /// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 10 % more room than those of 8 MiB, and those of
@@ -41,8 +44,37 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 pub struct Archive {
     /// The tree.
     pub tree: PathBuf,
+    /// What the tree is called in errors.
+    pub path: String,
+    /// The SHA-256 that its NAR has to have.
+    pub nar_sha256: Sha256Digest,
+    /// The size that its NAR has to have, in bytes.
+    pub nar_size: u64,
     /// The files that its archive is compressed into, with gzip and with zstd.
     pub files: [PathBuf; 2],
+}
+
+impl Archive {
+    /// Fails where `seen` was read of the tree, and is not what it has to be.
+    fn check(&self, seen: &Seen) -> Result<(), ExchangeError> {
+        let differs = |what, expected, seen| {
+            Err(ExchangeError::Damaged {
+                path: self.path.clone(),
+                what,
+                expected,
+                seen,
+            })
+        };
+        if seen.nar_sha256 != self.nar_sha256 {
+            let (expected, seen) = (shown(&self.nar_sha256), shown(&seen.nar_sha256));
+            return differs("the NAR hash", expected, seen);
+        }
+        if seen.nar_size != self.nar_size {
+            let (expected, seen) = (self.nar_size.to_string(), seen.nar_size.to_string());
+            return differs("the NAR size", expected, seen);
+        }
+        Ok(())
+    }
 }
 
 /// Writes `archives` on `threads` threads, which are at least one. `finished` is called on this thread with the number of each
@@ -50,7 +82,8 @@ pub struct Archive {
 /// ends it all and is returned.
 ///
 /// # Errors
-/// Where a tree cannot be read or a file cannot be written. The files of archives that were not finished are gone.
+/// Where a tree cannot be read or is not what it should be, or a file cannot be written. The files of archives that were not
+/// finished are gone.
 pub fn compress(
     archives: &[Archive],
     threads: usize,
@@ -83,6 +116,8 @@ fn in_chunks(
                     chunk: Vec::new(),
                     is_first: true,
                     crc: Crc::new(),
+                    hash: Sha256::new(),
+                    size: 0,
                     tasks: &task_sender,
                     order: &order_sender,
                 };
@@ -108,7 +143,14 @@ fn in_chunks(
 /// A chunk in the two files of its archive.
 struct Piece {
     compressed: [Receiver<io::Result<Vec<u8>>>; 2],
-    is_last: bool,
+    /// With the last chunk: what was read of the whole tree.
+    whole: Option<Seen>,
+}
+
+/// What was read of a tree.
+struct Seen {
+    nar_sha256: Sha256Digest,
+    nar_size: u64,
 }
 
 struct Task {
@@ -129,6 +171,8 @@ struct Chunks<'c> {
     chunk: Vec<u8>,
     is_first: bool,
     crc: Crc,
+    hash: Sha256,
+    size: u64,
     tasks: &'c SyncSender<Task>,
     order: &'c SyncSender<Result<Piece, NarError>>,
 }
@@ -137,6 +181,12 @@ impl Chunks<'_> {
     fn hand_over(&mut self, is_last: bool) -> io::Result<()> {
         let chunk = Arc::new(std::mem::take(&mut self.chunk));
         self.crc.update(&chunk);
+        self.hash.update(chunk.as_slice());
+        self.size += chunk.len() as u64;
+        let whole = is_last.then(|| Seen {
+            nar_sha256: Sha256Digest(self.hash.clone().finalize().into()),
+            nar_size: self.size,
+        });
         let trailer = is_last.then(|| {
             let [a, b, c, d] = self.crc.sum().to_le_bytes();
             // The size, modulo 2³².
@@ -147,7 +197,7 @@ impl Chunks<'_> {
         let (zstd_sender, zstd) = channel();
         let piece = Piece {
             compressed: [gzip, zstd],
-            is_last,
+            whole,
         };
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         self.order.send(Ok(piece)).map_err(|_| gone())?;
@@ -236,13 +286,15 @@ fn write(
             for (file, compressed) in files.iter_mut().zip(piece.compressed) {
                 let lost = || Err(io::Error::other("the compressor has gone"));
                 let bytes = compressed.recv().unwrap_or_else(|_| lost());
-                file.append(bytes)?;
+                let bytes = bytes.map_err(ExchangeError::io("compress", &archive.tree))?;
+                file.append(&bytes)?;
             }
-            if piece.is_last {
+            if let Some(seen) = piece.whole {
+                archive.check(&seen)?;
                 break;
             }
         }
-        let sizes = [files[0].size, files[1].size];
+        let sizes = files.each_ref().map(Aside::size);
         for file in files {
             file.put_in_place()?;
         }
@@ -251,57 +303,13 @@ fn write(
     Ok(())
 }
 
-/// A file that nobody sees under its name before it is whole. Dropped before, it is removed.
-struct Aside<'p> {
-    place: &'p Path,
-    path: PathBuf,
-    file: File,
-    size: u64,
-}
-
-impl<'p> Aside<'p> {
-    fn create(place: &'p Path) -> Result<Self, ExchangeError> {
-        let path = aside(place);
-        let file = File::create(&path).map_err(ExchangeError::io("create", &path))?;
-        Ok(Self {
-            place,
-            path,
-            file,
-            size: 0,
-        })
-    }
-
-    fn append(&mut self, bytes: io::Result<Vec<u8>>) -> Result<(), ExchangeError> {
-        let bytes = bytes.map_err(ExchangeError::io("compress to", &self.path))?;
-        self.size += bytes.len() as u64;
-        let written = self.file.write_all(&bytes);
-        written.map_err(ExchangeError::io("write", &self.path))
-    }
-
-    fn put_in_place(self) -> Result<(), ExchangeError> {
-        fs::rename(&self.path, self.place).map_err(ExchangeError::io("rename", &self.path))
-    }
-}
-
-impl Drop for Aside<'_> {
-    fn drop(&mut self) {
-        // Not there any more once it is in its place.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Where the file `path` is written before it is renamed.
-pub(crate) fn aside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    name.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::nar::Tree;
+    use std::fs;
     use std::io::Read;
+    use std::path::Path;
 
     const SIZE: usize = 1000;
 
@@ -316,11 +324,15 @@ mod tests {
             let tree = Tree::file(text(length).collect::<Vec<u8>>());
             let place = directory.join(number.to_string());
             tree.restore(&place).unwrap();
+            let nar = tree.to_nar().unwrap();
             archives.push(Archive {
                 tree: place,
+                path: number.to_string(),
+                nar_sha256: Sha256Digest::of(&nar),
+                nar_size: nar.len() as u64,
                 files: ["gz", "zst"].map(|end| directory.join(format!("{number}.{end}"))),
             });
-            nars.push(tree.to_nar().unwrap());
+            nars.push(nar);
         }
         assert_eq!(nars[2].len(), SIZE);
         (archives, nars)
@@ -369,9 +381,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_written_ends_it_and_leaves_what_was_finished() {
-        let broken: [fn(&mut Archive); 3] = [
+    fn what_cannot_be_read_or_written_or_is_damaged_ends_it_and_leaves_what_was_finished() {
+        let broken: [fn(&mut Archive); 5] = [
             |archive| fs::remove_file(&archive.tree).unwrap(),
+            |archive| archive.nar_sha256 = Sha256Digest::of("something else"),
+            |archive| archive.nar_size += 1,
             |archive| archive.files[0] = "/nowhere/at/all.gz".into(),
             |archive| archive.files[1] = "/nowhere/at/all.zst".into(),
         ];

@@ -5,13 +5,14 @@
 //! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
+//! | `aside` | writing files that nobody sees before they are whole | |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
 //! | `files` | reading its files | |
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
-//! Keys and signatures are in [`keys`](crate::keys). Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+//! Keys and signatures are in [`keys`](crate::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::hash::Sha256Digest;
 use crate::store::StoreError;
 use crate::store::nar::NarError;
 
+pub(crate) mod aside;
 mod batch;
 pub mod compress;
 mod files;
@@ -70,6 +72,21 @@ pub enum ExchangeError {
         /// What differs.
         what: &'static str,
         /// What was said.
+        expected: String,
+        /// What is there.
+        seen: String,
+    },
+    /// An item of this store that is not what the database says.
+    #[error(
+        "{path}: expected {what} {expected}, as the database says, saw {seen}; it was damaged in the store: make it again with \
+         `bootstrap build --repair PKG`, PKG being the package that it is of"
+    )]
+    Damaged {
+        /// The item.
+        path: String,
+        /// What differs.
+        what: &'static str,
+        /// What the database says.
         expected: String,
         /// What is there.
         seen: String,
@@ -153,11 +170,14 @@ impl ExchangeError {
         }
     }
 
-    /// Whether somebody else's bytes are wrong, and not the machine or the question.
+    /// Whether bytes are wrong, somebody else's or the store's, and not the machine or the question.
     pub fn is_mistrust(&self) -> bool {
         matches!(
             self,
-            Self::Untrusted { .. } | Self::Differs { .. } | Self::Archive { .. }
+            Self::Untrusted { .. }
+                | Self::Differs { .. }
+                | Self::Damaged { .. }
+                | Self::Archive { .. }
         )
     }
 }

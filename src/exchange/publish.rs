@@ -8,15 +8,18 @@
 //! ```
 //!
 //! Names hold nothing that changes when an item is published again, so that is a matter of comparing: an item whose narinfo
-//! is there is left alone, one that is signed by another key now gets a new narinfo only. Everything is written aside and
-//! renamed, and an item is written after those it refers to: a reader never sees half of it.
+//! is there, with archives of the sizes that it says, is left alone; one that is signed by another key now gets a new narinfo
+//! only. Everything is written aside, forced to the disk and renamed, and an item is written after those it refers to: a reader
+//! never sees half of it, also not after a crash. What is signed is what the database says, so an item is hashed while it is
+//! compressed, and one that is something else is not published.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
-use super::compress::{Archive, aside, compress};
+use super::aside::Aside;
+use super::compress::{Archive, compress};
 use super::narinfo::{File, NarInfo};
 use super::stream::in_order;
 use crate::keys::{SecretKey, guix};
@@ -37,7 +40,7 @@ pub struct Published {
 /// Publishes `paths` and all they refer to in `directory`, on all cores; narinfos are signed with `key`.
 ///
 /// # Errors
-/// Where an item is not valid or cannot be read, or the directory cannot be written.
+/// Where an item is not valid, cannot be read or is not what the database says, or the directory cannot be written.
 pub fn publish(
     store: &Store,
     paths: &BTreeSet<StorePath>,
@@ -80,11 +83,22 @@ pub fn publish(
         .iter()
         .map(|info| Archive {
             tree: store.directories().physical(&info.path),
+            path: store_dir.display(&info.path),
+            nar_sha256: info.nar_sha256,
+            nar_size: info.nar_size,
             files: urls(info).map(|url| directory.join(url)),
         })
         .collect();
     compress(&archives, rayon::current_num_threads(), |number, sizes| {
         let info = new[number];
+        published.written += 1;
+        published.bytes += sizes.iter().sum::<u64>();
+        let narinfo = narinfo_of(info, directory);
+        let known_text = fs::read_to_string(&narinfo).unwrap_or_default();
+        if key.is_none() && known_files(store, info, &known_text, directory).is_some() {
+            // The archives are again what a narinfo was made for, which may be signed.
+            return Ok(());
+        }
         // zstd last: it is the one that readers of a single file take.
         let files = urls(info).into_iter().zip(["gzip", "zstd"]).zip(sizes);
         let files = files.map(|((url, compression), size)| File {
@@ -93,15 +107,13 @@ pub fn publish(
             size: Some(size),
         });
         let text = NarInfo::of(store_dir, info, files.collect(), key).to_text(store_dir, key);
-        write(&narinfo_of(info, directory), text.as_bytes())?;
-        published.written += 1;
-        published.bytes += sizes.iter().sum::<u64>();
-        Ok(())
+        write(&narinfo, text.as_bytes())
     })?;
     Ok(published)
 }
 
-/// Whether what `narinfo`, the text of a narinfo, says of `info` still holds: the archives that are there.
+/// The archives that `narinfo`, the text of a narinfo, names, where what it says of `info` still holds and they are as long as it
+/// says. A disk that was full, or a copy that was stopped, leaves shorter ones.
 fn known_files(
     store: &Store,
     info: &PathInfo,
@@ -110,10 +122,12 @@ fn known_files(
 ) -> Option<Vec<File>> {
     let store_dir = &store.directories().store_dir;
     let known = NarInfo::parse(store_dir, &info.path, narinfo, "").ok()?;
-    let mut files = known.files.iter();
-    let is_whole =
-        known.nar_sha256 == info.nar_sha256 && files.all(|file| directory.join(&file.url).exists());
-    is_whole.then_some(known.files)
+    let is_whole = |file: &File| {
+        let found = fs::metadata(directory.join(&file.url));
+        found.is_ok_and(|found| found.is_file() && Some(found.len()) == file.size)
+    };
+    let holds = known.nar_sha256 == info.nar_sha256 && known.files.iter().all(is_whole);
+    holds.then_some(known.files)
 }
 
 fn narinfo_of(info: &PathInfo, directory: &Path) -> PathBuf {
@@ -126,8 +140,7 @@ fn urls(info: &PathInfo) -> [String; 2] {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), ExchangeError> {
-    let aside = aside(path);
-    fs::write(&aside, content)
-        .and_then(|()| fs::rename(&aside, path))
-        .map_err(ExchangeError::io("write", path))
+    let mut file = Aside::create(path)?;
+    file.append(content)?;
+    file.put_in_place()
 }

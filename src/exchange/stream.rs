@@ -106,9 +106,8 @@ pub fn export(
         })?;
         let seen = hashing.digest();
         if seen != info.nar_sha256 {
-            return Err(ExchangeError::Differs {
+            return Err(ExchangeError::Damaged {
                 path: store_dir.display(&info.path),
-                location: "the store".to_owned(),
                 what: "the NAR hash",
                 expected: shown(&info.nar_sha256),
                 seen: shown(&seen),

@@ -22,6 +22,11 @@ impl Invocation {
         )
     }
 
+    /// How the program is called with the options, before a command.
+    pub fn program(&self) -> String {
+        format!("bootstrap {}", self.0).trim_end().to_owned()
+    }
+
     /// `message` with the options in each of its commands. What is complete already must not come here again.
     pub fn complete(&self, message: &str) -> String {
         match self.0.is_empty() {
@@ -58,8 +63,13 @@ mod tests {
             "bootstrap: no; run `bootstrap --root '/tmp/a try' --seed mine build sed`, \
              or `bootstrap --root '/tmp/a try' --seed mine gc` and `make`"
         );
+        assert_eq!(
+            invocation.program(),
+            "bootstrap --root '/tmp/a try' --seed mine"
+        );
         let message = "run `bootstrap build sed`";
         assert_eq!(Invocation::default().complete(message), message);
+        assert_eq!(Invocation::default().program(), "bootstrap");
     }
 
     #[test]

@@ -3,27 +3,35 @@
 //! | file under `STATE/bootstrap` | one line for each | written by |
 //! |---|---|---|
 //! | `builds.jsonl` | finished item ([`history`](crate::build::history)) | the build |
-//! | `runs/STAMP.events.jsonl` | event of one run ([`Stamped`]) | [`Recorder`] |
+//! | `runs/STAMP.events.jsonl` | event of one run ([`Stamped`](crate::build::events::Stamped)) | [`Recorder`] |
 //! | `rebuilds.jsonl` | second build of an output ([`Rebuild`]) | whoever compares builds |
 //!
-//! `docs/events.md` describes the formats. Everything is JSON, one object a line, written with one call for each line: a
-//! run that is killed loses nothing that happened before.
+//! Beside its events is what a run was made from, `runs/STAMP.json`, which the command line writes. `docs/events.md` describes the
+//! formats. Everything is JSON, one object a line, written with one call for each line: a run that is killed loses nothing that
+//! happened before.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::build::events::Stamped;
+use crate::record_file;
 
+mod events;
 mod recorder;
 
+pub use events::RecordedEvent;
 pub use recorder::Recorder;
 
 /// How the names of event files end.
-const SUFFIX: &str = ".events.jsonl";
+const EVENTS: &str = ".events.jsonl";
+/// How the names of the files end that say what a run was made from.
+const MANIFEST: &str = ".json";
+/// So many runs are kept.
+const RUNS_KEPT: usize = 50;
 /// A longer line or file is no record of ours.
 const READ_MAX: u64 = 64 << 20;
 
@@ -36,10 +44,8 @@ pub struct Runs {
 /// The events of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedRun {
-    /// When it began, as its file is called: seconds since the Epoch.
-    pub name: String,
-    /// What happened, in order.
-    pub events: Vec<Stamped>,
+    /// What happened, in order, each with its time in seconds since the Epoch.
+    pub events: Vec<(f64, RecordedEvent)>,
 }
 
 impl Runs {
@@ -50,11 +56,21 @@ impl Runs {
         }
     }
 
+    /// Where the files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The event files, oldest first. No directory is no runs.
     ///
     /// # Errors
     /// Where the directory cannot be read.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
+        self.files_of(EVENTS)
+    }
+
+    /// The files whose names end in `suffix`, oldest first.
+    fn files_of(&self, suffix: &str) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -63,7 +79,7 @@ impl Runs {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str());
-            if name.is_some_and(|name| name.ends_with(SUFFIX)) {
+            if name.is_some_and(|name| name.ends_with(suffix)) {
                 files.push(path);
             }
         }
@@ -77,13 +93,41 @@ impl Runs {
     /// # Errors
     /// Where the file cannot be read.
     pub fn read(&self, path: &Path) -> io::Result<RecordedRun> {
-        let name = path.file_name().map(|name| name.to_string_lossy());
-        let name = name.unwrap_or_default();
+        let bytes = read(path)?;
+        let text = String::from_utf8_lossy(&bytes);
         Ok(RecordedRun {
-            name: name.trim_end_matches(SUFFIX).to_owned(),
-            events: lines(path)?,
+            events: events::read(&text),
         })
     }
+
+    /// Makes the file that says what a run was made from, which ended at `ended`: the file, and where it is.
+    ///
+    /// # Errors
+    /// Where it cannot be made, or older ones cannot be removed.
+    pub fn create_manifest(&self, ended: SystemTime) -> io::Result<(File, PathBuf)> {
+        self.create(MANIFEST, ended)
+    }
+
+    /// Makes a file of the time `time` whose name ends in `suffix`, and removes the oldest of those where there are too many.
+    fn create(&self, suffix: &str, time: SystemTime) -> io::Result<(File, PathBuf)> {
+        let files = self.files_of(suffix)?;
+        remove(&files[..files.len().saturating_sub(RUNS_KEPT - 1)])?;
+        let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let name = format!("{}.{:09}{suffix}", time.as_secs(), time.subsec_nanos());
+        let path = self.directory.join(name);
+        Ok((record_file::create_new(&path)?, path))
+    }
+}
+
+/// Removes `files`, those that are still there: another run may be at it.
+fn remove(files: &[PathBuf]) -> io::Result<()> {
+    for file in files {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// What a second build of an item gave.
@@ -123,15 +167,24 @@ impl Rebuilds {
         }
     }
 
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All of them, oldest first; none where there is no file.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn read(&self) -> io::Result<Vec<Rebuild>> {
-        match lines(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            read => read,
-        }
+        let bytes = match read(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read?,
+        };
+        let lines = bytes.split(|byte| *byte == b'\n');
+        Ok(lines
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
     }
 
     /// Appends a record.
@@ -139,32 +192,23 @@ impl Rebuilds {
     /// # Errors
     /// Where the file cannot be written.
     pub fn append(&self, rebuild: &Rebuild) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let mut line = serde_json::to_vec(rebuild)?;
-        line.push(b'\n');
-        let mut options = OpenOptions::new();
-        let mut file = options.append(true).create(true).open(&self.path)?;
-        file.write_all(&line)
+        record_file::append(&self.path, rebuild)
     }
 }
 
-/// The lines of the file `path` that are JSON of a `T`.
-fn lines<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Vec<T>> {
+/// What is in the file `path`.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(READ_MAX)
-        .read_to_end(&mut bytes)?;
-    let lines = bytes.split(|byte| *byte == b'\n');
-    Ok(lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
+    File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::time::Duration;
 
     #[test]
     fn rebuilds_are_read_back_and_torn_lines_passed_over() {
@@ -203,5 +247,32 @@ mod tests {
     fn no_runs_are_no_error() {
         let state = tempfile::tempdir().unwrap();
         assert!(Runs::new(state.path()).files().unwrap().is_empty());
+    }
+
+    #[test]
+    fn as_many_manifests_are_kept_as_events() {
+        let state = tempfile::tempdir().unwrap();
+        let runs = Runs::new(state.path());
+        let at = |number: usize| UNIX_EPOCH + Duration::from_secs(1_000_000 + number as u64);
+        for number in 0..RUNS_KEPT + 5 {
+            for suffix in [EVENTS, MANIFEST] {
+                runs.create(suffix, at(number)).unwrap();
+            }
+        }
+        for suffix in [EVENTS, MANIFEST] {
+            let files = runs.files_of(suffix).unwrap();
+            assert_eq!(files.len(), RUNS_KEPT);
+            assert!(files[0].ends_with(format!("1000005.000000000{suffix}")));
+        }
+    }
+
+    #[test]
+    fn what_another_run_has_removed_is_no_error() {
+        let state = tempfile::tempdir().unwrap();
+        let there = state.path().join("there");
+        fs::write(&there, "").unwrap();
+        remove(&[state.path().join("gone"), there.clone()]).unwrap();
+        assert!(!there.exists());
+        assert!(remove(&[state.path().to_owned()]).is_err());
     }
 }

@@ -1,16 +1,13 @@
 //! Writes the events of a run to its file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Runs, SUFFIX};
+use super::{EVENTS, Runs};
 use crate::build::events::{Event, stamped_line};
 use crate::progress::Reporter;
-
-/// So many runs are kept.
-const RUNS_KEPT: usize = 50;
 
 /// A reader of events that keeps them. What builds print is in their logs and how far downloads are soon old: neither is
 /// kept. A run that has nothing to make leaves no record.
@@ -36,21 +33,8 @@ impl Recorder {
         }
     }
 
-    fn create(&self) -> io::Result<(File, PathBuf)> {
-        fs::create_dir_all(&self.runs.directory)?;
-        let files = self.runs.files()?;
-        for old in &files[..files.len().saturating_sub(RUNS_KEPT - 1)] {
-            fs::remove_file(old)?;
-        }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.unwrap_or_default();
-        let name = format!("{}.{:09}{SUFFIX}", now.as_secs(), now.subsec_nanos());
-        let path = self.runs.directory.join(name);
-        Ok((File::create_new(&path)?, path))
-    }
-
     fn start(&mut self, first: &Event) {
-        match self.create() {
+        match self.runs.create(EVENTS, SystemTime::now()) {
             Ok((file, path)) => {
                 self.file = State::Writing(file, path);
                 self.write(first);
@@ -102,7 +86,9 @@ impl Reporter for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::events::Summary;
+    use crate::build::events::{Stamped, Summary};
+    use crate::records::RUNS_KEPT;
+    use std::fs;
 
     fn started() -> Event {
         Event::RunStarted {
@@ -127,6 +113,15 @@ mod tests {
         }
     }
 
+    /// All events in the only file of `runs`.
+    fn recorded(runs: &Runs) -> Vec<Event> {
+        let files = runs.files().unwrap();
+        assert_eq!(files.len(), 1);
+        let text = fs::read_to_string(&files[0]).unwrap();
+        let lines = text.lines().map(serde_json::from_str::<Stamped>);
+        lines.map(|line| line.unwrap().event).collect()
+    }
+
     #[test]
     fn a_run_is_recorded_without_what_builds_print() {
         let state = tempfile::tempdir().unwrap();
@@ -143,11 +138,7 @@ mod tests {
         for event in [&started(), &planned(), &phase, &line, &finished()] {
             recorder.report(event);
         }
-        let files = runs.files().unwrap();
-        assert_eq!(files.len(), 1);
-        let run = runs.read(&files[0]).unwrap();
-        let events: Vec<Event> = run.events.into_iter().map(|line| line.event).collect();
-        assert_eq!(events, [started(), planned(), phase, finished()]);
+        assert_eq!(recorded(&runs), [started(), planned(), phase, finished()]);
     }
 
     #[test]
@@ -168,11 +159,7 @@ mod tests {
             for event in &told {
                 recorder.report(event);
             }
-            let files = runs.files().unwrap();
-            assert_eq!(files.len(), 1);
-            let run = runs.read(&files[0]).unwrap();
-            let events: Vec<Event> = run.events.into_iter().map(|line| line.event).collect();
-            assert_eq!(events, told);
+            assert_eq!(recorded(&runs), told);
         }
     }
 
@@ -192,7 +179,7 @@ mod tests {
         let runs = Runs::new(state.path());
         fs::create_dir_all(&runs.directory).unwrap();
         for number in 0..RUNS_KEPT + 5 {
-            let name = format!("10{number:02}.000000000{SUFFIX}");
+            let name = format!("10{number:02}.000000000{EVENTS}");
             fs::write(runs.directory.join(name), "").unwrap();
         }
         let mut recorder = Recorder::new(&runs);
@@ -200,7 +187,7 @@ mod tests {
         recorder.report(&planned());
         let files = runs.files().unwrap();
         assert_eq!(files.len(), RUNS_KEPT);
-        assert!(files[0].ends_with(format!("1006.000000000{SUFFIX}")));
+        assert!(files[0].ends_with(format!("1006.000000000{EVENTS}")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::build::history::Record;
 use crate::build::log::log_path;
 use crate::picture::kind_name;
 use crate::plan::{Kind, Node, Plan};
+use crate::progress::invocation::Invocation;
 use crate::recipe::{Recipes, Stage};
 use crate::records::{Rebuild, RecordedRun};
 use crate::seed::Seed;
@@ -36,18 +37,25 @@ pub struct Sources<'s> {
     pub rebuilds: Vec<Rebuild>,
     /// Now, in seconds since the Epoch.
     pub now: u64,
+    /// How commands are typed that are about the same store, recipes and seed.
+    pub invocation: &'s Invocation,
 }
 
 /// Makes the report.
 ///
-/// Of each derivation of the plan the last build on record counts, and of those that are not there the last failure. What
-/// was built from other recipes is left out: it is another road's.
+/// Of each derivation of the plan the last build on record counts, of each output the last time that it came from a server, and
+/// of those that are not there the last failure. What was built from other recipes is left out: it is another road's.
 ///
 /// # Errors
 /// Where the store cannot be asked.
 pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let nodes = sources.plan.nodes();
-    let records = last_records(sources);
+    let by_derivation: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| (node.derivation_path.base_name(), index))
+        .collect();
+    let records = last_records(sources, &by_derivation);
     let critical = critical_path(nodes, &records);
     let mut failed = runs::failed(&sources.runs);
     let rebuilds = rebuilt(&sources.rebuilds);
@@ -61,12 +69,18 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         .iter()
         .map(|(index, record)| span(record, critical.contains(index)))
         .collect();
+    let substitutes = runs::substitutes(&sources.runs).into_iter();
+    spans.extend(
+        substitutes
+            .filter(|(derivation, _)| by_derivation.contains_key(*derivation))
+            .map(|(_, span)| span),
+    );
 
     let mut place: HashMap<usize, usize> = HashMap::new();
     let mut place_of_file: HashMap<usize, usize> = HashMap::new();
     let (mut items, mut files) = (Vec::new(), Vec::new());
     for (index, node) in nodes.iter().enumerate() {
-        let failed = take_failed(&mut failed, node);
+        let failed = take_failed(&mut failed, node, sources.invocation);
         if node.kind == Kind::Download {
             let mut file = file(sources, node)?;
             if let Some(failed) = failed.filter(|_| !file.valid) {
@@ -121,6 +135,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     });
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
+        program: sources.invocation.program(),
         system: sources.system.name().to_owned(),
         seed: sources
             .seeds
@@ -147,11 +162,10 @@ fn processor_seconds(record: &Record) -> f64 {
 }
 
 /// The last record of each node, by its index.
-fn last_records<'s>(sources: &'s Sources<'_>) -> BTreeMap<usize, &'s Record> {
-    let nodes = sources.plan.nodes().iter().enumerate();
-    let by_derivation: HashMap<&str, usize> = nodes
-        .map(|(index, node)| (node.derivation_path.base_name(), index))
-        .collect();
+fn last_records<'s>(
+    sources: &'s Sources<'_>,
+    by_derivation: &HashMap<&str, usize>,
+) -> BTreeMap<usize, &'s Record> {
     sources
         .history
         .iter()
@@ -217,9 +231,15 @@ fn longest_chain<'d>(
 }
 
 /// What the runs say of how `node` failed, as far as that was the derivation that it is today.
-fn take_failed(failed: &mut HashMap<&str, Failed>, node: &Node) -> Option<Failed> {
+fn take_failed(
+    failed: &mut HashMap<&str, Failed>,
+    node: &Node,
+    invocation: &Invocation,
+) -> Option<Failed> {
     let by_derivation = failed.remove(node.derivation_path.base_name());
-    by_derivation.or_else(|| failed.remove(node.label.as_str()))
+    let mut found = by_derivation.or_else(|| failed.remove(node.label.as_str()))?;
+    found.shown.message = invocation.complete(&found.shown.message);
+    Some(found)
 }
 
 fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {

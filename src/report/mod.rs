@@ -19,6 +19,8 @@ pub mod timeline;
 pub struct Report {
     /// The version of this program.
     pub version: &'static str,
+    /// How the program is called, before a command, for the same store, recipes and seed.
+    pub program: String,
     /// The system that was built for.
     pub system: String,
     /// The seed it started from.
@@ -35,7 +37,7 @@ pub struct Report {
     pub files: Vec<File>,
     /// Roots that builds start from.
     pub seeds: Vec<SeedShown>,
-    /// The builds on record as they ran.
+    /// What is on record as it ran: builds, downloads, substitutes.
     pub spans: Vec<Span>,
     /// How busy the machine was: seconds since the Epoch, and busy cores.
     pub samples: Vec<(f64, f64)>,
@@ -116,7 +118,7 @@ pub struct ValidShown {
 /// A build or download that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureShown {
-    /// Why.
+    /// Why, with commands as they have to be typed.
     pub message: String,
     /// That line of its output that most looks like the cause: a guess.
     pub likely_cause: Option<String>,
@@ -160,12 +162,12 @@ pub struct SeedShown {
     pub impure: Option<String>,
 }
 
-/// A build on the time line: what was finished, and what failed and is not there yet.
+/// A build, download or substitute on the time line: what was finished, and what failed and is not there yet.
 #[derive(Debug, Clone, Serialize)]
 pub struct Span {
     /// The label.
     pub label: String,
-    /// `download`, `seed` or `build`.
+    /// `download`, `seed`, `build` or `substitute`.
     pub kind: &'static str,
     /// When it began, in seconds since the Epoch.
     pub start: f64,

@@ -42,16 +42,18 @@ pub fn html(report: &Report) -> String {
     text
 }
 
-/// What the script knows: `report`'s items, and the names and hashes of its files, with nothing that could end the element it
-/// is in. What the page says anyway, the script takes from there.
+/// What the script knows: how to call the program, `report`'s items, and the names and hashes of its files, with nothing that
+/// could end the element it is in. What the page says anyway, the script takes from there.
 fn data(report: &Report) -> String {
     #[derive(serde::Serialize)]
     struct Data<'r> {
+        program: &'r str,
         items: &'r [Item],
         edges: &'r [(usize, usize)],
         files: Vec<(&'r str, &'r str)>,
     }
     let data = Data {
+        program: &report.program,
         items: &report.items,
         edges: &report.edges,
         files: report
@@ -62,7 +64,7 @@ fn data(report: &Report) -> String {
     };
     // Plain data: it cannot fail to be written.
     let json = serde_json::to_string(&data)
-        .unwrap_or_else(|_| "{\"items\":[],\"edges\":[],\"files\":[]}".into());
+        .unwrap_or_else(|_| "{\"program\":\"\",\"items\":[],\"edges\":[],\"files\":[]}".into());
     json.replace('<', "\\u003c")
 }
 
@@ -144,12 +146,12 @@ fn failures(report: &Report) -> String {
     let items = items.filter_map(|item| Some((&item.label, item.failure.as_ref()?)));
     files
         .chain(items)
-        .map(|(label, failure)| failed(&escape(label), failure))
+        .map(|(label, failure)| failed(&escape(label), failure, &escape(&report.program)))
         .collect()
 }
 
-/// The section about the failure of what is called `label`, which is escaped.
-fn failed(label: &str, failure: &FailureShown) -> String {
+/// The section about the failure of what is called `label`; that and how the `program` is called are escaped.
+fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
     let mut text = format!(
         "<section class=\"failure\" aria-label=\"Failed: {label}\"><h2>{label} failed</h2><p>{}</p>",
         escape(&failure.message)
@@ -168,7 +170,7 @@ fn failed(label: &str, failure: &FailureShown) -> String {
     }
     if let Some(log) = &failure.log {
         text.push_str(&format!(
-            "<p>All of it: <code>bootstrap log {label}</code>, in {}</p>",
+            "<p>All of it: <code>{program} log {label}</code>, in {}</p>",
             escape(log)
         ));
     }
@@ -178,8 +180,10 @@ fn failed(label: &str, failure: &FailureShown) -> String {
 
 fn time_line(report: &Report) -> String {
     let Some(svg) = timeline::svg(report) else {
-        return "<section id=\"time\"><h2>Time line</h2><p>Nothing was built yet: run <code>bootstrap all</code>.</p></section>\n"
-            .to_owned();
+        return format!(
+            "<section id=\"time\"><h2>Time line</h2><p>Nothing was built yet: run <code>{} all</code>.</p></section>\n",
+            escape(&report.program)
+        );
     };
     let legend: String = PHASES
         .iter()
@@ -281,6 +285,7 @@ mod tests {
         });
         Report {
             version: "0.1",
+            program: "bootstrap --root '/my <root>'".into(),
             system: "x86_64-linux".into(),
             seed: "debian".into(),
             made: 1_795_407_124,
@@ -324,7 +329,7 @@ mod tests {
         let page = html(&report);
         for part in [
             "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Most likely because of: <code>&lt;error&gt;: oh</code></p>",
-            ">oh &amp; no</pre><p>All of it: <code>bootstrap log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
+            ">oh &amp; no</pre><p>All of it: <code>bootstrap --root &#39;/my &lt;root&gt;&#39; log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
@@ -337,6 +342,17 @@ mod tests {
         });
         let failed = "<h2>source/&lt;sed&gt;.tar failed</h2><p>no such host</p></section>";
         assert!(html(&report).contains(failed));
+    }
+
+    #[test]
+    fn commands_are_for_the_store_that_the_page_is_about() {
+        let page = html(&report());
+        let typed = "bootstrap --root &#39;/my &lt;root&gt;&#39;";
+        let all = format!("Nothing was built yet: run <code>{typed} all</code>");
+        assert!(page.contains(&all), "{page}");
+        // For the script.
+        let data = "{\"program\":\"bootstrap --root '/my \\u003croot>'\",\"items\":[";
+        assert!(page.contains(data), "{page}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! What the recorded events of runs say: what failed, how many cores there were, and how busy they were.
+//! What the recorded events of runs say: what failed, what came from servers, how many cores there were, and how busy they were.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::collect::made_name;
 use super::{FailureShown, Span};
-use crate::build::events::{Event, Kind};
-use crate::records::RecordedRun;
+use crate::build::events::Kind;
+use crate::records::{RecordedEvent, RecordedRun};
 
 /// Something that failed and was not made after that.
 #[derive(Debug)]
@@ -34,14 +34,13 @@ pub(super) fn failed(runs: &[RecordedRun]) -> HashMap<&str, Failed> {
     let mut failed = HashMap::new();
     for run in runs {
         let mut begun: HashMap<&str, Begun<'_>> = HashMap::new();
-        for stamped in &run.events {
-            let time = stamped.time;
-            match &stamped.event {
-                Event::Started {
+        for (time, event) in &run.events {
+            let time = *time;
+            match event {
+                RecordedEvent::Started {
                     item,
                     kind,
                     derivation,
-                    ..
                 } => {
                     let now = Begun {
                         time,
@@ -52,29 +51,28 @@ pub(super) fn failed(runs: &[RecordedRun]) -> HashMap<&str, Failed> {
                     };
                     begun.insert(item, now);
                 }
-                Event::PhaseStarted { item, phase } => {
+                RecordedEvent::PhaseStarted { item, phase } => {
                     if let Some(begun) = begun.get_mut(item.as_str()) {
                         begun.phase = Some((phase.as_str(), time));
                     }
                 }
-                Event::PhaseEnded { item, .. } => {
+                RecordedEvent::PhaseEnded { item } => {
                     if let Some(begun) = begun.get_mut(item.as_str()) {
                         begun.end_phase(time);
                     }
                 }
-                Event::Finished { item, .. } | Event::Reused { item } => {
+                RecordedEvent::Finished { item, .. } | RecordedEvent::Reused { item } => {
                     let begun = begun.remove(item.as_str());
                     let key = begun.map_or(item.as_str(), |begun| begun.derivation);
                     failed.remove(key);
                     failed.remove(item.as_str());
                 }
-                Event::Failed {
+                RecordedEvent::Failed {
                     item,
                     message,
                     likely_cause,
                     last_lines,
                     log,
-                    ..
                 } => {
                     let begun = begun.remove(item.as_str());
                     let key = begun.as_ref().map_or(item.as_str(), |it| it.derivation);
@@ -122,11 +120,56 @@ impl Begun<'_> {
     }
 }
 
+/// What `runs` took from servers, each output as it was taken last: the base name of its derivation, and what it is on the time
+/// line.
+pub(super) fn substitutes(runs: &[RecordedRun]) -> Vec<(&str, Span)> {
+    let mut taken: BTreeMap<(&str, &str), Span> = BTreeMap::new();
+    for run in runs {
+        let mut begun: HashMap<&str, (f64, &str)> = HashMap::new();
+        for (time, event) in &run.events {
+            match event {
+                RecordedEvent::Started {
+                    item,
+                    kind: Kind::Substitute,
+                    derivation,
+                } => {
+                    begun.insert(item.as_str(), (*time, derivation.as_str()));
+                }
+                RecordedEvent::Finished {
+                    item,
+                    kind: kind @ Kind::Substitute,
+                    seconds,
+                } => {
+                    let Some((start, derivation)) = begun.remove(item.as_str()) else {
+                        continue;
+                    };
+                    let span = Span {
+                        label: item.clone(),
+                        kind: made_name(*kind),
+                        start,
+                        seconds: seconds.max(0.0),
+                        processor_seconds: 0.0,
+                        phases: Vec::new(),
+                        critical: false,
+                        failed: false,
+                    };
+                    taken.insert((derivation, item.as_str()), span);
+                }
+                _ => {}
+            }
+        }
+    }
+    let taken = taken.into_iter();
+    taken
+        .map(|((derivation, _), span)| (derivation, span))
+        .collect()
+}
+
 /// How many cores the last of `runs` had.
 pub(super) fn cores(runs: &[RecordedRun]) -> Option<usize> {
     let mut events = runs.iter().rev().flat_map(|run| &run.events);
-    events.find_map(|stamped| match stamped.event {
-        Event::Planned { cores, .. } => Some(cores),
+    events.find_map(|(_, event)| match event {
+        RecordedEvent::Planned { cores } | RecordedEvent::RunFinished { cores } => Some(*cores),
         _ => None,
     })
 }
@@ -137,9 +180,9 @@ pub(super) fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
     let last = spans.iter().map(Span::end).fold(f64::MIN, f64::max);
     let events = runs.iter().flat_map(|run| &run.events);
     events
-        .filter(|stamped| stamped.time >= first && stamped.time <= last)
-        .filter_map(|stamped| match stamped.event {
-            Event::Processor { busy } if busy.is_finite() => Some((stamped.time, busy)),
+        .filter(|(time, _)| *time >= first && *time <= last)
+        .filter_map(|(time, event)| match event {
+            RecordedEvent::Processor { busy } if busy.is_finite() => Some((*time, *busy)),
             _ => None,
         })
         .collect()
@@ -148,50 +191,36 @@ pub(super) fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::events::{Made, Stamped};
 
-    fn run(events: Vec<(f64, Event)>) -> RecordedRun {
-        let events = events.into_iter();
-        RecordedRun {
-            name: String::new(),
-            events: events
-                .map(|(time, event)| Stamped { time, event })
-                .collect(),
-        }
+    fn run(events: Vec<(f64, RecordedEvent)>) -> RecordedRun {
+        RecordedRun { events }
     }
 
-    fn started(derivation: &str) -> Event {
-        Event::Started {
+    fn started(derivation: &str) -> RecordedEvent {
+        RecordedEvent::Started {
             item: "sed".into(),
             kind: Kind::Build,
             derivation: derivation.into(),
-            log: None,
         }
     }
 
-    fn failure(message: &str) -> Event {
-        Event::Failed {
+    fn failure(message: &str) -> RecordedEvent {
+        RecordedEvent::Failed {
             item: "sed".into(),
             message: message.into(),
             likely_cause: Some("sed.c:1: error: oh".into()),
             last_lines: vec!["oh".into()],
             log: Some("/log.gz".into()),
-            kept: None,
         }
     }
 
     #[test]
     fn a_failed_build_has_a_bar_with_the_phase_that_it_did_not_end() {
-        let phase = |phase: &str| Event::PhaseStarted {
+        let phase = |phase: &str| RecordedEvent::PhaseStarted {
             item: "sed".into(),
             phase: phase.into(),
         };
-        let ended = Event::PhaseEnded {
-            item: "sed".into(),
-            phase: "unpack".into(),
-            seconds: 2.0,
-            succeeded: true,
-        };
+        let ended = RecordedEvent::PhaseEnded { item: "sed".into() };
         let runs = [run(vec![
             (100.0, started("a.drv")),
             (101.0, phase("unpack")),
@@ -214,17 +243,17 @@ mod tests {
 
     #[test]
     fn a_failure_stays_until_a_later_run_finishes_that_derivation() {
-        let made = Event::Finished {
+        let made = RecordedEvent::Finished {
             item: "sed".into(),
             kind: Kind::Build,
-            made: Made::default(),
+            seconds: 1.0,
         };
         let runs = [
             run(vec![(1.0, started("a.drv")), (2.0, failure("first"))]),
             run(vec![(3.0, started("b.drv")), (4.0, failure("second"))]),
             run(vec![(5.0, started("b.drv")), (6.0, failure("third"))]),
             // Nothing that matters to it happened in the last run.
-            run(vec![(7.0, Event::Interrupted)]),
+            run(vec![(7.0, RecordedEvent::Processor { busy: 1.0 })]),
         ];
         let found = failed(&runs);
         assert_eq!(found["a.drv"].shown.message, "first");
@@ -240,6 +269,40 @@ mod tests {
         let runs = [run(vec![(2.0, failure("no space"))])];
         let failed = failed(&runs);
         assert!(failed["sed"].span.is_none());
+    }
+
+    #[test]
+    fn what_came_from_servers_is_there_as_it_came_last_and_only_when_it_came() {
+        let begun = |item: &str| RecordedEvent::Started {
+            item: item.into(),
+            kind: Kind::Substitute,
+            derivation: "a.drv".into(),
+        };
+        let taken = |seconds: f64| RecordedEvent::Finished {
+            item: "sed".into(),
+            kind: Kind::Substitute,
+            seconds,
+        };
+        let runs = [
+            run(vec![(1.0, begun("sed")), (3.0, taken(2.0))]),
+            run(vec![
+                (11.0, begun("grep")),
+                (12.0, begun("sed")),
+                (13.0, taken(0.5)),
+                (14.0, RecordedEvent::RunFinished { cores: 3 }),
+            ]),
+            // Something that is built.
+            run(vec![(20.0, started("b.drv"))]),
+        ];
+        let found = substitutes(&runs);
+        assert_eq!(found.len(), 1);
+        let (derivation, span) = &found[0];
+        assert_eq!(*derivation, "a.drv");
+        assert_eq!(
+            (span.kind, span.start, span.seconds),
+            ("substitute", 12.0, 0.5)
+        );
+        assert_eq!(cores(&runs), Some(3));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The time line: a row for each build, its phases as pieces of one bar, and beneath how busy the processor was.
 //!
-//! A road is often walked in several runs with hours in between. Times in which nothing ran are cut out and marked.
+//! All downloads have one row, and so has all that came from substitute servers. A road is often walked in several runs with hours
+//! in between. Times in which nothing ran are cut out and marked.
 
 use super::{Report, Span};
 use crate::picture::svg::escape;
 use crate::progress::size;
+
+mod processor;
 
 /// Measures in the picture's own units.
 const LABELS: f64 = 230.0;
@@ -12,13 +15,10 @@ const WIDTH: f64 = 1200.0;
 const ROW: f64 = 18.0;
 const BAR: f64 = 12.0;
 const TOP: f64 = 26.0;
-const PROCESSOR: f64 = 70.0;
 /// A longer pause is cut out, in seconds.
 const PAUSE: f64 = 60.0;
 /// How wide what was cut out is drawn.
 const CUT: f64 = 16.0;
-/// In so many columns processor use is averaged.
-const COLUMNS: usize = 300;
 
 /// The phases that have a colour of their own; the others are one colour.
 pub const PHASES: [&str; 5] = ["unpack", "configure", "build", "check", "install"];
@@ -76,24 +76,31 @@ pub fn svg(report: &Report) -> Option<String> {
     let builds: Vec<&Span> = report
         .spans
         .iter()
-        .filter(|span| span.kind != "download")
+        .filter(|span| !["download", "substitute"].contains(&span.kind))
         .collect();
     if report.spans.is_empty() {
         return None;
     }
     let scale = Scale::new(&report.spans);
-    let rows = TOP + ROW + builds.len() as f64 * ROW;
-    let height = rows + PROCESSOR + 34.0;
+    let downloads = together(report, &scale, "download", TOP);
+    let substitutes = together(report, &scale, "substitute", TOP + ROW);
+    let first = match substitutes.is_empty() {
+        true => TOP + ROW,
+        false => TOP + 2.0 * ROW,
+    };
+    let rows = first + builds.len() as f64 * ROW;
+    let height = rows + processor::HEIGHT + 34.0;
     let mut text = format!(
         "<svg id=\"timeline\" viewBox=\"0 0 {:.0} {height:.0}\" role=\"group\" aria-label=\"Time line of builds\">\n",
         LABELS + WIDTH + 20.0
     );
-    text.push_str(&grid(&scale, rows + PROCESSOR));
-    text.push_str(&downloads(report, &scale));
+    text.push_str(&grid(&scale, rows + processor::HEIGHT));
+    text.push_str(&downloads);
+    text.push_str(&substitutes);
     for (row, span) in builds.iter().enumerate() {
-        text.push_str(&bar(span, &scale, TOP + ROW + row as f64 * ROW));
+        text.push_str(&bar(span, &scale, first + row as f64 * ROW));
     }
-    text.push_str(&processor(report, &scale, rows + 10.0));
+    text.push_str(&processor::area(report, &scale, rows + 10.0));
     text.push_str("</svg>\n");
     Some(text)
 }
@@ -141,24 +148,26 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// One row for all downloads.
-fn downloads(report: &Report, scale: &Scale) -> String {
-    let spans = || report.spans.iter().filter(|span| span.kind == "download");
-    if spans().next().is_none() {
+/// One row, at `top`, for all that is of `kind`; nothing where nothing is.
+fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
+    let spans = report.spans.iter().filter(|span| span.kind == kind);
+    let spans: Vec<&Span> = spans.collect();
+    if spans.is_empty() {
         return String::new();
     }
+    let plural = if spans.len() == 1 { "" } else { "s" };
     let mut text = format!(
-        "<g class=\"row\"><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{} downloads</text>\n",
+        "<g class=\"row\"><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{} {kind}{plural}</text>\n",
         LABELS - 8.0,
-        TOP + ROW / 2.0,
-        spans().count()
+        top + ROW / 2.0,
+        spans.len()
     );
-    for span in spans() {
+    for span in spans {
         let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.0));
         text.push_str(&format!(
-            "<rect class=\"download{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}{}</title></rect>\n",
+            "<rect class=\"{kind}{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}{}</title></rect>\n",
             if span.failed { " failed" } else { "" },
-            TOP + (ROW - BAR) / 2.0,
+            top + (ROW - BAR) / 2.0,
             escape(&span.label),
             if span.failed { "failed after " } else { "" },
             size::seconds(span.seconds)
@@ -221,84 +230,11 @@ fn bar(span: &Span, scale: &Scale, top: f64) -> String {
     text
 }
 
-/// How many cores were busy, as an area.
-fn processor(report: &Report, scale: &Scale, top: f64) -> String {
-    let cores = report.cores.max(1) as f64;
-    let bottom = top + PROCESSOR;
-    let (use_by_column, measured) = columns(report, scale);
-    let mut area = format!("M{LABELS:.1} {bottom:.1}");
-    for (column, busy) in use_by_column.iter().enumerate() {
-        let x = LABELS + column as f64 / COLUMNS as f64 * WIDTH;
-        let next = LABELS + (column + 1) as f64 / COLUMNS as f64 * WIDTH;
-        let y = bottom - (busy / cores).min(1.0) * PROCESSOR;
-        area.push_str(&format!("L{x:.1} {y:.1}L{next:.1} {y:.1}"));
-    }
-    let how = match measured {
-        true => "the whole machine, measured",
-        false => "of builds, evenly over each",
-    };
-    format!(
-        "<text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">CPU, {cores} core{}</text>\
-         <path class=\"frame\" d=\"M{LABELS} {top:.1}H{:.1}M{LABELS} {bottom:.1}H{:.1}\"/>\
-         <path class=\"processor\" d=\"{area}L{:.1} {bottom:.1}Z\"><title>Busy cores: {how}</title></path>\n\
-         <text class=\"axis start\" x=\"{LABELS}\" y=\"{:.1}\">busy cores: {how}</text>\n",
-        LABELS - 8.0,
-        top + PROCESSOR / 2.0,
-        if report.cores == 1 { "" } else { "s" },
-        LABELS + WIDTH,
-        LABELS + WIDTH,
-        LABELS + WIDTH,
-        bottom + 16.0,
-    )
-}
-
-/// Busy cores in each column, and whether that was measured.
-fn columns(report: &Report, scale: &Scale) -> (Vec<f64>, bool) {
-    let column = |x: f64| {
-        let column = (x - LABELS) / WIDTH * COLUMNS as f64;
-        (column.max(0.0) as usize).min(COLUMNS - 1)
-    };
-    // Where only a part was measured, the rest would look idle.
-    let measured = report.samples.len() >= 3
-        && report.samples.first().map(|(time, _)| *time).unwrap_or(0.0)
-            < report.spans.first().map(|span| span.start).unwrap_or(0.0) + 2.0 * PAUSE;
-    let mut columns = vec![0.0; COLUMNS];
-    if measured {
-        let mut sums = vec![(0.0, 0usize); COLUMNS];
-        for (time, busy) in &report.samples {
-            let sum = &mut sums[column(scale.x(*time))];
-            *sum = (sum.0 + busy, sum.1 + 1);
-        }
-        let mut last = 0.0;
-        for (column, (sum, count)) in columns.iter_mut().zip(sums) {
-            if count > 0 {
-                last = sum / count as f64;
-            }
-            *column = last;
-        }
-    } else {
-        let width = WIDTH / COLUMNS as f64;
-        for span in report.spans.iter().filter(|span| span.seconds > 0.0) {
-            let busy = span.processor_seconds / span.seconds;
-            let (from, to) = (scale.x(span.start), scale.x(span.end()));
-            let touched = column(from)..=column(to);
-            for (number, column) in columns.iter_mut().enumerate() {
-                if touched.contains(&number) {
-                    let left = LABELS + number as f64 * width;
-                    let covered = (to.min(left + width) - from.max(left)).max(0.0) / width;
-                    *column += busy * covered;
-                }
-            }
-        }
-    }
-    (columns, measured)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn span(label: &str, start: f64, seconds: f64) -> Span {
+    pub(super) fn span(label: &str, start: f64, seconds: f64) -> Span {
         Span {
             label: label.into(),
             kind: "build",
@@ -314,9 +250,10 @@ mod tests {
         }
     }
 
-    fn report(spans: Vec<Span>) -> Report {
+    pub(super) fn report(spans: Vec<Span>) -> Report {
         Report {
             version: "0",
+            program: "bootstrap".into(),
             system: "x86_64-linux".into(),
             seed: "seed".into(),
             made: 0,
@@ -379,18 +316,16 @@ mod tests {
     }
 
     #[test]
-    fn processor_use_is_measured_or_else_worked_out() {
-        let mut report = report(vec![span("a", 0.0, 100.0)]);
-        let scale = Scale::new(&report.spans);
-        let (columns_of, measured) = columns(&report, &scale);
-        assert!(!measured);
-        assert!((columns_of[100] - 1.5).abs() < 1e-6);
-        report.samples = (0..50)
-            .map(|number| (f64::from(number) * 2.0, 0.5))
-            .collect();
-        let (columns_of, measured) = columns(&report, &scale);
-        assert!(measured);
-        assert_eq!(columns_of[100], 0.5);
+    fn what_came_from_servers_is_in_one_row() {
+        let mut spans = vec![span("libc", 0.0, 4.0), span("libc:static", 1.0, 4.0)];
+        for span in &mut spans {
+            span.kind = "substitute";
+        }
+        spans.push(span("a", 5.0, 40.0));
+        let text = svg(&report(spans)).unwrap();
+        assert!(text.contains(">2 substitutes</text>"), "{text}");
+        assert!(text.contains("<title>libc:static: 4.0 s</title>"), "{text}");
+        assert_eq!(text.matches("<g class=\"row").count(), 2);
     }
 
     #[test]

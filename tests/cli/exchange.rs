@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -105,6 +106,78 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
         err.contains("--substitute-urls without --trusted-keys"),
         "{err}"
     );
+}
+
+/// Puts something else where the output of `package` is.
+fn damage(world: &World, package: &str) {
+    let (out, _) = world.expect(0, &["path", package]);
+    let item = out.trim().trim_start_matches('/');
+    let item = world.path("root").join(item);
+    fs::set_permissions(&item, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&item, "something else").unwrap();
+    fs::set_permissions(&item, PermissionsExt::from_mode(0o444)).unwrap();
+}
+
+/// The files in `directory` whose names end in `suffix`.
+fn ending(directory: &Path, suffix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.to_str().unwrap().ends_with(suffix))
+        .collect()
+}
+
+#[test]
+fn a_damaged_item_is_not_published() {
+    let world = World::with_recipes();
+    let (secret, _) = key(&world);
+    pretend(&world, "tool");
+    damage(&world, "tool");
+    let directory = world.path("published");
+    let published = directory.to_str().unwrap();
+    let (_, err) = world.expect(3, &["publish", published, "tool", "--key", &secret]);
+    assert!(err.contains("-tool-1.0: expected the NAR hash"), "{err}");
+    let repair = world.command_line("build --repair PKG");
+    assert!(err.contains(&repair), "{err}");
+    assert_eq!(ending(&directory, ".narinfo"), Vec::<PathBuf>::new());
+    assert_eq!(ending(&directory.join("nar"), ""), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_broken_archive_is_made_again_and_what_is_whole_is_left_alone() {
+    let world = World::with_recipes();
+    let (secret, _) = key(&world);
+    pretend(&world, "tool");
+    let directory = world.path("published");
+    let published = directory.to_str().unwrap();
+    let publish = |key: &[&str], written: usize| {
+        let (_, err) = world.expect(0, &[&["publish", published, "tool"][..], key].concat());
+        let said = format!("published {written} items");
+        assert!(err.contains(&said), "{err}");
+    };
+    let signed = ["--key", &secret];
+    publish(&signed, 1);
+    let archive = ending(&directory.join("nar"), ".nar.zst").remove(0);
+    let narinfo = ending(&directory, ".narinfo").remove(0);
+    let (whole, text) = (fs::read(&archive).unwrap(), fs::read(&narinfo).unwrap());
+    // Without a key, what was signed stays signed.
+    let unsigned: &[&str] = &[];
+    for (key, length) in [
+        (&signed[..], whole.len() / 2),
+        (&signed[..], 0),
+        (unsigned, 3),
+    ] {
+        fs::write(&archive, &whole[..length]).unwrap();
+        publish(key, 1);
+        assert_eq!(fs::read(&archive).unwrap(), whole);
+        assert_eq!(fs::read(&narinfo).unwrap(), text);
+        publish(key, 0);
+    }
+    // Nothing says how long the archives have to be.
+    fs::remove_file(&narinfo).unwrap();
+    fs::write(&archive, "").unwrap();
+    publish(&signed, 1);
+    assert_eq!(fs::read(&archive).unwrap(), whole);
 }
 
 #[test]
@@ -494,6 +567,59 @@ fn programs_are_told_of_each_substitute_and_it_is_on_record() {
     assert_eq!(recorded.len(), told.count());
     // A time that says nothing of how long a build takes.
     assert!(!other.path("root/var/guix/bootstrap/builds.jsonl").exists());
+    // It took place all the same.
+    let (out, _) = other.expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let spans = report["spans"].as_array().unwrap().iter();
+    let mut spans: Vec<_> = spans.map(|span| [&span["label"], &span["kind"]]).collect();
+    spans.sort_by_key(|span| span[0].to_string());
+    assert_eq!(
+        spans,
+        [["libc", "substitute"], ["libc:static", "substitute"]]
+    );
+    assert!(report["cores"].as_u64().unwrap() >= 1);
+    let file = other.path("report.html");
+    other.expect(0, &["report", "-o", file.to_str().unwrap()]);
+    let page = fs::read_to_string(&file).unwrap();
+    assert!(!page.contains("Nothing was built yet"), "{page}");
+    assert!(page.contains(">2 substitutes</text>"), "{page}");
+    // From other recipes it is another road's.
+    other.replace("version = \"1.0\"", "version = \"1.1\"");
+    let (out, _) = other.expect(0, &["report", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["spans"], serde_json::json!([]));
+}
+
+#[test]
+fn everybody_can_read_what_is_on_record_whatever_the_umask_was() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    pretend(&world, "libc");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    let other = World::with_recipes();
+    let url = format!("file://{published}");
+    let plain = other.command("small-linux");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+    command.arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let servers = ["--substitute-urls", &url, "--trusted-keys", &public];
+    let output = command.args(servers).args(["build", "libc"]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let runs = other.path("root/var/guix/bootstrap/runs");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&runs), 0o755);
+    let events = ending(&runs, ".events.jsonl");
+    assert_eq!(events.len(), 1);
+    assert_eq!(mode(&events[0]), 0o644);
 }
 
 #[test]

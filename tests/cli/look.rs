@@ -213,6 +213,57 @@ fn a_failure_is_shown_until_that_very_derivation_is_made_in_whichever_run_it_was
 }
 
 #[test]
+fn commands_in_a_report_are_typed_as_they_are_for_its_store() {
+    let world = World::with_recipes();
+    let event = "{\"time\":1000.0,\"event\":\"failed\",\"item\":\"tool\",\"message\":\"no; run `bootstrap build libc`\",\
+                 \"last_lines\":[],\"log\":\"/log.gz\",\"kept\":null}\n";
+    let runs = "root/var/guix/bootstrap/runs";
+    world.file(&format!("{runs}/1000.000000000.events.jsonl"), event);
+    let file = world.path("report.html");
+    world.expect(0, &["report", "-o", file.to_str().unwrap()]);
+    let page = world.hide(&std::fs::read_to_string(&file).unwrap());
+    let typed = |arguments: &str| world.command_line(arguments).replace('`', "");
+    for part in [
+        format!("<code>{}</code>, in /log.gz", typed("log tool")),
+        format!("run <code>{}</code>", typed("all")),
+        format!("<p>no; run {}</p>", world.command_line("build libc")),
+        format!("{{\"program\":\"{}\"", typed("").trim_end()),
+    ] {
+        assert!(page.contains(&part), "{part}\n{page}");
+    }
+}
+
+#[test]
+fn a_report_does_without_what_cannot_be_read() {
+    let world = World::with_recipes();
+    let runs = "root/var/guix/bootstrap/runs";
+    let event = "{\"time\":1011.0,\"event\":\"failed\",\"item\":\"tool\",\"message\":\"oh no\",\"last_lines\":[],\"log\":null,\"kept\":null}\n";
+    world.file(&format!("{runs}/1000.000000000.events.jsonl"), event);
+    // Nobody can read a directory as a file, not even root.
+    for directory in [
+        "runs/2000.000000000.events.jsonl",
+        "rebuilds.jsonl",
+        "builds.jsonl",
+    ] {
+        let path = format!("root/var/guix/bootstrap/{directory}");
+        std::fs::create_dir(world.path(&path)).unwrap();
+    }
+    let (out, err) = world.expect(0, &["report", "--json"]);
+    for name in [
+        "runs/2000.000000000.events.jsonl",
+        "rebuilds.jsonl",
+        "builds.jsonl",
+    ] {
+        let said = format!("bootstrap: cannot read WORLD/root/var/guix/bootstrap/{name}: ");
+        assert!(err.contains(&said), "{err}");
+    }
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let items = report["items"].as_array().unwrap();
+    let tool = items.iter().find(|item| item["label"] == "tool").unwrap();
+    assert_eq!(tool["failure"]["message"], "oh no");
+}
+
+#[test]
 fn a_report_says_which_files_a_package_is_made_from() {
     let (out, _) = World::with_recipes().expect(0, &["report", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -51,7 +51,7 @@ pub fn it_is_explored(browser: &mut Browser) {
         "Why",
         "Inputs (2)",
         "References (1)",
-        "bootstrap log p31",
+        "bootstrap --root /srv/root log p31",
         "NAR sha256 ",
         "Sources (1)source/p1-1.0.tar.gzsha256 cccc",
         " wall, ",

@@ -92,6 +92,7 @@ pub fn report() -> Report {
     edges.push((31, 0));
     Report {
         version: "0.1.0",
+        program: "bootstrap --root /srv/root".into(),
         system: "x86_64-linux".into(),
         seed: "debian-12-amd64".into(),
         made: 1_795_407_124,

@@ -1,6 +1,7 @@
 //! Building again: the same bytes, or an account of the difference; and why something is built again.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::world::World;
 
@@ -28,6 +29,16 @@ fn what_depends_on_nothing_is_reproducible_however_it_is_varied() {
     assert!(out.contains("reproducible: tool:out /gnu/store/"), "{out}");
     assert!(out.contains("2 of 2 outputs the same in 2 rounds"), "{out}");
     assert!(out.contains("round 2: "), "{out}");
+    // The umask that builds were given hides nothing from other users.
+    let records = world.path("root/var/guix/bootstrap");
+    for directory in [records.join("runs"), records] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+            let is_record = path.extension().is_some_and(|end| end == "jsonl");
+            assert!(!is_record || mode == 0o644, "{}: {mode:o}", path.display());
+        }
+    }
     let (out, _) = world.expect(0, &["verify", "--rebuild", "--json", "tool"]);
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["outputs"][0]["result"], "reproducible");

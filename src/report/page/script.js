@@ -226,7 +226,7 @@
       part("Built again", element("p", item.rebuilt.rounds + "\u00d7; what came out: " + came + "; varied: " + varied));
     }
     part("Derivation", element("code", item.derivation));
-    if (item.log) part("Log", element("code", "bootstrap log " + item.label), element("p", item.log));
+    if (item.log) part("Log", element("code", data.program + " log " + item.label), element("p", item.log));
   };
 
   const center = (box) => {

@@ -162,6 +162,7 @@ mod tests {
     fn table(item: Item) -> String {
         packages(&Report {
             version: "0",
+            program: "bootstrap".into(),
             system: "x86_64-linux".into(),
             seed: "seed".into(),
             made: 0,

@@ -1,0 +1,95 @@
+//! Files that runs leave behind for everybody on the machine to read.
+//!
+//! Their modes do not depend on the umask: neither an administrator's strict one nor that of a build which is made again with
+//! another hides from other users what happened. A file that is there already keeps its mode.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+/// Makes the file `path`, to be written at its end, and the directories above it that are missing.
+///
+/// # Errors
+/// Where the file is there already, or cannot be made.
+pub(crate) fn create_new(path: &Path) -> io::Result<File> {
+    if let Some(directory) = path.parent() {
+        create_directory(directory)?;
+    }
+    let file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+/// Appends `record` to the file `path` as one line of JSON, with one write: a process that is killed leaves no half of it, and
+/// lines of several processes do not mix.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub(crate) fn append(path: &Path, record: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    let open = || OpenOptions::new().append(true).open(path);
+    let mut file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match create_new(path) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open()?,
+            created => created?,
+        },
+        opened => opened?,
+    };
+    file.write_all(&line)
+}
+
+/// Makes the directory `path`, which is absolute, and those above it that are missing.
+///
+/// # Errors
+/// Where one cannot be made.
+pub(crate) fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_directory(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn records_are_appended_to_a_file_that_keeps_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state/records.jsonl");
+        append(&path, &1).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o644, 0o755));
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        append(&path, &"two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n\"two\"\n");
+        assert_eq!(mode(&path), 0o640);
+    }
+
+    #[test]
+    fn a_new_file_replaces_none_and_a_file_is_no_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/record.json");
+        create_new(&path).unwrap();
+        let again = create_new(&path).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert!(create_new(&path.join("in it")).is_err());
+    }
+}
