@@ -76,8 +76,9 @@ unpack() {
     fi
 }
 
-# What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it.
-lenient='-O1 -Wno-error -Wno-error=incompatible-pointer-types'
+# What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it. Both refuse the
+# same of pointers to functions.
+lenient='-O1 -Wno-error -Wno-error=incompatible-pointer-types -Werror=incompatible-function-pointer-types'
 
 # compile PACKAGE DIRECTORY: leaves programs somewhere in it.
 compile() {
