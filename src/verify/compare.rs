@@ -153,7 +153,11 @@ pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>,
                     });
                 }
                 let (one, other) = (contents(&one, first)?, contents(&other, second)?);
-                if one != other {
+                let ends = || {
+                    let (first, second) = (first.rewriting, second.rewriting);
+                    first.with_ends(&one) == second.with_ends(&other)
+                };
+                if one != other && !ends() {
                     differs(What::Contents {
                         first_size: one.len() as u64,
                         second_size: other.len() as u64,

@@ -4,7 +4,9 @@
 //! of its inputs. Their hash parts all have 32 characters, so one is put in place of the other without moving anything.
 //! Both sides are rewritten to placeholders made from names, such as `sed:out`: what stays different is a real difference.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{Read, Write};
 
 use crate::hash::Sha256Digest;
@@ -27,6 +29,16 @@ const COMMENT: u8 = 1 << 4;
 #[derive(Debug, Clone, Default)]
 pub struct Rewriting {
     parts: HashMap<HashPart, HashPart>,
+    ends: Vec<End>,
+}
+
+/// What a path ends in.
+#[derive(Debug, Clone)]
+struct End {
+    /// `-NAME`.
+    name: Vec<u8>,
+    part: HashPart,
+    placeholder: HashPart,
 }
 
 /// The placeholder for what is called `name`: 32 characters of base 32 that no store path has but by chance.
@@ -48,8 +60,17 @@ impl Rewriting {
 
     /// Has `path` be known as `name`. A path has one name, the first.
     pub fn add(&mut self, path: &StorePath, name: &str) {
-        if let Ok(part) = HashPart::try_from(path.hash_part().as_bytes()) {
-            self.parts.entry(part).or_insert_with(|| placeholder(name));
+        if let Ok(part) = HashPart::try_from(path.hash_part().as_bytes())
+            && let Entry::Vacant(entry) = self.parts.entry(part)
+        {
+            let placeholder = *entry.insert(placeholder(name));
+            self.ends.push(End {
+                name: format!("-{}", path.name()).into_bytes(),
+                part,
+                placeholder,
+            });
+            // The longest first: `gcc-12.2.0-lib` begins as `gcc-12.2.0` does.
+            self.ends.sort_by_key(|end| Reverse(end.name.len()));
         }
     }
 
@@ -106,6 +127,29 @@ impl Rewriting {
         // How hard the compressor tried, by its own account (XFL).
         *rewritten.get_mut(8)? = *bytes.get(8)?;
         Some(rewritten)
+    }
+
+    /// `bytes`, which have been through [`apply`](Self::apply), with the ends of placeholders for the ends of hash parts, in front
+    /// of the rest of a path.
+    ///
+    /// GCC puts a long text on the stack in pieces of 16 or 32 bytes, and the last piece reaches back so that it is as long as the
+    /// others: a program can hold `/gnu/store/HASH-hello-2.10/` and elsewhere `H-hello-2.10/lib`, with the last character
+    /// of the hash. A text that only looks like that is changed as well, so what is to be the same may be so before or after.
+    pub fn with_ends(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut rewritten = bytes.to_vec();
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'-') {
+            let (before, rest) = bytes.split_at(at);
+            let found = self.ends.iter().find_map(|end| {
+                let common = before.iter().rev().zip(end.part.iter().rev());
+                let common = common.take_while(|(one, other)| one == other).count();
+                (common > 0 && rest.starts_with(&end.name)).then_some((end, common))
+            });
+            if let Some((end, common)) = found {
+                let tail = &end.placeholder[HASH_PART_LEN - common..];
+                rewritten[at - common..at].copy_from_slice(tail);
+            }
+        }
+        rewritten
     }
 
     /// Puts placeholders into `bytes`.
@@ -167,6 +211,28 @@ mod tests {
         );
         assert_ne!(first, text("a"));
         assert_eq!(first.len(), text("a").len());
+    }
+
+    #[test]
+    fn the_end_of_a_hash_in_front_of_a_name_is_rewritten_where_that_is_asked_for() {
+        let ends = |letter: char, text: &str| {
+            let mut rewriting = Rewriting::none();
+            rewriting.add(&path(letter), "sed:out");
+            let text = text.replace('?', &letter.to_string());
+            assert_eq!(applied(&rewriting, &text), text);
+            let rewritten = rewriting.with_ends(text.as_bytes());
+            assert_eq!(rewritten.len(), text.len());
+            (rewritten, text)
+        };
+        for same in ["?-x/lib", "pieces\0???-x", ".?-x?-x"] {
+            let ((first, text), (second, _)) = (ends('a', same), ends('b', same));
+            assert_eq!(first, second);
+            assert_ne!(first, text.as_bytes());
+        }
+        for other in ["?-y/lib", "?/x", "-x", "?", "", "c-x/lib"] {
+            let (rewritten, text) = ends('a', other);
+            assert_eq!(rewritten, text.as_bytes());
+        }
     }
 
     #[test]

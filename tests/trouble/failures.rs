@@ -5,7 +5,7 @@ use crate::world::World;
 #[test]
 fn the_line_that_tells_why_is_shown_however_much_comes_after_it() {
     let world = World::new();
-    let say = |line: &str| format!("write /dev/stdout {line}\n");
+    let say = |line: &str| format!("say {line}\n");
     let phases = [
         say("starting phase `configure'"),
         say("main.c:1:1: error: of a trial"),

@@ -139,6 +139,10 @@ static void run(char *line)
     strcpy(text, expanded);
     if (!strcmp(verb, "write"))
         write_file(path, text);
+    else if (!strcmp(verb, "say")) {
+        printf("%s %s\n", path, text);
+        fflush(stdout);
+    }
     else if (!strcmp(verb, "gzip"))
         write_gzip(path, text);
     else if (!strcmp(verb, "mkdir")) {
