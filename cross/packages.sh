@@ -5,9 +5,12 @@
 #   cross/packages.sh BOOTSTRAP [PACKAGE]...
 #
 # Says for each package whether it passed: whether its programs carry FreeBSD's mark, ask for FreeBSD's loader, and need no
-# symbol that FreeBSD's libraries lack. Static programs, as stage0's are, cannot be tried: zig has FreeBSD's libraries as
-# interfaces only. Run `cross/freebsd.sh link' or `build' first: they install zig and have it make the interfaces. Ends
-# with 0 where all passed.
+# symbol that FreeBSD's libraries lack. Run `cross/freebsd.sh link' or `build' first: they install zig and have it make the
+# interfaces. Ends with 0 where all passed.
+#
+# Static programs, as stage0's are, cannot be tried so: zig has FreeBSD's libraries as interfaces only. With BASE in the
+# environment, a directory that a base.txz was unpacked into, Debian's clang and lld (apt-get install clang lld) link
+# static programs with that base's own headers and archives.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -29,7 +32,16 @@ offered=$work/packages/offered
         }
         print symbol
     }' | sort -u >"$offered"
-if [ ! -x "$work/bin/cc" ] || [ ! -s "$offered" ]; then
+cc=$work/bin/cc
+ar=$work/bin/ar
+ranlib=$work/bin/ranlib
+linking=
+if [ -n "${BASE:-}" ]; then
+    cc="clang --target=x86_64-unknown-freebsd14.0 --sysroot=$BASE -fuse-ld=lld"
+    ar='ar'
+    ranlib='ranlib'
+    linking=-static
+elif [ ! -x "$cc" ] || [ ! -s "$offered" ]; then
     echo "cross/packages.sh: no compiler or no libraries for FreeBSD; run cross/freebsd.sh link first" >&2
     exit 1
 fi
@@ -51,7 +63,7 @@ flags_of() {
         make) echo --without-guile ;;
         sed) echo --disable-acl --without-selinux ;;
         grep) echo --disable-perl-regexp ;;
-        bash) echo --without-bash-malloc bash_cv_getenv_redef=no ;;
+        bash) echo --without-bash-malloc --disable-readline --disable-history bash_cv_getenv_redef=no bash_cv_func_strtoimax=no ;;
         coreutils) echo --without-libgmp --without-openssl --disable-acl --disable-xattr --disable-libcap ;;
         gawk) echo --disable-mpfr --without-readline --disable-extensions --disable-pma ;;
         findutils) echo --without-selinux ;;
@@ -88,16 +100,22 @@ compile() {
         sed -i 's/^\(SUBDIRS = .*\) doc awklib/\1/' Makefile.in
     fi
     if [ "$1" = bzip2 ]; then
-        make -j"$JOBS" CC="$work/bin/cc" AR="$work/bin/ar" RANLIB="$work/bin/ranlib" CFLAGS="$lenient" libbz2.a bzip2 bzip2recover
+        make -j"$JOBS" CC="$cc" AR="$ar" RANLIB="$ranlib" CFLAGS="$lenient" LDFLAGS="$linking" libbz2.a bzip2 bzip2recover
         return
     fi
     # `file' compiles its database with itself: this machine's own has to do, where it is the same version; else
     # only the library and the program are made.
     # shellcheck disable=SC2046 # lists of words
     ./configure --host=x86_64-unknown-freebsd14 --build=x86_64-pc-linux-gnu --disable-nls --disable-dependency-tracking \
-        CC="$work/bin/cc" AR="$work/bin/ar" RANLIB="$work/bin/ranlib" CFLAGS="$lenient" $(flags_of "$1")
+        CC="$cc" AR="$ar" RANLIB="$ranlib" CFLAGS="$lenient" LDFLAGS="$linking" $(flags_of "$1")
     case $1 in
-        file) make -j"$JOBS" -C src ;;
+        # libtool keeps -static to itself: to it, that is about its own libraries only.
+        xz | file) static=${linking:+LDFLAGS=-all-static} ;;
+        *) static= ;;
+    esac
+    case $1 in
+        file) make -j"$JOBS" ${static:+"$static"} -C src ;;
+        xz) make -j"$JOBS" ${static:+"$static"} ;;
         *) make -j"$JOBS" MAKEINFO=true ;;
     esac
 }
@@ -127,6 +145,7 @@ is_freebsds() {
             return 1
             ;;
     esac
+    [ -z "$linking" ] || return 0
     symbols=$(lacking "$1")
     [ -z "$symbols" ] || {
         echo "$1 needs what FreeBSD lacks:$symbols"
@@ -141,7 +160,11 @@ inspect() {
     while IFS= read -r program; do
         headers=$(readelf -h -l -n "$program" 2>/dev/null) || continue
         # Not objects and libraries, and not the helpers that are compiled for the machine that compiles.
-        case $headers in
+        case $linking$headers in
+            -static*'Requesting program interpreter: /libexec/ld-elf.so.1'*)
+                echo "$program is not static"
+                return 1
+                ;;
             *'Requesting program interpreter: /libexec/ld-elf.so.1'*)
                 is_freebsds "$program" || return 1
                 count=$((count + 1))
@@ -150,6 +173,10 @@ inspect() {
             *'Requesting program interpreter'*)
                 echo "$program asks for another loader"
                 return 1
+                ;;
+            -static*'Type: '*EXEC*)
+                is_freebsds "$program" || return 1
+                count=$((count + 1))
                 ;;
         esac
     done <"$1.programs"
