@@ -37,7 +37,7 @@ ar=$work/bin/ar
 ranlib=$work/bin/ranlib
 linking=
 if [ -n "${BASE:-}" ]; then
-    cc="clang --target=x86_64-unknown-freebsd14.0 --sysroot=$BASE -fuse-ld=lld"
+    cc="clang --target=x86_64-unknown-freebsd14.0 --sysroot=$BASE -fuse-ld=lld -Wno-unused-command-line-argument"
     ar='ar'
     ranlib='ranlib'
     linking=-static
