@@ -254,7 +254,8 @@ fn a_report_does_without_what_cannot_be_read() {
         "rebuilds.jsonl",
         "builds.jsonl",
     ] {
-        let said = format!("bootstrap: cannot read WORLD/root/var/guix/bootstrap/{name}: ");
+        let root = "WORLD/root";
+        let said = format!("bootstrap: cannot read {root}/var/guix/bootstrap/{name}: ");
         assert!(err.contains(&said), "{err}");
     }
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
