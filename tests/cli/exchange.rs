@@ -108,6 +108,15 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
     );
 }
 
+/// Publishes a made-up libc of `world`, signed with the key in the file `secret`; gives the directory.
+fn publish_libc(world: &World, secret: &str) -> PathBuf {
+    pretend(world, "libc");
+    let directory = world.path("published");
+    let published = directory.to_str().unwrap();
+    world.expect(0, &["publish", published, "libc", "--key", secret]);
+    directory
+}
+
 /// Puts something else where the output of `package` is.
 fn damage(world: &World, package: &str) {
     let (out, _) = world.expect(0, &["path", package]);
@@ -426,10 +435,8 @@ fn substitutes_come_by_http_too_and_are_checked() {
 fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
-    let directory = world.path("published");
-    pretend(&world, "libc");
+    let directory = publish_libc(&world, &secret);
     let published = directory.to_str().unwrap();
-    world.expect(0, &["publish", published, "libc", "--key", &secret]);
     let archives = fs::read_dir(directory.join("nar")).unwrap();
     let zstd: u64 = archives
         .map(|entry| entry.unwrap())
@@ -502,10 +509,8 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
 fn programs_are_told_of_each_substitute_and_it_is_on_record() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
-    let directory = world.path("published");
-    pretend(&world, "libc");
+    let directory = publish_libc(&world, &secret);
     let published = directory.to_str().unwrap();
-    world.expect(0, &["publish", published, "libc", "--key", &secret]);
     let url = format!("file://{published}");
     let other = World::with_recipes();
     let arguments = ["--substitute-urls", &url, "--trusted-keys", &public];
@@ -594,10 +599,8 @@ fn programs_are_told_of_each_substitute_and_it_is_on_record() {
 fn everybody_can_read_what_is_on_record_whatever_the_umask_was() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
-    let directory = world.path("published");
-    pretend(&world, "libc");
+    let directory = publish_libc(&world, &secret);
     let published = directory.to_str().unwrap();
-    world.expect(0, &["publish", published, "libc", "--key", &secret]);
     let other = World::with_recipes();
     let url = format!("file://{published}");
     let plain = other.command("small-linux");
@@ -626,10 +629,8 @@ fn everybody_can_read_what_is_on_record_whatever_the_umask_was() {
 fn a_server_that_breaks_off_is_gone_on_without() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
-    let directory = world.path("published");
-    pretend(&world, "libc");
+    let directory = publish_libc(&world, &secret);
     let published = directory.to_str().unwrap();
-    world.expect(0, &["publish", published, "libc", "--key", &secret]);
     let broken = serve_halves(&directory, "", |_| {}, |name| !name.starts_with("nar/"));
     let urls = format!("{broken} file://{published}");
     let other = World::with_recipes();
@@ -654,10 +655,7 @@ fn a_server_that_breaks_off_is_gone_on_without() {
 fn an_interrupt_stops_an_installation_at_once() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
-    let directory = world.path("published");
-    pretend(&world, "libc");
-    let published = directory.to_str().unwrap();
-    world.expect(0, &["publish", published, "libc", "--key", &secret]);
+    let directory = publish_libc(&world, &secret);
     // Archives come by halves, and the server says nothing more.
     let (over, is_over) = channel::<()>();
     let is_over = Mutex::new(is_over);
