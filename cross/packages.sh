@@ -51,7 +51,7 @@ export ZIG_GLOBAL_CACHE_DIR="$work/zig" ZIG_LOCAL_CACHE_DIR="$work/zig"
 # source_of PACKAGE: where its source is, fetched or made.
 source_of() {
     "$tool" fetch "$1" >&2 || return 1
-    path=$("$tool" show "$1" | sed -n 's/^source: //p')
+    path=${BOOTSTRAP_ROOT:-}$("$tool" show "$1" | sed -n 's/^source: //p')
     # What is not there then is made of what was fetched: Debian's make has no configure.
     [ -e "$path" ] || "$tool" build "regenerate/$1" >&2 || return 1
     echo "$path"

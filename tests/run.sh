@@ -50,7 +50,7 @@ step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 BOOTSTRAP_PROGRAMS_REQUIRED=1 $CARGO test --locked
 
 # What only FreeBSD compiles is type-checked and linked here, where it cannot run; `make freebsd' takes the same way,
-# and ten minutes to optimise. That, and the packages' turn, is for `make cross'. Needs Debian's packages.
+# and ten minutes to optimise. That, and most of the packages, is for `make cross'. Needs Debian's packages.
 if command -v apt-get >/dev/null 2>&1; then
     step 'lints for FreeBSD'
     sh cross/freebsd.sh clippy
@@ -63,3 +63,9 @@ fi
 step 'a piece of the real road'
 $CARGO build --release --locked
 sh tests/road.sh target/release/bootstrap
+
+# The sources are those that the road has fetched and made.
+if command -v apt-get >/dev/null 2>&1; then
+    step 'two packages for FreeBSD'
+    BOOTSTRAP_ROOT=$PWD/target/road sh cross/packages.sh target/release/bootstrap make sed
+fi

@@ -22,6 +22,11 @@
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
 //! 4. an unread token moves from a pipe that has one to a pipe that has none.
 //!
+//! A pool may have a few more tokens than the machine has processors, for jobs that sleep. A build of much greater urgency
+//! than another, which will outlast it, has these for itself: the other neither starts nor gets more tokens by them. It is for
+//! the other processors while that one is serial, and there will be more such stretches until it ends; what is hurried through
+//! at the first of them is missing at the last.
+//!
 //! A build may have a limit of its own: one that is kept on some of the processors keeps nobody from the others then.
 //!
 //! Step 4 makes one token that two builds might want wander between them: whoever really waits for it reads
@@ -46,6 +51,10 @@ pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
 
 /// A build that has used tokens is taken for serial when it left one unread for so long.
 const BETWEEN_JOBS: Duration = Duration::from_millis(200);
+
+/// A running build outlasts one that is less urgent by more milliseconds than this: ten minutes, several times what most
+/// packages take.
+const OUTLASTS: u64 = 600_000;
 
 /// How often the manager looks at the pipes while tokens can move between builds.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -73,6 +82,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     free: usize,
+    /// How many jobs the machine runs at a time.
+    processors: usize,
     /// Numbers builds, and tokens as they are handed out.
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
@@ -126,18 +137,28 @@ pub struct JobSlot {
 }
 
 impl JobPool {
-    /// A pool of `capacity` tokens, which makes its pipes in `directory` (a private directory on a file
-    /// system that has FIFOs).
-    pub fn new(capacity: NonZeroUsize, directory: &Path) -> io::Result<Self> {
-        Self::with(capacity, directory, BETWEEN_JOBS)
+    /// A pool of `capacity` tokens for so many `processors`, which makes its pipes in `directory` (a private directory on a
+    /// file system that has FIFOs).
+    pub fn new(
+        capacity: NonZeroUsize,
+        processors: NonZeroUsize,
+        directory: &Path,
+    ) -> io::Result<Self> {
+        Self::with(capacity, processors, directory, BETWEEN_JOBS)
     }
 
-    fn with(capacity: NonZeroUsize, directory: &Path, between_jobs: Duration) -> io::Result<Self> {
+    fn with(
+        capacity: NonZeroUsize,
+        processors: NonZeroUsize,
+        directory: &Path,
+        between_jobs: Duration,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             capacity: capacity.get(),
             directory: directory.to_owned(),
             state: Mutex::new(State {
                 free: capacity.get(),
+                processors: processors.get(),
                 between_jobs,
                 ..State::default()
             }),
@@ -326,6 +347,23 @@ impl State {
         slot.parallel && slot.urgency > urgency && !slot.refuses_since.is_some_and(refuses)
     }
 
+    /// Whether a running build will go on when one of `urgency` has long ended. It need not have had several jobs yet: to begin
+    /// with, most are configured.
+    fn is_outlasted(&self, urgency: u64) -> bool {
+        let outlasts = |slot: &Slot| slot.urgency > urgency.saturating_add(OUTLASTS);
+        self.slots.values().any(outlasts)
+    }
+
+    /// Whether there are as many jobs as processors, and so for a build of `urgency`, beside one that outlasts it, no token.
+    fn is_full_for(&self, urgency: u64, unread: &BTreeMap<u64, usize>) -> bool {
+        let used = |(id, slot): (&u64, &Slot)| {
+            1 + slot.given - unread.get(id).map_or(0, |count| slot.given.min(*count))
+        };
+        let granted = self.waiting.values().filter(|waiter| waiter.granted);
+        let jobs = self.slots.iter().map(used).sum::<usize>() + granted.count();
+        jobs >= self.processors && self.is_outlasted(urgency)
+    }
+
     /// Forgets what builds made of earlier offers.
     fn offer_anew(&mut self) {
         for slot in self.slots.values_mut() {
@@ -387,6 +425,9 @@ impl State {
         {
             if self.free > 0 && self.give_to_one_before(urgency, unread) {
                 continue;
+            }
+            if self.is_full_for(urgency, unread) {
+                break;
             }
             if self.free == 0 && !self.take_back_one(urgency, unread) {
                 break;
@@ -469,6 +510,7 @@ impl State {
                 .slots
                 .iter()
                 .filter(|(id, _)| !refused.contains(*id))
+                .filter(|(_, slot)| !self.is_full_for(slot.urgency, unread))
                 .min_by_key(|(id, slot)| {
                     let count = unread.get(*id).copied().unwrap_or(0);
                     (count, std::cmp::Reverse(slot.urgency), **id)
@@ -484,7 +526,8 @@ impl State {
     /// Step 4: from pipes with unread tokens to empty ones, in turn. What moved in this round is not moved
     /// again.
     fn pass_on(&mut self, unread: &mut BTreeMap<u64, usize>) {
-        let may = |id: &u64| self.slots.get(id).is_some_and(Slot::may_have_more);
+        let room = |slot: &Slot| slot.may_have_more() && !self.is_full_for(slot.urgency, unread);
+        let may = |id: &u64| self.slots.get(id).is_some_and(room);
         let mut hungry: Vec<u64> = unread
             .iter()
             .filter(|(id, count)| **count == 0 && may(id))

@@ -87,7 +87,8 @@ pub fn realise(
         .map_err(|error| error.unless_stopped(cancellation))?;
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
-    let pool = JobPool::new(settings.tokens, scratch.directory()).map_err(BuildError::Thread)?;
+    let pool = JobPool::new(settings.tokens, settings.cores, scratch.directory())
+        .map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let builder = Builder {
         settings,

@@ -77,7 +77,7 @@ pub(super) fn settings(context: &Context) -> Settings {
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let cores = number(options.cores).unwrap_or(all);
-    let tokens = number(options.cores).unwrap_or_else(|| with_spare(all));
+    let tokens = tokens(number(options.cores), all);
     let seconds = |option: Option<u64>| option.map(Duration::from_secs);
     Settings {
         system: context.system.name().to_owned(),
@@ -102,11 +102,14 @@ pub(super) fn settings(context: &Context) -> Settings {
     }
 }
 
-/// Job tokens for all of a machine's `processors`: some more, since a job that sleeps (many tests do) or waits for the disk
-/// holds its token. As many as ninja's `GuessParallelism` takes. Whoever gives a number of cores gets just that: the rest of
-/// the machine is not for this run to use.
-fn with_spare(processors: NonZeroUsize) -> NonZeroUsize {
-    processors.saturating_add(if processors.get() > 2 { 2 } else { 1 })
+/// How many more jobs than processors there are: for those that sleep (many tests do) or wait for the disk, and hold their
+/// tokens all the same. As many as ninja's `GuessParallelism` takes on most machines.
+const SPARE: usize = 2;
+
+/// Job tokens on a machine of so many `processors`. Whoever gives a number of `cores` gets just that: the rest of the machine is
+/// not for this run to use.
+fn tokens(cores: Option<NonZeroUsize>, processors: NonZeroUsize) -> NonZeroUsize {
+    cores.unwrap_or_else(|| processors.saturating_add(SPARE))
 }
 
 pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
@@ -162,8 +165,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_or_two_more_than_processors() {
-        let spare = |count| with_spare(NonZeroUsize::new(count).unwrap()).get();
-        assert_eq!([1, 2, 3, 64].map(spare), [2, 3, 5, 66]);
+    fn there_are_spare_tokens_unless_cores_are_given() {
+        let [two, three, four] = [2, 3, 4].map(|count| NonZeroUsize::new(count).unwrap());
+        assert_eq!(tokens(None, two), four);
+        assert_eq!(tokens(Some(two), two), two);
+        assert_eq!(tokens(Some(three), two), three);
     }
 }

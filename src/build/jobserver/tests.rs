@@ -7,7 +7,8 @@ use std::time::Instant;
 
 fn pool(capacity: usize) -> (tempfile::TempDir, JobPool) {
     let directory = tempfile::tempdir().unwrap();
-    let pool = JobPool::new(NonZeroUsize::new(capacity).unwrap(), directory.path()).unwrap();
+    let capacity = NonZeroUsize::new(capacity).unwrap();
+    let pool = JobPool::new(capacity, capacity, directory.path()).unwrap();
     (directory, pool)
 }
 
@@ -131,14 +132,20 @@ fn a_token_in_use_is_waited_for() {
 
 /// A pool whose builds are never, or at once, taken for serial.
 fn patient_pool(capacity: usize, patient: bool) -> (tempfile::TempDir, JobPool) {
+    pool_with_spare(capacity, 0, patient)
+}
+
+/// The same, with `spare` tokens beyond one for each of the processors.
+fn pool_with_spare(processors: usize, spare: usize, patient: bool) -> (tempfile::TempDir, JobPool) {
     let directory = tempfile::tempdir().unwrap();
     let between_jobs = if patient {
         Duration::from_secs(3600)
     } else {
         Duration::ZERO
     };
-    let capacity = NonZeroUsize::new(capacity).unwrap();
-    let pool = JobPool::with(capacity, directory.path(), between_jobs).unwrap();
+    let processors = NonZeroUsize::new(processors).unwrap();
+    let capacity = processors.saturating_add(spare);
+    let pool = JobPool::with(capacity, processors, directory.path(), between_jobs).unwrap();
     (directory, pool)
 }
 
@@ -216,6 +223,61 @@ fn a_token_that_several_urgent_builds_leave_unread_starts_the_next() {
         pool.close();
         started.unwrap();
     });
+}
+
+/// The urgency of a build that outlasts those of 1, and not those of 2.
+const LONG: u64 = OUTLASTS + 2;
+
+#[test]
+fn a_spare_token_starts_no_build_beside_one_that_outlasts_it() {
+    let (_directory, pool) = pool_with_spare(2, 1, false);
+    let long = FakeBuild::start_urgent(&pool, LONG);
+    let short = FakeBuild::start_urgent(&pool, 1);
+    // Two jobs on two processors: the third token is the long build's, whether it reads it or not.
+    eventually("the spare token is where it belongs", || {
+        (long.unread(), short.unread()) == (1, 0)
+    });
+    let started = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _next = FakeBuild::start_urgent(&pool, 1);
+            started.fetch_add(1, Ordering::SeqCst);
+        });
+        eventually("the next build waits", || {
+            pool.shared.lock().waiting.len() == 1
+        });
+        std::thread::sleep(INTERVAL * 5);
+        assert_eq!(started.load(Ordering::SeqCst), 0);
+        drop(short);
+        eventually("the next build starts", || {
+            started.load(Ordering::SeqCst) == 1
+        });
+    });
+    drop(long);
+    // With nobody to outlast them, builds have all tokens.
+    let first = FakeBuild::start_urgent(&pool, 1);
+    let second = FakeBuild::start_urgent(&pool, 1);
+    eventually("somebody is offered the spare token", || {
+        first.unread() + second.unread() == 1
+    });
+}
+
+#[test]
+fn a_spare_token_is_not_kept_from_the_build_that_outlasts_others() {
+    let (_directory, pool) = pool_with_spare(2, 1, false);
+    let mut long = FakeBuild::start_urgent(&pool, LONG);
+    let short = FakeBuild::start_urgent(&pool, 1);
+    long.take();
+    assert_eq!((long.unread(), short.unread()), (0, 0));
+}
+
+#[test]
+fn a_spare_token_starts_a_build_beside_one_that_does_not_outlast_it() {
+    let (_directory, pool) = pool_with_spare(2, 1, false);
+    let _long = FakeBuild::start_urgent(&pool, LONG);
+    let _first = FakeBuild::start_urgent(&pool, 2);
+    let third = FakeBuild::start_urgent(&pool, 2);
+    assert_eq!(third.unread(), 0);
 }
 
 #[test]
