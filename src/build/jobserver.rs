@@ -22,10 +22,10 @@
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
 //! 4. an unread token moves from a pipe that has one to a pipe that has none.
 //!
-//! A pool may have a few more tokens than the machine has processors, for jobs that sleep. A build of much greater urgency
-//! than another, which will outlast it, has these for itself: the other neither starts nor gets more tokens by them. It is for
-//! the other processors while that one is serial, and there will be more such stretches until it ends; what is hurried through
-//! at the first of them is missing at the last.
+//! A pool may have a few more tokens than the machine has processors, for jobs that sleep ([`Spare`]). A build of much greater
+//! urgency than another, which will outlast it, has these for itself: the other neither starts nor gets more tokens by them.
+//! It is for the other processors while that one is serial, and there will be more such stretches until it ends; what is
+//! hurried through at the first of them is missing at the last.
 //!
 //! A build may have a limit of its own: one that is kept on some of the processors keeps nobody from the others then.
 //!
@@ -52,12 +52,17 @@ pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
 /// A build that has used tokens is taken for serial when it left one unread for so long.
 const BETWEEN_JOBS: Duration = Duration::from_millis(200);
 
-/// A running build outlasts one that is less urgent by more milliseconds than this: ten minutes, several times what most
-/// packages take.
-const OUTLASTS: u64 = 600_000;
-
 /// How often the manager looks at the pipes while tokens can move between builds.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Which of a pool's tokens are spare.
+#[derive(Debug, Clone, Copy)]
+pub struct Spare {
+    /// How many jobs the machine runs at a time: tokens beyond these are.
+    pub processors: NonZeroUsize,
+    /// A running build outlasts one whose urgency is less than its own by more than this.
+    pub outlasting: u64,
+}
 
 /// A pool of job tokens. Dropping it ends its manager.
 #[derive(Debug)]
@@ -82,8 +87,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     free: usize,
-    /// How many jobs the machine runs at a time.
-    processors: usize,
+    /// `None`: no token is.
+    spare: Option<Spare>,
     /// Numbers builds, and tokens as they are handed out.
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
@@ -137,19 +142,15 @@ pub struct JobSlot {
 }
 
 impl JobPool {
-    /// A pool of `capacity` tokens for so many `processors`, which makes its pipes in `directory` (a private directory on a
+    /// A pool of `capacity` tokens, some of which may be `spare`. It makes its pipes in `directory` (a private directory on a
     /// file system that has FIFOs).
-    pub fn new(
-        capacity: NonZeroUsize,
-        processors: NonZeroUsize,
-        directory: &Path,
-    ) -> io::Result<Self> {
-        Self::with(capacity, processors, directory, BETWEEN_JOBS)
+    pub fn new(capacity: NonZeroUsize, spare: Option<Spare>, directory: &Path) -> io::Result<Self> {
+        Self::with(capacity, spare, directory, BETWEEN_JOBS)
     }
 
     fn with(
         capacity: NonZeroUsize,
-        processors: NonZeroUsize,
+        spare: Option<Spare>,
         directory: &Path,
         between_jobs: Duration,
     ) -> io::Result<Self> {
@@ -158,7 +159,7 @@ impl JobPool {
             directory: directory.to_owned(),
             state: Mutex::new(State {
                 free: capacity.get(),
-                processors: processors.get(),
+                spare,
                 between_jobs,
                 ..State::default()
             }),
@@ -347,21 +348,18 @@ impl State {
         slot.parallel && slot.urgency > urgency && !slot.refuses_since.is_some_and(refuses)
     }
 
-    /// Whether a running build will go on when one of `urgency` has long ended. It need not have had several jobs yet: to begin
-    /// with, most are configured.
-    fn is_outlasted(&self, urgency: u64) -> bool {
-        let outlasts = |slot: &Slot| slot.urgency > urgency.saturating_add(OUTLASTS);
-        self.slots.values().any(outlasts)
-    }
-
-    /// Whether there are as many jobs as processors, and so for a build of `urgency`, beside one that outlasts it, no token.
+    /// Whether only spare tokens are left, and a running build will go on when one of `urgency` has long ended. That one need
+    /// not have had several jobs yet: to begin with, most are configured.
     fn is_full_for(&self, urgency: u64, unread: &BTreeMap<u64, usize>) -> bool {
-        let used = |(id, slot): (&u64, &Slot)| {
-            1 + slot.given - unread.get(id).map_or(0, |count| slot.given.min(*count))
+        let Some(spare) = self.spare else {
+            return false;
         };
+        let outlasted = urgency.saturating_add(spare.outlasting);
+        let unread = |id: &u64| unread.get(id).copied().unwrap_or(0);
+        let used = |(id, slot): (&u64, &Slot)| 1 + slot.given.saturating_sub(unread(id));
         let granted = self.waiting.values().filter(|waiter| waiter.granted);
         let jobs = self.slots.iter().map(used).sum::<usize>() + granted.count();
-        jobs >= self.processors && self.is_outlasted(urgency)
+        jobs >= spare.processors.get() && self.slots.values().any(|slot| slot.urgency > outlasted)
     }
 
     /// Forgets what builds made of earlier offers.

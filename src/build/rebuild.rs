@@ -93,10 +93,9 @@ pub fn rebuild(
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each other.
-    let apart = apart(&settings);
-    let tokens = settings.tokens.saturating_mul(apart);
-    let processors = settings.cores.saturating_mul(apart);
-    let pool = JobPool::new(tokens, processors, scratch.directory()).map_err(BuildError::Thread)?;
+    let tokens = settings.tokens.saturating_mul(apart(&settings));
+    // None are spare: nothing here waits for anything else, so that there is always something to build.
+    let pool = JobPool::new(tokens, None, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let rebuilder = Rebuilder {
         builder: Builder {

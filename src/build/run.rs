@@ -11,7 +11,7 @@ use super::error::BuildError;
 use super::events::{Event, EventSender, Kind};
 use super::graph::{Graph, Job, Todo};
 use super::history::History;
-use super::jobserver::JobPool;
+use super::jobserver::{JobPool, Spare};
 use super::scheduler::{self, Report, Workshop};
 use super::scratch::Scratch;
 use super::variation::Variation;
@@ -87,7 +87,11 @@ pub fn realise(
         .map_err(|error| error.unless_stopped(cancellation))?;
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
-    let pool = JobPool::new(settings.tokens, settings.cores, scratch.directory())
+    let spare = Spare {
+        processors: settings.cores,
+        outlasting: outlasting(&todo),
+    };
+    let pool = JobPool::new(settings.tokens, Some(spare), scratch.directory())
         .map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let builder = Builder {
@@ -103,6 +107,14 @@ pub fn realise(
         tools,
     };
     Ok(run(&todo, &builder, settings, events, cancellation))
+}
+
+/// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least. So it is
+/// about a road's compilers and what can be built beside them, on a machine of any speed, and not about two packages of a few
+/// minutes.
+fn outlasting(todo: &Todo<'_>) -> u64 {
+    let longest = todo.tasks.iter().map(|task| task.urgency).max();
+    (longest.unwrap_or(0) / 6).max(120_000)
 }
 
 fn run(

@@ -8,7 +8,7 @@ use std::time::Instant;
 fn pool(capacity: usize) -> (tempfile::TempDir, JobPool) {
     let directory = tempfile::tempdir().unwrap();
     let capacity = NonZeroUsize::new(capacity).unwrap();
-    let pool = JobPool::new(capacity, capacity, directory.path()).unwrap();
+    let pool = JobPool::new(capacity, None, directory.path()).unwrap();
     (directory, pool)
 }
 
@@ -132,20 +132,14 @@ fn a_token_in_use_is_waited_for() {
 
 /// A pool whose builds are never, or at once, taken for serial.
 fn patient_pool(capacity: usize, patient: bool) -> (tempfile::TempDir, JobPool) {
-    pool_with_spare(capacity, 0, patient)
-}
-
-/// The same, with `spare` tokens beyond one for each of the processors.
-fn pool_with_spare(processors: usize, spare: usize, patient: bool) -> (tempfile::TempDir, JobPool) {
     let directory = tempfile::tempdir().unwrap();
     let between_jobs = if patient {
         Duration::from_secs(3600)
     } else {
         Duration::ZERO
     };
-    let processors = NonZeroUsize::new(processors).unwrap();
-    let capacity = processors.saturating_add(spare);
-    let pool = JobPool::with(capacity, processors, directory.path(), between_jobs).unwrap();
+    let capacity = NonZeroUsize::new(capacity).unwrap();
+    let pool = JobPool::with(capacity, None, directory.path(), between_jobs).unwrap();
     (directory, pool)
 }
 
@@ -225,13 +219,23 @@ fn a_token_that_several_urgent_builds_leave_unread_starts_the_next() {
     });
 }
 
-/// The urgency of a build that outlasts those of 1, and not those of 2.
-const LONG: u64 = OUTLASTS + 2;
+/// A pool for two processors with a spare token, where a build of 12 outlasts those of 1, and not those of 2.
+fn pool_with_spare() -> (tempfile::TempDir, JobPool) {
+    let directory = tempfile::tempdir().unwrap();
+    let [two, three] = [2, 3].map(|count| NonZeroUsize::new(count).unwrap());
+    let spare = Spare {
+        processors: two,
+        outlasting: 10,
+    };
+    // Who leaves a token unread is taken for serial at once.
+    let pool = JobPool::with(three, Some(spare), directory.path(), Duration::ZERO).unwrap();
+    (directory, pool)
+}
 
 #[test]
 fn a_spare_token_starts_no_build_beside_one_that_outlasts_it() {
-    let (_directory, pool) = pool_with_spare(2, 1, false);
-    let long = FakeBuild::start_urgent(&pool, LONG);
+    let (_directory, pool) = pool_with_spare();
+    let long = FakeBuild::start_urgent(&pool, 12);
     let short = FakeBuild::start_urgent(&pool, 1);
     // Two jobs on two processors: the third token is the long build's, whether it reads it or not.
     eventually("the spare token is where it belongs", || {
@@ -264,8 +268,8 @@ fn a_spare_token_starts_no_build_beside_one_that_outlasts_it() {
 
 #[test]
 fn a_spare_token_is_not_kept_from_the_build_that_outlasts_others() {
-    let (_directory, pool) = pool_with_spare(2, 1, false);
-    let mut long = FakeBuild::start_urgent(&pool, LONG);
+    let (_directory, pool) = pool_with_spare();
+    let mut long = FakeBuild::start_urgent(&pool, 12);
     let short = FakeBuild::start_urgent(&pool, 1);
     long.take();
     assert_eq!((long.unread(), short.unread()), (0, 0));
@@ -273,8 +277,8 @@ fn a_spare_token_is_not_kept_from_the_build_that_outlasts_others() {
 
 #[test]
 fn a_spare_token_starts_a_build_beside_one_that_does_not_outlast_it() {
-    let (_directory, pool) = pool_with_spare(2, 1, false);
-    let _long = FakeBuild::start_urgent(&pool, LONG);
+    let (_directory, pool) = pool_with_spare();
+    let _long = FakeBuild::start_urgent(&pool, 12);
     let _first = FakeBuild::start_urgent(&pool, 2);
     let third = FakeBuild::start_urgent(&pool, 2);
     assert_eq!(third.unread(), 0);
