@@ -35,10 +35,11 @@ dynamic_entries() {
 }
 
 # validate_entry FILE INTERPRETER RUNPATH NEEDED...: count in `invalid' what is wrong.
+
 validate_entry() {
     elfFile=$1 interpreter=$2 runpath=$3
     shift 3
-    if [ "$stage" = stage0 ] && [ "$interpreter" != - ]; then
+    if [ "$stage" = stage0 ]; then
         echo "validate-runpath: $elfFile is not statically linked (interpreter $interpreter, needs: $*)" >&2
         invalid=$((invalid + 1))
         return 0
@@ -87,8 +88,8 @@ validate_entry() {
     done
 }
 
-# Guix's check, and: programs of stage0 are static; elsewhere RUNPATH and loader are
-# the store's.  gcc's shared libraries are for programs of later stages.
+# Guix's check, and: in stage0 everything is static; elsewhere RUNPATH and loader are
+# the store's.
 validate_runpath() {
     for directory in lib lib64 libexec bin sbin; do
         [ -d "$1/$directory" ] || continue

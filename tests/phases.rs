@@ -84,24 +84,6 @@ fn every_readelf_is_understood() {
 }
 
 #[test]
-fn a_library_of_stage0_finds_what_it_needs_in_the_store() {
-    let (_, text) = DYNAMIC[0].split_once('\n').unwrap();
-    let readelf =
-        format!("shift\nfor file; do echo \"File: $file\"; cat <<'END'\n{text}END\ndone\n");
-    let place = output_with(&[("readelf", &readelf)]);
-    let seen = run(place.path(), "stage0", "phase_validate_runpath");
-    assert!(!seen.status.success());
-    let seen = String::from_utf8(seen.stderr).unwrap();
-    for expected in [
-        "RUNPATH has `/usr/lib', which is not in the store",
-        "libtool.so.1 is not found in RUNPATH `/usr/lib'",
-        "validate-runpath: 2 errors",
-    ] {
-        assert!(seen.contains(expected), "{seen}");
-    }
-}
-
-#[test]
 fn strip_gets_the_options_that_it_has() {
     let told = "echo \"$*\" >\"$TMPDIR/told\"\n";
     // GNU's and LLVM's; the ELF Tool Chain's.

@@ -84,8 +84,6 @@ pub fn implicit_inputs(stage: Stage, name: &str) -> Vec<InputName> {
             let mut inputs = match name {
                 "binutils" | "gcc" => vec![stage0("gcc"), stage0("binutils")],
                 "ld-wrapper" | "bash" => vec![after_stage0("gcc"), after_stage0("binutils")],
-                // No script among its outputs would name bash; and it is long, and so built beside it.
-                "coreutils" => ["ld-wrapper", "gcc", "binutils"].map(after_stage0).into(),
                 _ => ["bash", "ld-wrapper", "gcc", "binutils"]
                     .map(after_stage0)
                     .into(),
@@ -185,10 +183,6 @@ mod tests {
             format!("stage0/gcc stage0/binutils libc {tools}")
         );
         assert_eq!(inputs("bash"), format!("gcc binutils libc {tools}"));
-        assert_eq!(
-            inputs("coreutils"),
-            format!("ld-wrapper gcc binutils libc {tools}")
-        );
         assert_eq!(
             inputs("sed"),
             format!("bash ld-wrapper gcc binutils libc {tools}")
