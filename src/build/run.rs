@@ -109,9 +109,9 @@ pub fn realise(
     Ok(run(&todo, &builder, settings, events, cancellation))
 }
 
-/// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least. So it is
-/// about a road's compilers and what can be built beside them, on a machine of any speed, and not about two packages of a few
-/// minutes.
+/// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least, and no less
+/// than two minutes. So it is about a road's compilers and what can be built beside them, however fast the machine, and not about
+/// two packages of a few minutes.
 fn outlasting(todo: &Todo<'_>) -> u64 {
     let longest = todo.tasks.iter().map(|task| task.urgency).max();
     (longest.unwrap_or(0) / 6).max(120_000)

@@ -169,6 +169,21 @@ fn an_urgent_build_that_uses_its_tokens_comes_before_one_that_waits() {
     });
 }
 
+/// Has a build of urgency 1 wait for a token; it is counted in `started` once it has one.
+fn wait_for_a_token<'s>(
+    scope: &'s std::thread::Scope<'s, '_>,
+    pool: &'s JobPool,
+    started: &'s AtomicUsize,
+) {
+    scope.spawn(|| {
+        let _next = FakeBuild::start_urgent(pool, 1);
+        started.fetch_add(1, Ordering::SeqCst);
+    });
+    eventually("the next build waits", || {
+        pool.shared.lock().waiting.len() == 1
+    });
+}
+
 #[test]
 fn what_becomes_free_is_offered_to_the_urgent_build_first() {
     let (_directory, pool) = patient_pool(2, true);
@@ -179,13 +194,7 @@ fn what_becomes_free_is_offered_to_the_urgent_build_first() {
     let equal = FakeBuild::start_urgent(&pool, 9);
     let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let _next = FakeBuild::start_urgent(&pool, 1);
-            started.fetch_add(1, Ordering::SeqCst);
-        });
-        eventually("the next build waits", || {
-            pool.shared.lock().waiting.len() == 1
-        });
+        wait_for_a_token(scope, &pool, &started);
         drop(equal);
         urgent.take();
         assert_eq!(started.load(Ordering::SeqCst), 0);
@@ -243,13 +252,7 @@ fn a_spare_token_starts_no_build_beside_one_that_outlasts_it() {
     });
     let started = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let _next = FakeBuild::start_urgent(&pool, 1);
-            started.fetch_add(1, Ordering::SeqCst);
-        });
-        eventually("the next build waits", || {
-            pool.shared.lock().waiting.len() == 1
-        });
+        wait_for_a_token(scope, &pool, &started);
         std::thread::sleep(INTERVAL * 5);
         assert_eq!(started.load(Ordering::SeqCst), 0);
         drop(short);
