@@ -154,8 +154,10 @@ impl Planner<'_> {
         }
         let variant = choose_variant(&recipe.sources, &self.seed.preferred_variant);
         let own = variant.map_or(&[][..], |source| &source.patches);
+        let platform = recipe.platforms.get(&self.settings.system);
+        let of_platform = platform.map_or(&[][..], |platform| &platform.patches);
         let mut patches = Vec::new();
-        for patch in own.iter().chain(&recipe.patches) {
+        for patch in own.iter().chain(&recipe.patches).chain(of_platform) {
             let path = self.text(&build.label, patch)?;
             patches.push(self.shown(&path));
             build.derivation.input_sources.insert(path);

@@ -170,11 +170,13 @@ fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
          [build]\nconfigure-flags = [\"--a=$out\"]\ncheck-target = \"test\"\n\
          [stage0]\nconfigure-flags = [\"--b=$input_make $source_libx\"]\nmake-flags = [\"C=\\\"x\\\" `y`\"]\n\
          tests = true\nenvironment = { LDFLAGS = \"-static\", A = \"$triplet\" }\n\
-         [platform.x86_64-linux]\nconfigure-flags = [\"--linux\"]\n\
+         [platform.x86_64-linux]\npatches = [\"linux.patch\"]\nconfigure-flags = [\"--linux\"]\n\
          [platform.x86_64-linux.stage0]\nenvironment = { A = \"$version\" }\n\
-         [platform.x86_64-freebsd]\nconfigure-flags = [\"--freebsd\"]\n",
+         [platform.x86_64-freebsd]\npatches = [\"freebsd.patch\"]\nconfigure-flags = [\"--freebsd\"]\n",
     );
-    folder.file("recipes/sed/own.patch", "--- a\n+++ b\n");
+    for patch in ["own", "linux", "freebsd"] {
+        folder.file(&format!("recipes/sed/{patch}.patch"), "--- a\n+++ b\n");
+    }
     folder.file("recipes/sed/phases.sh", "# nothing\n");
     insta::assert_snapshot!(show(&folder.plan(), &[]));
 }

@@ -315,6 +315,8 @@ impl Settings {
 /// What `[platform.SYSTEM]` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Platform {
+    /// Patches that only this system needs, applied after those of all.
+    pub patches: Vec<RecipeText>,
     /// For every stage.
     pub common: Settings,
     /// For one stage.

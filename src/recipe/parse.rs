@@ -64,6 +64,7 @@ const SETTINGS_KEYS: &[&str] = &[
     "typical-seconds",
 ];
 const PLATFORM_KEYS: &[&str] = &[
+    "patches",
     "inputs",
     "replace-inputs",
     "outputs",
@@ -468,7 +469,9 @@ fn platform(reader: &mut Reader<'_>, system: System, value: &Value<'_>) -> Platf
         ..Platform::default()
     };
     for (key, value) in value.get_ref().as_table().into_iter().flatten() {
-        if let Some(stage) = Stage::from_name(key.get_ref()) {
+        if key.get_ref() == "patches" {
+            platform.patches = reader.recipe_files("patches", value);
+        } else if let Some(stage) = Stage::from_name(key.get_ref()) {
             let place = format!("[platform.{system}.{stage}]");
             let settings = settings(reader, &place, value, SETTINGS_KEYS);
             platform.stages.insert(stage, settings);
