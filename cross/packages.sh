@@ -60,7 +60,7 @@ source_of() {
 # flags_of PACKAGE: what the recipe gives to configure, as far as it is not about other packages.
 flags_of() {
     case $1 in
-        make) echo --without-guile ;;
+        make) echo --without-guile ${linking:+--disable-load} ;;
         sed) echo --disable-acl --without-selinux ;;
         grep) echo --disable-perl-regexp ;;
         bash) echo --without-bash-malloc --disable-readline --disable-history bash_cv_getenv_redef=no bash_cv_func_strtoimax=no ;;
@@ -172,6 +172,12 @@ inspect() {
             *'Requesting program interpreter'*'/lib64/ld-linux'*) ;;
             *'Requesting program interpreter'*)
                 echo "$program asks for another loader"
+                return 1
+                ;;
+            -static*'Type: '*EXEC*DYNAMIC*)
+                # lld makes one for --export-dynamic, and FreeBSD's start code then leaves indirect functions
+                # to a loader that there is not.
+                echo "$program is static and has a dynamic section: it would crash at its start"
                 return 1
                 ;;
             -static*'Type: '*EXEC*)
