@@ -16,7 +16,8 @@ set -eu
 cd "$(dirname "$0")/.."
 tool=$1
 shift
-[ "$#" -gt 0 ] || set -- make sed grep gzip bzip2 xz patch diffutils findutils gawk tar coreutils bash file
+[ "$#" -gt 0 ] || set -- make sed grep gzip bzip2 xz patch diffutils findutils gawk tar coreutils bash file \
+    zstd ld-wrapper hello which
 work=$PWD/target/freebsd
 mkdir -p "$work/packages"
 # What the interfaces of FreeBSD's libraries offer, a symbol a line: with its version, and without where that is what one
@@ -50,6 +51,10 @@ export ZIG_GLOBAL_CACHE_DIR="$work/zig" ZIG_LOCAL_CACHE_DIR="$work/zig"
 
 # source_of PACKAGE: where its source is, fetched or made.
 source_of() {
+    if [ "$1" = ld-wrapper ]; then
+        echo "$PWD/stage0/ld-wrapper"
+        return
+    fi
     "$tool" fetch "$1" >&2 || return 1
     path=${BOOTSTRAP_ROOT:-}$("$tool" show "$1" | sed -n 's/^source: //p')
     # What is not there then is made of what was fetched: Debian's make has no configure.
@@ -88,6 +93,13 @@ unpack() {
     fi
 }
 
+# apply_patches PACKAGE DIRECTORY: the recipe's, all of which are for the sources that are fetched here, Debian's.
+apply_patches() {
+    for change in recipes/"$1"/*.patch; do
+        [ ! -f "$change" ] || patch -p1 -t -d "$2" -i "$PWD/$change" || return 1
+    done
+}
+
 # What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it. Both refuse the
 # same of pointers to functions.
 lenient='-O1 -Wno-error -Wno-error=incompatible-pointer-types -Werror=incompatible-function-pointer-types'
@@ -95,14 +107,25 @@ lenient='-O1 -Wno-error -Wno-error=incompatible-pointer-types -Werror=incompatib
 # compile PACKAGE DIRECTORY: leaves programs somewhere in it.
 compile() {
     cd "$2"
-    # Debian's gawk lacks its manual's source, and examples are taken out of that.
-    if [ "$1" = gawk ] && [ ! -e doc/gawktexi.in ]; then
-        sed -i 's/^\(SUBDIRS = .*\) doc awklib/\1/' Makefile.in
-    fi
-    if [ "$1" = bzip2 ]; then
-        make -j"$JOBS" CC="$cc" AR="$ar" RANLIB="$ranlib" CFLAGS="$lenient" LDFLAGS="$linking" libbz2.a bzip2 bzip2recover
-        return
-    fi
+    case $1 in
+        bzip2)
+            make -j"$JOBS" CC="$cc" AR="$ar" RANLIB="$ranlib" CFLAGS="$lenient" LDFLAGS="$linking" \
+                libbz2.a bzip2 bzip2recover
+            return
+            ;;
+        zstd)
+            # As where uname says FreeBSD, with what the recipe says for that.
+            CFLAGS=$lenient LDFLAGS=$linking make -j"$JOBS" -C programs zstd UNAME=FreeBSD HASH=md5sum \
+                CC="$cc" HAVE_ZLIB=0 HAVE_LZMA=0 HAVE_LZ4=0
+            return
+            ;;
+        ld-wrapper)
+            # shellcheck disable=SC2086 # words
+            $cc -std=c11 -D_XOPEN_SOURCE=700 -Wall -Wextra -Werror -O1 $linking -DREAL_LD='"/ld"' -DLOADER='"/loader"' \
+                -DEMULATION='"elf_x86_64_fbsd"' -o ld ./*.c
+            return
+            ;;
+    esac
     # `file' compiles its database with itself: this machine's own has to do, where it is the same version; else
     # only the library and the program are made.
     # shellcheck disable=SC2046 # lists of words
@@ -198,6 +221,7 @@ for package; do
     directory=$work/packages/$package
     log=$directory.log
     if source=$(source_of "$package" 2>"$log") && unpack "$source" "$directory" >>"$log" 2>&1 &&
+        apply_patches "$package" "$directory" >>"$log" 2>&1 &&
         (compile "$package" "$directory") >>"$log" 2>&1 && found=$(inspect "$directory" 2>&1); then
         echo "$package: passed, $found"
         rm -rf "$directory"
