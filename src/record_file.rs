@@ -5,10 +5,31 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde::Serialize;
+
+/// A pipe in the place of a file is opened at once, or not at all: nobody waits for its other end.
+const AT_ONCE: i32 = OFlags::NONBLOCK.bits() as i32;
+
+/// Opens the file `path` to be read.
+///
+/// # Errors
+/// Where that cannot be done, or it is something else than a file: what is put there may be a pipe that never ends.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(AT_ONCE)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(
+            "it is no file; move it away, and the next run makes one",
+        )),
+    }
+}
 
 /// Makes the file `path`, to be written at its end, and the directories above it that are missing.
 ///
@@ -34,7 +55,10 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
 pub(crate) fn append(path: &Path, record: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(record)?;
     line.push(b'\n');
-    let open = || OpenOptions::new().append(true).open(path);
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.append(true).custom_flags(AT_ONCE).open(path)
+    };
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match create_new(path) {
             // Another process was faster.
@@ -81,6 +105,19 @@ mod tests {
         append(&path, &"two").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n\"two\"\n");
         assert_eq!(mode(&path), 0o640);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_other_end_of_a_pipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("records.jsonl");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [pipe.as_path(), directory.path()] {
+            let error = open(path).unwrap_err();
+            assert!(error.to_string().contains("it is no file"), "{error}");
+        }
+        assert!(append(&pipe, &1).is_err());
     }
 
     #[test]

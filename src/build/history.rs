@@ -4,7 +4,6 @@
 //! with one write as each item is finished, so a killed run loses nothing that was finished before.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -110,7 +109,7 @@ impl History {
     }
 
     fn read_end(&self) -> io::Result<String> {
-        let mut file = fs::File::open(&self.path)?;
+        let mut file = record_file::open(&self.path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(READ_MAX)))?;
         let mut bytes = Vec::new();

@@ -264,7 +264,7 @@ pub enum Command {
     /// Write what happened as one HTML page: time line, packages, graph, sources
     #[command(after_help = REPORT_EXAMPLES)]
     Report {
-        /// The file to write; replaced where it exists. With --json the data is printed instead
+        /// The file to write, `-` for standard output; replaced where it exists. With --json the data is printed instead
         #[arg(
             short,
             long,

@@ -138,16 +138,14 @@ impl Context {
 
     /// Says on standard error what a run did.
     pub fn sum_up(&self, summary: &Summary) {
-        let text = summary::describe(summary);
-        eprint!("{}", self.invocation.complete(&text));
+        tell(&self.invocation.complete(&summary::describe(summary)));
     }
 
     /// Says `message` on standard error, unless nothing but errors is wanted. Bars may be there at the time.
     pub fn note(&self, message: &str) {
         if !self.options.quiet {
             let message = self.invocation.complete(message);
-            // In one piece. A reader that has gone away does not stop the run.
-            let _ = Messages.write_all(format!("bootstrap: {message}\n").as_bytes());
+            tell(&format!("bootstrap: {message}\n"));
         }
     }
 }
@@ -179,6 +177,12 @@ pub fn use_color(color: Color) -> bool {
 fn without_color(variable: &dyn Fn(&str) -> Option<OsString>) -> bool {
     variable("NO_COLOR").is_some_and(|value| !value.is_empty())
         || variable("TERM").is_some_and(|terminal| terminal == "dumb")
+}
+
+/// Writes `text` to standard error, in one piece. A reader that has gone away (`2>&1 | head`) neither stops a run nor changes
+/// how it ends, as the standard library's macros would: they panic.
+pub fn tell(text: &str) {
+    let _ = Messages.write_all(text.as_bytes());
 }
 
 /// Writes `text` to standard output. A reader that has seen enough (`head`) is no failure.

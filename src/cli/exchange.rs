@@ -169,7 +169,7 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
 
 /// Has `write` fill the file `path`, which is there when all of it is: nobody should take half of it for the whole, and what was
 /// there before stays where that fails. A device, a pipe or a link is written to.
-fn write_whole(
+pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -53,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(settings) => settings,
         Err(failure) => {
             let text = failure.render(false, &Invocation::default());
-            eprintln!("{}", text.trim_end());
+            context::tell(&format!("{}\n", text.trim_end()));
             return ExitCode::from(failure.status());
         }
     };
@@ -84,7 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             let text = failure.render(color, &invocation);
             if !text.is_empty() {
-                eprintln!("{}", text.trim_end());
+                context::tell(&format!("{}\n", text.trim_end()));
             }
             ExitCode::from(failure.status())
         }

@@ -1,12 +1,13 @@
 //! `report`: what happened, as one HTML file.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 
-use super::context::Context;
+use super::context::{Context, print};
+use super::exchange::{place, write_whole};
 use super::failure::Failure;
 use crate::advice::in_store;
 use crate::build::history::History;
@@ -15,7 +16,7 @@ use crate::report::collect::{Sources, collect};
 use crate::report::page;
 
 /// `bootstrap report -o FILE`.
-pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
+pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let state = &context.directories.state;
@@ -37,9 +38,15 @@ pub fn report(context: &Context, output: &Path) -> Result<(), Failure> {
     if context.options.json {
         return super::context::print_json(&report);
     }
-    let what = output.display().to_string();
-    std::fs::write(output, page::html(&report)).map_err(Failure::writing(what))?;
-    context.note(&format!("the report is in {}", output.display()));
+    let page = page::html(&report);
+    let Some(file) = place(Some(output)) else {
+        return print(&page);
+    };
+    write_whole(file, |sink| {
+        let written = sink.write_all(page.as_bytes());
+        written.map_err(Failure::writing(file.display().to_string()))
+    })?;
+    context.note(&format!("the report is in {}", file.display()));
     Ok(())
 }
 

@@ -314,8 +314,11 @@ impl<'c> Run<'c> {
             add_roots(&self, plan, &self.targets)?;
         }
         let changed = !summary.made.is_empty();
-        if changed {
-            manifest::write(context, &self.planned, summary)?;
+        if changed && let Err(failure) = manifest::write(context, &self.planned, summary) {
+            // What was built is there, and how that ended does not depend on a note of it.
+            context.note(&format!(
+                "this run leaves no record of what it was made from: {failure}"
+            ));
         }
         if context.options.progress == ProgressStyle::Json {
             // The last event was the summary.

@@ -372,6 +372,8 @@ impl Reader<'_> {
 fn unnamed(directory: &Path) -> Result<File, ExchangeError> {
     let path = directory.join(format!(".import-{}", std::process::id()));
     std::fs::create_dir_all(directory).map_err(ExchangeError::io("create", directory))?;
+    // What a process of the same number has left that was killed here.
+    let _ = std::fs::remove_file(&path);
     let mut options = std::fs::OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).open(&path);
     let file = file.map_err(ExchangeError::io("create", &path))?;

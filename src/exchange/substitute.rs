@@ -34,6 +34,8 @@ const AT_ONCE: usize = 128;
 const NARINFO_MAX: u64 = 1 << 20;
 /// A larger window would take more memory than a decoder should.
 const ZSTD_WINDOW: u32 = 27;
+/// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
+const OVERHEAD_MAX: u64 = 1 << 16;
 /// How often it is told how much of an item has arrived.
 const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -374,6 +376,9 @@ impl Server {
             watch,
         };
         bytes.tell();
+        // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
+        let most = info.nar_size.saturating_add(info.nar_size / 8);
+        let bytes = bytes.take(most.saturating_add(OVERHEAD_MAX));
         let bytes = BufReader::with_capacity(1 << 17, bytes);
         let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
             "zstd" => {

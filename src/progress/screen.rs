@@ -13,16 +13,21 @@ pub(super) fn share(bars: Option<MultiProgress>) {
     *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
 }
 
-/// Standard error for messages that come at any time, from any thread.
+/// Standard error for messages that come at any time, from any thread. Where nobody reads it any more they are lost, and that is
+/// no error: whoever writes one would have nobody to tell of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Messages;
 
 impl Write for Messages {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match bars {
+        let written = match bars {
             Some(bars) => bars.suspend(|| io::stderr().write(bytes)),
             None => io::stderr().write(bytes),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
         }
     }
 

@@ -23,7 +23,8 @@ pub enum RecordedEvent {
         /// The base name of its derivation.
         derivation: String,
     },
-    /// A build entered a phase. Read only of runs in which something failed: of what was made, the phases are in `builds.jsonl`.
+    /// A build entered a phase. Read only of runs in which something failed or was not finished: of what was made, the phases are in
+    /// `builds.jsonl`.
     PhaseStarted {
         /// The label of the item.
         item: String,
@@ -79,15 +80,21 @@ pub enum RecordedEvent {
     },
 }
 
+/// Until when events can have happened, in seconds since the Epoch: in 30000 years. What is said to be later was written by no
+/// clock, and would leave no room for anything else on a time line.
+const TIME_MAX: f64 = 1e12;
+
 /// The events of `text`, which has one a line, each with its time in seconds since the Epoch. Lines that are no events, from
 /// another version or cut off, are passed over.
 pub(super) fn read(text: &str) -> Vec<(f64, RecordedEvent)> {
     let lines: Vec<(Option<&str>, &str)> = text.lines().map(|line| (name(line), line)).collect();
     let has = |wanted: &str| lines.iter().any(|(name, _)| *name == Some(wanted));
-    let (failed, planned) = (has("failed"), has("planned"));
+    let planned = has("planned");
+    // A run that was killed, or still goes on, has no end.
+    let unmade = has("failed") || has("interrupted") || !has("run-finished");
     let is_told = |name: &str| match name {
         "started" | "finished" | "reused" | "failed" | "planned" | "processor" => true,
-        "phase-started" | "phase-ended" => failed,
+        "phase-started" | "phase-ended" => unmade,
         // It names all that was made, and is as long as all that comes before.
         "run-finished" => !planned,
         _ => false,
@@ -170,7 +177,9 @@ impl Line<'_> {
             },
             _ => return None,
         };
-        Some((self.time, event))
+        (0.0..=TIME_MAX)
+            .contains(&self.time)
+            .then_some((self.time, event))
     }
 }
 
@@ -296,7 +305,8 @@ mod tests {
     #[test]
     fn members_may_come_in_any_order_and_what_is_no_event_is_passed_over() {
         let text = "{\"event\":\"reused\",\"item\":\"sed\",\"time\":2.5}\nrubbish\n{\"time\":1,\"event\":\"new\",\"item\":3}\n\n\
-                    {\"time\":3,\"event\":\"processor\",\"busy\":null}\n{\"time\":4,\"event\":\"reus";
+                    {\"time\":3,\"event\":\"processor\",\"busy\":null}\n{\"time\":-1,\"event\":\"reused\",\"item\":\"sed\"}\n\
+                    {\"time\":1e300,\"event\":\"reused\",\"item\":\"sed\"}\n{\"time\":4,\"event\":\"reus";
         let reused = RecordedEvent::Reused { item: "sed".into() };
         assert_eq!(read(text), [(2.5, reused)]);
     }

@@ -199,7 +199,9 @@ impl Rebuilds {
 /// What is in the file `path`.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(READ_MAX).read_to_end(&mut bytes)?;
+    record_file::open(path)?
+        .take(READ_MAX)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

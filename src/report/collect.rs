@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::runs::{self, Failed};
+use super::runs::{self, Unmade};
 use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
 use crate::build::events::Kind as Made;
 use crate::build::history::Record;
@@ -44,7 +44,8 @@ pub struct Sources<'s> {
 /// Makes the report.
 ///
 /// Of each derivation of the plan the last build on record counts, of each output the last time that it came from a server, and
-/// of those that are not there the last failure. What was built from other recipes is left out: it is another road's.
+/// of those that are not there the last failure, or else the last build that was not finished. What was built from other recipes
+/// is left out: it is another road's.
 ///
 /// # Errors
 /// Where the store cannot be asked.
@@ -57,7 +58,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         .collect();
     let records = last_records(sources, &by_derivation);
     let critical = critical_path(nodes, &records);
-    let mut failed = runs::failed(&sources.runs);
+    let mut unmade = runs::unmade(&sources.runs);
     let rebuilds = rebuilt(&sources.rebuilds);
     let wanted: BTreeSet<usize> = sources
         .plan
@@ -80,12 +81,12 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let mut place_of_file: HashMap<usize, usize> = HashMap::new();
     let (mut items, mut files) = (Vec::new(), Vec::new());
     for (index, node) in nodes.iter().enumerate() {
-        let failed = take_failed(&mut failed, node, sources.invocation);
+        let unmade = take_unmade(&mut unmade, node, sources.invocation);
         if node.kind == Kind::Download {
             let mut file = file(sources, node)?;
-            if let Some(failed) = failed.filter(|_| !file.valid) {
-                file.failure = Some(failed.shown);
-                spans.extend(failed.span);
+            if let Some(unmade) = unmade.filter(|_| !file.valid) {
+                file.failure = unmade.shown;
+                spans.extend(unmade.span);
             }
             place_of_file.insert(index, files.len());
             files.push(file);
@@ -104,9 +105,9 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         item.seconds = record.map(|record| record.made.seconds);
         item.processor_seconds = record.map(processor_seconds);
         let missing = item.outputs.iter().any(|output| output.valid.is_none());
-        if let Some(failed) = failed.filter(|_| missing) {
-            item.failure = Some(failed.shown);
-            spans.extend(failed.span);
+        if let Some(unmade) = unmade.filter(|_| missing) {
+            item.failure = unmade.shown;
+            spans.extend(unmade.span);
         }
         items.push(item);
     }
@@ -157,8 +158,18 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     })
 }
 
+/// Later no build has ended, in seconds since the Epoch: in 30000 years.
+const TIME_MAX: u64 = 1_000_000_000_000;
+
+/// Whether something can have taken so long, in seconds: thirty years at most. Anything else in a record is no measurement, and a
+/// time line would have room for nothing else.
+pub(super) fn is_duration(seconds: f64) -> bool {
+    (0.0..=1e9).contains(&seconds)
+}
+
 fn processor_seconds(record: &Record) -> f64 {
-    record.made.user_seconds + record.made.system_seconds
+    let seconds = record.made.user_seconds + record.made.system_seconds;
+    if is_duration(seconds) { seconds } else { 0.0 }
 }
 
 /// The last record of each node, by its index.
@@ -169,7 +180,9 @@ fn last_records<'s>(
     sources
         .history
         .iter()
-        .filter(|record| record.made.seconds.is_finite() && record.made.seconds >= 0.0)
+        .filter(|record| {
+            is_duration(record.made.seconds) && record.started.max(record.ended) < TIME_MAX
+        })
         .filter_map(|record| Some((*by_derivation.get(record.derivation.as_str())?, record)))
         .collect()
 }
@@ -230,15 +243,17 @@ fn longest_chain<'d>(
     path
 }
 
-/// What the runs say of how `node` failed, as far as that was the derivation that it is today.
-fn take_failed(
-    failed: &mut HashMap<&str, Failed>,
+/// What the runs say of how `node` failed or was not finished, as far as that was the derivation that it is today.
+fn take_unmade(
+    unmade: &mut HashMap<&str, Unmade>,
     node: &Node,
     invocation: &Invocation,
-) -> Option<Failed> {
-    let by_derivation = failed.remove(node.derivation_path.base_name());
-    let mut found = by_derivation.or_else(|| failed.remove(node.label.as_str()))?;
-    found.shown.message = invocation.complete(&found.shown.message);
+) -> Option<Unmade> {
+    let by_derivation = unmade.remove(node.derivation_path.base_name());
+    let mut found = by_derivation.or_else(|| unmade.remove(node.label.as_str()))?;
+    if let Some(shown) = &mut found.shown {
+        shown.message = invocation.complete(&shown.message);
+    }
     Some(found)
 }
 
@@ -331,6 +346,7 @@ fn span(record: &Record, critical: bool) -> Span {
         after = start + phase.seconds;
         (phase.phase.clone(), start, phase.seconds)
     });
+    let phases = phases.filter(|(_, start, seconds)| is_duration(*start) && is_duration(*seconds));
     Span {
         phases: phases.collect(),
         label: record.item.clone(),
@@ -340,6 +356,7 @@ fn span(record: &Record, critical: bool) -> Span {
         processor_seconds: processor_seconds(record),
         critical,
         failed: false,
+        unfinished: false,
     }
 }
 

@@ -162,7 +162,7 @@ pub struct SeedShown {
     pub impure: Option<String>,
 }
 
-/// A build, download or substitute on the time line: what was finished, and what failed and is not there yet.
+/// A build, download or substitute on the time line: what was finished, and what failed or was not finished and is not there yet.
 #[derive(Debug, Clone, Serialize)]
 pub struct Span {
     /// The label.
@@ -181,6 +181,9 @@ pub struct Span {
     pub critical: bool,
     /// Whether it failed: how long it took is until then, and its processor time is not known.
     pub failed: bool,
+    /// Whether it was not finished, as its run was stopped, was killed, or is still at it: how long it took is until the last that
+    /// is on record of that run, and its processor time is not known.
+    pub unfinished: bool,
 }
 
 impl Span {

@@ -190,12 +190,20 @@ fn time_line(report: &Report) -> String {
         .chain(&["other"])
         .map(|phase| format!("<li><span class=\"key {phase}\"></span>{phase}</li>"))
         .collect();
-    let failed = match report.spans.iter().any(|span| span.failed) {
-        true => "<li>\u{2717} failed</li>",
-        false => "",
-    };
+    let marks = [
+        (
+            "\u{2717} failed",
+            report.spans.iter().any(|span| span.failed),
+        ),
+        (
+            "\u{2026} not finished",
+            report.spans.iter().any(|span| span.unfinished),
+        ),
+    ];
+    let marks = marks.iter().filter(|(_, there)| *there);
+    let marks: String = marks.map(|(mark, _)| format!("<li>{mark}</li>")).collect();
     format!(
-        "<section id=\"time\"><h2>Time line</h2>\n<ul class=\"legend\">{legend}<li>\u{25c6} critical path</li>{failed}</ul>\n\
+        "<section id=\"time\"><h2>Time line</h2>\n<ul class=\"legend\">{legend}<li>\u{25c6} critical path</li>{marks}</ul>\n\
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Time line\">{svg}</div></section>\n"
     )
 }

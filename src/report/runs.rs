@@ -1,19 +1,30 @@
-//! What the recorded events of runs say: what failed, what came from servers, how many cores there were, and how busy they were.
+//! What the recorded events of runs say: what failed or was not finished, what came from servers, how many cores there were, and
+//! how busy they were.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::collect::made_name;
+use super::collect::{is_duration, made_name};
 use super::{FailureShown, Span};
 use crate::build::events::Kind;
 use crate::records::{RecordedEvent, RecordedRun};
 
-/// Something that failed and was not made after that.
+/// More cores than any machine has.
+const BUSY_MAX: f64 = 1e6;
+
+/// Something that was tried and not made after that.
 #[derive(Debug)]
-pub(super) struct Failed {
-    /// What is shown of it.
-    pub shown: FailureShown,
+pub(super) struct Unmade {
+    /// What is shown of its failure; `None` where it was not finished: its run was stopped, was killed, or is still at it.
+    pub shown: Option<FailureShown>,
     /// The build until then, where the record says when it began.
     pub span: Option<Span>,
+}
+
+/// How what was begun ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    Failed,
+    Unknown,
 }
 
 /// Work on an item that was begun.
@@ -27,11 +38,11 @@ struct Begun<'r> {
     phase: Option<(&'r str, f64)>,
 }
 
-/// What failed in `runs`, oldest first, each as it failed last, by the base name of the derivation; by the label where the
-/// record does not say which derivation it was, as of what failed before it was begun. What a later run finished is no
-/// failure any more.
-pub(super) fn failed(runs: &[RecordedRun]) -> HashMap<&str, Failed> {
-    let mut failed = HashMap::new();
+/// What was not made in `runs`, oldest first, each as it failed last, or else as it was begun last, by the base name of the
+/// derivation; by the label where the record does not say which derivation it was, as of what failed before it was begun. What
+/// a later run finished is not among it any more. What came from servers is made in another way where it did not come.
+pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
+    let mut unmade: HashMap<&str, Unmade> = HashMap::new();
     for run in runs {
         let mut begun: HashMap<&str, Begun<'_>> = HashMap::new();
         for (time, event) in &run.events {
@@ -64,8 +75,8 @@ pub(super) fn failed(runs: &[RecordedRun]) -> HashMap<&str, Failed> {
                 RecordedEvent::Finished { item, .. } | RecordedEvent::Reused { item } => {
                     let begun = begun.remove(item.as_str());
                     let key = begun.map_or(item.as_str(), |begun| begun.derivation);
-                    failed.remove(key);
-                    failed.remove(item.as_str());
+                    unmade.remove(key);
+                    unmade.remove(item.as_str());
                 }
                 RecordedEvent::Failed {
                     item,
@@ -82,14 +93,26 @@ pub(super) fn failed(runs: &[RecordedRun]) -> HashMap<&str, Failed> {
                         last_lines: last_lines.clone(),
                         log: log.as_ref().map(|log| log.display().to_string()),
                     };
-                    let span = begun.and_then(|begun| begun.span(item, time));
-                    failed.insert(key, Failed { shown, span });
+                    let span = begun.and_then(|begun| begun.span(item, time, End::Failed));
+                    let shown = Some(shown);
+                    unmade.insert(key, Unmade { shown, span });
                 }
                 _ => {}
             }
         }
+        let last = run.events.last().map_or(0.0, |(time, _)| *time);
+        begun.retain(|_, begun| begun.kind != Kind::Substitute);
+        for (item, begun) in begun {
+            let before = unmade.get(begun.derivation);
+            // Why it failed says more than that it was not finished when it was tried again.
+            if before.is_none_or(|before| before.shown.is_none()) {
+                let key = begun.derivation;
+                let span = begun.span(item, last, End::Unknown);
+                unmade.insert(key, Unmade { shown: None, span });
+            }
+        }
     }
-    failed
+    unmade
 }
 
 impl Begun<'_> {
@@ -100,22 +123,22 @@ impl Begun<'_> {
         }
     }
 
-    /// What `label`, which failed at `time`, is on the time line; nothing where the clock was set back meanwhile.
-    fn span(mut self, label: &str, time: f64) -> Option<Span> {
+    /// What `label`, of which nothing is known after `time`, is on the time line; nothing where the clock was set back meanwhile.
+    fn span(mut self, label: &str, time: f64, end: End) -> Option<Span> {
         self.end_phase(time);
-        let in_order = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
         let phases = self.phases.into_iter();
         Some(Span {
             label: label.to_owned(),
             kind: made_name(self.kind),
             start: self.time,
-            seconds: Some(time - self.time).filter(|seconds| in_order(*seconds))?,
+            seconds: Some(time - self.time).filter(|seconds| is_duration(*seconds))?,
             processor_seconds: 0.0,
             phases: phases
-                .filter(|(_, start, seconds)| in_order(*start) && in_order(*seconds))
+                .filter(|(_, start, seconds)| is_duration(*start) && is_duration(*seconds))
                 .collect(),
             critical: false,
-            failed: true,
+            failed: end == End::Failed,
+            unfinished: end == End::Unknown,
         })
     }
 }
@@ -143,15 +166,17 @@ pub(super) fn substitutes(runs: &[RecordedRun]) -> Vec<(&str, Span)> {
                     let Some((start, derivation)) = begun.remove(item.as_str()) else {
                         continue;
                     };
+                    let seconds = Some(*seconds).filter(|seconds| is_duration(*seconds));
                     let span = Span {
                         label: item.clone(),
                         kind: made_name(*kind),
                         start,
-                        seconds: seconds.max(0.0),
+                        seconds: seconds.unwrap_or(0.0),
                         processor_seconds: 0.0,
                         phases: Vec::new(),
                         critical: false,
                         failed: false,
+                        unfinished: false,
                     };
                     taken.insert((derivation, item.as_str()), span);
                 }
@@ -182,7 +207,9 @@ pub(super) fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
     events
         .filter(|(time, _)| *time >= first && *time <= last)
         .filter_map(|(time, event)| match event {
-            RecordedEvent::Processor { busy } if busy.is_finite() => Some((*time, *busy)),
+            RecordedEvent::Processor { busy } if (0.0..=BUSY_MAX).contains(busy) => {
+                Some((*time, *busy))
+            }
             _ => None,
         })
         .collect()
@@ -228,10 +255,11 @@ mod tests {
             (103.0, phase("build")),
             (110.0, failure("exit 1")),
         ])];
-        let failed = failed(&runs);
+        let failed = unmade(&runs);
         let found = &failed["a.drv"];
-        assert_eq!(found.shown.log.as_deref(), Some("/log.gz"));
-        assert!(found.shown.likely_cause.is_some());
+        let shown = found.shown.as_ref().unwrap();
+        assert_eq!(shown.log.as_deref(), Some("/log.gz"));
+        assert!(shown.likely_cause.is_some());
         let span = found.span.as_ref().unwrap();
         assert_eq!((span.start, span.seconds, span.failed), (100.0, 10.0, true));
         let expected = [
@@ -255,19 +283,56 @@ mod tests {
             // Nothing that matters to it happened in the last run.
             run(vec![(7.0, RecordedEvent::Processor { busy: 1.0 })]),
         ];
-        let found = failed(&runs);
-        assert_eq!(found["a.drv"].shown.message, "first");
-        assert_eq!(found["b.drv"].shown.message, "third");
+        let found = unmade(&runs);
+        let message = |derivation: &str| &found[derivation].shown.as_ref().unwrap().message;
+        assert_eq!(
+            (message("a.drv").as_str(), message("b.drv").as_str()),
+            ("first", "third")
+        );
         let mut runs = runs.to_vec();
         runs.push(run(vec![(8.0, started("b.drv")), (9.0, made)]));
-        let found = failed(&runs);
+        let found = unmade(&runs);
         assert_eq!(found.keys().collect::<Vec<_>>(), [&"a.drv"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_was_at_has_a_bar_up_to_the_last_thing_on_record() {
+        let phase = RecordedEvent::PhaseStarted {
+            item: "sed".into(),
+            phase: "build".into(),
+        };
+        let killed = run(vec![
+            (100.0, started("a.drv")),
+            (104.0, phase),
+            (110.0, RecordedEvent::Processor { busy: 1.0 }),
+        ]);
+        let mut runs = vec![killed];
+        let found = unmade(&runs);
+        let span = found["a.drv"].span.as_ref().unwrap();
+        assert_eq!(
+            (span.seconds, span.failed, span.unfinished),
+            (10.0, false, true)
+        );
+        assert_eq!(span.phases, [("build".to_owned(), 4.0, 6.0)]);
+        assert!(found["a.drv"].shown.is_none());
+        // Why it failed before is still known when it is tried again.
+        runs.insert(0, run(vec![(1.0, started("a.drv")), (2.0, failure("oh"))]));
+        assert!(unmade(&runs)["a.drv"].shown.is_some());
+        let reused = RecordedEvent::Reused { item: "sed".into() };
+        runs.push(run(vec![(200.0, started("a.drv")), (201.0, reused)]));
+        let begun = RecordedEvent::Started {
+            item: "grep".into(),
+            kind: Kind::Substitute,
+            derivation: "b.drv".into(),
+        };
+        runs.push(run(vec![(300.0, begun)]));
+        assert!(unmade(&runs).is_empty());
     }
 
     #[test]
     fn what_failed_before_it_was_begun_is_known_by_its_label_and_has_no_bar() {
         let runs = [run(vec![(2.0, failure("no space"))])];
-        let failed = failed(&runs);
+        let failed = unmade(&runs);
         assert!(failed["sed"].span.is_none());
     }
 
@@ -308,6 +373,6 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_makes_no_bar() {
         let runs = [run(vec![(9.0, started("a.drv")), (2.0, failure("exit 1"))])];
-        assert!(failed(&runs)["a.drv"].span.is_none());
+        assert!(unmade(&runs)["a.drv"].span.is_none());
     }
 }

@@ -165,32 +165,45 @@ fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
     for span in spans {
         let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.0));
         text.push_str(&format!(
-            "<rect class=\"{kind}{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}{}</title></rect>\n",
+            "<rect class=\"{kind}{}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{BAR}\"><title>{}: {}</title></rect>\n",
             if span.failed { " failed" } else { "" },
             top + (ROW - BAR) / 2.0,
             escape(&span.label),
-            if span.failed { "failed after " } else { "" },
-            size::seconds(span.seconds)
+            took(span).unwrap_or_else(|| size::seconds(span.seconds))
         ));
     }
     text.push_str("</g>\n");
     text
 }
 
+/// How long it took what was not made in the end, in words; `None` for what was.
+fn took(span: &Span) -> Option<String> {
+    let took = || size::seconds(span.seconds);
+    match span {
+        Span { failed: true, .. } => Some(format!("failed after {}", took())),
+        Span {
+            unfinished: true, ..
+        } => Some(format!("not finished after {}", took())),
+        _ => None,
+    }
+}
+
 fn bar(span: &Span, scale: &Scale, top: f64) -> String {
     let label = escape(&span.label);
     let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.5));
     let y = top + (ROW - BAR) / 2.0;
-    let took = size::seconds(span.seconds);
-    let took = match span.failed {
-        true => format!("failed after {took}"),
-        false => format!("{took} wall, {} CPU", size::seconds(span.processor_seconds)),
-    };
+    let took = took(span).unwrap_or_else(|| {
+        let [wall, processor] = [span.seconds, span.processor_seconds].map(size::seconds);
+        format!("{wall} wall, {processor} CPU")
+    });
     // Class, what is before the name, and what is said of it.
-    let (class, mark, critical) = match (span.failed, span.critical) {
-        (true, _) => (" failed", "\u{2717} ", ""),
-        (false, true) => (" critical", "\u{25c6} ", ", on the critical path"),
-        (false, false) => ("", "", ""),
+    let (class, mark, critical) = match span {
+        Span { failed: true, .. } => (" failed", "\u{2717} ", ""),
+        Span {
+            unfinished: true, ..
+        } => (" unfinished", "\u{2026} ", ""),
+        Span { critical: true, .. } => (" critical", "\u{25c6} ", ", on the critical path"),
+        _ => ("", "", ""),
     };
     let mut longest: Vec<&(String, f64, f64)> = span.phases.iter().collect();
     longest.sort_by(|one, other| other.2.total_cmp(&one.2));
@@ -247,6 +260,7 @@ mod tests {
             ],
             critical: label == "b",
             failed: label == "failed",
+            unfinished: label == "unfinished",
         }
     }
 
@@ -303,6 +317,21 @@ mod tests {
         assert!(text.contains(">\u{2717} failed</text>"), "{text}");
         assert_eq!(text.matches("class=\"row failed\"").count(), 1);
         assert!(text.contains("<title>failed: failed after 2.0 s</title>"));
+    }
+
+    #[test]
+    fn what_was_not_finished_is_told_from_what_was() {
+        let mut spans = vec![span("unfinished", 0.0, 40.0), span("unfinished", 50.0, 2.0)];
+        spans[1].kind = "download";
+        let text = svg(&report(spans)).unwrap();
+        for part in [
+            "class=\"row unfinished\"",
+            "unfinished: not finished after 40.0 s; ",
+            ">\u{2026} unfinished</text>",
+            "<title>unfinished: not finished after 2.0 s</title>",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
     }
 
     #[test]

@@ -13,8 +13,11 @@ mod look;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;
 mod recipes;
+mod report;
 #[path = "../server/mod.rs"]
 mod server;
+#[path = "../small/mod.rs"]
+mod small;
 mod terminal;
 mod usage;
 

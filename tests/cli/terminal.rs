@@ -115,14 +115,16 @@ fn a_bar_that_is_too_long_would_leave_something_behind() {
 }
 
 #[test]
-fn bars_fit_a_narrow_terminal() {
+fn bars_fit_terminals_narrow_and_wide() {
     let world = World::with_slow_server();
-    for columns in [40, 100] {
+    for columns in [20, 40, 100, 400] {
         let shown = world.shown(columns, &[], &[]);
-        assert!(shown.contains(" fetching, "), "{shown:?}");
+        assert!(shown.contains("0 buildin"), "{shown:?}");
         let left = screen(&shown, usize::from(columns));
-        assert!(!left.contains(" fetching, "), "{left}\n{shown:?}");
-        assert!(left.contains("source/tool-1.0.tar.gz: failed: "), "{left}");
+        assert!(!left.contains("0 buildin"), "{left}\n{shown:?}");
+        // A message may go on in the next line anywhere.
+        let message: String = left.split_whitespace().collect();
+        assert!(message.contains("source/tool-1.0.tar.gz:failed:"), "{left}");
     }
 }
 
@@ -161,4 +163,29 @@ fn pipes_and_logs_get_colours_only_where_they_are_asked_for() {
     assert!(!err.contains('\x1b'), "{err:?}");
     let (_, err) = world.expect(4, &["--offline", "--color", "always", "fetch", "tool"]);
     assert!(has_colors(&err), "{err:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_away_changes_nothing_of_how_a_command_ends() {
+    let world = World::with_recipes();
+    for (status, arguments) in [
+        (4, &["--offline", "fetch", "tool"][..]),
+        (4, &["--offline", "--progress", "json", "fetch", "tool"]),
+        (
+            4,
+            &["--offline", "-v", "--color", "always", "fetch", "tool"],
+        ),
+        (2, &["show", "nobody"]),
+        (2, &["--no-such-option"]),
+        (0, &["report", "-o", "-"]),
+        (0, &["graph"]),
+        (0, &["--help"]),
+    ] {
+        let mut command = world.command("small-linux");
+        command.args(arguments).stdin(Stdio::null());
+        let unread = || std::io::pipe().unwrap().1;
+        command.stdout(unread()).stderr(unread());
+        let ended = command.status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{arguments:?}");
+    }
 }

@@ -15,11 +15,15 @@ use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
 use bootstrap::exchange::substitute::{News, Server, Watch};
 use bootstrap::keys::{PublicKey, SecretKey};
+use bootstrap::store::StagedOutput;
 use bootstrap::store::path::StorePath;
-use bootstrap::store::{StagedOutput, nar};
 
+mod hostile;
+#[path = "../oracle/mod.rs"]
 mod oracle;
+#[path = "../place/mod.rs"]
 mod place;
+#[path = "../server/mod.rs"]
 mod server;
 
 use place::Place;
@@ -205,56 +209,6 @@ fn what_the_database_does_not_know_is_not_exported() {
 }
 
 #[test]
-fn what_is_no_export_is_refused_and_leaves_nothing() {
-    let (place, _, program) = Place::with_items();
-    let bytes = place.export(&program, None);
-    let other = Place::new();
-    let cases: [(&str, Vec<u8>, &str); 5] = [
-        ("empty", Vec::new(), "ends too early"),
-        (
-            "text",
-            b"this is no export at all".to_vec(),
-            "expected 1 before an item",
-        ),
-        (
-            "cut short",
-            bytes[..bytes.len() / 3].to_vec(),
-            "ends within an archive",
-        ),
-        (
-            "a length",
-            [1u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat(),
-            "too long",
-        ),
-        (
-            "no magic",
-            {
-                let mut bytes = bytes.clone();
-                let at = bytes
-                    .windows(8)
-                    .position(|window| window == 0x4558_494e_u64.to_le_bytes())
-                    .unwrap();
-                bytes[at] = 0;
-                bytes
-            },
-            "not followed by `NIXE`",
-        ),
-    ];
-    for (name, bytes, message) in cases {
-        let error = other.import(&bytes, Trust::Everybody).unwrap_err();
-        assert!(error.to_string().contains(message), "{name}: {error}");
-    }
-    assert!(other.store.valid_paths().unwrap().is_empty());
-    // An item whose reference is in neither.
-    let items = [place.store.path_info(&program).unwrap().unwrap()];
-    let mut alone = Vec::new();
-    export(&place.store, &items, None, &mut alone, "memory").unwrap();
-    let error = other.import(&alone, Trust::Everybody).unwrap_err();
-    assert!(matches!(error, ExchangeError::Missing { .. }), "{error}");
-    assert!(other.is_tidy());
-}
-
-#[test]
 fn nix_takes_substitutes_that_we_publish_and_checks_our_signature() {
     let (place, _, program) = Place::with_items();
     let (secret, public) = place.key();
@@ -363,68 +317,6 @@ fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
 }
 
 #[test]
-fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
-    let (place, library, program) = Place::with_items();
-    let (secret, public) = place.key();
-    let directory = place.path("published");
-    let url = format!("file://{}", directory.display());
-    let narinfo = directory.join(format!("{}.narinfo", program.hash_part()));
-    let archive = directory.join(format!("nar/{}.nar.zst", library.base_name()));
-    let break_and_try = |spoil: &dyn Fn()| {
-        let _ = fs::remove_dir_all(&directory);
-        publish(
-            &place.store,
-            &[program.clone()].into(),
-            Some(&secret),
-            &directory,
-        )
-        .unwrap();
-        spoil();
-        let other = Place::new();
-        let error = other
-            .install(&url, &program, std::slice::from_ref(&public))
-            .unwrap_err();
-        assert!(other.store.valid_paths().unwrap().is_empty());
-        assert!(other.is_tidy());
-        error
-    };
-    let change = |from: &str, to: &str| {
-        let text = fs::read_to_string(&narinfo).unwrap();
-        assert!(text.contains(from));
-        fs::write(&narinfo, text.replace(from, to)).unwrap();
-    };
-    assert!(break_and_try(&|| change("NarSize: ", "NarSize: 1")).is_mistrust());
-    assert!(break_and_try(&|| change("Sig: test-1:", "Sig: test-2:")).is_mistrust());
-    let error = break_and_try(&|| change("URL: nar/", "URL: ../nar/"));
-    let text = error.to_string();
-    assert!(text.contains("it is no narinfo: line 2: URL: "), "{text}");
-    assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
-    // The page of a network that wants a password first.
-    let error = break_and_try(&|| fs::write(&narinfo, "<html>log in</html>\n").unwrap());
-    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
-    // Another archive, well-formed, under the library's name.
-    let error = break_and_try(&|| {
-        let other = directory.join(format!("nar/{}.nar.zst", program.base_name()));
-        fs::copy(other, &archive).unwrap();
-    });
-    assert!(error.is_mistrust(), "{error}");
-    // What is decoded well and is no archive was not signed.
-    let error = break_and_try(&|| {
-        let nonsense = b"nonsense".repeat(9);
-        fs::write(&archive, zstd::encode_all(&nonsense[..], 1).unwrap()).unwrap();
-    });
-    assert!(matches!(error, ExchangeError::Archive { .. }), "{error}");
-    assert!(error.is_mistrust(), "{error}");
-    let error = break_and_try(&|| fs::write(&archive, b"no zstd").unwrap());
-    let text = error.to_string();
-    assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
-    assert!(text.contains(library.base_name()), "{text}");
-    let error = break_and_try(&|| fs::remove_file(&archive).unwrap());
-    assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
-    assert!(matches!(Server::new("ftp://x"), Err(ExchangeError::Url(_))));
-}
-
-#[test]
 fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let (place, library, program) = Place::with_items();
     let lacking = place.add("c", "lacking", &[]);
@@ -517,48 +409,6 @@ fn archives_are_fetched_at_once() {
             .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
-}
-
-#[test]
-fn a_server_that_breaks_off_is_named_with_the_item_and_nothing_of_it_stays() {
-    let (place, library, _) = Place::with_items();
-    let (secret, public) = place.key();
-    let directory = place.path("published");
-    let wanted = BTreeSet::from([library.clone()]);
-    publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
-    let check = |url: &str| {
-        let other = Place::new();
-        let error = other.install(url, &library, std::slice::from_ref(&public));
-        let error = error.unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
-        let said = format!(
-            "{url}: the archive of {} cannot be read to its end: ",
-            library.base_name()
-        );
-        assert!(text.starts_with(&said), "{text}");
-        assert!(other.store.valid_paths().unwrap().is_empty());
-        assert!(other.is_tidy());
-    };
-    check(&serve_halves(
-        &directory,
-        "",
-        |_| {},
-        |name| !name.starts_with("nar/"),
-    ));
-    // Half of a file looks like all of one where nothing is compressed.
-    let mut archive = Vec::new();
-    nar::dump(&place.store.directories().physical(&library), &mut archive).unwrap();
-    fs::write(directory.join("nar/half"), &archive[..archive.len() / 2]).unwrap();
-    let narinfo = directory.join(format!("{}.narinfo", library.hash_part()));
-    let text = fs::read_to_string(&narinfo).unwrap();
-    let lines = text.lines().map(|line| match line.split_once(": ") {
-        Some(("URL", _)) => "URL: nar/half\n".to_owned(),
-        Some(("Compression", _)) => "Compression: none\n".to_owned(),
-        _ => format!("{line}\n"),
-    });
-    fs::write(&narinfo, lines.collect::<String>()).unwrap();
-    check(&format!("file://{}", directory.display()));
 }
 
 #[test]
