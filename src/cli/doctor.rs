@@ -16,6 +16,7 @@ use crate::fetch::probe::probe;
 use crate::fetch::{Location, mirrors};
 use crate::plan::Plan;
 use crate::sandbox;
+use crate::seed::release::check_host;
 
 mod checks;
 
@@ -104,6 +105,10 @@ fn look(context: &Context) -> Vec<Finding> {
     ));
     findings.push(checks::network(&reached));
     findings.push(checks::archive(&archive));
+    if let Ok(planned) = &planned {
+        let seed = &planned.seeds.seed;
+        findings.push(checks::seed(&seed.name, check_host(seed)));
+    }
     let planned = planned.map(|planned| planned.plan.nodes().len());
     findings.push(checks::recipes(planned.map_err(|failure| {
         let text = failure.render(false, &context.invocation);

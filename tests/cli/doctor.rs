@@ -49,6 +49,7 @@ fn everything_is_looked_at_by_itself_and_what_is_not_good_has_a_remedy() {
         "clock",
         "network",
         "distribution's archive",
+        "seed's programs",
         "recipes and seed",
         "store",
     ] {

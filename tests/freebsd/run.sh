@@ -550,10 +550,17 @@ too_new() {
     cat "$work/newer"
     [ "$result" -eq 0 ] && [ "$(wc -l <"$work/newer")" -eq 1 ] && grep -q "seed $newer is FreeBSD" "$work/newer"
 }
+foreseen() {
+    status 5 "$tool" --root "$root" --seed "$newer" --offline doctor >"$work/doctor" 2>&1
+    result=$?
+    cat "$work/doctor"
+    [ "$result" -eq 0 ] && grep -q "^bad .*$newer is FreeBSD" "$work/doctor"
+}
 if [ -n "$newer" ]; then
     check 'a seed newer than the kernel is refused in one line' too_new
+    check 'and doctor says so before' foreseen
 else
-    skip 'a seed newer than the kernel is refused in one line' 'no seed is newer than this kernel'
+    skip 'a seed newer than the kernel is refused in one line, and doctor says so before' 'no seed is newer than this kernel'
 fi
 
 # In parallel, each in a jail of its own.

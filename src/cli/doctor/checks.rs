@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::progress::size;
 use crate::sandbox::SandboxError;
 use crate::sandbox::features::Feature;
+use crate::seed::SeedError;
 use crate::system::System;
 
 /// The largest compilations of gcc take about this for each core, in bytes.
@@ -288,6 +289,24 @@ pub fn recipes(nodes: Result<usize, String>) -> Finding {
             "recipes and seed",
             problem,
             "Put right what the message names, or leave --recipes, --seeds and --seed out.",
+        ),
+    }
+}
+
+/// Whether this machine's kernel runs the programs of the seed `name`, as was `checked`.
+pub fn seed(name: &str, checked: Result<(), SeedError>) -> Finding {
+    const WHAT: &str = "seed's programs";
+    match checked {
+        Ok(()) => Finding::good(WHAT, format!("{name}'s are not too new for this kernel")),
+        Err(SeedError::HostTooOld { release, host, .. }) => Finding::bad(
+            WHAT,
+            format!("{name} is FreeBSD {release}, and this machine's kernel is {host}"),
+            "Choose an older seed with --seed (`bootstrap seed list`), give --seed-file a base of the kernel's release, or --seed host.",
+        ),
+        Err(error) => Finding::bad(
+            WHAT,
+            error.to_string(),
+            "Choose another seed with --seed (`bootstrap seed list`).",
         ),
     }
 }

@@ -149,6 +149,22 @@ fn servers_that_do_not_answer_are_named_with_what_to_do_instead() {
 }
 
 #[test]
+fn a_kernel_older_than_the_seed_is_told_of_with_what_to_choose() {
+    assert_state(&seed("freebsd-14.3-amd64", Ok(())), State::Good);
+    let too_old = SeedError::HostTooOld {
+        name: "freebsd-14.3-amd64".into(),
+        release: "14.3".into(),
+        host: "14.0".into(),
+    };
+    let finding = seed("freebsd-14.3-amd64", Err(too_old));
+    assert_state(&finding, State::Bad);
+    for shown in ["freebsd-14.3-amd64", "14.0"] {
+        assert!(finding.seen.contains(shown), "{finding:?}");
+    }
+    assert!(finding.remedy.unwrap().contains("--seed host"));
+}
+
+#[test]
 fn recipes_and_a_store_that_cannot_be_read_are_bad() {
     assert_state(&recipes(Ok(90)), State::Good);
     assert_state(
