@@ -86,7 +86,9 @@ unpack() {
     rm -rf "$2"
     mkdir -p "$2"
     if [ -d "$1" ]; then
-        cp -R "$1/." "$2/"
+        # With its times, which are all the same: copied one after the other, some files look older than what
+        # they were made from, and make would make them again.
+        cp -Rp "$1/." "$2/"
         chmod -R u+w "$2"
     else
         tar -xf "$1" -C "$2" --strip-components=1

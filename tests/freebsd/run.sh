@@ -554,7 +554,7 @@ foreseen() {
     status 5 "$tool" --root "$root" --seed "$newer" --offline doctor >"$work/doctor" 2>&1
     result=$?
     cat "$work/doctor"
-    [ "$result" -eq 0 ] && grep -q "^bad .*$newer is FreeBSD" "$work/doctor"
+    [ "$result" -eq 0 ] && grep -q "^BAD .*$newer is FreeBSD" "$work/doctor"
 }
 if [ -n "$newer" ]; then
     check 'a seed newer than the kernel is refused in one line' too_new
