@@ -370,13 +370,7 @@ impl Reader<'_> {
 
 /// A file in `directory` that nobody else finds and that is gone with this process.
 fn unnamed(directory: &Path) -> Result<File, ExchangeError> {
-    let path = directory.join(format!(".import-{}", std::process::id()));
     std::fs::create_dir_all(directory).map_err(ExchangeError::io("create", directory))?;
-    // What a process of the same number has left that was killed here.
-    let _ = std::fs::remove_file(&path);
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).open(&path);
-    let file = file.map_err(ExchangeError::io("create", &path))?;
-    std::fs::remove_file(&path).map_err(ExchangeError::io("remove", &path))?;
-    Ok(file)
+    tempfile::tempfile_in(directory)
+        .map_err(ExchangeError::io("create a temporary file in", directory))
 }

@@ -378,7 +378,11 @@ impl Server {
         bytes.tell();
         // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
         let most = info.nar_size.saturating_add(info.nar_size / 8);
-        let bytes = bytes.take(most.saturating_add(OVERHEAD_MAX));
+        let bytes = Bounded {
+            inner: bytes,
+            left: most.saturating_add(OVERHEAD_MAX),
+            contents: info.nar_size,
+        };
         let bytes = BufReader::with_capacity(1 << 17, bytes);
         let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
             "zstd" => {
@@ -398,6 +402,28 @@ impl Server {
             // Few bytes may become many.
             cancellation: watch.cancellation.clone(),
         }))
+    }
+}
+
+/// An archive as it arrives, and an error instead of more than there can be of it.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+    /// The bytes that it is to become.
+    contents: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(format!(
+                "it goes on, though it is longer already than what {} bytes can be compressed to",
+                self.contents
+            )));
+        }
+        let count = (&mut self.inner).take(self.left).read(buffer)?;
+        self.left -= count as u64;
+        Ok(count)
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::TIME_MAX;
 use crate::build::events::Kind;
 
 /// What a report tells of an event, which has the same name.
@@ -79,10 +80,6 @@ pub enum RecordedEvent {
         cores: usize,
     },
 }
-
-/// Until when events can have happened, in seconds since the Epoch: in 30000 years. What is said to be later was written by no
-/// clock, and would leave no room for anything else on a time line.
-const TIME_MAX: f64 = 1e12;
 
 /// The events of `text`, which has one a line, each with its time in seconds since the Epoch. Lines that are no events, from
 /// another version or cut off, are passed over.
@@ -177,7 +174,7 @@ impl Line<'_> {
             },
             _ => return None,
         };
-        (0.0..=TIME_MAX)
+        (0.0..=TIME_MAX as f64)
             .contains(&self.time)
             .then_some((self.time, event))
     }

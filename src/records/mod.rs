@@ -26,6 +26,10 @@ mod recorder;
 pub use events::RecordedEvent;
 pub use recorder::Recorder;
 
+/// Until when anything on record can have happened, in seconds since the Epoch: in 30000 years. What is said to be later was
+/// written by no clock, and would leave no room for anything else on a time line.
+pub const TIME_MAX: u64 = 1_000_000_000_000;
+
 /// How the names of event files end.
 const EVENTS: &str = ".events.jsonl";
 /// How the names of the files end that say what a run was made from.

@@ -11,7 +11,7 @@ use crate::picture::kind_name;
 use crate::plan::{Kind, Node, Plan};
 use crate::progress::invocation::Invocation;
 use crate::recipe::{Recipes, Stage};
-use crate::records::{Rebuild, RecordedRun};
+use crate::records::{Rebuild, RecordedRun, TIME_MAX};
 use crate::seed::Seed;
 use crate::store::path::StorePath;
 use crate::store::{Store, StoreError};
@@ -157,9 +157,6 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         spans,
     })
 }
-
-/// Later no build has ended, in seconds since the Epoch: in 30000 years.
-const TIME_MAX: u64 = 1_000_000_000_000;
 
 /// Whether something can have taken so long, in seconds: thirty years at most. Anything else in a record is no measurement, and a
 /// time line would have room for nothing else.

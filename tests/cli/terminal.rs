@@ -119,6 +119,7 @@ fn bars_fit_terminals_narrow_and_wide() {
     let world = World::with_slow_server();
     for columns in [20, 40, 100, 400] {
         let shown = world.shown(columns, &[], &[]);
+        // As much as twenty columns have room for of how many are building.
         assert!(shown.contains("0 buildin"), "{shown:?}");
         let left = screen(&shown, usize::from(columns));
         assert!(!left.contains("0 buildin"), "{left}\n{shown:?}");

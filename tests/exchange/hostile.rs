@@ -322,7 +322,10 @@ fn a_server_that_never_comes_to_an_end_is_left() {
         &[0; 1 << 16],
     ]
     .concat();
-    for (body, is_mistrust) in [(bomb, true), (nothing, false)] {
+    for (body, is_mistrust, message) in [
+        (bomb, true, ""),
+        (nothing, false, "it goes on, though it is longer already"),
+    ] {
         let narinfo = narinfo.clone();
         let url = serve_endlessly(move |name| match name.ends_with(".narinfo") {
             true => (format!("{OK}{narinfo}"), Vec::new()),
@@ -330,6 +333,8 @@ fn a_server_that_never_comes_to_an_end_is_left() {
         });
         let error = failure(&url);
         assert_eq!(error.is_mistrust(), is_mistrust, "{error}");
-        assert!(error.to_string().contains(library.base_name()), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(library.base_name()), "{text}");
+        assert!(text.contains(message), "{text}");
     }
 }
