@@ -17,21 +17,21 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bootstrap::build::builder::{Settings, Tools};
-use bootstrap::build::cancellation::Cancellation;
-use bootstrap::build::events::EventSender;
-use bootstrap::build::graph::Job;
-use bootstrap::build::run::{Request, realise};
-use bootstrap::build::watch;
-use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
-use bootstrap::directories::Directories;
+use bootstrap::builder::graph::Job;
+use bootstrap::builder::item::{Settings, Tools};
+use bootstrap::builder::run::{Request, realise};
+use bootstrap::builder::watch;
+use bootstrap::events::EventSender;
+use bootstrap::events::cancellation::Cancellation;
 use bootstrap::fetch::{self, FetchError, FetchedFile, Fetcher, Progress};
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, instantiate};
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::{StoreDir, StorePath};
+use bootstrap::road::seed::unpack::Unpacker;
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
-use bootstrap::seed::unpack::Unpacker;
 use bootstrap::store::Store;
-use bootstrap::store::nar::Tree;
-use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::directories::Directories;
 
 /// What a trivial build may take.
 const MARK: Duration = Duration::from_millis(15);

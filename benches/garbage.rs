@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use bootstrap::directories::Directories;
+use bootstrap::formats::store_path::{StoreDir, StorePath};
 use bootstrap::store::Store;
 use bootstrap::store::add::Text;
+use bootstrap::store::directories::Directories;
 use bootstrap::store::gc::{CollectOptions, collect};
-use bootstrap::store::path::{StoreDir, StorePath};
 
 const RUNS: usize = 5;
 /// How many items are added by one call.

@@ -23,11 +23,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bootstrap::directories::Directories;
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
 use bootstrap::store::Store;
+use bootstrap::store::directories::Directories;
 use bootstrap::store::nar;
-use bootstrap::store::path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
 use bootstrap::store::remove::remove_tree;
 use bootstrap::store::scan::{Scanned, hash_and_scan};
 

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use bootstrap::archive::Format;
 use bootstrap::fetch::Location;
-use bootstrap::hash::Sha256Digest;
-use bootstrap::plan::{self, Settings};
-use bootstrap::recipe::{self, RecipeSource};
-use bootstrap::seed::{Archive, Seed};
-use bootstrap::store::path::StoreDir;
-use bootstrap::system::System;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::StoreDir;
+use bootstrap::formats::system::System;
+use bootstrap::road::plan::{self, Settings};
+use bootstrap::road::recipe::{self, RecipeSource};
+use bootstrap::road::seed::{Archive, Seed};
 
 const MARK: Duration = Duration::from_millis(10);
 

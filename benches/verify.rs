@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bootstrap::directories::Directories;
-use bootstrap::hash::Sha256Digest;
-use bootstrap::store::path::{FixedOutputMethod, StoreDir, fixed_output_path};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, fixed_output_path};
+use bootstrap::store::directories::Directories;
 use bootstrap::store::remove::remove_tree;
 use bootstrap::store::{Access, OpenOptions, StagedOutput, Store};
 use bootstrap::verify::whole;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
 use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Request, Settings};
-use bootstrap::hash::Sha256Digest;
-use bootstrap::seed::{SeedError, SeedFailure};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::road::seed::{SeedError, SeedFailure};
 
 /// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that start
 /// with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The contents of a

@@ -16,7 +16,7 @@ use bootstrap::fetch::http::Patience;
 use bootstrap::fetch::{
     Downloader, FailureClass, FetchError, Fetcher, Location, Progress, Request, Settings,
 };
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 
 /// What the server got: the path and the headers with lower-case names.
 #[derive(Debug, Clone)]

@@ -14,10 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
 use bootstrap::exchange::substitute::{Server, Watch};
-use bootstrap::hash::Sha256Digest;
-use bootstrap::keys::{PublicKey, SecretKey, guix};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
+use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
-use bootstrap::store::path::StorePath;
 
 mod place;
 

@@ -11,11 +11,10 @@ mod oracle;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use bootstrap::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
-use bootstrap::hash::Sha256Digest;
-use bootstrap::store::base32;
-use bootstrap::store::nar::Tree;
-use bootstrap::store::path::{
+use bootstrap::formats::base32;
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::{
     FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path,
 };
 use oracle::{Oracle, store_dir};
@@ -201,7 +200,9 @@ fn texts_and_sources_have_nix_paths() {
     let b = text("b", &format!("{a_text}\n"), &[&a]);
     let b_text = store_dir().display(&b);
     let c = text("c", &format!("{b_text} {a_text}"), &[&a, &b]);
-    let digest = Tree::from_path(&tree).unwrap().nar_sha256().unwrap();
+    let mut archive = Vec::new();
+    bootstrap::store::nar::dump(&tree, &mut archive).unwrap();
+    let digest = Sha256Digest::of(&archive);
     let source = source_path(&store_dir(), "tree", &digest, &BTreeSet::new()).unwrap();
     let ours = [a, b, c, source].map(|path| store_dir().display(&path));
     assert_eq!(evaluated, ours);

@@ -13,9 +13,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use bootstrap::hash::Sha256Digest;
-use bootstrap::store::base32;
-use bootstrap::store::nar::{self, Tree};
+use bootstrap::formats::base32;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::nar::Tree;
+use bootstrap::store::nar;
 use bootstrap::store::scan::hash_and_scan;
 use oracle::Oracle;
 
@@ -85,7 +86,7 @@ fn our_archives_are_those_of_nix() {
         let mut archive = Vec::new();
         nar::dump(&path, &mut archive).unwrap();
         assert!(archive == expected, "{}", path.display());
-        let tree = Tree::from_path(&path).unwrap();
+        let tree = Tree::parse(&mut archive.as_slice()).unwrap();
         assert!(tree.to_nar().unwrap() == expected, "{}", path.display());
     }
 }

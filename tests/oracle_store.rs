@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use bootstrap::directories::Directories;
-use bootstrap::store::nar::Tree;
-use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::{StoreDir, StorePath};
+use bootstrap::store::directories::Directories;
 use bootstrap::store::{StagedOutput, Store};
 
 mod oracle;

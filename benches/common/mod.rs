@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bootstrap::hash::Sha256Digest;
-use bootstrap::store::path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
 
 /// Bytes in a MiB.
 pub const MIB: usize = 1024 * 1024;

@@ -2,8 +2,8 @@
 
 #![no_main]
 
-use bootstrap::derivation::aterm;
-use bootstrap::store::path::StoreDir;
+use bootstrap::formats::derivation::aterm;
+use bootstrap::formats::store_path::StoreDir;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

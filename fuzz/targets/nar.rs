@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use bootstrap::store::nar::Tree;
+use bootstrap::formats::nar::Tree;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

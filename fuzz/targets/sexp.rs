@@ -1,7 +1,7 @@
 //! No bytes make the S-expression reader panic, and what it writes it reads back.
 #![no_main]
 
-use bootstrap::keys::sexp::Sexp;
+use bootstrap::formats::keys::sexp::Sexp;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

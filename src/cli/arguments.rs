@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::progress::invocation::Invocation;
-use crate::system::System;
+use crate::formats::system::System;
+use crate::show::progress::invocation::Invocation;
 
 mod examples;
 
@@ -100,7 +100,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
     pub max_silent_time: Option<u64>,
     /// Let no process of a build have more than SIZE of address space: a number with K, M, G or T
-    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::progress::size::parse, hide_short_help = true)]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = crate::show::progress::size::parse, hide_short_help = true)]
     pub max_memory: Option<u64>,
     /// Let no build have more than N processes and threads at a time
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
@@ -296,7 +296,7 @@ pub enum Command {
         #[arg(short = 'n', long)]
         dry_run: bool,
         /// Stop when this much is free: a number with K, M, G or T
-        #[arg(short = 'F', long, value_name = "SIZE", value_parser = crate::progress::size::parse)]
+        #[arg(short = 'F', long, value_name = "SIZE", value_parser = crate::show::progress::size::parse)]
         max_freed: Option<u64>,
         /// First forget the generations of roots before the newest N of each name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

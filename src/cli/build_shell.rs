@@ -10,13 +10,13 @@ use super::equipment::settings;
 use super::failure::Failure;
 use super::run::Run;
 use super::shell::{Places, ended, failed, standard_error};
-use crate::build::environment::{build_directory, environment};
-use crate::build::error::BuildError;
-use crate::build::variation::Variation;
-use crate::plan::Node;
+use crate::builder::environment::{build_directory, environment};
+use crate::builder::error::BuildError;
+use crate::builder::variation::Variation;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::Node;
 use crate::sandbox::{self, BuildDirectory, ExitStatusKind, Mount, Root, World};
 use crate::store::Store;
-use crate::store::path::StorePath;
 
 /// `bootstrap shell --of PKG [--directory DIR] [-- CMD]`.
 pub fn shell(

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::arguments::Arguments;
 use super::context::{print, print_json};
 use super::failure::Failure;
-use crate::recipe::closest;
+use crate::road::recipe::closest;
 
 /// Where the file is.
 const FILE: &str = "/etc/bootstrap.toml";

@@ -7,16 +7,16 @@ use super::arguments::{Color, Global};
 use super::failure::Failure;
 use super::seeds::{self, Asking};
 use super::summary;
-use crate::build::events::Summary;
-use crate::directories::Directories;
-use crate::plan::{self, Plan};
-use crate::progress::invocation::Invocation;
-use crate::progress::screen::Messages;
-use crate::recipe::{self, RecipeSource, Recipes};
-use crate::seed::own;
-use crate::store::path::{StoreDir, StorePath};
+use crate::events::Summary;
+use crate::formats::store_path::{StoreDir, StorePath};
+use crate::formats::system::System;
+use crate::road::plan::{self, Plan};
+use crate::road::recipe::{self, RecipeSource, Recipes};
+use crate::road::seed::own;
+use crate::show::progress::invocation::Invocation;
+use crate::show::progress::screen::Messages;
+use crate::store::directories::Directories;
 use crate::store::{Access, OpenOptions, Store};
-use crate::system::System;
 
 /// The run's circumstances.
 #[derive(Debug)]

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 use super::context::{Context, Planned, print, print_json};
 use super::equipment;
 use super::failure::{Failure, Status};
-use crate::build::history::{History, epoch_seconds};
-use crate::directories::free_space;
+use crate::builder::history::{History, epoch_seconds};
 use crate::fetch::probe::probe;
 use crate::fetch::{Location, mirrors};
-use crate::plan::Plan;
+use crate::road::plan::Plan;
+use crate::road::seed::release::check_host;
 use crate::sandbox;
-use crate::seed::release::check_host;
+use crate::store::directories::free_space;
 
 mod checks;
 
@@ -88,7 +88,10 @@ fn look(context: &Context) -> Vec<Finding> {
         ));
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    findings.push(checks::memory(cores, crate::progress::processor::memory()));
+    findings.push(checks::memory(
+        cores,
+        crate::show::progress::processor::memory(),
+    ));
     let mut network = Network::default();
     let reached = match &planned {
         Ok(planned) => network.sources(context, &planned.plan),

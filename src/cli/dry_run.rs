@@ -8,13 +8,13 @@ use super::context::{Context, Planned, print, print_json};
 use super::equipment::{derivations, downloader, graph, settings};
 use super::failure::Failure;
 use super::substitutes;
-use crate::build::error::BuildError;
-use crate::build::events::Kind;
-use crate::build::graph::{Task, Todo};
-use crate::build::history::History;
-use crate::build::scheduler;
-use crate::progress::estimate::{BY_RECIPES, Estimator};
-use crate::progress::size;
+use crate::builder::error::BuildError;
+use crate::builder::graph::{Task, Todo};
+use crate::builder::history::History;
+use crate::builder::scheduler;
+use crate::events::Kind;
+use crate::show::progress::estimate::{BY_RECIPES, Estimator};
+use crate::show::progress::size;
 
 /// What would be done, as `--json` prints it.
 #[derive(Debug, Serialize)]

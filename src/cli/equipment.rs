@@ -10,18 +10,18 @@ use signal_hook::iterator::Signals;
 use super::arguments::ProgressStyle;
 use super::context::{Context, Planned};
 use super::failure::Failure;
-use crate::build::builder::Settings;
-use crate::build::cancellation::Cancellation;
-use crate::build::error::BuildError;
-use crate::build::events::Event;
-use crate::build::graph::{Graph, Job};
-use crate::build::watch::Patience;
+use crate::builder::error::BuildError;
+use crate::builder::graph::{Graph, Job};
+use crate::builder::item::Settings;
+use crate::builder::watch::Patience;
+use crate::events::Event;
+use crate::events::cancellation::Cancellation;
 use crate::fetch::{self, Downloader};
-use crate::plan::{Item, Plan};
-use crate::progress::{self, Following, Reporter, Style, Verbosity};
-use crate::records::{Recorder, Runs};
+use crate::formats::store_path::StorePath;
+use crate::road::plan::{Item, Plan};
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
-use crate::store::path::StorePath;
+use crate::show::progress::{self, Following, Reporter, Style, Verbosity};
+use crate::show::records::{Recorder, Runs};
 use crate::store::{Store, StoreError};
 
 /// Downloads at a time: enough to keep a line busy that is faster than any one server, and to have several packages

@@ -12,12 +12,12 @@ use crate::exchange::aside::aside;
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::stream::{self, Trust};
 use crate::exchange::{ExchangeError, publish};
-use crate::keys::{self, PublicKey, SecretKey};
-use crate::plan::road;
-use crate::progress::size;
-use crate::recipe::InputName;
+use crate::formats::keys::{self, PublicKey, SecretKey};
+use crate::formats::store_path::StorePath;
+use crate::road::plan::road;
+use crate::road::recipe::InputName;
+use crate::show::progress::size;
 use crate::store::Store;
-use crate::store::path::StorePath;
 
 /// What `export` is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -309,8 +309,8 @@ pub(super) fn place(path: Option<&PathBuf>) -> Option<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::nar::{NarError, NarProblem};
     use crate::store::StoreError;
-    use crate::store::nar::{NarError, NarProblem};
 
     #[test]
     fn scripts_are_told_whose_fault_it_is() {

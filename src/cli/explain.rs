@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use super::look;
-use crate::build::history::History;
-use crate::derivation::difference::{self, Change};
-use crate::derivation::{Derivation, aterm};
-use crate::plan::Node;
-use crate::store::path::StorePath;
+use crate::builder::history::History;
+use crate::formats::derivation::difference::{self, Change};
+use crate::formats::derivation::{Derivation, aterm};
+use crate::formats::store_path::StorePath;
+use crate::road::plan::Node;
 
 /// How much of a value is shown, in characters.
 const SHOWN: usize = 160;

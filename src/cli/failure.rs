@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::advice::on_file;
-use crate::build::error::{BuildError, FailureKind};
+use crate::builder::error::{BuildError, FailureKind};
 use crate::exchange::ExchangeError;
-use crate::keys::KeyError;
-use crate::plan::{FindError, PlanError};
-use crate::progress::invocation::Invocation;
-use crate::recipe::{LoadError, RecipeErrors};
-use crate::seed::{SeedError, SeedFailure};
+use crate::formats::keys::KeyError;
+use crate::formats::nar::NarError;
+use crate::formats::store_path::StorePathError;
+use crate::hint::on_file;
+use crate::road::plan::{FindError, PlanError};
+use crate::road::recipe::{LoadError, RecipeErrors};
+use crate::road::seed::{SeedError, SeedFailure};
+use crate::show::progress::invocation::Invocation;
 use crate::store::StoreError;
-use crate::store::nar::NarError;
-use crate::store::path::StorePathError;
 use crate::verify::attestation::AttestationError;
 use crate::verify::lock::LockFileError;
 use crate::verify::signature::SignatureError;

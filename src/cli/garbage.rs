@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::progress::size;
+use crate::show::progress::size;
 use crate::store::Store;
 use crate::store::gc::{self, CollectOptions};
 use crate::store::roots::RootKind;

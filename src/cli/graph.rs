@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::arguments::GraphFormat;
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::picture::{Picture, dot, kind_name, mermaid, svg};
-use crate::plan::{Kind, Node, Plan};
-use crate::recipe::Stage;
+use crate::road::plan::{Kind, Node, Plan};
+use crate::road::recipe::Stage;
+use crate::show::graph::{Picture, dot, kind_name, mermaid, svg};
 
 #[derive(Debug, Serialize)]
 struct Graph<'a> {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use super::context::Context;
 use super::failure::Failure;
 use super::look;
-use crate::build::log::{log_path, open_log};
+use crate::builder::log::{log_path, open_log};
 
 /// `bootstrap log PKG`.
 pub fn log(context: &Context, name: &str) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
-use crate::plan::{FindError, Node, road};
-use crate::recipe::{InputName, Stage, choose_variant};
+use crate::formats::store_path::StorePath;
+use crate::road::plan::{FindError, Node, road};
+use crate::road::recipe::{InputName, Stage, choose_variant};
 use crate::store::Store;
-use crate::store::path::StorePath;
 
 /// A package as `list --json` shows it.
 #[derive(Debug, Serialize)]

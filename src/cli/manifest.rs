@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::context::{Context, Planned};
 use super::failure::Failure;
-use crate::build::events::Summary;
-use crate::records::Runs;
+use crate::events::Summary;
+use crate::show::records::Runs;
 
 #[derive(Debug, Serialize)]
 struct Manifest<'a> {

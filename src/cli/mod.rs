@@ -38,8 +38,8 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
-use crate::progress::invocation::Invocation;
-use crate::progress::screen::Messages;
+use crate::show::progress::invocation::Invocation;
+use crate::show::progress::screen::Messages;
 use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.

@@ -12,13 +12,14 @@ use super::context::{Context, Planned};
 use super::equipment;
 use super::failure::{Failure, Status};
 use super::run::{self, Run};
-use crate::build::error::BuildError;
-use crate::build::rebuild::{Rebuilt, RebuiltOutput};
-use crate::build::variation::Variation;
-use crate::derivation::aterm;
-use crate::plan::{Item, Plan};
-use crate::store::nar::Tree;
-use crate::store::path::StorePath;
+use crate::builder::error::BuildError;
+use crate::builder::rebuild::{Rebuilt, RebuiltOutput};
+use crate::builder::variation::Variation;
+use crate::formats::derivation::aterm;
+use crate::formats::nar::Tree;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::{Item, Plan};
+use crate::store::nar::restore_tree;
 use crate::store::{PathInfo, PathLocks, StagedOutput, Store, StoreError};
 use crate::verify::record::WrongRecord;
 use crate::verify::whole::{self, Checked, Condition};
@@ -219,8 +220,7 @@ fn replace_known(
         candidates: info.references.clone(),
         deriver: info.deriver.clone(),
     };
-    let replaced = tree
-        .restore(&staged.staged)
+    let replaced = restore_tree(&tree, &staged.staged)
         .map_err(StoreError::from)
         .and_then(|()| store.examine_staged(std::slice::from_ref(&staged)))
         .and_then(|found| {

@@ -9,11 +9,11 @@ use rayon::prelude::*;
 use super::context::{Context, print};
 use super::exchange::{place, write_whole};
 use super::failure::Failure;
-use crate::advice::in_store;
-use crate::build::history::History;
-use crate::records::{Rebuilds, RecordedRun, Runs};
-use crate::report::collect::{Sources, collect};
-use crate::report::page;
+use crate::builder::history::History;
+use crate::hint::in_store;
+use crate::show::records::{Rebuilds, RecordedRun, Runs};
+use crate::show::report::collect::{Sources, collect};
+use crate::show::report::page;
 
 /// `bootstrap report -o FILE`.
 pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {

@@ -19,20 +19,20 @@ use super::repair;
 use super::seeds::Asking;
 use super::substitutes;
 use super::verify;
-use crate::build::builder::{Settings, Tools};
-use crate::build::cancellation::Cancellation;
-use crate::build::error::BuildError;
-use crate::build::events::{EventSender, Kind};
-use crate::build::rebuild::{Again, Inspect, rebuild};
-use crate::build::run::{Request, lock_patience, realise};
-use crate::build::scheduler::Report;
-use crate::build::variation::Variation;
+use crate::builder::error::BuildError;
+use crate::builder::item::{Settings, Tools};
+use crate::builder::rebuild::{Again, Inspect, rebuild};
+use crate::builder::run::{Request, lock_patience, realise};
+use crate::builder::scheduler::Report;
+use crate::builder::variation::Variation;
+use crate::events::cancellation::Cancellation;
+use crate::events::{EventSender, Kind};
 use crate::fetch::Downloader;
-use crate::plan::{self, Node, Plan};
-use crate::seed::Archive;
-use crate::seed::release;
-use crate::seed::unpack::Unpacker;
-use crate::store::path::StorePath;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::{self, Node, Plan};
+use crate::road::seed::Archive;
+use crate::road::seed::release;
+use crate::road::seed::unpack::Unpacker;
 use crate::store::{OpenOptions, Store};
 
 /// What is wanted of a plan, as indices of its nodes.
@@ -393,7 +393,7 @@ impl<'c> Run<'c> {
 /// What a run would have to make.
 struct Missing {
     /// The SHA-256 of those archives of seeds that would have to be fetched.
-    archives: Vec<crate::hash::Sha256Digest>,
+    archives: Vec<crate::formats::hash::Sha256Digest>,
     /// The labels of what would be built.
     builds: Vec<String>,
 }

@@ -9,13 +9,13 @@ use super::failure::Failure;
 use crate::archive::Format;
 use crate::fetch::apt::{Apt, PackageIndex};
 use crate::fetch::cache::Cache;
-use crate::progress::size;
-use crate::recipe::{Recipes, choose_variant};
-use crate::seed::own;
-use crate::seed::resolve::{Resolved, Strictness, load, resolve};
-use crate::seed::update::update as compute_update;
-use crate::seed::{Archive, Seed, SeedSource};
-use crate::system::System;
+use crate::formats::system::System;
+use crate::road::recipe::{Recipes, choose_variant};
+use crate::road::seed::own;
+use crate::road::seed::resolve::{Resolved, Strictness, load, resolve};
+use crate::road::seed::update::update as compute_update;
+use crate::road::seed::{Archive, Seed, SeedSource};
+use crate::show::progress::size;
 
 /// The seed of a run, and the larger roots that its recipes want sources made in.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub fn system_of(options: &super::arguments::Global, name: &str) -> Result<Syste
         Some(directory) => SeedSource::Directory(directory.clone()),
         None => SeedSource::Embedded,
     };
-    let description = crate::seed::description::Description::load(&source, name)?;
+    let description = crate::road::seed::description::Description::load(&source, name)?;
     let system = description.with_lock(None).system.parse();
     system.map_err(|error| Failure::Usage(format!("the seed {name}: {error}")))
 }
@@ -193,7 +193,7 @@ pub fn list(context: &Context) -> Result<(), Failure> {
     let source = source(context);
     let mut rows = Vec::new();
     for name in source.names()? {
-        let description = crate::seed::description::Description::load(&source, &name)?;
+        let description = crate::road::seed::description::Description::load(&source, &name)?;
         // A seed without a lock is still one: `seed update` makes it.
         let seed = load(&source, &name).ok();
         let system_name = description.with_lock(None).system;
@@ -345,7 +345,7 @@ pub fn update(context: &Context, name: Option<&str>) -> Result<(), Failure> {
             "--offline: the index of packages cannot be asked; leave it out".to_owned(),
         ));
     }
-    let description = crate::seed::description::Description::load(&source, name)?;
+    let description = crate::road::seed::description::Description::load(&source, name)?;
     // Without a lock: what it says is about to be written.
     let Some(distribution) = description.with_lock(None).distribution else {
         return Err(Failure::Usage(format!(

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, Planned};
 use super::failure::Failure;
 use super::look;
-use crate::build::error::BuildError;
-use crate::plan::road;
-use crate::recipe::{Address, InputName};
+use crate::builder::error::BuildError;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::road;
+use crate::road::recipe::{Address, InputName};
 use crate::sandbox::{
     self, BuildDirectory, BuildUser, ExitStatusKind, Limits, Mount, Root, Sandbox, SandboxError,
     World,
 };
 use crate::store::Store;
-use crate::store::path::StorePath;
 use crate::store::remove::remove_tree;
 
 /// Where the shell starts, in the sandbox.

@@ -7,15 +7,15 @@ use std::time::Instant;
 use super::context::{Context, Planned};
 use super::equipment::{derivations, graph, settings};
 use super::failure::Failure;
-use crate::build::cancellation::Cancellation;
-use crate::build::events::{Event, EventSender, Kind, Made, OutputMade, Summary};
-use crate::build::graph::{DOWNLOAD, Todo};
-use crate::build::scheduler::Report;
+use crate::builder::graph::{DOWNLOAD, Todo};
+use crate::builder::scheduler::Report;
+use crate::events::cancellation::Cancellation;
+use crate::events::{Event, EventSender, Kind, Made, OutputMade, Summary};
 use crate::exchange::ExchangeError;
 use crate::exchange::substitute::{News, Offer, Server, Watch};
-use crate::keys::PublicKey;
-use crate::plan::Plan;
-use crate::store::path::StorePath;
+use crate::formats::keys::PublicKey;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::Plan;
 use crate::store::{PathInfo, Store};
 
 /// What a server would give for an item that is to be made.

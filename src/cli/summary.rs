@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::build::events::{Kind, MadeItem, Summary};
-use crate::progress::size;
+use crate::events::{Kind, MadeItem, Summary};
+use crate::show::progress::size;
 
 /// How many of the slowest phases are named.
 const SLOWEST: usize = 5;
@@ -121,7 +121,7 @@ fn slowest_phases(builds: &[&MadeItem]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::events::{FailedItem, Made, OutputMade, PhaseTime, SkippedItem};
+    use crate::events::{FailedItem, Made, OutputMade, PhaseTime, SkippedItem};
 
     fn made(item: &str, kind: Kind, seconds: f64) -> MadeItem {
         MadeItem {

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use crate::recipe::{self, RecipeSource};
-use crate::system::System;
+use crate::formats::system::System;
+use crate::road::recipe::{self, RecipeSource};
 
 /// Whether `arguments` ask for the version at length. `--version` alone is clap's.
 pub fn is_wanted(arguments: &[OsString]) -> bool {

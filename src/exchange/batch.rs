@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::ExchangeError;
 use super::install::commit;
-use super::narinfo::NarInfo;
 use super::substitute::{News, Watch};
-use crate::store::path::StorePath;
+use crate::formats::narinfo::NarInfo;
+use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store};
 
 /// How long what is prepared waits for more at least.

@@ -24,10 +24,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flate2::{Compression, Crc, write::DeflateEncoder};
 use sha2::{Digest, Sha256};
 
+use super::ExchangeError;
 use super::aside::Aside;
-use super::{ExchangeError, shown};
-use crate::hash::Sha256Digest;
-use crate::store::nar::{self, NarError};
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
+use crate::formats::narinfo::shown;
+use crate::store::nar;
 
 /// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 10 % more room than those of 8 MiB, and those of
 /// 16 MiB 1 % less.
@@ -306,7 +308,7 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::nar::Tree;
+    use crate::formats::nar::Tree;
     use std::fs;
     use std::io::Read;
     use std::path::Path;
@@ -323,7 +325,7 @@ mod tests {
         for (number, length) in lengths.into_iter().enumerate() {
             let tree = Tree::file(text(length).collect::<Vec<u8>>());
             let place = directory.join(number.to_string());
-            tree.restore(&place).unwrap();
+            nar::restore_tree(&tree, &place).unwrap();
             let nar = tree.to_nar().unwrap();
             archives.push(Archive {
                 tree: place,

@@ -16,7 +16,7 @@ use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
 
 use super::ExchangeError;
-use crate::build::cancellation::{Cancellation, Registration};
+use crate::events::cancellation::{Cancellation, Registration};
 use crate::fetch::http::causes;
 
 const CONNECT: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@
 //! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths are
 //! those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
 
-use crate::recipe::InputName;
+use crate::road::recipe::InputName;
 
 /// A package of the module.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::road;
+    use crate::road::plan::road;
 
     fn package(name: &str) -> GuilePackage {
         GuilePackage {

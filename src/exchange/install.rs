@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 
-use super::{ExchangeError, shown};
-use crate::hash::Sha256Digest;
-use crate::store::nar::NarError;
-use crate::store::path::StorePath;
+use super::ExchangeError;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
+use crate::formats::narinfo::shown;
+use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
 /// What an item should be.

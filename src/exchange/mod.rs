@@ -12,15 +12,15 @@
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
-//! Keys and signatures are in [`keys`](crate::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+//! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
 
 use std::io;
 use std::path::PathBuf;
 
-use crate::advice::on_file;
-use crate::hash::Sha256Digest;
+use crate::formats::nar::NarError;
+use crate::formats::narinfo::NarInfoError;
+use crate::hint::on_file;
 use crate::store::StoreError;
-use crate::store::nar::NarError;
 
 pub(crate) mod aside;
 mod batch;
@@ -29,7 +29,6 @@ mod files;
 pub mod guile;
 pub mod install;
 pub mod nar_reader;
-pub mod narinfo;
 pub mod publish;
 pub mod stream;
 pub mod substitute;
@@ -37,29 +36,9 @@ pub mod substitute;
 /// Why items could not be given or taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// A narinfo that cannot be read.
-    #[error("{location}: line {line}: {problem}")]
-    NarInfo {
-        /// Where it is from.
-        location: String,
-        /// The line, from 1; 0 for the whole.
-        line: usize,
-        /// What is wrong there.
-        problem: String,
-    },
-    /// An item without a good signature.
-    #[error(
-        "{path}, from {location}, has no signature by a key that is trusted ({seen}); add the key to `trusted-keys` if you \
-         trust it"
-    )]
-    Untrusted {
-        /// The item.
-        path: String,
-        /// Where it is from.
-        location: String,
-        /// What signatures there are.
-        seen: String,
-    },
+    /// A narinfo that cannot be read, or is not signed by a trusted key.
+    #[error(transparent)]
+    NarInfo(#[from] NarInfoError),
     /// An item with other bytes or references than were said.
     #[error(
         "{path}, from {location}: expected {what} {expected}, saw {seen}; it was damaged or tampered with"
@@ -174,15 +153,10 @@ impl ExchangeError {
     pub fn is_mistrust(&self) -> bool {
         matches!(
             self,
-            Self::Untrusted { .. }
+            Self::NarInfo(NarInfoError::Untrusted { .. })
                 | Self::Differs { .. }
                 | Self::Damaged { .. }
                 | Self::Archive { .. }
         )
     }
-}
-
-/// `digest` as narinfos and fingerprints have it.
-pub(crate) fn shown(digest: &Sha256Digest) -> String {
-    format!("sha256:{}", crate::store::base32::encode(&digest.0))
 }

@@ -132,7 +132,7 @@ impl<R: Read> Read for NarReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::nar::Tree;
+    use crate::formats::nar::Tree;
 
     #[test]
     fn it_ends_with_the_archive_whatever_follows() {

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use super::ExchangeError;
 use super::aside::Aside;
 use super::compress::{Archive, compress};
-use super::narinfo::{File, NarInfo};
 use super::stream::in_order;
-use crate::keys::{SecretKey, guix};
-use crate::store::path::StorePath;
+use crate::formats::keys::{SecretKey, guix};
+use crate::formats::narinfo::{File, NarInfo};
+use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, Store};
 
 /// What was published.

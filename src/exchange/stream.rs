@@ -15,14 +15,16 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::ExchangeError;
 use super::install::{Expected, commit, prepare};
 use super::nar_reader::NarReader;
-use super::{ExchangeError, shown};
-use crate::hash::Sha256Digest;
-use crate::keys::guix::{self, Mistrust};
-use crate::keys::{PublicKey, SecretKey};
-use crate::store::nar::{self, NarError};
-use crate::store::path::StorePath;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::keys::guix::{self, Mistrust};
+use crate::formats::keys::{PublicKey, SecretKey};
+use crate::formats::nar::NarError;
+use crate::formats::narinfo::{NarInfoError, shown};
+use crate::formats::store_path::StorePath;
+use crate::store::nar;
 use crate::store::{PathInfo, Store};
 
 const MAGIC: u64 = 0x4558_494e;
@@ -332,11 +334,12 @@ impl Reader<'_> {
                 None => Some("it is not signed".to_owned()),
             };
             if let Some(seen) = seen {
-                return Err(ExchangeError::Untrusted {
+                return Err(NarInfoError::Untrusted {
                     path: store_dir.display(&path),
                     location: self.location.to_owned(),
                     seen,
-                });
+                }
+                .into());
             }
         }
         let valid = store.valid_among(references.iter())?;

@@ -21,11 +21,11 @@ use super::ExchangeError;
 use super::batch::{self, Batch};
 use super::files::{Files, Stoppable};
 use super::install::{Expected, prepare};
-use super::narinfo::{File, NarInfo};
-use crate::build::cancellation::Cancellation;
-use crate::keys::PublicKey;
-use crate::store::nar::{NarError, NarProblem};
-use crate::store::path::StorePath;
+use crate::events::cancellation::Cancellation;
+use crate::formats::keys::PublicKey;
+use crate::formats::nar::{NarError, NarProblem};
+use crate::formats::narinfo::{File, NarInfo, NarInfoError};
+use crate::formats::store_path::StorePath;
 use crate::store::{LockError, PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
@@ -141,7 +141,7 @@ impl Server {
             })?;
         let info = NarInfo::parse(store_dir, path, &text, &location);
         let info = info.map_err(|error| match error {
-            ExchangeError::NarInfo {
+            NarInfoError::Syntax {
                 location,
                 line,
                 problem,
@@ -152,7 +152,7 @@ impl Server {
                     line => format!("it is no narinfo: line {line}: {problem}"),
                 },
             },
-            error => error,
+            error => error.into(),
         })?;
         info.check(store_dir, keys, &self.files.url)?;
         Ok(Some(info))

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use sha2::Digest;
 
 use super::error::{FetchError, WrongBytes};
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
 type FileState = (u64, u64, u64, i64, i64);

@@ -11,7 +11,7 @@ use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::{FetchedFile, Fetcher, Progress, Request, mirrors};
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
 pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;

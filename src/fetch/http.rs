@@ -18,7 +18,7 @@ use sha2::Digest;
 
 use super::cache::hash_into;
 use super::hosts::DeadHosts;
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// The most redirections followed: mirror redirectors need two or three.
 const REDIRECTIONS: usize = 8;

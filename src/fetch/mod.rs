@@ -26,7 +26,7 @@ pub use downloader::{Downloader, Settings};
 pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
 pub use location::{InvalidLocation, Location};
 
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

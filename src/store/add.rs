@@ -12,13 +12,15 @@ use sha2::{Digest, Sha256};
 use super::canonical;
 use super::error::StoreError;
 use super::lock::PathLocks;
-use super::nar::Tree;
 use super::open::Store;
-use super::path::{FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path};
-use super::queries::PathInfo;
 use super::registration::io_error;
 use super::scan;
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::Tree;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::{
+    FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path,
+};
 
 /// A text to be added.
 #[derive(Debug, Clone)]

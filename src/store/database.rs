@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::path::{StoreDir, StorePath};
 use super::queries::texts;
+use crate::formats::store_path::{StoreDir, StorePath};
 
 /// The schema version that we and Guix's daemon speak.
 pub const SCHEMA_VERSION: u32 = 7;

@@ -24,11 +24,11 @@ use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::lock::{LOCK_SUFFIX, PathLocks, lock_path};
 use super::open::Store;
-use super::path::StorePath;
 use super::queries::Graph;
 use super::remove::{self, TRASH};
 use super::roots::{Root, RootKind};
 use super::temporary_roots::gc_lock_path;
+use crate::formats::store_path::StorePath;
 
 /// What a directory's name in the store has after the path whose build or addition it belongs to.
 pub const STAGING_SUFFIX: &str = ".chroot";

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file_lock::{FileLock, Mode};
-use super::path::StorePath;
+use crate::formats::store_path::StorePath;
 
 /// A lock that was not obtained.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,9 @@
 //! record. A process killed between any two of them leaves nothing that anybody would take for valid.
 
 pub mod add;
-pub mod base32;
 pub mod canonical;
 pub mod database;
+pub mod directories;
 mod durable;
 pub mod error;
 mod file_flags;
@@ -22,7 +22,6 @@ pub mod gc;
 pub mod lock;
 pub mod nar;
 pub mod open;
-pub mod path;
 pub mod queries;
 pub mod recover;
 pub mod registration;
@@ -36,9 +35,9 @@ mod temporary_roots;
 mod tests;
 mod updates;
 
+pub use crate::formats::path_info::PathInfo;
 pub use database::{Access, DatabaseError};
 pub use error::StoreError;
 pub use lock::{LockError, PathLocks, Patience, Waiting};
 pub use open::{OpenOptions, Store};
-pub use queries::PathInfo;
 pub use registration::{PreparedOutputs, StagedOutput};

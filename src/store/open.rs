@@ -12,11 +12,11 @@ use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::gc::is_work_in_progress;
 use super::lock::{LockError, PathLocks, Patience};
-use super::path::StorePath;
-use super::queries::PathInfo;
 use super::remove;
 use super::temporary_roots::TemporaryRoots;
-use crate::directories::Directories;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::StorePath;
+use crate::store::directories::Directories;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]

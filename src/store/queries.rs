@@ -5,25 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::database::{Database, DatabaseError};
-use super::path::StorePath;
-use crate::hash::Sha256Digest;
-
-/// What the database knows of a valid path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathInfo {
-    /// The path.
-    pub path: StorePath,
-    /// The SHA-256 of its NAR.
-    pub nar_sha256: Sha256Digest,
-    /// The size of its NAR in bytes; 0 where the daemon did not record it.
-    pub nar_size: u64,
-    /// The paths it refers to, itself included where it does.
-    pub references: BTreeSet<StorePath>,
-    /// The derivation it was built from.
-    pub deriver: Option<StorePath>,
-    /// When it was registered, in seconds since the Epoch; 0 in a path to be registered stands for now.
-    pub registration_time: u64,
-}
+use crate::formats::hash::Sha256Digest;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::StorePath;
 
 /// All valid paths, by position.
 #[derive(Debug, Default)]

@@ -24,20 +24,20 @@ use super::canonical;
 use super::database::{Database, DatabaseError};
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::nar::NarError;
 use super::open::{OpenOptions, Store, furnish, lock_users, make_directories, write_schema};
-use super::path::{
-    FixedOutputMethod, StoreDir, StorePath, fixed_output_path, source_path, text_path,
-    text_path_of_digest,
-};
-use super::queries::PathInfo;
 use super::registration::io_error;
 use super::remove::remove_tree;
 use super::scan;
 use super::temporary_roots::gc_lock_path;
-use crate::derivation::{Derivation, aterm};
-use crate::directories::Directories;
-use crate::hash::Sha256Digest;
+use crate::formats::derivation::{Derivation, aterm};
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::{
+    FixedOutputMethod, StoreDir, StorePath, fixed_output_path, source_path, text_path,
+    text_path_of_digest,
+};
+use crate::store::directories::Directories;
 
 /// The database.
 const DATABASE: &str = "db.sqlite";

@@ -19,11 +19,11 @@ use super::error::StoreError;
 use super::gc::STAGING_SUFFIX;
 use super::lock::PathLocks;
 use super::open::Store;
-use super::path::StorePath;
-use super::queries::PathInfo;
 use super::scan::{self, Scanning};
 use super::updates::Registration;
-use crate::derivation::aterm;
+use crate::formats::derivation::aterm;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::StorePath;
 
 /// What an item is called in its staging directory while it is unpacked.
 const UNPACKED: &str = "item";

@@ -13,10 +13,10 @@ use super::canonical;
 use super::error::StoreError;
 use super::lock::PathLocks;
 use super::open::Store;
-use super::path::StorePath;
-use super::queries::PathInfo;
 use super::registration::{StagedOutput, io_error};
 use super::scan;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::StorePath;
 
 /// What is added to the name of a damaged item that was replaced.
 pub const DAMAGED_SUFFIX: &str = "-damaged";

@@ -16,15 +16,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::base32;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::open::Store;
-use super::path::StorePath;
 use super::remove;
 use super::running;
 use super::temporary_roots::gc_lock_path;
-use crate::hash::Sha256Digest;
+use crate::formats::base32;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::StorePath;
 
 /// A root that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]

@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::base32;
-use super::nar::{NarError, stream};
-use super::path::{HASH_PART_LEN, StorePath};
-use crate::hash::Sha256Digest;
+use super::nar::stream;
+use crate::formats::base32;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
+use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 
 /// What a pass over a tree finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,8 +222,8 @@ impl Border {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::nar::Tree;
-    use crate::store::path::{FixedOutputMethod, StoreDir, fixed_output_path};
+    use crate::formats::nar::Tree;
+    use crate::formats::store_path::{FixedOutputMethod, StoreDir, fixed_output_path};
     use proptest::prelude::*;
 
     fn item(number: usize) -> StorePath {
@@ -234,7 +235,7 @@ mod tests {
     fn scan_tree(tree: &Tree, candidates: &BTreeSet<StorePath>) -> Scanned {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("tree");
-        tree.restore(&path).unwrap();
+        crate::store::nar::restore_tree(tree, &path).unwrap();
         let scanned = hash_and_scan(&path, candidates).unwrap();
         let archive = tree.to_nar().unwrap();
         assert_eq!(scanned.nar_sha256, Sha256Digest::of(&archive));

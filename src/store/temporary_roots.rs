@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::file_lock::{FileLock, Mode, Wait, discard, lock_open_file};
 use super::lock::{LockError, Patience};
-use super::path::{StoreDir, StorePath};
+use crate::formats::store_path::{StoreDir, StorePath};
 
 /// The temporary roots of this process in one state directory, shared by every store opened on it.
 #[derive(Debug)]

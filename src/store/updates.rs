@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::database::{Database, DatabaseError, SYNCHRONOUS, USUALLY};
-use super::path::StorePath;
-use super::queries::{PathInfo, path_id};
+use super::queries::path_id;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::StorePath;
 
 /// A path to be registered, with the outputs it promises if it is a derivation.
 pub(super) struct Registration<'a> {

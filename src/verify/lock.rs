@@ -16,14 +16,14 @@
 //! others cannot have the seed, goes on to the end of the line, and most seeds have none. Everything is
 //! sorted, so that the file differs where builds differ and nowhere else. The last line is the SHA-256 of all lines before it: a damaged lock must not pass for builds that differ, and a damaged seed line not for another seed.
 //!
-//! [`Seed::digest`]: crate::seed::Seed::digest
+//! [`Seed::digest`]: crate::road::seed::Seed::digest
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// What is first in a lock.
 const HEADER: &str = "# What was built, by system and seed; written by `bootstrap lock`.\n";

@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::cause::Circumstances;
 use super::compare::{self, FileDifference, Side};
 use super::rewrite::Rewriting;
-use crate::build::builder::Settings;
-use crate::build::error::BuildError;
-use crate::build::rebuild::Rebuilt;
-use crate::build::variation::Variation;
-use crate::hash::Sha256Digest;
+use crate::builder::error::BuildError;
+use crate::builder::item::Settings;
+use crate::builder::rebuild::Rebuilt;
+use crate::builder::variation::Variation;
+use crate::formats::hash::Sha256Digest;
 use crate::store::{PathInfo, Store};
 
 /// An output and what a second build gave.
@@ -109,7 +109,7 @@ impl<'s> Comparer<'s> {
     fn account(
         &self,
         info: &PathInfo,
-        output: &crate::build::rebuild::RebuiltOutput<'_>,
+        output: &crate::builder::rebuild::RebuiltOutput<'_>,
         started: SystemTime,
     ) -> Result<Vec<FileDifference>, String> {
         let before = Circumstances {

@@ -10,9 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::build::graph::UNPACK_SEED;
-use crate::derivation::{Derivation, aterm};
-use crate::store::path::StorePath;
+use crate::builder::graph::UNPACK_SEED;
+use crate::formats::derivation::{Derivation, aterm};
+use crate::formats::store_path::StorePath;
 use crate::store::scan::Scanned;
 use crate::store::{PathInfo, Store, StoreError};
 

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{Read, Write};
 
-use crate::hash::Sha256Digest;
-use crate::store::base32;
-use crate::store::path::{HASH_PART_LEN, StorePath};
+use crate::formats::base32;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 
 type HashPart = [u8; HASH_PART_LEN];
 

@@ -1,15 +1,15 @@
 //! Ed25519 signatures of JSON documents.
 //!
 //! Signed is the document without its member `signature`, as JSON without spaces and with the members of every object
-//! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::keys). The signature holds the
+//! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::formats::keys). The signature holds the
 //! public key, which people compare with the one they know: by itself it says only that the document was not changed.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::hash::{base16, bytes_of_base16};
-use crate::keys::{KeyError, PUBLIC, PublicKey, SIGNATURE, SecretKey};
+use crate::formats::hash::{base16, bytes_of_base16};
+use crate::formats::keys::{KeyError, PUBLIC, PublicKey, SIGNATURE, SecretKey};
 
 /// The member that holds the signature.
 const MEMBER: &str = "signature";

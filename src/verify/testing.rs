@@ -5,9 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::directories::Directories;
-use crate::store::nar::Tree;
-use crate::store::path::{StoreDir, StorePath};
+use crate::formats::nar::Tree;
+use crate::formats::store_path::{StoreDir, StorePath};
+use crate::store::directories::Directories;
 use crate::store::remove::remove_tree;
 use crate::store::{Access, OpenOptions, StagedOutput, Store};
 
@@ -52,7 +52,7 @@ impl TestStore {
             .directories()
             .store
             .join(format!("{}.new", path.base_name()));
-        tree.restore(&staged).unwrap();
+        crate::store::nar::restore_tree(tree, &staged).unwrap();
         let output = StagedOutput {
             staged,
             path: path.clone(),

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::build::variation::Variation;
+use crate::builder::variation::Variation;
 use crate::sandbox::BuildUser;
 
 const UMASKS: [u32; 3] = [0o077, 0o002, 0o027];

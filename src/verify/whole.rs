@@ -12,9 +12,9 @@ use std::num::NonZeroUsize;
 use rayon::prelude::*;
 
 use super::record::{Evidence, WrongRecord};
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::StorePath;
 use crate::store::canonical::{self, CanonicalError, Deviation};
-use crate::store::path::StorePath;
 use crate::store::repair::Strays;
 use crate::store::{PathInfo, Store, StoreError, scan};
 

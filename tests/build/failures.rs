@@ -3,14 +3,15 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use bootstrap::build::error::{BuildError, Cause, FailureKind};
-use bootstrap::build::events::Event;
-use bootstrap::derivation::Output;
-use bootstrap::hash::Sha256Digest;
+use bootstrap::builder::error::{BuildError, Cause, FailureKind};
+use bootstrap::events::Event;
+use bootstrap::formats::derivation::Output;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::FixedOutputMethod;
 use bootstrap::sandbox::ExitStatusKind;
 use bootstrap::store::StoreError;
-use bootstrap::store::nar::{self, Tree};
-use bootstrap::store::path::FixedOutputMethod;
+use bootstrap::store::nar;
 
 use crate::site::{Site, names};
 use crate::small::on_small_disk;
@@ -164,7 +165,7 @@ fn inputs_cannot_be_written_to() {
     let input = site.add("input", &["mkdir $out", "write $out/file x"]);
     site.build(input);
     let before = names(&site.physical(input));
-    let change = |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
+    let change = |site: &Site, derivation: &mut bootstrap::formats::derivation::Derivation| {
         site.input(derivation, input);
         let path = site.logical(input, "out");
         derivation.environment.insert("input".to_owned(), path);
@@ -248,7 +249,7 @@ fn only_allowed_references_are_allowed() {
     let one = site.add("one", &["write $out 1"]);
     let two = site.add("two", &["write $out 2"]);
     let refer = |target: &'static str| {
-        move |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
+        move |site: &Site, derivation: &mut bootstrap::formats::derivation::Derivation| {
             for (name, item) in [("one", one), ("two", two)] {
                 site.input(derivation, item);
                 derivation

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bootstrap::archive::{ArchiveError, Unpacked};
-use bootstrap::build::error::BuildError;
-use bootstrap::build::events::Event;
-use bootstrap::derivation::Output;
-use bootstrap::hash::Sha256Digest;
-use bootstrap::seed::SeedError;
-use bootstrap::seed::unpack::{Contents, SeedUnpacker};
-use bootstrap::store::path::FixedOutputMethod;
+use bootstrap::builder::error::BuildError;
+use bootstrap::events::Event;
+use bootstrap::formats::derivation::Output;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::FixedOutputMethod;
+use bootstrap::road::seed::SeedError;
+use bootstrap::road::seed::unpack::{Contents, SeedUnpacker};
 
 use crate::site::Site;
 

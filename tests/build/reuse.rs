@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use bootstrap::build::events::Event;
-use bootstrap::derivation::Output;
+use bootstrap::events::Event;
+use bootstrap::formats::derivation::Output;
 
 use crate::site::Site;
 

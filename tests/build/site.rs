@@ -8,24 +8,24 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use bootstrap::build::builder::{Settings, Tools};
-use bootstrap::build::cancellation::Cancellation;
-use bootstrap::build::error::{BuildError, Cause, FailureKind};
-use bootstrap::build::events::{Event, EventSender};
-use bootstrap::build::graph::{Graph, Job};
-use bootstrap::build::rebuild::{Again, rebuild};
-use bootstrap::build::run::{Request, lock_patience, realise};
-use bootstrap::build::scheduler::Report;
-use bootstrap::build::variation::Variation;
-use bootstrap::build::watch;
-use bootstrap::derivation::{Derivation, DerivationSet, Output, instantiate};
-use bootstrap::directories::Directories;
+use bootstrap::builder::error::{BuildError, Cause, FailureKind};
+use bootstrap::builder::graph::{Graph, Job};
+use bootstrap::builder::item::{Settings, Tools};
+use bootstrap::builder::rebuild::{Again, rebuild};
+use bootstrap::builder::run::{Request, lock_patience, realise};
+use bootstrap::builder::scheduler::Report;
+use bootstrap::builder::variation::Variation;
+use bootstrap::builder::watch;
+use bootstrap::events::cancellation::Cancellation;
+use bootstrap::events::{Event, EventSender};
 use bootstrap::fetch::{self, Attempts, FetchError, FetchedFile, Fetcher, Progress};
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, instantiate};
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::{StoreDir, StorePath};
+use bootstrap::road::seed::unpack::{SeedUnpacker, Unpacker};
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
-use bootstrap::seed::unpack::{SeedUnpacker, Unpacker};
-use bootstrap::store::nar::Tree;
-use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::store::directories::Directories;
 use bootstrap::store::remove::remove_tree;
 use bootstrap::store::{OpenOptions, Store};
 
@@ -142,7 +142,7 @@ impl Site {
         let store =
             Store::open_with(Directories::new(store_dir.clone(), Some(root)), options).unwrap();
         let tree = Tree::executable(toy());
-        let toy = bootstrap::store::path::source_path(
+        let toy = bootstrap::formats::store_path::source_path(
             &store_dir,
             "toy",
             &tree.nar_sha256().unwrap(),

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use bootstrap::build::events::{Event, Kind};
-use bootstrap::build::history::History;
-use bootstrap::build::log::open_log;
-use bootstrap::derivation::Output;
-use bootstrap::hash::Sha256Digest;
-use bootstrap::store::path::FixedOutputMethod;
+use bootstrap::builder::history::History;
+use bootstrap::builder::log::open_log;
+use bootstrap::events::{Event, Kind};
+use bootstrap::formats::derivation::Output;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::FixedOutputMethod;
 
 use crate::site::{Site, names};
 
@@ -304,7 +304,7 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
             .environment
             .insert("files".to_owned(), "{\"/release\":\"14.3\"}".to_owned());
     });
-    let in_seed = |site: &Site, derivation: &mut bootstrap::derivation::Derivation| {
+    let in_seed = |site: &Site, derivation: &mut bootstrap::formats::derivation::Derivation| {
         site.input(derivation, seed);
         derivation.builder = "/bin/sh".to_owned();
         derivation

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use bootstrap::directories::Directories;
-use bootstrap::store::path::StoreDir;
+use bootstrap::formats::store_path::StoreDir;
+use bootstrap::store::directories::Directories;
 use bootstrap::store::{StagedOutput, Store};
 
 use crate::World;

@@ -1,6 +1,6 @@
 //! `bootstrap report` from the records of runs, whatever these hold.
 
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 
 use crate::server::serve;
 use crate::small::on_small_disk;

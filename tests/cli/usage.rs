@@ -3,7 +3,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 
 use crate::{HASH, World, bootstrap};
 

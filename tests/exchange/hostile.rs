@@ -10,8 +10,8 @@ use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export};
 use bootstrap::exchange::substitute::Server;
+use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::nar;
-use bootstrap::store::path::StorePath;
 
 use crate::full;
 use crate::place::Place;

@@ -9,14 +9,14 @@ use std::sync::mpsc::channel;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use bootstrap::build::cancellation::Cancellation;
+use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
 use bootstrap::exchange::substitute::{News, Server, Watch};
-use bootstrap::keys::{PublicKey, SecretKey};
+use bootstrap::formats::keys::{PublicKey, SecretKey};
+use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
-use bootstrap::store::path::StorePath;
 
 mod hostile;
 #[path = "../oracle/mod.rs"]
@@ -122,7 +122,7 @@ fn nix_imports_what_we_export() {
         &["--query".into(), "--hash".into(), full(&program)],
     );
     let ours = place.store.path_info(&program).unwrap().unwrap().nar_sha256;
-    let ours = bootstrap::store::base32::encode(&ours.0);
+    let ours = bootstrap::formats::base32::encode(&ours.0);
     assert_eq!(hash, [format!("sha256:{ours}")]);
 }
 

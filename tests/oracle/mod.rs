@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bootstrap::store::path::{StoreDir, StorePath};
+use bootstrap::formats::store_path::{StoreDir, StorePath};
 use tempfile::TempDir;
 
 pub struct Oracle {

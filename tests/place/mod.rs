@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bootstrap::directories::Directories;
-use bootstrap::keys::{PublicKey, SecretKey};
+use bootstrap::formats::keys::{PublicKey, SecretKey};
+use bootstrap::formats::store_path::StoreDir;
 use bootstrap::store::Store;
-use bootstrap::store::path::StoreDir;
+use bootstrap::store::directories::Directories;
 use tempfile::TempDir;
 
 pub struct Place {

@@ -34,7 +34,11 @@ fn people_can_use_the_report() {
     let Some(mut browser) = browser() else { return };
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.html");
-    std::fs::write(&file, bootstrap::report::page::html(&sample::report())).unwrap();
+    std::fs::write(
+        &file,
+        bootstrap::show::report::page::html(&sample::report()),
+    )
+    .unwrap();
     browser.resize(1200, 900);
     browser.open(&format!("file://{}", file.display()));
 

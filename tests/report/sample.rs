@@ -1,6 +1,8 @@
 //! A road of sixty builds, as a finished run leaves it.
 
-use bootstrap::report::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
+use bootstrap::show::report::{
+    File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown,
+};
 
 pub const PACKAGES: usize = 60;
 const START: f64 = 1_795_400_000.0;

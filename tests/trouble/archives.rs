@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 
 use crate::leftovers;
 use crate::world::World;

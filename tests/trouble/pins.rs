@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 
 use crate::small::mounting;
 use crate::world::World;

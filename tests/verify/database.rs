@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use bootstrap::directories::Directories;
-use bootstrap::store::path::StoreDir;
+use bootstrap::formats::store_path::StoreDir;
+use bootstrap::store::directories::Directories;
 use bootstrap::store::{Access, OpenOptions, Store, StoreError};
 use bootstrap::verify::whole;
 

@@ -45,7 +45,7 @@ fn a_lock_is_written_compared_and_kept_up() {
         .unwrap();
     let body = before.replace(hash, &"0".repeat(64));
     let body = &body[..body.rfind("sum ").unwrap()];
-    let sum = bootstrap::hash::Sha256Digest::of(body);
+    let sum = bootstrap::formats::hash::Sha256Digest::of(body);
     world.file("other.lock", &format!("{body}sum {sum}\n"));
     let (out, _) = world.expect(3, &["verify", "--lock=other.lock", "host"]);
     assert!(out.contains("differs from the lock: host:out"), "{out}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 
-use bootstrap::hash::Sha256Digest;
+use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::store::remove::remove_tree;
 
 /// The builder, compiled once.

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::progress::size;
+use crate::formats::system::System;
+use crate::road::seed::SeedError;
 use crate::sandbox::SandboxError;
 use crate::sandbox::features::Feature;
-use crate::seed::SeedError;
-use crate::system::System;
+use crate::show::progress::size;
 
 /// The largest compilations of gcc take about this for each core, in bytes.
 const MEMORY: u64 = 1 << 30;

@@ -11,10 +11,10 @@ use crate::cli::arguments::Global;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::run::{self, Run};
-use crate::keys::SecretKey;
-use crate::plan::fixpoint::PREFIX;
-use crate::plan::{Node, Plan};
-use crate::recipe::Stage;
+use crate::formats::keys::SecretKey;
+use crate::road::plan::fixpoint::PREFIX;
+use crate::road::plan::{Node, Plan};
+use crate::road::recipe::Stage;
 use crate::verify::rewrite::Rewriting;
 
 /// `bootstrap verify --fixpoint [PKG…]`.

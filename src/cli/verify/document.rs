@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use crate::build::graph::DOWNLOAD;
+use crate::builder::graph::DOWNLOAD;
 use crate::cli::context::{Context, Planned, print_json};
 use crate::cli::failure::Failure;
-use crate::hash::Sha256Digest;
-use crate::keys::SecretKey;
-use crate::plan::{Kind, Plan, fixpoint};
-use crate::records::Rebuilds;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::keys::SecretKey;
+use crate::road::plan::{Kind, Plan, fixpoint};
+use crate::show::records::Rebuilds;
 use crate::verify::attestation::{Attestation, FORMAT, NamedHash, Rebuilt};
 use crate::verify::signature;
 

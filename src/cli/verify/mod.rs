@@ -7,11 +7,11 @@ use super::context::{Context, Planned, print};
 use super::equipment;
 use super::failure::{Failure, Status};
 use super::run;
-use crate::plan::Plan;
-use crate::progress::size;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::Plan;
+use crate::show::progress::size;
 use crate::store::Store;
 use crate::store::canonical::Deviation;
-use crate::store::path::StorePath;
 use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::whole::{self, Checked, Condition, Report};
 

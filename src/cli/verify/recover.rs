@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::Failure;
-use crate::store::path::StorePath;
+use crate::formats::store_path::StorePath;
 use crate::store::recover::{recover as make_anew, refuse_whole};
 use crate::store::{OpenOptions, StoreError};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Apt, AptError, AptLock, command, index};
 use crate::fetch::cache::digest_file;
 use crate::fetch::location::Location;
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// How often the sizes of the growing files are looked at.
 const TICK: Duration = Duration::from_millis(100);

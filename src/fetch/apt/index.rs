@@ -2,7 +2,7 @@
 
 use super::{Apt, AptError, command};
 use crate::fetch::location::{is_package, is_version};
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 /// A version of a binary package that the archive offers.
 #[derive(Debug, Clone, PartialEq, Eq)]

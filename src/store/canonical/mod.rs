@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, UTIME_OMIT, Uid};
 
-use super::nar::{MAX_DEPTH, special_kind};
+use super::nar::special_kind;
+use crate::formats::nar::MAX_DEPTH;
 
 /// The time of modification of everything in the store, in seconds since the epoch.
 pub const MODIFICATION_TIME: i64 = 1;

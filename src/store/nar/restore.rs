@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, CWD, Mode, OFlags, RawMode};
 use rustix::io::Errno;
 
-use super::NarError;
-use super::read::{self, Visitor};
+use crate::formats::nar::read::{self, Visitor};
+use crate::formats::nar::{NarError, Tree};
 
 /// Writes the tree of the archive in `source` to `target`, which must not exist.
 ///
@@ -19,6 +19,11 @@ use super::read::{self, Visitor};
 /// the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
     restore_with(source, target, &mut Plain)
+}
+
+/// Writes `tree` to `target`, which must not exist; as [`restore()`] does with an archive.
+pub fn restore_tree(tree: &Tree, target: &Path) -> Result<(), NarError> {
+    tree.visit(&mut Restorer::new(target, &mut Plain))
 }
 
 /// As [`restore()`], and `finish` decides what becomes of modes and times.

@@ -24,7 +24,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::walk::{Job, Walk, failed, special_kind};
-use super::{NarError, encode};
+use crate::formats::nar::{NarError, encode};
 
 /// The size of a chunk in bytes: large enough that handing it over costs nothing, small enough to stay in a core's cache between
 /// being read and being inspected.

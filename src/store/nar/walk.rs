@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use super::{MAX_DEPTH, NarError, encode};
+use crate::formats::nar::{MAX_DEPTH, NarError, encode};
 
 /// The most files in a job.
 const FILES: usize = 48;

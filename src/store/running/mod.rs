@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::path::{HASH_PART_LEN, StorePath};
 use super::roots::{Root, RootKind};
-use crate::directories::Directories;
+use crate::formats::store_path::{HASH_PART_LEN, StorePath};
+use crate::store::directories::Directories;
 
 /// The store items that processes use. Processes that end meanwhile, or that are not ours to look at, are passed over.
 pub(super) fn running_roots(directories: &Directories) -> Vec<Root> {

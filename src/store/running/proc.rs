@@ -32,8 +32,8 @@ pub(super) fn look(proc: &Path, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directories::Directories;
-    use crate::store::path::StoreDir;
+    use crate::formats::store_path::StoreDir;
+    use crate::store::directories::Directories;
     use crate::store::roots::RootKind;
 
     #[test]

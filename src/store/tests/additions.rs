@@ -1,6 +1,7 @@
 use super::*;
+use crate::formats::nar::Tree;
+use crate::formats::store_path::text_path;
 use crate::store::add::Text;
-use crate::store::nar::Tree;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 #[test]
@@ -24,8 +25,7 @@ fn texts_may_refer_to_each_other() {
     let store = TestStore::new();
     let first = store.add_text("first", b"1", &BTreeSet::new()).unwrap();
     let references = BTreeSet::from([first.clone()]);
-    let second =
-        path::text_path(&store.directories().store_dir, "second", b"2", &references).unwrap();
+    let second = text_path(&store.directories().store_dir, "second", b"2", &references).unwrap();
     let further = BTreeSet::from([second.clone()]);
     let paths = store
         .add_texts(&[
@@ -168,7 +168,7 @@ fn more_texts_than_descriptors_are_added_in_any_order() {
     let mut references = BTreeSet::new();
     for number in 0..300 {
         let name = format!("text-{number}");
-        let path = path::text_path(store_dir, &name, b"x", &references).unwrap();
+        let path = text_path(store_dir, &name, b"x", &references).unwrap();
         names.push((
             name,
             std::mem::replace(&mut references, BTreeSet::from([path])),

@@ -12,10 +12,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::path::{StoreDir, StorePath};
 use super::*;
-use crate::directories::Directories;
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::{StoreDir, StorePath};
+use crate::store::directories::Directories;
 
 /// A store in a directory of its own, which goes with it.
 struct TestStore {

@@ -1,6 +1,7 @@
 //! The store with several processes at work, and with processes killed at any moment.
 
 use super::*;
+use crate::formats::nar::Tree;
 use crate::store::gc::{CollectOptions, collect};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -34,10 +35,9 @@ fn other_process() {
         // Writes many files, so that there is something to be killed in.
         "churn" => {
             for number in 0_u64.. {
-                let entries =
-                    (0..20).map(|entry| (entry.to_string(), nar::Tree::file(vec![1; 2000])));
-                let tree = nar::Tree::directory(
-                    entries.chain([("number".to_owned(), nar::Tree::file(number.to_string()))]),
+                let entries = (0..20).map(|entry| (entry.to_string(), Tree::file(vec![1; 2000])));
+                let tree = Tree::directory(
+                    entries.chain([("number".to_owned(), Tree::file(number.to_string()))]),
                 );
                 store.add_tree("tree", &tree).unwrap();
                 if number % 10 == 9 {

@@ -4,8 +4,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::derivation::{DerivationSet, Output, instantiate};
-use crate::store::nar::Tree;
+use crate::formats::derivation::{DerivationSet, Output, instantiate};
+use crate::formats::nar::Tree;
 use crate::store::{LockError, Patience};
 
 fn options() -> OpenOptions {
@@ -59,9 +59,8 @@ fn made() -> Made {
     let output = derivation.output_path("out").unwrap().clone();
     let staged = store.directories().store.join("staged");
     let content = format!("{} {}", source.base_name(), output.base_name());
-    Tree::directory([("tool", Tree::file(content))])
-        .restore(&staged)
-        .unwrap();
+    let tree = Tree::directory([("tool", Tree::file(content))]);
+    crate::store::nar::restore_tree(&tree, &staged).unwrap();
     let output = crate::store::StagedOutput {
         staged,
         path: output.clone(),

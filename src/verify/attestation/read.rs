@@ -11,8 +11,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 use super::{Attestation, AttestationError, FORMAT, NamedHash};
-use crate::hash::Sha256Digest;
-use crate::store::path::{StoreDir, StorePath, check_name};
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::{StoreDir, StorePath, check_name};
 
 /// The JSON `bytes`, which people know as `name`.
 ///

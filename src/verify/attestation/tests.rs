@@ -1,5 +1,5 @@
 use super::*;
-use crate::hash::Sha256Digest;
+use crate::formats::hash::Sha256Digest;
 
 fn store_path(name: &str) -> String {
     format!("/gnu/store/{}-{name}", "0".repeat(32))

@@ -1,12 +1,13 @@
 use super::*;
-use crate::store::nar::Tree;
-use crate::store::path::StorePath;
+use crate::formats::nar::Tree;
+use crate::formats::store_path::StorePath;
+use crate::store::nar::restore_tree;
 
 fn compared(first: &Tree, second: &Tree) -> Vec<FileDifference> {
     let directory = tempfile::tempdir().unwrap();
     let roots = ["one", "two"].map(|name| directory.path().join(name));
-    first.restore(&roots[0]).unwrap();
-    second.restore(&roots[1]).unwrap();
+    restore_tree(first, &roots[0]).unwrap();
+    restore_tree(second, &roots[1]).unwrap();
     let circumstances = Circumstances::default();
     let none = Rewriting::none();
     let [one, other] = [&roots[0], &roots[1]].map(|root| Side {
@@ -89,7 +90,7 @@ fn one_file_can_be_the_whole_output() {
 
 #[test]
 fn trees_that_differ_in_rewritten_paths_only_are_equal() {
-    use crate::store::path::StorePath;
+    use crate::formats::store_path::StorePath;
     let path =
         |letter: &str| StorePath::from_base_name(&format!("{}-sed", letter.repeat(32))).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -104,7 +105,7 @@ fn trees_that_differ_in_rewritten_paths_only_are_equal() {
             ),
         ]);
         let root = directory.path().join(letter);
-        tree.restore(&root).unwrap();
+        restore_tree(&tree, &root).unwrap();
         let mut rewriting = Rewriting::none();
         rewriting.add(&path(letter), "sed:out");
         (root, rewriting)
@@ -145,7 +146,7 @@ fn links_to_other_bytes_differ_though_they_are_no_text() {
 
 #[test]
 fn entries_with_one_name_after_rewriting_are_an_error() {
-    use crate::store::path::StorePath;
+    use crate::formats::store_path::StorePath;
     let directory = tempfile::tempdir().unwrap();
     let circumstances = Circumstances::default();
     let mut rewriting = Rewriting::none();

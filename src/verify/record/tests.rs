@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::derivation::{DerivationSet, Output, instantiate};
+use crate::formats::derivation::{DerivationSet, Output, instantiate};
+use crate::formats::nar::Tree;
+use crate::formats::store_path::StoreDir;
 use crate::store::StagedOutput;
-use crate::store::nar::Tree;
-use crate::store::path::StoreDir;
 use crate::verify::testing::{TestStore, path};
 use crate::verify::whole::{self, Condition};
 
@@ -48,7 +48,7 @@ impl Built {
         let item = content.output_path("out").unwrap().clone();
         let staged = store.root.join("gnu/store/staged.new");
         let text = format!("{} {}", item.base_name(), input.base_name());
-        Tree::file(text).restore(&staged).unwrap();
+        crate::store::nar::restore_tree(&Tree::file(text), &staged).unwrap();
         store
             .store
             .register_outputs(vec![StagedOutput {

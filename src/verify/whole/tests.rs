@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::store::nar::Tree;
+use crate::formats::nar::Tree;
 use crate::verify::testing::{TestStore, path, unlock};
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();

@@ -1,0 +1,90 @@
+//! The environment of a build, as guix-daemon makes it (`initEnv` of its `build.cc`).
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use super::variation::Variation;
+use crate::formats::derivation::Derivation;
+use crate::formats::store_path::{StoreDir, StorePath};
+
+/// The directory a build sees itself start in. guix-daemon's name for it too, and always number 0: the path ends up in
+/// debugging information and must not tell one build from another.
+pub fn build_directory(derivation: &StorePath) -> String {
+    format!("/tmp/guix-build-{}-0", derivation.name())
+}
+
+/// All variables of the build of `derivation`, which is at `path`.
+///
+/// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
+/// build directory come over the derivation's.
+pub fn environment(
+    store_dir: &StoreDir,
+    path: &StorePath,
+    derivation: &Derivation,
+    cores: NonZeroUsize,
+    make_flags: String,
+    variation: &Variation,
+) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::from([
+        ("HOME".to_owned(), "/homeless-shelter".to_owned()),
+        ("PATH".to_owned(), "/path-not-set".to_owned()),
+        ("NIX_STORE".to_owned(), store_dir.as_str().to_owned()),
+        ("NIX_BUILD_CORES".to_owned(), cores.to_string()),
+        ("MAKEFLAGS".to_owned(), make_flags),
+    ]);
+    environment.extend(variation.environment());
+    let own = derivation.environment.iter();
+    environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
+    let directory = build_directory(path);
+    for name in ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"] {
+        environment.insert(name.to_owned(), directory.clone());
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_gets_guix_daemons_variables_and_its_own() {
+        let mut derivation = Derivation::default();
+        for (name, value) in [
+            ("PATH", "/gnu/store/x/bin"),
+            ("TMPDIR", "/elsewhere"),
+            ("out", "/gnu/store/y"),
+        ] {
+            derivation.environment.insert(name.into(), value.into());
+        }
+        let path =
+            StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap();
+        let environment = environment(
+            &StoreDir::new("/gnu/store").unwrap(),
+            &path,
+            &derivation,
+            NonZeroUsize::new(3).unwrap(),
+            " -j3".to_owned(),
+            &Variation::default(),
+        );
+        let directory = "/tmp/guix-build-hello-1.0.drv-0";
+        let expected = [
+            ("HOME", "/homeless-shelter"),
+            ("MAKEFLAGS", " -j3"),
+            ("NIX_BUILD_CORES", "3"),
+            ("NIX_BUILD_TOP", directory),
+            ("NIX_STORE", "/gnu/store"),
+            ("PATH", "/gnu/store/x/bin"),
+            ("PWD", directory),
+            ("TEMP", directory),
+            ("TEMPDIR", directory),
+            ("TMP", directory),
+            ("TMPDIR", directory),
+            ("out", "/gnu/store/y"),
+        ];
+        let environment: Vec<(&str, &str)> = environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(environment, expected);
+    }
+}

@@ -1,0 +1,404 @@
+//! What can go wrong with a build, and which exit status follows from it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::graph::GraphError;
+use crate::archive::ArchiveError;
+use crate::events::cancellation::Cancellation;
+use crate::fetch::{FailureClass, FetchError};
+use crate::formats::hash::Sha256Digest;
+use crate::hint::in_store;
+use crate::road::seed::{SeedError, SeedFailure};
+use crate::sandbox::{ExitStatusKind, SandboxError};
+use crate::store::{LockError, StoreError};
+
+/// Whose fault a failure is. The command's exit status is this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// A build failed: 1.
+    Build,
+    /// Bytes are not those that were promised: 3.
+    HashDiffers,
+    /// A source could not be fetched: 4.
+    NotFetched,
+    /// The machine is unfit: no privileges, no space, a lock held too long: 5.
+    Environment,
+}
+
+impl FailureKind {
+    /// The command's exit status.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Build => 1,
+            Self::HashDiffers => 3,
+            Self::NotFetched => 4,
+            Self::Environment => 5,
+        }
+    }
+}
+
+/// Why an item was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A build ran, and failed or left something that cannot become a store item.
+    #[error("{0}")]
+    Failed(Box<FailedBuild>),
+    /// See [`FetchError`].
+    #[error("{label}: {source}")]
+    Fetch {
+        /// The item.
+        label: String,
+        /// What went wrong.
+        source: Box<FetchError>,
+    },
+    /// A seed's archives could not be unpacked.
+    #[error("cannot unpack {label}: {source}")]
+    Unpack {
+        /// The item.
+        label: String,
+        /// What went wrong.
+        source: Box<SeedError>,
+    },
+    /// The store could not do what it should.
+    #[error("{label}: {source}")]
+    Store {
+        /// The item.
+        label: String,
+        /// What went wrong.
+        source: Box<StoreError>,
+    },
+    /// See [`SandboxError`].
+    #[error("{label}: {source}")]
+    Sandbox {
+        /// The item.
+        label: String,
+        /// What went wrong.
+        source: Box<SandboxError>,
+    },
+    /// See [`GraphError`].
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A derivation says something that cannot be done.
+    #[error("the derivation of {label} is unusable: {problem}")]
+    Derivation {
+        /// The item.
+        label: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A file or directory that a build needs cannot be used.
+    #[error("cannot {action} {}: {source}{}", path.display(), in_store(source))]
+    Io {
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gave us no thread.
+    #[error(
+        "cannot start another thread: {0}; use fewer jobs (-j) or raise the limit on processes"
+    )]
+    Thread(io::Error),
+    /// A bug.
+    #[error("making {label} hit a bug in bootstrap, please report it: {message}")]
+    Panicked {
+        /// The item.
+        label: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// The run was stopped.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A build that ran and failed.
+#[derive(Debug)]
+pub struct FailedBuild {
+    /// The item.
+    pub label: String,
+    /// What was wrong.
+    pub cause: Cause,
+    /// The phase it was in, where it had entered one.
+    pub phase: Option<String>,
+    /// The last lines of its output.
+    pub last_lines: Vec<String>,
+    /// The line of its output that most looks like the cause: a guess.
+    pub likely_cause: Option<String>,
+    /// Its log.
+    pub log: PathBuf,
+    /// Its build directory, where that was kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl fmt::Display for FailedBuild {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the build of {} failed", self.label)?;
+        if let Some(phase) = &self.phase {
+            write!(formatter, " in phase `{phase}'")?;
+        }
+        write!(formatter, ": {}", self.cause)
+    }
+}
+
+/// What was wrong with a build that ran.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The builder said so, or was killed.
+    #[error("the builder ended with {0}")]
+    Status(ExitStatusKind),
+    /// It took too long.
+    #[error("it took longer than {} (--timeout)", seconds(*.0))]
+    TimedOut(Duration),
+    /// It was silent for too long.
+    #[error("it printed nothing for {} (--max-silent-time)", seconds(*.0))]
+    Silent(Duration),
+    /// It printed too much.
+    #[error(
+        "it printed more than {0} bytes, the limit for one log; see there what it repeats, and have it print less"
+    )]
+    LogTooLong(u64),
+    /// The disk is full.
+    #[error(
+        "there is no space left on the file system of {}: {}; make room and try again",
+        path.display(), room(*free, *files)
+    )]
+    NoSpace {
+        /// A directory on the full file system.
+        path: PathBuf,
+        /// The bytes that are left for an unprivileged user.
+        free: u64,
+        /// How many more files it can hold; `None` where it has no bound of its own.
+        files: Option<u64>,
+    },
+    /// An output is not there.
+    #[error(
+        "it ended well but did not make its output `{name}` at {path}; see in its log where it installed to, and have it \
+         install there"
+    )]
+    NoOutput {
+        /// The output's name.
+        name: String,
+        /// The logical path where it should be.
+        path: String,
+    },
+    /// Something is in the store that is none of its outputs.
+    #[error(
+        "it wrote to the store outside its outputs: {}; have it write to `$out` and its other outputs only",
+        .0.join(", ")
+    )]
+    OutsideOutputs(Vec<String>),
+    /// An output holds something that cannot be in the store, such as a socket.
+    #[error("its output cannot become a store item: {0}")]
+    UnusableOutput(Box<StoreError>),
+    /// An output refers to something it must not refer to.
+    #[error("{0}")]
+    Reference(Box<ForbiddenReference>),
+    /// A fixed output that is known by the hash of a file's content is something else, or can be executed.
+    #[error(
+        "its output {path} is a {kind}, expected a regular file that cannot be executed, which is all that its hash \
+         (SHA-256 {expected}) can be of"
+    )]
+    NotAFile {
+        /// The logical path of the output.
+        path: String,
+        /// What it is.
+        kind: &'static str,
+        /// The hash in the derivation.
+        expected: Sha256Digest,
+    },
+    /// A fixed output has other bytes.
+    #[error(
+        "its output {path} has the wrong content: expected SHA-256 {expected}, found {found}; find out what made it differ, \
+         and change the expected hash only where the new content is meant"
+    )]
+    HashDiffers {
+        /// The logical path of the output.
+        path: String,
+        /// The hash in the derivation.
+        expected: Sha256Digest,
+        /// The hash of what was made.
+        found: Sha256Digest,
+    },
+}
+
+/// A reference that `disallowedReferences` forbids or `allowedReferences` does not allow.
+#[derive(Debug)]
+pub struct ForbiddenReference {
+    /// The output's name.
+    pub output: String,
+    /// The logical path it refers to.
+    pub reference: String,
+    /// Files in the output that hold the reference, relative to the output; only the first few.
+    pub files: Vec<PathBuf>,
+    /// Whether there are more.
+    pub more: bool,
+    /// The variable of the derivation that is violated.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for ForbiddenReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "its output `{}` refers to {}, which {} forbids",
+            self.output, self.reference, self.rule
+        )?;
+        let files: Vec<String> = self
+            .files
+            .iter()
+            .map(|file| match file.as_os_str().is_empty() {
+                true => "the output itself".to_owned(),
+                false => file.display().to_string(),
+            })
+            .collect();
+        if !files.is_empty() {
+            write!(formatter, "; it is in {}", files.join(", "))?;
+        }
+        if self.more {
+            formatter.write_str(" and more files")?;
+        }
+        Ok(())
+    }
+}
+
+fn room(free: u64, files: Option<u64>) -> String {
+    match files {
+        Some(0) => format!("{free} bytes are free, and it can hold no more files"),
+        _ => format!("{free} bytes are free"),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+impl BuildError {
+    /// The item it is about, where it is about one.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failed) => Some(&failed.label),
+            Self::Fetch { label, .. }
+            | Self::Unpack { label, .. }
+            | Self::Store { label, .. }
+            | Self::Sandbox { label, .. }
+            | Self::Derivation { label, .. }
+            | Self::Panicked { label, .. } => Some(label),
+            _ => None,
+        }
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Failed(failed) => match &failed.cause {
+                Cause::HashDiffers { .. } => FailureKind::HashDiffers,
+                Cause::NoSpace { .. } => FailureKind::Environment,
+                Cause::UnusableOutput(error) if error.is_environment() => FailureKind::Environment,
+                _ => FailureKind::Build,
+            },
+            Self::Fetch { source, .. } => match source.class() {
+                FailureClass::HashDiffers => FailureKind::HashDiffers,
+                FailureClass::NotFetched => FailureKind::NotFetched,
+                FailureClass::Environment => FailureKind::Environment,
+            },
+            Self::Unpack { source, .. } => match source.failure() {
+                SeedFailure::HashDiffers => FailureKind::HashDiffers,
+                SeedFailure::NotFetched => FailureKind::NotFetched,
+                SeedFailure::Environment => FailureKind::Environment,
+                SeedFailure::Usage | SeedFailure::Unpack => FailureKind::Build,
+            },
+            Self::Store { source, .. } => match source.as_ref() {
+                StoreError::Digest { .. } => FailureKind::HashDiffers,
+                source if source.is_environment() => FailureKind::Environment,
+                _ => FailureKind::Build,
+            },
+            Self::Sandbox { source, .. } if source.is_environment() => FailureKind::Environment,
+            Self::Graph(GraphError::Store(source)) if source.is_environment() => {
+                FailureKind::Environment
+            }
+            Self::Io { .. } | Self::Thread(_) => FailureKind::Environment,
+            Self::Sandbox { .. }
+            | Self::Graph(_)
+            | Self::Derivation { .. }
+            | Self::Panicked { .. }
+            | Self::Interrupted => FailureKind::Build,
+        }
+    }
+
+    /// What this is in a run that `cancellation` has stopped: what a stop has ended has not failed.
+    pub(super) fn unless_stopped(self, cancellation: &Cancellation) -> Self {
+        let waits =
+            |source: &StoreError| matches!(source, StoreError::Lock(LockError::Cancelled { .. }));
+        let is_stop = match &self {
+            Self::Store { source, .. } => waits(source),
+            Self::Graph(GraphError::Store(source)) => waits(source),
+            Self::Unpack { source, .. } => {
+                matches!(**source, SeedError::Archive(ArchiveError::Stopped { .. }))
+            }
+            _ => false,
+        };
+        match is_stop && cancellation.is_cancelled() {
+            true => Self::Interrupted,
+            false => self,
+        }
+    }
+
+    /// The last lines of the build's output, where there was one.
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            Self::Failed(failed) => &failed.last_lines,
+            _ => &[],
+        }
+    }
+
+    /// The line of the build's output that most looks like the cause, where there is one: a guess.
+    pub fn likely_cause(&self) -> Option<&str> {
+        match self {
+            Self::Failed(failed) => failed.likely_cause.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The build's log, where there is one.
+    pub fn log(&self) -> Option<&Path> {
+        match self {
+            Self::Failed(failed) => Some(&failed.log),
+            _ => None,
+        }
+    }
+
+    /// The build directory, where it was kept.
+    pub fn kept(&self) -> Option<&Path> {
+        match self {
+            Self::Failed(failed) => failed.kept.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Makes an I/O error into one of these; for `map_err`.
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Makes an error of the store one of these; for `map_err`.
+    pub(crate) fn store(label: &str) -> impl Fn(StoreError) -> Self + '_ {
+        move |source| Self::Store {
+            label: label.to_owned(),
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Builds: the graph of derivations, run in parallel, each in its own sandbox, into valid store items.
+//!
+//! This is the only part that runs programs. [`events`](crate::events) is the only thing it tells anybody about what it does.
+
+pub mod builtin;
+pub mod diagnosis;
+pub mod environment;
+pub mod error;
+pub mod graph;
+pub mod history;
+pub mod item;
+pub mod jobserver;
+pub mod log;
+pub mod output;
+pub mod pace;
+pub mod rebuild;
+pub(crate) mod record_file;
+pub mod references;
+pub mod run;
+mod sandboxed;
+pub mod scheduler;
+mod scratch;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod variation;
+pub mod watch;

@@ -1,0 +1,315 @@
+//! Making again what is valid already: to compare, or to put a damaged item right.
+//!
+//! Nothing is registered here. The outputs are made where a first build makes them, under the same locks, made canonical and
+//! hashed; then whoever asked looks at them, while they are still there, and decides what becomes of them. Inputs are
+//! those of the store, which must be valid.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::builtin::request;
+use super::error::{BuildError, FailedBuild};
+use super::graph::{Graph, GraphError, Job, Task, Todo};
+use super::history::History;
+use super::item::{Builder, Settings, Staging, Tools, outputs};
+use super::jobserver::JobPool;
+use super::references::ReferenceRules;
+use super::run::prepare_sandbox;
+use super::scheduler::{self, Outcome, Report, Workshop};
+use super::scratch::Scratch;
+use super::variation::Variation;
+use crate::events::cancellation::Cancellation;
+use crate::events::{EventSender, Kind, Made};
+use crate::formats::store_path::StorePath;
+use crate::store::{PathInfo, PathLocks, StagedOutput};
+
+/// An output that was made again.
+#[derive(Debug)]
+pub struct RebuiltOutput<'x> {
+    /// Its name.
+    pub name: &'x str,
+    /// Where it is now, canonical.
+    pub staged: PathBuf,
+    /// What its record would be.
+    pub info: PathInfo,
+}
+
+/// A derivation that was built again.
+#[derive(Debug)]
+pub struct Rebuilt<'x> {
+    /// The derivation.
+    pub job: Job<'x>,
+    /// Its outputs, `out` first.
+    pub outputs: Vec<RebuiltOutput<'x>>,
+    /// The locks on them.
+    pub locks: &'x PathLocks,
+    /// When the build began.
+    pub started: SystemTime,
+}
+
+/// What looks at outputs that were made again. Called on several threads.
+pub type Inspect<'i> = &'i (dyn Fn(&Rebuilt<'_>) -> Result<(), BuildError> + Sync);
+
+/// What is to be made again.
+pub struct Again<'r, 'a> {
+    /// All derivations that are known: those wanted and what they are built from.
+    pub graph: &'r Graph<'a>,
+    /// The derivations to be built again.
+    pub wanted: Vec<&'a StorePath>,
+    /// What is different this time.
+    pub variation: Variation,
+    /// Why others cannot make the same, where they cannot. The summary says so.
+    pub impure: Option<String>,
+}
+
+/// Makes the outputs of the wanted derivations again, and has `inspect` look at each.
+///
+/// # Errors
+/// Where the run could not begin; an input that is not valid is such a case.
+pub fn rebuild(
+    again: &Again<'_, '_>,
+    tools: Tools<'_>,
+    settings: &Settings,
+    inspect: Inspect<'_>,
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<Report, BuildError> {
+    let settings = again.variation.settings(settings);
+    let directories = tools.store.directories();
+    let history = History::new(&directories.state);
+    let durations = history.durations();
+    let mut todo = again.graph.alone(again.wanted.iter().copied(), |label| {
+        durations.get(label).copied()
+    })?;
+    todo.impure.clone_from(&again.impure);
+    keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
+    if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
+        prepare_sandbox(&tools)?;
+    }
+    let _umask = again.variation.enter();
+    let owner = tools.sandbox.outside(&settings.user);
+    let scratch = Scratch::create(&settings.temporary, owner)?;
+    // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each other.
+    let tokens = settings.tokens.saturating_mul(apart(&settings));
+    // None are spare: nothing here waits for anything else, so that there is always something to build.
+    let pool = JobPool::new(tokens, None, scratch.directory()).map_err(BuildError::Thread)?;
+    let _stop = cancellation.on_cancel(pool.closer());
+    let rebuilder = Rebuilder {
+        builder: Builder {
+            settings: &settings,
+            graph: again.graph,
+            pool,
+            scratch,
+            // The log of the first build stays what `log` shows.
+            logs: directories.log.join("rebuilds"),
+            variation: again.variation.clone(),
+            history,
+            events: events.clone(),
+            cancellation: cancellation.clone(),
+            tools,
+        },
+        inspect,
+    };
+    Ok(scheduler::run(
+        &todo,
+        &rebuilder,
+        settings.parallelism(),
+        settings.cores,
+        events,
+        cancellation,
+    ))
+}
+
+/// How many builds there is room for on processors of their own; one where they may use all.
+fn apart(settings: &Settings) -> NonZeroUsize {
+    let one = NonZeroUsize::MIN;
+    let Some(processors) = settings.limits.processors else {
+        return one;
+    };
+    let all = std::thread::available_parallelism().unwrap_or(one).get();
+    NonZeroUsize::new(all / processors.max(1)).unwrap_or(one)
+}
+
+/// Keeps what the tasks use from the collector, and sees that it is valid.
+fn keep_inputs(
+    again: &Again<'_, '_>,
+    todo: &Todo<'_>,
+    tools: &Tools<'_>,
+) -> Result<(), BuildError> {
+    for task in &todo.tasks {
+        let job = task.job;
+        let mut inputs: BTreeSet<&StorePath> = job.derivation.input_sources.iter().collect();
+        for (derivation, names) in &job.derivation.input_derivations {
+            let input = again.graph.get(derivation);
+            let input = input.ok_or_else(|| GraphError::Missing {
+                label: job.label.to_owned(),
+                missing: derivation.base_name().to_owned(),
+            })?;
+            let names = names.iter();
+            inputs.extend(names.filter_map(|name| input.derivation.output_path(name)));
+        }
+        if job.kind() == Kind::Download {
+            // Nothing in the store is used.
+            inputs.clear();
+        }
+        let store = tools.store;
+        let fail = BuildError::store(job.label);
+        store
+            .add_temporary_roots(inputs.iter().copied())
+            .map_err(&fail)?;
+        let valid = store.valid_among(inputs.iter().copied()).map_err(&fail)?;
+        if let Some(missing) = inputs.into_iter().find(|path| !valid.contains(*path)) {
+            return Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: format!(
+                    "it cannot be built again without {}, which is not valid; build what it needs first",
+                    store.directories().store_dir.display(missing)
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Makes items again for one run.
+struct Rebuilder<'b, 'a, 'i> {
+    builder: Builder<'b, 'a>,
+    inspect: Inspect<'i>,
+}
+
+impl Workshop for Rebuilder<'_, '_, '_> {
+    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let made = self.make_again(task);
+        made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
+    }
+}
+
+impl Rebuilder<'_, '_, '_> {
+    fn make_again(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let builder = &self.builder;
+        let job = task.job;
+        let outputs = outputs(job)?;
+        let locks = builder.lock_outputs(job, &outputs)?;
+        let slot = builder
+            .pool
+            .acquire(task.urgency, Some(builder.settings.tokens));
+        let in_pool = builder.scratch.directory();
+        let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", in_pool))?
+        else {
+            return Err(BuildError::Interrupted);
+        };
+        let staging = Staging::create(builder.tools.store, &locks, outputs[0].1)
+            .map_err(BuildError::store(job.label))?;
+        let started = SystemTime::now();
+        let mut candidates: BTreeSet<StorePath> =
+            outputs.iter().map(|(_, path)| (*path).clone()).collect();
+        let mut made = Made::default();
+        let start;
+        let store;
+        // Held until the outputs are looked at, which is work like any other.
+        let _slot;
+        match job.kind() {
+            Kind::Download => {
+                start = builder.begin(job, None);
+                store = staging.path.clone();
+                let file = builder.fetch(job, &request(job)?)?.path;
+                let target = store.join(outputs[0].1.base_name());
+                fs::copy(&file, &target).map_err(BuildError::io("copy", &file))?;
+                set_plain_mode(&target)?;
+                candidates.clear();
+                _slot = slot;
+            }
+            Kind::Seed => {
+                start = builder.begin(job, None);
+                store = staging.path.clone();
+                builder.unpack_seed(job, &store.join(outputs[0].1.base_name()))?;
+                _slot = slot;
+            }
+            Kind::Build | Kind::Substitute => {
+                let rules = ReferenceRules::of(job, &builder.tools.store.directories().store_dir)?;
+                let directory = builder.scratch.build_directory(job.path)?;
+                start = builder.begin(job, Some(builder.log_of(job)));
+                let ran = builder.run(job, &outputs, &staging.path, &directory, slot);
+                let (mut ran, slot) = match ran {
+                    Ok(ran) => ran,
+                    Err(error) => {
+                        builder.scratch.discard(directory);
+                        return Err(error);
+                    }
+                };
+                _slot = slot;
+                let cause = builder.verdict(&outputs, &mut ran, &directory)?;
+                let cause = match cause {
+                    Some(cause) => Some(cause),
+                    None => builder.check_fixed_file(job, &outputs, &ran)?,
+                };
+                if let Some(cause) = cause {
+                    let kept = builder.leave(job, directory);
+                    return Err(BuildError::Failed(Box::new(FailedBuild {
+                        label: job.label.to_owned(),
+                        cause,
+                        phase: ran.phase,
+                        last_lines: ran.last_lines,
+                        likely_cause: ran.likely_cause,
+                        log: builder.log_of(job),
+                        kept,
+                    })));
+                }
+                builder.scratch.discard(directory);
+                candidates.extend(ran.inputs.iter().cloned());
+                candidates.extend(rules.candidates().cloned());
+                made.user_seconds = ran.finished.user_time.as_secs_f64();
+                made.system_seconds = ran.finished.system_time.as_secs_f64();
+                made.phases = ran.phases;
+                store = ran.store;
+            }
+        }
+        let staged: Vec<StagedOutput> = outputs
+            .iter()
+            .map(|(_, path)| StagedOutput {
+                staged: store.join(path.base_name()),
+                path: (*path).clone(),
+                candidates: candidates.clone(),
+                deriver: Some(job.path.clone()),
+            })
+            .collect();
+        let infos = builder
+            .tools
+            .store
+            .examine_staged(&staged)
+            .map_err(BuildError::store(job.label))?;
+        let made = Made {
+            user_seconds: made.user_seconds,
+            system_seconds: made.system_seconds,
+            phases: made.phases,
+            ..builder.made(start, &outputs, &infos)
+        };
+        let rebuilt = Rebuilt {
+            job,
+            outputs: outputs
+                .iter()
+                .zip(staged)
+                .zip(infos)
+                .map(|(((name, _), staged), info)| RebuiltOutput {
+                    name,
+                    staged: staged.staged,
+                    info,
+                })
+                .collect(),
+            locks: &locks,
+            started,
+        };
+        (self.inspect)(&rebuilt)?;
+        Ok(Outcome::Made(made))
+    }
+}
+
+/// A download is no program, whatever mode its file has in the cache.
+fn set_plain_mode(path: &std::path::Path) -> Result<(), BuildError> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+        .map_err(BuildError::io("change the mode of", path))
+}

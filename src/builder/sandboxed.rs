@@ -1,0 +1,404 @@
+//! Runs a derivation's builder in its sandbox: what the sandbox holds, and what came of it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use super::environment::{build_directory, environment};
+use super::error::{BuildError, Cause};
+use super::graph::{GraphError, Job};
+use super::item::Builder;
+use super::jobserver::{BUILD_DESCRIPTORS, JobSlot};
+use super::log::LogWriter;
+use super::output::Output;
+use super::scratch::give_to;
+use super::watch::Watch;
+use crate::events::PhaseTime;
+use crate::formats::store_path::StorePath;
+use crate::sandbox::{BuildDirectory, Finished, Limits, Mount, Root, SandboxError, World};
+
+/// A file system with less than this free counts as full when a build has failed on it, in bytes.
+const FULL: u64 = 4 << 20;
+
+/// The same where the build has said that there is no space left: compilers and linkers remove what they could not write to
+/// its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
+const FULL_BY_ITS_OWN_WORDS: u64 = 256 << 20;
+
+/// The directories of this machine that a build writes to.
+#[derive(Debug, Clone, Copy)]
+struct Places<'p> {
+    store: &'p Path,
+    directory: &'p Path,
+}
+
+/// A build that has ended, one way or another.
+#[derive(Debug)]
+pub(super) struct Ran {
+    /// The store items the build could see, and the seed.
+    pub inputs: BTreeSet<StorePath>,
+    /// The directory that was its store.
+    pub store: PathBuf,
+    /// How the builder ended, and what it used.
+    pub finished: Finished,
+    /// Why it was ended, where it was.
+    pub cause: Option<Cause>,
+    /// The phase it was in.
+    pub phase: Option<String>,
+    /// The time of each phase.
+    pub phases: Vec<PhaseTime>,
+    /// The last lines of its output.
+    pub last_lines: Vec<String>,
+    /// The line that most looks like the cause, had it failed.
+    pub likely_cause: Option<String>,
+}
+
+impl Builder<'_, '_> {
+    /// Runs the builder of `job` in a sandbox whose store is a new directory in `staging`, and gives the slot back, whose
+    /// token is still held.
+    ///
+    /// # Errors
+    /// Where the build could not run at all, or was interrupted. A build that failed is no error here.
+    pub(super) fn run(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        staging: &Path,
+        directory: &Path,
+        mut slot: JobSlot,
+    ) -> Result<(Ran, JobSlot), BuildError> {
+        let mut log = LogWriter::create(&self.logs, job.path)?;
+        let inputs = self.inputs(job)?;
+        let seed = self.seed(job, &inputs)?;
+        self.check_derivation(job, outputs, &inputs)?;
+        let store = self.make_store(staging)?;
+        let (read, write) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|errno| {
+                BuildError::io("create a pipe for", "the output of the build")(errno.into())
+            })?;
+
+        let start = Instant::now();
+        let places = Places {
+            store: &store,
+            directory,
+        };
+        let world = self.world(job, &inputs, seed.as_ref(), places, &mut slot, write);
+        let sandbox_error = |source| match source {
+            // The derivation's mistake, not the machine's.
+            SandboxError::BadWorld(problem) => BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem,
+            },
+            source => BuildError::Sandbox {
+                label: job.label.to_owned(),
+                source: Box::new(source),
+            },
+        };
+        let mut running = self.tools.sandbox.spawn(world).map_err(sandbox_error)?;
+        let _stop = self.cancellation.on_cancel(running.killer());
+        let watch = Watch {
+            patience: self.settings.patience,
+            output: Output::new(job.label, self.events.clone()),
+            log: &mut log,
+            kill: running.killer(),
+            start,
+        };
+        let (sender, over) = channel();
+        let (finished, watched) = std::thread::scope(|scope| {
+            let watcher = scope.spawn(move || watch.follow(read, &over));
+            let finished = running.wait();
+            drop(sender);
+            (finished, watcher.join())
+        });
+        if self.cancellation.is_cancelled()
+            && !matches!(&finished, Ok(ended) if ended.status.is_success())
+        {
+            return Err(BuildError::Interrupted);
+        }
+        let finished = finished.map_err(sandbox_error)?;
+        let watched = watched.map_err(|_| BuildError::Panicked {
+            label: job.label.to_owned(),
+            message: "the thread that reads the build's output died".to_owned(),
+        })?;
+        if let Some(error) = watched.error {
+            return Err(error);
+        }
+        log.finish()?;
+        let ran = Ran {
+            inputs,
+            store,
+            finished,
+            cause: watched.cause,
+            phase: watched.output.phase().map(ToOwned::to_owned),
+            phases: watched.output.phases().to_vec(),
+            last_lines: watched.output.last_lines(),
+            likely_cause: watched.output.likely_cause().map(ToOwned::to_owned),
+        };
+        Ok((ran, slot))
+    }
+
+    /// The closure of everything the derivation names as input. All of it is valid.
+    fn inputs(&self, job: Job<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
+        let mut direct: BTreeSet<&StorePath> = job.derivation.input_sources.iter().collect();
+        for (derivation, names) in &job.derivation.input_derivations {
+            let missing = || GraphError::Missing {
+                label: job.label.to_owned(),
+                missing: derivation.base_name().to_owned(),
+            };
+            let input = self.graph.get(derivation).ok_or_else(missing)?;
+            for name in names {
+                let output = input.derivation.output_path(name);
+                direct.insert(output.ok_or_else(|| GraphError::NoOutput {
+                    label: job.label.to_owned(),
+                    input: input.label.to_owned(),
+                    output: name.clone(),
+                })?);
+            }
+        }
+        let closure = self.tools.store.closure(direct);
+        closure.map_err(BuildError::store(job.label))
+    }
+
+    /// The seed whose tree is the root of the sandbox, for builds that have one.
+    fn seed(
+        &self,
+        job: Job<'_>,
+        inputs: &BTreeSet<StorePath>,
+    ) -> Result<Option<StorePath>, BuildError> {
+        let Some(text) = job.derivation.environment.get("seed") else {
+            return Ok(None);
+        };
+        let wrong = |problem: String| BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem,
+        };
+        let store_dir = &self.tools.store.directories().store_dir;
+        let seed = store_dir
+            .parse(text)
+            .map_err(|error| wrong(format!("seed: {error}")))?;
+        if inputs.contains(&seed) {
+            Ok(Some(seed))
+        } else {
+            Err(wrong(format!("its seed {text} is not among its inputs")))
+        }
+    }
+
+    fn check_derivation(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        inputs: &BTreeSet<StorePath>,
+    ) -> Result<(), BuildError> {
+        let wrong = |problem| {
+            Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem,
+            })
+        };
+        let system = &job.derivation.system;
+        if *system != self.settings.system {
+            return wrong(format!(
+                "it is for {system}, and this machine is {}: build it on one of those",
+                self.settings.system
+            ));
+        }
+        if job.derivation.builder.starts_with("builtin:") {
+            return wrong(format!("there is no {}", job.derivation.builder));
+        }
+        match outputs.iter().find(|(_, path)| inputs.contains(*path)) {
+            Some((name, _)) => wrong(format!("its output `{name}` is among its own inputs")),
+            None => Ok(()),
+        }
+    }
+
+    /// The directory that is the build's store: the build user's, who reaches it by its mount only.
+    fn make_store(&self, staging: &Path) -> Result<PathBuf, BuildError> {
+        let owner = self.tools.sandbox.outside(&self.settings.user);
+        let store = staging.join("store");
+        DirBuilder::new()
+            .mode(0o755)
+            .create(&store)
+            .map_err(BuildError::io("create", &store))?;
+        give_to(&store, owner).map_err(BuildError::io("give to the build user", &store))?;
+        Ok(store)
+    }
+
+    /// What the build sees.
+    fn world(
+        &self,
+        job: Job<'_>,
+        inputs: &BTreeSet<StorePath>,
+        seed: Option<&StorePath>,
+        places: Places<'_>,
+        slot: &mut JobSlot,
+        output: OwnedFd,
+    ) -> World {
+        let directories = self.tools.store.directories();
+        let store_dir = &directories.store_dir;
+        // The seed is the root: seen in the store as well, it could be referred to.
+        let visible = inputs.iter().filter(|path| Some(*path) != seed);
+        let mounts = visible.map(|path| Mount {
+            source: directories.physical(path),
+            target: store_dir.display(path).into(),
+            writable: false,
+        });
+        let mut descriptors = Vec::new();
+        if let Some((read, write)) = slot.take_descriptors() {
+            descriptors.extend([(read, BUILD_DESCRIPTORS.0), (write, BUILD_DESCRIPTORS.1)]);
+        }
+        World {
+            root: match seed {
+                Some(seed) => Root::Tree(directories.physical(seed)),
+                None => Root::Empty,
+            },
+            mounts: mounts.collect(),
+            store_dir: store_dir.as_str().to_owned(),
+            store_writable: places.store.to_owned(),
+            build_directory: BuildDirectory {
+                host: places.directory.to_owned(),
+                guest: build_directory(job.path).into(),
+            },
+            host_name: self.variation.host_name().to_owned(),
+            user: self.settings.user.clone(),
+            limits: Limits {
+                // Builds that may not use all processors do not crowd on the same ones.
+                first_processor: slot.place(),
+                ..self.settings.limits.clone()
+            },
+            program: job.derivation.builder.clone(),
+            arguments: job.derivation.arguments.clone(),
+            environment: environment(
+                store_dir,
+                job.path,
+                job.derivation,
+                self.settings.cores,
+                slot.make_flags(),
+                &self.variation,
+            ),
+            descriptors,
+            output,
+            network: false,
+            interactive: false,
+        }
+    }
+
+    /// What was wrong with the build, going by how it ended and what it left in its store.
+    pub(super) fn verdict(
+        &self,
+        outputs: &[(&str, &StorePath)],
+        ran: &mut Ran,
+        directory: &Path,
+    ) -> Result<Option<Cause>, BuildError> {
+        if let Some(cause) = ran.cause.take() {
+            return Ok(Some(cause));
+        }
+        let directories = self.tools.store.directories();
+        if !ran.finished.status.is_success() {
+            let mut lines = ran.last_lines.iter().chain(&ran.likely_cause);
+            let said = lines.any(|line| line.contains("No space left on device"));
+            return Ok(Some(
+                no_space(&[directory, &directories.store], said)
+                    .unwrap_or(Cause::Status(ran.finished.status)),
+            ));
+        }
+        let mut foreign = Vec::new();
+        let fail = BuildError::io("list", &ran.store);
+        let entries =
+            fs::read_dir(&ran.store).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        for entry in entries.map_err(fail)? {
+            let name = entry.file_name();
+            let base_name = name
+                .to_str()
+                .and_then(|name| StorePath::from_base_name(name).ok());
+            // Inputs left their mount points behind.
+            let known = base_name.is_some_and(|path| {
+                ran.inputs.contains(&path) || outputs.iter().any(|(_, output)| **output == path)
+            });
+            if !known {
+                foreign.push(format!(
+                    "{}/{}",
+                    directories.store_dir,
+                    name.to_string_lossy()
+                ));
+            }
+        }
+        if !foreign.is_empty() {
+            foreign.sort();
+            return Ok(Some(Cause::OutsideOutputs(foreign)));
+        }
+        let missing = outputs
+            .iter()
+            .find(|(_, path)| fs::symlink_metadata(ran.store.join(path.base_name())).is_err());
+        Ok(missing.map(|(name, path)| Cause::NoOutput {
+            name: (*name).to_owned(),
+            path: directories.store_dir.display(path),
+        }))
+    }
+}
+
+/// What is left on a file system for an unprivileged user.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// In bytes.
+    free: u64,
+    /// How many more files it can hold; `None` where it has no bound of its own.
+    files: Option<u64>,
+}
+
+impl Room {
+    /// The room on the file system of `path`; `None` where it cannot be asked.
+    fn of(path: &Path) -> Option<Self> {
+        let system = rustix::fs::statvfs(path).ok()?;
+        Some(Self {
+            free: system.f_bavail.saturating_mul(system.f_frsize),
+            files: (system.f_files > 0).then_some(system.f_favail),
+        })
+    }
+
+    /// Whether this is what made a build fail; `said` is whether the build told so.
+    fn is_used_up(self, said: bool) -> bool {
+        let limit = if said { FULL_BY_ITS_OWN_WORDS } else { FULL };
+        // Not every file system that counts files counts those to come.
+        self.free < limit || said && self.files == Some(0)
+    }
+}
+
+/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to; `said` is
+/// whether it told so.
+fn no_space(places: &[&Path], said: bool) -> Option<Cause> {
+    let mut rooms = places
+        .iter()
+        .filter_map(|path| Some((*path, Room::of(path)?)));
+    let (path, room) = rooms.find(|(_, room)| room.is_used_up(said))?;
+    Some(Cause::NoSpace {
+        path: path.to_owned(),
+        free: room.free,
+        files: room.files,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_full_by_what_is_free_and_not_by_what_a_build_says() {
+        let room = |free, files| Room { free, files };
+        for (room, said, expected) in [
+            (room(0, None), false, true),
+            (room(FULL, None), false, false),
+            // A linker has removed what it could not finish.
+            (room(64 << 20, Some(1000)), true, true),
+            (room(64 << 20, Some(1000)), false, false),
+            // A test suite has written to /dev/full.
+            (room(1 << 30, None), true, false),
+            (room(1 << 30, Some(0)), true, true),
+            (room(1 << 30, Some(0)), false, false),
+        ] {
+            assert_eq!(room.is_used_up(said), expected, "{room:?} {said}");
+        }
+    }
+}

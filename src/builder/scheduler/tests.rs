@@ -1,0 +1,294 @@
+use super::*;
+use crate::builder::graph::Graph;
+use crate::builder::testing::Items;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Makes everything, unless told otherwise, and remembers what was going on.
+#[derive(Default)]
+struct FakeWorkshop {
+    fails: Vec<&'static str>,
+    panics: Vec<&'static str>,
+    reused: Vec<&'static str>,
+    delays: BTreeMap<&'static str, u64>,
+    cancel_in: Option<(&'static str, Cancellation)>,
+    order: Mutex<Vec<String>>,
+    builds: Overlap,
+    downloads: Overlap,
+}
+
+#[derive(Default)]
+struct Overlap {
+    now: AtomicUsize,
+    greatest: AtomicUsize,
+}
+
+impl Overlap {
+    fn during(&self, work: impl FnOnce()) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.greatest.fetch_max(now, Ordering::SeqCst);
+        work();
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn greatest(&self) -> usize {
+        self.greatest.load(Ordering::SeqCst)
+    }
+}
+
+impl FakeWorkshop {
+    fn order(&self) -> Vec<String> {
+        self.order.lock().unwrap().clone()
+    }
+}
+
+impl Workshop for FakeWorkshop {
+    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let label = task.job.label;
+        self.order.lock().unwrap().push(label.to_owned());
+        let overlap = match task.job.kind() {
+            Kind::Download => &self.downloads,
+            _ => &self.builds,
+        };
+        let delay = self.delays.get(label).copied().unwrap_or(0);
+        overlap.during(|| std::thread::sleep(Duration::from_millis(delay)));
+        match &self.cancel_in {
+            Some((at, cancellation)) if *at == label => {
+                cancellation.cancel();
+                return Err(BuildError::Interrupted);
+            }
+            _ => {}
+        }
+        assert!(!self.panics.contains(&label), "a bug in {label}");
+        if self.fails.contains(&label) {
+            return Err(BuildError::Derivation {
+                label: label.to_owned(),
+                problem: "it is made to fail".to_owned(),
+            });
+        }
+        Ok(match self.reused.contains(&label) {
+            true => Outcome::Reused,
+            false => Outcome::Made(Made::default()),
+        })
+    }
+}
+
+fn everything<'a>(items: &'a Items, graph: &Graph<'a>, wanted: &[&str]) -> Todo<'a> {
+    graph
+        .missing_with(
+            wanted.iter().map(|label| items.path(label)),
+            |_| Ok(BTreeSet::new()),
+            |_| None,
+        )
+        .unwrap()
+}
+
+fn run_all(
+    items: &Items,
+    wanted: &[&str],
+    workshop: &FakeWorkshop,
+    builds: usize,
+    keep_going: bool,
+) -> (Report, Vec<Event>) {
+    let graph = items.graph();
+    let todo = everything(items, &graph, wanted);
+    let (events, receiver) = EventSender::channel();
+    let parallelism = Parallelism {
+        builds: NonZeroUsize::new(builds).unwrap(),
+        downloads: NonZeroUsize::new(3).unwrap(),
+        keep_going,
+    };
+    let cancellation = match &workshop.cancel_in {
+        Some((_, cancellation)) => cancellation.clone(),
+        None => Cancellation::new(),
+    };
+    let cores = NonZeroUsize::new(2).unwrap();
+    let report = run(&todo, workshop, parallelism, cores, &events, &cancellation);
+    drop(events);
+    (report, receiver.iter().collect())
+}
+
+#[test]
+fn inputs_are_made_before_what_needs_them() {
+    let items = Items::new(&[("a", &[]), ("b", &["a"]), ("c", &["b", "a"])]);
+    let workshop = FakeWorkshop::default();
+    let (report, events) = run_all(&items, &["c"], &workshop, 4, false);
+    assert_eq!(workshop.order(), ["a", "b", "c"]);
+    assert_eq!(report.summary.made.len(), 3);
+    assert!(matches!(
+        events.first(),
+        Some(Event::RunStarted {
+            builds: 3,
+            downloads: 0,
+            reused: 0
+        })
+    ));
+    assert!(
+        matches!(events.last(), Some(Event::RunFinished { summary }) if *summary == report.summary)
+    );
+}
+
+#[test]
+fn what_others_cannot_make_is_said_to_be_so_in_the_summary() {
+    let items = Items::new(&[("a", &[])]);
+    let graph = items.graph();
+    let mut todo = everything(&items, &graph, &["a"]);
+    todo.impure = Some("it is mine".to_owned());
+    let parallelism = Parallelism {
+        builds: NonZeroUsize::MIN,
+        downloads: NonZeroUsize::MIN,
+        keep_going: false,
+    };
+    let (events, receiver) = EventSender::channel();
+    let workshop = FakeWorkshop::default();
+    let cancellation = Cancellation::new();
+    let report = run(
+        &todo,
+        &workshop,
+        parallelism,
+        NonZeroUsize::MIN,
+        &events,
+        &cancellation,
+    );
+    drop(events);
+    assert_eq!(report.summary.impure.as_deref(), Some("it is mine"));
+    assert!(
+        matches!(receiver.iter().last(), Some(Event::RunFinished { summary }) if summary == report.summary)
+    );
+}
+
+#[test]
+fn the_longest_chain_is_started_first() {
+    let items = Items::new(&[
+        ("a-lonely-one", &[]),
+        ("deep", &[]),
+        ("deeper", &["deep"]),
+        ("end", &["deeper", "a-lonely-one"]),
+    ]);
+    let workshop = FakeWorkshop::default();
+    run_all(&items, &["end"], &workshop, 1, false);
+    assert_eq!(workshop.order(), ["deep", "a-lonely-one", "deeper", "end"]);
+}
+
+#[test]
+fn no_more_builds_run_at_a_time_than_allowed_and_downloads_do_not_count() {
+    let labels = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut items = Items::new(&labels.map(|label| (label, &[][..])));
+    for label in &labels[4..] {
+        items.download(label);
+    }
+    let workshop = FakeWorkshop {
+        delays: labels.iter().map(|label| (*label, 30)).collect(),
+        ..FakeWorkshop::default()
+    };
+    let (report, _) = run_all(&items, &labels, &workshop, 2, false);
+    assert_eq!(report.summary.made.len(), 8);
+    assert_eq!(workshop.builds.greatest(), 2);
+    assert_eq!(workshop.downloads.greatest(), 3);
+}
+
+#[test]
+fn what_needs_a_failed_item_is_skipped_and_says_why() {
+    let items = Items::new(&[
+        ("lib", &[]),
+        ("tool", &["lib"]),
+        ("other", &[]),
+        ("all", &["tool", "other"]),
+    ]);
+    let workshop = FakeWorkshop {
+        fails: vec!["lib"],
+        ..FakeWorkshop::default()
+    };
+    let (report, events) = run_all(&items, &["all"], &workshop, 1, true);
+    let skipped: Vec<(&str, &str)> = report
+        .summary
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.item.as_str(), skipped.because.as_str()))
+        .collect();
+    assert_eq!(skipped, [("tool", "lib"), ("all", "lib")]);
+    assert_eq!(workshop.order(), ["lib", "other"]);
+    assert_eq!(report.summary.failed[0].item, "lib");
+    assert_eq!(report.errors.len(), 1);
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::Failed { item, .. } if item == "lib"))
+    );
+}
+
+#[test]
+fn a_failure_stops_new_work_but_not_what_runs() {
+    let items = Items::new(&[("bad", &[]), ("slow", &[]), ("next", &[]), ("last", &[])]);
+    let workshop = FakeWorkshop {
+        fails: vec!["bad"],
+        delays: BTreeMap::from([("bad", 20), ("slow", 80)]),
+        ..FakeWorkshop::default()
+    };
+    let (report, _) = run_all(
+        &items,
+        &["bad", "slow", "next", "last"],
+        &workshop,
+        2,
+        false,
+    );
+    let made: Vec<&str> = report
+        .summary
+        .made
+        .iter()
+        .map(|made| made.item.as_str())
+        .collect();
+    // Equal urgency goes by path, so which two came first is not fixed; what ran was let end.
+    assert_eq!(made.len() + 1 + report.summary.not_started.len(), 4);
+    assert_eq!(report.summary.failed.len(), 1);
+    assert!(!report.summary.interrupted);
+}
+
+#[test]
+fn an_item_made_by_somebody_else_is_used() {
+    let items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
+    let workshop = FakeWorkshop {
+        reused: vec!["lib"],
+        ..FakeWorkshop::default()
+    };
+    let (report, _) = run_all(&items, &["tool"], &workshop, 1, false);
+    assert_eq!(report.summary.reused, ["lib"]);
+    assert_eq!(report.summary.made.len(), 1);
+}
+
+#[test]
+fn a_cancelled_run_starts_nothing_more_and_is_no_failure() {
+    let items = Items::new(&[("lib", &[]), ("tool", &["lib"]), ("all", &["tool"])]);
+    let workshop = FakeWorkshop {
+        cancel_in: Some(("tool", Cancellation::new())),
+        ..FakeWorkshop::default()
+    };
+    let (report, events) = run_all(&items, &["all"], &workshop, 4, true);
+    assert!(report.summary.interrupted);
+    assert!(report.errors.is_empty());
+    assert_eq!(report.summary.not_started, ["all"]);
+    assert_eq!(workshop.order(), ["lib", "tool"]);
+    assert!(events.contains(&Event::Interrupted));
+}
+
+#[test]
+fn a_bug_in_one_build_fails_that_build() {
+    let items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
+    let workshop = FakeWorkshop {
+        panics: vec!["lib"],
+        ..FakeWorkshop::default()
+    };
+    let (report, _) = run_all(&items, &["tool"], &workshop, 1, false);
+    assert!(report.summary.failed[0].message.contains("a bug in lib"));
+    assert_eq!(report.summary.skipped.len(), 1);
+}
+
+#[test]
+fn nothing_to_do_is_done_at_once() {
+    let items = Items::new(&[]);
+    let (report, events) = run_all(&items, &[], &FakeWorkshop::default(), 1, false);
+    assert_eq!(report.summary.made, []);
+    assert_eq!(events.len(), 2);
+}

@@ -1,0 +1,378 @@
+//! The directories that builds happen in, on the machine's side.
+//!
+//! A run has one directory, `bootstrap-build-PID-N`, in the place for temporary files, and each build one inside that. The
+//! run's directory is locked as long as the run lives: a directory that is not locked was left behind by a run that was
+//! killed, and the next run removes it. Build trees can be big, so a thread of its own removes them while the next
+//! build runs.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::error::BuildError;
+use crate::formats::store_path::StorePath;
+use crate::store::remove::remove_tree;
+
+const PREFIX: &str = "bootstrap-build-";
+
+/// What a build directory that is kept is called, in a directory of its own.
+const KEPT: &str = "build";
+
+/// So long a run takes to end before it says why: the tree of a build like GCC's is removed in seconds, not at once.
+const SILENT_WAIT: Duration = Duration::from_secs(1);
+
+/// The scratch directory of one run; dropping it removes it, with everything in it.
+#[derive(Debug)]
+pub struct Scratch {
+    place: PathBuf,
+    directory: PathBuf,
+    owner: (u32, u32),
+    next: AtomicU64,
+    /// The lock.
+    _lock: File,
+    janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
+}
+
+/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that nobody who
+/// has just made it takes it for his.
+#[derive(Debug)]
+struct Rubbish {
+    path: PathBuf,
+    _lock: Option<File>,
+}
+
+impl Scratch {
+    /// Makes a scratch directory in `place`, for builds whose user is `owner` (user and group number) outside the
+    /// sandbox, and removes those that killed runs of the same user left there.
+    pub fn create(place: &Path, owner: (u32, u32)) -> Result<Self, BuildError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        fs::create_dir_all(place).map_err(BuildError::io("create", place))?;
+        let place = place
+            .canonicalize()
+            .map_err(BuildError::io("resolve", place))?;
+        let (sender, receiver) = channel::<Rubbish>();
+        let janitor = std::thread::Builder::new()
+            .name("removing build trees".into())
+            .spawn(move || {
+                for rubbish in receiver {
+                    if let Err(error) = remove_tree(&rubbish.path) {
+                        tracing::warn!("{error}");
+                    }
+                }
+            })
+            .map_err(BuildError::Thread)?;
+        for leftover in leftovers(&place) {
+            let _ = sender.send(leftover);
+        }
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let directory = place.join(format!("{PREFIX}{}-{number}", std::process::id()));
+            match make_directory(&directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.map_err(BuildError::io("create", &directory))?,
+            }
+            // Somebody who cleans up may have been faster with the lock, and then it was a leftover to him.
+            if let Some(lock) = lock(&directory) {
+                return Ok(Self {
+                    place,
+                    directory,
+                    owner,
+                    next: AtomicU64::new(0),
+                    _lock: lock,
+                    janitor: Some((sender, janitor)),
+                });
+            }
+        }
+    }
+
+    /// The run's own directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes an empty build directory for `derivation`.
+    pub fn build_directory(&self, derivation: &StorePath) -> Result<PathBuf, BuildError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let directory = self
+            .directory
+            .join(format!("{number}-{}", derivation.name()));
+        make_directory(&directory)
+            .and_then(|()| give_to(&directory, self.owner))
+            .map_err(BuildError::io("create", &directory))?;
+        Ok(directory)
+    }
+
+    /// Gives a build directory to whoever wants to look at it: it becomes `build` in a directory with the name that
+    /// guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
+    ///
+    /// That directory is its caller's, and nobody else may enter it: a build may leave programs that are set-user-ID, to
+    /// whoever runs us or to the user of builds that run now, and open its own directory to everybody.
+    pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
+        let mut number = 0;
+        loop {
+            let kept = self
+                .place
+                .join(format!("guix-build-{}-{number}", derivation.name()));
+            match make_directory(&kept) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                made => {
+                    made.map_err(BuildError::io("create", &kept))?;
+                    let target = kept.join(KEPT);
+                    return match move_directory(directory, &target) {
+                        Ok(()) => Ok(target),
+                        Err(error) => {
+                            // The error is the thing to tell.
+                            let _ = fs::remove_dir(&kept);
+                            Err(BuildError::io("keep", directory)(error))
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// Has a build directory removed, soon.
+    pub fn discard(&self, directory: PathBuf) {
+        if let Some((janitor, _)) = &self.janitor {
+            // What it does not get to is removed with the run's directory.
+            let _ = janitor.send(Rubbish {
+                path: directory,
+                _lock: None,
+            });
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.janitor.take() {
+            drop(sender);
+            join(thread, SILENT_WAIT, || {
+                tracing::warn!(
+                    "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
+                     if this one is stopped",
+                    self.directory.display()
+                );
+            });
+        }
+        if let Err(error) = remove_tree(&self.directory) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// Waits for the end of `thread`, and calls `tell` where that takes longer than `silent`.
+fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
+    let start = Instant::now();
+    while !thread.is_finished() && start.elapsed() < silent {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if !thread.is_finished() {
+        tell();
+    }
+    // A panic there has been printed; there is nothing to add.
+    let _ = thread.join();
+}
+
+/// A directory for nobody but us: in it, build users' directories are reached by their mounts only.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is an
+/// entry in it.
+fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    let mut permissions = fs::symlink_metadata(from)?.permissions();
+    permissions.set_mode(permissions.mode() | 0o700);
+    fs::set_permissions(from, permissions)?;
+    fs::rename(from, to)
+}
+
+/// Makes `path` belong to `owner`; what belongs to him already is left alone, so that nobody needs a privilege for it.
+pub(super) fn give_to(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if (metadata.uid(), metadata.gid()) == (user, group) {
+        return Ok(());
+    }
+    std::os::unix::fs::lchown(path, Some(user), Some(group))
+}
+
+/// Locks a run's directory; `None` where somebody else has, or it is gone.
+fn lock(directory: &Path) -> Option<File> {
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::DIRECTORY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(directory, flags, rustix::fs::Mode::empty()).ok()?);
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        // A file system without locks (some NFS): go without, and leave leftovers be.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Some(file),
+        Err(_) => return None,
+    }
+    let held = file.metadata().ok()?;
+    let named = fs::symlink_metadata(directory).ok()?;
+    ((held.dev(), held.ino()) == (named.dev(), named.ino())).then_some(file)
+}
+
+/// The directories in `place` that killed runs left, locked.
+fn leftovers(place: &Path) -> Vec<Rubbish> {
+    let own = rustix::process::geteuid().as_raw();
+    let Ok(entries) = fs::read_dir(place) else {
+        return Vec::new();
+    };
+    let paths = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let number = name.to_str()?.strip_prefix(PREFIX)?;
+        // Anybody may make files in /tmp: what is somebody else's is none of our business, whatever its name.
+        let metadata = entry.metadata().ok()?;
+        let ours = metadata.is_dir() && metadata.uid() == own;
+        (ours && number.contains('-')).then(|| entry.path())
+    });
+    paths
+        .filter_map(|path| {
+            let lock = lock(&path)?;
+            // Again: where a file system has no locks, all directories are left alone.
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+            Some(Rubbish {
+                path,
+                _lock: Some(lock),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn derivation() -> StorePath {
+        StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap()
+    }
+
+    fn myself() -> (u32, u32) {
+        (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        )
+    }
+
+    fn names(place: &Path) -> Vec<String> {
+        let entries = fs::read_dir(place).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_run_but_what_was_kept() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("guix-build-hello-1.0.drv-0")).unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let one = scratch.build_directory(&derivation()).unwrap();
+        let two = scratch.build_directory(&derivation()).unwrap();
+        let three = scratch.build_directory(&derivation()).unwrap();
+        assert_ne!(one, two);
+        fs::write(one.join("config.log"), "why").unwrap();
+        fs::write(three.join("left"), "behind").unwrap();
+        let kept = scratch.keep(&one, &derivation()).unwrap();
+        scratch.discard(two);
+        drop(scratch);
+        assert!(kept.ends_with("guix-build-hello-1.0.drv-1/build"));
+        assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
+        assert_eq!(
+            names(place.path()),
+            ["guix-build-hello-1.0.drv-0", "guix-build-hello-1.0.drv-1"]
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone_however_the_build_left_it() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        for mode in [0o777, 0o555, 0] {
+            let directory = scratch.build_directory(&derivation()).unwrap();
+            fs::write(directory.join("program"), "").unwrap();
+            let set = |path: &Path, mode| {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            };
+            set(&directory.join("program"), 0o4755);
+            set(&directory, mode);
+            let kept = scratch.keep(&directory, &derivation()).unwrap();
+            assert!(kept.join("program").exists());
+            let closed = kept.parent().unwrap();
+            assert_eq!(closed.parent().unwrap(), scratch.place);
+            let found = fs::metadata(closed).unwrap();
+            assert_eq!(found.mode() & 0o7777, 0o700);
+            assert_eq!(found.uid(), myself().0);
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_where_a_directory_cannot_be_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let directory = scratch.build_directory(&derivation()).unwrap();
+        fs::remove_dir(&directory).unwrap();
+        let error = scratch.keep(&directory, &derivation()).unwrap_err();
+        assert!(error.to_string().contains("cannot keep "), "{error}");
+        drop(scratch);
+        assert!(names(place.path()).is_empty());
+    }
+
+    #[test]
+    fn a_long_wait_for_the_removal_is_told() {
+        let told = |removal: Duration, silent: Duration| {
+            let mut told = false;
+            let thread = std::thread::spawn(move || std::thread::sleep(removal));
+            join(thread, silent, || told = true);
+            told
+        };
+        assert!(told(Duration::from_millis(300), Duration::from_millis(10)));
+        assert!(!told(Duration::ZERO, Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_runs_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let running = Scratch::create(place.path(), myself()).unwrap();
+        let killed = place.path().join("bootstrap-build-1-0");
+        fs::create_dir_all(killed.join("0-x.drv/deep")).unwrap();
+        let foreign = place.path().join("bootstrap-build-of-my-own");
+        fs::write(&foreign, "a file").unwrap();
+        // Dropping it waits for what it has found, and for nothing that another run has.
+        drop(Scratch::create(place.path(), myself()).unwrap());
+        assert!(!killed.exists());
+        assert!(foreign.exists());
+        assert!(running.directory().exists());
+    }
+
+    #[test]
+    fn a_leftover_is_nobodys_until_it_is_gone() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = place.path().join("bootstrap-build-1-0");
+        fs::create_dir(&directory).unwrap();
+        let found = leftovers(place.path());
+        assert_eq!(found.len(), 1);
+        // Whoever has just made it, and not locked it yet, must take another.
+        assert!(lock(&directory).is_none());
+        drop(found);
+        // A child that another test is starting has a copy of the lock until it runs its program.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while lock(&directory).is_none() {
+            assert!(std::time::Instant::now() < end, "still locked");
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Guix's formats, which are Nix's: hashes, store paths, derivations, archives, signatures.
+//!
+//! Nothing here touches a file: these modules read and write bytes.
+
+pub mod base32;
+pub mod derivation;
+pub mod hash;
+pub mod keys;
+pub mod nar;
+pub mod narinfo;
+pub mod path_info;
+pub mod store_path;
+pub mod system;

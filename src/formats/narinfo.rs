@@ -1,0 +1,490 @@
+//! What a substitute server says of a store item, in a file `HASH.narinfo`: lines of `Name: value`.
+//!
+//! It is signed twice:
+//!
+//! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters: `1;PATH;NARHASH;NARSIZE;REFERENCES`,
+//!   with whole paths, the references sorted and joined by commas, the hash as `sha256:` and base 32. So whoever has the
+//!   item can compress it anew and the signature still holds.
+//! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before this
+//!   line, which has to hold path, hash and references. Places of archives may come after it.
+//!
+//! Guix's servers may name several files in one narinfo, each with `URL`, `Compression` and `FileSize`; Nix takes the last.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::formats::base32;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::keys::{PublicKey, SecretKey, guix};
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::{StoreDir, StorePath};
+
+/// A narinfo that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NarInfoError {
+    /// A narinfo that cannot be read.
+    #[error("{location}: line {line}: {problem}")]
+    Syntax {
+        /// Where it is from.
+        location: String,
+        /// The line, from 1; 0 for the whole.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// An item without a good signature.
+    #[error(
+        "{path}, from {location}, has no signature by a key that is trusted ({seen}); add the key to `trusted-keys` if you \
+         trust it"
+    )]
+    Untrusted {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// What signatures there are.
+        seen: String,
+    },
+}
+
+/// A compressed archive of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its place, relative to the server's root.
+    pub url: String,
+    /// `zstd`, `gzip`, `none`.
+    pub compression: String,
+    /// Its size in bytes, where it is told.
+    pub size: Option<u64>,
+}
+
+/// What is said of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NarInfo {
+    /// The item.
+    pub path: StorePath,
+    /// Its archives.
+    pub files: Vec<File>,
+    /// The SHA-256 of its NAR.
+    pub nar_sha256: Sha256Digest,
+    /// The size of its NAR in bytes.
+    pub nar_size: u64,
+    /// What it refers to.
+    pub references: BTreeSet<StorePath>,
+    /// The derivation it was built from.
+    pub deriver: Option<StorePath>,
+    /// Nix's signatures, `NAME:BASE64`.
+    pub signatures: Vec<String>,
+    /// Guix's signature, where it was read.
+    pub guix: Option<GuixSignature>,
+}
+
+/// Guix's signature of a narinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuixSignature {
+    /// The SHA-256 of the text before it.
+    pub digest: Sha256Digest,
+    /// The S-expression.
+    pub text: String,
+}
+
+/// How the line with Guix's signature begins.
+const GUIX: &str = "Signature:";
+
+/// The fingerprint of an item.
+pub fn fingerprint(
+    store_dir: &StoreDir,
+    path: &StorePath,
+    nar_sha256: &Sha256Digest,
+    nar_size: u64,
+    references: &BTreeSet<StorePath>,
+) -> String {
+    let references: Vec<String> = references
+        .iter()
+        .map(|reference| store_dir.display(reference))
+        .collect();
+    format!(
+        "1;{};{};{nar_size};{}",
+        store_dir.display(path),
+        shown(nar_sha256),
+        references.join(",")
+    )
+}
+
+/// The fingerprint of an item as the database knows it.
+pub fn fingerprint_of(store_dir: &StoreDir, info: &PathInfo) -> String {
+    fingerprint(
+        store_dir,
+        &info.path,
+        &info.nar_sha256,
+        info.nar_size,
+        &info.references,
+    )
+}
+
+impl NarInfo {
+    /// What is said of `info`, which has `files`; signed with `key`.
+    pub fn of(
+        store_dir: &StoreDir,
+        info: &PathInfo,
+        files: Vec<File>,
+        key: Option<&SecretKey>,
+    ) -> Self {
+        let message = fingerprint_of(store_dir, info);
+        Self {
+            path: info.path.clone(),
+            files,
+            nar_sha256: info.nar_sha256,
+            nar_size: info.nar_size,
+            references: info.references.clone(),
+            deriver: info.deriver.clone(),
+            signatures: key
+                .map(|key| key.sign_named(&message))
+                .into_iter()
+                .collect(),
+            guix: None,
+        }
+    }
+
+    /// The text of the file, which Guix's signature by `key` ends.
+    pub fn to_text(&self, store_dir: &StoreDir, key: Option<&SecretKey>) -> String {
+        let mut text = format!("StorePath: {}\n", store_dir.display(&self.path));
+        for file in &self.files {
+            text.push_str(&format!(
+                "URL: {}\nCompression: {}\n",
+                file.url, file.compression
+            ));
+            if let Some(size) = file.size {
+                text.push_str(&format!("FileSize: {size}\n"));
+            }
+        }
+        let references: Vec<&str> = self.references.iter().map(StorePath::base_name).collect();
+        text.push_str(&format!(
+            "NarHash: {}\nNarSize: {}\nReferences: {}\n",
+            shown(&self.nar_sha256),
+            self.nar_size,
+            references.join(" ")
+        ));
+        if let Some(deriver) = &self.deriver {
+            text.push_str(&format!("Deriver: {}\n", deriver.base_name()));
+        }
+        for signature in &self.signatures {
+            text.push_str(&format!("Sig: {signature}\n"));
+        }
+        if let Some(key) = key {
+            let signature = guix::sign(key, &Sha256Digest::of(&text)).to_string();
+            let signature = STANDARD.encode(signature);
+            text.push_str(&format!("{GUIX} 1;{};{signature}\n", key.name()));
+        }
+        text
+    }
+
+    /// Reads `text`, which is from `location` and must be about `path`.
+    ///
+    /// # Errors
+    /// Names the line that is wrong.
+    pub fn parse(
+        store_dir: &StoreDir,
+        path: &StorePath,
+        text: &str,
+        location: &str,
+    ) -> Result<Self, NarInfoError> {
+        let wrong = |line: usize, problem: String| NarInfoError::Syntax {
+            location: location.to_owned(),
+            line,
+            problem,
+        };
+        let mut info = Self {
+            path: path.clone(),
+            files: Vec::new(),
+            nar_sha256: Sha256Digest([0; 32]),
+            nar_size: 0,
+            references: BTreeSet::new(),
+            deriver: None,
+            signatures: Vec::new(),
+            guix: None,
+        };
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut before = 0;
+        for (number, line) in text.split_inclusive('\n').enumerate() {
+            let (number, start) = (number + 1, before);
+            before += line.len();
+            let line = line.trim_end_matches(['\r', '\n']);
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| wrong(number, format!("expected `Name: value`, saw `{line}`")))?;
+            let value = value.trim();
+            let bad = |expected: &str| {
+                wrong(
+                    number,
+                    format!("{name}: expected {expected}, saw `{value}`"),
+                )
+            };
+            let base_name =
+                |text: &str| StorePath::from_base_name(text).map_err(|_| bad("a store item"));
+            let is_place = ["URL", "Compression", "FileSize", "FileHash"].contains(&name);
+            if info.guix.is_some() && !is_place {
+                return Err(bad("nothing but places of archives after `Signature`"));
+            }
+            match name {
+                "StorePath" if value != store_dir.display(path) => {
+                    return Err(bad(&store_dir.display(path)));
+                }
+                "URL" => {
+                    let escapes =
+                        value.starts_with('/') || value.split('/').any(|part| part == "..");
+                    if value.is_empty() || escapes || value.contains("://") {
+                        return Err(bad("a place below the server's root"));
+                    }
+                    info.files.push(File {
+                        url: value.to_owned(),
+                        // What Nix takes where nothing is said.
+                        compression: "bzip2".to_owned(),
+                        size: None,
+                    });
+                }
+                "Compression" => {
+                    let file = info.files.last_mut();
+                    file.ok_or_else(|| bad("`URL` before it"))?.compression = value.to_owned();
+                }
+                "FileSize" => {
+                    let size = value.parse().map_err(|_| bad("a number of bytes"))?;
+                    let file = info.files.last_mut();
+                    file.ok_or_else(|| bad("`URL` before it"))?.size = Some(size);
+                }
+                "NarHash" => {
+                    let digest = value.strip_prefix("sha256:").and_then(|digest| {
+                        let decoded = base32::decode(digest).ok()?.try_into().ok();
+                        decoded
+                            .map(Sha256Digest)
+                            .or_else(|| Sha256Digest::from_base16(digest).ok())
+                    });
+                    info.nar_sha256 =
+                        digest.ok_or_else(|| bad("`sha256:` and 52 digits of base 32"))?;
+                }
+                "NarSize" => info.nar_size = value.parse().map_err(|_| bad("a number of bytes"))?,
+                "References" => {
+                    info.references = value
+                        .split_whitespace()
+                        .map(base_name)
+                        .collect::<Result<_, _>>()?;
+                }
+                "Deriver" if !["", "unknown-deriver"].contains(&value) => {
+                    info.deriver = Some(base_name(value)?);
+                }
+                "Sig" => info.signatures.push(value.to_owned()),
+                "Signature" => {
+                    let mut parts = value.split(';');
+                    let signature = match [parts.next(), parts.next(), parts.next(), parts.next()] {
+                        [Some("1"), Some(_), Some(encoded), None] => STANDARD.decode(encoded).ok(),
+                        _ => None,
+                    };
+                    let signature = signature.and_then(|bytes| String::from_utf8(bytes).ok());
+                    info.guix = Some(GuixSignature {
+                        digest: Sha256Digest::of(&text[..start]),
+                        text: signature.ok_or_else(|| bad("1;HOST;BASE64"))?,
+                    });
+                }
+                // Servers may say more.
+                _ => {}
+            }
+            seen.insert(name);
+        }
+        for name in ["StorePath", "URL", "NarHash", "NarSize", "References"] {
+            if !seen.contains(name) {
+                return Err(wrong(0, format!("`{name}` is missing")));
+            }
+        }
+        Ok(info)
+    }
+
+    /// Checks that one of `keys` has signed this.
+    ///
+    /// # Errors
+    /// Where none has.
+    pub fn check(
+        &self,
+        store_dir: &StoreDir,
+        keys: &[PublicKey],
+        location: &str,
+    ) -> Result<(), NarInfoError> {
+        let message = fingerprint(
+            store_dir,
+            &self.path,
+            &self.nar_sha256,
+            self.nar_size,
+            &self.references,
+        );
+        let is_signed = |key: &PublicKey| {
+            let mut signatures = self.signatures.iter();
+            signatures.any(|signature| key.has_signed_named(&message, signature))
+        };
+        if keys.iter().any(is_signed) {
+            return Ok(());
+        }
+        let guix = self.guix.as_ref();
+        let guix = guix.map(|guix| guix::check(&guix.text, &guix.digest, keys));
+        let names = self.signatures.iter();
+        let names: Vec<&str> = names
+            .map(|signature| signature.split(':').next().unwrap_or_default())
+            .collect();
+        let seen = match (guix, names.as_slice()) {
+            (Some(Ok(())), _) => return Ok(()),
+            (Some(Err(mistrust)), []) => mistrust.to_string(),
+            (None, []) => "it is not signed".to_owned(),
+            (_, names) => format!("it is signed by {}", names.join(", ")),
+        };
+        Err(NarInfoError::Untrusted {
+            path: store_dir.display(&self.path),
+            location: location.to_owned(),
+            seen,
+        })
+    }
+}
+
+/// `digest` as narinfos and fingerprints have it.
+pub(crate) fn shown(digest: &Sha256Digest) -> String {
+    format!("sha256:{}", base32::encode(&digest.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(letter: &str, name: &str) -> StorePath {
+        StorePath::from_base_name(&format!("{}-{name}", letter.repeat(32))).unwrap()
+    }
+
+    fn info() -> NarInfo {
+        NarInfo {
+            path: item("a", "sed-4.9"),
+            files: vec![
+                File {
+                    url: "nar/x.nar.gz".into(),
+                    compression: "gzip".into(),
+                    size: Some(7),
+                },
+                File {
+                    url: "nar/x.nar.zst".into(),
+                    compression: "zstd".into(),
+                    size: None,
+                },
+            ],
+            nar_sha256: Sha256Digest::of("x"),
+            nar_size: 120,
+            references: [item("b", "libc-1"), item("a", "sed-4.9")].into(),
+            deriver: Some(item("c", "sed-4.9.drv")),
+            signatures: vec!["k:AA==".into()],
+            guix: None,
+        }
+    }
+
+    fn store_dir() -> StoreDir {
+        StoreDir::new("/gnu/store").unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = info().to_text(&store_dir(), None);
+        let read = NarInfo::parse(&store_dir(), &info().path, &text, "here").unwrap();
+        assert_eq!(read, info());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let text = info().to_text(&store_dir(), None);
+        let cases = [
+            (
+                "NarSize: 120",
+                "NarSize: much",
+                "NarSize: expected a number",
+            ),
+            ("sha256:", "md5:", "NarHash: expected `sha256:`"),
+            (
+                "URL: nar/x.nar.gz",
+                "URL: ../../etc/passwd",
+                "URL: expected a place below",
+            ),
+            (
+                "URL: nar/x.nar.gz",
+                "URL: http://elsewhere/x",
+                "URL: expected a place below",
+            ),
+            ("-libc-1", "-li/bc", "References: expected a store item"),
+            ("sed-4.9\n", "sed-5\n", "StorePath: expected /gnu/store/"),
+            ("NarSize: 120\n", "", "`NarSize` is missing"),
+            ("Deriver:", "Deriver", "expected `Name: value`"),
+        ];
+        for (from, to, message) in cases {
+            let text = text.replacen(from, to, 1);
+            let error = NarInfo::parse(&store_dir(), &info().path, &text, "here").unwrap_err();
+            assert!(error.to_string().contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_item_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("key");
+        let public = SecretKey::generate("k", &file).unwrap();
+        let secret = SecretKey::read(&file).unwrap();
+        let mut info = info();
+        let message = fingerprint(
+            &store_dir(),
+            &info.path,
+            &info.nar_sha256,
+            info.nar_size,
+            &info.references,
+        );
+        info.signatures = vec![secret.sign_named(&message)];
+        assert!(
+            info.check(&store_dir(), std::slice::from_ref(&public), "here")
+                .is_ok()
+        );
+        assert!(info.check(&store_dir(), &[], "here").is_err());
+        info.references.clear();
+        let error = info.check(&store_dir(), &[public], "here").unwrap_err();
+        assert!(matches!(error, NarInfoError::Untrusted { .. }));
+        assert!(error.to_string().contains("it is signed by k"), "{error}");
+    }
+
+    #[test]
+    fn guixs_signature_holds_for_the_text_before_it() {
+        let key = crate::formats::keys::guix::tests::key();
+        let trusted = [key.public()];
+        let text = NarInfo {
+            signatures: Vec::new(),
+            ..info()
+        }
+        .to_text(&store_dir(), Some(&key));
+        let check = |text: &str, keys: &[PublicKey]| {
+            NarInfo::parse(&store_dir(), &info().path, text, "here")?.check(
+                &store_dir(),
+                keys,
+                "here",
+            )
+        };
+        assert!(check(&text, &trusted).is_ok(), "{text}");
+        let more = format!("{text}URL: nar/x.nar.lz\nCompression: lzip\nFileSize: 3\n");
+        assert!(check(&more, &trusted).is_ok(), "{more}");
+        assert!(matches!(
+            check(&text, &[]).unwrap_err(),
+            NarInfoError::Untrusted { .. }
+        ));
+        let other = text.replace("NarSize: 120", "NarSize: 121");
+        let error = check(&other, &trusted).unwrap_err();
+        assert!(matches!(error, NarInfoError::Untrusted { .. }));
+        assert!(
+            error.to_string().contains("signed for other bytes"),
+            "{error}"
+        );
+        let more = format!("{text}NarSize: 121\n");
+        let error = check(&more, &trusted).unwrap_err();
+        assert!(error.to_string().contains("after `Signature`"), "{error}");
+        let other = text.replace("Signature: 1;", "Signature: 2;");
+        let error = check(&other, &trusted).unwrap_err();
+        assert!(error.to_string().contains("1;HOST;BASE64"), "{error}");
+    }
+}

@@ -1,0 +1,227 @@
+//! The nodes before the first build: downloads, seeds, and sources completed in a larger root.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::planner::Planner;
+use super::{Kind, Node, PlanError};
+use crate::fetch::Location;
+use crate::formats::derivation::{Derivation, Output};
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::{FixedOutputMethod, StorePath};
+use crate::road::recipe::{Recipe, Source};
+use crate::road::seed::{Archive, Seed};
+
+/// A file to download: what its derivation says.
+pub(super) struct Download<'a> {
+    pub file: &'a str,
+    pub sha256: Sha256Digest,
+    /// The size that the derivation says.
+    pub size: Option<u64>,
+    /// The size for people, which it does not say.
+    pub expected: Option<u64>,
+    /// In the order to try them.
+    pub locations: &'a [Location],
+}
+
+impl<'a> Download<'a> {
+    pub fn of_source(source: &'a Source) -> Self {
+        Self {
+            file: &source.file,
+            sha256: source.sha256,
+            size: None,
+            expected: source.size,
+            locations: &source.locations,
+        }
+    }
+
+    pub fn of_archive(archive: &'a Archive) -> Self {
+        Self {
+            file: &archive.name,
+            sha256: archive.sha256,
+            size: archive.size,
+            expected: archive.size,
+            locations: &archive.locations,
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// The node that downloads `download`, labelled `CLASS/FILE`. Where two files share a name, the second
+    /// label says its hash as well.
+    pub(super) fn download(
+        &mut self,
+        class: &str,
+        recipe: Option<&Recipe>,
+        download: &Download<'_>,
+    ) -> Result<usize, PlanError> {
+        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
+        let locations: Vec<String> = download.locations.iter().map(Location::to_string).collect();
+        let mut environment = BTreeMap::from([
+            ("name".to_owned(), download.file.to_owned()),
+            ("url".to_owned(), locations.join(" ")),
+            ("sha256".to_owned(), download.sha256.to_base16()),
+        ]);
+        if let Some(size) = download.size {
+            environment.insert("size".to_owned(), size.to_string());
+        }
+        let output = Output::fixed(FixedOutputMethod::Flat, download.sha256);
+        let derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), output)]),
+            system: self.settings.system.name().to_owned(),
+            builder: "builtin:download".to_owned(),
+            environment,
+            ..Derivation::default()
+        };
+        let mut label = format!("{class}/{}", download.file);
+        let (path, derivation) = self.instantiate(&label, download.file, derivation)?;
+        if let Some(index) = self.by_derivation.get(&path) {
+            return Ok(*index);
+        }
+        if self.by_label.contains_key(&label) {
+            label = format!("{label}@{}", &download.sha256.to_base16()[..8]);
+        }
+        Ok(self.add(Node {
+            label,
+            kind: Kind::Download,
+            recipe: recipe.map(|recipe| recipe.name.clone()),
+            stage: None,
+            name: download.file.to_owned(),
+            derivation_path: path,
+            derivation,
+            size: download.expected,
+            typical: None,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies: BTreeSet::new(),
+        }))
+    }
+
+    /// The node that unpacks `root`.
+    pub(super) fn root(&mut self, root: &Seed) -> Result<usize, PlanError> {
+        let label = format!("seed/{}", root.name);
+        if let Some(index) = self.by_label.get(&label) {
+            return Ok(*index);
+        }
+        let mut derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+            system: self.settings.system.name().to_owned(),
+            builder: "builtin:unpack-seed".to_owned(),
+            ..Derivation::default()
+        };
+        let mut dependencies = BTreeSet::new();
+        let mut archives = Vec::new();
+        for archive in &root.archives {
+            let index = self.download("seed", None, &Download::of_archive(archive))?;
+            archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
+        }
+        derivation.environment = root.environment(&archives);
+        let name = root.name.clone();
+        derivation.environment.insert("name".to_owned(), name);
+        let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
+        Ok(self.add(Node {
+            label,
+            kind: Kind::Seed,
+            recipe: None,
+            stage: None,
+            name: root.name.clone(),
+            derivation_path: path,
+            derivation,
+            size: None,
+            typical: None,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies,
+        }))
+    }
+
+    /// The node whose output is the source of `recipe`: the download, or what is made of it in a larger root.
+    pub(super) fn source(
+        &mut self,
+        recipe: &Recipe,
+        source: &Source,
+    ) -> Result<Option<usize>, PlanError> {
+        let archive = self.download("source", Some(recipe), &Download::of_source(source))?;
+        let Some(regenerate) = &source.regenerate else {
+            return Ok(Some(archive));
+        };
+        let label = format!("regenerate/{}", recipe.name);
+        if let Some(index) = self.by_label.get(&label) {
+            return Ok(Some(*index));
+        }
+        let roots = self.roots;
+        let Some(root) = roots.get(regenerate.root.get_ref()) else {
+            self.unknown_root(recipe, &regenerate.root);
+            return Ok(None);
+        };
+        let root_index = self.root(root)?;
+        let mut derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+            system: self.settings.system.name().to_owned(),
+            builder: root.shell.clone(),
+            ..Derivation::default()
+        };
+        let mut dependencies = BTreeSet::new();
+        let archive = self.depend(&mut derivation, &mut dependencies, archive, "out");
+        let seed = self.depend(&mut derivation, &mut dependencies, root_index, "out");
+        let script = self.text(&label, &regenerate.script)?;
+        derivation.arguments = vec!["-eu".to_owned(), self.shown(&script)];
+        derivation.input_sources.insert(script);
+        let name = format!("{}-{}-source", recipe.name, recipe.version);
+        let environment = [
+            ("name", name.clone()),
+            ("pname", recipe.name.clone()),
+            ("version", recipe.version.clone()),
+            ("system", self.settings.system.name().to_owned()),
+            (
+                "triplet",
+                self.settings.system.triplet(root.release.as_deref()),
+            ),
+            ("source", archive),
+            ("disallowedReferences", seed.clone()),
+            ("seed", seed),
+        ];
+        derivation.environment = environment
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        let (path, derivation) = self.instantiate(&label, &name, derivation)?;
+        Ok(Some(self.add(Node {
+            label,
+            kind: Kind::Regenerate,
+            recipe: Some(recipe.name.clone()),
+            stage: None,
+            name,
+            derivation_path: path,
+            derivation,
+            size: None,
+            typical: None,
+            outputs: vec!["out".to_owned()],
+            inputs: Vec::new(),
+            dependencies,
+        })))
+    }
+
+    /// Makes `index` an input of `derivation` and gives the path of its `output` as text.
+    pub(super) fn depend(
+        &self,
+        derivation: &mut Derivation,
+        dependencies: &mut BTreeSet<usize>,
+        index: usize,
+        output: &str,
+    ) -> String {
+        let node = &self.nodes[index];
+        dependencies.insert(index);
+        derivation
+            .input_derivations
+            .entry(node.derivation_path.clone())
+            .or_default()
+            .insert(output.to_owned());
+        let path = node.derivation.output_path(output);
+        path.map(|path| self.shown(path)).unwrap_or_default()
+    }
+
+    /// `path` with the store directory.
+    pub(super) fn shown(&self, path: &StorePath) -> String {
+        self.settings.store_dir.display(path)
+    }
+}

@@ -1,0 +1,551 @@
+//! The plan as a whole: what a small set of recipes becomes, and what changes what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::archive::Format;
+use crate::fetch::Location;
+use crate::formats::derivation::aterm;
+use crate::formats::hash::Sha256Digest;
+use crate::road::recipe::{LoadError, RecipeSource, choose_variant, load};
+use crate::road::seed::Archive;
+
+/// A seed that needs no network to describe.
+fn seed(name: &str) -> Seed {
+    Seed {
+        name: name.to_owned(),
+        system: "x86_64-linux".to_owned(),
+        preferred_variant: "debian".to_owned(),
+        shell: "/bin/sh".to_owned(),
+        search_path: vec!["/bin".to_owned()],
+        format: Format::Tar,
+        archives: vec![Archive {
+            name: format!("{name}.txz"),
+            sha256: Sha256Digest::of(name),
+            size: Some(7),
+            locations: vec![Location::Url(format!("https://example.org/{name}.txz"))],
+        }],
+        links: BTreeMap::from([("/usr/bin/cc".to_owned(), "clang".to_owned())]),
+        files: BTreeMap::from([("/etc/motd".to_owned(), "\"hi\"\n".to_owned())]),
+        distribution: None,
+        release: None,
+        impure: None,
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        system: System::X86_64Linux,
+        store_dir: StoreDir::new("/gnu/store").unwrap(),
+    }
+}
+
+fn plan_of(recipes: &Recipes) -> Result<Plan, PlanError> {
+    let roots = BTreeMap::from([("big".to_owned(), seed("big"))]);
+    plan(recipes, &seed("small"), &roots, &settings())
+}
+
+/// A folder of recipes in the making.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.file("stage0/gnu-build-system.sh", ": phases\n");
+        folder.file("stage0/ld-wrapper/ld.c", "int main;\n");
+        folder
+    }
+
+    fn recipes(&self) -> PathBuf {
+        self.0.path().join("recipes")
+    }
+
+    fn file(&self, path: &str, contents: &str) {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+    }
+
+    fn recipe(&self, name: &str, rest: &str) {
+        self.file(
+            &format!("recipes/{name}/recipe.toml"),
+            &recipe_text(name, rest),
+        );
+    }
+
+    fn load(&self) -> Recipes {
+        load(&RecipeSource::Directory(self.recipes())).unwrap()
+    }
+
+    fn plan(&self) -> Plan {
+        plan_of(&self.load()).unwrap()
+    }
+}
+
+fn recipe_text(name: &str, rest: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1.0\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n\
+         [source.upstream]\nfile = \"{name}-1.0.tar.gz\"\nsha256 = \"{}\"\n\
+         urls = [\"https://example.org/{name}-1.0.tar.gz\"]\n{rest}\n",
+        Sha256Digest::of(name)
+    )
+}
+
+/// Every package of the road, as plain as can be.
+fn whole_road() -> Folder {
+    let folder = Folder::new();
+    let names: BTreeSet<&str> = road::STAGE0.iter().chain(road::FINAL).copied().collect();
+    for name in names {
+        let stage0 = if road::STAGE0.contains(&name) {
+            "[stage0]\n"
+        } else {
+            ""
+        };
+        let after = match name {
+            "libc" => "[libc]\noutputs = [\"out\", \"static\"]\ninputs = [\"stage0/patchelf\"]\n",
+            "gcc" => "[final]\noutputs = [\"out\", \"lib\"]\n",
+            "patchelf" => "",
+            _ => "[final]\n",
+        };
+        folder.recipe(name, &format!("{stage0}{after}"));
+    }
+    for name in road::PROOF {
+        folder.recipe(name, "[proof]\n");
+    }
+    folder
+}
+
+/// The graph as text: each derivation, with its environment one variable a line.
+fn show(plan: &Plan, labels: &[&str]) -> String {
+    let mut text = String::new();
+    for node in plan.nodes() {
+        if !labels.is_empty() && !labels.contains(&node.label.as_str()) {
+            continue;
+        }
+        let derivation = &node.derivation;
+        text.push_str(&format!(
+            "{} ({:?}) {}\n",
+            node.label,
+            node.kind,
+            node.derivation_path.base_name()
+        ));
+        let dependencies = node
+            .dependencies
+            .iter()
+            .map(|index| plan.nodes()[*index].label.as_str());
+        text.push_str(&format!("  needs {:?}\n", dependencies.collect::<Vec<_>>()));
+        text.push_str(&format!(
+            "  runs {} {:?}\n",
+            derivation.builder, derivation.arguments
+        ));
+        for (name, value) in &derivation.environment {
+            text.push_str(&format!("  {name}={value:?}\n"));
+        }
+    }
+    text
+}
+
+fn paths(plan: &Plan) -> BTreeMap<String, StorePath> {
+    plan.nodes()
+        .iter()
+        .map(|node| (node.label.clone(), node.derivation_path.clone()))
+        .collect()
+}
+
+#[test]
+fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
+    let folder = Folder::new();
+    folder.recipe(
+        "make",
+        "debian = { package = \"make-dfsg\", version = \"1:1.0-4\", file = \"make_1.0.orig.tar.gz\" }\n\
+         regenerate = { root = \"big\", script = \"regenerate.sh\" }\n[stage0]\n",
+    );
+    folder.file("recipes/make/regenerate.sh", "cp -R \"$source\" \"$out\"\n");
+    folder.recipe(
+        "sed",
+        "patches = [\"own.patch\"]\n\
+         [extra.libx.upstream]\nfile = \"x.tar\"\nsha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"\n\
+         urls = [\"mirror://gnu/x.tar\"]\n\
+         [build]\nconfigure-flags = [\"--a=$out\"]\ncheck-target = \"test\"\n\
+         [stage0]\nconfigure-flags = [\"--b=$input_make $source_libx\"]\nmake-flags = [\"C=\\\"x\\\" `y`\"]\n\
+         tests = true\nenvironment = { LDFLAGS = \"-static\", A = \"$triplet\" }\n\
+         [platform.x86_64-linux]\npatches = [\"linux.patch\"]\nconfigure-flags = [\"--linux\"]\n\
+         [platform.x86_64-linux.stage0]\nenvironment = { A = \"$version\" }\n\
+         [platform.x86_64-freebsd]\npatches = [\"freebsd.patch\"]\nconfigure-flags = [\"--freebsd\"]\n",
+    );
+    for patch in ["own", "linux", "freebsd"] {
+        folder.file(&format!("recipes/sed/{patch}.patch"), "--- a\n+++ b\n");
+    }
+    folder.file("recipes/sed/phases.sh", "# nothing\n");
+    insta::assert_snapshot!(show(&folder.plan(), &[]));
+}
+
+#[test]
+fn final_and_proof_builds_see_what_the_road_says() {
+    let plan = whole_road().plan();
+    assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());
+    insta::assert_snapshot!(show(&plan, &["libc", "sed", "hello"]));
+}
+
+#[test]
+fn dependencies_come_first_and_everything_is_reached() {
+    let plan = whole_road().plan();
+    for (index, node) in plan.nodes().iter().enumerate() {
+        assert!(
+            node.dependencies
+                .iter()
+                .all(|dependency| *dependency < index)
+        );
+        assert_eq!(
+            node.dependencies.len(),
+            node.derivation.input_derivations.len(),
+            "{}",
+            node.label
+        );
+    }
+    let everything = plan.everything().unwrap();
+    assert_eq!(everything.len(), 21, "libc:static is an output of libc");
+    let stage0 = plan
+        .closure(everything)
+        .into_iter()
+        .filter(|index| plan.nodes()[*index].stage == Some(Stage::Stage0));
+    assert_eq!(stage0.count(), road::STAGE0.len());
+}
+
+#[test]
+fn the_same_recipes_give_the_same_plan() {
+    let folder = whole_road();
+    let (one, other) = (folder.plan(), folder.plan());
+    let aterms = |plan: &Plan| -> Vec<Vec<u8>> {
+        let derivations = plan.nodes().iter().map(|node| &node.derivation);
+        derivations
+            .map(|derivation| aterm::write(&settings().store_dir, derivation))
+            .collect()
+    };
+    assert_eq!(aterms(&one), aterms(&other));
+}
+
+#[test]
+fn another_recipe_changes_no_path() {
+    let folder = whole_road();
+    let before = paths(&folder.plan());
+    folder.recipe("aaa", "[stage0]\n[final]\n");
+    folder.recipe("zzz", "[proof]\n");
+    let after = paths(&folder.plan());
+    for (label, path) in &before {
+        assert_eq!(&after[label], path, "{label}");
+    }
+    assert_eq!(
+        after.len(),
+        before.len() + 3 + 2,
+        "three builds, two sources"
+    );
+}
+
+#[test]
+fn a_flag_of_a_final_package_changes_it_and_the_proof_only() {
+    let folder = whole_road();
+    let before = paths(&folder.plan());
+    folder.recipe("zstd", "[final]\nmake-flags = [\"V=1\"]\n");
+    let after = paths(&folder.plan());
+    let changed: Vec<&str> = before
+        .iter()
+        .filter(|(label, path)| after[*label] != **path)
+        .map(|(label, _)| label.as_str())
+        .collect();
+    assert_eq!(changed, ["hello", "which", "zstd"]);
+}
+
+#[test]
+fn where_a_source_is_does_not_change_what_is_built_from_it() {
+    let folder = whole_road();
+    let before = paths(&folder.plan());
+    let text = recipe_text("zstd", "[final]\n").replace("example.org", "example.net");
+    folder.file("recipes/zstd/recipe.toml", &text);
+    let after = folder.plan();
+    let output = |node: &Node| node.derivation.output_path("out").unwrap().clone();
+    assert_ne!(
+        before["source/zstd-1.0.tar.gz"],
+        paths(&after)["source/zstd-1.0.tar.gz"]
+    );
+    let again = whole_road().plan();
+    for label in ["zstd", "hello"] {
+        assert_eq!(
+            output(again.get(label).unwrap()),
+            output(after.get(label).unwrap())
+        );
+    }
+}
+
+#[test]
+fn a_sources_size_is_told_and_is_in_no_derivation() {
+    let folder = whole_road();
+    let without = folder.plan();
+    let extra = format!(
+        "[final]\n[extra.libx.upstream]\nfile = \"x.tar\"\nsha256 = \"{}\"\nurls = [\"mirror://gnu/x.tar\"]\n",
+        "0".repeat(64)
+    );
+    folder.recipe("zstd", &extra);
+    let with_extra = folder.plan();
+    folder.recipe("zstd", &format!("size = 1_234\n{extra}size = 0x10\n"));
+    let with = folder.plan();
+    let size = |plan: &Plan, label: &str| plan.get(label).unwrap().size;
+    assert_eq!(size(&without, "source/zstd-1.0.tar.gz"), None);
+    assert_eq!(size(&with, "source/zstd-1.0.tar.gz"), Some(1234));
+    assert_eq!(size(&with, "source/x.tar"), Some(16));
+    assert_eq!(size(&with, "seed/small.txz"), Some(7));
+    assert_eq!(size(&with, "zstd"), None);
+    // Neither in the store nor as it would be written there.
+    assert_eq!(with_extra.nodes().len(), with.nodes().len());
+    for (one, other) in with_extra.nodes().iter().zip(with.nodes()) {
+        assert_eq!(one.derivation_path, other.derivation_path);
+        assert_eq!(one.derivation, other.derivation);
+        let written = |node: &Node| aterm::write(&settings().store_dir, &node.derivation);
+        assert_eq!(written(one), written(other));
+    }
+}
+
+#[test]
+fn no_output_after_stage0_may_refer_to_stage0_or_the_seed() {
+    let plan = whole_road().plan();
+    let disallowed = |label: &str| {
+        let environment = &plan.get(label).unwrap().derivation.environment;
+        let paths = environment
+            .get("disallowedReferences")
+            .cloned()
+            .unwrap_or_default();
+        paths.split(' ').filter(|path| !path.is_empty()).count()
+    };
+    assert_eq!(disallowed("stage0/make"), 1);
+    assert_eq!(disallowed("stage0/gcc"), 1);
+    // The seed and all of stage0; libc comes before most of it.
+    assert_eq!(disallowed("sed"), 1 + road::STAGE0.len());
+    assert_eq!(disallowed("hello"), 1 + road::STAGE0.len());
+    assert_eq!(disallowed("libc"), 1 + 2, "patchelf and make");
+}
+
+#[test]
+fn how_long_a_build_takes_is_told_and_is_in_no_derivation() {
+    let folder = whole_road();
+    let without = folder.plan();
+    folder.recipe("zstd", "[final]\ntypical-seconds = 90\n");
+    let with = folder.plan();
+    let typical = |plan: &Plan| plan.get("zstd").unwrap().typical;
+    assert_eq!(typical(&without), None);
+    assert_eq!(typical(&with), Some(Duration::from_secs(90)));
+    let paths = |plan: &Plan| -> Vec<StorePath> {
+        let nodes = plan.nodes().iter();
+        nodes.map(|node| node.derivation_path.clone()).collect()
+    };
+    assert_eq!(paths(&without), paths(&with));
+}
+
+#[test]
+fn what_the_machine_is_like_is_in_no_derivation() {
+    let plan = whole_road().plan();
+    for node in plan.nodes() {
+        for name in [
+            "HOME",
+            "PATH",
+            "NIX_BUILD_CORES",
+            "NIX_BUILD_TOP",
+            "MAKEFLAGS",
+            "TMPDIR",
+        ] {
+            assert!(
+                !node.derivation.environment.contains_key(name),
+                "{}: {name}",
+                node.label
+            );
+        }
+    }
+}
+
+#[test]
+fn packages_that_need_each_other_are_named_as_a_chain() {
+    let folder = Folder::new();
+    folder.recipe("make", "[stage0]\ninputs = [\"stage0/sed\"]\n");
+    folder.recipe("sed", "[stage0]\nreplace-inputs = [\"stage0/grep\"]\n");
+    folder.recipe("grep", "[stage0]\nreplace-inputs = [\"stage0/make\"]\n");
+    let PlanError::Recipes(errors) = plan_of(&folder.load()).unwrap_err() else {
+        panic!("a mistake in recipes");
+    };
+    assert_eq!(errors.errors().len(), 1, "{errors}");
+    let problem = errors.errors()[0].problem.to_string();
+    assert!(
+        problem.contains("stage0/make → stage0/sed → stage0/grep → stage0/make"),
+        "{problem}"
+    );
+    assert_eq!(errors.errors()[0].position(), (11, 19));
+}
+
+#[test]
+fn a_package_without_an_implicit_input_says_so_and_others_are_planned() {
+    let folder = Folder::new();
+    folder.recipe("make", "[stage0]\n[final]\n");
+    let plan = folder.plan();
+    assert!(plan.find("stage0/make").is_ok());
+    let error = plan.find("make").unwrap_err().to_string();
+    assert!(
+        error.contains("`make` needs the implicit input `bash`"),
+        "{error}"
+    );
+    let error = plan.find("stage0/mkae").unwrap_err().to_string();
+    assert!(error.contains("did you mean `stage0/make`?"), "{error}");
+}
+
+#[test]
+fn an_unknown_variable_and_an_unknown_root_are_mistakes_of_the_recipe() {
+    let folder = Folder::new();
+    folder.recipe(
+        "make",
+        "regenerate = { root = \"bigger\", script = \"r.sh\" }\n[stage0]\n",
+    );
+    folder.file("recipes/make/r.sh", "");
+    let PlanError::Recipes(errors) = plan_of(&folder.load()).unwrap_err() else {
+        panic!("a mistake in recipes");
+    };
+    assert!(
+        errors.to_string().contains("unknown root `bigger`"),
+        "{errors}"
+    );
+    folder.recipe("make", "[stage0]\nmake-flags = [\"A=$shell\"]\n");
+    std::fs::remove_file(folder.recipes().join("make/r.sh")).unwrap();
+    let PlanError::Recipes(errors) = plan_of(&folder.load()).unwrap_err() else {
+        panic!("a mistake in recipes");
+    };
+    assert!(
+        errors
+            .to_string()
+            .contains("recipe.toml:11:15: `$shell` is no variable"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_recipes_of_this_project_are_whole() {
+    let recipes = match load(&RecipeSource::Embedded) {
+        Ok(recipes) => recipes,
+        Err(LoadError::Recipes(errors)) => panic!("{}", errors.render(false)),
+        Err(error) => panic!("{error}"),
+    };
+    let mut roots = BTreeMap::new();
+    for recipe in recipes.iter() {
+        for source in recipe.sources.values() {
+            if let Some(regenerate) = &source.regenerate {
+                let name = regenerate.root.get_ref();
+                roots.insert(name.clone(), seed(name));
+            }
+        }
+    }
+    for system in System::ALL {
+        let settings = Settings {
+            system,
+            ..settings()
+        };
+        let plan = match plan(&recipes, &seed("small"), &roots, &settings) {
+            Ok(plan) => plan,
+            Err(PlanError::Recipes(errors)) => panic!("{}", errors.render(false)),
+            Err(error) => panic!("{error}"),
+        };
+        assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());
+        assert_eq!(plan.everything().unwrap().len(), 21);
+    }
+    // Of what the distribution's archive has, the recipes say how large it is.
+    for recipe in recipes.iter() {
+        for stage in recipe.stages.keys() {
+            let typical = recipe.settings(*stage, System::X86_64Linux).typical_seconds;
+            assert!(typical.is_some(), "{stage}/{} takes how long?", recipe.name);
+        }
+        let sources = std::iter::once(&recipe.sources).chain(recipe.extras.values());
+        for source in sources.filter_map(|variants| choose_variant(variants, "debian")) {
+            assert!(source.size.is_some(), "{} has no size", source.file);
+        }
+    }
+}
+
+#[test]
+fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let embedded = load(&RecipeSource::Embedded).unwrap();
+    let read = load(&RecipeSource::Directory(directory)).unwrap();
+    assert_eq!(embedded.phases(), read.phases());
+    let texts = |recipes: &Recipes| -> Vec<String> {
+        recipes
+            .iter()
+            .map(|recipe| recipe.file.text.clone())
+            .collect()
+    };
+    assert_eq!(texts(&embedded), texts(&read));
+}
+
+/// A recipe whose source is the folder `local` of `stage0`.
+fn local_recipe(folder: &Folder, local: &str) {
+    let rest = format!("local-source = \"{local}\"\n[stage0]\nreplace-inputs = []\n");
+    let text =
+        "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
+    folder.file("recipes/own/recipe.toml", &format!("{text}{rest}"));
+}
+
+#[test]
+fn a_local_source_changes_only_the_package_that_is_built_of_it() {
+    let folder = Folder::new();
+    folder.recipe("make", "[stage0]\n");
+    local_recipe(&folder, "ld-wrapper");
+    let before = plan_of(&folder.load()).unwrap();
+    folder.file("stage0/ld-wrapper/ld.c", "long main;\n");
+    let after = plan_of(&folder.load()).unwrap();
+    let path = |plan: &Plan, label| plan.get(label).unwrap().derivation_path.clone();
+    assert_ne!(path(&before, "stage0/own"), path(&after, "stage0/own"));
+    assert_eq!(path(&before, "stage0/make"), path(&after, "stage0/make"));
+}
+
+#[test]
+fn a_local_source_that_is_not_there_is_named() {
+    let folder = Folder::new();
+    local_recipe(&folder, "ld-rapper");
+    let error = plan_of(&folder.load()).unwrap_err();
+    assert!(format!("{error:?}").contains("ld-rapper"), "{error:?}");
+}
+
+#[test]
+fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
+    let mut plan = whole_road().plan();
+    let before = plan.nodes().len();
+    let pairs = plan.add_fixpoint(&settings().store_dir).unwrap();
+    assert_eq!(plan.nodes().len(), before + pairs.len());
+    let labels: BTreeSet<&str> = pairs
+        .iter()
+        .map(|(_, again)| plan.nodes()[*again].label.as_str())
+        .collect();
+    assert!(labels.contains("fixpoint/gcc") && !labels.contains("fixpoint/libc"));
+    let node = plan.get("fixpoint/gcc").unwrap();
+    let inputs: BTreeSet<&str> = node
+        .dependencies
+        .iter()
+        .map(|index| plan.nodes()[*index].label.as_str())
+        .collect();
+    assert!(inputs.contains("gcc") && inputs.contains("bash") && inputs.contains("binutils"));
+    // What only stage0 has stays.
+    let of_stage0: Vec<&&str> = inputs
+        .iter()
+        .filter(|label| label.starts_with("stage0/"))
+        .collect();
+    assert_eq!(of_stage0, [&"stage0/patchelf"]);
+    let path = |label: &str| {
+        let node = plan.get(label).unwrap();
+        settings()
+            .store_dir
+            .display(node.derivation.output_path("out").unwrap())
+    };
+    let environment = &node.derivation.environment;
+    assert!(environment["inputs"].contains(&path("gcc")));
+    assert!(!environment["inputs"].contains(&path("stage0/gcc")));
+    assert!(node.derivation.builder.starts_with(&path("bash")));
+    assert_eq!(environment["out"], path("fixpoint/gcc"));
+    assert_ne!(path("fixpoint/gcc"), path("gcc"));
+    // References to stage0 stay forbidden, those to the final tools do not become so.
+    assert!(environment["disallowedReferences"].contains(&path("stage0/gcc")));
+    assert!(!environment["disallowedReferences"].contains(&path("bash")));
+}

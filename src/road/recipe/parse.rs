@@ -1,0 +1,558 @@
+//! From the TOML of one recipe to a [`Recipe`].
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::error::{RecipeError, RecipeFile, RecipeProblem};
+use super::files::Folder;
+use super::model::{
+    InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source, Stage, Variants,
+    is_output_name, variable_name,
+};
+use super::reader::{Field, Reader, Value};
+use crate::fetch::Location;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::system::System;
+
+/// The file of a recipe's own phases.
+const PHASES: &str = "phases.sh";
+
+const TOP_KEYS: &[&str] = &[
+    "name",
+    "version",
+    "synopsis",
+    "home-page",
+    "license",
+    "source",
+    "local-source",
+    "extra",
+    "patches",
+    "build",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
+    "platform",
+];
+const SOURCE_KEYS: &[&str] = &[
+    "file",
+    "sha256",
+    "size",
+    "urls",
+    "debian",
+    "patches",
+    "regenerate",
+];
+const EXTRA_KEYS: &[&str] = &["file", "sha256", "size", "urls", "debian"];
+const DEBIAN_KEYS: &[&str] = &["package", "version", "file"];
+const REGENERATE_KEYS: &[&str] = &["root", "script"];
+const SETTINGS_KEYS: &[&str] = &[
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
+    "typical-seconds",
+];
+const PLATFORM_KEYS: &[&str] = &[
+    "patches",
+    "inputs",
+    "replace-inputs",
+    "outputs",
+    "configure-flags",
+    "make-flags",
+    "install-flags",
+    "environment",
+    "tests",
+    "tests-reason",
+    "check-target",
+    "typical-seconds",
+    "stage0",
+    "libc",
+    "final",
+    "proof",
+];
+
+/// Reads the recipe in the folder `folder_name`. `None` where a part is missing without which there is no
+/// recipe; then there is at least one error.
+pub(super) fn parse(
+    shown: &str,
+    folder_name: &str,
+    folder: &Folder,
+) -> (Option<Recipe>, Vec<RecipeError>) {
+    let bytes = folder.get("recipe.toml").map_or(&[][..], Vec::as_slice);
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let file = Arc::new(RecipeFile {
+        path: format!("{shown}/{folder_name}/recipe.toml"),
+        text,
+    });
+    let mut reader = Reader {
+        file: Arc::clone(&file),
+        folder,
+        errors: Vec::new(),
+        named: Vec::new(),
+    };
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let start = error.valid_up_to();
+        let problem = RecipeProblem::Syntax("it is not UTF-8".to_owned());
+        reader.report(start..start + 1, problem);
+        return (None, reader.errors);
+    }
+    let (document, syntax_errors) = DeTable::parse_recoverable(&file.text);
+    for error in syntax_errors {
+        let span = error.span().unwrap_or(0..0);
+        reader.report(span, RecipeProblem::Syntax(error.message().to_owned()));
+    }
+    if !reader.errors.is_empty() {
+        // What the parser guessed about the rest would only raise errors that are none.
+        return (None, reader.errors);
+    }
+    let recipe = recipe(&mut reader, document.get_ref(), folder_name);
+    (recipe, reader.errors)
+}
+
+fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) -> Option<Recipe> {
+    let place = "the recipe";
+    // What concerns the whole file is shown at its first line.
+    let whole = 0..reader.file.text.lines().next().map_or(0, str::len);
+    let mut name = Field::Absent;
+    let mut name_span = whole.clone();
+    let mut version = Field::Absent;
+    let mut synopsis = Field::Absent;
+    let mut home_page = Field::Absent;
+    let mut license = Field::Absent;
+    let mut has_source_key = false;
+    let mut local_source = None;
+    let mut sources = Variants::new();
+    let mut extras = BTreeMap::new();
+    let mut patches = Vec::new();
+    let mut build = Settings::default();
+    let mut stages = BTreeMap::new();
+    let mut stage_spans = Vec::new();
+    let mut platforms = BTreeMap::new();
+    for (key, value) in document {
+        match key.get_ref().as_ref() {
+            "name" => {
+                name_span = value.span();
+                name = reader.item_name("name", value).into();
+            }
+            "version" => version = reader.item_name("version", value).into(),
+            "synopsis" => synopsis = reader.filled_text("synopsis", value).into(),
+            "home-page" => home_page = reader.filled_text("home-page", value).into(),
+            "license" => license = reader.filled_text("license", value).into(),
+            "source" => {
+                has_source_key = true;
+                sources = variants(reader, "source", value, true);
+            }
+            "local-source" => {
+                has_source_key = true;
+                local_source = reader
+                    .item_name("local-source", value)
+                    .map(|folder| Spanned::new(value.span(), folder));
+            }
+            "extra" => {
+                for (key, value) in reader.table("extra", value).into_iter().flatten() {
+                    let extra = key.get_ref().to_string();
+                    if variable_name(&extra) != extra {
+                        reader.report(key.span(), RecipeProblem::BadVariable { value: extra });
+                        continue;
+                    }
+                    let place = format!("extra.{extra}");
+                    extras.insert(extra, variants(reader, &place, value, false));
+                }
+            }
+            "patches" => patches = reader.recipe_files("patches", value),
+            "build" => build = settings(reader, "[build]", value, SETTINGS_KEYS),
+            "platform" => {
+                for (key, value) in reader.table("platform", value).into_iter().flatten() {
+                    match key.get_ref().parse::<System>() {
+                        Ok(system) => {
+                            platforms.insert(system, platform(reader, system, value));
+                        }
+                        Err(unknown) => reader.report(key.span(), unknown),
+                    }
+                }
+            }
+            other => match Stage::from_name(other) {
+                Some(stage) => {
+                    let place = format!("[{stage}]");
+                    stages.insert(stage, settings(reader, &place, value, SETTINGS_KEYS));
+                    stage_spans.push((stage, key.span()));
+                }
+                None => reader.unknown(key, place, TOP_KEYS),
+            },
+        }
+    }
+    let name = reader.required(name, "name", place, &whole);
+    let version = reader.required(version, "version", place, &whole);
+    let synopsis = reader.required(synopsis, "synopsis", place, &whole);
+    let home_page = reader.required(home_page, "home-page", place, &whole);
+    let license = reader.required(license, "license", place, &whole);
+    if let Some(name) = name.as_ref().filter(|name| *name != folder_name) {
+        let problem = RecipeProblem::NameIsNotFolder {
+            name: name.clone(),
+            folder: folder_name.to_owned(),
+        };
+        reader.report(name_span.clone(), problem);
+    }
+    let phases = reader.folder.get(PHASES).map(|contents| RecipeText {
+        name: format!("{folder_name}-{PHASES}"),
+        contents: contents.clone(),
+    });
+    check_stages(
+        reader,
+        folder_name,
+        stages.keys().copied(),
+        &stage_spans,
+        &name_span,
+    );
+    // libc alone does without: it takes the seed's.
+    let only_libc = !stages.is_empty() && stages.keys().all(|stage| *stage == Stage::Libc);
+    if sources.is_empty() && !has_source_key && !only_libc {
+        let name = folder_name.to_owned();
+        reader.report(name_span.clone(), RecipeProblem::MissingSource { name });
+    }
+    if let Some(local) = local_source.as_ref().filter(|_| !sources.is_empty()) {
+        reader.report(local.span(), RecipeProblem::TwoSources);
+    }
+    check_scripts(reader, &name_span);
+    let recipe = Recipe {
+        name: name?,
+        name_span,
+        version: version?,
+        synopsis: synopsis?,
+        home_page: home_page?,
+        license: license?,
+        sources,
+        local_source,
+        extras,
+        patches,
+        phases,
+        build,
+        stages,
+        platforms,
+        file: Arc::clone(&reader.file),
+    };
+    check_tests(reader, &recipe);
+    Some(recipe)
+}
+
+fn check_stages(
+    reader: &mut Reader<'_>,
+    name: &str,
+    stages: impl Iterator<Item = Stage>,
+    spans: &[(Stage, Range<usize>)],
+    name_span: &Range<usize>,
+) {
+    let stages: Vec<Stage> = stages.collect();
+    if stages.is_empty() {
+        let name = name.to_owned();
+        reader.report(name_span.clone(), RecipeProblem::NoStage { name });
+    }
+    let mut after_stage0 = stages.iter().filter(|stage| **stage != Stage::Stage0);
+    let Some(first) = after_stage0.next() else {
+        return;
+    };
+    for second in after_stage0 {
+        let span = spans.iter().find(|(stage, _)| stage == second);
+        let problem = RecipeProblem::AmbiguousStage {
+            name: name.to_owned(),
+            first: first.name(),
+            second: second.name(),
+        };
+        reader.report(
+            span.map_or(name_span.clone(), |(_, span)| span.clone()),
+            problem,
+        );
+    }
+}
+
+/// A script in the folder that nothing reads is a misspelt one.
+fn check_scripts(reader: &mut Reader<'_>, span: &Range<usize>) {
+    let unread: Vec<String> = reader
+        .folder
+        .keys()
+        .filter(|file| file.ends_with(".sh") || file.ends_with(".patch"))
+        .filter(|file| *file != PHASES && !reader.named.contains(file))
+        .cloned()
+        .collect();
+    for file in unread {
+        reader.report(span.clone(), RecipeProblem::UnknownPhaseFile { file });
+    }
+}
+
+/// A package that people use runs its test suite, or says why not.
+fn check_tests(reader: &mut Reader<'_>, recipe: &Recipe) {
+    for stage in [Stage::Final, Stage::Proof] {
+        if !recipe.stages.contains_key(&stage) {
+            continue;
+        }
+        let silent = System::ALL.iter().any(|system| {
+            let settings = recipe.settings(stage, *system);
+            settings.tests == Some(false) && settings.tests_reason.is_none()
+        });
+        if silent {
+            reader.report(recipe.name_span.clone(), RecipeProblem::NoTestsReason);
+        }
+    }
+}
+
+fn variants(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, main: bool) -> Variants {
+    let mut variants = Variants::new();
+    for (variant, value) in reader.table(key, value).into_iter().flatten() {
+        let place = format!("{key}.{}", variant.get_ref());
+        if let Some(source) = source(reader, &place, variant.span(), value, main) {
+            variants.insert(variant.get_ref().to_string(), source);
+        }
+    }
+    variants
+}
+
+fn source(
+    reader: &mut Reader<'_>,
+    key: &str,
+    span: Range<usize>,
+    value: &Value<'_>,
+    main: bool,
+) -> Option<Source> {
+    let known = if main { SOURCE_KEYS } else { EXTRA_KEYS };
+    let place = format!("[{key}]");
+    let mut file = Field::Absent;
+    let mut sha256 = Field::Absent;
+    let mut size = None;
+    let mut urls = Vec::new();
+    let mut debian = Field::Absent;
+    let mut patches = Vec::new();
+    let mut regenerate = None;
+    let mut has_urls = false;
+    for (key, value) in reader.table(key, value)? {
+        match key.get_ref().as_ref() {
+            "file" => file = reader.item_name("file", value).into(),
+            "sha256" => sha256 = hash(reader, value).into(),
+            "size" => size = reader.count("size", value, "a number of bytes, above zero"),
+            "urls" => {
+                has_urls = true;
+                urls = reader.texts("urls", value);
+                urls.retain(|url| check_url(reader, url));
+            }
+            "debian" => debian = debian_location(reader, &place, value).into(),
+            "patches" if main => patches = reader.recipe_files("patches", value),
+            "regenerate" if main => regenerate = regeneration(reader, &place, value),
+            _ => reader.unknown(key, &place, known),
+        }
+    }
+    if matches!(debian, Field::Absent) && !has_urls {
+        reader.report(span.clone(), RecipeProblem::NoLocation);
+    }
+    let file = reader.required(file, "file", &place, &span);
+    let sha256 = reader.required(sha256, "sha256", &place, &span);
+    Some(Source {
+        file: file?,
+        sha256: sha256?,
+        size,
+        locations: urls
+            .into_iter()
+            .map(|url| Location::Url(url.into_inner()))
+            .chain(debian.into_option())
+            .collect(),
+        patches,
+        regenerate,
+    })
+}
+
+fn hash(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sha256Digest> {
+    let text = reader.text("sha256", value)?;
+    match Sha256Digest::from_base16(text.get_ref()) {
+        Ok(digest) => Some(digest),
+        Err(invalid) => {
+            reader.report(value.span(), invalid);
+            None
+        }
+    }
+}
+
+/// Reports a URL that the downloader would not take.
+fn check_url(reader: &mut Reader<'_>, url: &Spanned<String>) -> bool {
+    match url.get_ref().parse::<Location>() {
+        Ok(Location::Url(_)) => true,
+        // Packages have keys of their own.
+        Ok(_) => {
+            let url_text = url.get_ref().clone();
+            reader.report(url.span(), RecipeProblem::NotAUrl { url: url_text });
+            false
+        }
+        Err(invalid) => {
+            reader.report(url.span(), invalid);
+            false
+        }
+    }
+}
+
+fn debian_location(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Location> {
+    let place = format!("`debian` of {place}");
+    let mut fields = [Field::Absent, Field::Absent, Field::Absent];
+    for (key, value) in reader.table("debian", value)? {
+        let known = DEBIAN_KEYS
+            .iter()
+            .position(|known| *known == key.get_ref().as_ref());
+        match known {
+            Some(index) => {
+                let text = reader.filled_text(DEBIAN_KEYS[index], value);
+                fields[index] = text.into();
+            }
+            None => reader.unknown(key, &place, DEBIAN_KEYS),
+        }
+    }
+    let span = value.span();
+    let [package, version, file] = fields;
+    let package = reader.required(package, "package", &place, &span);
+    let version = reader.required(version, "version", &place, &span);
+    let file = reader.required(file, "file", &place, &span);
+    let location = Location::DebianSource {
+        package: package?,
+        version: version?,
+        file: file?,
+    };
+    // Through its text form, which is what the derivation holds and where all three are checked.
+    match location.to_string().parse::<Location>() {
+        Ok(same) if same == location => Some(location),
+        Ok(_) => {
+            let url = location.to_string();
+            reader.report(span, RecipeProblem::NotAUrl { url });
+            None
+        }
+        Err(invalid) => {
+            reader.report(span, invalid);
+            None
+        }
+    }
+}
+
+fn regeneration(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Regenerate> {
+    let place = format!("`regenerate` of {place}");
+    let mut root = Field::Absent;
+    let mut script = Field::Absent;
+    for (key, value) in reader.table("regenerate", value)? {
+        match key.get_ref().as_ref() {
+            "root" => {
+                let name = reader.item_name("root", value);
+                root = name.map(|name| Spanned::new(value.span(), name)).into();
+            }
+            "script" => {
+                let name = reader.text("script", value);
+                script = name.and_then(|name| reader.recipe_file(&name)).into();
+            }
+            _ => reader.unknown(key, &place, REGENERATE_KEYS),
+        }
+    }
+    let root = reader.required(root, "root", &place, &value.span());
+    let script = reader.required(script, "script", &place, &value.span());
+    Some(Regenerate {
+        root: root?,
+        script: script?,
+    })
+}
+
+fn platform(reader: &mut Reader<'_>, system: System, value: &Value<'_>) -> Platform {
+    let place = format!("[platform.{system}]");
+    let mut platform = Platform {
+        common: settings(reader, &place, value, PLATFORM_KEYS),
+        ..Platform::default()
+    };
+    for (key, value) in value.get_ref().as_table().into_iter().flatten() {
+        if key.get_ref() == "patches" {
+            platform.patches = reader.recipe_files("patches", value);
+        } else if let Some(stage) = Stage::from_name(key.get_ref()) {
+            let place = format!("[platform.{system}.{stage}]");
+            let settings = settings(reader, &place, value, SETTINGS_KEYS);
+            platform.stages.insert(stage, settings);
+        }
+    }
+    platform
+}
+
+/// The keys of a table like `[build]`; those of `known` that are stages are left to the caller.
+fn settings(
+    reader: &mut Reader<'_>,
+    place: &str,
+    value: &Value<'_>,
+    known: &[&'static str],
+) -> Settings {
+    let mut settings = Settings::default();
+    let Some(table) = reader.table(place, value) else {
+        return settings;
+    };
+    for (key, value) in table {
+        match key.get_ref().as_ref() {
+            "inputs" => settings.inputs = inputs(reader, "inputs", value),
+            "replace-inputs" => {
+                settings.replace_inputs = Some(inputs(reader, "replace-inputs", value));
+            }
+            "outputs" => settings.outputs = outputs(reader, value),
+            "configure-flags" => settings.configure_flags = reader.texts("configure-flags", value),
+            "make-flags" => settings.make_flags = reader.texts("make-flags", value),
+            "install-flags" => settings.install_flags = reader.texts("install-flags", value),
+            "environment" => {
+                for (key, value) in reader.table("environment", value).into_iter().flatten() {
+                    let name = key.get_ref().to_string();
+                    let digit = name.starts_with(|first: char| first.is_ascii_digit());
+                    if name.is_empty() || digit || variable_name(&name) != name {
+                        reader.report(key.span(), RecipeProblem::BadVariable { value: name });
+                    } else if let Some(text) = reader.text(&name, value) {
+                        settings.environment.insert(name, text);
+                    }
+                }
+            }
+            "tests" => settings.tests = reader.boolean("tests", value),
+            "tests-reason" => settings.tests_reason = reader.filled_text("tests-reason", value),
+            "check-target" => {
+                let target = reader.filled_text("check-target", value);
+                settings.check_target = target.map(|text| Spanned::new(value.span(), text));
+            }
+            "typical-seconds" => {
+                settings.typical_seconds =
+                    reader.count("typical-seconds", value, "a number of seconds, above zero");
+            }
+            other if known.contains(&other) => {}
+            _ => reader.unknown(key, place, known),
+        }
+    }
+    settings
+}
+
+fn inputs(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<Spanned<InputName>> {
+    let mut inputs = Vec::new();
+    for text in reader.texts(key, value) {
+        match text.get_ref().parse::<InputName>() {
+            Ok(input) => inputs.push(Spanned::new(text.span(), input)),
+            Err(error) => reader.report(text.span(), error),
+        }
+    }
+    inputs
+}
+
+fn outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<String> {
+    let mut outputs = Vec::new();
+    for text in reader.texts("outputs", value) {
+        if is_output_name(text.get_ref()) {
+            outputs.push(text.into_inner());
+        } else {
+            let span = text.span();
+            let value = text.into_inner();
+            reader.report(span, RecipeProblem::BadOutput { value });
+        }
+    }
+    if !outputs.iter().any(|output| output == "out") {
+        reader.report(value.span(), RecipeProblem::NoOut);
+    }
+    outputs
+}

@@ -1,0 +1,371 @@
+//! Recipes as people write them: right ones, and every way to get one wrong.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::formats::system::System;
+
+const HASH: &str = "e05fdde47c5f7ca45cb697e973894ff4f5d79e13b750ed57d7b66d8defc78e19";
+
+/// A folder of recipes in the making.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, path: &str, contents: impl AsRef<[u8]>) -> &Self {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+        self
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("recipes")
+    }
+
+    fn load(&self) -> Result<Recipes, LoadError> {
+        load(&RecipeSource::Directory(self.path()))
+    }
+
+    /// What people see, without the folder that changes from run to run.
+    fn errors(&self) -> String {
+        match self.load() {
+            Err(LoadError::Recipes(errors)) => errors
+                .render(false)
+                .replace(&self.path().display().to_string(), "recipes"),
+            other => panic!("errors in recipes, not {other:?}"),
+        }
+    }
+}
+
+fn good(name: &str, rest: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1.0\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n\n\
+         [source.upstream]\nfile = \"{name}.tar.gz\"\nsha256 = \"{HASH}\"\nurls = [\"mirror://gnu/{name}.tar.gz\"]\n{rest}"
+    )
+}
+
+#[test]
+fn stage_and_platform_tables_are_laid_over_the_common_one() {
+    let folder = Folder::new();
+    folder.file(
+        "sed/recipe.toml",
+        good(
+            "sed",
+            "[build]\nconfigure-flags = [\"a\"]\nenvironment = { X = \"build\", Y = \"build\" }\ntests = true\n\
+             [stage0]\nconfigure-flags = [\"c\"]\nenvironment = { X = \"stage0\" }\ntests = false\n\
+             [final]\noutputs = [\"out\", \"lib\"]\n\
+             [platform.x86_64-linux]\nconfigure-flags = [\"b\"]\nenvironment = { X = \"linux\" }\n\
+             [platform.x86_64-linux.stage0]\nconfigure-flags = [\"d\"]\n",
+        ),
+    );
+    let recipes = folder.load().unwrap();
+    let sed = recipes.get("sed").unwrap();
+    let flags = |stage, system| -> Vec<String> {
+        let flags = sed.settings(stage, system).configure_flags;
+        flags.into_iter().map(toml::Spanned::into_inner).collect()
+    };
+    assert_eq!(
+        flags(Stage::Stage0, System::X86_64Linux),
+        ["a", "b", "c", "d"]
+    );
+    assert_eq!(flags(Stage::Stage0, System::X86_64Freebsd), ["a", "c"]);
+    assert_eq!(flags(Stage::Final, System::X86_64Linux), ["a", "b"]);
+    let stage0 = sed.settings(Stage::Stage0, System::X86_64Linux);
+    assert_eq!(stage0.environment["X"].get_ref(), "stage0");
+    assert_eq!(stage0.environment["Y"].get_ref(), "build");
+    assert_eq!(stage0.tests, Some(false));
+    assert_eq!(stage0.outputs, ["out"]);
+    assert_eq!(
+        sed.settings(Stage::Final, System::X86_64Linux).outputs,
+        ["out", "lib"]
+    );
+}
+
+#[test]
+fn the_preferred_variant_is_chosen_and_upstream_where_there_is_none() {
+    let folder = Folder::new();
+    let debian = "[source.debian]\nfile = \"d.tar\"\n".to_owned()
+        + &format!(
+            "sha256 = \"{HASH}\"\ndebian = {{ package = \"p\", version = \"2:1~rc-1\", file = \"d.tar\" }}\n[final]\n"
+        );
+    folder.file("sed/recipe.toml", good("sed", &debian));
+    let recipes = folder.load().unwrap();
+    let sources = &recipes.get("sed").unwrap().sources;
+    assert_eq!(choose_variant(sources, "debian").unwrap().file, "d.tar");
+    assert_eq!(
+        choose_variant(sources, "upstream").unwrap().file,
+        "sed.tar.gz"
+    );
+    assert_eq!(
+        choose_variant(sources, "gentoo").unwrap().file,
+        "sed.tar.gz"
+    );
+}
+
+#[test]
+fn several_mistakes_are_shown_at_once_with_carets() {
+    let folder = Folder::new();
+    folder.file(
+        "grep/recipe.toml",
+        good(
+            "grep",
+            "[final]\nconfigure-flag = [\"--x\"]\ntests = \"yes\"\n",
+        )
+        .replace(HASH, "abc"),
+    );
+    folder.file(
+        "sed/recipe.toml",
+        good("sed", "pachtes = []\n[stage1]\n[platform.x86_64-hurd]\n[final]\ninputs = [\"stage7/make\", 3]\n"),
+    );
+    insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn what_is_missing_is_shown_at_the_recipe() {
+    let folder = Folder::new();
+    folder.file("a/recipe.toml", "version = \"1\"\n[final]\n");
+    folder.file("b/recipe.toml", "name = \"b\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n[final]\n");
+    folder.file("c/recipe.toml", good("c", "").replace("urls", "#"));
+    folder.file(
+        "d/recipe.toml",
+        good("d", "patches = [\"fix-d.patch\"]\nregenerate = { root = \"big\", script = \"made.sh\" }\n[final]\n"),
+    );
+    folder.file("d/fixd.patch", "");
+    folder.file("e/recipe.toml", good("e", "[final]\n[proof]\n"));
+    folder.file("e/phase.sh", "");
+    insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn inputs_must_exist_with_their_stage_and_output() {
+    let folder = Folder::new();
+    folder.file("bash/recipe.toml", good("bash", "[stage0]\n"));
+    folder.file(
+        "libc/recipe.toml",
+        good("libc", "[libc]\noutputs = [\"out\", \"static\"]\n"),
+    );
+    folder.file(
+        "sed/recipe.toml",
+        good(
+            "sed",
+            "[final]\ninputs = [\n\"bsh\",\n\"stage0/bahs\",\n\"bash\",\n\"stage0/libc\",\n\"libc:dynamic\",\n\"libc:static\",\n\"stage0/bash\"]\n",
+        ),
+    );
+    insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn two_recipes_of_one_name_are_shown_with_each_other() {
+    let folder = Folder::new();
+    folder.file("sed/recipe.toml", good("sed", "[final]\n"));
+    folder.file("sed2/recipe.toml", good("sed", "[final]\n"));
+    insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn what_is_not_toml_or_not_text_is_shown_where_it_stops_to_be() {
+    let folder = Folder::new();
+    folder.file("a/recipe.toml", "name = \"a\nversion = \"1\"\n");
+    folder.file("b/recipe.toml", b"name = \"b\xff\"\n");
+    folder.file(
+        "c/recipe.toml",
+        good("c", "[final]\ntests = true\ntests = true\n"),
+    );
+    folder.file("d/recipe.toml", "");
+    insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn values_that_would_break_a_derivation_are_refused() {
+    let cases = [
+        (
+            "version = \"1.0\"",
+            "version = \"1/0\"",
+            "2:11",
+            "cannot be part of the name of a store item",
+        ),
+        (
+            "version = \"1.0\"",
+            "version = \"\"",
+            "2:11",
+            "`version` is empty",
+        ),
+        (
+            "version = \"1.0\"",
+            "version = 1.0",
+            "2:11",
+            "is a number: expected a string",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "file:///etc/passwd",
+            "10:9",
+            "is not a place to fetch from",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "https://a/b c",
+            "10:9",
+            "is not a place to fetch from",
+        ),
+        (
+            "mirror://gnu/sed.tar.gz",
+            "mirror://gun/sed.tar.gz",
+            "10:9",
+            "no such mirror is known",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"lib\"]",
+            "12:11",
+            "the outputs lack `out`",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"out\", \"a-b\"]",
+            "12:19",
+            "`a-b` cannot name an output",
+        ),
+        (
+            "[final]",
+            "[final]\noutputs = [\"out\", \"source\"]",
+            "12:19",
+            "`source` cannot name an output",
+        ),
+        (
+            "[final]",
+            "[final]\nenvironment = { \"A B\" = \"\" }",
+            "12:17",
+            "cannot name a variable",
+        ),
+        (
+            "[final]",
+            "[final]\nmake-flags = [\"a\\u0000\"]",
+            "12:15",
+            "holds a NUL character",
+        ),
+        (
+            "[final]",
+            "[final]\ninputs = [\"a b\"]",
+            "12:11",
+            "is not the name of a package",
+        ),
+        (
+            "[final]",
+            "[final]\ntests = false",
+            "1:8",
+            "`tests-reason` does not say why",
+        ),
+        (
+            "[final]",
+            "[final]\n[extra.a-b.upstream]",
+            "12:8",
+            "`a-b` cannot name a variable",
+        ),
+        (
+            "[final]",
+            "debian = { package = \"-o\", version = \"1\", file = \"f\" }\n[final]",
+            "11:10",
+            "is not a place to fetch from",
+        ),
+        (
+            "[final]",
+            "size = 0\n[final]",
+            "11:8",
+            "`size` is a number: expected a number of bytes, above zero",
+        ),
+        (
+            "[final]",
+            "size = \"1M\"\n[final]",
+            "11:8",
+            "`size` is a string: expected a number of bytes, above zero",
+        ),
+        (
+            "[final]",
+            "[final]\ntypical-seconds = 0",
+            "12:19",
+            "`typical-seconds` is a number: expected a number of seconds, above zero",
+        ),
+        ("[final]", "", "1:8", "recipe `sed` has no stage"),
+    ];
+    for (from, to, position, message) in cases {
+        let folder = Folder::new();
+        folder.file(
+            "sed/recipe.toml",
+            good("sed", "[final]\n").replace(from, to),
+        );
+        let Err(LoadError::Recipes(errors)) = folder.load() else {
+            panic!("`{to}` is accepted");
+        };
+        let first = errors
+            .errors()
+            .iter()
+            .map(RecipeError::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        assert!(first.contains(message), "{to}: {first}");
+        let (line, column) = errors.errors()[0].position();
+        assert_eq!(format!("{line}:{column}"), position, "{to}: {first}");
+    }
+}
+
+#[test]
+fn a_recipe_without_a_source_is_an_error_but_for_libc() {
+    let folder = Folder::new();
+    let text = |stage: &str, rest: &str| {
+        format!(
+            "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n{rest}[{stage}]\n"
+        )
+    };
+    folder.file("w/recipe.toml", text("libc", ""));
+    assert!(folder.load().unwrap().get("w").unwrap().sources.is_empty());
+    folder.file("w/recipe.toml", text("final", ""));
+    assert!(folder.errors().contains("recipe `w` has no source"));
+    folder.file("w/recipe.toml", text("final", "local-source = \"w\"\n"));
+    assert!(
+        folder
+            .load()
+            .unwrap()
+            .get("w")
+            .unwrap()
+            .local_source
+            .is_some()
+    );
+}
+
+#[test]
+fn a_folder_without_recipes_or_none_at_all_is_an_error() {
+    let folder = Folder::new();
+    let error = folder.load().unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read the folder of recipes"),
+        "{error}"
+    );
+    folder.file("notes.txt", "");
+    let error = folder.load().unwrap_err().to_string();
+    assert!(error.contains("holds no recipe"), "{error}");
+}
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_the_reader_panic(
+            lines in proptest::collection::vec("(name|version|source|extra|final|platform|inputs|[a-z.]{0,3})? ?(=|\\[|\\]|\\{)? ?(\"[a-z$/:é]{0,4}\"|\\[|\\]|1|\\{|\\}|true)?", 0..12)
+        ) {
+            let folder = [("recipe.toml".to_owned(), lines.join("\n").into_bytes())].into();
+            let (recipe, errors) = parse::parse("recipes", "x", &folder);
+            prop_assert!(recipe.is_some() || !errors.is_empty());
+            let errors = RecipeErrors::new(errors);
+            prop_assert!(errors.is_none_or(|errors| !errors.render(false).is_empty()));
+        }
+    }
+}

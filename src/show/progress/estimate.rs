@@ -1,0 +1,278 @@
+//! How long a run will still take, by what earlier runs took, and by what recipes say of what was never made here.
+//!
+//! The estimator is a reader of events like any other. It knows the items of the run, how long each took before and what
+//! each waits for, and plays the rest of the run through: as many builds and downloads at a time as the run has, the
+//! item with the longest chain of others behind it first, which is how the scheduler chooses. What is finished corrects
+//! it: where builds take half as long again as they did before, so will the rest. So does what runs longer than it should.
+//!
+//! One estimate costs a few thousand steps for a run of hundreds of items.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+use crate::builder::pace::pace;
+use crate::events::{Event, Kind, PlannedItem};
+
+/// What is added to an estimate where [`Estimator::is_guess`] holds.
+pub const BY_RECIPES: &str = ", going by recipes timed on two cores";
+
+/// Of what builds take together, at least so much must be known for an estimate; seeds say nothing of it.
+const KNOWN: f64 = 0.5;
+/// An item that takes longer than expected is expected to take this share of what it took so far, still.
+const OVERTIME: f64 = 0.1;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Waiting,
+    Running { since: f64 },
+    Done,
+}
+
+#[derive(Debug)]
+struct Item {
+    expected: f64,
+    known: bool,
+    guessed: bool,
+    kind: Kind,
+    /// How many items it waits for.
+    inputs: usize,
+    dependants: Vec<usize>,
+    /// The longest chain of items from here on, in seconds.
+    chain: f64,
+    state: State,
+}
+
+impl Item {
+    /// Whether it is made here: the network's pace is not that of the processor.
+    fn is_made(&self) -> bool {
+        self.kind != Kind::Download
+    }
+
+    /// Which of the two kinds of places it takes while it runs: 0 of builds, 1 of downloads.
+    fn place(&self) -> usize {
+        usize::from(self.kind == Kind::Download)
+    }
+}
+
+/// Knows a run and how far it is.
+#[derive(Debug, Default)]
+pub struct Estimator {
+    items: Vec<Item>,
+    index: HashMap<String, usize>,
+    jobs: usize,
+    downloads: usize,
+    /// What finished builds took, and were expected to take.
+    taken: f64,
+    expected: f64,
+}
+
+impl Estimator {
+    /// Takes notice of what happened at the moment `now`, in seconds since any fixed time.
+    pub fn observe(&mut self, event: &Event, now: f64) {
+        match event {
+            Event::Planned {
+                items,
+                jobs,
+                downloads,
+                ..
+            } => self.plan(items, *jobs, *downloads),
+            Event::Started { item, .. } => self.set(item, State::Running { since: now }),
+            Event::Finished { item, made, .. } => {
+                if let Some(item) = self.index.get(item).map(|index| &self.items[*index])
+                    && item.known
+                    && item.is_made()
+                {
+                    self.taken += made.seconds;
+                    self.expected += item.expected;
+                }
+                self.set(item, State::Done);
+            }
+            Event::Reused { item } | Event::Failed { item, .. } | Event::Skipped { item, .. } => {
+                self.set(item, State::Done);
+            }
+            _ => {}
+        }
+    }
+
+    /// The time from `now` to the end of the run; `None` where too little is known for a guess worth showing.
+    pub fn remaining(&self, now: f64) -> Option<Duration> {
+        let is_build = |item: &Item| item.kind == Kind::Build;
+        let known = self.sum(|item| is_build(item) && item.known);
+        if self.items.is_empty() || known < KNOWN * self.sum(is_build) {
+            return None;
+        }
+        Duration::try_from_secs_f64(self.play(now)).ok()
+    }
+
+    /// Whether more than half of what is still to be made goes by what recipes say: by another machine, of two cores.
+    pub fn is_guess(&self) -> bool {
+        let left = |item: &Item| item.is_made() && item.state != State::Done;
+        let guessed = self.sum(|item| left(item) && item.guessed);
+        guessed > 0.5 * self.sum(left)
+    }
+
+    /// What those items are expected to take together of which `which` holds.
+    fn sum(&self, which: impl Fn(&Item) -> bool) -> f64 {
+        let items = self.items.iter().filter(|item| which(item));
+        items.map(|item| item.expected).sum()
+    }
+
+    fn set(&mut self, item: &str, state: State) {
+        if let Some(index) = self.index.get(item) {
+            self.items[*index].state = state;
+        }
+    }
+
+    fn plan(&mut self, planned: &[PlannedItem], jobs: usize, downloads: usize) {
+        let usual = |kind: Kind| {
+            let of_kind = |item: &&PlannedItem| item.kind == kind;
+            let known = planned.iter().filter(of_kind);
+            let mut known: Vec<f64> = known.filter_map(|item| item.seconds).collect();
+            known.sort_by(f64::total_cmp);
+            known.get(known.len() / 2).copied()
+        };
+        let build = usual(Kind::Build).unwrap_or(10.0);
+        let download = usual(Kind::Download).unwrap_or(1.0);
+        self.index = planned
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (item.item.clone(), index))
+            .collect();
+        self.items = planned
+            .iter()
+            .map(|item| {
+                let usual = match item.kind {
+                    Kind::Download | Kind::Substitute => download,
+                    Kind::Seed | Kind::Build => build,
+                };
+                Item {
+                    expected: item.seconds.unwrap_or(usual).max(0.0),
+                    known: item.seconds.is_some(),
+                    guessed: item.guessed,
+                    kind: item.kind,
+                    inputs: 0,
+                    dependants: Vec::new(),
+                    chain: 0.0,
+                    state: State::Waiting,
+                }
+            })
+            .collect();
+        for (number, item) in planned.iter().enumerate() {
+            for input in &item.inputs {
+                // Items come after those they need; anything else is no plan of ours.
+                if let Some(input) = self.index.get(input).filter(|input| **input < number) {
+                    self.items[*input].dependants.push(number);
+                    self.items[number].inputs += 1;
+                }
+            }
+        }
+        for number in (0..self.items.len()).rev() {
+            let item = &self.items[number];
+            let after = item.dependants.iter().map(|next| self.items[*next].chain);
+            self.items[number].chain = item.expected + after.fold(0.0, f64::max);
+        }
+        self.jobs = jobs.max(1);
+        self.downloads = downloads.max(1);
+        (self.taken, self.expected) = (0.0, 0.0);
+    }
+
+    /// What this run takes for a second that was expected.
+    fn pace(&self, now: f64) -> f64 {
+        let (mut taken, mut expected) = (self.taken, self.expected);
+        let of_finished = pace(taken, expected);
+        for item in self
+            .items
+            .iter()
+            .filter(|item| item.known && item.is_made())
+        {
+            if let State::Running { since } = item.state
+                && now - since > item.expected * of_finished
+            {
+                // It is not over, but so much is certain.
+                taken += now - since;
+                expected += item.expected;
+            }
+        }
+        pace(taken, expected)
+    }
+
+    /// Plays the rest of the run through, and gives the seconds it takes.
+    fn play(&self, now: f64) -> f64 {
+        let pace = self.pace(now);
+        let mut open: Vec<usize> = self.items.iter().map(|item| item.inputs).collect();
+        let mut ready = [BinaryHeap::new(), BinaryHeap::new()];
+        let mut free = [self.jobs, self.downloads];
+        // What runs, by its end.
+        let mut running: BinaryHeap<Reverse<(Seconds, usize)>> = BinaryHeap::new();
+        let done = self.items.iter().enumerate();
+        for (_, item) in done.filter(|(_, item)| item.state == State::Done) {
+            for dependant in &item.dependants {
+                open[*dependant] -= 1;
+            }
+        }
+        for (number, item) in self.items.iter().enumerate() {
+            match item.state {
+                State::Done => {}
+                State::Running { since } => {
+                    let elapsed = (now - since).max(0.0);
+                    let left = (item.expected * pace - elapsed).max(elapsed * OVERTIME);
+                    free[item.place()] = free[item.place()].saturating_sub(1);
+                    running.push(Reverse((Seconds(left), number)));
+                }
+                State::Waiting if open[number] == 0 => {
+                    ready[item.place()].push((Seconds(item.chain), number));
+                }
+                State::Waiting => {}
+            }
+        }
+        let mut clock = 0.0;
+        loop {
+            for kind in 0..ready.len() {
+                while free[kind] > 0 {
+                    let Some((_, number)) = ready[kind].pop() else {
+                        break;
+                    };
+                    free[kind] -= 1;
+                    let end = clock + self.items[number].expected * pace;
+                    running.push(Reverse((Seconds(end), number)));
+                }
+            }
+            let Some(Reverse((end, number))) = running.pop() else {
+                return clock;
+            };
+            clock = end.0.max(clock);
+            let item = &self.items[number];
+            free[item.place()] += 1;
+            for dependant in &item.dependants {
+                open[*dependant] -= 1;
+                let next = &self.items[*dependant];
+                if open[*dependant] == 0 && next.state == State::Waiting {
+                    ready[next.place()].push((Seconds(next.chain), *dependant));
+                }
+            }
+        }
+    }
+}
+
+/// A number of seconds that can be ordered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Seconds(f64);
+
+impl Eq for Seconds {}
+
+impl PartialOrd for Seconds {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Seconds {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+#[path = "estimate/tests.rs"]
+mod tests;

@@ -1,0 +1,494 @@
+//! One line for each thing that happens: for logs, pipes and terminals that cannot move their cursor.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::estimate::{BY_RECIPES, Estimator};
+use super::invocation::{Invocation, word};
+use super::{Reporter, Verbosity, size};
+use crate::events::{Event, Kind};
+
+/// Of less than this nobody needs to be told.
+const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
+
+/// How often a download says how far it is.
+const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes lines to a stream. A reader that has gone away does not stop the run.
+pub struct Lines<W> {
+    output: W,
+    writer: Writer,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to `output`; `invocation` is how the commands that messages name are typed.
+    pub fn new(output: W, verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
+        Self {
+            output,
+            writer: Writer::new(verbosity, color, invocation),
+        }
+    }
+}
+
+impl<W: Write + Send> Reporter for Lines<W> {
+    fn report(&mut self, event: &Event) {
+        if let Some(text) = self.writer.text(event) {
+            let _ = writeln!(self.output, "{text}");
+        }
+    }
+}
+
+/// Puts events into words.
+pub(super) struct Writer {
+    verbosity: Verbosity,
+    color: bool,
+    invocation: Invocation,
+    /// Items finished, and to be made.
+    done: usize,
+    total: usize,
+    /// When each download last said how far it is.
+    said: BTreeMap<String, Instant>,
+    estimator: Estimator,
+    started: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
+        Self {
+            verbosity,
+            color,
+            invocation,
+            done: 0,
+            total: 0,
+            said: BTreeMap::new(),
+            estimator: Estimator::default(),
+            started: Instant::now(),
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        match self.color {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    /// How long the run will still take, in words, where that can be told.
+    pub(super) fn left(&self) -> Option<String> {
+        let remaining = self
+            .estimator
+            .remaining(self.started.elapsed().as_secs_f64())?;
+        (remaining >= SHORTEST_ESTIMATE).then(|| size::duration(remaining))
+    }
+
+    /// Whether that goes by what recipes say, and not by what was seen on this machine.
+    pub(super) fn is_guess(&self) -> bool {
+        self.estimator.is_guess()
+    }
+
+    fn count(&mut self) -> String {
+        self.done += 1;
+        format!("[{}/{}]", self.done, self.total)
+    }
+
+    /// The lines that tell of `event`, without the last line's end; `None` where there is nothing to say.
+    pub(super) fn text(&mut self, event: &Event) -> Option<String> {
+        self.estimator
+            .observe(event, self.started.elapsed().as_secs_f64());
+        if self.verbosity == Verbosity::Quiet {
+            return match event {
+                Event::Failed { .. } => self.failure(event),
+                _ => None,
+            };
+        }
+        Some(match event {
+            Event::RunStarted {
+                builds, downloads, ..
+            } => {
+                (self.done, self.total) = (0, builds + downloads);
+                if self.total == 0 {
+                    return None;
+                }
+                format!("{} to build, {} to fetch", builds, downloads)
+            }
+            Event::Planned { .. } => {
+                let by = if self.is_guess() { BY_RECIPES } else { "" };
+                format!("this takes about {}{by}", self.left()?)
+            }
+            Event::Processor { .. } => return None,
+            Event::WaitingForLock {
+                path,
+                holder,
+                seconds,
+            } => {
+                // Reported every second: said at once, then each time the wait has doubled.
+                let seconds = *seconds as u64;
+                if seconds > 1 && !seconds.is_power_of_two() {
+                    return None;
+                }
+                let holder = match holder {
+                    Some(holder) => format!("process {holder}"),
+                    None => "another process".to_owned(),
+                };
+                format!("waiting for {holder}, which holds {}", path.display())
+            }
+            Event::SubstitutesFound {
+                substitutes,
+                size,
+                location,
+            } => {
+                self.total += substitutes;
+                let size = size.map_or_else(String::new, |size| format!(", {}", size::bytes(size)));
+                format!("{substitutes} to take from {location}{size}")
+            }
+            Event::SubstitutesEnded {
+                location,
+                installed,
+                nar_size,
+                ..
+            } => {
+                // What was not finished does not come from there any more.
+                self.total = self.done;
+                self.said.clear();
+                if *installed == 0 {
+                    return None;
+                }
+                let plural = if *installed == 1 { "" } else { "s" };
+                let bytes = size::bytes(*nar_size);
+                format!("installed {installed} item{plural}, {bytes}, from {location}")
+            }
+            Event::Started { item, kind, .. } => match kind {
+                Kind::Download | Kind::Substitute => return None,
+                Kind::Seed => format!("{item}: unpacking"),
+                Kind::Build => format!("{item}: building"),
+            },
+            Event::PhaseStarted { item, phase } => format!("{item}: {phase}"),
+            Event::PhaseEnded { .. } => return None,
+            Event::Line { item, text } => {
+                if self.verbosity < Verbosity::Verbose {
+                    return None;
+                }
+                format!("{}> {text}", self.paint("2", item))
+            }
+            Event::DownloadProgress {
+                item,
+                received,
+                total,
+                location,
+            } => {
+                let now = Instant::now();
+                let last = self.said.get(item);
+                if last.is_some_and(|last| now.duration_since(*last) < DOWNLOAD_INTERVAL) {
+                    return None;
+                }
+                let first = last.is_none();
+                self.said.insert(item.clone(), now);
+                match (first, total) {
+                    (true, _) => format!("{item}: downloading from {location}"),
+                    (false, Some(total)) => {
+                        format!(
+                            "{item}: {} of {}",
+                            size::bytes(*received),
+                            size::bytes(*total)
+                        )
+                    }
+                    (false, None) => format!("{item}: {}", size::bytes(*received)),
+                }
+            }
+            Event::Finished { item, kind, made } => {
+                self.said.remove(item);
+                let bytes = size::bytes(made.outputs.iter().map(|output| output.nar_size).sum());
+                let verb = match kind {
+                    Kind::Download if made.cached => "from the cache",
+                    Kind::Download => "downloaded",
+                    Kind::Seed => "unpacked",
+                    Kind::Build => "built",
+                    Kind::Substitute => "installed",
+                };
+                let done = self.paint("32", verb);
+                let count = self.count();
+                let left = match (kind, self.left()) {
+                    (Kind::Build, Some(left)) => format!("; about {left} left"),
+                    _ => String::new(),
+                };
+                format!(
+                    "{count} {item}: {done}, {bytes} in {}{left}",
+                    size::seconds(made.seconds)
+                )
+            }
+            Event::Reused { item } => {
+                let count = self.count();
+                format!("{count} {item}: made by another process meanwhile")
+            }
+            Event::Failed { .. } => return self.failure(event),
+            Event::Skipped { item, because } => {
+                format!("{item}: not tried, since {because} failed")
+            }
+            Event::Interrupted => {
+                "stopping; what is finished stays, and the next run goes on from there".to_owned()
+            }
+            Event::RunFinished { .. } => return None,
+        })
+    }
+
+    /// A failure in full: why, the end of the log, where all of it is.
+    fn failure(&mut self, event: &Event) -> Option<String> {
+        let Event::Failed {
+            item,
+            message,
+            likely_cause,
+            last_lines,
+            log,
+            kept,
+        } = event
+        else {
+            return None;
+        };
+        let failed = self.paint("1;31", "failed");
+        let mut text = self
+            .invocation
+            .complete(&format!("{item}: {failed}: {message}"));
+        for line in last_lines {
+            text.push_str(&format!("\n  | {line}"));
+        }
+        if let Some(cause) = likely_cause {
+            let cause = self.paint("1", cause);
+            text.push_str(&format!("\n  most likely: {cause}"));
+        }
+        // What a build has printed is shown as it is, whatever it says.
+        let mut next = String::new();
+        if let Some(log) = log {
+            next.push_str(&format!(
+                "\n  the whole log: `bootstrap log {item}`, {}",
+                log.display()
+            ));
+        }
+        if let Some(kept) = kept {
+            let kept = word(&kept.to_string_lossy());
+            next.push_str(&format!(
+                "\n  the build directory was kept; for a shell in its sandbox: `bootstrap shell --of {item} --directory {kept}`"
+            ));
+        } else if log.is_some() {
+            next.push_str(&format!(
+                "\n  to look around where it failed: `bootstrap --keep-failed build {item}`; for a shell in its sandbox: \
+                 `bootstrap shell --of {item}`"
+            ));
+        }
+        Some(text + &self.invocation.complete(&next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Made, OutputMade};
+
+    fn story() -> Vec<Event> {
+        let item = || "stage0/sed".to_owned();
+        let source = || "source/sed-4.9.tar.xz".to_owned();
+        let made = |nar_size| Made {
+            outputs: vec![OutputMade {
+                name: "out".into(),
+                path: "/gnu/store/x".into(),
+                nar_size,
+            }],
+            seconds: 2.5,
+            ..Made::default()
+        };
+        let progress = |received| Event::DownloadProgress {
+            item: source(),
+            received,
+            total: Some(1 << 20),
+            location: "https://example.org/sed-4.9.tar.xz".into(),
+        };
+        vec![
+            Event::RunStarted {
+                builds: 2,
+                downloads: 2,
+                reused: 0,
+            },
+            Event::Started {
+                item: source(),
+                kind: Kind::Download,
+                derivation: "x.drv".into(),
+                log: None,
+            },
+            progress(0),
+            progress(1000),
+            Event::Finished {
+                item: source(),
+                kind: Kind::Download,
+                made: made(1 << 20),
+            },
+            Event::Started {
+                item: "source/grep-3.8.tar.xz".into(),
+                kind: Kind::Download,
+                derivation: "z.drv".into(),
+                log: None,
+            },
+            Event::Finished {
+                item: "source/grep-3.8.tar.xz".into(),
+                kind: Kind::Download,
+                made: Made {
+                    cached: true,
+                    seconds: 0.1,
+                    ..made(1 << 20)
+                },
+            },
+            Event::Started {
+                item: item(),
+                kind: Kind::Build,
+                derivation: "y.drv".into(),
+                log: None,
+            },
+            Event::PhaseStarted {
+                item: item(),
+                phase: "configure".into(),
+            },
+            Event::Line {
+                item: item(),
+                text: "checking for gcc... no".into(),
+            },
+            Event::PhaseEnded {
+                item: item(),
+                phase: "configure".into(),
+                seconds: 1.0,
+                succeeded: false,
+            },
+            Event::Failed {
+                item: item(),
+                message: "the phase `configure` failed with exit status 77".into(),
+                likely_cause: None,
+                last_lines: vec![
+                    "checking for gcc... no".into(),
+                    "no acceptable C compiler".into(),
+                ],
+                log: Some("/var/log/guix/drvs/ab/c.drv.gz".into()),
+                kept: Some("/tmp/guix-build-sed-4.9.drv-0".into()),
+            },
+            Event::Skipped {
+                item: "sed".into(),
+                because: item(),
+            },
+        ]
+    }
+
+    fn told(verbosity: Verbosity, color: bool) -> String {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, verbosity, color, Invocation::default());
+        for event in story() {
+            lines.report(&event);
+        }
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn a_run_reads_as_lines() {
+        insta::assert_snapshot!(told(Verbosity::Normal, false));
+    }
+
+    #[test]
+    fn substitutes_are_told_as_they_come_and_counted_before_the_run() {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+        let started = |item: &str| Event::Started {
+            item: item.into(),
+            kind: Kind::Substitute,
+            derivation: "x.drv".into(),
+            log: None,
+        };
+        let progress = |received| Event::DownloadProgress {
+            item: "libc".into(),
+            received,
+            total: Some(1 << 20),
+            location: "https://example.org".into(),
+        };
+        let substitutes = [
+            Event::SubstitutesFound {
+                substitutes: 2,
+                size: Some(1 << 20),
+                location: "https://example.org".into(),
+            },
+            started("libc"),
+            started("gcc:lib"),
+            progress(0),
+            progress(1 << 20),
+            Event::Finished {
+                item: "libc".into(),
+                kind: Kind::Substitute,
+                made: Made {
+                    outputs: vec![OutputMade {
+                        name: "out".into(),
+                        path: "/gnu/store/x".into(),
+                        nar_size: 3 << 20,
+                    }],
+                    seconds: 2.5,
+                    ..Made::default()
+                },
+            },
+            Event::SubstitutesEnded {
+                location: "https://example.org".into(),
+                installed: 1,
+                nar_size: 3 << 20,
+                problem: Some("it broke off".into()),
+            },
+        ];
+        for event in substitutes.into_iter().chain(story()) {
+            lines.report(&event);
+        }
+        let text = String::from_utf8(output).unwrap();
+        let told = "2 to take from https://example.org, 1.0 MiB\n\
+                    libc: downloading from https://example.org\n\
+                    [1/2] libc: installed, 3.0 MiB in 2.5 s\n\
+                    installed 1 item, 3.0 MiB, from https://example.org\n\
+                    2 to build, 2 to fetch\n";
+        assert!(text.starts_with(told), "{text}");
+        assert!(text.contains("[1/4] source/"), "{text}");
+    }
+
+    #[test]
+    fn verbose_shows_what_builds_print_and_quiet_only_failures() {
+        assert!(told(Verbosity::Verbose, false).contains("stage0/sed> checking for gcc... no\n"));
+        let quiet = told(Verbosity::Quiet, false);
+        assert!(
+            quiet.starts_with("stage0/sed: failed: the phase `configure`"),
+            "{quiet}"
+        );
+        assert!(!quiet.contains("not tried"), "{quiet}");
+    }
+
+    #[test]
+    fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
+        let mut output = Vec::new();
+        let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);
+        let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, invocation);
+        for kept in [None, Some("/tmp/a b".into())] {
+            lines.report(&Event::Failed {
+                item: "sed".into(),
+                message: "no source; run `bootstrap fetch`, or `bootstrap fetch sed`".into(),
+                likely_cause: Some("run `bootstrap test`".into()),
+                last_lines: vec!["run `bootstrap test`".into()],
+                log: Some("/tmp/try/log.gz".into()),
+                kept,
+            });
+        }
+        let text = String::from_utf8(output).unwrap();
+        for command in [
+            "run `bootstrap --root /tmp/try fetch`, or `bootstrap --root /tmp/try fetch sed`\n",
+            "`bootstrap --root /tmp/try log sed`, /tmp/try/log.gz",
+            "`bootstrap --root /tmp/try --keep-failed build sed`",
+            "`bootstrap --root /tmp/try shell --of sed`\n",
+            "`bootstrap --root /tmp/try shell --of sed --directory '/tmp/a b'`\n",
+            "  | run `bootstrap test`\n  most likely: run `bootstrap test`\n",
+        ] {
+            assert!(text.contains(command), "{command}\n{text}");
+        }
+    }
+
+    #[test]
+    fn colours_are_there_when_asked_for_and_only_then() {
+        assert!(told(Verbosity::Normal, true).contains("\x1b[1;31mfailed\x1b[0m"));
+        assert!(!told(Verbosity::Verbose, false).contains('\x1b'));
+    }
+}

@@ -1,0 +1,212 @@
+//! Showing a run to people, or to programs, while it lasts.
+//!
+//! Everything shown here comes from [`crate::events`]; nothing here knows how builds work. [`bars`] is for
+//! terminals, [`lines`] for everything else, [`json`] for programs. All three write to standard error, except
+//! JSON, which is what its reader asked for and goes to standard output.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::events::Event;
+use invocation::Invocation;
+
+pub mod bars;
+pub mod estimate;
+pub mod invocation;
+pub mod json;
+pub mod lines;
+pub mod processor;
+pub mod screen;
+pub mod size;
+
+/// How often elapsed times are drawn again.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Bars.
+    Bars,
+    /// Lines.
+    Lines,
+    /// JSON.
+    Json,
+}
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// What starts, what ends, how far it is.
+    Normal,
+    /// What builds print, too.
+    Verbose,
+}
+
+/// What is done with each event.
+pub trait Reporter: Send {
+    /// Shows `event`.
+    fn report(&mut self, event: &Event);
+
+    /// Shows that time has passed.
+    fn tick(&mut self) {}
+
+    /// Takes away what does not stay.
+    fn end(&mut self) {}
+}
+
+impl Style {
+    /// Bars where standard error is a terminal that can move its cursor, else lines.
+    pub fn for_terminal() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        match std::io::stderr().is_terminal() && !dumb {
+            true => Self::Bars,
+            false => Self::Lines,
+        }
+    }
+
+    /// The reporter of this style; `invocation` is how the commands that it names are typed.
+    pub fn reporter(
+        self,
+        verbosity: Verbosity,
+        color: bool,
+        invocation: Invocation,
+    ) -> Box<dyn Reporter> {
+        match self {
+            Self::Json => Box::new(json::Json::new(std::io::stdout())),
+            // Nothing moves where only failures are shown.
+            Self::Bars if verbosity > Verbosity::Quiet => {
+                Box::new(bars::Bars::new(verbosity, color, invocation))
+            }
+            Self::Bars | Self::Lines => Box::new(lines::Lines::new(
+                std::io::stderr(),
+                verbosity,
+                color,
+                invocation,
+            )),
+        }
+    }
+}
+
+/// Several reporters that all are shown the same.
+struct All(Vec<Box<dyn Reporter>>);
+
+impl Reporter for All {
+    fn report(&mut self, event: &Event) {
+        for reporter in &mut self.0 {
+            reporter.report(event);
+        }
+    }
+
+    fn tick(&mut self) {
+        for reporter in &mut self.0 {
+            reporter.tick();
+        }
+    }
+
+    fn end(&mut self) {
+        for reporter in &mut self.0 {
+            reporter.end();
+        }
+    }
+}
+
+/// The thread that shows a run.
+pub struct Following {
+    thread: JoinHandle<()>,
+    over: Arc<AtomicBool>,
+}
+
+/// How often it is looked how busy the machine is.
+const PROCESSOR_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Shows `events` in a thread of its own, between them how busy the machine is, up to the last event of a run or until it is told that the run is over.
+pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Following {
+    let over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&over);
+    let mut reporter = All(reporters);
+    let thread = thread::spawn(move || {
+        let mut processor = processor::Processor::new();
+        let mut looked = Instant::now();
+        let mut began = false;
+        loop {
+            if began && looked.elapsed() >= PROCESSOR_INTERVAL {
+                looked = Instant::now();
+                if let Some(busy) = processor.busy() {
+                    reporter.report(&Event::Processor { busy });
+                }
+            }
+            match events.recv_timeout(TICK) {
+                Ok(event) => {
+                    began |= matches!(event, Event::Planned { .. });
+                    reporter.report(&event);
+                    if matches!(event, Event::RunFinished { .. }) {
+                        break;
+                    }
+                }
+                // Whoever could still send something may outlive the run, so the channel alone does not tell.
+                Err(RecvTimeoutError::Timeout) if told.load(Ordering::SeqCst) => break,
+                Err(RecvTimeoutError::Timeout) => reporter.tick(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        reporter.end();
+    });
+    Following { thread, over }
+}
+
+impl Following {
+    /// Waits until everything that was sent has been shown. For a run that ended without its last event this takes a
+    /// moment more.
+    pub fn end(self) {
+        self.over.store(true, Ordering::SeqCst);
+        if self.thread.join().is_err() {
+            // What it should have shown is in the summary.
+            tracing::warn!("the progress display hit a bug");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{EventSender, Summary};
+    use std::sync::Mutex;
+
+    /// Counts what it is shown.
+    #[derive(Clone, Default)]
+    struct Counter(Arc<Mutex<(usize, bool)>>);
+
+    impl Reporter for Counter {
+        fn report(&mut self, _: &Event) {
+            self.0.lock().unwrap().0 += 1;
+        }
+
+        fn end(&mut self) {
+            self.0.lock().unwrap().1 = true;
+        }
+    }
+
+    #[test]
+    fn following_ends_with_the_run_even_where_senders_remain() {
+        let (sender, receiver) = EventSender::channel();
+        let counter = Counter::default();
+        let following = follow(receiver, vec![Box::new(counter.clone())]);
+        sender.emit(Event::Interrupted);
+        sender.emit(Event::RunFinished {
+            summary: Summary::default(),
+        });
+        following.end();
+        assert_eq!(*counter.0.lock().unwrap(), (2, true));
+
+        let (_sender, receiver) = EventSender::channel();
+        let counter = Counter::default();
+        follow(receiver, vec![Box::new(counter.clone())]).end();
+        assert_eq!(*counter.0.lock().unwrap(), (0, true));
+    }
+}

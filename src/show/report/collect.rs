@@ -1,0 +1,422 @@
+//! Gathers a report from the plan, the store and the records of runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::runs::{self, Unmade};
+use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
+use crate::builder::history::Record;
+use crate::builder::log::log_path;
+use crate::events::Kind as Made;
+use crate::formats::store_path::StorePath;
+use crate::formats::system::System;
+use crate::road::plan::{Kind, Node, Plan};
+use crate::road::recipe::{Recipes, Stage};
+use crate::road::seed::Seed;
+use crate::show::graph::kind_name;
+use crate::show::progress::invocation::Invocation;
+use crate::show::records::{Rebuild, RecordedRun, TIME_MAX};
+use crate::store::{Store, StoreError};
+
+/// What a report is made from.
+pub struct Sources<'s> {
+    /// The system that is built for.
+    pub system: System,
+    /// The recipes.
+    pub recipes: &'s Recipes,
+    /// The plan.
+    pub plan: &'s Plan,
+    /// The seeds, the run's own first, each with how it differs from its lock.
+    pub seeds: Vec<(&'s Seed, &'s [String])>,
+    /// The store, to look at.
+    pub store: &'s Store,
+    /// What was made, oldest first.
+    pub history: Vec<Record>,
+    /// The runs on record, oldest first.
+    pub runs: Vec<RecordedRun>,
+    /// Second builds, oldest first.
+    pub rebuilds: Vec<Rebuild>,
+    /// Now, in seconds since the Epoch.
+    pub now: u64,
+    /// How commands are typed that are about the same store, recipes and seed.
+    pub invocation: &'s Invocation,
+}
+
+/// Makes the report.
+///
+/// Of each derivation of the plan the last build on record counts, of each output the last time that it came from a server, and
+/// of those that are not there the last failure, or else the last build that was not finished. What was built from other recipes
+/// is left out: it is another road's.
+///
+/// # Errors
+/// Where the store cannot be asked.
+pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
+    let nodes = sources.plan.nodes();
+    let by_derivation: HashMap<&str, usize> = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| (node.derivation_path.base_name(), index))
+        .collect();
+    let records = last_records(sources, &by_derivation);
+    let critical = critical_path(nodes, &records);
+    let mut unmade = runs::unmade(&sources.runs);
+    let rebuilds = rebuilt(&sources.rebuilds);
+    let wanted: BTreeSet<usize> = sources
+        .plan
+        .everything()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    let mut spans: Vec<Span> = records
+        .iter()
+        .map(|(index, record)| span(record, critical.contains(index)))
+        .collect();
+    let substitutes = runs::substitutes(&sources.runs).into_iter();
+    spans.extend(
+        substitutes
+            .filter(|(derivation, _)| by_derivation.contains_key(*derivation))
+            .map(|(_, span)| span),
+    );
+
+    let mut place: HashMap<usize, usize> = HashMap::new();
+    let mut place_of_file: HashMap<usize, usize> = HashMap::new();
+    let (mut items, mut files) = (Vec::new(), Vec::new());
+    for (index, node) in nodes.iter().enumerate() {
+        let unmade = take_unmade(&mut unmade, node, sources.invocation);
+        if node.kind == Kind::Download {
+            let mut file = file(sources, node)?;
+            if let Some(unmade) = unmade.filter(|_| !file.valid) {
+                file.failure = unmade.shown;
+                spans.extend(unmade.span);
+            }
+            place_of_file.insert(index, files.len());
+            files.push(file);
+            continue;
+        }
+        place.insert(index, items.len());
+        let record = records.get(&index).copied();
+        let mut item = item(sources, node)?;
+        let inputs = node.dependencies.iter();
+        item.files = inputs
+            .filter_map(|used| place_of_file.get(used).copied())
+            .collect();
+        item.wanted = wanted.contains(&index);
+        item.critical = critical.contains(&index);
+        item.rebuilt = rebuilds.get(node.derivation_path.base_name()).cloned();
+        item.seconds = record.map(|record| record.made.seconds);
+        item.processor_seconds = record.map(processor_seconds);
+        let missing = item.outputs.iter().any(|output| output.valid.is_none());
+        if let Some(unmade) = unmade.filter(|_| missing) {
+            item.failure = unmade.shown;
+            spans.extend(unmade.span);
+        }
+        items.push(item);
+    }
+    let edges = nodes.iter().enumerate().flat_map(|(index, node)| {
+        let user = place.get(&index).copied();
+        let used = node.dependencies.iter().filter_map(|used| place.get(used));
+        used.filter_map(move |used| Some((user?, *used)))
+    });
+    let edges = edges.collect();
+    spans.sort_by(|one, other| {
+        one.start
+            .total_cmp(&other.start)
+            .then(one.label.cmp(&other.label))
+    });
+    let seeds = sources.seeds.iter().map(|(seed, changes)| SeedShown {
+        name: seed.name.clone(),
+        sha256: seed.digest().to_base16(),
+        archives: seed.archives.len(),
+        size: seed
+            .archives
+            .iter()
+            .filter_map(|archive| archive.size)
+            .sum(),
+        changes: changes.to_vec(),
+        impure: seed.impure.clone(),
+    });
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        program: sources.invocation.program(),
+        system: sources.system.name().to_owned(),
+        seed: sources
+            .seeds
+            .first()
+            .map_or_else(String::new, |(seed, _)| seed.name.clone()),
+        made: sources.now,
+        cores: records
+            .values()
+            .max_by_key(|record| record.ended)
+            .map(|record| record.cores)
+            .or_else(|| runs::cores(&sources.runs))
+            .map_or(1, |cores| cores.max(1)),
+        items,
+        edges,
+        files,
+        seeds: seeds.collect(),
+        samples: runs::samples(&sources.runs, &spans),
+        spans,
+    })
+}
+
+/// Whether something can have taken so long, in seconds: thirty years at most. Anything else in a record is no measurement, and a
+/// time line would have room for nothing else.
+pub(super) fn is_duration(seconds: f64) -> bool {
+    (0.0..=1e9).contains(&seconds)
+}
+
+fn processor_seconds(record: &Record) -> f64 {
+    let seconds = record.made.user_seconds + record.made.system_seconds;
+    if is_duration(seconds) { seconds } else { 0.0 }
+}
+
+/// The last record of each node, by its index.
+fn last_records<'s>(
+    sources: &'s Sources<'_>,
+    by_derivation: &HashMap<&str, usize>,
+) -> BTreeMap<usize, &'s Record> {
+    sources
+        .history
+        .iter()
+        .filter(|record| {
+            is_duration(record.made.seconds) && record.started.max(record.ended) < TIME_MAX
+        })
+        .filter_map(|record| Some((*by_derivation.get(record.derivation.as_str())?, record)))
+        .collect()
+}
+
+/// What came of building each derivation again. A difference stays one, whatever is tried later.
+fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
+    let mut found: HashMap<&str, Rebuilt> = HashMap::new();
+    for record in records {
+        let rebuilt = found.entry(&record.derivation).or_insert_with(|| Rebuilt {
+            same: true,
+            ..Rebuilt::default()
+        });
+        rebuilt.same &= record.same;
+        rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
+        let names = record.variations.iter().flat_map(BTreeMap::keys);
+        // Another time is nothing that was varied: it is another for all.
+        let varied = names.filter(|name| *name != "time");
+        rebuilt.varied.extend(varied.cloned());
+    }
+    found
+}
+
+/// When a record's item was finished, more finely than in whole seconds.
+fn end(record: &Record) -> f64 {
+    (record.started as f64 + record.made.seconds).max(record.ended as f64)
+}
+
+/// The chain of items, each an input of the next, that took longest together: with any number of cores the road takes no less.
+fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet<usize> {
+    let dependencies = nodes.iter().map(|node| &node.dependencies);
+    let seconds = |index: usize| records.get(&index).map(|record| record.made.seconds);
+    longest_chain(dependencies, seconds)
+}
+
+/// Of items that come after all their `dependencies`, the chain of those with `seconds` that has most of them.
+fn longest_chain<'d>(
+    dependencies: impl ExactSizeIterator<Item = &'d BTreeSet<usize>> + Clone,
+    seconds: impl Fn(usize) -> Option<f64>,
+) -> BTreeSet<usize> {
+    let longest = |among: &mut dyn Iterator<Item = usize>, chains: &[f64]| {
+        among.max_by(|one, other| chains[*one].total_cmp(&chains[*other]))
+    };
+    let mut chains: Vec<f64> = Vec::with_capacity(dependencies.len());
+    for (index, inputs) in dependencies.clone().enumerate() {
+        let before = longest(&mut inputs.iter().copied(), &chains);
+        let before = before.map_or(0.0, |input| chains[input]);
+        chains.push(before + seconds(index).unwrap_or(0.0));
+    }
+    let dependencies: Vec<_> = dependencies.collect();
+    let mut path = BTreeSet::new();
+    let mut next = longest(&mut (0..chains.len()), &chains);
+    while let Some(index) = next {
+        if seconds(index).is_some() {
+            path.insert(index);
+        }
+        next = longest(&mut dependencies[index].iter().copied(), &chains);
+    }
+    path
+}
+
+/// What the runs say of how `node` failed or was not finished, as far as that was the derivation that it is today.
+fn take_unmade(
+    unmade: &mut HashMap<&str, Unmade>,
+    node: &Node,
+    invocation: &Invocation,
+) -> Option<Unmade> {
+    let by_derivation = unmade.remove(node.derivation_path.base_name());
+    let mut found = by_derivation.or_else(|| unmade.remove(node.label.as_str()))?;
+    if let Some(shown) = &mut found.shown {
+        shown.message = invocation.complete(&shown.message);
+    }
+    Some(found)
+}
+
+fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
+    let directories = sources.store.directories();
+    let store_dir = &directories.store_dir;
+    let recipe = node.recipe.as_deref();
+    let recipe = recipe.and_then(|name| sources.recipes.get(name));
+    let environment = &node.derivation.environment;
+    let log = log_path(&directories.log, &node.derivation_path);
+    let outputs = node
+        .output_paths()
+        .map(|(name, path)| {
+            Ok(OutputShown {
+                name: name.to_owned(),
+                path: store_dir.display(path),
+                valid: valid(sources.store, path)?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let settings = recipe.zip(node.stage);
+    let settings = settings.map(|(recipe, stage)| recipe.settings(stage, sources.system));
+    Ok(Item {
+        label: node.label.clone(),
+        kind: kind_name(node.kind),
+        stage: node.stage.map(Stage::name),
+        version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
+        synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
+        derivation: store_dir.display(&node.derivation_path),
+        log: log.exists().then(|| log.display().to_string()),
+        files: Vec::new(),
+        outputs,
+        wanted: false,
+        tests: node
+            .stage
+            .and_then(|_| environment.get("tests"))
+            .map(|tests| tests == "1"),
+        tests_reason: settings.and_then(|settings| settings.tests_reason),
+        rebuilt: None,
+        seconds: None,
+        processor_seconds: None,
+        failure: None,
+        critical: false,
+    })
+}
+
+fn valid(store: &Store, path: &StorePath) -> Result<Option<ValidShown>, StoreError> {
+    let store_dir = &store.directories().store_dir;
+    let info = store.path_info(path)?;
+    Ok(info.map(|info| ValidShown {
+        sha256: info.nar_sha256.to_base16(),
+        size: info.nar_size,
+        references: info
+            .references
+            .iter()
+            .filter(|reference| **reference != info.path)
+            .map(|reference| store_dir.display(reference))
+            .collect(),
+    }))
+}
+
+fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
+    let environment = &node.derivation.environment;
+    let output = node.output_paths().next();
+    let info = match output {
+        Some((_, path)) => sources.store.path_info(path)?,
+        None => None,
+    };
+    let urls = environment
+        .get("url")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let named = environment.get("size").and_then(|size| size.parse().ok());
+    Ok(File {
+        label: node.label.clone(),
+        sha256: environment.get("sha256").cloned().unwrap_or_default(),
+        // An archive of one file is that and a little: padding and names.
+        size: named.or(info.as_ref().map(|info| info.nar_size)),
+        urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
+        valid: info.is_some(),
+        failure: None,
+    })
+}
+
+fn span(record: &Record, critical: bool) -> Span {
+    let mut after = 0.0;
+    let phases = record.made.phases.iter().map(|phase| {
+        // Records of older versions do not say when a phase began: one followed the other.
+        let start = phase.start.unwrap_or(after);
+        after = start + phase.seconds;
+        (phase.phase.clone(), start, phase.seconds)
+    });
+    let phases = phases.filter(|(_, start, seconds)| is_duration(*start) && is_duration(*seconds));
+    Span {
+        phases: phases.collect(),
+        label: record.item.clone(),
+        kind: made_name(record.kind),
+        start: end(record) - record.made.seconds,
+        seconds: record.made.seconds,
+        processor_seconds: processor_seconds(record),
+        critical,
+        failed: false,
+        unfinished: false,
+    }
+}
+
+/// What `kind` is called in data.
+pub(super) fn made_name(kind: Made) -> &'static str {
+    match kind {
+        Made::Download => "download",
+        Made::Seed => "seed",
+        Made::Build => "build",
+        Made::Substitute => "substitute",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(derivation: &str, same: bool, varied: &[&str]) -> Rebuild {
+        let varied = varied.iter().chain(&["time"]);
+        Rebuild {
+            item: "sed".into(),
+            derivation: derivation.into(),
+            same,
+            time: 7,
+            rounds: 2,
+            variations: vec![
+                varied
+                    .map(|name| ((*name).to_owned(), "x".into()))
+                    .collect(),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_critical_path_is_the_longest_chain_and_not_what_waited_longest_for_a_core() {
+        // 0 and 1 need nothing; 2 is long and needs 0, 3 is short; 4 needs both, 5 was not built.
+        let needs = [&[][..], &[], &[0], &[1], &[2, 3], &[]];
+        let needs = needs.map(|inputs| inputs.iter().copied().collect::<BTreeSet<usize>>());
+        let took = [
+            Some(1.0),
+            Some(5.0),
+            Some(60.0),
+            Some(2.0),
+            Some(10.0),
+            None,
+        ];
+        let path = longest_chain(needs.iter(), |index| took[index]);
+        assert_eq!(path, BTreeSet::from([0, 2, 4]));
+        assert!(longest_chain([].iter(), |_| None).is_empty());
+    }
+
+    #[test]
+    fn a_difference_is_not_forgotten_when_a_later_build_shows_none() {
+        let records = [
+            record("a", true, &[]),
+            record("a", false, &["host-name"]),
+            record("a", true, &[]),
+            record("b", true, &["cores", "umask"]),
+        ];
+        let found = rebuilt(&records);
+        assert_eq!((found["a"].same, found["a"].rounds), (false, 6));
+        assert_eq!((found["b"].same, found["b"].rounds), (true, 2));
+        let varied: Vec<&String> = found["b"].varied.iter().collect();
+        assert_eq!(varied, ["cores", "umask"]);
+    }
+}

@@ -1,0 +1,419 @@
+//! The page itself.
+
+use super::timeline::{self, PHASES};
+use super::{FailureShown, Item, Report};
+use crate::road::recipe::Stage;
+use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
+use crate::show::graph::{Picture, PictureNode};
+use crate::show::progress::size;
+
+mod sources;
+mod table;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
+
+/// `report` as one HTML file that needs nothing else.
+pub fn html(report: &Report) -> String {
+    let title = format!("bootstrap: {} from {}", report.system, report.seed);
+    let mut text = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{STYLE}{GRAPH_STYLE}</style>\n</head>\n<body>\n",
+        escape(&title)
+    );
+    text.push_str(&header(report));
+    text.push_str("<main>\n");
+    text.push_str(&failures(report));
+    text.push_str(&time_line(report));
+    text.push_str(&table::packages(report));
+    text.push_str(&graph(report));
+    text.push_str(&sources::sources(report));
+    text.push_str("</main>\n");
+    text.push_str(&format!(
+        "<footer>Made by bootstrap {} from the records under its state directory.</footer>\n",
+        escape(report.version)
+    ));
+    text.push_str(&format!(
+        "<script type=\"application/json\" id=\"data\">{}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        data(report)
+    ));
+    text
+}
+
+/// What the script knows: how to call the program, `report`'s items, and the names and hashes of its files, with nothing that
+/// could end the element it is in. What the page says anyway, the script takes from there.
+fn data(report: &Report) -> String {
+    #[derive(serde::Serialize)]
+    struct Data<'r> {
+        program: &'r str,
+        items: &'r [Item],
+        edges: &'r [(usize, usize)],
+        files: Vec<(&'r str, &'r str)>,
+    }
+    let data = Data {
+        program: &report.program,
+        items: &report.items,
+        edges: &report.edges,
+        files: report
+            .files
+            .iter()
+            .map(|file| (file.label.as_str(), file.sha256.as_str()))
+            .collect(),
+    };
+    // Plain data: it cannot fail to be written.
+    let json = serde_json::to_string(&data)
+        .unwrap_or_else(|_| "{\"program\":\"\",\"items\":[],\"edges\":[],\"files\":[]}".into());
+    json.replace('<', "\\u003c")
+}
+
+fn is_valid(item: &Item) -> bool {
+    item.outputs.iter().all(|output| output.valid.is_some())
+}
+
+fn header(report: &Report) -> String {
+    let packages = || report.items.iter().filter(|item| item.stage.is_some());
+    let built = packages().filter(|item| is_valid(item)).count();
+    let processor: f64 = report.spans.iter().map(|span| span.processor_seconds).sum();
+    let critical = report.spans.iter().filter(|span| span.critical);
+    let critical: f64 = critical.map(|span| span.seconds).sum();
+    let size: u64 = report
+        .items
+        .iter()
+        .filter(|item| item.stage.is_some())
+        .flat_map(|item| &item.outputs)
+        .filter_map(|output| Some(output.valid.as_ref()?.size))
+        .sum();
+    let facts = [
+        (
+            "Packages built",
+            format!("{built} of {}", packages().count()),
+        ),
+        ("Critical path", size::seconds(critical)),
+        ("CPU time", size::seconds(processor)),
+        ("Size of packages", size::bytes(size)),
+    ];
+    let facts: String = facts
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>", escape(value)))
+        .collect();
+    let impure: String = report
+        .seeds
+        .iter()
+        .filter_map(|seed| Some((&seed.name, seed.impure.as_ref()?)))
+        .map(|(name, reason)| {
+            format!(
+                "<p class=\"impure\"><strong>Impure:</strong> what is built from the seed {} cannot be built again by others, because {}.</p>\n",
+                escape(name),
+                escape(reason)
+            )
+        })
+        .collect();
+    format!(
+        "<a class=\"skip\" href=\"#packages\">Skip to the packages</a>\n<header>\n<h1>bootstrap <small>{} from {}</small></h1>\n\
+         <nav aria-label=\"Sections\"><a href=\"#time\">Time line</a><a href=\"#packages\">Packages</a><a href=\"#dependencies\">Graph</a><a \
+         href=\"#seed\">Seed and sources</a><button type=\"button\" id=\"theme\">Colours: auto</button></nav>\n\
+         <dl class=\"facts\">{facts}</dl>\n<p class=\"made\">Made <time data-epoch=\"{}\">{}</time></p>\n{impure}</header>\n",
+        escape(&report.system),
+        escape(&report.seed),
+        report.made,
+        utc(report.made)
+    )
+}
+
+/// `epoch` as a date and time in UTC.
+fn utc(epoch: u64) -> String {
+    let (days, seconds) = (epoch / 86400, epoch % 86400);
+    // Days since 0000-03-01, in eras of 400 years: Howard Hinnant's algorithm `civil_from_days`.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12 + 1;
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute) = (seconds / 3600, seconds / 60 % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
+}
+
+fn failures(report: &Report) -> String {
+    let files = report.files.iter();
+    let files = files.filter_map(|file| Some((&file.label, file.failure.as_ref()?)));
+    let items = report.items.iter();
+    let items = items.filter_map(|item| Some((&item.label, item.failure.as_ref()?)));
+    files
+        .chain(items)
+        .map(|(label, failure)| failed(&escape(label), failure, &escape(&report.program)))
+        .collect()
+}
+
+/// The section about the failure of what is called `label`; that and how the `program` is called are escaped.
+fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
+    let mut text = format!(
+        "<section class=\"failure\" aria-label=\"Failed: {label}\"><h2>{label} failed</h2><p>{}</p>",
+        escape(&failure.message)
+    );
+    if let Some(cause) = &failure.likely_cause {
+        text.push_str(&format!(
+            "<p>Most likely because of: <code>{}</code></p>",
+            escape(cause)
+        ));
+    }
+    if !failure.last_lines.is_empty() {
+        text.push_str(&format!(
+            "<pre tabindex=\"0\" role=\"region\" aria-label=\"The end of its output\">{}</pre>",
+            escape(&failure.last_lines.join("\n"))
+        ));
+    }
+    if let Some(log) = &failure.log {
+        text.push_str(&format!(
+            "<p>All of it: <code>{program} log {label}</code>, in {}</p>",
+            escape(log)
+        ));
+    }
+    text.push_str("</section>\n");
+    text
+}
+
+fn time_line(report: &Report) -> String {
+    let Some(svg) = timeline::svg(report) else {
+        return format!(
+            "<section id=\"time\"><h2>Time line</h2><p>Nothing was built yet: run <code>{} all</code>.</p></section>\n",
+            escape(&report.program)
+        );
+    };
+    let legend: String = PHASES
+        .iter()
+        .chain(&["other"])
+        .map(|phase| format!("<li><span class=\"key {phase}\"></span>{phase}</li>"))
+        .collect();
+    let marks = [
+        (
+            "\u{2717} failed",
+            report.spans.iter().any(|span| span.failed),
+        ),
+        (
+            "\u{2026} not finished",
+            report.spans.iter().any(|span| span.unfinished),
+        ),
+    ];
+    let marks = marks.iter().filter(|(_, there)| *there);
+    let marks: String = marks.map(|(mark, _)| format!("<li>{mark}</li>")).collect();
+    format!(
+        "<section id=\"time\"><h2>Time line</h2>\n<ul class=\"legend\">{legend}<li>\u{25c6} critical path</li>{marks}</ul>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Time line\">{svg}</div></section>\n"
+    )
+}
+
+fn graph(report: &Report) -> String {
+    let node = |item: &'_ Item| (item.kind, item.stage.and_then(Stage::from_name));
+    let picture = Picture {
+        nodes: report
+            .items
+            .iter()
+            .map(|item| {
+                let (kind, stage) = node(item);
+                PictureNode {
+                    label: &item.label,
+                    kind,
+                    stage,
+                }
+            })
+            .collect(),
+        edges: report.edges.clone(),
+    };
+    format!(
+        "<section id=\"dependencies\"><h2>Graph</h2>\n<p class=\"tools\"><label>Find <input type=\"search\" id=\"find\" autocomplete=\"off\" \
+         list=\"labels\"></label> <button type=\"button\" id=\"in\" aria-label=\"Zoom in\">+</button> <button type=\"button\" id=\"out\" \
+         aria-label=\"Zoom out\">\u{2212}</button> <button type=\"button\" id=\"fit\">Fit</button> <span id=\"matches\" role=\"status\"></span> \
+         <span class=\"hint\">Edges that follow from others are not drawn. The wheel zooms with Ctrl, or after a click.</span> \
+         <a class=\"skip here\" href=\"#details\">Skip the graph</a></p>\n<datalist id=\"labels\">{}</datalist>\n<div class=\"split\"><div class=\"canvas\" id=\"canvas\" tabindex=\"0\" role=\"region\" \
+         aria-label=\"Graph: arrow keys move it, plus and minus zoom, Escape undoes a choice\">{}</div>\n<aside id=\"details\" aria-label=\"Details\" tabindex=\"-1\"><p>Choose a node, a bar or a package \
+         to see its sources, inputs, references, log, and why it is built.</p></aside></div></section>\n",
+        report
+            .items
+            .iter()
+            .map(|item| format!("<option value=\"{}\">", escape(&item.label)))
+            .collect::<String>(),
+        svg::inline(&picture.reduced())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::report::{File, OutputShown, Rebuilt, SeedShown, ValidShown};
+
+    fn report() -> Report {
+        let item = |label: &str, stage| Item {
+            label: label.into(),
+            kind: "build",
+            stage,
+            version: "1.0".into(),
+            synopsis: "</script><b>".into(),
+            derivation: "/gnu/store/x.drv".into(),
+            log: None,
+            files: vec![0],
+            outputs: ["out", "static"]
+                .map(|name| OutputShown {
+                    name: name.into(),
+                    path: format!("/gnu/store/x-{name}"),
+                    valid: Some(ValidShown {
+                        sha256: name.repeat(4),
+                        size: 2048,
+                        references: Vec::new(),
+                    }),
+                })
+                .into(),
+            wanted: true,
+            tests: Some(false),
+            tests_reason: Some("they need \"quotes\"".into()),
+            rebuilt: Some(Rebuilt {
+                same: true,
+                rounds: 2,
+                varied: ["cores".to_owned()].into(),
+            }),
+            seconds: Some(61.0),
+            processor_seconds: None,
+            failure: None,
+            critical: true,
+        };
+        let mut items = vec![
+            item("stage0/sed", Some("stage0")),
+            item("<sed>", Some("final")),
+        ];
+        items[1].failure = Some(FailureShown {
+            message: "exit <1>".into(),
+            likely_cause: Some("<error>: oh".into()),
+            last_lines: vec!["oh & no".into()],
+            log: Some("/var/log/x&y.gz".into()),
+        });
+        Report {
+            version: "0.1",
+            program: "bootstrap --root '/my <root>'".into(),
+            system: "x86_64-linux".into(),
+            seed: "debian".into(),
+            made: 1_795_407_124,
+            cores: 2,
+            items,
+            edges: vec![(1, 0)],
+            files: vec![File {
+                label: "source/<sed>.tar".into(),
+                sha256: "ef".repeat(32),
+                size: None,
+                urls: vec!["mirror://gnu/sed.tar".into()],
+                valid: false,
+                failure: None,
+            }],
+            seeds: vec![SeedShown {
+                name: "debian-12".into(),
+                sha256: "cd".repeat(32),
+                archives: 2,
+                size: 3 << 20,
+                changes: vec!["dash is newer".into()],
+                impure: None,
+            }],
+            spans: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_data_can_become_markup() {
+        let page = html(&report());
+        assert!(!page.contains("</script><b>"));
+        assert!(!page.contains("<sed>"));
+        assert!(page.contains("exit &lt;1&gt;"));
+        assert!(page.contains("source/\\u003csed>.tar"));
+        assert_eq!(page.matches("</script>").count(), 2);
+    }
+
+    #[test]
+    fn a_failure_is_shown_with_its_likely_cause_and_where_all_of_its_output_is() {
+        let mut report = report();
+        let page = html(&report);
+        for part in [
+            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Most likely because of: <code>&lt;error&gt;: oh</code></p>",
+            ">oh &amp; no</pre><p>All of it: <code>bootstrap --root &#39;/my &lt;root&gt;&#39; log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        // A download has neither output nor log.
+        report.files[0].failure = Some(FailureShown {
+            message: "no such host".into(),
+            likely_cause: None,
+            last_lines: Vec::new(),
+            log: None,
+        });
+        let failed = "<h2>source/&lt;sed&gt;.tar failed</h2><p>no such host</p></section>";
+        assert!(html(&report).contains(failed));
+    }
+
+    #[test]
+    fn commands_are_for_the_store_that_the_page_is_about() {
+        let page = html(&report());
+        let typed = "bootstrap --root &#39;/my &lt;root&gt;&#39;";
+        let all = format!("Nothing was built yet: run <code>{typed} all</code>");
+        assert!(page.contains(&all), "{page}");
+        // For the script.
+        let data = "{\"program\":\"bootstrap --root '/my \\u003croot>'\",\"items\":[";
+        assert!(page.contains(data), "{page}");
+    }
+
+    #[test]
+    fn an_impure_seed_is_said_to_be_one_at_the_top_and_where_it_is_listed() {
+        let mut report = report();
+        assert!(!html(&report).to_lowercase().contains("impure:"));
+        report.seeds[0].impure = Some("it is <mine>".into());
+        let page = html(&report);
+        let top = "Impure:</strong> what is built from the seed debian-12 cannot be built again by others, because it is &lt;mine&gt;.</p>\n</header>";
+        assert!(page.contains(top), "{page}");
+        assert!(page.contains("; impure: it is &lt;mine&gt;</li>"), "{page}");
+    }
+
+    #[test]
+    fn a_page_and_a_picture_have_the_same_colours() {
+        let themes = |style: &str| -> Vec<String> {
+            let roots = style.match_indices("--ground:");
+            let themes = roots.filter_map(|(at, _)| style[at..].split('}').next());
+            themes.map(ToOwned::to_owned).collect()
+        };
+        let (page, picture) = (themes(STYLE), themes(svg::STYLE));
+        assert_eq!((page.len(), picture.len()), (3, 2));
+        // The dark theme is there twice: as the system wants it, and as people choose it.
+        assert_eq!(page[1], page[2]);
+        for (page, picture) in page.iter().zip(&picture) {
+            for colour in picture.split(';') {
+                assert!(page.contains(&format!("{colour};")), "{colour}: {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_loads_nothing() {
+        let page = html(&report());
+        for loading in ["src=", "@import", "url(", "fetch(", "XMLHttpRequest"] {
+            assert!(!page.contains(loading), "{loading}");
+        }
+    }
+
+    #[test]
+    fn the_seed_is_there_with_its_hash() {
+        let page = html(&report());
+        let digest = "cd".repeat(32);
+        let shown = format!(
+            "<li><strong>debian-12</strong>: 2 archives, 3.0 MiB, SHA-256 <span class=\"digest\">{digest}</span>; differs from its lock: dash is newer</li>"
+        );
+        assert!(page.contains(&shown), "{page}");
+    }
+
+    #[test]
+    fn days_are_counted_right() {
+        assert_eq!(utc(0), "1970-01-01 00:00 UTC");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
+        assert_eq!(utc(1_795_407_124), "2026-11-23 04:12 UTC");
+    }
+}

@@ -1,0 +1,227 @@
+//! The table of packages.
+
+use crate::road::recipe::Stage;
+use crate::show::graph::svg::escape;
+use crate::show::progress::size;
+use crate::show::report::{Item, Rebuilt, Report};
+
+/// The section with the table.
+pub(super) fn packages(report: &Report) -> String {
+    let columns = [
+        ("Package", ""),
+        ("Version", ""),
+        ("Stage", ""),
+        ("Time", "number"),
+        ("CPU", "number"),
+        ("Size", "number"),
+        ("NAR SHA-256", ""),
+        ("Reproducible", ""),
+        ("Tests", ""),
+    ];
+    let mut text = String::from(
+        "<section id=\"packages\"><h2>Packages</h2>\n<p class=\"tools\"><label>Search <input type=\"search\" id=\"filter\" \
+         autocomplete=\"off\"></label> <span id=\"count\" role=\"status\" aria-live=\"polite\"></span></p>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of packages\"><table id=\"table\"><thead><tr>",
+    );
+    for (name, class) in columns {
+        text.push_str(&format!(
+            "<th scope=\"col\" class=\"{class}\" aria-sort=\"none\"><button type=\"button\">{name}</button></th>"
+        ));
+    }
+    text.push_str("</tr></thead>\n<tbody>\n");
+    for (number, item) in report.items.iter().enumerate() {
+        let Some(stage) = item.stage else { continue };
+        let rank = Stage::from_name(stage).map_or(0, |stage| stage as usize);
+        let sizes = item
+            .outputs
+            .iter()
+            .map(|output| Some(output.valid.as_ref()?.size));
+        let size: Option<u64> = sizes.sum();
+        let missing = match item.failure {
+            Some(_) => "failed",
+            None => "not built",
+        };
+        let time = |seconds: Option<f64>| match seconds {
+            Some(seconds) => format!(
+                "<td class=\"number\" data-value=\"{seconds:.3}\">{}</td>",
+                size::seconds(seconds)
+            ),
+            None => "<td class=\"number\" data-value=\"-1\">\u{2013}</td>".to_owned(),
+        };
+        text.push_str(&format!(
+            "<tr data-node=\"{number}\"><th scope=\"row\"><button type=\"button\" class=\"name\">{}</button></th><td>{}</td>\
+             <td data-value=\"{rank}\"><span class=\"stage {stage}\">{stage}</span></td>{}{}<td class=\"number\" data-value=\"{}\">{}</td>\
+             {}{}{}</tr>\n",
+            escape(&item.label),
+            escape(&item.version),
+            time(item.seconds),
+            time(item.processor_seconds),
+            size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
+            size.map_or_else(|| missing.to_owned(), size::bytes),
+            hashes(item),
+            rebuilt(item.rebuilt.as_ref()),
+            tested(item),
+        ));
+    }
+    text.push_str("</tbody></table></div></section>\n");
+    text
+}
+
+/// The cell with the hash of each output, the first one's without its name.
+fn hashes(item: &Item) -> String {
+    let outputs = item.outputs.iter().enumerate();
+    let hashes = outputs.filter_map(|(number, output)| {
+        let valid = output.valid.as_ref()?;
+        Some(match number {
+            0 => escape(&valid.sha256),
+            _ => format!("{} {}", escape(&output.name), escape(&valid.sha256)),
+        })
+    });
+    let hashes: Vec<String> = hashes.collect();
+    format!(
+        "<td class=\"hash\" title=\"{}\">{}</td>",
+        hashes.join(", "),
+        hashes.join("<br>")
+    )
+}
+
+/// The cell that says whether the tests are run. Why they are not is for the mouse and for screen readers: the details say it to
+/// everybody else.
+fn tested(item: &Item) -> String {
+    let reason = item.tests_reason.as_ref().map(|reason| escape(reason));
+    match (item.tests, reason) {
+        (Some(true), _) => "<td>run</td>".to_owned(),
+        (Some(false), Some(reason)) => {
+            format!("<td title=\"{reason}\">not run*<span class=\"hidden\">: {reason}</span></td>")
+        }
+        (Some(false), None) => "<td>not run</td>".to_owned(),
+        (None, _) => "<td>\u{2013}</td>".to_owned(),
+    }
+}
+
+/// The cell that says what came of building something again.
+fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
+    let Some(rebuilt) = rebuilt else {
+        return "<td>not tried</td>".to_owned();
+    };
+    let plural = if rebuilt.rounds == 1 { "" } else { "s" };
+    let varied: Vec<&str> = rebuilt.varied.iter().map(String::as_str).collect();
+    let what = match varied.as_slice() {
+        [] => "nothing varied but the time".to_owned(),
+        varied => format!("varied: {}", varied.join(", ")),
+    };
+    format!(
+        "<td title=\"built again {} time{plural}; {}\">{}</td>",
+        rebuilt.rounds,
+        escape(&what),
+        match (rebuilt.same, varied.is_empty()) {
+            (true, true) => "yes",
+            (true, false) => "yes, varied",
+            (false, _) => "no",
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::report::{FailureShown, OutputShown, ValidShown};
+
+    fn item() -> Item {
+        Item {
+            label: "libc".into(),
+            kind: "build",
+            stage: Some("libc"),
+            version: "1.0".into(),
+            synopsis: String::new(),
+            derivation: "/gnu/store/x.drv".into(),
+            log: None,
+            files: Vec::new(),
+            outputs: ["out", "static"]
+                .map(|name| OutputShown {
+                    name: name.into(),
+                    path: format!("/gnu/store/x-{name}"),
+                    valid: Some(ValidShown {
+                        sha256: name.repeat(2),
+                        size: 1 << 20,
+                        references: Vec::new(),
+                    }),
+                })
+                .into(),
+            wanted: true,
+            tests: Some(false),
+            tests_reason: Some("they need \"quotes\"".into()),
+            rebuilt: None,
+            seconds: Some(61.0),
+            processor_seconds: None,
+            failure: None,
+            critical: false,
+        }
+    }
+
+    fn table(item: Item) -> String {
+        packages(&Report {
+            version: "0",
+            program: "bootstrap".into(),
+            system: "x86_64-linux".into(),
+            seed: "seed".into(),
+            made: 0,
+            cores: 2,
+            items: vec![item],
+            edges: Vec::new(),
+            files: Vec::new(),
+            seeds: Vec::new(),
+            spans: Vec::new(),
+            samples: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn every_output_has_its_hash_in_the_table() {
+        let table = table(item());
+        let cell = "<td class=\"hash\" title=\"outout, static staticstatic\">outout<br>static staticstatic</td>";
+        assert!(table.contains(cell), "{table}");
+        assert!(table.contains(">2.0 MiB</td>"), "{table}");
+    }
+
+    #[test]
+    fn why_tests_are_not_run_is_not_for_the_mouse_alone() {
+        let reason = "they need &quot;quotes&quot;";
+        let cell =
+            format!("<td title=\"{reason}\">not run*<span class=\"hidden\">: {reason}</span></td>");
+        assert!(table(item()).contains(&cell));
+    }
+
+    #[test]
+    fn what_failed_is_not_only_not_built() {
+        let mut item = item();
+        item.outputs[1].valid = None;
+        assert!(table(item.clone()).contains(">not built</td>"));
+        item.failure = Some(FailureShown {
+            message: "exit 1".into(),
+            likely_cause: None,
+            last_lines: Vec::new(),
+            log: None,
+        });
+        let table = table(item);
+        assert!(table.contains(">failed</td>"), "{table}");
+        assert!(!table.contains(">not built</td>"), "{table}");
+    }
+
+    #[test]
+    fn how_often_a_package_was_built_again_and_what_was_varied_is_shown() {
+        let same = Rebuilt {
+            same: true,
+            rounds: 2,
+            varied: ["cores".to_owned()].into(),
+        };
+        let cell = "<td title=\"built again 2 times; varied: cores\">yes, varied</td>";
+        assert_eq!(rebuilt(Some(&same)), cell);
+        let different = Rebuilt {
+            rounds: 1,
+            ..Rebuilt::default()
+        };
+        assert!(rebuilt(Some(&different)).ends_with(">no</td>"));
+        assert_eq!(rebuilt(None), "<td>not tried</td>");
+    }
+}

@@ -1,0 +1,56 @@
+//! Where things are on disk: store, state, logs and cache, all overridable, all relocatable under one root.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::formats::store_path::{StoreDir, StorePath};
+
+/// The bytes that an unprivileged user may still write on the file system of `place`.
+///
+/// # Errors
+/// Where the system does not tell, such as of a place that is not there.
+pub fn free_space(place: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(place)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+/// The directories that one run of the tool works in.
+///
+/// The *logical* store directory (`/gnu/store`) is what store paths are computed from and what builds
+/// see. With `--root DIR` the *physical* one is `DIR/gnu/store`: the two differ, so code that touches
+/// files asks for physical paths here and never joins logical ones.
+#[derive(Debug, Clone)]
+pub struct Directories {
+    /// The logical store directory.
+    pub store_dir: StoreDir,
+    /// The physical store directory.
+    pub store: PathBuf,
+    /// Database, garbage-collector roots and locks; `/var/guix` by default.
+    pub state: PathBuf,
+    /// Build logs; `/var/log/guix` by default.
+    pub log: PathBuf,
+    /// Downloads and private package indices; `/var/cache/bootstrap` by default.
+    pub cache: PathBuf,
+}
+
+impl Directories {
+    /// The default directories for `store_dir`, placed under `root` where one is given.
+    pub fn new(store_dir: StoreDir, root: Option<&Path>) -> Self {
+        let place = |path: &str| match root {
+            Some(root) => root.join(path.trim_start_matches('/')),
+            None => PathBuf::from(path),
+        };
+        Self {
+            store: place(store_dir.as_str()),
+            state: place("/var/guix"),
+            log: place("/var/log/guix"),
+            cache: place("/var/cache/bootstrap"),
+            store_dir,
+        }
+    }
+
+    /// Where `path` is on disk.
+    pub fn physical(&self, path: &StorePath) -> PathBuf {
+        self.store.join(path.base_name())
+    }
+}
