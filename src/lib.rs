@@ -8,11 +8,11 @@
 pub mod archive;
 pub mod builder;
 pub mod cli;
+pub mod diagnostics;
 pub mod events;
 pub mod exchange;
 pub mod fetch;
 pub mod formats;
-mod hint;
 pub mod road;
 pub mod sandbox;
 pub mod show;

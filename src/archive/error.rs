@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::hint::in_store;
+use crate::diagnostics::in_store;
 
 /// A bound that an archive went over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

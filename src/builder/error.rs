@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::graph::GraphError;
 use crate::archive::ArchiveError;
+use crate::diagnostics::in_store;
 use crate::events::cancellation::Cancellation;
 use crate::fetch::{FailureClass, FetchError};
 use crate::formats::hash::Sha256Digest;
-use crate::hint::in_store;
 use crate::road::seed::{SeedError, SeedFailure};
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::store::{LockError, StoreError};

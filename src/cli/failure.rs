@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::builder::error::{BuildError, FailureKind};
+use crate::diagnostics::on_file;
 use crate::exchange::ExchangeError;
 use crate::formats::keys::KeyError;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
-use crate::hint::on_file;
 use crate::road::plan::{FindError, PlanError};
 use crate::road::recipe::{LoadError, RecipeErrors};
 use crate::road::seed::{SeedError, SeedFailure};

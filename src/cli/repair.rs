@@ -220,7 +220,7 @@ fn replace_known(
         candidates: info.references.clone(),
         deriver: info.deriver.clone(),
     };
-    let replaced = restore_tree(&tree, &staged.staged)
+    let replaced = restore_tree(tree, &staged.staged)
         .map_err(StoreError::from)
         .and_then(|()| store.examine_staged(std::slice::from_ref(&staged)))
         .and_then(|found| {

@@ -10,7 +10,7 @@ use super::context::{Context, print};
 use super::exchange::{place, write_whole};
 use super::failure::Failure;
 use crate::builder::history::History;
-use crate::hint::in_store;
+use crate::diagnostics::in_store;
 use crate::show::records::{Rebuilds, RecordedRun, Runs};
 use crate::show::report::collect::{Sources, collect};
 use crate::show::report::page;

@@ -17,9 +17,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::diagnostics::on_file;
 use crate::formats::nar::NarError;
 use crate::formats::narinfo::NarInfoError;
-use crate::hint::on_file;
 use crate::store::StoreError;
 
 pub(crate) mod aside;

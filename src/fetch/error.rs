@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::diagnostics::in_store;
 use crate::formats::hash::Sha256Digest;
-use crate::hint::in_store;
 
 /// One place that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use super::database::DatabaseError;
 use super::lock::LockError;
 use super::remove::RemoveError;
 use super::roots::RootError;
+use crate::diagnostics::in_store;
 use crate::formats::derivation::aterm::AtermError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
-use crate::hint::in_store;
 
 /// Whether a system call failed because of the machine, and not of what was asked of it: no permission, no space.
 fn is_machines_fault(error: &io::Error) -> bool {

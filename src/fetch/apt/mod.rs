@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::hint::in_store;
+use crate::diagnostics::in_store;
 
 pub use download::ArchiveFile;
 pub use index::{BinaryPackage, PackageIndex};

@@ -72,7 +72,7 @@ pub enum KeyError {
     #[error("{} is there already: another key would make what it signed worthless; give another name", .0.display())]
     Exists(PathBuf),
     /// A key file that cannot be read or written.
-    #[error("cannot {action} the key {}: {source}{}", path.display(), crate::hint::on_file(source))]
+    #[error("cannot {action} the key {}: {source}{}", path.display(), crate::diagnostics::on_file(source))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,

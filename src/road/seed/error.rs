@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::archive::ArchiveError;
+use crate::diagnostics::on_file;
 use crate::fetch::apt::AptError;
 use crate::formats::hash::Sha256Digest;
-use crate::hint::on_file;
 
 /// What kind of failure an error is; the command's exit status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,179 @@
+//! Hints: what to do about an error, apart from what failed.
+//!
+//! Error types derive [`miette::Diagnostic`]. An error's message says what failed; its `help` is the hint, which the command
+//! line prints on a line of its own after `hint:`. An empty hint is not printed.
+//!
+//! [`FileError`] is the one error for a failed system call on a file.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+/// A system call on a file failed.
+#[derive(Debug)]
+pub struct FileError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+    place: Place,
+}
+
+/// Whose file it is, which decides what the user can do.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Store,
+    User,
+}
+
+impl FileError {
+    /// An error about a file of the store, its state or a build, for `map_err`. `action` is a verb: `read`, `create`.
+    pub fn in_store(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        Self::at(action, path.into(), Place::Store)
+    }
+
+    /// An error about a file that the user named, for `map_err`. `action` is a verb: `read`, `create`.
+    pub fn named_by_user(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        Self::at(action, path.into(), Place::User)
+    }
+
+    fn at(action: &'static str, path: PathBuf, place: Place) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            action,
+            path,
+            source,
+            place,
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error of the operating system.
+    pub fn io_error(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            action,
+            path,
+            source,
+            ..
+        } = self;
+        write!(formatter, "cannot {action} {}: {source}", path.display())
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl miette::Diagnostic for FileError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let hint = match self.place {
+            Place::Store => in_store(&self.source),
+            Place::User => on_file(&self.source),
+        };
+        let hint = hint.trim_start_matches("; ");
+        (!hint.is_empty()).then(|| Box::new(hint) as _)
+    }
+}
+
+/// What to do about `error`, which came of a file or directory that the store, its state or a build uses.
+pub fn in_store(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
+        io::ErrorKind::PermissionDenied => {
+            "; run as the user that owns the store, or with --root DIR"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; mount it for writing, or choose another place with --root DIR"
+        }
+        _ => of_machine(error),
+    }
+}
+
+/// What to do about `error`, which came of a file or directory that somebody has named, to be read or written.
+pub fn on_file(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; look whether the name is right, and whether its directory is there"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; run as a user who may do that, or change its permissions or those of its directory"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; name a place that can be written to",
+        io::ErrorKind::IsADirectory => "; name a file",
+        io::ErrorKind::NotADirectory => {
+            "; one of the directories in its name is a file: look whether the name is right"
+        }
+        _ => in_store(error),
+    }
+}
+
+/// What to do where the machine is at its end, whatever was asked of it.
+fn of_machine(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::IO) => "; the disk may be failing: look into the system's log",
+        Some(Errno::MFILE | Errno::NFILE) => "; raise the limit on open files (`ulimit -n`)",
+        Some(Errno::NOMEM) => "; free memory, or do less at a time (-j, --cores)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic;
+
+    use super::*;
+
+    #[test]
+    fn what_people_can_do_depends_on_whose_file_it_is() {
+        let denied = io::Error::from(Errno::ACCESS);
+        assert!(in_store(&denied).contains("--root DIR"));
+        assert!(!on_file(&denied).contains("--root"));
+        assert!(on_file(&denied).contains("its permissions"));
+        for (errno, advice) in [
+            (Errno::NOSPC, "make room"),
+            (Errno::DQUOT, "make room"),
+            (Errno::IO, "the disk may be failing"),
+            (Errno::MFILE, "ulimit -n"),
+            (Errno::NOMEM, "--cores"),
+        ] {
+            let error = io::Error::from(errno);
+            for text in [in_store(&error), on_file(&error)] {
+                assert!(text.starts_with("; ") && text.contains(advice), "{text}");
+            }
+        }
+        for errno in [Errno::NOENT, Errno::NOTDIR] {
+            assert!(on_file(&errno.into()).contains("the name is right"));
+        }
+        assert_eq!(in_store(&Errno::NOENT.into()), "");
+        assert_eq!(on_file(&io::Error::other("odd")), "");
+    }
+
+    #[test]
+    fn a_file_error_keeps_its_hint_apart() {
+        let full = || io::Error::from(Errno::NOSPC);
+        let error = FileError::in_store("write", "/gnu/store/x")(full());
+        assert!(error.to_string().starts_with("cannot write /gnu/store/x: "));
+        assert!(!error.to_string().contains("make room"));
+        assert!(error.help().unwrap().to_string().starts_with("make room"));
+        let error = FileError::named_by_user("read", "x")(io::Error::other("odd"));
+        assert!(error.help().is_none());
+    }
+}
