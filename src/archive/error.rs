@@ -31,7 +31,7 @@ impl fmt::Display for Limit {
 }
 
 /// Why an archive was not unpacked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ArchiveError {
     /// The file cannot be read, ends too early, or its compressed data are damaged.
     #[error("cannot read the archive {archive}: {error}; remove it so that it is fetched again")]

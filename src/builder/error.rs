@@ -41,7 +41,7 @@ impl FailureKind {
 }
 
 /// Why an item was not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
     /// A build ran, and failed or left something that cannot become a store item.
     #[error("{0}")]
@@ -80,6 +80,7 @@ pub enum BuildError {
     },
     /// See [`GraphError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Graph(#[from] GraphError),
     /// A derivation says something that cannot be done.
     #[error("the derivation of {label} is unusable: {problem}")]
@@ -147,7 +148,7 @@ impl fmt::Display for FailedBuild {
 }
 
 /// What was wrong with a build that ran.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Cause {
     /// The builder said so, or was killed.
     #[error("the builder ended with {0}")]

@@ -53,7 +53,7 @@ impl Job<'_> {
 }
 
 /// A graph that cannot be worked on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GraphError {
     /// A derivation that is neither valid nor in the graph.
     #[error("{label} needs the derivation {missing}, which is not part of the plan")]
@@ -81,6 +81,7 @@ pub enum GraphError {
     },
     /// The store could not be asked.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] StoreError),
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use miette::Diagnostic;
+
 use crate::builder::error::{BuildError, FailureKind};
 use crate::diagnostics::on_file;
 use crate::exchange::ExchangeError;
@@ -34,7 +36,7 @@ pub enum Status {
 }
 
 /// Why a command did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Failure {
     /// Recipes that are wrong.
     #[error(transparent)]
@@ -44,9 +46,11 @@ pub enum Failure {
     NoRecipes(Box<LoadError>),
     /// No plan.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Plan(Box<PlanError>),
     /// A package that is not in the plan.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Find(FindError),
     /// An option or argument with a wrong value.
     #[error("{0}")]
@@ -72,18 +76,22 @@ pub enum Failure {
     },
     /// The store.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(Box<StoreError>),
     /// A run that could not begin.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Build(Box<BuildError>),
     /// A command in a sandbox that ended with a status of its own.
     #[error("the command ended with status {0}")]
     Command(u8),
     /// The seed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Seed(Box<SeedError>),
     /// Items for others, or from them.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Exchange(Box<ExchangeError>),
     /// A file, or standard output.
     #[error("cannot {action} {what}: {error}{}", on_file(error))]
@@ -97,9 +105,11 @@ pub enum Failure {
     },
     /// The lock.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Lock(Box<LockFileError>),
     /// A key.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Key(KeyError),
     /// A signature.
     #[error("{document}: {error}")]
@@ -111,6 +121,7 @@ pub enum Failure {
     },
     /// A document to compare.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Attestation(AttestationError),
     /// Something that has been told already, in full.
     #[error("{message}")]
@@ -187,7 +198,14 @@ impl Failure {
             Self::Recipes(errors) => errors.render(color),
             // The command has said what there was to say.
             Self::Command(_) => String::new(),
-            other => format!("bootstrap: {}", invocation.complete(&other.to_string())),
+            other => {
+                let mut text = format!("bootstrap: {other}");
+                let hint = other.help().map(|hint| hint.to_string());
+                if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
+                    text.push_str(&format!("\nhint: {hint}"));
+                }
+                invocation.complete(&text)
+            }
         }
     }
 

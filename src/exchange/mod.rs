@@ -34,10 +34,11 @@ pub mod stream;
 pub mod substitute;
 
 /// Why items could not be given or taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ExchangeError {
     /// A narinfo that cannot be read, or is not signed by a trusted key.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     NarInfo(#[from] NarInfoError),
     /// An item with other bytes or references than were said.
     #[error(
@@ -119,9 +120,11 @@ pub enum ExchangeError {
     Interrupted,
     /// The store.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Store(#[from] StoreError),
     /// A tree that cannot be read, or an archive.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Nar(#[from] NarError),
     /// A file.
     #[error("cannot {action} {}: {source}{}", path.display(), on_file(source))]

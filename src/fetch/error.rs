@@ -81,7 +81,7 @@ impl fmt::Display for WrongBytes {
 }
 
 /// Why a file was not fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FetchError {
     /// No place had the file.
     #[error(

@@ -32,7 +32,7 @@ pub enum Location {
 }
 
 /// A text that is not a [`Location`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error(
     "`{text}` is not a place to fetch from: {expected} (known are http:, https:, mirror:, \
      apt-source:PACKAGE=VERSION/FILE and apt-binary:PACKAGE=VERSION:ARCHITECTURE)"

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 pub struct Sha256Digest(pub [u8; 32]);
 
 /// A text that is not the base 16 form of a SHA-256 digest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("`{0}` is not a SHA-256 in base 16: expected 64 hexadecimal digits")]
 pub struct InvalidDigest(pub String);
 

@@ -22,7 +22,7 @@ use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{StoreDir, StorePath};
 
 /// A narinfo that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NarInfoError {
     /// A narinfo that cannot be read.
     #[error("{location}: line {line}: {problem}")]

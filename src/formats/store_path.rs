@@ -28,7 +28,7 @@ pub const HASH_PART_LEN: usize = 32;
 pub const NAME_MAX: usize = 211;
 
 /// Something that is not a store path, or cannot be made one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum StorePathError {
     /// A store directory that is relative, has a trailing slash, empty, `.` or `..` components, or a character that
     /// fingerprints cannot hold.

@@ -13,7 +13,7 @@ pub enum System {
 }
 
 /// A name that is none of [`System::ALL`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("unknown system `{0}`: expected one of {list}", list = System::names().join(", "))]
 pub struct UnknownSystem(pub String);
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ExitStatusKind;
 
 /// Why a sandbox could not be made, or its program not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SandboxError {
     /// No backend for this operating system.
     #[error("there is no sandbox for this system ({system}): builds run on Linux and on FreeBSD")]

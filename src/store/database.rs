@@ -71,7 +71,7 @@ pub(super) const USUALLY: &str = "PRAGMA synchronous = NORMAL";
 pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous = FULL";
 
 /// Something wrong with the database or what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DatabaseError {
     /// The schema is newer, or older, than what we know.
     #[error(

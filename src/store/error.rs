@@ -26,22 +26,27 @@ fn is_machines_fault(error: &io::Error) -> bool {
 }
 
 /// Something that went wrong in the store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum StoreError {
     /// See [`DatabaseError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Database(#[from] DatabaseError),
     /// See [`LockError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Lock(#[from] LockError),
     /// See [`RemoveError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Remove(#[from] RemoveError),
     /// See [`RootError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Root(#[from] RootError),
     /// See [`StorePathError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Path(#[from] StorePathError),
     /// A directory of the store cannot be made or used.
     #[error(
@@ -79,9 +84,11 @@ pub enum StoreError {
     },
     /// An output cannot be made canonical: it holds a device, say.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Canonical(#[from] CanonicalError),
     /// A tree cannot be hashed, scanned or written.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Nar(#[from] NarError),
     /// A store item called `….drv` is no derivation.
     #[error("{path} cannot be registered: {error}; only derivations may be called `.drv`")]

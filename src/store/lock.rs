@@ -16,7 +16,7 @@ use super::file_lock::{FileLock, Mode};
 use crate::formats::store_path::StorePath;
 
 /// A lock that was not obtained.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LockError {
     /// The lock file cannot be opened or locked.
     #[error("cannot {action} the lock file {}: {source}", path.display())]

@@ -25,7 +25,7 @@ use super::file_flags;
 const DEPTH_MAX: usize = 64;
 
 /// A tree that could not be removed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot {action} {}: {source}; what is left of it can be removed by hand", path.display())]
 pub struct RemoveError {
     /// The file or directory in the way.

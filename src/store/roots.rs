@@ -27,7 +27,7 @@ use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
 
 /// A root that cannot be made, read or removed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RootError {
     /// A name that cannot be a file's.
     #[error(

@@ -187,7 +187,7 @@ impl Seen {
 }
 
 /// A document that cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttestationError {
     /// It is no such document.
     #[error("{name} is no document of `bootstrap verify --json`: {detail}")]

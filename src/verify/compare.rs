@@ -18,7 +18,7 @@ use super::rewrite::Rewriting;
 const SPECIAL: &str = "special file";
 
 /// A tree that cannot be read, or not be compared.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot {action} {}: {source}", path.display())]
 pub struct CompareError {
     /// The file.

@@ -29,7 +29,7 @@ use crate::formats::hash::Sha256Digest;
 const HEADER: &str = "# What was built, by system and seed; written by `bootstrap lock`.\n";
 
 /// A lock that cannot be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LockFileError {
     /// The file cannot be read or written.
     #[error("cannot {action} the lock {}: {source}", path.display())]

@@ -15,7 +15,7 @@ use crate::formats::keys::{KeyError, PUBLIC, PublicKey, SIGNATURE, SecretKey};
 const MEMBER: &str = "signature";
 
 /// A signature that does not do. Messages go on from the document's name.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignatureError {
     /// The document is not a JSON object.
     #[error(

@@ -70,7 +70,7 @@ impl AptSettings {
 }
 
 /// Why the archive cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AptError {
     /// The host has no APT.
     #[error(

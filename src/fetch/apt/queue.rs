@@ -46,7 +46,7 @@ impl Fetched {
 }
 
 /// Why the queue did not fetch a file.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
 pub enum QueueError {
     /// The archive has not got it, or cannot be asked.
     #[error("{0}")]

@@ -21,7 +21,7 @@ use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, StorePathError};
 
 /// Bytes that are not a derivation, and where that shows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("not a derivation in ATerm format: at byte {offset}: {problem}")]
 pub struct AtermError {
     /// The position of the first byte that does not fit, from 0.
@@ -31,7 +31,7 @@ pub struct AtermError {
 }
 
 /// What is wrong with the bytes at an [`AtermError`]'s offset.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum AtermProblem {
     /// Something else than the grammar allows.
     #[error("expected {expected}, saw {seen}")]
@@ -60,6 +60,7 @@ pub enum AtermProblem {
     },
     /// A string where a store path belongs that is none.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     StorePath(#[from] StorePathError),
     /// An output with a hash algorithm other than `sha256` and `r:sha256`.
     #[error("the hash algorithm `{0}` is not supported: expected `sha256` or `r:sha256`")]

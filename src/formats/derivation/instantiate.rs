@@ -22,7 +22,7 @@ use crate::formats::store_path::{
 };
 
 /// A derivation that cannot be instantiated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum InstantiateError {
     /// The derivation's or an output's name does not do.
     #[error("derivation `{name}`: {error}")]

@@ -19,7 +19,7 @@ use super::{PublicKey, SecretKey};
 use crate::formats::hash::Sha256Digest;
 
 /// Why a signature does not do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum Mistrust {
     /// It cannot be read.
     #[error("a signature that is no Ed25519 signature of Guix's")]

@@ -42,7 +42,7 @@ pub const SIGNATURE: usize = 64;
 const PKCS8_SEED: [u8; 9] = [0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// A key that does not do.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KeyError {
     /// A file that holds no secret key.
     #[error(

@@ -38,7 +38,7 @@ const MAX_NAME: u64 = 255;
 const MAX_TARGET: u64 = 4095;
 
 /// A tree that cannot be archived, or an archive that cannot be read or restored.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NarError {
     /// A system call on a file failed.
     #[error("cannot {action} {}: {error}", path.display())]
@@ -108,7 +108,7 @@ pub enum NarError {
 }
 
 /// What is wrong with a malformed archive.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum NarProblem {
     /// The input ends inside the archive.
     #[error("the archive ends here: it is incomplete")]

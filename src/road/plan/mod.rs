@@ -114,7 +114,7 @@ pub struct Plan {
 }
 
 /// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PlanError {
     /// The recipes contradict each other.
     #[error(transparent)]
@@ -141,7 +141,7 @@ pub enum PlanError {
 }
 
 /// Why a package is not in the plan.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FindError {
     /// No recipe builds it.
     #[error("unknown package `{name}`{hint}; `bootstrap list` shows all")]

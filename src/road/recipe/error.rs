@@ -24,7 +24,7 @@ pub struct RecipeFile {
 }
 
 /// What is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
 pub enum RecipeProblem {
     #[error("this is not TOML: {0}")]
@@ -60,6 +60,7 @@ pub enum RecipeProblem {
     #[error("`{value}` cannot name a variable: expected letters, digits and underscores")]
     BadVariable { value: String },
     #[error(transparent)]
+    #[diagnostic(transparent)]
     BadHash(#[from] InvalidDigest),
     #[error(transparent)]
     BadLocation(#[from] InvalidLocation),
@@ -88,8 +89,10 @@ pub enum RecipeProblem {
         second: &'static str,
     },
     #[error(transparent)]
+    #[diagnostic(transparent)]
     UnknownSystem(#[from] UnknownSystem),
     #[error(transparent)]
+    #[diagnostic(transparent)]
     BadInput(#[from] AddressError),
     #[error("unknown input `{input}`: {reason}")]
     UnknownInput {

@@ -36,7 +36,7 @@ pub(super) struct Files {
 }
 
 /// A file or folder that could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot read {what} {path}: {error}", path = path.display())]
 pub struct UnreadableRecipes {
     what: &'static str,

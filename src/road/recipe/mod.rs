@@ -29,10 +29,11 @@ pub struct Recipes {
 }
 
 /// Why there are no recipes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LoadError {
     /// A file or folder could not be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Unreadable(#[from] UnreadableRecipes),
     /// The folder has no recipe in it.
     #[error(

@@ -89,7 +89,7 @@ impl fmt::Display for Address {
 }
 
 /// A text that cannot be an address.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum AddressError {
     /// Something before the slash that is not `stage0`.
     #[error(

@@ -24,7 +24,7 @@ pub enum SeedFailure {
 }
 
 /// Why a seed cannot be had.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SeedError {
     /// No seed of that name.
     #[error("no seed is called `{name}`; there are: {}", known.join(", "))]
@@ -153,12 +153,15 @@ pub enum SeedError {
     Environment(String),
     /// See [`AptError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Apt(#[from] AptError),
     /// See [`ArchiveError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Archive(#[from] ArchiveError),
     /// See [`crate::fetch::FetchError`].
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     /// A file cannot be read or written.
     #[error("{}: {error}{}", path.display(), on_file(error))]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A text that is not a size.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error(
     "`{0}` is not a size: expected a number of bytes, or one with K, M, G or T (powers of 1024)"
 )]

@@ -50,7 +50,7 @@ fn mode(executable: bool) -> u32 {
 }
 
 /// A tree whose metadata cannot be made canonical.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CanonicalError {
     /// A system call on a file failed.
     #[error("cannot {action} {}: {error}", path.display())]
