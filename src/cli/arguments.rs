@@ -162,12 +162,10 @@ pub enum ProgressStyle {
 pub enum GraphFormat {
     /// For Graphviz
     Dot,
-    /// A picture, with stages as bands
+    /// A drawing, with stages as bands
     Svg,
     /// Nodes and edges
     Json,
-    /// For Markdown that draws Mermaid
-    Mermaid,
 }
 
 /// When to use colours.
@@ -245,7 +243,7 @@ pub enum Command {
         #[arg(value_name = "PKG")]
         package: String,
     },
-    /// Print the graph of derivations: for Graphviz, as a picture, as JSON, for Mermaid
+    /// Print the graph of derivations: as DOT for Graphviz, as SVG or as JSON
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph {
         /// The packages to show with what they need [default: everything]

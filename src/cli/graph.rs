@@ -1,4 +1,4 @@
-//! `graph`: the plan as a picture, or as data.
+//! `graph`: prints the graph of derivations as DOT, SVG or JSON.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::road::plan::{Kind, Node, Plan};
 use crate::road::recipe::Stage;
-use crate::show::graph::{Picture, dot, kind_name, mermaid, svg};
+use crate::show::graph::{GraphDrawing, dot, kind_name, svg};
 
 #[derive(Debug, Serialize)]
 struct Graph<'a> {
@@ -57,59 +57,26 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
         .into_iter()
         .filter(|index| kept(&plan.nodes()[*index]))
         .collect();
-    let mut picture = Picture::of(plan, &shown);
+    let mut drawing = GraphDrawing::of(plan, &shown);
     if wanted.reduce {
-        picture = picture.reduced();
+        drawing = drawing.reduced();
     }
     let format = match context.options.json {
         true => GraphFormat::Json,
         false => wanted.format,
     };
     match format {
-        GraphFormat::Dot => print(&dot::dot(&picture)),
-        GraphFormat::Svg => print(&svg::file(&picture)),
-        GraphFormat::Mermaid => {
-            let text = mermaid::mermaid(&picture);
-            if let Some(limit) = mermaid::too_large(&picture, &text) {
-                context.note(&format!("Mermaid draws {limit}: {}", smaller(wanted)));
-            }
-            print(&text)
-        }
-        GraphFormat::Json => print_json(&data(context, plan, &shown, &picture)),
+        GraphFormat::Dot => print(&dot::dot(&drawing)),
+        GraphFormat::Svg => print(&svg::file(&drawing)),
+        GraphFormat::Json => print_json(&data(context, plan, &shown, &drawing)),
     }
-}
-
-/// What there is to do where a graph like this is too large.
-fn smaller(wanted: Wanted<'_>) -> String {
-    let options = [
-        (wanted.packages_only, "--packages-only"),
-        (wanted.reduce, "--reduce"),
-    ];
-    let left: Vec<&str> = options
-        .iter()
-        .filter(|(taken, _)| !taken)
-        .map(|(_, option)| *option)
-        .collect();
-    let mut advice = Vec::new();
-    if !left.is_empty() {
-        advice.push(format!("add {}", left.join(" ")));
-    }
-    match wanted.packages {
-        [] => advice.push("name a package".to_owned()),
-        [_] => {}
-        _ => advice.push("name fewer packages".to_owned()),
-    }
-    if left.is_empty() {
-        advice.push("take --format svg".to_owned());
-    }
-    advice.join(", or ")
 }
 
 fn data<'a>(
     context: &Context,
     plan: &'a Plan,
     shown: &BTreeSet<usize>,
-    picture: &Picture<'a>,
+    drawing: &GraphDrawing<'a>,
 ) -> Graph<'a> {
     let nodes = shown.iter().map(|index| &plan.nodes()[*index]);
     Graph {
@@ -125,36 +92,10 @@ fn data<'a>(
                     .collect(),
             })
             .collect(),
-        edges: picture
+        edges: drawing
             .edges
             .iter()
-            .map(|(user, used)| (picture.nodes[*user].label, picture.nodes[*used].label))
+            .map(|(user, used)| (drawing.nodes[*user].label, drawing.nodes[*used].label))
             .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_was_not_asked_for_is_advised() {
-        let mut wanted = Wanted {
-            packages: &[],
-            packages_only: false,
-            reduce: false,
-            format: GraphFormat::Mermaid,
-        };
-        let advice = "add --packages-only --reduce, or name a package";
-        assert_eq!(smaller(wanted), advice);
-        wanted.packages_only = true;
-        assert_eq!(smaller(wanted), "add --reduce, or name a package");
-        let packages = ["sed".to_owned(), "gcc".to_owned()];
-        wanted = Wanted {
-            packages: &packages,
-            reduce: true,
-            ..wanted
-        };
-        assert_eq!(smaller(wanted), "name fewer packages, or take --format svg");
     }
 }

@@ -86,17 +86,21 @@ fn the_graph_is_for_graphviz_or_json() {
 }
 
 #[test]
-fn a_graph_is_drawn_without_graphviz_or_left_to_mermaid() {
+fn a_graph_is_drawn_as_svg_and_unknown_formats_name_the_known_ones() {
     let world = World::with_recipes();
     let arguments = ["graph", "--packages-only", "--format"];
     let (out, _) = world.expect(0, &[&arguments[..], &["svg"]].concat());
     assert!(out.starts_with("<svg xmlns="), "{out}");
     assert!(out.contains("<title>stage0/bash</title>"), "{out}");
-    let (out, _) = world.expect(0, &[&arguments[..], &["mermaid", "--reduce"]].concat());
+    let (reduced, _) = world.expect(0, &[&arguments[..], &["svg", "--reduce"]].concat());
     // The tool needs make, too, but by way of bash.
-    assert_eq!(out.matches(" --> ").count(), 3, "{out}");
-    let (_, err) = world.expect(2, &["graph", "--format", "png"]);
-    assert!(err.contains("dot, svg, json, mermaid"), "{err}");
+    assert_eq!(reduced.matches("class=\"edge\"").count(), 3, "{reduced}");
+    for unknown in ["mermaid", "png"] {
+        let (_, err) = world.expect(2, &["graph", "--format", unknown]);
+        let message = format!("invalid value '{unknown}'");
+        assert!(err.contains(&message), "{err}");
+        assert!(err.contains("dot, svg, json]"), "{err}");
+    }
     let (_, err) = world.expect(2, &["graph", "--format", "svg", "nobody"]);
     assert!(err.contains("unknown package `nobody`"), "{err}");
 }

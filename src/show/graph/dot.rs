@@ -1,9 +1,9 @@
-//! The graph in Graphviz' language: stages as ranks and clusters, a shape for each kind, a colour for each stage.
+//! Writes the graph in DOT, Graphviz' language: stages as ranks and clusters, a shape per kind, a colour per stage.
 //!
-//! Each stage has one rank, what is made before it the next. The order of stages decides the order of ranks, and edges
-//! that stay within a stage, or go against that order (`stage0/gcc` needs `libc`), have no say in it.
+//! The order of stages alone decides the order of ranks. Edges within a stage, or against the order (`stage0/gcc` needs
+//! `libc`), do not constrain it.
 
-use super::{BANDS, Picture, PictureNode};
+use super::{BANDS, DrawnNode, GraphDrawing};
 
 const COLORS: [&str; 5] = [
     "white",
@@ -14,14 +14,14 @@ const COLORS: [&str; 5] = [
 ];
 
 /// The graph for `dot -Tsvg`.
-pub fn dot(picture: &Picture<'_>) -> String {
-    // Without `newrank` clusters are ranked by themselves, and the order of stages is lost.
+pub fn dot(drawing: &GraphDrawing<'_>) -> String {
+    // Without `newrank`, Graphviz ranks each cluster separately and the order of stages is lost.
     let mut text = String::from(
         "digraph bootstrap {\n  rankdir = LR;\n  newrank = true;\n  node [style = filled, fillcolor = white];\n",
     );
-    let mut before: Option<&PictureNode<'_>> = None;
+    let mut before: Option<&DrawnNode<'_>> = None;
     for (band, name) in BANDS.iter().enumerate() {
-        let members: Vec<_> = picture
+        let members: Vec<_> = drawing
             .nodes
             .iter()
             .filter(|node| node.band() == band)
@@ -55,8 +55,8 @@ pub fn dot(picture: &Picture<'_>) -> String {
             text.push_str(&format!("  {later} -> {earlier} [style = invis];\n"));
         }
     }
-    for (user, used) in &picture.edges {
-        let (user, used) = (&picture.nodes[*user], &picture.nodes[*used]);
+    for (user, used) in &drawing.edges {
+        let (user, used) = (&drawing.nodes[*user], &drawing.nodes[*used]);
         let constraint = match user.band() > used.band() {
             true => "",
             false => " [constraint = false]",
@@ -68,8 +68,7 @@ pub fn dot(picture: &Picture<'_>) -> String {
     text
 }
 
-/// `label` as a quoted identifier. The quote has to be escaped, and the backslash, which would escape a quote after it and
-/// means other things in what is drawn.
+/// `label` as a quoted identifier. Quotes and backslashes are escaped: a backslash would escape the quote after it.
 fn quoted(label: &str) -> String {
     let escaped = label.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")
@@ -84,7 +83,7 @@ mod tests {
 
     #[test]
     fn stages_are_clusters_and_labels_are_quoted() {
-        let text = dot(&super::super::tests::picture());
+        let text = dot(&super::super::tests::drawing());
         assert!(text.contains("  subgraph \"cluster_stage0\" {\n    label = \"stage0\";\n"));
         assert!(text.contains("    \"seed/base\" [shape = cylinder, fillcolor = white];\n"));
         assert!(text.contains("  \"a<b>\\\"&\" -> \"sed\";\n"), "{text}");
@@ -94,17 +93,17 @@ mod tests {
     fn a_backslash_escapes_nothing() {
         assert_eq!(quoted("a\\"), "\"a\\\\\"");
         assert_eq!(quoted("\\\""), "\"\\\\\\\"\"");
-        let mut picture = super::super::tests::picture();
-        picture.nodes[6].label = "backslash\\";
-        // Where Graphviz is installed: it reads all of it.
-        if let Some(places) = laid_out(&dot(&picture)) {
-            assert_eq!(places.len(), picture.nodes.len());
+        let mut drawing = super::super::tests::drawing();
+        drawing.nodes[6].label = "backslash\\";
+        // Graphviz, where it is installed, must read the whole text.
+        if let Some(places) = laid_out(&dot(&drawing)) {
+            assert_eq!(places.len(), drawing.nodes.len());
         }
     }
 
     #[test]
     fn stages_are_ranks_one_after_the_other() {
-        let text = dot(&super::super::tests::picture());
+        let text = dot(&super::super::tests::drawing());
         assert!(
             text.contains("    { rank = same; \"stage0/make\"; \"stage0/sed\"; }\n"),
             "{text}"
@@ -122,8 +121,8 @@ mod tests {
         );
     }
 
-    /// Where Graphviz puts each node: its label without quotes, and how far from the left. Nothing where there is no Graphviz,
-    /// which `tests/run.sh`, whose machine has it, requires.
+    /// The place of each node according to Graphviz: its label without quotes, and its distance from the left. `None` without
+    /// Graphviz, which `tests/run.sh` requires.
     fn laid_out(text: &str) -> Option<Vec<(String, f64)>> {
         let started = Command::new("dot")
             .arg("-Tplain")
@@ -137,7 +136,7 @@ mod tests {
                     std::env::var_os("BOOTSTRAP_PROGRAMS_REQUIRED").is_none(),
                     "dot is missing; on Debian: apt-get install graphviz"
                 );
-                eprintln!("dot is missing: what it would make of the graph is not looked at");
+                eprintln!("dot is missing: its layout of the graph is not tested");
                 return None;
             }
             started => started.unwrap(),
@@ -162,15 +161,15 @@ mod tests {
 
     #[test]
     fn graphviz_draws_each_stage_beside_the_next() {
-        let mut picture = super::super::tests::picture();
-        // Against the order of the stages, as the compiler of stage0 needs the C library.
-        picture.edges.push((3, 4));
-        let Some(places) = laid_out(&dot(&picture)) else {
+        let mut drawing = super::super::tests::drawing();
+        // An edge against the order of stages, as from the compiler of stage0 to the C library.
+        drawing.edges.push((3, 4));
+        let Some(places) = laid_out(&dot(&drawing)) else {
             return;
         };
-        assert_eq!(places.len(), picture.nodes.len());
+        assert_eq!(places.len(), drawing.nodes.len());
         let mut bands = vec![Vec::new(); BANDS.len()];
-        for node in &picture.nodes {
+        for node in &drawing.nodes {
             let found = places.iter().find(|(label, _)| label == node.label);
             bands[node.band()].push(found.unwrap().1);
         }
@@ -180,7 +179,7 @@ mod tests {
                 "{band}: {places:?}"
             );
         }
-        // What uses something is to the left of it.
+        // Users are to the left of what they use.
         let order: Vec<f64> = bands.iter().rev().map(|places| places[0]).collect();
         assert!(order.is_sorted_by(|one, other| one < other), "{order:?}");
     }

@@ -1,6 +1,6 @@
-//! The graph of derivations as a picture, drawn without help from other programs.
+//! Draws the graph of derivations: as SVG, without other programs, or as DOT for Graphviz.
 //!
-//! [`layout`] decides where everything is, [`svg`] draws it, [`dot`] and [`mermaid`] leave the drawing to others.
+//! [`layout`] places nodes and edges, [`svg`] draws them. [`dot`] leaves the layout to Graphviz.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,23 @@ use crate::road::recipe::Stage;
 
 pub mod dot;
 pub mod layout;
-pub mod mermaid;
 pub mod svg;
 
-/// The steps of the road that a picture shows as bands, in their order. What is made before stage0 is one.
+/// The bands of a drawing, left to right: one per stage of the bootstrap, and one for what stage0 is built from.
 pub const BANDS: [&str; 5] = ["before", "stage0", "libc", "final", "proof"];
 
-/// What a picture shows.
+/// The nodes and edges of a drawing.
 #[derive(Debug)]
-pub struct Picture<'p> {
-    /// What is in it, dependencies first.
-    pub nodes: Vec<PictureNode<'p>>,
+pub struct GraphDrawing<'p> {
+    /// The nodes, dependencies first.
+    pub nodes: Vec<DrawnNode<'p>>,
     /// Pairs of positions in `nodes`: the first is built from the second.
     pub edges: Vec<(usize, usize)>,
 }
 
-/// A derivation in a picture.
+/// A derivation in a [`GraphDrawing`].
 #[derive(Debug, Clone, Copy)]
-pub struct PictureNode<'p> {
+pub struct DrawnNode<'p> {
     /// Its label.
     pub label: &'p str,
     /// `download`, `seed`, `regenerate` or `build`.
@@ -35,7 +34,7 @@ pub struct PictureNode<'p> {
     pub stage: Option<Stage>,
 }
 
-impl PictureNode<'_> {
+impl DrawnNode<'_> {
     /// Its band, as an index into [`BANDS`].
     pub fn band(&self) -> usize {
         let name = self.stage.map(Stage::name);
@@ -44,7 +43,7 @@ impl PictureNode<'_> {
     }
 }
 
-/// What `kind` is called in data.
+/// The name of `kind` in JSON and CSS classes.
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Download => "download",
@@ -54,7 +53,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-impl<'p> Picture<'p> {
+impl<'p> GraphDrawing<'p> {
     /// The nodes `shown` of `plan`, and the edges between them.
     pub fn of(plan: &'p Plan, shown: &BTreeSet<usize>) -> Self {
         let nodes = plan.nodes();
@@ -69,7 +68,7 @@ impl<'p> Picture<'p> {
                 .iter()
                 .map(|index| {
                     let node: &Node = &nodes[*index];
-                    PictureNode {
+                    DrawnNode {
                         label: &node.label,
                         kind: kind_name(node.kind),
                         stage: node.stage,
@@ -79,8 +78,7 @@ impl<'p> Picture<'p> {
         }
     }
 
-    /// The same without edges that follow from others: where A needs B and B needs C, that A needs C too goes without
-    /// saying. What is left can be read.
+    /// The drawing without redundant edges: where A needs B and B needs C, the edge from A to C is left out.
     pub fn reduced(self) -> Self {
         let count = self.nodes.len();
         let words = count.div_ceil(64);
@@ -88,7 +86,7 @@ impl<'p> Picture<'p> {
         for (user, input) in &self.edges {
             used[*user].push(*input);
         }
-        // Nodes come after what they are built from, so their inputs' closures are known when they are reached.
+        // Nodes come after their inputs, so the closures of all inputs are known here.
         let mut closures: Vec<Vec<u64>> = Vec::with_capacity(count);
         let mut edges = Vec::new();
         for (user, inputs) in used.iter().enumerate() {
@@ -118,9 +116,9 @@ impl<'p> Picture<'p> {
 pub(crate) mod tests {
     use super::*;
 
-    pub fn picture() -> Picture<'static> {
-        let node = |label, kind, stage| PictureNode { label, kind, stage };
-        Picture {
+    pub fn drawing() -> GraphDrawing<'static> {
+        let node = |label, kind, stage| DrawnNode { label, kind, stage };
+        GraphDrawing {
             nodes: vec![
                 node("source/sed.tar.xz", "download", None),
                 node("seed/base", "seed", None),
@@ -147,8 +145,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_follows_from_other_edges_is_not_drawn() {
-        let reduced = picture().reduced();
+    fn redundant_edges_are_not_drawn() {
+        let reduced = drawing().reduced();
         assert_eq!(
             reduced.edges,
             [(2, 1), (3, 0), (3, 2), (4, 1), (5, 3), (5, 4), (6, 5)]

@@ -1,16 +1,16 @@
-//! The graph as an SVG picture of its own: no font, style sheet or program from elsewhere.
+//! Draws the graph as SVG. The output needs no font, style sheet or program from elsewhere.
 
 use super::layout::{HEIGHT, Layout, Place, layout};
-use super::{BANDS, Picture};
+use super::{BANDS, GraphDrawing};
 
-/// Light and dark, by what the viewer prefers.
+/// Light or dark colours, as the viewer prefers.
 pub(crate) const STYLE: &str = "\
 :root{--ground:#fff;--ink:#1c2430;--line:#7f8c9c;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--proof:#d6f2d8}
 @media(prefers-color-scheme:dark){:root{--ground:#14181e;--ink:#e6ebf2;--line:#7c8a9c;--band:#1c222b;--before:#232b36;--stage0:#4b3f12;--libc:#54252f;--final:#1d3d63;--proof:#1f4a29}}
 ";
 
-/// What every picture of a graph is drawn with; the variables are the page's. Viewers that know no variables, such as
-/// some converters, take the light colour that is named before each.
+/// The style of nodes, edges and bands. The variables come from the page. Viewers without support for variables use the
+/// light colour named before each.
 pub const GRAPH_STYLE: &str = "\
 .band{fill:#f3f5f8;fill:var(--band)}.band-name{font:600 13px sans-serif;fill:#1c2430;fill:var(--ink)}
 .node rect{stroke:#7f8c9c;stroke:var(--line);fill:#fff;fill:var(--before)}
@@ -21,39 +21,39 @@ pub const GRAPH_STYLE: &str = "\
 .edge{fill:none;stroke:#7f8c9c;stroke:var(--line)}
 ";
 
-/// The picture as a file of its own.
-pub fn file(picture: &Picture<'_>) -> String {
-    let layout = lay_out(picture);
+/// The drawing as a complete SVG file.
+pub fn file(drawing: &GraphDrawing<'_>) -> String {
+    let layout = lay_out(drawing);
     let (width, height) = (layout.width, layout.height);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
          height=\"{height:.0}\" role=\"img\" aria-label=\"Graph of derivations\">\n<style>\n{STYLE}.ground{{fill:#fff;fill:var(--ground)}}\n\
          {GRAPH_STYLE}</style>\n<rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n{}</svg>\n",
-        drawing(picture, &layout, false)
+        elements(drawing, &layout, false)
     )
 }
 
-/// The picture as part of an HTML page, whose nodes can be reached and chosen with the keyboard.
-pub fn inline(picture: &Picture<'_>) -> String {
-    let layout = lay_out(picture);
+/// The drawing as part of an HTML page. Its nodes can be focused and chosen with the keyboard.
+pub fn inline(drawing: &GraphDrawing<'_>) -> String {
+    let layout = lay_out(drawing);
     format!(
         "<svg id=\"graph\" viewBox=\"0 0 {:.0} {:.0}\" role=\"group\" aria-label=\"Graph of derivations\">\n<g id=\"scene\">\n{}</g></svg>\n",
         layout.width,
         layout.height,
-        drawing(picture, &layout, true)
+        elements(drawing, &layout, true)
     )
 }
 
-fn lay_out(picture: &Picture<'_>) -> Layout {
-    let labels: Vec<(usize, usize)> = picture
+fn lay_out(drawing: &GraphDrawing<'_>) -> Layout {
+    let labels: Vec<(usize, usize)> = drawing
         .nodes
         .iter()
         .map(|node| (node.band(), node.label.chars().count()))
         .collect();
-    layout(&labels, &picture.edges)
+    layout(&labels, &drawing.edges)
 }
 
-fn drawing(picture: &Picture<'_>, layout: &Layout, chosen: bool) -> String {
+fn elements(drawing: &GraphDrawing<'_>, layout: &Layout, interactive: bool) -> String {
     let mut text = String::new();
     for band in &layout.bands {
         let (x, width) = (band.x - 14.0, band.width + 28.0);
@@ -65,16 +65,16 @@ fn drawing(picture: &Picture<'_>, layout: &Layout, chosen: bool) -> String {
             BANDS[band.band]
         ));
     }
-    for (user, used) in &picture.edges {
+    for (user, used) in &drawing.edges {
         let path = curve(layout.places[*used], layout.places[*user]);
         text.push_str(&format!(
             "<path class=\"edge\" data-user=\"{user}\" data-used=\"{used}\" d=\"{path}\"/>\n"
         ));
     }
-    for (number, node) in picture.nodes.iter().enumerate() {
+    for (number, node) in drawing.nodes.iter().enumerate() {
         let Place { x, y, width } = layout.places[number];
         let label = escape(node.label);
-        let reach = match chosen {
+        let reach = match interactive {
             true => format!(
                 " data-node=\"{number}\" tabindex=\"0\" role=\"button\" aria-label=\"{label}\""
             ),
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_file_stands_alone_and_every_label_is_in_it_escaped() {
-        let text = file(&super::super::tests::picture());
+        let text = file(&super::super::tests::drawing());
         assert!(text.starts_with("<svg xmlns="));
         assert!(text.ends_with("</svg>\n"));
         assert_eq!(text.matches("<g class=\"node ").count(), 7);
@@ -139,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn a_viewer_that_knows_no_variables_takes_the_light_colours() {
-        let text = file(&super::super::tests::picture());
+    fn viewers_without_variables_use_the_light_colours() {
+        let text = file(&super::super::tests::drawing());
         let light = STYLE.split('\n').next().unwrap();
         let mut uses = 0;
         for (place, _) in text.match_indices("var(--") {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn in_a_page_nodes_are_reached_with_the_keyboard() {
-        let text = inline(&super::super::tests::picture());
+        let text = inline(&super::super::tests::drawing());
         assert_eq!(text.matches("tabindex=\"0\" role=\"button\"").count(), 7);
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::runs::{self, Unmade};
-use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown};
+use super::span::{Span, is_duration, made_name};
+use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
 use crate::builder::history::Record;
 use crate::builder::log::log_path;
-use crate::events::Kind as Made;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::road::plan::{Kind, Node, Plan};
@@ -156,12 +156,6 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         samples: runs::samples(&sources.runs, &spans),
         spans,
     })
-}
-
-/// Whether something can have taken so long, in seconds: thirty years at most. Anything else in a record is no measurement, and a
-/// time line would have room for nothing else.
-pub(super) fn is_duration(seconds: f64) -> bool {
-    (0.0..=1e9).contains(&seconds)
 }
 
 fn processor_seconds(record: &Record) -> f64 {
@@ -354,16 +348,6 @@ fn span(record: &Record, critical: bool) -> Span {
         critical,
         failed: false,
         unfinished: false,
-    }
-}
-
-/// What `kind` is called in data.
-pub(super) fn made_name(kind: Made) -> &'static str {
-    match kind {
-        Made::Download => "download",
-        Made::Seed => "seed",
-        Made::Build => "build",
-        Made::Substitute => "substitute",
     }
 }
 

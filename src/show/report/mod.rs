@@ -12,7 +12,10 @@ use serde::Serialize;
 pub mod collect;
 pub mod page;
 mod runs;
+mod span;
 pub mod timeline;
+
+pub use span::Span;
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, Serialize)]
@@ -160,35 +163,4 @@ pub struct SeedShown {
     pub changes: Vec<String>,
     /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
     pub impure: Option<String>,
-}
-
-/// A build, download or substitute on the time line: what was finished, and what failed or was not finished and is not there yet.
-#[derive(Debug, Clone, Serialize)]
-pub struct Span {
-    /// The label.
-    pub label: String,
-    /// `download`, `seed`, `build` or `substitute`.
-    pub kind: &'static str,
-    /// When it began, in seconds since the Epoch.
-    pub start: f64,
-    /// How long it took, in seconds.
-    pub seconds: f64,
-    /// Processor time, in seconds.
-    pub processor_seconds: f64,
-    /// The phases: name, seconds after the start, seconds.
-    pub phases: Vec<(String, f64, f64)>,
-    /// Whether it is on the critical path.
-    pub critical: bool,
-    /// Whether it failed: how long it took is until then, and its processor time is not known.
-    pub failed: bool,
-    /// Whether it was not finished, as its run was stopped, was killed, or is still at it: how long it took is until the last that
-    /// is on record of that run, and its processor time is not known.
-    pub unfinished: bool,
-}
-
-impl Span {
-    /// When it ended, in seconds since the Epoch.
-    pub fn end(&self) -> f64 {
-        self.start + self.seconds
-    }
 }

@@ -4,7 +4,7 @@ use super::timeline::{self, PHASES};
 use super::{FailureShown, Item, Report};
 use crate::road::recipe::Stage;
 use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
-use crate::show::graph::{Picture, PictureNode};
+use crate::show::graph::{DrawnNode, GraphDrawing};
 use crate::show::progress::size;
 
 mod sources;
@@ -210,13 +210,13 @@ fn time_line(report: &Report) -> String {
 
 fn graph(report: &Report) -> String {
     let node = |item: &'_ Item| (item.kind, item.stage.and_then(Stage::from_name));
-    let picture = Picture {
+    let drawing = GraphDrawing {
         nodes: report
             .items
             .iter()
             .map(|item| {
                 let (kind, stage) = node(item);
-                PictureNode {
+                DrawnNode {
                     label: &item.label,
                     kind,
                     stage,
@@ -238,7 +238,7 @@ fn graph(report: &Report) -> String {
             .iter()
             .map(|item| format!("<option value=\"{}\">", escape(&item.label)))
             .collect::<String>(),
-        svg::inline(&picture.reduced())
+        svg::inline(&drawing.reduced())
     )
 }
 
@@ -375,18 +375,18 @@ mod tests {
     }
 
     #[test]
-    fn a_page_and_a_picture_have_the_same_colours() {
+    fn a_page_and_a_drawing_have_the_same_colours() {
         let themes = |style: &str| -> Vec<String> {
             let roots = style.match_indices("--ground:");
             let themes = roots.filter_map(|(at, _)| style[at..].split('}').next());
             themes.map(ToOwned::to_owned).collect()
         };
-        let (page, picture) = (themes(STYLE), themes(svg::STYLE));
-        assert_eq!((page.len(), picture.len()), (3, 2));
+        let (page, drawing) = (themes(STYLE), themes(svg::STYLE));
+        assert_eq!((page.len(), drawing.len()), (3, 2));
         // The dark theme is there twice: as the system wants it, and as people choose it.
         assert_eq!(page[1], page[2]);
-        for (page, picture) in page.iter().zip(&picture) {
-            for colour in picture.split(';') {
+        for (page, drawing) in page.iter().zip(&drawing) {
+            for colour in drawing.split(';') {
                 assert!(page.contains(&format!("{colour};")), "{colour}: {page}");
             }
         }

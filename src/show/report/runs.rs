@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::collect::{is_duration, made_name};
-use super::{FailureShown, Span};
+use super::FailureShown;
+use super::span::{Span, is_duration, made_name};
 use crate::events::Kind;
 use crate::show::records::{RecordedEvent, RecordedRun};
 
