@@ -31,7 +31,10 @@ pub fn collect(
     keep_generations: Option<u64>,
 ) -> Result<(), Failure> {
     let dry_run = options.dry_run;
-    let store = context.store_to_write()?;
+    let store = match dry_run {
+        true => context.store_to_read()?,
+        false => context.store_to_write()?,
+    };
     let mut options = options.clone();
     if let Some(keep) = keep_generations {
         options.without = forget_generations(context, &store, keep, dry_run)?;

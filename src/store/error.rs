@@ -136,6 +136,13 @@ pub enum StoreError {
         /// The path, with the store directory.
         path: String,
     },
+    /// A path to be deleted that a root keeps.
+    #[error("cannot delete {path}: it is still alive")]
+    #[diagnostic(help("`bootstrap roots` lists what keeps store items"))]
+    StillAlive {
+        /// The path, with the store directory.
+        path: String,
+    },
     /// The store was opened for reading.
     #[error("the store {} was opened for reading only", path.display())]
     ReadOnly {

@@ -13,13 +13,15 @@
 //! Leftovers, items of the store directory that are not valid, go too, unless a process has them for a temporary root or
 //! holds their lock. `PATH.chroot`, where a build or an addition of `PATH` is under way, belongs to `PATH`'s lock.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 use rayon::prelude::*;
 
+use super::database::Access;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::lock::{LOCK_SUFFIX, PathLocks, lock_path};
@@ -27,7 +29,7 @@ use super::open::Store;
 use super::queries::Graph;
 use super::remove::{self, TRASH};
 use super::roots::{Root, RootKind};
-use super::temporary_roots::gc_lock_path;
+use super::temporary_roots::{AllRoots, State, gc_lock_path};
 use crate::formats::store_path::StorePath;
 
 /// What a directory's name in the store has after the path whose build or addition it belongs to.
@@ -43,10 +45,7 @@ pub(super) fn is_own(name: &str) -> bool {
 
 /// Whether `name` is that of a lock or of a staging directory of some store path.
 pub(super) fn is_work_in_progress(name: &str) -> bool {
-    [LOCK_SUFFIX, STAGING_SUFFIX]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .is_some_and(|base| StorePath::from_base_name(base).is_ok())
+    owner_of(name).is_some()
 }
 
 /// How many paths are made invalid in one transaction.
@@ -108,78 +107,249 @@ pub struct Freed {
     pub unknown: Vec<String>,
 }
 
-/// Collects garbage in `store`, as `options` say. Waits for another collector and for processes that are just making
-/// roots; builds may go on meanwhile.
+/// Deletes what no root keeps, as `options` say. Waits for another collector and for processes that are just making roots;
+/// builds may go on meanwhile.
+///
+/// A dry run works on a store that was opened for reading, too. It takes no locks there, so what it reports may change
+/// under it.
 pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreError> {
-    store.writable()?;
-    let directories = store.directories();
-    let patience = &store.options.patience;
-    // A full disk may not even take a database transaction.
-    let reserve = directories.state.join("db/reserved");
-    if !options.dry_run {
-        let _ = std::fs::remove_file(&reserve);
-    }
-
-    // In this order: additions of temporary roots take the same two in the same order.
-    let own_roots = store.temporary_roots.freeze();
-    let gc_lock = FileLock::acquire(
-        gc_lock_path(&directories.state),
-        Mode::Exclusive,
-        false,
-        patience,
-    )?;
-    if !options.dry_run {
-        store.tidy_roots()?;
-    }
-    let temporary = store
-        .temporary_roots
-        .read_all(&own_roots, &directories.store_dir, patience)?;
-    let mut roots = temporary.roots.clone();
-    let permanent = store.roots()?.into_iter();
-    let permanent = permanent.filter(|root| options.heeds(root));
-    roots.extend(permanent.map(|root| root.path));
-    roots.extend(store.running_roots().into_iter().map(|root| root.path));
-
+    let reserve = Reserve::release(store, options.dry_run)?;
+    let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
-    let live = mark(&graph, &roots, options);
+    let live = mark(&graph, &roots.all, options);
     let mut freed = Freed {
         live: live.iter().filter(|live| **live).count(),
         ..Freed::default()
     };
-    sweep_leftovers(store, &graph, &temporary.roots, options, &mut freed)?;
-
-    let wanted = options.max_freed.unwrap_or(u64::MAX);
+    if options.max_freed != Some(0) {
+        sweep_leftovers(store, &graph, &roots.temporary, options, &mut freed)?;
+    }
     let dead = referrers_first(&graph, &live);
-    let mut dead = dead.as_slice();
-    while !dead.is_empty() && freed.bytes < wanted {
+    let count = sweep(store, &graph, &dead, options, &mut freed)?;
+    // What there was no need to take stays valid.
+    freed.live += dead.len() - count;
+    drop(roots);
+    finish(store, options, reserve, &mut freed)?;
+    Ok(freed)
+}
+
+/// Deletes `paths`, and the valid paths that refer to them; a path that does not exist is no error.
+///
+/// # Errors
+/// [`StoreError::StillAlive`] where a root keeps one of them: then nothing is deleted.
+pub fn delete(
+    store: &Store,
+    paths: &BTreeSet<StorePath>,
+    options: &CollectOptions,
+) -> Result<Freed, StoreError> {
+    let reserve = Reserve::release(store, options.dry_run)?;
+    let roots = Frozen::roots(store, options)?;
+    let graph = store.database.graph()?;
+    let live = mark(&graph, &roots.all, options);
+    let positions: HashMap<&StorePath, usize> = graph.paths.iter().zip(0..).collect();
+    for path in paths {
+        let is_live = match positions.get(path) {
+            Some(position) => live[*position],
+            None => roots.all.contains(path),
+        };
+        if is_live {
+            return Err(StoreError::StillAlive {
+                path: store.directories().store_dir.display(path),
+            });
+        }
+    }
+    let mut freed = Freed {
+        live: graph.paths.len(),
+        ..Freed::default()
+    };
+    for path in paths.iter().filter(|path| !positions.contains_key(path)) {
+        if store
+            .directories()
+            .physical(path)
+            .symlink_metadata()
+            .is_ok()
+        {
+            take_leftover(store, path.base_name(), path, options, &mut freed)?;
+        }
+    }
+    let wanted = referrers(&graph, paths.iter().filter_map(|path| positions.get(path)));
+    let mut order = referrers_first(&graph, &live);
+    order.retain(|position| wanted[*position]);
+    let count = sweep(store, &graph, &order, options, &mut freed)?;
+    freed.live -= count;
+    drop(roots);
+    finish(store, options, reserve, &mut freed)?;
+    Ok(freed)
+}
+
+/// Which paths of a store a collector would keep, and which it would delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// The valid paths that a root leads to.
+    pub live: BTreeSet<StorePath>,
+    /// The valid paths that no root leads to, and leftovers that are named like store items.
+    pub dead: BTreeSet<StorePath>,
+}
+
+/// Says of each path in the store whether it is live, as [`collect`] with `options` would; changes nothing.
+pub fn liveness(store: &Store, options: &CollectOptions) -> Result<Liveness, StoreError> {
+    let options = CollectOptions {
+        dry_run: true,
+        max_freed: None,
+        ..options.clone()
+    };
+    let roots = Frozen::roots(store, &options)?;
+    let graph = store.database.graph()?;
+    let live = mark(&graph, &roots.all, &options);
+    let mut found = Liveness::default();
+    let mut freed = Freed::default();
+    sweep_leftovers(store, &graph, &roots.temporary, &options, &mut freed)?;
+    let leftovers = freed.leftovers.iter();
+    found
+        .dead
+        .extend(leftovers.filter_map(|name| StorePath::from_base_name(name).ok()));
+    for (path, is_live) in graph.paths.into_iter().zip(live) {
+        match is_live {
+            true => found.live.insert(path),
+            false => found.dead.insert(path),
+        };
+    }
+    Ok(found)
+}
+
+/// All roots at one moment, and the locks that keep them from becoming more.
+struct Frozen<'s> {
+    /// Permanent and temporary roots, and what running processes use.
+    all: HashSet<StorePath>,
+    temporary: HashSet<StorePath>,
+    // Given back in this order.
+    _others: AllRoots,
+    _lock: Option<FileLock>,
+    _own: MutexGuard<'s, State>,
+}
+
+impl<'s> Frozen<'s> {
+    /// Waits for other collectors; removes stale roots unless that is a dry run.
+    fn roots(store: &'s Store, options: &CollectOptions) -> Result<Self, StoreError> {
+        let directories = store.directories();
+        let patience = &store.options.patience;
+        // In this order: additions of temporary roots take the same two in the same order.
+        let own = store.temporary_roots.freeze();
+        let lock = match store.options.access {
+            Access::ReadOnly => None,
+            Access::ReadWrite => Some(FileLock::acquire(
+                gc_lock_path(&directories.state),
+                Mode::Exclusive,
+                false,
+                patience,
+            )?),
+        };
+        if !options.dry_run {
+            store.tidy_roots()?;
+        }
+        let mut others = match &lock {
+            Some(_) => store
+                .temporary_roots
+                .read_all(&own, &directories.store_dir, patience)?,
+            None => store
+                .temporary_roots
+                .read_without_locks(&directories.store_dir),
+        };
+        let temporary = std::mem::take(&mut others.roots);
+        let permanent = store.roots()?.into_iter();
+        let permanent = permanent.filter(|root| options.heeds(root));
+        let running = store.running_roots().into_iter();
+        let paths = permanent.chain(running).map(|root| root.path);
+        Ok(Self {
+            all: temporary.iter().cloned().chain(paths).collect(),
+            temporary,
+            _others: others,
+            _lock: lock,
+            _own: own,
+        })
+    }
+}
+
+/// Disk space that a collector can give back before it starts: a full disk may not even take a database transaction.
+struct Reserve(Option<PathBuf>);
+
+impl Reserve {
+    fn release(store: &Store, dry_run: bool) -> Result<Self, StoreError> {
+        if dry_run {
+            return Ok(Self(None));
+        }
+        store.writable()?;
+        let path = store.directories().state.join("db/reserved");
+        let _ = std::fs::remove_file(&path);
+        Ok(Self(Some(path)))
+    }
+}
+
+/// Deletes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back. Says of how
+/// many that holds.
+fn sweep(
+    store: &Store,
+    graph: &Graph,
+    dead: &[usize],
+    options: &CollectOptions,
+    freed: &mut Freed,
+) -> Result<usize, StoreError> {
+    let wanted = options.max_freed.unwrap_or(u64::MAX);
+    let mut left = dead;
+    while !left.is_empty() && freed.bytes < wanted {
         let mut count = 0;
-        while count < dead.len() && count < BATCH && freed.bytes < wanted {
-            freed.bytes += graph.nar_sizes[dead[count]];
+        while count < left.len() && count < BATCH && freed.bytes < wanted {
+            freed.bytes += graph.nar_sizes[left[count]];
             count += 1;
         }
-        let (batch, rest) = dead.split_at(count);
-        dead = rest;
+        let (batch, rest) = left.split_at(count);
+        left = rest;
         let paths: Vec<&StorePath> = batch.iter().map(|index| &graph.paths[*index]).collect();
         if !options.dry_run {
             store.database.invalidate(paths.iter().copied())?;
             for path in &paths {
-                remove::put_aside(&directories.store, OsStr::new(path.base_name()))?;
+                remove::put_aside(&store.directories().store, OsStr::new(path.base_name()))?;
             }
         }
         freed.paths.extend(paths.into_iter().cloned());
     }
-    // What there was no need to take stays valid.
-    freed.live += dead.len();
+    Ok(dead.len() - left.len())
+}
 
-    drop(temporary);
-    drop(gc_lock);
-    drop(own_roots);
+/// Removes what was moved to the trash, once nothing is locked any more.
+fn finish(
+    store: &Store,
+    options: &CollectOptions,
+    reserve: Reserve,
+    freed: &mut Freed,
+) -> Result<(), StoreError> {
     if !options.dry_run {
-        freed.bytes = empty_trash(&directories.store.join(TRASH))?;
-        freed.bytes += prune_links(&directories.store.join(LINKS))?;
+        let directory = &store.directories().store;
+        freed.bytes = empty_trash(&directory.join(TRASH))?;
+        freed.bytes += prune_links(&directory.join(LINKS))?;
+    }
+    if let Some(reserve) = reserve.0 {
         super::open::reserve_space(&reserve);
     }
-    Ok(freed)
+    Ok(())
+}
+
+/// The positions in `graph` that are among `positions` or refer to one of them, directly or not.
+fn referrers<'p>(graph: &Graph, positions: impl Iterator<Item = &'p usize>) -> Vec<bool> {
+    let mut referrers = vec![Vec::new(); graph.paths.len()];
+    for (referrer, references) in graph.references.iter().enumerate() {
+        for reference in references {
+            referrers[*reference].push(referrer);
+        }
+    }
+    let mut wanted = vec![false; graph.paths.len()];
+    let mut pending: Vec<usize> = positions.copied().collect();
+    while let Some(position) = pending.pop() {
+        if !std::mem::replace(&mut wanted[position], true) {
+            pending.extend(&referrers[position]);
+        }
+    }
+    wanted
 }
 
 /// Which paths of `graph` are live.
@@ -251,55 +421,73 @@ fn sweep_leftovers(
         }
     }
     found.sort();
+    let wanted = options.max_freed.unwrap_or(u64::MAX);
     for name in found {
+        if freed.bytes >= wanted {
+            break;
+        }
         // An item may itself be called `….lock`, so both readings of such a name have to be spared.
         let itself = StorePath::from_base_name(&name).ok();
-        let owner = [LOCK_SUFFIX, STAGING_SUFFIX]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix))
-            .and_then(|base| StorePath::from_base_name(base).ok());
+        let owner = owner_of(&name);
         let Some(lockable) = owner.as_ref().or(itself.as_ref()) else {
             freed.unknown.push(name);
             continue;
         };
-        if itself
-            .iter()
-            .chain(&owner)
-            .any(|path| temporary.contains(path))
-        {
-            continue;
+        let mut readings = itself.iter().chain(&owner);
+        if !readings.any(|path| temporary.contains(path)) {
+            take_leftover(store, &name, lockable, options, freed)?;
         }
-        let item = directory.join(&name);
-        if options.dry_run {
-            let lock_file = lock_path(directory, lockable);
-            let free = !lock_file.is_file()
-                || FileLock::try_acquire(lock_file, Mode::Exclusive, false)?.is_some();
-            if free {
-                freed.bytes += remove::disk_usage(&item);
-                freed.leftovers.push(name);
-            }
-            continue;
+    }
+    Ok(())
+}
+
+/// The store path whose lock or staging directory is called `name`.
+fn owner_of(name: &str) -> Option<StorePath> {
+    [LOCK_SUFFIX, STAGING_SUFFIX]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .and_then(|base| StorePath::from_base_name(base).ok())
+}
+
+/// Moves the entry `name` of the store directory to the trash, unless somebody holds the lock on `lockable`, to which it belongs.
+fn take_leftover(
+    store: &Store,
+    name: &str,
+    lockable: &StorePath,
+    options: &CollectOptions,
+    freed: &mut Freed,
+) -> Result<(), StoreError> {
+    let directory = &store.directories().store;
+    let item = directory.join(name);
+    let is_lock = owner_of(name).is_some() && name.ends_with(LOCK_SUFFIX);
+    if options.dry_run {
+        let lock_file = lock_path(directory, lockable);
+        let is_free = !lock_file.is_file()
+            || store.options.access == Access::ReadOnly
+            || FileLock::try_acquire(lock_file, Mode::Exclusive, false)?.is_some();
+        if is_free {
+            freed.bytes += remove::disk_usage(&item);
+            freed.leftovers.push(name.to_owned());
         }
-        let is_lock_file = owner.is_some() && name.ends_with(LOCK_SUFFIX) && item.is_file();
-        if owner.is_some() && name.ends_with(LOCK_SUFFIX) && !is_lock_file {
-            // A directory where its lock file would have to be.
-            remove::put_aside(directory, OsStr::new(&name))?;
-            freed.leftovers.push(name);
-            continue;
-        }
+        return Ok(());
+    }
+    if is_lock && !item.is_file() {
+        // A directory where its lock file would have to be.
+        remove::put_aside(directory, OsStr::new(name))?;
+    } else {
         let Some(lock) = PathLocks::try_acquire(directory, [lockable])? else {
-            continue;
+            return Ok(());
         };
-        if !is_lock_file {
+        if !is_lock {
             if options.max_freed.is_some() {
                 freed.bytes += remove::disk_usage(&item);
             }
-            remove::put_aside(directory, OsStr::new(&name))?;
+            remove::put_aside(directory, OsStr::new(name))?;
         }
-        // Its own file goes with the lock.
+        // A lock's own file goes with it.
         drop(lock);
-        freed.leftovers.push(name);
     }
+    freed.leftovers.push(name.to_owned());
     Ok(())
 }
 

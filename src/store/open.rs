@@ -1,6 +1,5 @@
-//! The store as a whole: opening it, asking it, locking in it.
+//! The store as a whole: opening it and locking in it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +13,6 @@ use super::gc::is_work_in_progress;
 use super::lock::{LockError, PathLocks, Patience};
 use super::remove;
 use super::temporary_roots::TemporaryRoots;
-use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::directories::Directories;
 
@@ -150,60 +148,6 @@ impl Store {
     /// Where everything is; store and state directory with symbolic links resolved.
     pub fn directories(&self) -> &Directories {
         &self.directories
-    }
-
-    /// Whether `path` is valid, according to the database.
-    pub fn is_valid(&self, path: &StorePath) -> Result<bool, StoreError> {
-        Ok(!self.database.valid_among([path])?.is_empty())
-    }
-
-    /// Those of `paths` that are valid.
-    pub fn valid_among<'p>(
-        &self,
-        paths: impl IntoIterator<Item = &'p StorePath>,
-    ) -> Result<BTreeSet<StorePath>, StoreError> {
-        Ok(self.database.valid_among(paths)?)
-    }
-
-    /// What is known of `path`; `None` where it is not valid.
-    pub fn path_info(&self, path: &StorePath) -> Result<Option<PathInfo>, StoreError> {
-        Ok(self.database.path_info(path)?)
-    }
-
-    /// Every valid path.
-    pub fn valid_paths(&self) -> Result<BTreeSet<StorePath>, StoreError> {
-        Ok(self.database.valid_paths()?)
-    }
-
-    /// `paths`, which must be valid, and everything they refer to, directly or not.
-    pub fn closure<'p>(
-        &self,
-        paths: impl IntoIterator<Item = &'p StorePath>,
-    ) -> Result<BTreeSet<StorePath>, StoreError> {
-        Ok(self.database.closure(paths)?)
-    }
-
-    /// The valid paths that refer to `path` directly, itself included where it does.
-    pub fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, StoreError> {
-        Ok(self.database.referrers(path)?)
-    }
-
-    /// The valid derivations that have `path` for an output, whether it was built from one of them or not.
-    pub fn derivers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, StoreError> {
-        Ok(self.database.derivers(path)?)
-    }
-
-    /// The outputs of a valid derivation by name, valid or not; empty for any other path.
-    pub fn derivation_outputs(
-        &self,
-        derivation: &StorePath,
-    ) -> Result<BTreeMap<String, StorePath>, StoreError> {
-        Ok(self.database.derivation_outputs(derivation)?)
-    }
-
-    /// Checks the database itself for damage; takes time in proportion to its size.
-    pub fn check_database(&self) -> Result<(), StoreError> {
-        Ok(self.database.check_integrity()?)
     }
 
     /// Keeps `paths`, valid or not, from being collected as garbage while this process lives. Waits for a collector that

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::database::{Database, DatabaseError};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::path_info::PathInfo;
-use crate::formats::store_path::StorePath;
+use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 
 /// All valid paths, by position.
 #[derive(Debug, Default)]
@@ -90,6 +90,34 @@ impl Database {
                 .transpose()?,
             registration_time: time.try_into().unwrap_or(0),
         }))
+    }
+
+    /// The record of `path`, which has to be valid.
+    pub(super) fn require_valid(&self, path: &StorePath) -> Result<PathInfo, DatabaseError> {
+        self.path_info(path)?
+            .ok_or_else(|| DatabaseError::NotValid {
+                path: self.store_dir.display(path),
+            })
+    }
+
+    pub(super) fn path_from_hash_part(
+        &self,
+        hash_part: &str,
+    ) -> Result<Option<StorePath>, DatabaseError> {
+        if hash_part.len() != HASH_PART_LEN {
+            return Ok(None);
+        }
+        let prefix = format!("{}/{hash_part}", self.store_dir);
+        // The first path that does not sort before the prefix is the one, if there is one.
+        let found: Option<String> = self
+            .connection()
+            .prepare_cached("SELECT path FROM ValidPaths WHERE path >= ?1 ORDER BY path LIMIT 1")
+            .and_then(|mut statement| statement.query_row([&prefix], |row| row.get(0)).optional())
+            .map_err(self.fail("read"))?;
+        found
+            .filter(|path| path.starts_with(&prefix))
+            .map(|path| self.parse_path(&path))
+            .transpose()
     }
 
     pub(super) fn valid_paths(&self) -> Result<BTreeSet<StorePath>, DatabaseError> {

@@ -201,16 +201,26 @@ impl Store {
                 return Err(RootError::Occupied(link).into());
             }
         }
-        // Guix takes the SHA-1 of the link's name; any unique name does.
-        let digest = Sha256Digest::of(link.as_os_str().as_bytes());
-        let automatic = self
-            .gcroots()
-            .join("auto")
-            .join(base32::encode(&digest.0[..20]));
         let _shared = self.hold_off_collectors()?;
         make_link(&link, directories.store_dir.display(path))?;
-        make_link(&automatic, &link)?;
-        Ok(())
+        Ok(make_link(&self.automatic(&link), &link)?)
+    }
+
+    /// Registers `link`, which is a symbolic link into the store or will be one, as an indirect root: while it exists and leads
+    /// to a store item, it keeps that. This is what guix-daemon's `add-indirect-root` does.
+    pub fn register_indirect_root(&self, link: &Path) -> Result<(), StoreError> {
+        self.writable()?;
+        let link = std::path::absolute(link).map_err(|source| io_error(link, "resolve", source))?;
+        let _shared = self.hold_off_collectors()?;
+        Ok(make_link(&self.automatic(&link), &link)?)
+    }
+
+    /// The link in `gcroots/auto` that registers the indirect root `link`.
+    fn automatic(&self, link: &Path) -> PathBuf {
+        // Guix takes the SHA-1 of the link's name; any unique name does.
+        let digest = Sha256Digest::of(link.as_os_str().as_bytes());
+        let name = base32::encode(&digest.0[..20]);
+        self.gcroots().join("auto").join(name)
     }
 
     /// All permanent roots, sorted by where their links are.

@@ -144,6 +144,30 @@ impl TemporaryRoots {
         }
     }
 
+    /// The temporary roots of all processes, as far as their files can be read, without a lock: for dry runs on a store that
+    /// cannot be written. Roots of dead processes may be among them.
+    pub(super) fn read_without_locks(&self, store_dir: &StoreDir) -> AllRoots {
+        let mut roots = HashSet::new();
+        for entry in std::fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let Ok(file) = rustix::fs::open(entry.path(), flags, FileMode::empty()) else {
+                continue;
+            };
+            let mut text = Vec::new();
+            if File::from(file).read_to_end(&mut text).is_ok() {
+                roots.extend(paths_in(&text, store_dir));
+            }
+        }
+        AllRoots {
+            roots,
+            locks: Vec::new(),
+        }
+    }
+
     /// Reads the temporary roots of all processes, for the collector, which holds `gc.lock` exclusively and `own`, the
     /// roots of this process.
     ///
@@ -193,11 +217,7 @@ impl TemporaryRoots {
             let mut text = Vec::new();
             file.read_to_end(&mut text)
                 .map_err(|error| self.error("read", &path, error))?;
-            // What does not parse is no path of this store, so there is nothing to spare.
-            all.roots.extend(
-                text.split(|byte| *byte == 0)
-                    .filter_map(|root| store_dir.parse(std::str::from_utf8(root).ok()?).ok()),
-            );
+            all.roots.extend(paths_in(&text, store_dir));
             all.locks.push(file);
         }
         Ok(all)
@@ -212,6 +232,12 @@ impl Drop for TemporaryRoots {
             let _ = std::fs::remove_file(&own.path);
         }
     }
+}
+
+/// The paths in a file of temporary roots. What does not parse is not a path of this store: there is nothing to spare.
+fn paths_in<'t>(text: &'t [u8], store_dir: &'t StoreDir) -> impl Iterator<Item = StorePath> + 't {
+    text.split(|byte| *byte == 0)
+        .filter_map(|root| store_dir.parse(std::str::from_utf8(root).ok()?).ok())
 }
 
 /// Everybody's temporary roots, and the locks that keep them as they are.

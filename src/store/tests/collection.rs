@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::gc::{CollectOptions, Freed, collect};
+use crate::store::gc::{CollectOptions, Freed, Liveness, collect, delete, liveness};
 use std::os::unix::fs::symlink;
 
 fn run(store: &TestStore) -> Freed {
@@ -84,6 +84,118 @@ fn enough_is_enough() {
     let freed = collect(&store, &options).unwrap();
     assert_eq!((freed.paths, freed.live), (vec![c, b], 1));
     assert_left(&store, &[&a]);
+}
+
+#[test]
+fn nothing_wanted_is_nothing_deleted() {
+    let store = TestStore::new();
+    store.item('a', &[]);
+    fs::write(store.place().join(path('b').base_name()), "leftover").unwrap();
+    let before = store.names();
+    let options = CollectOptions {
+        max_freed: Some(0),
+        ..CollectOptions::default()
+    };
+    assert_eq!(collect(&store, &options).unwrap().live, 1);
+    assert_eq!(store.names(), before);
+}
+
+#[test]
+fn named_paths_are_deleted_with_what_refers_to_them_and_nothing_else() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let b = store.item('b', &[&a]);
+    let c = store.item('c', &[&b]);
+    let d = store.item('d', &[&a]);
+    fs::write(store.place().join(path('f').base_name()), "leftover").unwrap();
+    let wanted = BTreeSet::from([b.clone(), path('f'), path('g')]);
+    let freed = delete(&store, &wanted, &CollectOptions::default()).unwrap();
+    assert_eq!((freed.paths, freed.live), (vec![c, b], 2));
+    assert_eq!(freed.leftovers, [path('f').base_name()]);
+    assert!(freed.bytes >= 20_000, "{}", freed.bytes);
+    assert_left(&store, &[&a, &d]);
+}
+
+#[test]
+fn what_a_root_keeps_is_not_deleted_by_name_either() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let b = store.item('b', &[&a]);
+    let c = store.item('c', &[]);
+    store.add_root("b", &b).unwrap();
+    let other = store.again();
+    other.add_temporary_roots([&path('f')]).unwrap();
+    fs::write(store.place().join(path('f').base_name()), "being made").unwrap();
+    let before = store.names();
+    // `a` is kept by what refers to it; `c` would go, but all or nothing does.
+    for kept in [&a, &b, &path('f')] {
+        let wanted = BTreeSet::from([c.clone(), kept.clone()]);
+        let error = delete(&store, &wanted, &CollectOptions::default()).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::StillAlive { path } if *path == full(kept)),
+            "{error}"
+        );
+        assert_eq!(store.names(), before);
+        assert!(store.is_valid(&c).unwrap());
+    }
+}
+
+#[test]
+fn liveness_is_what_a_collection_would_make_of_it() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let b = store.item('b', &[&a]);
+    let c = store.item('c', &[&a]);
+    fs::write(store.place().join(path('f').base_name()), "leftover").unwrap();
+    store.add_root("b", &b).unwrap();
+    let before = store.names();
+    let found = liveness(&store, &CollectOptions::default()).unwrap();
+    let expected = Liveness {
+        live: BTreeSet::from([a, b]),
+        dead: BTreeSet::from([c, path('f')]),
+    };
+    assert_eq!(found, expected);
+    assert_eq!(store.names(), before);
+}
+
+#[test]
+fn a_dry_run_needs_no_right_to_write() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let b = store.item('b', &[]);
+    store.add_temporary_roots([&b]).unwrap();
+    let options = OpenOptions {
+        access: Access::ReadOnly,
+        ..hurried()
+    };
+    let reader = Store::open_with(directories(store.directory.path()), options).unwrap();
+    let before: Vec<_> = everything_in(store.directory.path());
+    let options = CollectOptions {
+        dry_run: true,
+        ..CollectOptions::default()
+    };
+    let freed = collect(&reader, &options).unwrap();
+    assert_eq!((freed.paths, freed.live), (vec![a], 1));
+    assert_eq!(everything_in(store.directory.path()), before);
+    let error = collect(&reader, &CollectOptions::default()).unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+}
+
+/// Every file below `directory`, but for those that SQLite keeps beside its database.
+fn everything_in(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.symlink_metadata().unwrap().is_dir() {
+                pending.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod additions;
 mod collection;
 mod opening;
 mod processes;
+mod queries;
 mod registrations;
 mod roots;
 

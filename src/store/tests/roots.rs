@@ -131,3 +131,21 @@ fn guix_roots_are_seen() {
         .collect();
     assert_eq!(found, BTreeSet::from([path('a'), path('b')]));
 }
+
+#[test]
+fn a_link_is_registered_as_a_root_as_it_is() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let link = store.directory.path().join("result");
+    symlink(full(&a), &link).unwrap();
+    store.register_indirect_root(&link).unwrap();
+    let expected = Root {
+        link: link.clone(),
+        kind: RootKind::Indirect,
+        path: a,
+    };
+    assert_eq!(store.roots().unwrap(), [expected]);
+    // It is the link that decides, now and later.
+    fs::remove_file(&link).unwrap();
+    assert!(store.roots().unwrap().is_empty());
+}
