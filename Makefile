@@ -27,7 +27,7 @@ FISH = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 all: tool
 
 # Cargo knows what is out of date; make need not.
-tool:
+tool: prepare
 	$(CARGO) build --release --locked
 
 # Only where there is none: who installs, root as a rule, need not be who builds.
@@ -49,7 +49,12 @@ bootstrap: tool
 	$(TOOL) all $(ARGS)
 
 test:
+	CARGO='$(CARGO)' sh tools/prepare.sh test
 	CARGO='$(CARGO)' sh tests/run.sh
+
+# Installs what is missing, on Debian as root; elsewhere names it.
+prepare:
+	CARGO='$(CARGO)' sh tools/prepare.sh build
 
 audit: tool
 	sh tests/finished.sh $(TOOL)
@@ -68,4 +73,4 @@ bench: tool
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool install bootstrap test audit freebsd cross bench clean
+.PHONY: all tool prepare install bootstrap test audit freebsd cross bench clean

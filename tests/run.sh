@@ -1,9 +1,5 @@
 #!/bin/sh
-# Everything that `make test' checks, cheapest first; stops at the first failure.
-#
-# The oracle tests need Debian's nix-bin, guile-3.0 and guile-gcrypt, the shell check git and shellcheck, the report's
-# test chromium (tests/report/install.sh), the graph's graphviz, the completions' zsh and fish, the installation's bmake, the
-# builds' tests a C compiler; each says so when it is missing.
+# Everything that `make test' checks, cheapest first; stops at the first failure. tools/prepare.sh installs what it needs.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -13,12 +9,8 @@ step() {
     printf '\n== %s\n' "$1"
 }
 
-for tool in cc git shellcheck nix-instantiate guile chromedriver dot zsh fish bmake; do
-    command -v "$tool" >/dev/null 2>&1 || {
-        echo "tests/run.sh: \`$tool' is missing; on Debian: apt-get install gcc git shellcheck nix-bin guile-3.0 guile-gcrypt chromium chromium-driver graphviz zsh fish bmake" >&2
-        exit 1
-    }
-done
+step 'the Makefile, read by both makes'
+bmake -n test >/dev/null
 
 step 'formatting'
 $CARGO fmt --check

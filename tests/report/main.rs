@@ -1,6 +1,6 @@
 //! The report in a real browser: it renders, sorts, searches, zooms, and looks as it should.
 //!
-//! Needs chromium and chromedriver (`tests/report/install.sh`); without them the test says so and does nothing, unless
+//! Needs chromium and chromedriver (tools/prepare.sh installs them); without them the test says so and does nothing, unless
 //! `BOOTSTRAP_BROWSER_REQUIRED` is set, as `tests/run.sh` does where they are installed by it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -20,7 +20,7 @@ fn browser() -> Option<Browser> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             assert!(
                 std::env::var_os("BOOTSTRAP_BROWSER_REQUIRED").is_none(),
-                "chromedriver is missing: run tests/report/install.sh"
+                "chromedriver is missing: run tools/prepare.sh test"
             );
             eprintln!("chromedriver is missing: the report is not tried in a browser");
             None
