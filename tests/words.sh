@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Finds wording that CONTRIBUTING.md rules out, in code, messages and documents.
+#
+#   tests/words.sh          checks every tracked text file
+#   tests/words.sh FILE...  checks these
+#
+# Not checked: what enters derivations (stage0/, phase scripts, patches), whose bytes bootstrap.lock pins; licence texts; data.
+set -eu
+
+here=$(dirname "$0")
+cd "$here/.."
+[ "$#" -gt 0 ] || {
+    # Names in this project have no spaces.
+    # shellcheck disable=SC2046
+    set -- $(git -c safe.directory="$PWD" ls-files | grep -E '\.(rs|md|sh|toml|tsv|scm|css|js)$|^Makefile$|^\.ci/run$' |
+        grep -vE '^(stage0/|recipes/.*\.(sh|patch)$|tests/words\.sh$|LICENSES/)')
+}
+
+found=0
+# rule PATTERN INSTEAD [EXCEPT]: lines with PATTERN, but for those with EXCEPT.
+rule() {
+    lines=$(grep -nHiE "$1" -- "$files_of" 2>/dev/null || :)
+    [ -z "${3:-}" ] || lines=$(printf '%s\n' "$lines" | grep -viE "$3" || :)
+    [ -z "$lines" ] || {
+        printf '%s\n' "$lines" | sed "s/\$/   [write: $2]/"
+        found=1
+    }
+}
+
+for files_of; do
+    rule '\bpeople\b' 'users, or leave it out'
+    rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program'
+    rule '\b(is|are|was|were|be|been) told\b' 'reports, says, names'
+    rule '\bon record\b' 'recorded'
+    rule '\bby the clock\b' 'wall-clock time'
+    rule '\btells? of\b' 'reports, names'
+    rule '\bthe road\b' 'the build, the bootstrap' 'docs/road\.md|^docs/road\.md:1:'
+    rule '\b(it|this|that|what|which|they|[a-z]+) (is|are|was|were) no [a-z]+' 'is not a …' '\b(there|here) (is|are|was|were) no |\bno (longer|more|fewer|less|other|better|worse|different|shorter|longer|bigger|smaller|later|earlier|newer|older|such)\b'
+done
+exit "$found"
