@@ -9,6 +9,7 @@ pub mod archive;
 pub mod builder;
 pub mod cli;
 pub mod diagnostics;
+pub mod engine;
 pub mod events;
 pub mod exchange;
 pub mod fetch;

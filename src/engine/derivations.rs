@@ -1,0 +1,144 @@
+//! Derivations read from the store, and the graph that they make.
+//!
+//! A `.drv` file may have been added by another program or user, so it is read with care: it must be valid, a regular file of
+//! bounded size, and it is never reached through a link.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+
+use rustix::fs::OFlags;
+
+use super::error::EngineError;
+use crate::builder::graph::{Graph, Job};
+use crate::formats::derivation::{Derivation, aterm};
+use crate::formats::store_path::StorePath;
+use crate::store::Store;
+
+/// The longest file that is read as a derivation, in bytes. The longest of Guix's are a few hundred kilobytes.
+const LONGEST: u64 = 64 << 20;
+
+/// Derivations of the store by path, each with all that it is built from.
+#[derive(Debug, Default)]
+pub struct StoredDerivations {
+    derivations: BTreeMap<StorePath, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    /// What events and errors call it: the base name of its path.
+    label: String,
+    derivation: Derivation,
+}
+
+impl StoredDerivations {
+    /// Reads the derivations `wanted` and, where some of their outputs are not valid, all derivations that they are built
+    /// from.
+    ///
+    /// # Errors
+    /// Where one is not valid or not a derivation.
+    pub fn load<'w>(
+        store: &Store,
+        wanted: impl IntoIterator<Item = &'w StorePath>,
+    ) -> Result<Self, EngineError> {
+        let mut loaded = Self::default();
+        let mut layer: Vec<StorePath> = wanted.into_iter().cloned().collect();
+        loaded.add(store, &layer)?;
+        layer.retain(|path| !loaded.is_built(store, path));
+        while !layer.is_empty() {
+            let mut next: Vec<StorePath> = layer
+                .iter()
+                .filter_map(|path| loaded.get(path))
+                .flat_map(|derivation| derivation.input_derivations.keys().cloned())
+                .filter(|input| loaded.get(input).is_none())
+                .collect();
+            next.sort();
+            next.dedup();
+            loaded.add(store, &next)?;
+            layer = next;
+        }
+        Ok(loaded)
+    }
+
+    /// The derivation at `path`, if it was read.
+    pub fn get(&self, path: &StorePath) -> Option<&Derivation> {
+        self.derivations.get(path).map(|stored| &stored.derivation)
+    }
+
+    /// All that was read, as a graph for the builder.
+    pub fn graph(&self) -> Graph<'_> {
+        let jobs = self.derivations.iter().map(|(path, stored)| Job {
+            label: &stored.label,
+            path,
+            derivation: &stored.derivation,
+            size: None,
+            typical: None,
+        });
+        jobs.collect()
+    }
+
+    fn add(&mut self, store: &Store, paths: &[StorePath]) -> Result<(), EngineError> {
+        // First kept, then asked: what is found valid stays so.
+        store.add_temporary_roots(paths)?;
+        let valid = store.valid_among(paths)?;
+        for path in paths {
+            if !valid.contains(path) {
+                let path = store.directories().store_dir.display(path);
+                return Err(EngineError::NoDerivation { path });
+            }
+            let stored = Stored {
+                label: path.base_name().to_owned(),
+                derivation: read(store, path)?,
+            };
+            self.derivations.insert(path.clone(), stored);
+        }
+        Ok(())
+    }
+
+    /// Whether all outputs of the derivation at `path` are valid. Where the store cannot be asked they are not: the run that
+    /// follows reports why.
+    fn is_built(&self, store: &Store, path: &StorePath) -> bool {
+        let Some(derivation) = self.get(path) else {
+            return false;
+        };
+        let outputs: Option<Vec<&StorePath>> = derivation
+            .outputs
+            .values()
+            .map(|output| output.path.as_ref())
+            .collect();
+        outputs.is_some_and(|outputs| {
+            let valid = store.valid_among(outputs.iter().copied());
+            valid.is_ok_and(|valid| valid.len() == outputs.len())
+        })
+    }
+}
+
+/// Reads the derivation at `path`, which is valid.
+fn read(store: &Store, path: &StorePath) -> Result<Derivation, EngineError> {
+    let directories = store.directories();
+    let failed = |problem: String| EngineError::Derivation {
+        path: directories.store_dir.display(path),
+        problem,
+    };
+    // A link is not followed, and a pipe does not block.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(directories.physical(path))
+        .map_err(|error| failed(error.to_string()))?;
+    let length = match file.metadata() {
+        Ok(found) if !found.is_file() => return Err(failed("it is not a regular file".to_owned())),
+        Ok(found) => found.len(),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    if length > LONGEST {
+        let problem = format!("expected at most {LONGEST} bytes, saw {length}");
+        return Err(failed(problem));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    aterm::parse(&directories.store_dir, &bytes).map_err(|error| failed(error.to_string()))
+}

@@ -1,0 +1,38 @@
+//! The engine: everything a front end can do with a store, without arguments, terminals, sockets or exit statuses.
+//!
+//! A [`Session`] holds the options of one user of the store: directories, recipes and seed, limits, servers. A front end
+//! makes one, opens the store with it, and calls its methods. Progress goes out as [`events`](crate::events); the front end
+//! stops work through a [`Cancellation`](crate::events::cancellation::Cancellation). The command line makes one session per
+//! command. The daemon makes one session per client, each in a process of its own.
+//!
+//! ```no_run
+//! # use bootstrap::engine::{EngineError, Mode, Session, SessionOptions, Wanted};
+//! # use bootstrap::formats::store_path::StorePath;
+//! # use bootstrap::events::{EventSender, cancellation::Cancellation};
+//! # fn realise(options: SessionOptions) -> Result<(), EngineError> {
+//! let session = Session::new(options);
+//! let (events, _receiver) = EventSender::channel();
+//! let cancellation = Cancellation::new();
+//! let store = session.open_store(&events, &cancellation)?;
+//! let derivation = "00000000000000000000000000000000-hello-2.12.drv";
+//! let wanted = [Wanted::all(StorePath::from_base_name(derivation)?)];
+//! let realised = session.realise(&store, &wanted, Mode::Build, &events, &cancellation)?;
+//! assert!(realised.report.errors.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here is global to the process. What is (signal handlers, the table of locks, the registry of temporary roots) is
+//! described in `docs/architecture.md`.
+
+mod derivations;
+mod error;
+mod options;
+mod realise;
+mod session;
+
+pub use derivations::StoredDerivations;
+pub use error::EngineError;
+pub use options::{BuildOptions, SeedOptions, SessionOptions, TrustedKeys};
+pub use realise::{Mode, Realised, Wanted};
+pub use session::Session;

@@ -1,0 +1,113 @@
+//! The options of a session, as values that are already checked.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::formats::keys::{KeyError, PublicKey};
+use crate::formats::store_path::StoreDir;
+use crate::formats::system::System;
+use crate::road::recipe::RecipeSource;
+use crate::road::seed::SeedSource;
+use crate::store::directories::Directories;
+
+/// Everything a session depends on.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// The system to build for.
+    pub system: System,
+    /// Store, state, logs and cache.
+    pub directories: Directories,
+    /// Where recipes come from.
+    pub recipes: RecipeSource,
+    /// The seed of plans.
+    pub seed: SeedOptions,
+    /// Whether the network is off limits.
+    pub offline: bool,
+    /// The URLs of substitute servers, most preferred first.
+    pub substitute_urls: Vec<String>,
+    /// The keys whose owners may say what is in the store.
+    pub trusted_keys: TrustedKeys,
+    /// How builds run.
+    pub build: BuildOptions,
+}
+
+impl SessionOptions {
+    /// The options for `system` with its default seed, the built-in recipes and all directories in their usual places.
+    pub fn new(system: System, store_dir: StoreDir) -> Self {
+        Self {
+            system,
+            directories: Directories::new(store_dir, None),
+            recipes: RecipeSource::Embedded,
+            seed: SeedOptions::default(),
+            offline: false,
+            substitute_urls: Vec::new(),
+            trusted_keys: TrustedKeys::default(),
+            build: BuildOptions::default(),
+        }
+    }
+}
+
+/// Which seed a plan starts from.
+#[derive(Debug, Clone, Default)]
+pub struct SeedOptions {
+    /// Where seeds are described.
+    pub descriptions: SeedSource,
+    /// The seed's name; `None` is the default seed of the system.
+    pub name: Option<String>,
+    /// An archive or directory to use in place of the described archives.
+    pub file: Option<PathBuf>,
+    /// Whether only exactly what the seed's lock pins may be used.
+    pub locked: bool,
+}
+
+/// Public keys that signatures are checked with.
+#[derive(Debug, Clone)]
+pub enum TrustedKeys {
+    /// Text in the form that [`PublicKey::parse_all`] reads. It is read when a key is needed, since it may name files.
+    Text(String),
+    /// The keys themselves.
+    Keys(Vec<PublicKey>),
+}
+
+impl Default for TrustedKeys {
+    fn default() -> Self {
+        Self::Keys(Vec::new())
+    }
+}
+
+impl TrustedKeys {
+    /// The keys.
+    ///
+    /// # Errors
+    /// Where the text is not a list of keys, or a file in it cannot be read.
+    pub fn read(&self) -> Result<Vec<PublicKey>, KeyError> {
+        match self {
+            Self::Text(text) => PublicKey::parse_all("--trusted-keys", text),
+            Self::Keys(keys) => Ok(keys.clone()),
+        }
+    }
+}
+
+/// How builds run.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// Builds at a time; `None` is as many as job tokens.
+    pub max_jobs: Option<NonZeroUsize>,
+    /// Processor cores for all builds together; `None` is all of the machine.
+    pub cores: Option<NonZeroUsize>,
+    /// Whether the build directory of a failed build stays.
+    pub keep_failed: bool,
+    /// Whether a failure stops only what depends on it.
+    pub keep_going: bool,
+    /// The longest time that a build may take.
+    pub timeout: Option<Duration>,
+    /// The longest time that a build may print nothing.
+    pub max_silent_time: Option<Duration>,
+    /// The most address space of each process of a build, in bytes.
+    pub max_memory: Option<u64>,
+    /// The most processes and threads of a build.
+    pub max_processes: Option<u64>,
+    /// Where build directories are made; `None` is the directory for temporary files.
+    pub temporary: Option<PathBuf>,
+}

@@ -1,0 +1,156 @@
+//! A session: one user's options, and the tools that follow from them.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::error::EngineError;
+use super::options::SessionOptions;
+use crate::builder::item;
+use crate::builder::run::lock_patience;
+use crate::builder::watch::Patience;
+use crate::events::EventSender;
+use crate::events::cancellation::Cancellation;
+use crate::fetch::apt::AptSettings;
+use crate::fetch::{self, Downloader};
+use crate::formats::store_path::StorePath;
+use crate::sandbox::{self, BuildUser, Limits, Sandbox};
+use crate::store::directories::Directories;
+use crate::store::{Access, OpenOptions, Store};
+
+/// Downloads at a time: enough to fill a line that is faster than any one server, and to have APT fetch several packages in
+/// one call.
+const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
+
+/// How many more jobs run than there are processors. Jobs that sleep (many tests do) or wait for the disk hold their tokens
+/// all the same. Ninja's `GuessParallelism` takes as many on most machines.
+const SPARE: usize = 2;
+
+/// One user's options, and the tools that follow from them. It opens nothing until asked.
+#[derive(Debug)]
+pub struct Session {
+    options: SessionOptions,
+}
+
+impl Session {
+    /// A session with `options`.
+    pub fn new(options: SessionOptions) -> Self {
+        Self { options }
+    }
+
+    /// The options.
+    pub fn options(&self) -> &SessionOptions {
+        &self.options
+    }
+
+    /// Where everything is on disk.
+    pub fn directories(&self) -> &Directories {
+        &self.options.directories
+    }
+
+    /// `path` with the store directory that it was computed for.
+    pub fn shown(&self, path: &StorePath) -> String {
+        self.directories().store_dir.display(path)
+    }
+
+    /// Opens the store for reading. A store that does not exist is empty.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn store_to_read(&self) -> Result<Store, EngineError> {
+        let options = OpenOptions {
+            access: Access::ReadOnly,
+            ..OpenOptions::default()
+        };
+        Ok(Store::open_with(self.directories().clone(), options)?)
+    }
+
+    /// Opens the store for changes without a run; makes it where there is none. Waits for locks go unreported.
+    ///
+    /// # Errors
+    /// Where the store cannot be made or its database not be opened.
+    pub fn store_to_write(&self) -> Result<Store, EngineError> {
+        Ok(Store::open(self.directories().clone())?)
+    }
+
+    /// Opens the store for runs; makes it where there is none. Waits for locks are reported in `events` and end upon
+    /// `cancellation`.
+    ///
+    /// # Errors
+    /// Where the store cannot be made or its database not be opened.
+    pub fn open_store(
+        &self,
+        events: &EventSender,
+        cancellation: &Cancellation,
+    ) -> Result<Store, EngineError> {
+        let options = OpenOptions {
+            patience: lock_patience(events, cancellation),
+            ..OpenOptions::default()
+        };
+        Ok(Store::open_with(self.directories().clone(), options)?)
+    }
+
+    /// The sandbox of this machine.
+    ///
+    /// # Errors
+    /// Where the platform has none.
+    pub fn sandbox(&self) -> Result<Box<dyn Sandbox>, EngineError> {
+        Ok(sandbox::platform(&self.directories().state)?)
+    }
+
+    /// What fetches sources: into the cache, with `apt` for the packages of a distribution.
+    pub fn downloader(&self, apt: Option<AptSettings>) -> Arc<Downloader> {
+        Arc::new(Downloader::new(fetch::Settings {
+            offline: self.options.offline,
+            apt,
+            ..fetch::Settings::new(&self.directories().cache)
+        }))
+    }
+
+    /// How builds run.
+    pub fn build_settings(&self) -> item::Settings {
+        let options = &self.options.build;
+        let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let cores = options.cores.unwrap_or(all);
+        let tokens = tokens(options.cores, all);
+        item::Settings {
+            system: self.options.system.name().to_owned(),
+            cores,
+            tokens,
+            max_jobs: options.max_jobs.unwrap_or(tokens),
+            downloads: DOWNLOADS,
+            keep_going: options.keep_going,
+            keep_failed: options.keep_failed,
+            patience: Patience {
+                timeout: options.timeout,
+                max_silent_time: options.max_silent_time,
+                ..Patience::default()
+            },
+            limits: Limits {
+                memory: options.max_memory,
+                processes: options.max_processes,
+                ..Limits::default()
+            },
+            user: BuildUser::default(),
+            temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),
+        }
+    }
+}
+
+/// The number of job tokens on a machine of so many `processors`. Where a number of `cores` is given it is exactly that: the
+/// rest of the machine is not for this run to use.
+fn tokens(cores: Option<NonZeroUsize>, processors: NonZeroUsize) -> NonZeroUsize {
+    cores.unwrap_or_else(|| processors.saturating_add(SPARE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_spare_tokens_unless_cores_are_given() {
+        let [two, three, four] = [2, 3, 4].map(|count| NonZeroUsize::new(count).unwrap());
+        assert_eq!(tokens(None, two), four);
+        assert_eq!(tokens(Some(two), two), two);
+        assert_eq!(tokens(Some(three), two), three);
+    }
+}
