@@ -82,7 +82,7 @@ pub fn run(
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Report {
-    let start = (Instant::now(), own_processor_seconds());
+    let start = (events.since(), own_processor_seconds());
     let mut run = Run::new(todo, cores);
     let count = |download: bool| {
         let kinds = todo.tasks.iter().map(|task| task.job.kind());

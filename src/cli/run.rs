@@ -176,11 +176,14 @@ impl<'c> Run<'c> {
             patience: lock_patience(&events, &cancellation),
             ..OpenOptions::default()
         };
+        events.preparing("reading recipes and seed");
         let mut planned = context.plan()?;
         extend(&mut planned.plan)?;
         let mut wanted = targets(&planned.plan)?;
+        events.preparing("opening the store");
         let store = Store::open_with(context.directories.clone(), options)?;
         let downloader = Arc::new(downloader(context, &planned));
+        events.preparing("looking up what is missing");
         let stopped =
             substitutes::install(context, &planned, &wanted, &store, &events, &cancellation)?;
         if let Some(report) = stopped {
@@ -203,6 +206,7 @@ impl<'c> Run<'c> {
                 has: &has,
                 index: index.as_ref().map(|apt| apt as _),
             };
+            events.preparing("checking the seed's packages against their archive");
             planned = context.plan_with(&asking)?;
             extend(&mut planned.plan)?;
             wanted = targets(&planned.plan)?;
@@ -218,6 +222,7 @@ impl<'c> Run<'c> {
                 context.note(&line);
             }
         }
+        events.preparing("writing derivations and checking the sandbox");
         let report = realise_targets(
             context,
             &planned,

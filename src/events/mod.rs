@@ -9,7 +9,7 @@ pub mod cancellation;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,11 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// A step before the work begins: planning, opening the store, asking servers.
+    Preparing {
+        /// The step, for users.
+        step: String,
+    },
     /// The graph has been cut down to what is missing, and the work begins.
     RunStarted {
         /// Sandboxed builds and seeds to be made.
@@ -286,7 +291,7 @@ pub struct Summary {
     pub not_started: Vec<String>,
     /// Whether the run was stopped from outside.
     pub interrupted: bool,
-    /// Wall-clock time of the run.
+    /// Wall-clock time of the run, its preparation included.
     pub seconds: f64,
     /// The number of processor cores the run could use.
     pub cores: usize,
@@ -341,13 +346,17 @@ const WAITING_MAX: usize = 1 << 14;
 
 /// The sending end of the stream; cheap to clone, usable from any thread.
 #[derive(Debug, Clone)]
-pub struct EventSender(SyncSender<Event>);
+pub struct EventSender {
+    sender: SyncSender<Event>,
+    since: Instant,
+}
 
 impl EventSender {
     /// A stream: its sending end, and the end that progress reads. It must be read while the run goes on, or dropped.
     pub fn channel() -> (Self, Receiver<Event>) {
         let (sender, receiver) = sync_channel(WAITING_MAX);
-        (Self(sender), receiver)
+        let since = Instant::now();
+        (Self { sender, since }, receiver)
     }
 
     /// A stream that nobody reads.
@@ -357,7 +366,19 @@ impl EventSender {
 
     /// Sends `event`. A reader that has gone away is no reason to stop building.
     pub fn emit(&self, event: Event) {
-        let _ = self.0.send(event);
+        let _ = self.sender.send(event);
+    }
+
+    /// Reports that `step` of the preparation begins.
+    pub fn preparing(&self, step: &str) {
+        self.emit(Event::Preparing {
+            step: step.to_owned(),
+        });
+    }
+
+    /// When the stream was made: the start of the run, its preparation included.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 }
 

@@ -264,7 +264,20 @@ fn progress_as_json_is_one_event_a_line_with_the_summary_last() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(events.first().unwrap()["event"], "run-started");
+    // Something at once: the steps of the preparation.
+    assert_eq!(events[0]["event"], "preparing");
+    assert_eq!(events[0]["step"], "reading recipes and seed");
+    let steps = events
+        .iter()
+        .take_while(|event| event["event"] == "preparing");
+    let begun = &events[steps.count()];
+    assert_eq!(begun["event"], "run-started");
+    // The run counts from the start of the preparation.
+    let preparation = begun["time"].as_f64().unwrap() - events[0]["time"].as_f64().unwrap();
+    let seconds = events.last().unwrap()["summary"]["seconds"]
+        .as_f64()
+        .unwrap();
+    assert!(seconds >= preparation, "{seconds} {preparation}");
     let last = events.last().unwrap();
     assert_eq!(last["event"], "run-finished");
     assert!(!last["summary"]["failed"].as_array().unwrap().is_empty());

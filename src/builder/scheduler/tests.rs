@@ -292,3 +292,22 @@ fn nothing_to_do_is_done_at_once() {
     assert_eq!(report.summary.made, []);
     assert_eq!(events.len(), 2);
 }
+
+#[test]
+fn the_time_of_a_run_includes_its_preparation() {
+    let items = Items::new(&[]);
+    let graph = items.graph();
+    let todo = everything(&items, &graph, &[]);
+    let (events, _receiver) = EventSender::channel();
+    // Planning, asking servers …
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let parallelism = Parallelism {
+        builds: NonZeroUsize::MIN,
+        downloads: NonZeroUsize::MIN,
+        keep_going: false,
+    };
+    let (workshop, cancellation) = (FakeWorkshop::default(), Cancellation::new());
+    let cores = NonZeroUsize::MIN;
+    let report = run(&todo, &workshop, parallelism, cores, &events, &cancellation);
+    assert!(report.summary.seconds >= 0.05);
+}

@@ -9,10 +9,13 @@ use super::invocation::{Invocation, word};
 use super::{Reporter, Verbosity, size};
 use crate::events::{Event, Kind};
 
-/// Of less than this nobody needs to be told.
+/// Shorter estimates are not shown.
 const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
 
-/// How often a download says how far it is.
+/// A step of the preparation is shown once it has lasted this long.
+const SLOW_STEP: Duration = Duration::from_secs(1);
+
+/// How often a download reports its progress.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes lines to a stream. A reader that has gone away does not stop the run.
@@ -37,6 +40,12 @@ impl<W: Write + Send> Reporter for Lines<W> {
             let _ = writeln!(self.output, "{text}");
         }
     }
+
+    fn tick(&mut self) {
+        if let Some(text) = self.writer.slow_step() {
+            let _ = writeln!(self.output, "{text}");
+        }
+    }
 }
 
 /// Puts events into words.
@@ -51,6 +60,10 @@ pub(super) struct Writer {
     said: BTreeMap<String, Instant>,
     estimator: Estimator,
     started: Instant,
+    /// The step of the preparation under way, and since when, until it has been shown.
+    step: Option<(String, Instant)>,
+    /// Whether the lines of finished builds give the time left.
+    estimates: bool,
 }
 
 impl Writer {
@@ -64,7 +77,29 @@ impl Writer {
             said: BTreeMap::new(),
             estimator: Estimator::default(),
             started: Instant::now(),
+            step: None,
+            estimates: true,
         }
+    }
+
+    /// A writer for a reporter that shows the time left itself.
+    pub(super) fn without_estimates(
+        verbosity: Verbosity,
+        color: bool,
+        invocation: Invocation,
+    ) -> Self {
+        Self {
+            estimates: false,
+            ..Self::new(verbosity, color, invocation)
+        }
+    }
+
+    /// The line about a step of the preparation that takes long, once for each.
+    fn slow_step(&mut self) -> Option<String> {
+        let (step, _) = self
+            .step
+            .take_if(|(_, since)| since.elapsed() >= SLOW_STEP)?;
+        (self.verbosity > Verbosity::Quiet).then(|| format!("preparing: {step}"))
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -74,15 +109,19 @@ impl Writer {
         }
     }
 
-    /// How long the run will still take, in words, where that can be told.
-    pub(super) fn left(&self) -> Option<String> {
-        let remaining = self
-            .estimator
-            .remaining(self.started.elapsed().as_secs_f64())?;
-        (remaining >= SHORTEST_ESTIMATE).then(|| size::duration(remaining))
+    /// How long the run will still take, where enough is known.
+    pub(super) fn remaining(&self) -> Option<Duration> {
+        let now = self.started.elapsed().as_secs_f64();
+        self.estimator.remaining(now)
     }
 
-    /// Whether that goes by what recipes say, and not by what was seen on this machine.
+    /// The same, where it is long enough to be worth showing.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.remaining()
+            .filter(|remaining| *remaining >= SHORTEST_ESTIMATE)
+    }
+
+    /// Whether that is based on the recipes' times, not on builds on this machine.
     pub(super) fn is_guess(&self) -> bool {
         self.estimator.is_guess()
     }
@@ -92,7 +131,7 @@ impl Writer {
         format!("[{}/{}]", self.done, self.total)
     }
 
-    /// The lines that tell of `event`, without the last line's end; `None` where there is nothing to say.
+    /// The lines about `event`, without the last newline; `None` if the event is not shown.
     pub(super) fn text(&mut self, event: &Event) -> Option<String> {
         self.estimator
             .observe(event, self.started.elapsed().as_secs_f64());
@@ -106,6 +145,7 @@ impl Writer {
             Event::RunStarted {
                 builds, downloads, ..
             } => {
+                self.step = None;
                 (self.done, self.total) = (0, builds + downloads);
                 if self.total == 0 {
                     return None;
@@ -114,7 +154,11 @@ impl Writer {
             }
             Event::Planned { .. } => {
                 let by = if self.is_guess() { BY_RECIPES } else { "" };
-                format!("this takes about {}{by}", self.left()?)
+                format!("this takes about {}{by}", size::duration(self.left()?))
+            }
+            Event::Preparing { step } => {
+                self.step = Some((step.clone(), Instant::now()));
+                return None;
             }
             Event::Processor { .. } => return None,
             Event::WaitingForLock {
@@ -154,9 +198,9 @@ impl Writer {
                 if *installed == 0 {
                     return None;
                 }
-                let plural = if *installed == 1 { "" } else { "s" };
+                let items = size::counted(*installed, "item");
                 let bytes = size::bytes(*nar_size);
-                format!("installed {installed} item{plural}, {bytes}, from {location}")
+                format!("installed {items}, {bytes}, from {location}")
             }
             Event::Started { item, kind, .. } => match kind {
                 Kind::Download | Kind::Substitute => return None,
@@ -208,8 +252,8 @@ impl Writer {
                 };
                 let done = self.paint("32", verb);
                 let count = self.count();
-                let left = match (kind, self.left()) {
-                    (Kind::Build, Some(left)) => format!("; about {left} left"),
+                let left = match (kind, self.left().filter(|_| self.estimates)) {
+                    (Kind::Build, Some(left)) => format!("; about {} left", size::duration(left)),
                     _ => String::new(),
                 };
                 format!(
@@ -445,6 +489,19 @@ mod tests {
                     2 to build, 2 to fetch\n";
         assert!(text.starts_with(told), "{text}");
         assert!(text.contains("[1/4] source/"), "{text}");
+    }
+
+    #[test]
+    fn only_a_slow_step_of_the_preparation_has_a_line_and_only_one() {
+        let mut writer = Writer::new(Verbosity::Normal, false, Invocation::default());
+        let step = |step: &str| Event::Preparing { step: step.into() };
+        assert_eq!(writer.text(&step("reading recipes")), None);
+        assert_eq!(writer.slow_step(), None);
+        writer.text(&step("asking the archive"));
+        writer.step.as_mut().unwrap().1 -= SLOW_STEP;
+        let shown = writer.slow_step();
+        assert_eq!(shown.as_deref(), Some("preparing: asking the archive"));
+        assert_eq!(writer.slow_step(), None);
     }
 
     #[test]

@@ -1,13 +1,21 @@
-//! Sizes and times as people write and read them.
+//! Reads and writes sizes, durations and counts as text for users.
 
 use std::time::Duration;
 
-/// A text that is not a size.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error(
     "`{0}` is not a size: expected a number of bytes, or one with K, M, G or T (powers of 1024)"
 )]
 pub struct InvalidSize(String);
+
+/// `count` with its noun: `1 item`, `2 items`.
+pub fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
 
 const UNITS: [char; 4] = ['K', 'M', 'G', 'T'];
 
@@ -58,7 +66,19 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// The duration of `seconds`, where that makes sense.
+/// `duration` for an estimate: without seconds from ten minutes on.
+pub fn rounded(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, 1..10) => format!("{minutes} min {:02} s", seconds % 60),
+        (0, _) => format!("{minutes} min"),
+        _ => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+/// The duration of `seconds`; zero if `seconds` is negative or not a number.
 pub fn seconds(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
@@ -95,5 +115,15 @@ mod tests {
         assert_eq!(seconds(59.96), "1 min 00 s");
         assert_eq!(seconds(3725.0), "1 h 02 min 05 s");
         assert_eq!(seconds(-1.0), "0.0 s");
+        for (time, text) in [
+            (59.4, "59 s"),
+            (61.0, "1 min 01 s"),
+            (3599.0, "59 min"),
+            (3725.0, "1 h 02 min"),
+        ] {
+            assert_eq!(rounded(Duration::from_secs_f64(time)), text);
+        }
+        assert_eq!(counted(1, "item"), "1 item");
+        assert_eq!(counted(0, "item"), "0 items");
     }
 }

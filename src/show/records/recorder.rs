@@ -68,7 +68,7 @@ impl Recorder {
 impl Reporter for Recorder {
     fn report(&mut self, event: &Event) {
         match (event, &self.file) {
-            (Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
+            (Event::Preparing { .. } | Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
             (event, State::Writing(..)) => self.write(event),
             // Something will be made, if only by installing it.
             (Event::SubstitutesFound { .. }, _) => self.start(event),
