@@ -36,7 +36,7 @@ for package in $(packages '.*'); do
 done
 [ "$failures" -eq 0 ] || exit 1
 
-outputs 'final|proof' >"$scratch/final"
+outputs 'final|package' >"$scratch/final"
 outputs 'libc' >"$scratch/libc"
 outputs 'stage0' >"$scratch/stage0"
 first() { "$tool" path "$1" | head -n 1; }

@@ -54,7 +54,7 @@ fn a_variable_that_no_build_has_is_shown_in_its_flag() {
 #[test]
 fn a_package_without_its_implicit_inputs_is_listed_and_cannot_be_built() {
     let world = World::with_recipes();
-    world.recipe("hello", "[proof]\n");
+    world.recipe("hello", "[package]\n");
     let (out, _) = world.expect(0, &["list"]);
     assert!(
         out.contains("hello") && out.contains("cannot be built"),

@@ -86,7 +86,7 @@ impl Planner<'_> {
         build.set("name", name.clone());
         build.set("pname", recipe.name.clone());
         build.set("version", recipe.version.clone());
-        build.set("stage", stage.name());
+        build.set("stage", stage.derivation_name());
         build.set("system", system.name());
         build.set("triplet", system.triplet(self.seed.release.as_deref()));
         build.set("loader", system.loader());

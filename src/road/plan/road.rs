@@ -95,7 +95,7 @@ pub fn implicit_inputs(stage: Stage, name: &str) -> Vec<InputName> {
             inputs.extend(tools.map(|tool| stage0(tool)));
             inputs
         }
-        Stage::Proof => final_inputs(),
+        Stage::Package => final_inputs(),
     }
 }
 
@@ -104,7 +104,7 @@ pub fn shell(stage: Stage) -> Option<InputName> {
     match stage {
         Stage::Stage0 | Stage::Libc => None,
         Stage::Final => Some(stage0("bash")),
-        Stage::Proof => Some(after_stage0("bash")),
+        Stage::Package => Some(after_stage0("bash")),
     }
 }
 
@@ -119,7 +119,7 @@ pub fn rank(stage: Stage, name: &str) -> (Stage, usize) {
         Stage::Stage0 => STAGE0,
         Stage::Libc => &[],
         Stage::Final => FINAL,
-        Stage::Proof => PROOF,
+        Stage::Package => PROOF,
     };
     let place = names.iter().position(|known| *known == name);
     (stage, place.unwrap_or(names.len()))
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proof_has_the_final_inputs_and_nothing_else() {
-        assert_eq!(implicit_inputs(Stage::Proof, "hello"), final_inputs());
+    fn a_package_has_the_final_inputs_and_nothing_else() {
+        assert_eq!(implicit_inputs(Stage::Package, "hello"), final_inputs());
     }
 }

@@ -111,7 +111,7 @@ fn whole_road() -> Folder {
         folder.recipe(name, &format!("{stage0}{after}"));
     }
     for name in road::PROOF {
-        folder.recipe(name, "[proof]\n");
+        folder.recipe(name, "[package]\n");
     }
     folder
 }
@@ -182,7 +182,7 @@ fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
 }
 
 #[test]
-fn final_and_proof_builds_see_what_the_road_says() {
+fn final_and_package_builds_see_what_the_road_says() {
     let plan = whole_road().plan();
     assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());
     insta::assert_snapshot!(show(&plan, &["libc", "sed", "hello"]));
@@ -231,7 +231,7 @@ fn another_recipe_changes_no_path() {
     let folder = whole_road();
     let before = paths(&folder.plan());
     folder.recipe("aaa", "[stage0]\n[final]\n");
-    folder.recipe("zzz", "[proof]\n");
+    folder.recipe("zzz", "[package]\n");
     let after = paths(&folder.plan());
     for (label, path) in &before {
         assert_eq!(&after[label], path, "{label}");
@@ -244,7 +244,7 @@ fn another_recipe_changes_no_path() {
 }
 
 #[test]
-fn a_flag_of_a_final_package_changes_it_and_the_proof_only() {
+fn a_flag_of_a_final_package_changes_it_and_the_packages_only() {
     let folder = whole_road();
     let before = paths(&folder.plan());
     folder.recipe("zstd", "[final]\nmake-flags = [\"V=1\"]\n");
@@ -548,4 +548,51 @@ fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
     // References to stage0 stay forbidden, those to the final tools do not become so.
     assert!(environment["disallowedReferences"].contains(&path("stage0/gcc")));
     assert!(!environment["disallowedReferences"].contains(&path("bash")));
+}
+
+/// The project's recipes and pinned seeds give the output paths that `bootstrap.lock` records: what was built and compared
+/// is what a user gets. Where a change of a recipe is meant to change paths, build and write the lock anew.
+#[test]
+fn the_projects_own_plan_is_what_its_lock_records() {
+    use crate::road::seed::{SeedSource, resolve::load as load_seed};
+
+    let recipes = load(&RecipeSource::Embedded).unwrap();
+    let lock = include_str!("../../../bootstrap.lock");
+    let pinned = |name: &str| load_seed(&SeedSource::Embedded, name).unwrap();
+    let roots: BTreeMap<String, Seed> = recipes
+        .iter()
+        .flat_map(|recipe| recipe.sources.values())
+        .filter_map(|source| Some(source.regenerate.as_ref()?.root.get_ref().clone()))
+        .map(|name| (name.clone(), pinned(&name)))
+        .collect();
+    let mut planned: Option<Plan> = None;
+    let mut label = "";
+    let mut compared = BTreeSet::new();
+    for line in lock.lines() {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["seed", system, _, name] => {
+                let settings = Settings {
+                    system: system.parse().unwrap(),
+                    ..settings()
+                };
+                planned = Some(plan(&recipes, &pinned(name), &roots, &settings).unwrap());
+            }
+            ["derivation", name, _] => label = name,
+            ["output", output, path, ..] => {
+                let node = planned.as_ref().unwrap().get(label);
+                let node = node.unwrap_or_else(|| panic!("{label} is in the lock only"));
+                let expected = node.derivation.output_path(output).unwrap();
+                assert_eq!(settings().store_dir.display(expected), path, "{label}");
+                compared.insert(label.to_owned());
+            }
+            _ => {}
+        }
+    }
+    for node in planned.unwrap().packages() {
+        assert!(
+            compared.contains(&node.label),
+            "{} is not in the lock",
+            node.label
+        );
+    }
 }

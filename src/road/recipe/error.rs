@@ -124,6 +124,9 @@ impl RecipeProblem {
     /// What to do about it.
     fn help(&self) -> Option<String> {
         Some(match self {
+            Self::UnknownKey { key, known, .. } if key == "proof" && known.contains(&"package") => {
+                "the stage of ordinary packages is called `package`: rename the table".to_owned()
+            }
             Self::UnknownKey { key, known, .. } => match closest(key, known) {
                 Some(similar) => format!("did you mean `{similar}`? Known here: {}", known.join(", ")),
                 None => format!("known here: {}", known.join(", ")),
@@ -148,7 +151,7 @@ impl RecipeProblem {
             }
             Self::NameIsNotFolder { name, .. } => format!("rename the folder to `{name}`, or correct the name"),
             Self::DuplicateName { .. } | Self::DuplicateLibc { .. } => "remove or rename one of them".to_owned(),
-            Self::NoStage { .. } => "add a table [stage0], [final] or [proof]; it may be empty".to_owned(),
+            Self::NoStage { .. } => "add a table [stage0], [final] or [package]; it may be empty".to_owned(),
             Self::AmbiguousStage { second, .. } => format!("remove one of the tables, [{second}] perhaps"),
             Self::UnknownInput { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
             Self::MissingImplicitInput { input, .. } => format!("add a recipe for `{input}`, or name the inputs with `replace-inputs`"),

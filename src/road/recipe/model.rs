@@ -22,20 +22,29 @@ pub enum Stage {
     /// The implicit inputs themselves.
     Final,
     /// Ordinary packages, built with nothing but the final inputs.
-    Proof,
+    Package,
 }
 
 impl Stage {
     /// Every stage, in the order of the road.
-    pub const ALL: [Self; 4] = [Self::Stage0, Self::Libc, Self::Final, Self::Proof];
+    pub const ALL: [Self; 4] = [Self::Stage0, Self::Libc, Self::Final, Self::Package];
 
-    /// The name: the recipe's table and the builder's `stage`.
+    /// The name: the recipe's table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Stage0 => "stage0",
             Self::Libc => "libc",
             Self::Final => "final",
-            Self::Proof => "proof",
+            Self::Package => "package",
+        }
+    }
+
+    /// What the builder's variable `stage` holds. For [`Stage::Package`] it is `proof`, the stage's first name: another
+    /// word would change the output path of every package.
+    pub fn derivation_name(self) -> &'static str {
+        match self {
+            Self::Package => "proof",
+            other => other.name(),
         }
     }
 
@@ -52,7 +61,7 @@ impl fmt::Display for Stage {
 }
 
 /// How people and recipes address a build: `stage0/NAME`, or `NAME` for the stage after stage0 that the
-/// recipe has (libc, final or proof).
+/// recipe has (libc, final or package).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// Whether it is the stage0 build.

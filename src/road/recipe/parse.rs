@@ -35,7 +35,7 @@ const TOP_KEYS: &[&str] = &[
     "stage0",
     "libc",
     "final",
-    "proof",
+    "package",
     "platform",
 ];
 const SOURCE_KEYS: &[&str] = &[
@@ -79,7 +79,7 @@ const PLATFORM_KEYS: &[&str] = &[
     "stage0",
     "libc",
     "final",
-    "proof",
+    "package",
 ];
 
 /// Reads the recipe in the folder `folder_name`. `None` where a part is missing without which there is no
@@ -292,7 +292,7 @@ fn check_scripts(reader: &mut Reader<'_>, span: &Range<usize>) {
 
 /// A package that people use runs its test suite, or says why not.
 fn check_tests(reader: &mut Reader<'_>, recipe: &Recipe) {
-    for stage in [Stage::Final, Stage::Proof] {
+    for stage in [Stage::Final, Stage::Package] {
         if !recipe.stages.contains_key(&stage) {
             continue;
         }

@@ -135,9 +135,22 @@ fn what_is_missing_is_shown_at_the_recipe() {
         good("d", "patches = [\"fix-d.patch\"]\nregenerate = { root = \"big\", script = \"made.sh\" }\n[final]\n"),
     );
     folder.file("d/fixd.patch", "");
-    folder.file("e/recipe.toml", good("e", "[final]\n[proof]\n"));
+    folder.file("e/recipe.toml", good("e", "[final]\n[package]\n"));
     folder.file("e/phase.sh", "");
     insta::assert_snapshot!(folder.errors());
+}
+
+#[test]
+fn the_old_name_of_the_package_stage_is_refused_with_the_new_one() {
+    let folder = Folder::new();
+    folder.file(
+        "hello/recipe.toml",
+        good("hello", "[proof]\n[platform.x86_64-freebsd.proof]\n"),
+    );
+    let errors = folder.errors();
+    assert_eq!(errors.matches("unknown key `proof`").count(), 2, "{errors}");
+    let help = "the stage of ordinary packages is called `package`: rename the table";
+    assert_eq!(errors.matches(help).count(), 2, "{errors}");
 }
 
 #[test]

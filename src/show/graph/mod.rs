@@ -12,7 +12,7 @@ pub mod layout;
 pub mod svg;
 
 /// The bands of a drawing, left to right: one per stage of the bootstrap, and one for what stage0 is built from.
-pub const BANDS: [&str; 5] = ["before", "stage0", "libc", "final", "proof"];
+pub const BANDS: [&str; 5] = ["before", "stage0", "libc", "final", "package"];
 
 /// The nodes and edges of a drawing.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ pub(crate) mod tests {
                 node("stage0/sed", "build", Some(Stage::Stage0)),
                 node("libc", "build", Some(Stage::Libc)),
                 node("sed", "build", Some(Stage::Final)),
-                node("a<b>\"&", "build", Some(Stage::Proof)),
+                node("a<b>\"&", "build", Some(Stage::Package)),
             ],
             edges: vec![
                 (2, 1),

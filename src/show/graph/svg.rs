@@ -5,8 +5,8 @@ use super::{BANDS, GraphDrawing};
 
 /// Light or dark colours, as the viewer prefers.
 pub(crate) const STYLE: &str = "\
-:root{--ground:#fff;--ink:#1c2430;--line:#7f8c9c;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--proof:#d6f2d8}
-@media(prefers-color-scheme:dark){:root{--ground:#14181e;--ink:#e6ebf2;--line:#7c8a9c;--band:#1c222b;--before:#232b36;--stage0:#4b3f12;--libc:#54252f;--final:#1d3d63;--proof:#1f4a29}}
+:root{--ground:#fff;--ink:#1c2430;--line:#7f8c9c;--band:#f3f5f8;--before:#fff;--stage0:#fff3c4;--libc:#ffd9e0;--final:#d4e7ff;--package:#d6f2d8}
+@media(prefers-color-scheme:dark){:root{--ground:#14181e;--ink:#e6ebf2;--line:#7c8a9c;--band:#1c222b;--before:#232b36;--stage0:#4b3f12;--libc:#54252f;--final:#1d3d63;--package:#1f4a29}}
 ";
 
 /// The style of nodes, edges and bands. The variables come from the page. Viewers without support for variables use the
@@ -16,7 +16,7 @@ pub const GRAPH_STYLE: &str = "\
 .node rect{stroke:#7f8c9c;stroke:var(--line);fill:#fff;fill:var(--before)}
 .node text{font:12px ui-monospace,monospace;fill:#1c2430;fill:var(--ink);text-anchor:middle;dominant-baseline:central}
 .node.stage0 rect{fill:#fff3c4;fill:var(--stage0)}.node.libc rect{fill:#ffd9e0;fill:var(--libc)}
-.node.final rect{fill:#d4e7ff;fill:var(--final)}.node.proof rect{fill:#d6f2d8;fill:var(--proof)}
+.node.final rect{fill:#d4e7ff;fill:var(--final)}.node.package rect{fill:#d6f2d8;fill:var(--package)}
 .node.download rect{stroke-dasharray:3 2}.node.seed rect{stroke-width:2.5}
 .edge{fill:none;stroke:#7f8c9c;stroke:var(--line)}
 ";
