@@ -43,7 +43,7 @@ use sha2::{Digest, Sha256};
 use common::{forget_peak, peak};
 
 const RUNS: usize = 3;
-/// So many runs are on record where the report is made: no more are kept.
+/// How many runs are recorded when the report is made: older ones are removed.
 const RECORDED: usize = 50;
 /// What is wanted: how many times as fast all cores publish, for each of them; how many times as long as decoding, hashing
 /// and writing installing takes at most; and what the report takes at most.
@@ -266,7 +266,7 @@ fn serve(directory: &Path) -> Result<String> {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let directory = directory.clone();
-            // Who hangs up early is told by what was not installed.
+            // An early disconnect shows in what was not installed.
             std::thread::spawn(move || answer(&stream, &directory).ok());
         }
     });
@@ -323,7 +323,7 @@ fn make_tree(root: &Path, seed: u64, mib: u64) -> Result<()> {
     Ok(())
 }
 
-/// The program's report of a road whose every item is on record in as many runs as are kept.
+/// The program's report of a bootstrap whose every item is recorded in as many runs as are kept.
 fn reporting(root: &Path) -> Result<Option<String>> {
     let program = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));

@@ -1,4 +1,4 @@
-//! How fast a tree is hashed and scanned for references, against the programs that people know.
+//! How fast a tree is hashed and scanned for references, against well-known programs.
 //!
 //! ```text
 //! cargo bench --bench nar -- [SMALL-FILES SMALL-MIB LARGE-FILES LARGE-MIB]

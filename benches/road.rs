@@ -1,4 +1,4 @@
-//! What the program costs where there is nothing to do: people run it again and again while they work on one recipe.
+//! What the program costs where there is nothing to do: porters run it again and again while they work on one recipe.
 //!
 //! ```text
 //! cargo bench --bench road -- [ROOT]
@@ -52,7 +52,7 @@ struct Road {
 }
 
 impl Road {
-    /// The program, as on a machine where nobody has set anything, and without a network.
+    /// The program, on a machine without any settings, and without a network.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
         for (name, _) in std::env::vars_os() {

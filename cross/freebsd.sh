@@ -36,7 +36,7 @@ install_debian() {
         [ "$state" = installed ] || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
-    # A Rust that Debian's other packages brought is somebody's: --no-remove leaves it alone, and fails.
+    # --no-remove: a Rust that other Debian packages depend on stays; then this fails.
     # shellcheck disable=SC2086 # a list
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove $missing >&2 ||
         fail "cannot install$missing (as root, after apt-get update: apt-get install$missing)"

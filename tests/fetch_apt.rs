@@ -313,7 +313,7 @@ fn wrong_bytes_from_the_archive_are_noticed() {
 fn the_archive_comes_after_the_urls() {
     let place = Place::new();
     let mut request = source("sed", "4.9");
-    // Nobody listens on this port of this machine.
+    // No process listens on this port.
     request
         .locations
         .push("http://127.0.0.1:1/sed.tar.xz".parse().unwrap());

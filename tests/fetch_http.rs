@@ -420,7 +420,7 @@ fn an_oversized_download_stops_early() {
     });
     for (size, words) in [
         (SIZE, "more than the 300000 bytes expected"),
-        // Nobody said how many to expect.
+        // The expected number is unknown.
         (None, "more than 1000000 bytes, the limit for one download"),
     ] {
         let cache = tempfile::tempdir().unwrap();

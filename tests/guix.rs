@@ -79,7 +79,7 @@ fn run_guile<A: AsRef<OsStr>>(script: &str, arguments: &[A]) -> (bool, String, S
     (output.status.success(), out, err)
 }
 
-/// What this program prints with `arguments`, as on a machine where nobody has set anything.
+/// What this program prints with `arguments`, on a machine without any settings.
 fn bootstrap(root: &Path, arguments: &[&OsStr]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
         .arg("--root")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A piece of the road, for real: stage0's make and sed, built from the real seed in
+# A part of the bootstrap, for real: stage0's make and sed, built from the real seed in
 # the real sandbox, then run.
 #
 #   tests/road.sh BOOTSTRAP

@@ -52,11 +52,11 @@ else
     step 'FreeBSD: left out, its compiler comes from Debian'
 fi
 
-step 'a piece of the real road'
+step 'a part of the real bootstrap'
 $CARGO build --release --locked
 sh tests/road.sh target/release/bootstrap
 
-# The sources are those that the road has fetched and made.
+# The sources are those that tests/road.sh fetched and made.
 if command -v apt-get >/dev/null 2>&1; then
     step 'two packages for FreeBSD'
     BOOTSTRAP_ROOT=$PWD/target/road sh cross/packages.sh target/release/bootstrap make sed

@@ -11,16 +11,18 @@ set -eu
 here=$(dirname "$0")
 cd "$here/.."
 [ "$#" -gt 0 ] || {
-    # Names in this project have no spaces.
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046 # a list
     set -- $(git -c safe.directory="$PWD" ls-files | grep -E '\.(rs|md|sh|toml|tsv|scm|css|js)$|^Makefile$|^\.ci/run$' |
         grep -vE '^(stage0/|recipes/.*\.(sh|patch)$|tests/words\.sh$|LICENSES/)')
 }
 
+# Names in this project have no spaces.
+files=$*
 found=0
 # rule PATTERN INSTEAD [EXCEPT]: lines with PATTERN, but for those with EXCEPT.
 rule() {
-    lines=$(grep -nHiE "$1" -- "$files_of" 2>/dev/null || :)
+    # shellcheck disable=SC2086 # a list
+    lines=$(grep -nHiE "$1" -- $files || :)
     [ -z "${3:-}" ] || lines=$(printf '%s\n' "$lines" | grep -viE "$3" || :)
     [ -z "$lines" ] || {
         printf '%s\n' "$lines" | sed "s/\$/   [write: $2]/"
@@ -28,14 +30,12 @@ rule() {
     }
 }
 
-for files_of; do
-    rule '\bpeople\b' 'users, or leave it out'
-    rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program'
-    rule '\b(is|are|was|were|be|been) told\b' 'reports, says, names'
-    rule '\bon record\b' 'recorded'
-    rule '\bby the clock\b' 'wall-clock time'
-    rule '\btells? of\b' 'reports, names'
-    rule '\bthe road\b' 'the build, the bootstrap' 'docs/road\.md|^docs/road\.md:1:'
-    rule '\b(it|this|that|what|which|they|[a-z]+) (is|are|was|were) no [a-z]+' 'is not a …' '\b(there|here) (is|are|was|were) no |\bno (longer|more|fewer|less|other|better|worse|different|shorter|longer|bigger|smaller|later|earlier|newer|older|such)\b'
-done
+rule '\bpeople\b' 'users, or leave it out'
+rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program' '[`"'"'"']nobody|Watch::nobody|user somebody'
+rule '\b(is|are|was|were|be|been) told\b' 'reports, says, names'
+rule '\bon record\b' 'recorded'
+rule '\bby the clock\b' 'wall-clock time'
+rule '\btells? of\b' 'reports, names'
+rule '\bthe road\b' 'the build, the bootstrap' 'docs/road\.md|^docs/road\.md:1:'
+rule '\b(it|this|that|what|which|they|[a-z]+) (is|are|was|were) no [a-z]+' 'is not a …' '\b(there|here) (is|are|was|were) no |\bno (longer|more|fewer|less|other|better|worse|different|shorter|longer|bigger|smaller|later|earlier|newer|older|such)\b'
 exit "$found"

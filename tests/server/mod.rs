@@ -37,7 +37,7 @@ pub fn serve_halves(
             std::thread::spawn(move || {
                 let (directory, headers, before, between) = shared.as_ref();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                // Whoever only looks whether somebody is here asks for nothing.
+                // A client that only checks whether the server is up sends no request.
                 let Some(Ok(request)) = lines.next() else {
                     return;
                 };

@@ -6,7 +6,7 @@ use std::process::Command;
 /// Tells the process that a test starts where its small file system is.
 const PLACE: &str = "BOOTSTRAP_TEST_SMALL_DISK";
 
-/// A shell that runs `script` in a mount namespace that nobody else sees and that goes with its processes, as root of it:
+/// A shell that runs `script` as root of a private mount namespace, which ends with its processes:
 /// who is not root becomes root of a user namespace, as builds do. The arguments that follow are `$0` and on.
 pub fn mounting(script: &str) -> Command {
     let mut command = Command::new("unshare");
