@@ -14,20 +14,18 @@ use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::graph::Job;
-use bootstrap::builder::item::{Settings, Tools};
 use bootstrap::builder::run::{Request, realise};
+use bootstrap::builder::settings::{BuildSettings, Tools};
 use bootstrap::builder::watch;
-use bootstrap::events::EventSender;
 use bootstrap::events::cancellation::Cancellation;
-use bootstrap::fetch::{self, FetchError, FetchedFile, Fetcher, Progress};
+use bootstrap::events::{EventSender, Kind};
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, instantiate};
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
-use bootstrap::road::seed::unpack::Unpacker;
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{BuildUser, Limits};
 use bootstrap::store::Store;
@@ -37,22 +35,6 @@ use bootstrap::store::directories::Directories;
 const MARK: Duration = Duration::from_millis(15);
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-/// Nothing is downloaded here.
-struct NoFetcher;
-
-impl Fetcher for NoFetcher {
-    fn fetch(
-        &self,
-        request: &fetch::Request,
-        _: &dyn Fn(Progress<'_>),
-    ) -> std::result::Result<FetchedFile, FetchError> {
-        Err(FetchError::Offline {
-            name: request.name.clone(),
-            sha256: request.sha256,
-        })
-    }
-}
 
 fn main() -> Result<()> {
     // Cargo adds `--bench`.
@@ -138,7 +120,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         items.push((name, path, derivation));
     }
     let one = NonZeroUsize::MIN;
-    let settings = Settings {
+    let settings = BuildSettings {
         system: "x86_64-linux".to_owned(),
         cores: one,
         tokens: one,
@@ -162,6 +144,8 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
                 derivation,
                 size: None,
                 typical: None,
+                kind: Kind::Build,
+                root: None,
             })
             .collect();
         let request = Request {
@@ -173,8 +157,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         let tools = Tools {
             store: &store,
             sandbox: &sandbox,
-            fetcher: Arc::new(NoFetcher),
-            unpacker: &Unpacker,
+            builtins: &Builtins::new(),
         };
         let report = realise(
             &request,

@@ -1,201 +1,200 @@
-//! Derivations whose builder is this program itself: downloads and seeds.
+//! Builders that are part of this program: derivations whose builder is `builtin:NAME`.
 //!
-//! `builtin:download` is Guix's own: a flat fixed output, with the places to get it from in `url`. The places are tried
-//! by [`fetch`](crate::fetch); the store path depends on the hash only. `builtin:unpack-seed` unpacks the archives of a
-//! seed, which are inputs of the derivation, into a tree; what its environment says is [`seed`](crate::road::seed)'s to know.
+//! The builder knows none of them by name. [`Builtins`] lists those that a run has. A builtin makes its outputs in a staging
+//! directory; the builder locks, checks, hashes and registers them as it does for any other build.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use super::error::BuildError;
-use super::graph::{Job, Task};
-use super::item::{Builder, Staging, outputs};
-use super::scheduler::Outcome;
-use crate::events::{Event, Made};
-use crate::fetch::{FetchError, FetchedFile, Location, Request};
-use crate::formats::store_path::FixedOutputMethod;
-use crate::road::seed::unpack::Contents;
-use crate::store::{PreparedOutputs, StagedOutput};
+use miette::Diagnostic;
 
-/// What news a download's thread has for the one that waits for it.
-enum News {
-    Done(Result<FetchedFile, FetchError>),
-    Cancelled,
+use super::context::BuildContext;
+use super::error::{BuildError, FailureKind};
+use super::graph::Job;
+use crate::events::cancellation::Cancellation;
+use crate::events::{EventSender, Kind};
+use crate::formats::store_path::StorePath;
+use crate::store::directories::Directories;
+
+/// What the names of all builtins begin with.
+const PREFIX: &str = "builtin:";
+
+/// Whether `builder` is the name of a builtin, one of this program's or not.
+pub fn is_builtin(builder: &str) -> bool {
+    builder.starts_with(PREFIX)
 }
 
-/// Reads the derivation of a download.
-pub fn request(job: Job<'_>) -> Result<Request, BuildError> {
-    let wrong = |problem: String| BuildError::Derivation {
-        label: job.label.to_owned(),
-        problem,
-    };
-    let environment = &job.derivation.environment;
-    let fixed = job.derivation.fixed_output();
-    let fixed = fixed
-        .filter(|fixed| fixed.method == FixedOutputMethod::Flat)
-        .ok_or_else(|| {
-            wrong("a download has one output whose content's SHA-256 is known".to_owned())
-        })?;
-    let urls = environment.get("url").map_or("", String::as_str);
-    let locations = urls
-        .split_ascii_whitespace()
-        .map(str::parse::<Location>)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(format!("url: {error}")))?;
-    let size = environment.get("size").map(|size| size.parse());
-    let size = size.transpose();
-    Ok(Request {
-        name: job
-            .path
-            .name()
-            .strip_suffix(".drv")
-            .unwrap_or(job.path.name())
-            .to_owned(),
-        sha256: fixed.hash,
-        size: size.map_err(|error| wrong(format!("size: {error}")))?,
-        locations,
-    })
+/// A builder that is part of this program.
+pub trait Builtin: Send + Sync {
+    /// How it is listed in events and records. A [`Kind::Download`] runs beside builds and takes no job token.
+    fn kind(&self) -> Kind;
+
+    /// Makes all outputs of the derivation. Returns soon after a cancellation.
+    ///
+    /// # Errors
+    /// Why there are no outputs. Whatever was made by then is removed.
+    fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError>;
 }
 
-impl Builder<'_, '_> {
-    /// A file with a known hash.
-    pub(super) fn download(&self, job: Job<'_>) -> Result<Outcome, BuildError> {
-        let request = request(job)?;
-        let outputs = outputs(job)?;
-        let start = self.begin(job, None);
-        let fetched = self.fetch(job, &request)?;
-        let store = self.tools.store;
-        let path = store
-            .add_file_flat(&request.name, &fetched.path, request.sha256)
-            .map_err(BuildError::store(job.label))?;
-        if outputs.first().map(|(_, output)| *output) != Some(&path) {
-            return Err(BuildError::Derivation {
-                label: job.label.to_owned(),
-                problem: format!(
-                    "its content belongs at {}",
-                    store.directories().store_dir.display(&path)
-                ),
-            });
-        }
-        let info = store
-            .path_info(&path)
-            .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(Made {
-            cached: fetched.cached,
-            ..self.made(start, &outputs, info.as_slice())
-        }))
-    }
+/// One derivation that a builtin is to build.
+#[derive(Debug)]
+pub struct Order<'o> {
+    /// The derivation.
+    pub job: Job<'o>,
+    /// Where to make each output, by name. Nothing is there yet.
+    pub outputs: BTreeMap<&'o str, PathBuf>,
+    /// Where the inputs are on this machine.
+    pub directories: &'o Directories,
+    /// Where to report progress.
+    pub events: &'o EventSender,
+    /// Stops the run.
+    pub cancellation: &'o Cancellation,
+}
 
-    /// Fetches a file, in a thread of its own: a fetcher cannot be stopped, but must not keep a run from stopping.
-    /// What it has got by then stays in its cache, for the next time.
-    pub(super) fn fetch(&self, job: Job<'_>, request: &Request) -> Result<FetchedFile, BuildError> {
-        let (sender, receiver) = channel();
-        let cancelled = sender.clone();
-        let _stop = self.cancellation.on_cancel(move || {
-            // Nobody listens any more once it is done.
-            let _ = cancelled.send(News::Cancelled);
-        });
-        let fetcher = Arc::clone(&self.tools.fetcher);
-        let (events, item, wanted) = (self.events.clone(), job.label.to_owned(), request.clone());
-        let size = job.size;
-        std::thread::Builder::new()
-            .name(format!("fetch {}", request.name))
-            .spawn(move || {
-                let fetched = fetcher.fetch(&wanted, &|progress| {
-                    events.emit(Event::DownloadProgress {
-                        item: item.clone(),
-                        received: progress.received,
-                        total: progress.total.or(size),
-                        location: progress.location.to_owned(),
-                    });
-                });
-                let _ = sender.send(News::Done(fetched));
-            })
-            .map_err(BuildError::Thread)?;
-        match receiver.recv() {
-            Ok(News::Done(fetched)) => fetched.map_err(|source| BuildError::Fetch {
-                label: job.label.to_owned(),
-                source: Box::new(source),
-            }),
-            Ok(News::Cancelled) => Err(BuildError::Interrupted),
-            Err(_) => Err(BuildError::Panicked {
-                label: job.label.to_owned(),
-                message: "the download's thread died".to_owned(),
-            }),
+/// How a builtin made its outputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BuiltinReport {
+    /// Whether everything was in a cache already.
+    pub cached: bool,
+}
+
+/// Why a builtin made nothing.
+#[derive(Debug)]
+pub enum BuiltinError {
+    /// The run was stopped.
+    Interrupted,
+    /// The derivation is wrong: what about it.
+    Derivation(String),
+    /// A bug in this program: what was seen of it.
+    Bug(String),
+    /// Anything else.
+    Failed {
+        /// What kind of failure it is.
+        kind: FailureKind,
+        /// The error.
+        error: Box<dyn Diagnostic + Send + Sync>,
+    },
+}
+
+impl BuiltinError {
+    /// A failure of some kind; for `map_err`.
+    pub fn failed(kind: FailureKind, error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self::Failed {
+            kind,
+            error: Box::new(error),
         }
     }
+}
 
-    /// A seed, unpacked by ourselves.
-    pub(super) fn unpack(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
-        let job = task.job;
-        let outputs = outputs(job)?;
-        let &[("out", path)] = outputs.as_slice() else {
-            return Err(BuildError::Derivation {
+/// The builtins of a run, by the name of their builder.
+#[derive(Default)]
+pub struct Builtins<'b>(BTreeMap<String, &'b dyn Builtin>);
+
+impl fmt::Debug for Builtins<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<'b> Builtins<'b> {
+    /// No builtins.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same builtins and `builtin`, which replaces one of the same name. `builder` is the builder's whole name,
+    /// `builtin:download` for one.
+    #[must_use]
+    pub fn with(mut self, builder: &str, builtin: &'b dyn Builtin) -> Self {
+        self.0.insert(builder.to_owned(), builtin);
+        self
+    }
+
+    /// The builtin that builds `job`; `None` where a program does.
+    ///
+    /// # Errors
+    /// A name of a builtin that this program does not have.
+    pub(super) fn of(&self, job: Job<'_>) -> Result<Option<&'b dyn Builtin>, BuildError> {
+        let builder = &job.derivation.builder;
+        match self.0.get(builder) {
+            Some(builtin) => Ok(Some(*builtin)),
+            None if is_builtin(builder) => Err(BuildError::Derivation {
                 label: job.label.to_owned(),
-                problem: "a seed has one output, `out`".to_owned(),
-            });
+                problem: format!("there is no builder `{builder}` here"),
+            }),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Outputs that a builtin has made.
+pub(super) struct BuiltinRan {
+    /// The directory that holds the outputs under their names in the store.
+    pub store: PathBuf,
+    /// What the outputs may refer to.
+    pub candidates: BTreeSet<StorePath>,
+    /// How they were made.
+    pub report: BuiltinReport,
+}
+
+impl BuildContext<'_, '_> {
+    /// Has `builtin` make the `outputs` of `job` in a new directory in `staging`.
+    pub(super) fn run_builtin(
+        &self,
+        builtin: &dyn Builtin,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        staging: &Path,
+    ) -> Result<BuiltinRan, BuildError> {
+        let store = staging.join("store");
+        std::fs::create_dir(&store).map_err(BuildError::io("create", &store))?;
+        let order = Order {
+            job,
+            outputs: outputs
+                .iter()
+                .map(|(name, path)| (*name, store.join(path.base_name())))
+                .collect(),
+            directories: self.tools.store.directories(),
+            events: &self.events,
+            cancellation: &self.cancellation,
         };
-        let Some(locks) = self.lock(job, &outputs)? else {
-            return Ok(Outcome::Reused);
-        };
-        let directory = self.scratch.directory();
-        let slot = self.pool.acquire(task.urgency, None);
-        let Some(_slot) =
-            slot.map_err(BuildError::io("create a job server's pipe in", directory))?
-        else {
-            return Err(BuildError::Interrupted);
-        };
-        let staging = Staging::create(self.tools.store, &locks, path);
-        let staging = staging.map_err(BuildError::store(job.label))?;
-        let start = self.begin(job, None);
-        let staged = staging.path.join("out");
-        let unpacked = self.unpack_seed(job, &staged);
-        // Also where unpacking failed: that is what stopping it looks like.
+        let made = builtin.make(&order);
+        // A stopped builtin may report that as any error, or have finished.
         if self.cancellation.is_cancelled() {
             return Err(BuildError::Interrupted);
         }
-        unpacked?;
-        let staged = StagedOutput {
-            staged,
-            path: path.clone(),
-            // A base system knows nothing of the store. Looking for the archives, which are gone when it is used, would
-            // only make it depend on them by chance.
-            candidates: [path.clone()].into(),
-            deriver: Some(job.path.clone()),
-        };
-        let infos = self
-            .tools
-            .store
-            .prepare_outputs(&locks, vec![staged])
-            .and_then(PreparedOutputs::commit)
-            .map_err(BuildError::store(job.label))?;
-        Ok(Outcome::Made(self.made(start, &outputs, &infos)))
-    }
-
-    /// Makes the tree of a seed at `target`.
-    pub(super) fn unpack_seed(&self, job: Job<'_>, target: &Path) -> Result<(), BuildError> {
-        let fail = |source| BuildError::Unpack {
-            label: job.label.to_owned(),
-            source: Box::new(source),
-        };
-        let directories = self.tools.store.directories();
-        let physical = |text: &str| {
-            let path = directories.store_dir.parse(text).ok()?;
-            Some(directories.physical(&path))
-        };
-        let contents =
-            Contents::from_environment(&job.derivation.environment, &physical).map_err(fail)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let _stop = self.cancellation.on_cancel({
-            let stop = Arc::clone(&stop);
-            move || stop.store(true, Ordering::Relaxed)
-        });
-        self.tools
-            .unpacker
-            .unpack(&contents, target, &stop)
-            .map(drop)
-            .map_err(fail)
+        let report = made.map_err(|error| match error {
+            BuiltinError::Interrupted => BuildError::Interrupted,
+            BuiltinError::Derivation(problem) => BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem,
+            },
+            BuiltinError::Bug(message) => BuildError::Panicked {
+                label: job.label.to_owned(),
+                message,
+            },
+            BuiltinError::Failed { kind, error } => BuildError::Builtin {
+                label: job.label.to_owned(),
+                kind,
+                error,
+            },
+        })?;
+        for (name, path) in outputs {
+            let output = store.join(path.base_name());
+            if output.symlink_metadata().is_err() {
+                return Err(BuildError::Derivation {
+                    label: job.label.to_owned(),
+                    problem: format!("{} does not make output `{name}`", job.derivation.builder),
+                });
+            }
+        }
+        Ok(BuiltinRan {
+            store,
+            // A base system or a download does not know this store. Its inputs are no longer needed once it is made; finding
+            // one by chance would only keep it.
+            candidates: outputs.iter().map(|(_, path)| (*path).clone()).collect(),
+            report,
+        })
     }
 }

@@ -5,17 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::graph::GraphError;
-use crate::archive::ArchiveError;
+use miette::Diagnostic;
+
+use super::graph::{GraphError, Job};
 use crate::diagnostics::in_store;
 use crate::events::cancellation::Cancellation;
-use crate::fetch::{FailureClass, FetchError};
 use crate::formats::hash::Sha256Digest;
-use crate::road::seed::{SeedError, SeedFailure};
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::store::{LockError, StoreError};
 
-/// Whose fault a failure is. The command's exit status is this.
+/// Whose fault a failure is. The command's exit status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureKind {
     /// A build failed: 1.
@@ -28,39 +27,22 @@ pub enum FailureKind {
     Environment,
 }
 
-impl FailureKind {
-    /// The command's exit status.
-    pub fn exit_status(self) -> u8 {
-        match self {
-            Self::Build => 1,
-            Self::HashDiffers => 3,
-            Self::NotFetched => 4,
-            Self::Environment => 5,
-        }
-    }
-}
-
 /// Why an item was not made.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BuildError {
     /// A build ran, and failed or left something that cannot become a store item.
     #[error("{0}")]
     Failed(Box<FailedBuild>),
-    /// See [`FetchError`].
-    #[error("{label}: {source}")]
-    Fetch {
+    /// A builtin made nothing.
+    #[error("{label}: {error}")]
+    #[diagnostic(help("{}", help_of(error.as_ref())))]
+    Builtin {
         /// The item.
         label: String,
+        /// What kind of failure it is.
+        kind: FailureKind,
         /// What went wrong.
-        source: Box<FetchError>,
-    },
-    /// A seed's archives could not be unpacked.
-    #[error("cannot unpack {label}: {source}")]
-    Unpack {
-        /// The item.
-        label: String,
-        /// What went wrong.
-        source: Box<SeedError>,
+        error: Box<dyn Diagnostic + Send + Sync>,
     },
     /// The store could not do what it should.
     #[error("{label}: {source}")]
@@ -131,10 +113,25 @@ pub struct FailedBuild {
     pub last_lines: Vec<String>,
     /// The line of its output that most looks like the cause: a guess.
     pub likely_cause: Option<String>,
-    /// Its log.
-    pub log: PathBuf,
+    /// Its log; `None` for what a builtin made.
+    pub log: Option<PathBuf>,
     /// Its build directory, where that was kept.
     pub kept: Option<PathBuf>,
+}
+
+impl FailedBuild {
+    /// The failure of a builtin, which prints nothing.
+    pub(super) fn without_log(job: Job<'_>, cause: Cause) -> BuildError {
+        BuildError::Failed(Box::new(Self {
+            label: job.label.to_owned(),
+            cause,
+            phase: None,
+            last_lines: Vec::new(),
+            likely_cause: None,
+            log: None,
+            kept: None,
+        }))
+    }
 }
 
 impl fmt::Display for FailedBuild {
@@ -268,6 +265,13 @@ impl fmt::Display for ForbiddenReference {
     }
 }
 
+/// The hint of `error`; empty where it has none.
+fn help_of(error: &dyn Diagnostic) -> String {
+    error
+        .help()
+        .map_or_else(String::new, |help| help.to_string())
+}
+
 fn room(free: u64, files: Option<u64>) -> String {
     match files {
         Some(0) => format!("{free} bytes are free, and it can hold no more files"),
@@ -284,8 +288,7 @@ impl BuildError {
     pub fn label(&self) -> Option<&str> {
         match self {
             Self::Failed(failed) => Some(&failed.label),
-            Self::Fetch { label, .. }
-            | Self::Unpack { label, .. }
+            Self::Builtin { label, .. }
             | Self::Store { label, .. }
             | Self::Sandbox { label, .. }
             | Self::Derivation { label, .. }
@@ -303,17 +306,7 @@ impl BuildError {
                 Cause::UnusableOutput(error) if error.is_environment() => FailureKind::Environment,
                 _ => FailureKind::Build,
             },
-            Self::Fetch { source, .. } => match source.class() {
-                FailureClass::HashDiffers => FailureKind::HashDiffers,
-                FailureClass::NotFetched => FailureKind::NotFetched,
-                FailureClass::Environment => FailureKind::Environment,
-            },
-            Self::Unpack { source, .. } => match source.failure() {
-                SeedFailure::HashDiffers => FailureKind::HashDiffers,
-                SeedFailure::NotFetched => FailureKind::NotFetched,
-                SeedFailure::Environment => FailureKind::Environment,
-                SeedFailure::Usage | SeedFailure::Unpack => FailureKind::Build,
-            },
+            Self::Builtin { kind, .. } => *kind,
             Self::Store { source, .. } => match source.as_ref() {
                 StoreError::Digest { .. } => FailureKind::HashDiffers,
                 source if source.is_environment() => FailureKind::Environment,
@@ -339,9 +332,6 @@ impl BuildError {
         let is_stop = match &self {
             Self::Store { source, .. } => waits(source),
             Self::Graph(GraphError::Store(source)) => waits(source),
-            Self::Unpack { source, .. } => {
-                matches!(**source, SeedError::Archive(ArchiveError::Stopped { .. }))
-            }
             _ => false,
         };
         match is_stop && cancellation.is_cancelled() {
@@ -369,7 +359,7 @@ impl BuildError {
     /// The build's log, where there is one.
     pub fn log(&self) -> Option<&Path> {
         match self {
-            Self::Failed(failed) => Some(&failed.log),
+            Self::Failed(failed) => failed.log.as_deref(),
             _ => None,
         }
     }

@@ -15,11 +15,6 @@ use crate::formats::derivation::Derivation;
 use crate::formats::store_path::StorePath;
 use crate::store::{Store, StoreError};
 
-/// The builder of downloads.
-pub const DOWNLOAD: &str = "builtin:download";
-/// The builder of seeds.
-pub const UNPACK_SEED: &str = "builtin:unpack-seed";
-
 /// How long a build takes that no earlier run knows. Only ratios matter: a download is a tenth of it.
 const UNKNOWN_BUILD: Duration = Duration::from_secs(10);
 const UNKNOWN_DOWNLOAD: Duration = Duration::from_secs(1);
@@ -39,17 +34,10 @@ pub struct Job<'a> {
     pub size: Option<u64>,
     /// How long it takes on a machine of two cores, where that is known.
     pub typical: Option<Duration>,
-}
-
-impl Job<'_> {
     /// How it is made.
-    pub fn kind(&self) -> Kind {
-        match self.derivation.builder.as_str() {
-            DOWNLOAD => Kind::Download,
-            UNPACK_SEED => Kind::Seed,
-            _ => Kind::Build,
-        }
-    }
+    pub kind: Kind,
+    /// The input that is the root of the builder's sandbox; `None` where the builder sees nothing but the store.
+    pub root: Option<&'a StorePath>,
 }
 
 /// A graph that cannot be worked on.
@@ -121,14 +109,14 @@ impl<'a> Task<'a> {
     /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes say.
     fn alone(job: Job<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
         let before = estimate(job.label);
-        let typical = job.typical.or(match job.kind() {
+        let typical = job.typical.or(match job.kind {
             Kind::Seed => Some(TYPICAL_SEED),
             Kind::Download | Kind::Substitute | Kind::Build => None,
         });
         let guess = typical
             .and_then(|typical| Duration::try_from_secs_f64(typical.as_secs_f64() * pace).ok());
         let expected = before.or(guess);
-        let own = expected.unwrap_or(match job.kind() {
+        let own = expected.unwrap_or(match job.kind {
             Kind::Download | Kind::Substitute => UNKNOWN_DOWNLOAD,
             Kind::Seed | Kind::Build => UNKNOWN_BUILD,
         });
@@ -340,6 +328,37 @@ impl<'a> Graph<'a> {
             }
         }
         pace(taken, typical)
+    }
+
+    /// The job of the derivation `path`, which `label` needs.
+    ///
+    /// # Errors
+    /// Where it is not in the graph.
+    pub fn job(&self, path: &StorePath, label: &str) -> Result<Job<'a>, GraphError> {
+        self.require(path, label)
+    }
+
+    /// Everything that the derivation of `job` names as input: sources, and outputs of other derivations.
+    ///
+    /// # Errors
+    /// An input derivation that is not in the graph, or an output that it does not have.
+    pub fn inputs_of<'j>(&self, job: Job<'j>) -> Result<BTreeSet<&'j StorePath>, GraphError>
+    where
+        'a: 'j,
+    {
+        let mut inputs: BTreeSet<&'j StorePath> = job.derivation.input_sources.iter().collect();
+        for (derivation, names) in &job.derivation.input_derivations {
+            let input = self.require(derivation, job.label)?;
+            for name in names {
+                let output = input.derivation.output_path(name);
+                inputs.insert(output.ok_or_else(|| GraphError::NoOutput {
+                    label: job.label.to_owned(),
+                    input: input.label.to_owned(),
+                    output: name.clone(),
+                })?);
+            }
+        }
+        Ok(inputs)
     }
 
     fn require(&self, path: &StorePath, label: &str) -> Result<Job<'a>, GraphError> {

@@ -2,16 +2,18 @@
 //!
 //! This is the only part that runs programs. [`events`](crate::events) is the only thing it tells anybody about what it does.
 
+mod build;
 pub mod builtin;
+mod context;
 pub mod diagnosis;
 pub mod environment;
 pub mod error;
 pub mod graph;
 pub mod history;
-pub mod item;
 pub mod jobserver;
 pub mod log;
 pub mod output;
+mod outputs;
 pub mod pace;
 pub mod rebuild;
 pub(crate) mod record_file;
@@ -20,7 +22,9 @@ pub mod run;
 mod sandboxed;
 pub mod scheduler;
 mod scratch;
+pub mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod variation;
 pub mod watch;
+pub mod world;

@@ -5,26 +5,26 @@
 //! those of the store, which must be valid.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::builtin::request;
-use super::error::{BuildError, FailedBuild};
-use super::graph::{Graph, GraphError, Job, Task, Todo};
+use super::context::{BuildContext, Staging, outputs};
+use super::error::BuildError;
+use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
-use super::item::{Builder, Settings, Staging, Tools, outputs};
 use super::jobserver::JobPool;
+use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
 use super::run::prepare_sandbox;
-use super::scheduler::{self, Outcome, Report, Workshop};
+use super::scheduler::{self, Outcome, Report, Worker};
 use super::scratch::Scratch;
+use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind, Made};
 use crate::formats::store_path::StorePath;
-use crate::store::{PathInfo, PathLocks, StagedOutput};
+use crate::store::{PathInfo, PathLocks};
 
 /// An output that was made again.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub struct Again<'r, 'a> {
 pub fn rebuild(
     again: &Again<'_, '_>,
     tools: Tools<'_>,
-    settings: &Settings,
+    settings: &BuildSettings,
     inspect: Inspect<'_>,
     events: &EventSender,
     cancellation: &Cancellation,
@@ -86,7 +86,7 @@ pub fn rebuild(
     })?;
     todo.impure.clone_from(&again.impure);
     keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
-    if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
+    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
         prepare_sandbox(&tools)?;
     }
     let _umask = again.variation.enter();
@@ -98,7 +98,7 @@ pub fn rebuild(
     let pool = JobPool::new(tokens, None, scratch.directory()).map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let rebuilder = Rebuilder {
-        builder: Builder {
+        builder: BuildContext {
             settings: &settings,
             graph: again.graph,
             pool,
@@ -124,7 +124,7 @@ pub fn rebuild(
 }
 
 /// How many builds there is room for on processors of their own; one where they may use all.
-fn apart(settings: &Settings) -> NonZeroUsize {
+fn apart(settings: &BuildSettings) -> NonZeroUsize {
     let one = NonZeroUsize::MIN;
     let Some(processors) = settings.limits.processors else {
         return one;
@@ -141,17 +141,8 @@ fn keep_inputs(
 ) -> Result<(), BuildError> {
     for task in &todo.tasks {
         let job = task.job;
-        let mut inputs: BTreeSet<&StorePath> = job.derivation.input_sources.iter().collect();
-        for (derivation, names) in &job.derivation.input_derivations {
-            let input = again.graph.get(derivation);
-            let input = input.ok_or_else(|| GraphError::Missing {
-                label: job.label.to_owned(),
-                missing: derivation.base_name().to_owned(),
-            })?;
-            let names = names.iter();
-            inputs.extend(names.filter_map(|name| input.derivation.output_path(name)));
-        }
-        if job.kind() == Kind::Download {
+        let mut inputs = again.graph.inputs_of(job)?;
+        if job.kind == Kind::Download {
             // Nothing in the store is used.
             inputs.clear();
         }
@@ -176,11 +167,11 @@ fn keep_inputs(
 
 /// Makes items again for one run.
 struct Rebuilder<'b, 'a, 'i> {
-    builder: Builder<'b, 'a>,
+    builder: BuildContext<'b, 'a>,
     inspect: Inspect<'i>,
 }
 
-impl Workshop for Rebuilder<'_, '_, '_> {
+impl Worker for Rebuilder<'_, '_, '_> {
     fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
         let made = self.make_again(task);
         made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
@@ -204,78 +195,60 @@ impl Rebuilder<'_, '_, '_> {
         let staging = Staging::create(builder.tools.store, &locks, outputs[0].1)
             .map_err(BuildError::store(job.label))?;
         let started = SystemTime::now();
-        let mut candidates: BTreeSet<StorePath> =
-            outputs.iter().map(|(_, path)| (*path).clone()).collect();
+        let rules = ReferenceRules::of(job, &builder.tools.store.directories().store_dir)?;
         let mut made = Made::default();
         let start;
         let store;
+        let candidates;
         // Held until the outputs are looked at, which is work like any other.
         let _slot;
-        match job.kind() {
-            Kind::Download => {
-                start = builder.begin(job, None);
-                store = staging.path.clone();
-                let file = builder.fetch(job, &request(job)?)?.path;
-                let target = store.join(outputs[0].1.base_name());
-                fs::copy(&file, &target).map_err(BuildError::io("copy", &file))?;
-                set_plain_mode(&target)?;
-                candidates.clear();
-                _slot = slot;
-            }
-            Kind::Seed => {
-                start = builder.begin(job, None);
-                store = staging.path.clone();
-                builder.unpack_seed(job, &store.join(outputs[0].1.base_name()))?;
-                _slot = slot;
-            }
-            Kind::Build | Kind::Substitute => {
-                let rules = ReferenceRules::of(job, &builder.tools.store.directories().store_dir)?;
-                let directory = builder.scratch.build_directory(job.path)?;
-                start = builder.begin(job, Some(builder.log_of(job)));
-                let ran = builder.run(job, &outputs, &staging.path, &directory, slot);
-                let (mut ran, slot) = match ran {
-                    Ok(ran) => ran,
-                    Err(error) => {
-                        builder.scratch.discard(directory);
-                        return Err(error);
-                    }
-                };
-                _slot = slot;
-                let cause = builder.verdict(&outputs, &mut ran, &directory)?;
-                let cause = match cause {
-                    Some(cause) => Some(cause),
-                    None => builder.check_fixed_file(job, &outputs, &ran)?,
-                };
-                if let Some(cause) = cause {
-                    let kept = builder.leave(job, directory);
-                    return Err(BuildError::Failed(Box::new(FailedBuild {
-                        label: job.label.to_owned(),
-                        cause,
-                        phase: ran.phase,
-                        last_lines: ran.last_lines,
-                        likely_cause: ran.likely_cause,
-                        log: builder.log_of(job),
-                        kept,
-                    })));
+        if let Some(builtin) = builder.tools.builtins.of(job)? {
+            start = builder.begin(job, None);
+            let ran = builder.run_builtin(builtin, job, &outputs, &staging.path)?;
+            (store, candidates, _slot) = (ran.store, ran.candidates, slot);
+        } else {
+            let directory = builder.scratch.build_directory(job.path)?;
+            start = builder.begin(job, Some(builder.log_of(job)));
+            let ran = builder.run(job, &outputs, &staging.path, &directory, slot);
+            let (mut ran, slot) = match ran {
+                Ok(ran) => ran,
+                Err(error) => {
+                    builder.scratch.discard(directory);
+                    return Err(error);
                 }
-                builder.scratch.discard(directory);
-                candidates.extend(ran.inputs.iter().cloned());
-                candidates.extend(rules.candidates().cloned());
-                made.user_seconds = ran.finished.user_time.as_secs_f64();
-                made.system_seconds = ran.finished.system_time.as_secs_f64();
-                made.phases = ran.phases;
-                store = ran.store;
+            };
+            _slot = slot;
+            let cause = builder.verdict(&outputs, &mut ran, &directory)?;
+            if let Some(cause) = cause {
+                let kept = builder.leave(job, directory);
+                return Err(builder.failed(job, ran, cause, kept));
             }
+            candidates = ran.candidates(&outputs);
+            let new = NewOutputs {
+                job,
+                outputs: &outputs,
+                store: &ran.store,
+                candidates: BTreeSet::new(),
+                rules: &rules,
+            };
+            if let Some(cause) = builder.check_fixed_file(&new)? {
+                let kept = builder.leave(job, directory);
+                return Err(builder.failed(job, ran, cause, kept));
+            }
+            builder.scratch.discard(directory);
+            made.user_seconds = ran.finished.user_time.as_secs_f64();
+            made.system_seconds = ran.finished.system_time.as_secs_f64();
+            made.phases = ran.phases;
+            store = ran.store;
         }
-        let staged: Vec<StagedOutput> = outputs
-            .iter()
-            .map(|(_, path)| StagedOutput {
-                staged: store.join(path.base_name()),
-                path: (*path).clone(),
-                candidates: candidates.clone(),
-                deriver: Some(job.path.clone()),
-            })
-            .collect();
+        let new = NewOutputs {
+            job,
+            outputs: &outputs,
+            store: &store,
+            candidates,
+            rules: &rules,
+        };
+        let staged = new.staged();
         let infos = builder
             .tools
             .store
@@ -305,11 +278,4 @@ impl Rebuilder<'_, '_, '_> {
         (self.inspect)(&rebuilt)?;
         Ok(Outcome::Made(made))
     }
-}
-
-/// A download is no program, whatever mode its file has in the cache.
-fn set_plain_mode(path: &std::path::Path) -> Result<(), BuildError> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
-        .map_err(BuildError::io("change the mode of", path))
 }

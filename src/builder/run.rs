@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::context::BuildContext;
 use super::error::BuildError;
 use super::graph::{Graph, Job, Todo};
 use super::history::History;
-use super::item::{Builder, Settings, Tools};
 use super::jobserver::{JobPool, Spare};
-use super::scheduler::{self, Report, Workshop};
+use super::scheduler::{self, Report, Worker};
 use super::scratch::Scratch;
+use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind};
@@ -61,7 +62,7 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patie
 pub fn realise(
     request: &Request<'_, '_>,
     tools: Tools<'_>,
-    settings: &Settings,
+    settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Result<Report, BuildError> {
@@ -80,7 +81,7 @@ pub fn realise(
     if todo.tasks.is_empty() {
         return Ok(run(&todo, &Nothing, settings, events, cancellation));
     }
-    if todo.tasks.iter().any(|task| task.job.kind() == Kind::Build) {
+    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
         prepare_sandbox(&tools)?;
     }
     add_derivations(request, &todo, tools.store)
@@ -94,7 +95,7 @@ pub fn realise(
     let pool = JobPool::new(settings.tokens, Some(spare), scratch.directory())
         .map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
-    let builder = Builder {
+    let builder = BuildContext {
         settings,
         graph: request.graph,
         pool,
@@ -119,14 +120,14 @@ fn outlasting(todo: &Todo<'_>) -> u64 {
 
 fn run(
     todo: &Todo<'_>,
-    workshop: &dyn Workshop,
-    settings: &Settings,
+    worker: &dyn Worker,
+    settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Report {
     scheduler::run(
         todo,
-        workshop,
+        worker,
         settings.parallelism(),
         settings.cores,
         events,
@@ -134,10 +135,10 @@ fn run(
     )
 }
 
-/// The workshop for a run without tasks.
+/// The worker for a run without tasks.
 struct Nothing;
 
-impl Workshop for Nothing {
+impl Worker for Nothing {
     fn make(&self, task: &super::graph::Task<'_>) -> Result<scheduler::Outcome, BuildError> {
         Err(BuildError::Derivation {
             label: task.job.label.to_owned(),

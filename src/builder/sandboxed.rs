@@ -2,24 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use super::environment::{build_directory, environment};
-use super::error::{BuildError, Cause};
-use super::graph::{GraphError, Job};
-use super::item::Builder;
+use super::context::BuildContext;
+use super::error::{BuildError, Cause, FailedBuild};
+use super::graph::Job;
 use super::jobserver::{BUILD_DESCRIPTORS, JobSlot};
 use super::log::LogWriter;
 use super::output::Output;
 use super::scratch::give_to;
 use super::watch::Watch;
+use super::world::BuildWorld;
 use crate::events::PhaseTime;
 use crate::formats::store_path::StorePath;
-use crate::sandbox::{BuildDirectory, Finished, Limits, Mount, Root, SandboxError, World};
+use crate::sandbox::{Finished, SandboxError};
 
 /// A file system with less than this free counts as full when a build has failed on it, in bytes.
 const FULL: u64 = 4 << 20;
@@ -27,13 +26,6 @@ const FULL: u64 = 4 << 20;
 /// The same where the build has said that there is no space left: compilers and linkers remove what they could not write to
 /// its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
 const FULL_BY_ITS_OWN_WORDS: u64 = 256 << 20;
-
-/// The directories of this machine that a build writes to.
-#[derive(Debug, Clone, Copy)]
-struct Places<'p> {
-    store: &'p Path,
-    directory: &'p Path,
-}
 
 /// A build that has ended, one way or another.
 #[derive(Debug)]
@@ -56,7 +48,16 @@ pub(super) struct Ran {
     pub likely_cause: Option<String>,
 }
 
-impl Builder<'_, '_> {
+impl Ran {
+    /// The store items that its outputs may refer to.
+    pub(super) fn candidates(&self, outputs: &[(&str, &StorePath)]) -> BTreeSet<StorePath> {
+        let mut candidates = self.inputs.clone();
+        candidates.extend(outputs.iter().map(|(_, path)| (*path).clone()));
+        candidates
+    }
+}
+
+impl BuildContext<'_, '_> {
     /// Runs the builder of `job` in a sandbox whose store is a new directory in `staging`, and gives the slot back, whose
     /// token is still held.
     ///
@@ -72,7 +73,6 @@ impl Builder<'_, '_> {
     ) -> Result<(Ran, JobSlot), BuildError> {
         let mut log = LogWriter::create(&self.logs, job.path)?;
         let inputs = self.inputs(job)?;
-        let seed = self.seed(job, &inputs)?;
         self.check_derivation(job, outputs, &inputs)?;
         let store = self.make_store(staging)?;
         let (read, write) =
@@ -81,11 +81,22 @@ impl Builder<'_, '_> {
             })?;
 
         let start = Instant::now();
-        let places = Places {
+        let world = BuildWorld {
+            job,
+            inputs: &inputs,
+            directories: self.tools.store.directories(),
+            settings: self.settings,
+            variation: &self.variation,
             store: &store,
             directory,
         };
-        let world = self.world(job, &inputs, seed.as_ref(), places, &mut slot, write);
+        let mut world = world.make(slot.make_flags(), write);
+        // Builds that may not use all processors do not crowd on the same ones.
+        world.limits.first_processor = slot.place();
+        if let Some((read, write)) = slot.take_descriptors() {
+            let ends = [(read, BUILD_DESCRIPTORS.0), (write, BUILD_DESCRIPTORS.1)];
+            world.descriptors.extend(ends);
+        }
         let sandbox_error = |source| match source {
             // The derivation's mistake, not the machine's.
             SandboxError::BadWorld(problem) => BuildError::Derivation {
@@ -142,48 +153,27 @@ impl Builder<'_, '_> {
 
     /// The closure of everything the derivation names as input. All of it is valid.
     fn inputs(&self, job: Job<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
-        let mut direct: BTreeSet<&StorePath> = job.derivation.input_sources.iter().collect();
-        for (derivation, names) in &job.derivation.input_derivations {
-            let missing = || GraphError::Missing {
-                label: job.label.to_owned(),
-                missing: derivation.base_name().to_owned(),
-            };
-            let input = self.graph.get(derivation).ok_or_else(missing)?;
-            for name in names {
-                let output = input.derivation.output_path(name);
-                direct.insert(output.ok_or_else(|| GraphError::NoOutput {
-                    label: job.label.to_owned(),
-                    input: input.label.to_owned(),
-                    output: name.clone(),
-                })?);
-            }
-        }
-        let closure = self.tools.store.closure(direct);
+        let closure = self.tools.store.closure(self.graph.inputs_of(job)?);
         closure.map_err(BuildError::store(job.label))
     }
 
-    /// The seed whose tree is the root of the sandbox, for builds that have one.
-    fn seed(
+    /// The error for a build that ran and failed.
+    pub(super) fn failed(
         &self,
         job: Job<'_>,
-        inputs: &BTreeSet<StorePath>,
-    ) -> Result<Option<StorePath>, BuildError> {
-        let Some(text) = job.derivation.environment.get("seed") else {
-            return Ok(None);
-        };
-        let wrong = |problem: String| BuildError::Derivation {
+        ran: Ran,
+        cause: Cause,
+        kept: Option<PathBuf>,
+    ) -> BuildError {
+        BuildError::Failed(Box::new(FailedBuild {
             label: job.label.to_owned(),
-            problem,
-        };
-        let store_dir = &self.tools.store.directories().store_dir;
-        let seed = store_dir
-            .parse(text)
-            .map_err(|error| wrong(format!("seed: {error}")))?;
-        if inputs.contains(&seed) {
-            Ok(Some(seed))
-        } else {
-            Err(wrong(format!("its seed {text} is not among its inputs")))
-        }
+            cause,
+            phase: ran.phase,
+            last_lines: ran.last_lines,
+            likely_cause: ran.likely_cause,
+            log: Some(self.log_of(job)),
+            kept,
+        }))
     }
 
     fn check_derivation(
@@ -205,8 +195,9 @@ impl Builder<'_, '_> {
                 self.settings.system
             ));
         }
-        if job.derivation.builder.starts_with("builtin:") {
-            return wrong(format!("there is no {}", job.derivation.builder));
+        if let Some(root) = job.root.filter(|root| !inputs.contains(*root)) {
+            let root = self.tools.store.directories().store_dir.display(root);
+            return wrong(format!("its root {root} is not among its inputs"));
         }
         match outputs.iter().find(|(_, path)| inputs.contains(*path)) {
             Some((name, _)) => wrong(format!("its output `{name}` is among its own inputs")),
@@ -224,65 +215,6 @@ impl Builder<'_, '_> {
             .map_err(BuildError::io("create", &store))?;
         give_to(&store, owner).map_err(BuildError::io("give to the build user", &store))?;
         Ok(store)
-    }
-
-    /// What the build sees.
-    fn world(
-        &self,
-        job: Job<'_>,
-        inputs: &BTreeSet<StorePath>,
-        seed: Option<&StorePath>,
-        places: Places<'_>,
-        slot: &mut JobSlot,
-        output: OwnedFd,
-    ) -> World {
-        let directories = self.tools.store.directories();
-        let store_dir = &directories.store_dir;
-        // The seed is the root: seen in the store as well, it could be referred to.
-        let visible = inputs.iter().filter(|path| Some(*path) != seed);
-        let mounts = visible.map(|path| Mount {
-            source: directories.physical(path),
-            target: store_dir.display(path).into(),
-            writable: false,
-        });
-        let mut descriptors = Vec::new();
-        if let Some((read, write)) = slot.take_descriptors() {
-            descriptors.extend([(read, BUILD_DESCRIPTORS.0), (write, BUILD_DESCRIPTORS.1)]);
-        }
-        World {
-            root: match seed {
-                Some(seed) => Root::Tree(directories.physical(seed)),
-                None => Root::Empty,
-            },
-            mounts: mounts.collect(),
-            store_dir: store_dir.as_str().to_owned(),
-            store_writable: places.store.to_owned(),
-            build_directory: BuildDirectory {
-                host: places.directory.to_owned(),
-                guest: build_directory(job.path).into(),
-            },
-            host_name: self.variation.host_name().to_owned(),
-            user: self.settings.user.clone(),
-            limits: Limits {
-                // Builds that may not use all processors do not crowd on the same ones.
-                first_processor: slot.place(),
-                ..self.settings.limits.clone()
-            },
-            program: job.derivation.builder.clone(),
-            arguments: job.derivation.arguments.clone(),
-            environment: environment(
-                store_dir,
-                job.path,
-                job.derivation,
-                self.settings.cores,
-                slot.make_flags(),
-                &self.variation,
-            ),
-            descriptors,
-            output,
-            network: false,
-            interactive: false,
-        }
     }
 
     /// What was wrong with the build, going by how it ended and what it left in its store.

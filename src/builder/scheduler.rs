@@ -30,8 +30,8 @@ pub enum Outcome {
     Reused,
 }
 
-/// Whoever makes items: the builder, or a test's stand-in.
-pub trait Workshop: Sync {
+/// Something that makes items.
+pub trait Worker: Sync {
     /// Makes the item, in the calling thread. Returns soon once the run is cancelled.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ struct Run<'r, 'a> {
 /// Makes all tasks of `todo`.
 pub fn run(
     todo: &Todo<'_>,
-    workshop: &dyn Workshop,
+    worker: &dyn Worker,
     parallelism: Parallelism,
     cores: NonZeroUsize,
     events: &EventSender,
@@ -85,7 +85,7 @@ pub fn run(
     let start = (events.since(), own_processor_seconds());
     let mut run = Run::new(todo, cores);
     let count = |download: bool| {
-        let kinds = todo.tasks.iter().map(|task| task.job.kind());
+        let kinds = todo.tasks.iter().map(|task| task.job.kind);
         kinds
             .filter(|kind| (*kind == Kind::Download) == download)
             .count()
@@ -106,7 +106,7 @@ pub fn run(
                 let work = move || {
                     let task = &todo.tasks[number];
                     // A bug in one build is one failed build, not a run that hangs waiting for it.
-                    let result = catch_unwind(AssertUnwindSafe(|| workshop.make(task)));
+                    let result = catch_unwind(AssertUnwindSafe(|| worker.make(task)));
                     let result = result.unwrap_or_else(|panic| {
                         Err(BuildError::Panicked {
                             label: task.job.label.to_owned(),
@@ -138,7 +138,7 @@ pub fn run(
 pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
     let item = |task: &Task<'_>| PlannedItem {
         item: task.job.label.to_owned(),
-        kind: task.job.kind(),
+        kind: task.job.kind,
         inputs: task
             .inputs
             .iter()
@@ -203,7 +203,7 @@ impl<'r, 'a> Run<'r, 'a> {
     }
 
     fn running(&mut self, number: usize) -> &mut usize {
-        match self.todo.tasks[number].job.kind() {
+        match self.todo.tasks[number].job.kind {
             Kind::Download | Kind::Substitute => &mut self.running_downloads,
             Kind::Seed | Kind::Build => &mut self.running_builds,
         }
@@ -220,7 +220,7 @@ impl<'r, 'a> Run<'r, 'a> {
             *self
                 .ready
                 .iter()
-                .find(|(_, number)| match self.todo.tasks[*number].job.kind() {
+                .find(|(_, number)| match self.todo.tasks[*number].job.kind {
                     Kind::Download | Kind::Substitute => download,
                     Kind::Seed | Kind::Build => build,
                 })?;
@@ -238,7 +238,7 @@ impl<'r, 'a> Run<'r, 'a> {
             Ok(outcome) => {
                 match outcome {
                     Outcome::Made(made) => {
-                        let kind = task.job.kind();
+                        let kind = task.job.kind;
                         events.emit(Event::Finished {
                             item: item.clone(),
                             kind,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::graph::{Graph, Job};
+use crate::events::Kind;
 use crate::formats::derivation::{Derivation, Output};
 use crate::formats::store_path::StorePath;
 
@@ -43,7 +44,7 @@ impl Items {
 
     /// Makes `label` a download.
     pub(crate) fn download(&mut self, label: &str) {
-        self.items.get_mut(label).unwrap().1.builder = super::graph::DOWNLOAD.into();
+        self.items.get_mut(label).unwrap().1.builder = "builtin:download".into();
     }
 
     /// Sets a variable of `label`.
@@ -91,6 +92,11 @@ impl Items {
                 derivation,
                 size: None,
                 typical: None,
+                kind: match derivation.builder.as_str() {
+                    "builtin:download" => Kind::Download,
+                    _ => Kind::Build,
+                },
+                root: None,
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::item::Settings;
+use super::settings::BuildSettings;
 use crate::sandbox::BuildUser;
 
 /// The host name that builds see as a rule.
@@ -55,7 +55,7 @@ impl Variation {
     }
 
     /// `settings`, varied.
-    pub fn settings(&self, settings: &Settings) -> Settings {
+    pub fn settings(&self, settings: &BuildSettings) -> BuildSettings {
         let mut varied = settings.clone();
         if let Some(cores) = self.cores {
             let more = cores.get().saturating_sub(settings.cores.get());

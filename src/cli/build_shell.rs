@@ -1,21 +1,19 @@
 //! Shells in the sandbox of a build: `shell --of PKG`, to see what the build saw, and `build --shell-on-failure`, to see
 //! where it stopped.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned};
-use super::equipment::settings;
+use super::equipment::{graph, settings};
 use super::failure::Failure;
 use super::run::Run;
 use super::shell::{Places, ended, failed, standard_error};
-use crate::builder::environment::{build_directory, environment};
 use crate::builder::error::BuildError;
 use crate::builder::variation::Variation;
-use crate::formats::store_path::StorePath;
+use crate::builder::world::BuildWorld;
 use crate::road::plan::Node;
-use crate::sandbox::{self, BuildDirectory, ExitStatusKind, Mount, Root, World};
+use crate::sandbox::{self, ExitStatusKind};
 use crate::store::Store;
 
 /// `bootstrap shell --of PKG [--directory DIR] [-- CMD]`.
@@ -92,39 +90,44 @@ fn run(
     host: Option<PathBuf>,
     command: &[String],
 ) -> Result<ExitStatusKind, Failure> {
-    let derivation = &node.derivation;
-    let store_dir = &context.directories.store_dir;
-    let inputs = inputs(planned, node);
-    store.add_temporary_roots(inputs.iter())?;
-    let valid = store.valid_among(inputs.iter())?;
-    if let Some(missing) = inputs.iter().find(|path| !valid.contains(*path)) {
+    let graph = graph(&planned.plan, &context.directories.store_dir);
+    let built = |error: BuildError| Failure::Build(Box::new(error));
+    let job = graph
+        .job(&node.derivation_path, package)
+        .map_err(|error| built(error.into()))?;
+    let inputs = graph.inputs_of(job).map_err(|error| built(error.into()))?;
+    store.add_temporary_roots(inputs.iter().copied())?;
+    let valid = store.valid_among(inputs.iter().copied())?;
+    if let Some(missing) = inputs.iter().find(|path| !valid.contains(**path)) {
         return Err(Failure::NotBuilt {
             package: package.to_owned(),
             path: context.shown(missing),
         });
     }
-    let closure = store.closure(inputs.iter())?;
-    let seed = derivation.environment.get("seed");
-    let seed = seed.and_then(|seed| store_dir.parse(seed).ok());
+    let closure = store.closure(inputs)?;
 
     let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
     let settings = settings(context);
     let places = Places::create(sandbox.as_ref(), &settings.user)?;
-    let mut variables = environment(
-        store_dir,
-        &node.derivation_path,
-        derivation,
-        settings.cores,
-        String::new(),
-        &Variation::default(),
-    );
-    variables.insert("PATH".to_owned(), search_path(context, planned, node));
-    variables.insert("PS1".to_owned(), format!("[{package} \\w]\\$ "));
+    let world = BuildWorld {
+        job,
+        inputs: &closure,
+        directories: &context.directories,
+        settings: &settings,
+        variation: &Variation::default(),
+        store: &places.store,
+        directory: host.as_deref().unwrap_or(&places.home),
+    };
+    let mut world = world.make(String::new(), standard_error()?);
+    let path = search_path(context, planned, node, job.root.is_some());
+    world.environment.insert("PATH".to_owned(), path);
+    let prompt = format!("[{package} \\w]\\$ ");
+    world.environment.insert("PS1".to_owned(), prompt);
     if let Ok(terminal) = std::env::var("TERM") {
-        variables.insert("TERM".to_owned(), terminal);
+        world.environment.insert("TERM".to_owned(), terminal);
     }
-    let arguments = match command {
+    world.arguments = match command {
         [] => vec!["-i".to_owned()],
         command => ["-c", "exec \"$@\"", "sh"]
             .into_iter()
@@ -132,66 +135,20 @@ fn run(
             .chain(command.iter().cloned())
             .collect(),
     };
-    let world = World {
-        root: match &seed {
-            Some(seed) => Root::Tree(context.directories.physical(seed)),
-            None => Root::Empty,
-        },
-        // As in the build: the seed is the root, and not seen in the store.
-        mounts: closure
-            .iter()
-            .filter(|path| Some(*path) != seed.as_ref())
-            .map(|path| Mount {
-                source: context.directories.physical(path),
-                target: PathBuf::from(context.shown(path)),
-                writable: false,
-            })
-            .collect(),
-        store_dir: store_dir.as_str().to_owned(),
-        store_writable: places.store.clone(),
-        build_directory: BuildDirectory {
-            host: host.unwrap_or_else(|| places.home.clone()),
-            guest: build_directory(&node.derivation_path).into(),
-        },
-        host_name: Variation::default().host_name().to_owned(),
-        user: settings.user,
-        limits: settings.limits,
-        program: derivation.builder.clone(),
-        arguments,
-        environment: variables,
-        descriptors: Vec::new(),
-        output: standard_error()?,
-        network: false,
-        interactive: true,
-    };
+    world.interactive = true;
     let mut running = sandbox.spawn(world).map_err(failed)?;
     Ok(running.wait().map_err(failed)?.status)
 }
 
-/// Everything that the derivation names as input.
-fn inputs(planned: &Planned, node: &Node) -> BTreeSet<StorePath> {
-    let derivation = &node.derivation;
-    let mut inputs: BTreeSet<StorePath> = derivation.input_sources.iter().cloned().collect();
-    for dependency in &node.dependencies {
-        let dependency = &planned.plan.nodes()[*dependency];
-        let names = derivation
-            .input_derivations
-            .get(&dependency.derivation_path);
-        let names = names.into_iter().flatten();
-        inputs.extend(names.filter_map(|name| dependency.derivation.output_path(name).cloned()));
-    }
-    inputs
-}
-
 /// Where the build finds programs: in its inputs, and in the seed where that is its root.
-fn search_path(context: &Context, planned: &Planned, node: &Node) -> String {
+fn search_path(context: &Context, planned: &Planned, node: &Node, has_root: bool) -> String {
     let mut directories: Vec<String> = node
         .inputs
         .iter()
         .filter(|(_, path)| context.directories.physical(path).join("bin").is_dir())
         .map(|(_, path)| format!("{}/bin", context.shown(path)))
         .collect();
-    if node.derivation.environment.contains_key("seed") {
+    if has_root {
         directories.extend(planned.seeds.seed.search_path.iter().cloned());
     }
     directories.join(":")

@@ -129,7 +129,7 @@ fn look(context: &Context) -> Vec<Finding> {
 fn is_complete(context: &Context, plan: &Plan) -> Result<bool, Failure> {
     let store = context.store_to_read()?;
     let wanted = plan.everything()?;
-    let graph = equipment::graph(plan);
+    let graph = equipment::graph(plan, &context.directories.store_dir);
     let todo = graph
         .missing_now(equipment::derivations(plan, &wanted), &store, |_| None)
         .map_err(|error| Failure::Build(Box::new(error.into())))?;

@@ -72,7 +72,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     let plan = &planned.plan;
     let store = context.store_to_read()?;
     let downloader = downloader(context, planned);
-    let graph = graph(plan);
+    let graph = graph(plan, &context.directories.store_dir);
     let durations = History::new(&context.directories.state).durations();
     let estimate = |label: &str| durations.get(label).copied();
     let failure = |error| Failure::Build(Box::new(BuildError::from(error)));
@@ -90,7 +90,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
     let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
         .tasks
         .iter()
-        .partition(|task| task.job.kind() == Kind::Download);
+        .partition(|task| task.job.kind == Kind::Download);
     let missing: BTreeSet<&str> = todo.tasks.iter().map(|task| task.job.label).collect();
     let closure = plan.closure(wanted.iter().copied());
     let packages = closure.iter().map(|index| &plan.nodes()[*index]);
@@ -129,7 +129,7 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             .iter()
             .map(|task| Build {
                 item: task.job.label,
-                kind: task.job.kind(),
+                kind: task.job.kind,
                 seconds: estimate(task.job.label).map(|took| took.as_secs_f64()),
                 typical_seconds: task.job.typical.map(|typical| typical.as_secs_f64()),
             })

@@ -1,5 +1,6 @@
 //! What a run works with, made of a command's options: the graph, settings, downloads, the sandbox, reporters, signals.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -12,12 +13,14 @@ use super::context::{Context, Planned};
 use super::failure::Failure;
 use crate::builder::error::BuildError;
 use crate::builder::graph::{Graph, Job};
-use crate::builder::item::Settings;
+use crate::builder::settings::BuildSettings;
 use crate::builder::watch::Patience;
+use crate::engine::builtins;
 use crate::events::Event;
 use crate::events::cancellation::Cancellation;
 use crate::fetch::{self, Downloader};
-use crate::formats::store_path::StorePath;
+use crate::formats::derivation::Derivation;
+use crate::formats::store_path::{StoreDir, StorePath};
 use crate::road::plan::{Item, Plan};
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::show::progress::{self, Following, Reporter, Style, Verbosity};
@@ -28,7 +31,13 @@ use crate::store::{Store, StoreError};
 /// fetched by one call of the distribution's tools.
 const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 
-pub(super) fn graph(plan: &Plan) -> Graph<'_> {
+/// The derivations of `plan`; the store is at `store_dir`.
+pub(super) fn graph<'p>(plan: &'p Plan, store_dir: &StoreDir) -> Graph<'p> {
+    let derivations: BTreeMap<&StorePath, &Derivation> = plan
+        .nodes()
+        .iter()
+        .map(|node| (&node.derivation_path, &node.derivation))
+        .collect();
     let nodes = plan.nodes().iter();
     nodes
         .map(|node| Job {
@@ -37,6 +46,10 @@ pub(super) fn graph(plan: &Plan) -> Graph<'_> {
             derivation: &node.derivation,
             size: node.size,
             typical: node.typical,
+            kind: builtins::kind(&node.derivation.builder),
+            root: builtins::root(store_dir, &node.derivation, |path| {
+                derivations.get(path).copied()
+            }),
         })
         .collect()
 }
@@ -72,14 +85,14 @@ pub(super) fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(
     Ok(())
 }
 
-pub(super) fn settings(context: &Context) -> Settings {
+pub(super) fn settings(context: &Context) -> BuildSettings {
     let options = &context.options;
     let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
     let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let cores = number(options.cores).unwrap_or(all);
     let tokens = tokens(number(options.cores), all);
     let seconds = |option: Option<u64>| option.map(Duration::from_secs);
-    Settings {
+    BuildSettings {
         system: context.system.name().to_owned(),
         cores,
         tokens,

@@ -20,11 +20,12 @@ use super::seeds::Asking;
 use super::substitutes;
 use super::verify;
 use crate::builder::error::BuildError;
-use crate::builder::item::{Settings, Tools};
 use crate::builder::rebuild::{Again, Inspect, rebuild};
 use crate::builder::run::{Request, lock_patience, realise};
 use crate::builder::scheduler::Report;
+use crate::builder::settings::{BuildSettings, Tools};
 use crate::builder::variation::Variation;
+use crate::engine::builtins::{self, download::Download};
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind};
 use crate::fetch::Downloader;
@@ -32,7 +33,6 @@ use crate::formats::store_path::StorePath;
 use crate::road::plan::{self, Node, Plan};
 use crate::road::seed::Archive;
 use crate::road::seed::release;
-use crate::road::seed::unpack::Unpacker;
 use crate::store::{OpenOptions, Store};
 
 /// What is wanted of a plan, as indices of its nodes.
@@ -272,7 +272,7 @@ impl<'c> Run<'c> {
         inspect: Inspect<'_>,
     ) -> Result<Report, Failure> {
         let plan = &self.planned.plan;
-        let graph = graph(plan);
+        let graph = graph(plan, &self.context.directories.store_dir);
         let again = Again {
             graph: &graph,
             wanted: derivations(plan, wanted),
@@ -280,15 +280,18 @@ impl<'c> Run<'c> {
             impure: self.planned.seeds.seed.impurity(),
         };
         let sandbox = platform_sandbox(self.context)?;
+        let download = Download {
+            fetcher: self.downloader.clone(),
+        };
+        let builtins = builtins::all(&download);
         let tools = Tools {
             store: &self.store,
             sandbox: sandbox.as_ref(),
-            fetcher: self.downloader.clone(),
-            unpacker: &Unpacker,
+            builtins: &builtins,
         };
         let (events, receiver) = EventSender::channel();
         let reporter = follow(self.context, receiver);
-        let settings = Settings {
+        let settings = BuildSettings {
             // One that cannot be built again says nothing of the others.
             keep_going: true,
             ..settings(self.context)
@@ -410,7 +413,7 @@ fn missing(
     downloader: &Downloader,
 ) -> Result<Missing, Failure> {
     let plan = &planned.plan;
-    let graph = graph(plan);
+    let graph = graph(plan, &store.directories().store_dir);
     let todo = graph
         .missing(derivations(plan, wanted), store, |_| None)
         .map_err(|error| Failure::Build(Box::new(error.into())))?;
@@ -419,11 +422,7 @@ fn missing(
         .archives()
         .map(|archive| archive.sha256)
         .collect();
-    let of_kind = |kind: Kind| {
-        todo.tasks
-            .iter()
-            .filter(move |task| task.job.kind() == kind)
-    };
+    let of_kind = |kind: Kind| todo.tasks.iter().filter(move |task| task.job.kind == kind);
     Ok(Missing {
         archives: of_kind(Kind::Download)
             .filter_map(|task| Some(task.job.derivation.fixed_output()?.hash))
@@ -446,7 +445,7 @@ fn realise_targets(
 ) -> Result<Report, Failure> {
     let plan = &planned.plan;
     let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
-    let graph = graph(plan);
+    let graph = graph(plan, &context.directories.store_dir);
     let request = Request {
         graph: &graph,
         wanted: derivations(plan, wanted),
@@ -454,11 +453,14 @@ fn realise_targets(
         add_source: &add_source,
     };
     let sandbox = platform_sandbox(context)?;
+    let download = Download {
+        fetcher: downloader,
+    };
+    let builtins = builtins::all(&download);
     let tools = Tools {
         store,
         sandbox: sandbox.as_ref(),
-        fetcher: downloader,
-        unpacker: &Unpacker,
+        builtins: &builtins,
     };
     realise(&request, tools, &settings(context), events, cancellation)
         .map_err(|error| Failure::Build(Box::new(error)))

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::context::{Context, Planned};
 use super::equipment::{derivations, graph, settings};
 use super::failure::Failure;
-use crate::builder::graph::{DOWNLOAD, Todo};
+use crate::builder::graph::Todo;
 use crate::builder::scheduler::Report;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind, Made, OutputMade, Summary};
@@ -56,7 +56,7 @@ pub(super) fn install(
         return Ok(None);
     };
     let start = Instant::now();
-    let graph = graph(plan);
+    let graph = graph(plan, &context.directories.store_dir);
     let missing = || {
         let todo = graph.missing(derivations(plan, wanted), store, |_| None);
         todo.map_err(|error| Failure::Build(Box::new(error.into())))
@@ -370,7 +370,7 @@ impl Servers {
             for number in &needed {
                 done[*number] = Some(false);
             }
-            needed.retain(|number| todo.tasks[*number].job.derivation.builder != DOWNLOAD);
+            needed.retain(|number| todo.tasks[*number].job.kind != Kind::Download);
             let mut dead = Vec::new();
             for (place, (url, server)) in self.servers.iter().enumerate() {
                 needed.retain(|number| done[*number] == Some(false));

@@ -9,10 +9,11 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::OFlags;
 
+use super::builtins;
 use super::error::EngineError;
 use crate::builder::graph::{Graph, Job};
 use crate::formats::derivation::{Derivation, aterm};
-use crate::formats::store_path::StorePath;
+use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
 
 /// The longest file that is read as a derivation, in bytes. The longest of Guix's are a few hundred kilobytes.
@@ -65,14 +66,16 @@ impl StoredDerivations {
         self.derivations.get(path).map(|stored| &stored.derivation)
     }
 
-    /// All that was read, as a graph for the builder.
-    pub fn graph(&self) -> Graph<'_> {
+    /// All that was read, as a graph for the builder. The store is at `store_dir`.
+    pub fn graph(&self, store_dir: &StoreDir) -> Graph<'_> {
         let jobs = self.derivations.iter().map(|(path, stored)| Job {
             label: &stored.label,
             path,
             derivation: &stored.derivation,
             size: None,
             typical: None,
+            kind: builtins::kind(&stored.derivation.builder),
+            root: builtins::root(store_dir, &stored.derivation, |path| self.get(path)),
         });
         jobs.collect()
     }

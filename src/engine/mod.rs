@@ -25,6 +25,7 @@
 //! Nothing here is global to the process. What is (signal handlers, the table of locks, the registry of temporary roots) is
 //! described in `docs/architecture.md`.
 
+pub mod builtins;
 mod derivations;
 mod error;
 mod options;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use super::builtins::{self, download::Download};
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
-use crate::builder::item::Tools;
 use crate::builder::rebuild::{Again, Rebuilt, rebuild};
 use crate::builder::run::{Request, realise};
 use crate::builder::scheduler::Report;
+use crate::builder::settings::Tools;
 use crate::builder::variation::Variation;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::formats::store_path::StorePath;
-use crate::road::seed::unpack::Unpacker;
 use crate::store::Store;
 use crate::verify::rebuild::{Comparer, Outcome};
 
@@ -75,7 +75,7 @@ impl Session {
     ) -> Result<Realised, EngineError> {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
         let derivations = StoredDerivations::load(store, paths)?;
-        let graph = derivations.graph();
+        let graph = derivations.graph(&self.directories().store_dir);
         let mut open: Vec<&StorePath> = Vec::new();
         for wanted in wanted {
             if mode == Mode::Check || !self.are_valid(store, &derivations, wanted)? {
@@ -83,11 +83,14 @@ impl Session {
             }
         }
         let sandbox = self.sandbox()?;
+        let download = Download {
+            fetcher: self.downloader(None),
+        };
+        let builtins = builtins::all(&download);
         let tools = Tools {
             store,
             sandbox: sandbox.as_ref(),
-            fetcher: self.downloader(None),
-            unpacker: &Unpacker,
+            builtins: &builtins,
         };
         let settings = self.build_settings();
         match mode {

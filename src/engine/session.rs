@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::error::EngineError;
 use super::options::SessionOptions;
-use crate::builder::item;
 use crate::builder::run::lock_patience;
+use crate::builder::settings::BuildSettings;
 use crate::builder::watch::Patience;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
@@ -107,12 +107,12 @@ impl Session {
     }
 
     /// How builds run.
-    pub fn build_settings(&self) -> item::Settings {
+    pub fn build_settings(&self) -> BuildSettings {
         let options = &self.options.build;
         let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let cores = options.cores.unwrap_or(all);
         let tokens = tokens(options.cores, all);
-        item::Settings {
+        BuildSettings {
             system: self.options.system.name().to_owned(),
             cores,
             tokens,

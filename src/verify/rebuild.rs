@@ -8,8 +8,8 @@ use super::cause::Circumstances;
 use super::compare::{self, FileDifference, Side};
 use super::rewrite::Rewriting;
 use crate::builder::error::BuildError;
-use crate::builder::item::Settings;
 use crate::builder::rebuild::Rebuilt;
+use crate::builder::settings::BuildSettings;
 use crate::builder::variation::Variation;
 use crate::formats::hash::Sha256Digest;
 use crate::store::{PathInfo, Store};
@@ -41,14 +41,14 @@ pub struct Difference {
 /// Collects the outcomes of a round.
 pub struct Comparer<'s> {
     store: &'s Store,
-    settings: &'s Settings,
+    settings: &'s BuildSettings,
     variation: &'s Variation,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
 impl<'s> Comparer<'s> {
     /// For a round with `variation`, after builds with `settings`.
-    pub fn new(store: &'s Store, settings: &'s Settings, variation: &'s Variation) -> Self {
+    pub fn new(store: &'s Store, settings: &'s BuildSettings, variation: &'s Variation) -> Self {
         Self {
             store,
             settings,
@@ -150,7 +150,7 @@ impl<'s> Comparer<'s> {
 }
 
 /// What a build with `settings` has around it.
-fn circumstances(settings: &Settings, variation: &Variation) -> Circumstances {
+fn circumstances(settings: &BuildSettings, variation: &Variation) -> Circumstances {
     Circumstances {
         time: 0,
         host_name: variation.host_name().to_owned(),

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::builder::graph::UNPACK_SEED;
+use crate::builder::builtin::is_builtin;
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
 use crate::store::scan::Scanned;
@@ -207,8 +207,8 @@ fn visible(store: &Store, derivation: &Derivation) -> Result<BTreeSet<StorePath>
     let outputs = derivation.outputs.values();
     let outputs = outputs.filter_map(|output| output.path.clone());
     let mut visible: BTreeSet<StorePath> = outputs.collect();
-    if derivation.builder == UNPACK_SEED {
-        // A seed refers to nothing but itself.
+    if is_builtin(&derivation.builder) {
+        // What a builtin makes refers to nothing but itself.
         return Ok(visible);
     }
     let mut inputs = derivation.input_sources.clone();

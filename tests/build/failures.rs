@@ -36,7 +36,7 @@ fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
     assert_eq!(error.last_lines().len(), 30);
     assert_eq!(error.last_lines()[0], "line 21");
     assert!(error.log().unwrap().exists());
-    assert_eq!(error.kind().exit_status(), 1);
+    assert_eq!(error.kind(), FailureKind::Build);
     let failed = site.events().into_iter().find_map(|event| match event {
         Event::Failed {
             item,
@@ -235,7 +235,7 @@ fn a_forbidden_reference_is_named_with_the_file_that_holds_it() {
         },
     );
     let error = site.fail(item);
-    assert_eq!(error.kind().exit_status(), 1);
+    assert_eq!(error.kind(), FailureKind::Build);
     let expected = format!(
         "its output `out` refers to {}, which disallowedReferences forbids; it is in bin/sh",
         site.logical(stage0, "out")
@@ -285,7 +285,7 @@ fn a_fixed_output_with_other_content_ends_with_status_3() {
             derivation.outputs.insert("out".to_owned(), output);
         });
         let error = site.fail(item);
-        assert_eq!(error.kind().exit_status(), 3);
+        assert_eq!(error.kind(), FailureKind::HashDiffers);
         assert!(error.to_string().contains(&hash.to_base16()), "{error}");
     }
 }
@@ -307,7 +307,7 @@ fn a_source_that_cannot_be_fetched_ends_with_status_4_and_skips_what_needs_it() 
         site.input(derivation, source)
     });
     let report = site.run(&[item]);
-    assert_eq!(report.errors[0].kind().exit_status(), 4);
+    assert_eq!(report.errors[0].kind(), FailureKind::NotFetched);
     assert_eq!(report.summary.skipped[0].because, "nowhere.tar");
     site.assert_clean();
 }
@@ -437,7 +437,7 @@ fn a_full_disk_ends_with_status_5_and_the_place() {
         let mut site = Site::at(place);
         let item = site.add("greedy", &["mkdir $out", "fill $out/zeros"]);
         let error = site.fail(item);
-        assert_eq!(error.kind().exit_status(), 5);
+        assert_eq!(error.kind(), FailureKind::Environment);
         let text = error.to_string();
         // Of the build, or of its log, which is on the same disk.
         assert!(text.to_lowercase().contains("no space left"), "{text}");
@@ -460,7 +460,7 @@ fn a_disk_that_can_hold_no_more_files_is_full() {
         let commands: Vec<&str> = many.iter().map(String::as_str).collect();
         let item = site.add("many", &commands);
         let error = site.fail(item);
-        assert_eq!(error.kind().exit_status(), 5, "{error}");
+        assert_eq!(error.kind(), FailureKind::Environment, "{error}");
         assert!(error.to_string().contains("no more files"), "{error}");
     });
 }
@@ -472,7 +472,7 @@ fn a_build_that_only_speaks_of_a_full_disk_has_failed_by_itself() {
     let error = site.fail(item);
     let said = error.last_lines().join("\n");
     assert!(said.contains("No space left on device"), "{said}");
-    assert_eq!(error.kind().exit_status(), 1, "{error}");
+    assert_eq!(error.kind(), FailureKind::Build, "{error}");
     assert!(
         error.to_string().contains("the builder ended with"),
         "{error}"
@@ -528,4 +528,15 @@ fn a_flat_fixed_output_has_to_be_a_file() {
         assert!(text.contains(&hash.to_base16()), "{text}");
         assert!(!text.contains("0000000"), "{text}");
     }
+}
+
+#[test]
+fn a_builtin_that_this_program_does_not_have_is_refused_by_name() {
+    let mut site = Site::new();
+    let item = site.add_with("strange", &[], |_, derivation| {
+        derivation.builder = "builtin:conjure".to_owned();
+    });
+    let error = site.fail(item);
+    assert_eq!(error.kind(), FailureKind::Build);
+    assert!(error.to_string().contains("`builtin:conjure`"), "{error}");
 }

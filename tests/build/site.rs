@@ -8,14 +8,18 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::error::{BuildError, Cause, FailureKind};
 use bootstrap::builder::graph::{Graph, Job};
-use bootstrap::builder::item::{Settings, Tools};
 use bootstrap::builder::rebuild::{Again, rebuild};
 use bootstrap::builder::run::{Request, lock_patience, realise};
 use bootstrap::builder::scheduler::Report;
+use bootstrap::builder::settings::{BuildSettings, Tools};
 use bootstrap::builder::variation::Variation;
 use bootstrap::builder::watch;
+use bootstrap::engine::builtins::download::Download;
+use bootstrap::engine::builtins::seed::UnpackSeed;
+use bootstrap::engine::builtins::{self, DOWNLOAD, UNPACK_SEED};
 use bootstrap::events::cancellation::Cancellation;
 use bootstrap::events::{Event, EventSender};
 use bootstrap::fetch::{self, Attempts, FetchError, FetchedFile, Fetcher, Progress};
@@ -104,7 +108,7 @@ pub struct Site {
     pub root: PathBuf,
     pub store: Store,
     pub sandbox: Namespaces,
-    pub settings: Settings,
+    pub settings: BuildSettings,
     pub cancellation: Cancellation,
     events: EventSender,
     received: Arc<Mutex<Vec<Event>>>,
@@ -154,7 +158,7 @@ impl Site {
             root: root.to_owned(),
             store,
             sandbox: Namespaces::new(env!("CARGO_BIN_EXE_bootstrap")),
-            settings: Settings {
+            settings: BuildSettings {
                 system: "x86_64-linux".to_owned(),
                 cores: two,
                 tokens: two,
@@ -247,9 +251,16 @@ impl Site {
                 store.add_tree("toy", &Tree::executable(toy())).map(drop)
             },
         };
+        let download = self.download();
+        let builtins = Builtins::new().with(DOWNLOAD, &download).with(
+            UNPACK_SEED,
+            &UnpackSeed {
+                unpacker: &Unpacker,
+            },
+        );
         realise(
             &request,
-            self.tools(),
+            self.tools(&builtins),
             &self.settings,
             &self.events,
             &self.cancellation,
@@ -265,13 +276,11 @@ impl Site {
             variation: Variation::default(),
             impure: None,
         };
-        let tools = Tools {
-            unpacker,
-            ..self.tools()
-        };
+        let unpack_seed = UnpackSeed { unpacker };
+        let builtins = Builtins::new().with(UNPACK_SEED, &unpack_seed);
         rebuild(
             &again,
-            tools,
+            self.tools(&builtins),
             &self.settings,
             &|_| Ok(()),
             &self.events,
@@ -290,16 +299,31 @@ impl Site {
                 derivation: &item.derivation,
                 size: None,
                 typical: None,
+                kind: builtins::kind(&item.derivation.builder),
+                root: builtins::root(
+                    &self.store.directories().store_dir,
+                    &item.derivation,
+                    |path| {
+                        let mut items = self.items.iter();
+                        let found = items.find(|other| other.path == *path);
+                        found.map(|other| &other.derivation)
+                    },
+                ),
             })
             .collect()
     }
 
-    fn tools(&self) -> Tools<'_> {
+    fn download(&self) -> Download {
+        Download {
+            fetcher: Arc::new(Shelf(self.root.join("shelf"))),
+        }
+    }
+
+    fn tools<'t>(&'t self, builtins: &'t Builtins<'t>) -> Tools<'t> {
         Tools {
             store: &self.store,
             sandbox: &self.sandbox,
-            fetcher: Arc::new(Shelf(self.root.join("shelf"))),
-            unpacker: &Unpacker,
+            builtins,
         }
     }
 

@@ -337,6 +337,28 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
 }
 
 #[test]
+fn a_variable_called_seed_is_the_derivations_own_business() {
+    let mut site = Site::new();
+    let other = site.add("other", &["write $out"]);
+    for (label, value) in [("words", "whatever"), ("foreign", "/gnu/store/no-such")] {
+        let item = site.add_with(label, &["write $out $seed"], |_, derivation| {
+            derivation
+                .environment
+                .insert("seed".to_owned(), value.to_owned());
+        });
+        site.build(item);
+        assert_eq!(fs::read(site.physical(item)).unwrap(), value.as_bytes());
+    }
+    // An ordinary input stays where inputs are, whatever variable names it.
+    let item = site.add_with("input", &["copy $seed $out"], |site, derivation| {
+        site.input(derivation, other);
+        let seed = site.logical(other, "out");
+        derivation.environment.insert("seed".to_owned(), seed);
+    });
+    site.build(item);
+}
+
+#[test]
 fn nothing_is_left_in_the_place_for_temporary_files() {
     let mut site = Site::new();
     let item = site.add(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Makes everything, unless told otherwise, and remembers what was going on.
 #[derive(Default)]
-struct FakeWorkshop {
+struct FakeWorker {
     fails: Vec<&'static str>,
     panics: Vec<&'static str>,
     reused: Vec<&'static str>,
@@ -38,17 +38,17 @@ impl Overlap {
     }
 }
 
-impl FakeWorkshop {
+impl FakeWorker {
     fn order(&self) -> Vec<String> {
         self.order.lock().unwrap().clone()
     }
 }
 
-impl Workshop for FakeWorkshop {
+impl Worker for FakeWorker {
     fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
         let label = task.job.label;
         self.order.lock().unwrap().push(label.to_owned());
-        let overlap = match task.job.kind() {
+        let overlap = match task.job.kind {
             Kind::Download => &self.downloads,
             _ => &self.builds,
         };
@@ -88,7 +88,7 @@ fn everything<'a>(items: &'a Items, graph: &Graph<'a>, wanted: &[&str]) -> Todo<
 fn run_all(
     items: &Items,
     wanted: &[&str],
-    workshop: &FakeWorkshop,
+    worker: &FakeWorker,
     builds: usize,
     keep_going: bool,
 ) -> (Report, Vec<Event>) {
@@ -100,12 +100,12 @@ fn run_all(
         downloads: NonZeroUsize::new(3).unwrap(),
         keep_going,
     };
-    let cancellation = match &workshop.cancel_in {
+    let cancellation = match &worker.cancel_in {
         Some((_, cancellation)) => cancellation.clone(),
         None => Cancellation::new(),
     };
     let cores = NonZeroUsize::new(2).unwrap();
-    let report = run(&todo, workshop, parallelism, cores, &events, &cancellation);
+    let report = run(&todo, worker, parallelism, cores, &events, &cancellation);
     drop(events);
     (report, receiver.iter().collect())
 }
@@ -113,9 +113,9 @@ fn run_all(
 #[test]
 fn inputs_are_made_before_what_needs_them() {
     let items = Items::new(&[("a", &[]), ("b", &["a"]), ("c", &["b", "a"])]);
-    let workshop = FakeWorkshop::default();
-    let (report, events) = run_all(&items, &["c"], &workshop, 4, false);
-    assert_eq!(workshop.order(), ["a", "b", "c"]);
+    let worker = FakeWorker::default();
+    let (report, events) = run_all(&items, &["c"], &worker, 4, false);
+    assert_eq!(worker.order(), ["a", "b", "c"]);
     assert_eq!(report.summary.made.len(), 3);
     assert!(matches!(
         events.first(),
@@ -142,11 +142,11 @@ fn what_others_cannot_make_is_said_to_be_so_in_the_summary() {
         keep_going: false,
     };
     let (events, receiver) = EventSender::channel();
-    let workshop = FakeWorkshop::default();
+    let worker = FakeWorker::default();
     let cancellation = Cancellation::new();
     let report = run(
         &todo,
-        &workshop,
+        &worker,
         parallelism,
         NonZeroUsize::MIN,
         &events,
@@ -167,9 +167,9 @@ fn the_longest_chain_is_started_first() {
         ("deeper", &["deep"]),
         ("end", &["deeper", "a-lonely-one"]),
     ]);
-    let workshop = FakeWorkshop::default();
-    run_all(&items, &["end"], &workshop, 1, false);
-    assert_eq!(workshop.order(), ["deep", "a-lonely-one", "deeper", "end"]);
+    let worker = FakeWorker::default();
+    run_all(&items, &["end"], &worker, 1, false);
+    assert_eq!(worker.order(), ["deep", "a-lonely-one", "deeper", "end"]);
 }
 
 #[test]
@@ -179,14 +179,14 @@ fn no_more_builds_run_at_a_time_than_allowed_and_downloads_do_not_count() {
     for label in &labels[4..] {
         items.download(label);
     }
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         delays: labels.iter().map(|label| (*label, 30)).collect(),
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, _) = run_all(&items, &labels, &workshop, 2, false);
+    let (report, _) = run_all(&items, &labels, &worker, 2, false);
     assert_eq!(report.summary.made.len(), 8);
-    assert_eq!(workshop.builds.greatest(), 2);
-    assert_eq!(workshop.downloads.greatest(), 3);
+    assert_eq!(worker.builds.greatest(), 2);
+    assert_eq!(worker.downloads.greatest(), 3);
 }
 
 #[test]
@@ -197,11 +197,11 @@ fn what_needs_a_failed_item_is_skipped_and_says_why() {
         ("other", &[]),
         ("all", &["tool", "other"]),
     ]);
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         fails: vec!["lib"],
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, events) = run_all(&items, &["all"], &workshop, 1, true);
+    let (report, events) = run_all(&items, &["all"], &worker, 1, true);
     let skipped: Vec<(&str, &str)> = report
         .summary
         .skipped
@@ -209,7 +209,7 @@ fn what_needs_a_failed_item_is_skipped_and_says_why() {
         .map(|skipped| (skipped.item.as_str(), skipped.because.as_str()))
         .collect();
     assert_eq!(skipped, [("tool", "lib"), ("all", "lib")]);
-    assert_eq!(workshop.order(), ["lib", "other"]);
+    assert_eq!(worker.order(), ["lib", "other"]);
     assert_eq!(report.summary.failed[0].item, "lib");
     assert_eq!(report.errors.len(), 1);
     assert!(
@@ -222,18 +222,12 @@ fn what_needs_a_failed_item_is_skipped_and_says_why() {
 #[test]
 fn a_failure_stops_new_work_but_not_what_runs() {
     let items = Items::new(&[("bad", &[]), ("slow", &[]), ("next", &[]), ("last", &[])]);
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         fails: vec!["bad"],
         delays: BTreeMap::from([("bad", 20), ("slow", 80)]),
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, _) = run_all(
-        &items,
-        &["bad", "slow", "next", "last"],
-        &workshop,
-        2,
-        false,
-    );
+    let (report, _) = run_all(&items, &["bad", "slow", "next", "last"], &worker, 2, false);
     let made: Vec<&str> = report
         .summary
         .made
@@ -249,11 +243,11 @@ fn a_failure_stops_new_work_but_not_what_runs() {
 #[test]
 fn an_item_made_by_somebody_else_is_used() {
     let items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         reused: vec!["lib"],
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, _) = run_all(&items, &["tool"], &workshop, 1, false);
+    let (report, _) = run_all(&items, &["tool"], &worker, 1, false);
     assert_eq!(report.summary.reused, ["lib"]);
     assert_eq!(report.summary.made.len(), 1);
 }
@@ -261,26 +255,26 @@ fn an_item_made_by_somebody_else_is_used() {
 #[test]
 fn a_cancelled_run_starts_nothing_more_and_is_no_failure() {
     let items = Items::new(&[("lib", &[]), ("tool", &["lib"]), ("all", &["tool"])]);
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         cancel_in: Some(("tool", Cancellation::new())),
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, events) = run_all(&items, &["all"], &workshop, 4, true);
+    let (report, events) = run_all(&items, &["all"], &worker, 4, true);
     assert!(report.summary.interrupted);
     assert!(report.errors.is_empty());
     assert_eq!(report.summary.not_started, ["all"]);
-    assert_eq!(workshop.order(), ["lib", "tool"]);
+    assert_eq!(worker.order(), ["lib", "tool"]);
     assert!(events.contains(&Event::Interrupted));
 }
 
 #[test]
 fn a_bug_in_one_build_fails_that_build() {
     let items = Items::new(&[("lib", &[]), ("tool", &["lib"])]);
-    let workshop = FakeWorkshop {
+    let worker = FakeWorker {
         panics: vec!["lib"],
-        ..FakeWorkshop::default()
+        ..FakeWorker::default()
     };
-    let (report, _) = run_all(&items, &["tool"], &workshop, 1, false);
+    let (report, _) = run_all(&items, &["tool"], &worker, 1, false);
     assert!(report.summary.failed[0].message.contains("a bug in lib"));
     assert_eq!(report.summary.skipped.len(), 1);
 }
@@ -288,7 +282,7 @@ fn a_bug_in_one_build_fails_that_build() {
 #[test]
 fn nothing_to_do_is_done_at_once() {
     let items = Items::new(&[]);
-    let (report, events) = run_all(&items, &[], &FakeWorkshop::default(), 1, false);
+    let (report, events) = run_all(&items, &[], &FakeWorker::default(), 1, false);
     assert_eq!(report.summary.made, []);
     assert_eq!(events.len(), 2);
 }
@@ -306,8 +300,8 @@ fn the_time_of_a_run_includes_its_preparation() {
         downloads: NonZeroUsize::MIN,
         keep_going: false,
     };
-    let (workshop, cancellation) = (FakeWorkshop::default(), Cancellation::new());
+    let (worker, cancellation) = (FakeWorker::default(), Cancellation::new());
     let cores = NonZeroUsize::MIN;
-    let report = run(&todo, &workshop, parallelism, cores, &events, &cancellation);
+    let report = run(&todo, &worker, parallelism, cores, &events, &cancellation);
     assert!(report.summary.seconds >= 0.05);
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use crate::builder::graph::DOWNLOAD;
 use crate::cli::context::{Context, Planned, print_json};
 use crate::cli::failure::Failure;
+use crate::engine::builtins::DOWNLOAD;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::keys::SecretKey;
 use crate::road::plan::{Kind, Plan, fixpoint};

@@ -1,0 +1,169 @@
+//! Makes one item: locks it, runs its builder, checks the outputs, and registers them.
+//!
+//! The order of steps makes a build safe to kill at any moment. The locks come first. Everything is made in a staging
+//! directory that belongs to the lock. The store moves the outputs to their places and records them last, all together. The
+//! next process that holds the lock removes what a killed build left behind.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::builtin::Builtin;
+use super::context::{BuildContext, Staging, outputs};
+use super::error::{BuildError, FailedBuild};
+use super::graph::{Job, Task};
+use super::history::{Record, epoch_seconds};
+use super::jobserver::JobSlot;
+use super::outputs::NewOutputs;
+use super::references::ReferenceRules;
+use super::scheduler::{Outcome, Worker};
+use crate::events::{Kind, Made};
+use crate::formats::store_path::StorePath;
+use crate::store::PathLocks;
+
+/// One build under way.
+struct Attempt<'x> {
+    job: Job<'x>,
+    outputs: &'x [(&'x str, &'x StorePath)],
+    rules: &'x ReferenceRules,
+    locks: &'x PathLocks,
+    staging: &'x Path,
+}
+
+impl Worker for BuildContext<'_, '_> {
+    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let outcome = self.build(task);
+        let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
+        if let Outcome::Made(made) = &outcome {
+            let ended = SystemTime::now();
+            let taken = Duration::try_from_secs_f64(made.seconds).unwrap_or_default();
+            let record = Record {
+                item: job.label.to_owned(),
+                kind: job.kind,
+                derivation: job.path.base_name().to_owned(),
+                started: epoch_seconds(ended.checked_sub(taken).unwrap_or(ended)),
+                ended: epoch_seconds(ended),
+                cores: self.settings.cores.get(),
+                made: made.clone(),
+            };
+            if let Err(error) = self.history.append(&record) {
+                tracing::warn!("cannot write {}: {error}", self.history.path().display());
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+impl BuildContext<'_, '_> {
+    /// Makes an item with its builder.
+    fn build(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+        let job = task.job;
+        let builtin = self.tools.builtins.of(job)?;
+        let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;
+        let outputs = outputs(job)?;
+        let Some(locks) = self.lock(job, &outputs)? else {
+            return Ok(Outcome::Reused);
+        };
+        // Downloads wait for the network, not for a processor.
+        let slot = match job.kind {
+            Kind::Download => None,
+            _ => {
+                let slot = self.pool.acquire(task.urgency, None);
+                let directory = self.scratch.directory();
+                let slot =
+                    slot.map_err(BuildError::io("create a job server's pipe in", directory))?;
+                Some(slot.ok_or(BuildError::Interrupted)?)
+            }
+        };
+        let staging = Staging::create(self.tools.store, &locks, outputs[0].1);
+        let staging = staging.map_err(BuildError::store(job.label))?;
+        let attempt = Attempt {
+            job,
+            outputs: &outputs,
+            rules: &rules,
+            locks: &locks,
+            staging: &staging.path,
+        };
+        let made = match (builtin, slot) {
+            (Some(builtin), _slot) => self.build_here(&attempt, builtin),
+            (None, Some(slot)) => self.build_in_sandbox(&attempt, slot),
+            (None, None) => Err(BuildError::Derivation {
+                label: job.label.to_owned(),
+                problem: "it is a download, and no builtin makes it".to_owned(),
+            }),
+        };
+        made.map(Outcome::Made)
+    }
+
+    /// Has a builtin make the outputs, and registers them.
+    fn build_here(&self, attempt: &Attempt<'_>, builtin: &dyn Builtin) -> Result<Made, BuildError> {
+        let Attempt { job, outputs, .. } = *attempt;
+        let start = self.begin(job, None);
+        let ran = self.run_builtin(builtin, job, outputs, attempt.staging)?;
+        let new = NewOutputs {
+            job,
+            outputs,
+            store: &ran.store,
+            candidates: ran.candidates,
+            rules: attempt.rules,
+        };
+        match self.register(&new, attempt.locks)? {
+            Ok(infos) => Ok(Made {
+                cached: ran.report.cached,
+                ..self.made(start, outputs, &infos)
+            }),
+            Err(cause) => Err(FailedBuild::without_log(job, cause)),
+        }
+    }
+
+    /// Runs the builder in the sandbox, and registers what it made.
+    fn build_in_sandbox(&self, attempt: &Attempt<'_>, slot: JobSlot) -> Result<Made, BuildError> {
+        let job = attempt.job;
+        let directory = self.scratch.build_directory(job.path)?;
+        match self.attempt(attempt, &directory, slot) {
+            Err(BuildError::Failed(mut failed)) => {
+                failed.kept = self.leave(job, directory);
+                Err(BuildError::Failed(failed))
+            }
+            made => {
+                self.scratch.discard(directory);
+                made
+            }
+        }
+    }
+
+    /// Runs the builder in the build directory `directory`, and registers what it made.
+    fn attempt(
+        &self,
+        attempt: &Attempt<'_>,
+        directory: &Path,
+        slot: JobSlot,
+    ) -> Result<Made, BuildError> {
+        let Attempt { job, outputs, .. } = *attempt;
+        let start = self.begin(job, Some(self.log_of(job)));
+        // The token is held until the outputs are registered: hashing them is work like any other.
+        let (mut ran, _slot) = self.run(job, outputs, attempt.staging, directory, slot)?;
+        let registered = match self.verdict(outputs, &mut ran, directory)? {
+            Some(cause) => Err(cause),
+            None => {
+                let new = NewOutputs {
+                    job,
+                    outputs,
+                    store: &ran.store,
+                    candidates: ran.candidates(outputs),
+                    rules: attempt.rules,
+                };
+                self.register(&new, attempt.locks)?
+            }
+        };
+        match registered {
+            Ok(infos) => Ok(Made {
+                user_seconds: ran.finished.user_time.as_secs_f64(),
+                system_seconds: ran.finished.system_time.as_secs_f64(),
+                phases: ran.phases,
+                ..self.made(start, outputs, &infos)
+            }),
+            Err(cause) => Err(self.failed(job, ran, cause, None)),
+        }
+    }
+}

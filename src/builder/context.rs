@@ -1,0 +1,163 @@
+//! What all items of one run share, and the steps that every way to make an item has in common.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::error::BuildError;
+use super::graph::{Graph, Job};
+use super::history::History;
+use super::jobserver::JobPool;
+use super::log::log_path;
+use super::scratch::Scratch;
+use super::settings::{BuildSettings, Tools};
+use super::variation::Variation;
+use crate::events::cancellation::Cancellation;
+use crate::events::{Event, EventSender, Made, OutputMade};
+use crate::formats::store_path::StorePath;
+use crate::store::remove::remove_tree;
+use crate::store::{PathInfo, PathLocks, Store, StoreError};
+
+/// What all items of one run share.
+pub(super) struct BuildContext<'b, 'a> {
+    pub tools: Tools<'b>,
+    pub settings: &'b BuildSettings,
+    pub graph: &'b Graph<'a>,
+    pub pool: JobPool,
+    pub scratch: Scratch,
+    /// Where logs go.
+    pub logs: PathBuf,
+    /// What differs from an ordinary build.
+    pub variation: Variation,
+    pub history: History,
+    pub events: EventSender,
+    pub cancellation: Cancellation,
+}
+
+/// The staging directory of one build. Dropping it removes it. Its locks must be held as long.
+pub(super) struct Staging<'l> {
+    _locks: &'l PathLocks,
+    pub path: PathBuf,
+}
+
+impl<'l> Staging<'l> {
+    /// Makes the staging directory of the build that has `output`, which is locked.
+    pub(super) fn create(
+        store: &Store,
+        locks: &'l PathLocks,
+        output: &StorePath,
+    ) -> Result<Self, StoreError> {
+        let path = store.staging_directory(locks, output)?;
+        Ok(Self {
+            _locks: locks,
+            path,
+        })
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = remove_tree(&self.path) {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// The outputs of a job by name, `out` first. There is at least one.
+pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>, BuildError> {
+    let mut outputs = Vec::with_capacity(job.derivation.outputs.len());
+    for (name, output) in &job.derivation.outputs {
+        let path = output.path.as_ref().ok_or_else(|| BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem: format!("its output `{name}` has no path"),
+        })?;
+        outputs.push((name.as_str(), path));
+    }
+    if outputs.is_empty() {
+        return Err(BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem: "it has no outputs".to_owned(),
+        });
+    }
+    outputs.sort_by_key(|(name, _)| (*name != "out", *name));
+    Ok(outputs)
+}
+
+impl BuildContext<'_, '_> {
+    /// Locks the outputs, valid or not.
+    pub(super) fn lock_outputs(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+    ) -> Result<PathLocks, BuildError> {
+        let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
+        let locks = self.tools.store.lock(paths.iter().copied());
+        locks.map_err(BuildError::store(job.label))
+    }
+
+    /// Locks the outputs. `None` where all outputs have become valid meanwhile.
+    pub(super) fn lock(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+    ) -> Result<Option<PathLocks>, BuildError> {
+        let store = self.tools.store;
+        let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
+        let locks = self.lock_outputs(job, outputs)?;
+        let valid = store.valid_among(paths.iter().copied());
+        let valid = valid.map_err(BuildError::store(job.label))?;
+        Ok((valid.len() < paths.len()).then_some(locks))
+    }
+
+    /// Keeps the build directory of a failed build where the user wants that. A directory that cannot be kept does not hide
+    /// why the build failed.
+    pub(super) fn leave(&self, job: Job<'_>, directory: PathBuf) -> Option<PathBuf> {
+        if self.settings.keep_failed {
+            match self.scratch.keep(&directory, job.path) {
+                Ok(kept) => return Some(kept),
+                Err(error) => {
+                    tracing::warn!("the build directory of {} is lost: {error}", job.label)
+                }
+            }
+        }
+        self.scratch.discard(directory);
+        None
+    }
+
+    pub(super) fn log_of(&self, job: Job<'_>) -> PathBuf {
+        log_path(&self.logs, job.path)
+    }
+
+    /// Reports that work on an item begins: it has its locks and its token. Returns the time.
+    pub(super) fn begin(&self, job: Job<'_>, log: Option<PathBuf>) -> Instant {
+        self.events.emit(Event::Started {
+            item: job.label.to_owned(),
+            kind: job.kind,
+            derivation: job.path.base_name().to_owned(),
+            log,
+        });
+        Instant::now()
+    }
+
+    /// What was made since `start`.
+    pub(super) fn made(
+        &self,
+        start: Instant,
+        outputs: &[(&str, &StorePath)],
+        infos: &[PathInfo],
+    ) -> Made {
+        let store_dir = &self.tools.store.directories().store_dir;
+        let outputs = outputs.iter().filter_map(|(name, path)| {
+            let info = infos.iter().find(|info| info.path == **path)?;
+            Some(OutputMade {
+                name: (*name).to_owned(),
+                path: store_dir.display(path),
+                nar_size: info.nar_size,
+            })
+        });
+        Made {
+            outputs: outputs.collect(),
+            seconds: start.elapsed().as_secs_f64(),
+            ..Made::default()
+        }
+    }
+}

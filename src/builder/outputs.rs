@@ -1,0 +1,150 @@
+//! What becomes of outputs that a builder has made: they are checked, hashed and registered.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::context::BuildContext;
+use super::error::{BuildError, Cause};
+use super::graph::Job;
+use super::references::{ReferenceRules, locate};
+use crate::formats::hash::Sha256Digest;
+use crate::formats::store_path::{FixedOutputMethod, StorePath};
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput};
+
+/// Outputs in a staging directory. No process can write to them any more.
+#[derive(Debug)]
+pub(super) struct NewOutputs<'n> {
+    /// The derivation they are from.
+    pub job: Job<'n>,
+    /// The outputs, `out` first.
+    pub outputs: &'n [(&'n str, &'n StorePath)],
+    /// The directory that holds them under their names in the store.
+    pub store: &'n Path,
+    /// The store items they may refer to, themselves included.
+    pub candidates: BTreeSet<StorePath>,
+    /// What they must not refer to.
+    pub rules: &'n ReferenceRules,
+}
+
+impl NewOutputs<'_> {
+    /// The outputs as the store takes them.
+    pub(super) fn staged(&self) -> Vec<StagedOutput> {
+        let mut candidates = self.candidates.clone();
+        candidates.extend(self.rules.candidates().cloned());
+        let staged = self.outputs.iter().map(|(_, path)| StagedOutput {
+            staged: self.store.join(path.base_name()),
+            path: (*path).clone(),
+            candidates: candidates.clone(),
+            deriver: Some(self.job.path.clone()),
+        });
+        staged.collect()
+    }
+}
+
+impl BuildContext<'_, '_> {
+    /// Makes `new` valid under `locks`, or returns what is wrong with it.
+    ///
+    /// # Errors
+    /// Where the machine is at fault.
+    pub(super) fn register(
+        &self,
+        new: &NewOutputs<'_>,
+        locks: &PathLocks,
+    ) -> Result<Result<Vec<PathInfo>, Cause>, BuildError> {
+        if let Some(cause) = self.check_fixed_file(new)? {
+            return Ok(Err(cause));
+        }
+        let label = new.job.label;
+        let prepared = match self.tools.store.prepare_outputs(locks, new.staged()) {
+            Ok(prepared) => prepared,
+            Err(source) if source.is_environment() => {
+                return Err(BuildError::store(label)(source));
+            }
+            Err(source) => return Ok(Err(Cause::UnusableOutput(Box::new(source)))),
+        };
+        if let Some(cause) = self.check_prepared(new, &prepared) {
+            return Ok(Err(cause));
+        }
+        let infos = prepared.commit().map_err(BuildError::store(label))?;
+        Ok(Ok(infos))
+    }
+
+    /// Checks the hash of a fixed output that is one file, before its metadata becomes canonical.
+    pub(super) fn check_fixed_file(
+        &self,
+        new: &NewOutputs<'_>,
+    ) -> Result<Option<Cause>, BuildError> {
+        let fixed = new.job.derivation.fixed_output();
+        let (Some(fixed), Some((_, path))) = (fixed, new.outputs.first()) else {
+            return Ok(None);
+        };
+        if fixed.method != FixedOutputMethod::Flat {
+            return Ok(None);
+        }
+        let file = new.store.join(path.base_name());
+        let shown = || self.tools.store.directories().store_dir.display(path);
+        let status = file
+            .symlink_metadata()
+            .map_err(BuildError::io("examine", &file))?;
+        // Opening a link would follow it. As in guix-daemon, a file that its owner may execute is refused, too: the hash does
+        // not cover that, and two different items would have one path.
+        if !status.is_file() || status.mode() & 0o100 != 0 {
+            return Ok(Some(Cause::NotAFile {
+                path: shown(),
+                kind: kind(status.file_type()),
+                expected: fixed.hash,
+            }));
+        }
+        let found = std::fs::File::open(&file)
+            .and_then(|mut file| Sha256Digest::of_reader(&mut file))
+            .map_err(BuildError::io("read", &file))?;
+        Ok((found != fixed.hash).then(|| Cause::HashDiffers {
+            path: shown(),
+            expected: fixed.hash,
+            found,
+        }))
+    }
+
+    /// Checks the hash of a fixed output that is a tree, and the references of all outputs.
+    fn check_prepared(
+        &self,
+        new: &NewOutputs<'_>,
+        prepared: &PreparedOutputs<'_>,
+    ) -> Option<Cause> {
+        let store_dir = &self.tools.store.directories().store_dir;
+        for info in prepared.infos() {
+            let fixed = new.job.derivation.fixed_output().filter(|fixed| {
+                fixed.method == FixedOutputMethod::Recursive && info.nar_sha256 != fixed.hash
+            });
+            if let Some(fixed) = fixed {
+                return Some(Cause::HashDiffers {
+                    path: store_dir.display(&info.path),
+                    expected: fixed.hash,
+                    found: info.nar_sha256,
+                });
+            }
+            if let Some((reference, rule)) = new.rules.forbidden(&info.references) {
+                let name = new.outputs.iter().find(|(_, path)| **path == info.path);
+                let name = name.map_or("out", |(name, _)| name);
+                let staged = new.store.join(info.path.base_name());
+                let found = locate(&staged, name, reference, rule, store_dir);
+                return Some(Cause::Reference(Box::new(found)));
+            }
+        }
+        None
+    }
+}
+
+/// The kind of a file that is not a plain one, in words.
+fn kind(file_type: std::fs::FileType) -> &'static str {
+    if file_type.is_file() {
+        "program"
+    } else if file_type.is_dir() {
+        "directory"
+    } else if file_type.is_symlink() {
+        "symbolic link"
+    } else {
+        "device, socket or pipe"
+    }
+}

@@ -1,0 +1,59 @@
+//! What builds run with: the store, the sandbox, the builtins, and the user's choices.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::builtin::Builtins;
+use super::scheduler::Parallelism;
+use super::watch::Patience;
+use crate::sandbox::{BuildUser, Limits, Sandbox};
+use crate::store::Store;
+
+/// What a run builds with.
+#[derive(Clone)]
+pub struct Tools<'t> {
+    /// Where outputs go.
+    pub store: &'t Store,
+    /// Where builders run.
+    pub sandbox: &'t dyn Sandbox,
+    /// The builders that are part of this program.
+    pub builtins: &'t Builtins<'t>,
+}
+
+/// What users can choose about builds.
+#[derive(Debug, Clone)]
+pub struct BuildSettings {
+    /// The system of this machine, such as `x86_64-linux`. Builds for another system cannot run here.
+    pub system: String,
+    /// Processor cores to use: `NIX_BUILD_CORES`, and the number that estimates assume.
+    pub cores: NonZeroUsize,
+    /// Job tokens for all builds together: the number of jobs at a time.
+    pub tokens: NonZeroUsize,
+    /// Builds at a time.
+    pub max_jobs: NonZeroUsize,
+    /// Downloads at a time.
+    pub downloads: NonZeroUsize,
+    /// Whether the run continues with everything that does not need a failed item.
+    pub keep_going: bool,
+    /// Whether the build directory of a failed build is kept.
+    pub keep_failed: bool,
+    /// How long a build may take and how much it may print.
+    pub patience: Patience,
+    /// What a build may use up.
+    pub limits: Limits,
+    /// The user that builders run as in their sandbox.
+    pub user: BuildUser,
+    /// Where build directories are made on this machine. It needs room for the largest of them (GCC's).
+    pub temporary: PathBuf,
+}
+
+impl BuildSettings {
+    /// How much runs at a time, and whether a failure stops the run.
+    pub fn parallelism(&self) -> Parallelism {
+        Parallelism {
+            builds: self.max_jobs,
+            downloads: self.downloads,
+            keep_going: self.keep_going,
+        }
+    }
+}
