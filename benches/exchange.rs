@@ -114,13 +114,14 @@ fn fill(store: &Store, trees: &[PathBuf]) -> Result<(BTreeSet<StorePath>, u64)> 
         let store_dir = &store.directories().store_dir;
         let path = fixed_output_path(store_dir, "item", FixedOutputMethod::Recursive, digest)?;
         paths.insert(path.clone());
+        let locks = store.lock([&path])?;
         let output = StagedOutput {
             staged,
             path,
             candidates: BTreeSet::new(),
             deriver: None,
         };
-        for info in store.register_outputs(vec![output])? {
+        for info in store.prepare_outputs(&locks, vec![output])?.commit()? {
             bytes += info.nar_size;
         }
     }

@@ -110,12 +110,14 @@ fn fill(store: &Store) -> Result<()> {
         let digest = Sha256Digest::of(number.to_le_bytes());
         let store_dir = &store.directories().store_dir;
         let path = fixed_output_path(store_dir, "item", FixedOutputMethod::Recursive, digest)?;
-        store.register_outputs(vec![StagedOutput {
+        let locks = store.lock([&path])?;
+        let output = StagedOutput {
             staged,
             path,
             candidates: BTreeSet::new(),
             deriver: None,
-        }])?;
+        };
+        store.prepare_outputs(&locks, vec![output])?.commit()?;
     }
     Ok(())
 }

@@ -58,6 +58,11 @@ impl FileError {
         &self.path
     }
 
+    /// Whether the machine is at fault, and not the request: no permission, no space, a disk that fails.
+    pub fn is_environment(&self) -> bool {
+        is_environment(&self.source)
+    }
+
     /// The error of the operating system.
     pub fn io_error(&self) -> &io::Error {
         &self.source
@@ -91,6 +96,25 @@ impl miette::Diagnostic for FileError {
         let hint = hint.trim_start_matches("; ");
         (!hint.is_empty()).then(|| Box::new(hint) as _)
     }
+}
+
+/// Whether a system call failed because of the machine, and not because of the request: no permission, no space, a disk that
+/// fails, a limit that is reached.
+pub fn is_environment(error: &io::Error) -> bool {
+    let of_kind = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::OutOfMemory
+    );
+    let errno = Errno::from_io_error(error);
+    of_kind
+        || matches!(
+            errno,
+            Some(Errno::IO | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+        )
 }
 
 /// What to do about `error`, which came of a file or directory that the store, its state or a build uses.

@@ -105,7 +105,9 @@ impl Place {
             candidates: Default::default(),
             deriver: None,
         };
-        self.store.register_outputs(vec![output]).unwrap();
+        let locks = self.store.lock([&path]).unwrap();
+        let prepared = self.store.prepare_outputs(&locks, vec![output]).unwrap();
+        prepared.commit().unwrap();
         path
     }
 

@@ -1,5 +1,5 @@
-//! The store, compared with Nix: it knows Guix's schema version, which it upgrades to its own, so it can say what it reads in
-//! a database of ours.
+//! The store, compared with Nix, which upgrades Guix's schema to its own and then reads a database of ours. We read and write
+//! what Nix made of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
 use bootstrap::store::directories::Directories;
-use bootstrap::store::{StagedOutput, Store};
+use bootstrap::store::gc::{CollectOptions, collect};
+use bootstrap::store::{Access, OpenOptions, StagedOutput, Store};
 
 mod oracle;
 
@@ -56,15 +57,19 @@ fn nix_reads_what_we_register_and_finds_every_hash_right() {
     let content = format!("{source_text} and {output_text}");
     fs::write(staged.join("file"), content).unwrap();
     let candidates = BTreeSet::from([source.clone(), tree.clone(), output.clone()]);
+    let built = StagedOutput {
+        staged,
+        path: output.clone(),
+        candidates,
+        deriver: Some(drv.clone()),
+    };
+    let locks = store.lock([&output]).unwrap();
     let infos = store
-        .register_outputs(vec![StagedOutput {
-            staged,
-            path: output.clone(),
-            candidates,
-            deriver: Some(drv.clone()),
-        }])
+        .prepare_outputs(&locks, vec![built])
+        .unwrap()
+        .commit()
         .unwrap();
-    drop(store);
+    drop((locks, store));
 
     let state = directories.state.display();
     let url = format!(
@@ -102,4 +107,73 @@ fn nix_reads_what_we_register_and_finds_every_hash_right() {
     fs::write(&file, "something else").unwrap();
     let (success, ..) = ask(&["--verify", "--check-contents"]);
     assert!(!success, "Nix should notice a changed item");
+}
+
+#[test]
+fn a_database_that_nix_has_upgraded_is_read_and_written() {
+    let oracle = oracle::Oracle::new();
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir, Some(&oracle.scratch("upgraded")));
+    let store = Store::open(directories.clone()).unwrap();
+    let add = |store: &Store, text: &str, references: &BTreeSet<StorePath>| {
+        store.add_text("text", text.as_bytes(), references).unwrap()
+    };
+    let none = BTreeSet::new();
+    let kept = add(&store, "kept", &none);
+    let dropped = add(&store, "dropped", &none);
+    drop(store);
+
+    let state = directories.state.display();
+    let url = format!(
+        "local?store=/gnu/store&real={}&state={state}&log={state}/log",
+        directories.store.display()
+    );
+    let nix = |arguments: &[&str]| {
+        let arguments = [&["--store", url.as_str()], arguments].concat();
+        let (success, output, errors) = oracle.try_run("nix-store", &arguments);
+        assert!(success, "{errors}");
+        String::from_utf8(output).unwrap()
+    };
+    nix(&["--query", "--hash", &full(&kept)]);
+    let schema = || fs::read_to_string(directories.state.join("db/schema")).unwrap();
+    assert_eq!(schema(), "10", "expected an upgrade by Nix 2.8");
+
+    // To read, even where nothing may be written: its table of failed builds is gone.
+    let read_only = OpenOptions {
+        access: Access::ReadOnly,
+        ..OpenOptions::default()
+    };
+    let reader = Store::open_with(directories.clone(), read_only).unwrap();
+    assert!(reader.path_info(&kept).unwrap().is_some());
+    assert!(reader.failed_paths().unwrap().is_empty());
+    assert!(!reader.has_failed(&kept).unwrap());
+    drop(reader);
+
+    // To write: an item more, one less, a failure.
+    let store = Store::open(directories.clone()).unwrap();
+    let added = add(&store, "added", &BTreeSet::from([kept.clone()]));
+    store.record_failure([&dropped]).unwrap();
+    assert!(store.has_failed(&dropped).unwrap());
+    store.add_root("added", &added).unwrap();
+    drop(store);
+    let store = Store::open(directories.clone()).unwrap();
+    let freed = collect(&store, &CollectOptions::default()).unwrap();
+    assert_eq!(freed.paths, std::slice::from_ref(&dropped));
+    store.check_database().unwrap();
+    drop(store);
+    assert_eq!(schema(), "10", "it stays Nix's");
+
+    nix(&["--verify", "--check-contents"]);
+    let references = nix(&["--query", "--references", &full(&added)]);
+    assert_eq!(references.trim(), full(&kept));
+    let (valid, ..) = oracle.try_run(
+        "nix-store",
+        &["--store", &url, "--check-validity", &full(&dropped)],
+    );
+    assert!(!valid);
+
+    // The way back to guix-daemon, as docs/sharing.md has it.
+    fs::write(directories.state.join("db/schema"), "7").unwrap();
+    let store = Store::open(directories.clone()).unwrap();
+    assert_eq!(store.valid_paths().unwrap(), BTreeSet::from([kept, added]));
 }

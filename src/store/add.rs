@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::canonical;
 use super::error::StoreError;
-use super::lock::PathLocks;
 use super::open::Store;
-use super::registration::io_error;
+use super::path_locks::PathLocks;
 use super::scan;
+use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::Tree;
 use crate::formats::path_info::PathInfo;
@@ -221,22 +221,21 @@ fn references_first<'a>(texts: &BTreeMap<&'a StorePath, &'a Text<'_>>) -> Vec<&'
 }
 
 fn write_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    File::create_new(path)
-        .and_then(|mut file| file.write_all(content))
-        .map_err(|source| io_error(path, "write", source))
+    let written = File::create_new(path).and_then(|mut file| file.write_all(content));
+    Ok(written.map_err(FileError::in_store("write", path))?)
 }
 
 /// Copies a file and returns the digest of what was copied.
 fn copy_file(from: &Path, to: &Path) -> Result<Sha256Digest, StoreError> {
-    let mut source = File::open(from).map_err(|error| io_error(from, "open", error))?;
-    let mut target = File::create_new(to).map_err(|error| io_error(to, "create", error))?;
+    let mut source = File::open(from).map_err(FileError::in_store("open", from))?;
+    let mut target = File::create_new(to).map_err(FileError::in_store("create", to))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let count = match source.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(io_error(from, "read", error)),
+            Err(error) => return Err(FileError::in_store("read", from)(error).into()),
         };
         if count == 0 {
             return Ok(Sha256Digest(hasher.finalize().into()));
@@ -244,6 +243,6 @@ fn copy_file(from: &Path, to: &Path) -> Result<Sha256Digest, StoreError> {
         hasher.update(&buffer[..count]);
         target
             .write_all(&buffer[..count])
-            .map_err(|error| io_error(to, "write", error))?;
+            .map_err(FileError::in_store("write", to))?;
     }
 }

@@ -1,208 +1,38 @@
 //! The database of valid paths: SQLite, with the schema of Guix's daemon.
 //!
-//! A store path is *valid* exactly if it has a row in `ValidPaths`; whatever else lies in the store directory is work
-//! in progress or a leftover. The tables, as Guix's schema version 7 has them (`nix/libstore/schema.sql` in Guix):
+//! A store path is *valid* exactly if it has a row in `ValidPaths`. Anything else in the store directory is work in progress
+//! or a leftover. The tables, as Guix's schema version 7 has them (`nix/libstore/schema.sql` in Guix):
 //!
 //! | table | a row says |
 //! |---|---|
 //! | `ValidPaths(id, path, hash, registrationTime, deriver, narSize)` | `path` is valid; `hash` is `sha256:` and the NAR's digest in base 16, the time is in seconds since the Epoch, `narSize` in bytes |
 //! | `Refs(referrer, reference)` | the path `referrer` holds the hash part of the path `reference` |
 //! | `DerivationOutputs(drv, id, path)` | the derivation `drv` has an output called `id`, which is or will be `path` |
-//! | `FailedPaths(path, time)` | builds of `path` failed; only the daemon writes it, when told to |
+//! | `FailedPaths(path, time)` | the build of `path` failed; written with `--cache-failures` only |
 //!
-//! Paths are logical, `/gnu/store/…`, wherever the files are. The journal is a write-ahead log, as in Guix: readers
-//! never wait, and a process killed at any moment leaves either all of a transaction or nothing.
+//! [`schema`] says which other versions can be used. Paths are logical, `/gnu/store/…`, wherever the files are. The journal
+//! is a write-ahead log, as in Guix: readers never wait, and a process killed at any moment leaves all of a transaction or
+//! nothing.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::ffi::Error as SqliteFailure;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::queries::texts;
+use super::directories::{free_space, is_read_only};
+use super::error::DatabaseError;
+use super::schema;
 use crate::formats::store_path::{StoreDir, StorePath};
-
-/// The schema version that we and Guix's daemon speak.
-pub const SCHEMA_VERSION: u32 = 7;
-
-/// The tables of schema version 7.
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS ValidPaths (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-    path             TEXT UNIQUE NOT NULL,
-    hash             TEXT NOT NULL,
-    registrationTime INTEGER NOT NULL,
-    deriver          TEXT,
-    narSize          INTEGER
-);
-CREATE TABLE IF NOT EXISTS Refs (
-    referrer  INTEGER NOT NULL,
-    reference INTEGER NOT NULL,
-    PRIMARY KEY (referrer, reference),
-    FOREIGN KEY (referrer) REFERENCES ValidPaths(id) ON DELETE CASCADE,
-    FOREIGN KEY (reference) REFERENCES ValidPaths(id) ON DELETE RESTRICT
-);
-CREATE INDEX IF NOT EXISTS IndexReferrer ON Refs(referrer);
-CREATE INDEX IF NOT EXISTS IndexReference ON Refs(reference);
--- A path that refers to itself could not be deleted otherwise: its row restricts its own deletion.
-CREATE TRIGGER IF NOT EXISTS DeleteSelfRefs BEFORE DELETE ON ValidPaths
-BEGIN
-    DELETE FROM Refs WHERE referrer = old.id AND reference = old.id;
-END;
-CREATE TABLE IF NOT EXISTS DerivationOutputs (
-    drv  INTEGER NOT NULL,
-    id   TEXT NOT NULL,
-    path TEXT NOT NULL,
-    PRIMARY KEY (drv, id),
-    FOREIGN KEY (drv) REFERENCES ValidPaths(id) ON DELETE CASCADE
-);
-CREATE INDEX IF NOT EXISTS IndexDerivationOutputs ON DerivationOutputs(path);
-CREATE TABLE IF NOT EXISTS FailedPaths (
-    path TEXT PRIMARY KEY NOT NULL,
-    time INTEGER NOT NULL
-);
-";
 
 /// How transactions are committed. One that is lost in a power cut costs a rebuild; a sync for each would cost every build.
 pub(super) const USUALLY: &str = "PRAGMA synchronous = NORMAL";
 
 /// How a transaction is committed that must be on the disk before what comes next.
 pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous = FULL";
-
-/// Something wrong with the database or what it was asked.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum DatabaseError {
-    /// The schema is newer, or older, than what we know.
-    #[error(
-        "the store database {} has schema version {found}, but this program knows version {SCHEMA_VERSION} only: {}",
-        path.display(),
-        if *found > SCHEMA_VERSION { "use a newer version of it" } else { "let guix-daemon upgrade the database first" }
-    )]
-    Schema {
-        /// The file that holds the version.
-        path: PathBuf,
-        /// What it says.
-        found: u32,
-    },
-    /// The schema file holds no number.
-    #[error(
-        "{} should hold the schema version, {SCHEMA_VERSION}, but holds `{found}`: if the database beside it is Guix's, \
-         write {SCHEMA_VERSION} into it",
-        path.display()
-    )]
-    SchemaFile {
-        /// The file.
-        path: PathBuf,
-        /// The start of what it holds.
-        found: String,
-    },
-    /// The database file is gone while something else of the store is there.
-    #[error(
-        "the store database {} is missing, though {} says there was one: restore it from a copy, or make it anew from the \
-         store with `bootstrap verify --recover`",
-        path.display(), evidence.display()
-    )]
-    Missing {
-        /// The database file.
-        path: PathBuf,
-        /// What says so: the schema file, or an item in the store directory.
-        evidence: PathBuf,
-    },
-    /// Not a database, or one with broken pages or nonsense in it.
-    #[error(
-        "the store database {} is damaged ({detail}): restore it from a copy, or make it anew from the store with \
-         `bootstrap verify --recover`",
-        path.display()
-    )]
-    Corrupt {
-        /// The database file.
-        path: PathBuf,
-        /// What was found.
-        detail: String,
-    },
-    /// Another process held it locked for too long.
-    #[error(
-        "the store database {} stayed locked by another process: wait for that process to end and try again",
-        path.display()
-    )]
-    Locked {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// No permission to write it.
-    #[error(
-        "the store database {} cannot be written ({detail}): run as the user that owns the store, root as a rule, or \
-         choose another place with --root",
-        path.display()
-    )]
-    NotWritable {
-        /// The database file.
-        path: PathBuf,
-        /// What the system said.
-        detail: String,
-    },
-    /// The disk is full.
-    #[error(
-        "no space left for the store database {}: make room, with `bootstrap gc` for instance, and try again",
-        path.display()
-    )]
-    Full {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// A file beside the database cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Anything else that SQLite says.
-    #[error("cannot {action} the store database {}: {source}", path.display())]
-    Sqlite {
-        /// The database file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// A database to be made anew that needs not be.
-    #[error(
-        "the store database {} is whole: to make it anew all the same, move it and the schema file beside it away first",
-        path.display()
-    )]
-    Whole {
-        /// The database file.
-        path: PathBuf,
-    },
-    /// A path that should be valid is not.
-    #[error("the store item {path} is not valid: build it, or fetch it, first")]
-    NotValid {
-        /// The path, with the store directory.
-        path: String,
-    },
-    /// A path to be registered refers to one that is neither valid nor registered with it.
-    #[error("cannot register {path}: it refers to {reference}, which is not valid")]
-    InvalidReference {
-        /// The path to be registered.
-        path: String,
-        /// What it refers to.
-        reference: String,
-    },
-    /// Paths to be registered refer to each other in a circle.
-    #[error("cannot register {path}: it refers to {reference}, which refers back to it")]
-    Cycle {
-        /// One path of the circle.
-        path: String,
-        /// The next one.
-        reference: String,
-    },
-}
 
 /// Whether a store may be changed through a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -246,10 +76,8 @@ impl Database {
             .is_readonly(rusqlite::MAIN_DB)
             .map_err(|error| fail("open", error))?
         {
-            return Err(DatabaseError::NotWritable {
-                path,
-                detail: "permission denied".to_owned(),
-            });
+            let readonly = SqliteFailure::new(rusqlite::ffi::SQLITE_READONLY);
+            return Err(fail("open", rusqlite::Error::SqliteFailure(readonly, None)));
         }
         let journal: String = connection
             .query_row("PRAGMA main.journal_mode", [], |row| row.get(0))
@@ -263,10 +91,10 @@ impl Database {
             .execute_batch(USUALLY)
             .map_err(|error| fail("set up", error))?;
         if create {
-            let schema = format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;");
-            connection
-                .execute_batch(&schema)
-                .map_err(|error| fail("set up", error))?;
+            schema::create(&connection).map_err(|error| fail("set up", error))?;
+        } else {
+            // Nix drops the table of failed builds.
+            schema::complete(&connection).map_err(|error| fail("set up", error))?;
         }
         Ok(Self {
             connection: Mutex::new(connection),
@@ -286,7 +114,7 @@ impl Database {
             read_only_connection(&path, busy)
         } else {
             Connection::open_in_memory()
-                .and_then(|connection| connection.execute_batch(SCHEMA).map(|()| connection))
+                .and_then(|connection| schema::create(&connection).map(|()| connection))
         }
         .map_err(|error| classify(&path, "open", error))?;
         Ok(Self {
@@ -413,7 +241,30 @@ fn log_is_empty(path: &Path) -> bool {
     std::fs::metadata(log).map_or(true, |found| found.len() == 0)
 }
 
-/// Says in our words what SQLite means.
+/// The row of the valid path `path`.
+pub(super) fn path_id(connection: &Connection, path: &str) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT id FROM ValidPaths WHERE path = ?1")?
+        .query_row([path], |row| row.get(0))
+        .optional()
+}
+
+/// The first column of a query's rows.
+pub(super) fn texts(
+    connection: &Connection,
+    query: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<String>, rusqlite::Error> {
+    connection
+        .prepare_cached(query)?
+        .query_map(parameters, |row| row.get(0))?
+        .collect()
+}
+
+/// With less free space than this many bytes, an error of SQLite's input and output means a full disk: it does not say which.
+const FULL: u64 = 1 << 20;
+
+/// The error that SQLite's `error` stands for, which came of trying to `action` the database `path`.
 fn classify(path: &Path, action: &'static str, error: rusqlite::Error) -> DatabaseError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
@@ -422,20 +273,33 @@ fn classify(path: &Path, action: &'static str, error: rusqlite::Error) -> Databa
             path,
             detail: error.to_string(),
         },
+        Some(ErrorCode::DiskFull) => DatabaseError::Full { path },
+        // SQLite also reports a full disk as these, for instance where the index of its log cannot grow.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
+            DatabaseError::Full { path }
+        }
+        Some(ErrorCode::SystemIoFailure) => DatabaseError::Device {
+            path,
+            action,
+            detail: error.to_string(),
+        },
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            let kind = match is_read_only(&path) {
+                true => io::ErrorKind::ReadOnlyFilesystem,
+                false => io::ErrorKind::PermissionDenied,
+            };
             DatabaseError::NotWritable {
                 path,
-                detail: error.to_string(),
+                source: kind.into(),
             }
         }
-        Some(ErrorCode::DiskFull) => DatabaseError::Full { path },
         // Statements are ours; what does not compile does not fit the tables.
         Some(ErrorCode::Unknown) => DatabaseError::Corrupt {
             path,
             detail: error.to_string(),
         },
         _ => match error {
-            // A column that holds what the schema does not say.
+            // A column that does not hold what the schema says.
             rusqlite::Error::InvalidColumnType(..)
             | rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::IntegralValueOutOfRange(..) => DatabaseError::Corrupt {
@@ -449,4 +313,10 @@ fn classify(path: &Path, action: &'static str, error: rusqlite::Error) -> Databa
             },
         },
     }
+}
+
+/// Whether the file system that the database `path` is on has no space left.
+fn is_full(path: &Path) -> bool {
+    path.parent()
+        .is_some_and(|directory| free_space(directory).is_ok_and(|free| free < FULL))
 }

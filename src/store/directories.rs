@@ -14,6 +14,16 @@ pub fn free_space(place: &Path) -> io::Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
+/// Whether `place`, or the directory it is in, is on a file system that is mounted read-only.
+pub(super) fn is_read_only(place: &Path) -> bool {
+    let places = [Some(place), place.parent()];
+    let found = places
+        .into_iter()
+        .flatten()
+        .find_map(|place| rustix::fs::statvfs(place).ok());
+    found.is_some_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
 /// The directories that one run of the tool works in.
 ///
 /// The *logical* store directory (`/gnu/store`) is what store paths are computed from and what builds

@@ -4,17 +4,29 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
-use super::database::{Database, DatabaseError};
-use super::queries::texts;
+use super::database::{Database, texts};
+use super::error::DatabaseError;
 use crate::formats::store_path::StorePath;
 
 impl Database {
+    /// Whether there is such a table: Nix drops it, and a database that is open for reading only stays without.
+    fn records_failures(&self) -> Result<bool, DatabaseError> {
+        let found = self.connection().table_exists(None, "FailedPaths");
+        found.map_err(self.fail("read"))
+    }
+
     pub(super) fn failed_paths(&self) -> Result<BTreeSet<StorePath>, DatabaseError> {
+        if !self.records_failures()? {
+            return Ok(BTreeSet::new());
+        }
         let found = texts(&self.connection(), "SELECT path FROM FailedPaths", []);
         self.parse_paths(found.map_err(self.fail("read"))?)
     }
 
     pub(super) fn has_failed(&self, path: &StorePath) -> Result<bool, DatabaseError> {
+        if !self.records_failures()? {
+            return Ok(false);
+        }
         let found = self
             .connection()
             .prepare_cached("SELECT 1 FROM FailedPaths WHERE path = ?1")

@@ -21,7 +21,9 @@ use rustix::fs::{FlockOperation, Mode as FileMode, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
-use super::lock::{LockError, Patience, Waiting};
+use super::error::LockError;
+use super::patience::{Patience, Waiting};
+use crate::diagnostics::FileError;
 
 /// Waits shorter than this are not reported.
 const FIRST_REPORT: Duration = Duration::from_millis(200);
@@ -182,11 +184,7 @@ fn enter_table(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<bool, Loc
 
 /// Opens and locks the file `path` against other processes.
 fn lock_file(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<File, LockError> {
-    let fail = |action, errno: Errno| LockError::Io {
-        path: path.to_owned(),
-        action,
-        source: errno.into(),
-    };
+    let fail = |action, errno: Errno| FileError::in_store(action, path)(errno.into());
     loop {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(path, flags, FileMode::RUSR | FileMode::WUSR)
@@ -230,11 +228,7 @@ pub(super) fn lock_open_file(
                 std::thread::sleep(pause);
             }
             Err(errno) => {
-                return Err(LockError::Io {
-                    path: path.to_owned(),
-                    action: "lock",
-                    source: errno.into(),
-                });
+                return Err(FileError::in_store("lock", path)(errno.into()).into());
             }
         }
     }

@@ -24,29 +24,15 @@ use rayon::prelude::*;
 use super::database::Access;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::lock::{LOCK_SUFFIX, PathLocks, lock_path};
+use super::names::{LINKS, LOCK_SUFFIX, TRASH, owner_of};
 use super::open::Store;
+use super::path_locks::{PathLocks, lock_path};
 use super::queries::Graph;
-use super::remove::{self, TRASH};
+use super::remove;
 use super::roots::{Root, RootKind};
 use super::temporary_roots::{AllRoots, State, gc_lock_path};
+use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
-
-/// What a directory's name in the store has after the path whose build or addition it belongs to.
-pub const STAGING_SUFFIX: &str = ".chroot";
-
-/// The daemon's directory of deduplicated files, one hard link each.
-const LINKS: &str = ".links";
-
-/// Whether `name` is the store directory's own: the trash, the daemon's links.
-pub(super) fn is_own(name: &str) -> bool {
-    name == TRASH || name == LINKS
-}
-
-/// Whether `name` is that of a lock or of a staging directory of some store path.
-pub(super) fn is_work_in_progress(name: &str) -> bool {
-    owner_of(name).is_some()
-}
 
 /// How many paths are made invalid in one transaction.
 const BATCH: usize = 5000;
@@ -407,11 +393,7 @@ fn sweep_leftovers(
 ) -> Result<(), StoreError> {
     let directory = &store.directories().store;
     let valid: HashSet<&str> = graph.paths.iter().map(StorePath::base_name).collect();
-    let listing = |source| StoreError::Io {
-        path: directory.clone(),
-        action: "list",
-        source,
-    };
+    let listing = |source| FileError::in_store("list", directory)(source);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(listing)? {
         let name = entry.map_err(listing)?.file_name();
@@ -439,14 +421,6 @@ fn sweep_leftovers(
         }
     }
     Ok(())
-}
-
-/// The store path whose lock or staging directory is called `name`.
-fn owner_of(name: &str) -> Option<StorePath> {
-    [LOCK_SUFFIX, STAGING_SUFFIX]
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .and_then(|base| StorePath::from_base_name(base).ok())
 }
 
 /// Moves the entry `name` of the store directory to the trash, unless somebody holds the lock on `lockable`, to which it belongs.
@@ -497,11 +471,7 @@ fn empty_trash(trash: &Path) -> Result<u64, StoreError> {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(source) => {
-            return Err(StoreError::Io {
-                path: trash.to_owned(),
-                action: "list",
-                source,
-            });
+            return Err(FileError::in_store("list", trash)(source).into());
         }
     };
     let items: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
@@ -524,11 +494,7 @@ fn prune_links(links: &Path) -> Result<u64, StoreError> {
             continue;
         };
         if found.nlink() == 1 && !found.is_dir() {
-            std::fs::remove_file(&path).map_err(|source| StoreError::Io {
-                path,
-                action: "remove",
-                source,
-            })?;
+            std::fs::remove_file(&path).map_err(FileError::in_store("remove", &path))?;
             freed += found.blocks() * 512;
         }
     }

@@ -12,18 +12,19 @@
 
 pub mod add;
 pub mod canonical;
-pub mod database;
+mod database;
 pub mod directories;
-mod durable;
 pub mod error;
 mod failures;
 mod file_flags;
 mod file_lock;
 pub mod gc;
-pub mod lock;
+pub mod names;
 pub mod nar;
 pub mod open;
-pub mod path_queries;
+mod path_locks;
+mod path_queries;
+mod patience;
 mod queries;
 pub mod recover;
 pub mod registration;
@@ -32,14 +33,16 @@ pub mod repair;
 pub mod roots;
 mod running;
 pub mod scan;
+pub mod schema;
 mod temporary_roots;
 #[cfg(test)]
 mod tests;
 mod updates;
 
 pub use crate::formats::path_info::PathInfo;
-pub use database::{Access, DatabaseError};
-pub use error::StoreError;
-pub use lock::{LockError, PathLocks, Patience, Waiting};
+pub use database::Access;
+pub use error::{CanonicalError, DatabaseError, LockError, StoreError};
 pub use open::{OpenOptions, Store};
+pub use path_locks::PathLocks;
+pub use patience::{Patience, Waiting};
 pub use registration::{PreparedOutputs, StagedOutput};

@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::database::{Access, Database, DatabaseError, SCHEMA_VERSION};
+use super::database::{Access, Database};
+use super::error::DatabaseError;
+use super::error::LockError;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::gc::is_work_in_progress;
-use super::lock::{LockError, PathLocks, Patience};
+use super::names::is_work_in_progress;
+use super::path_locks::PathLocks;
+use super::patience::Patience;
 use super::remove;
+use super::schema;
 use super::temporary_roots::TemporaryRoots;
+use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 use crate::store::directories::Directories;
 
@@ -25,11 +30,6 @@ pub struct OpenOptions {
     pub patience: Patience,
     /// How long to wait for another process' database transaction. Those take milliseconds.
     pub database_timeout: Duration,
-    /// Whether everything written is forced to the disk before it is recorded as valid.
-    ///
-    /// Without it, a power cut soon after a build can leave items valid whose last bytes never reached the disk, which
-    /// `verify` finds; a killed process cannot. With it, every registration takes as long as the disk needs.
-    pub durable: bool,
 }
 
 impl Default for OpenOptions {
@@ -38,7 +38,6 @@ impl Default for OpenOptions {
             access: Access::ReadWrite,
             patience: Patience::default(),
             database_timeout: Duration::from_secs(60),
-            durable: false,
         }
     }
 }
@@ -70,7 +69,7 @@ impl Store {
         if options.access == Access::ReadOnly {
             let file = database_directory.join("db.sqlite");
             // A store that was never made is empty; one whose database is gone is not.
-            if check_schema(&database_directory)?.is_none() {
+            if schema::version(&database_directory)?.is_none() {
                 refuse_orphans(&directories.store, &file)?;
             } else if !file.exists() {
                 let evidence = database_directory.join("schema");
@@ -97,10 +96,10 @@ impl Store {
         make_directories(&mut directories)?;
         let database_directory = directories.state.join("db");
         let lock = |mode| lock_users(&database_directory, mode, &options.patience);
-        if check_schema(&database_directory)?.is_none() {
+        if schema::version(&database_directory)?.is_none() {
             let exclusive = lock(Mode::Exclusive)?;
             // Perhaps somebody was faster.
-            if check_schema(&database_directory)?.is_none() {
+            if schema::version(&database_directory)?.is_none() {
                 refuse_orphans(&directories.store, &database_directory.join("db.sqlite"))?;
                 Database::open(
                     &database_directory,
@@ -108,12 +107,20 @@ impl Store {
                     true,
                     options.database_timeout,
                 )?;
-                write_schema(&database_directory)?;
+                schema::write_version(&database_directory)?;
                 furnish(&directories.state)?;
             }
             drop(exclusive);
         }
         let schema_lock = Some(lock(Mode::Shared)?);
+        if let Some(version) = schema::version(&database_directory)?
+            .filter(|version| *version != schema::SCHEMA_VERSION)
+        {
+            tracing::warn!(
+                "Nix has upgraded the store database to schema version {version}, which guix-daemon refuses: see \
+                 \"A store that Nix has opened\" in docs/sharing.md"
+            );
+        }
         let database = Database::open(
             &database_directory,
             directories.store_dir.clone(),
@@ -203,7 +210,7 @@ impl Store {
         };
         let freed = remove::remove_tree(&aside)?;
         // Fails while others have something in it.
-        let _ = std::fs::remove_dir(self.directories.store.join(remove::TRASH));
+        let _ = std::fs::remove_dir(self.directories.store.join(super::names::TRASH));
         Ok(freed)
     }
 
@@ -237,11 +244,7 @@ pub(super) fn lock_users(
     let path = database_directory.join("big-lock");
     FileLock::acquire(path, mode, false, patience).map_err(|error| match error {
         // The first file we open for writing: say what is really wrong.
-        LockError::Io { source, .. } => StoreError::Directory {
-            path: database_directory.to_owned(),
-            action: "write to",
-            source,
-        },
+        LockError::File(error) => StoreError::Directory(error),
         error => error.into(),
     })
 }
@@ -257,19 +260,12 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
         .recursive(true)
         .mode(mode)
         .create(path);
-    made.map_err(|source| StoreError::Directory {
-        path: path.to_owned(),
-        action: "create",
-        source,
-    })
+    made.map_err(|source| StoreError::Directory(FileError::in_store("create", path)(source)))
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, StoreError> {
-    path.canonicalize().map_err(|source| StoreError::Directory {
-        path: path.to_owned(),
-        action: "resolve",
-        source,
-    })
+    path.canonicalize()
+        .map_err(|source| StoreError::Directory(FileError::in_store("resolve", path)(source)))
 }
 
 /// Makes the store directory where it is missing, and refuses symbolic links in it.
@@ -283,20 +279,18 @@ fn make_store_directory(path: &Path, relocated: bool) -> Result<(), StoreError> 
             make_directory(path, 0o755)?;
             if !relocated && rustix::process::geteuid().is_root() {
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1775)).map_err(
-                    |source| StoreError::Directory {
-                        path: path.to_owned(),
-                        action: "set the permissions of",
-                        source,
+                    |source| {
+                        StoreError::Directory(FileError::in_store("set the permissions of", path)(
+                            source,
+                        ))
                     },
                 )?;
             }
         }
         Err(source) => {
-            return Err(StoreError::Directory {
-                path: path.to_owned(),
-                action: "examine",
+            return Err(StoreError::Directory(FileError::in_store("examine", path)(
                 source,
-            });
+            )));
         }
     }
     // What lies above a relocated store, which builds see at its logical place, is its user's affair.
@@ -311,31 +305,6 @@ fn make_store_directory(path: &Path, relocated: bool) -> Result<(), StoreError> 
         }
     }
     Ok(())
-}
-
-/// The schema version of the database in `directory`, if there is one; fails unless it is ours.
-fn check_schema(directory: &Path) -> Result<Option<u32>, DatabaseError> {
-    let path = directory.join("schema");
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(DatabaseError::Io {
-                path,
-                action: "read",
-                source,
-            });
-        }
-    };
-    let text = String::from_utf8_lossy(&text);
-    match text.trim_end().parse() {
-        Ok(SCHEMA_VERSION) => Ok(Some(SCHEMA_VERSION)),
-        Ok(found) => Err(DatabaseError::Schema { path, found }),
-        Err(_) => Err(DatabaseError::SchemaFile {
-            path,
-            found: text.chars().take(40).collect(),
-        }),
-    }
 }
 
 /// Fails where the directory `store`, which has no database, holds an item: with an empty `database`, the collector would take
@@ -362,24 +331,7 @@ fn refuse_orphans(store: &Path, database: &Path) -> Result<(), StoreError> {
 
 fn examine(path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
-    move |source| StoreError::Directory {
-        path: path.clone(),
-        action: "examine",
-        source,
-    }
-}
-
-/// Records the schema version. Done last, so that a database whose creation was cut short is created again.
-pub(super) fn write_schema(directory: &Path) -> Result<(), DatabaseError> {
-    let path = directory.join("schema");
-    let new = directory.join(format!("schema.new-{}", std::process::id()));
-    std::fs::write(&new, SCHEMA_VERSION.to_string())
-        .and_then(|()| std::fs::rename(&new, &path))
-        .map_err(|source| DatabaseError::Io {
-            path,
-            action: "write",
-            source,
-        })
+    move |source| StoreError::Directory(FileError::in_store("examine", path.clone())(source))
 }
 
 /// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full
@@ -395,13 +347,9 @@ pub(super) fn reserve_space(path: &Path) {
 fn link_profiles(state: &Path) -> Result<(), StoreError> {
     let path = state.join("gcroots/profiles");
     match std::os::unix::fs::symlink("../profiles", &path) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::Directory {
-                path,
-                action: "create",
-                source,
-            })
-        }
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::Directory(
+            FileError::in_store("create", path)(source),
+        )),
         _ => Ok(()),
     }
 }

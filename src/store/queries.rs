@@ -1,10 +1,11 @@
-//! What the database is asked.
+//! Queries of the database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
-use super::database::{Database, DatabaseError};
+use super::database::{Database, path_id, texts};
+use super::error::DatabaseError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
@@ -261,23 +262,4 @@ impl Database {
         }
         Ok(graph)
     }
-}
-
-pub(super) fn path_id(connection: &Connection, path: &str) -> Result<Option<i64>, rusqlite::Error> {
-    connection
-        .prepare_cached("SELECT id FROM ValidPaths WHERE path = ?1")?
-        .query_row([path], |row| row.get(0))
-        .optional()
-}
-
-/// The first column of a query's rows.
-pub(super) fn texts(
-    connection: &Connection,
-    query: &str,
-    parameters: impl rusqlite::Params,
-) -> Result<Vec<String>, rusqlite::Error> {
-    connection
-        .prepare_cached(query)?
-        .query_map(parameters, |row| row.get(0))?
-        .collect()
 }

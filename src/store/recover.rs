@@ -21,14 +21,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::canonical;
-use super::database::{Database, DatabaseError};
+use super::database::Database;
+use super::error::DatabaseError;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
-use super::open::{OpenOptions, Store, furnish, lock_users, make_directories, write_schema};
-use super::registration::io_error;
+use super::open::{OpenOptions, Store, furnish, lock_users, make_directories};
 use super::remove::remove_tree;
 use super::scan;
+use super::schema;
 use super::temporary_roots::gc_lock_path;
+use crate::diagnostics::FileError;
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
@@ -91,7 +93,7 @@ pub fn recover(
     refuse_whole(&directories, &options)?;
     // Without it, whoever comes after a recovery that was killed would find no trace of a store and make an empty one.
     if directory.join(SCHEMA).symlink_metadata().is_err() {
-        write_schema(&directory)?;
+        schema::write_version(&directory)?;
     }
     let unfinished = directory.join(UNFINISHED);
     let recovered = make_anew(&directories, &options, &unfinished).and_then(|recovered| {
@@ -115,7 +117,7 @@ fn make_anew(
     unfinished: &Path,
 ) -> Result<Recovered, StoreError> {
     remove_tree(unfinished)?;
-    fs::create_dir(unfinished).map_err(|source| io_error(unfinished, "create", source))?;
+    fs::create_dir(unfinished).map_err(FileError::in_store("create", unfinished))?;
     let store_dir = directories.store_dir.clone();
     let database = Database::open(unfinished, store_dir, true, options.database_timeout)?;
     let store = Store::with_database(directories.clone(), database, options.clone());
@@ -161,20 +163,18 @@ fn move_in(directory: &Path, unfinished: &Path) -> Result<Option<PathBuf>, Store
         let place = make_aside(directory)?;
         // A copy: as long as there is no database, this file keeps others from making an empty one.
         let schema = directory.join(SCHEMA);
-        fs::copy(&schema, place.join(SCHEMA))
-            .map_err(|source| io_error(&schema, "copy", source))?;
+        fs::copy(&schema, place.join(SCHEMA)).map_err(FileError::in_store("copy", &schema))?;
         for name in there {
             let path = directory.join(name);
-            fs::rename(&path, place.join(name))
-                .map_err(|source| io_error(&path, "move", source))?;
+            fs::rename(&path, place.join(name)).map_err(FileError::in_store("move", &path))?;
         }
         aside = Some(place);
     }
-    write_schema(directory)?;
+    schema::write_version(directory)?;
     let database = directory.join(DATABASE);
     fs::rename(unfinished.join(DATABASE), &database)
         .and_then(|()| fs::File::open(directory)?.sync_all())
-        .map_err(|source| io_error(&database, "move into place", source))?;
+        .map_err(FileError::in_store("move into place", &database))?;
     Ok(aside)
 }
 
@@ -186,7 +186,7 @@ fn make_aside(directory: &Path) -> Result<PathBuf, StoreError> {
         match fs::create_dir(&aside) {
             Ok(()) => return Ok(aside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(source) => return Err(io_error(&aside, "create", source)),
+            Err(source) => return Err(FileError::in_store("create", &aside)(source).into()),
         }
     }
 }

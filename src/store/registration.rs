@@ -16,11 +16,12 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::canonical;
 use super::error::StoreError;
-use super::gc::STAGING_SUFFIX;
-use super::lock::PathLocks;
+use super::names::STAGING_SUFFIX;
 use super::open::Store;
+use super::path_locks::PathLocks;
 use super::scan::{self, Scanning};
 use super::updates::Registration;
+use crate::diagnostics::FileError;
 use crate::formats::derivation::aterm;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
@@ -93,7 +94,7 @@ impl Store {
         if !path.is_derivation() {
             return Ok(BTreeMap::new());
         }
-        let bytes = fs::read(file).map_err(|source| io_error(file, "read", source))?;
+        let bytes = fs::read(file).map_err(FileError::in_store("read", file))?;
         let derivation = aterm::parse(&self.directories().store_dir, &bytes).map_err(|error| {
             StoreError::Derivation {
                 path: self.directories().store_dir.display(path),
@@ -120,7 +121,7 @@ impl Store {
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&directory)
-            .map_err(|source| io_error(&directory, "create", source))?;
+            .map_err(FileError::in_store("create", &directory))?;
         Ok(directory)
     }
 
@@ -169,7 +170,7 @@ impl Store {
                         path: self.directories().store_dir.display(&output.path),
                         staged: output.staged,
                     },
-                    _ => io_error(&output.staged, "examine", source),
+                    _ => FileError::in_store("examine", &output.staged)(source).into(),
                 });
             }
             new.push((position, output));
@@ -249,17 +250,6 @@ impl Store {
         Ok(outputs.into_iter().map(|(_, info)| info).collect())
     }
 
-    /// Locks the paths of `outputs`, prepares the outputs and commits them. For callers that hold no locks and have no
-    /// checks to make.
-    pub fn register_outputs(
-        &self,
-        outputs: Vec<StagedOutput>,
-    ) -> Result<Vec<PathInfo>, StoreError> {
-        let paths: Vec<StorePath> = outputs.iter().map(|output| output.path.clone()).collect();
-        let locks = self.lock(&paths)?;
-        self.prepare_outputs(&locks, outputs)?.commit()
-    }
-
     /// Renames canonical items into place and registers them. The caller holds their locks and has seen that none is valid.
     pub(super) fn move_in(&self, items: &[(&Path, &PathInfo)]) -> Result<(), StoreError> {
         // Whatever can go wrong should do so before anything is moved.
@@ -275,10 +265,6 @@ impl Store {
             self.remove_item(OsStr::new(info.path.base_name()))?;
             self.rename_in(staged, &info.path)?;
         }
-        if self.options.durable && !items.is_empty() {
-            let store = &self.directories().store;
-            super::durable::flush(store).map_err(|source| io_error(store, "flush", source))?;
-        }
         Ok(self.database.register(&registrations, Self::now())?)
     }
 
@@ -289,7 +275,7 @@ impl Store {
                 staged: staged.to_owned(),
                 store: self.directories().store.clone(),
             },
-            _ => io_error(&target, "move into place", source),
+            _ => FileError::in_store("move into place", &target)(source).into(),
         };
         let found = staged.symlink_metadata().map_err(fail)?;
         // Only its owner's write permission lets a directory get another parent, which is an entry in it.
@@ -328,13 +314,5 @@ impl Store {
                 path: self.directories().store_dir.display(path),
             })
         }
-    }
-}
-
-pub(super) fn io_error(path: &Path, action: &'static str, source: io::Error) -> StoreError {
-    StoreError::Io {
-        path: path.to_owned(),
-        action,
-        source,
     }
 }

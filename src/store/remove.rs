@@ -20,27 +20,17 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file_flags;
+use super::names::TRASH;
+use crate::diagnostics::FileError;
 
 /// How many directories of one tree are open at a time, at most.
 const DEPTH_MAX: usize = 64;
-
-/// A tree that could not be removed.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot {action} {}: {source}; what is left of it can be removed by hand", path.display())]
-pub struct RemoveError {
-    /// The file or directory in the way.
-    pub path: PathBuf,
-    /// What was being done, as an infinitive.
-    pub action: &'static str,
-    /// What the system said.
-    pub source: io::Error,
-}
 
 /// Removes the file, symbolic link or directory tree at `path`; absent is fine.
 ///
 /// Directories without write permission are made writable first. Returns the number of bytes of disk space given
 /// back; a file with further hard links elsewhere gives back nothing.
-pub fn remove_tree(path: &Path) -> Result<u64, RemoveError> {
+pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
     let (parent, name) = open_parent(path)?;
     let Some(parent) = parent else {
         return Ok(0);
@@ -62,14 +52,10 @@ pub fn remove_tree(path: &Path) -> Result<u64, RemoveError> {
 ///
 /// The move is one `rename`: the item's name is free at once, however long the removal takes. A directory is made
 /// writable for its owner, because moving it to another parent changes its `..`.
-pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, RemoveError> {
+pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let source = store.join(name);
-    let fail = |action, path: &Path, errno: Errno| RemoveError {
-        path: path.to_owned(),
-        action,
-        source: errno.into(),
-    };
+    let fail = |action, path: &Path, errno: Errno| FileError::in_store(action, path)(errno.into());
     let (Some(parent), c_name) = open_parent(&source)? else {
         return Ok(None);
     };
@@ -113,10 +99,6 @@ pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, R
     }
 }
 
-/// The directory inside the store that items are moved to before they are removed. Guix's daemon uses the same
-/// name for the same purpose, and so takes it for no store item.
-pub(super) const TRASH: &str = "trash";
-
 /// One removal under way.
 struct Remover<'a> {
     /// The directory that holds the tree.
@@ -146,7 +128,7 @@ enum Opened {
 }
 
 impl Remover<'_> {
-    fn remove(&mut self, name: &CStr) -> Result<(), RemoveError> {
+    fn remove(&mut self, name: &CStr) -> Result<(), FileError> {
         let mut stack: Vec<Frame> = Vec::new();
         self.enter_or_unlink(&mut stack, name.to_owned())?;
         while let Some(frame) = stack.last_mut() {
@@ -176,11 +158,7 @@ impl Remover<'_> {
     }
 
     /// Starts on the entry `name` of the innermost directory.
-    fn enter_or_unlink(
-        &mut self,
-        stack: &mut Vec<Frame>,
-        name: CString,
-    ) -> Result<(), RemoveError> {
+    fn enter_or_unlink(&mut self, stack: &mut Vec<Frame>, name: CString) -> Result<(), FileError> {
         let opened = {
             let parent = self.innermost(stack)?;
             open_directory(parent, &name)
@@ -208,7 +186,7 @@ impl Remover<'_> {
     }
 
     /// Removes the innermost directory, which has been emptied.
-    fn leave(&mut self, stack: &mut Vec<Frame>) -> Result<(), RemoveError> {
+    fn leave(&mut self, stack: &mut Vec<Frame>) -> Result<(), FileError> {
         let Some(mut frame) = stack.pop() else {
             return Ok(());
         };
@@ -226,7 +204,7 @@ impl Remover<'_> {
         }
     }
 
-    fn unlink(&mut self, stack: &[Frame], name: &CStr) -> Result<(), RemoveError> {
+    fn unlink(&mut self, stack: &[Frame], name: &CStr) -> Result<(), FileError> {
         let parent = self.innermost(stack)?;
         let size = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if stat.st_nlink == 1 => disk_space(&stat),
@@ -248,7 +226,7 @@ impl Remover<'_> {
         stack: &[Frame],
         name: &CStr,
         flags: AtFlags,
-    ) -> Result<Result<(), Errno>, RemoveError> {
+    ) -> Result<Result<(), Errno>, FileError> {
         let parent = self.innermost(stack)?;
         let removed = rustix::fs::unlinkat(parent, name, flags);
         if removed == Err(Errno::PERM) {
@@ -263,7 +241,7 @@ impl Remover<'_> {
     }
 
     /// Moves the directory `name` up beside the tree's top.
-    fn move_up(&mut self, stack: &[Frame], name: &CStr) -> Result<(), RemoveError> {
+    fn move_up(&mut self, stack: &[Frame], name: &CStr) -> Result<(), FileError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let target = CString::new(format!(
             ".removing-{}-{}",
@@ -279,7 +257,7 @@ impl Remover<'_> {
         Ok(())
     }
 
-    fn innermost<'s>(&'s self, stack: &'s [Frame]) -> Result<BorrowedFd<'s>, RemoveError> {
+    fn innermost<'s>(&'s self, stack: &'s [Frame]) -> Result<BorrowedFd<'s>, FileError> {
         match stack.last() {
             None => Ok(self.top),
             Some(frame) => frame
@@ -289,13 +267,7 @@ impl Remover<'_> {
         }
     }
 
-    fn error(
-        &self,
-        action: &'static str,
-        stack: &[Frame],
-        name: &CStr,
-        errno: Errno,
-    ) -> RemoveError {
+    fn error(&self, action: &'static str, stack: &[Frame], name: &CStr, errno: Errno) -> FileError {
         let mut path = self.top_path.to_owned();
         for name in stack
             .iter()
@@ -306,21 +278,13 @@ impl Remover<'_> {
                 path.push(OsStr::from_bytes(name.to_bytes()));
             }
         }
-        RemoveError {
-            path,
-            action,
-            source: errno.into(),
-        }
+        FileError::in_store(action, path)(errno.into())
     }
 }
 
 /// Opens the directory that `path` is in, which may be missing, and gives the last component of `path`.
-fn open_parent(path: &Path) -> Result<(Option<OwnedFd>, CString), RemoveError> {
-    let fail = |source: io::Error| RemoveError {
-        path: path.to_owned(),
-        action: "remove",
-        source,
-    };
+fn open_parent(path: &Path) -> Result<(Option<OwnedFd>, CString), FileError> {
+    let fail = |source| FileError::in_store("remove", path)(source);
     let name = path
         .file_name()
         .and_then(|name| CString::new(name.as_bytes()).ok())

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::canonical;
 use super::error::StoreError;
-use super::lock::PathLocks;
 use super::open::Store;
-use super::registration::{StagedOutput, io_error};
+use super::path_locks::PathLocks;
+use super::registration::StagedOutput;
 use super::scan;
+use crate::diagnostics::FileError;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 
@@ -35,7 +36,7 @@ impl Store {
                         path: self.directories().store_dir.display(&output.path),
                         staged: output.staged.clone(),
                     },
-                    _ => io_error(&output.staged, "examine", source),
+                    _ => FileError::in_store("examine", &output.staged)(source).into(),
                 });
             }
         }
@@ -76,7 +77,7 @@ impl Store {
         let kept = match current.symlink_metadata() {
             Ok(_) => Some(self.move_beside(&current, &info.path, DAMAGED_SUFFIX)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(source) => return Err(io_error(&current, "examine", source)),
+            Err(source) => return Err(FileError::in_store("examine", &current)(source).into()),
         };
         self.rename_in(staged, &info.path)?;
         self.register(std::slice::from_ref(info))?;
@@ -119,17 +120,17 @@ impl Store {
         let mut strays = Strays::default();
         let entries = match std::fs::read_dir(directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(strays),
-            entries => entries.map_err(|source| io_error(directory, "list", source))?,
+            entries => entries.map_err(FileError::in_store("list", directory))?,
         };
         for entry in entries {
             let name = entry
-                .map_err(|source| io_error(directory, "list", source))?
+                .map_err(FileError::in_store("list", directory))?
                 .file_name();
             let name = name.to_string_lossy().into_owned();
-            if valid.contains(&name) || super::gc::is_own(&name) {
+            if valid.contains(&name) || super::names::is_own(&name) {
                 continue;
             }
-            if super::gc::is_work_in_progress(&name) {
+            if super::names::is_work_in_progress(&name) {
                 strays.in_progress.push(name);
                 continue;
             }
@@ -164,7 +165,7 @@ impl Store {
             }
             number += 1;
         };
-        let fail = |source| io_error(&target, "keep", source);
+        let fail = |source| FileError::in_store("keep", &target)(source);
         let found = from.symlink_metadata().map_err(fail)?;
         let moves = found.is_dir() && from.parent() != target.parent();
         if moves {

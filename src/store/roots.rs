@@ -16,41 +16,16 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::error::StoreError;
+use super::error::{RootError, StoreError};
 use super::file_lock::{FileLock, Mode};
 use super::open::Store;
 use super::remove;
 use super::running;
 use super::temporary_roots::gc_lock_path;
+use crate::diagnostics::FileError;
 use crate::formats::base32;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
-
-/// A root that cannot be made, read or removed.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum RootError {
-    /// A name that cannot be a file's.
-    #[error(
-        "`{0}` cannot be the name of a root: expected names without a leading dot, separated by single slashes"
-    )]
-    Name(String),
-    /// Something that is not a link into the store is where an indirect root's link should go.
-    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", .0.display())]
-    Occupied(PathBuf),
-    /// An indirect root's link inside the store would keep itself alive.
-    #[error("{} is inside the store: a root has to be outside it", .0.display())]
-    InsideStore(PathBuf),
-    /// A file operation failed.
-    #[error("cannot {action} the root {}: {source}", path.display())]
-    Io {
-        /// The link or directory.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
 
 /// What sort of root it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,17 +70,6 @@ impl Store {
         Ok(link)
     }
 
-    /// Removes the root `name`. Says whether there was one.
-    pub fn remove_root(&self, name: &str) -> Result<bool, StoreError> {
-        self.writable()?;
-        let link = self.root_link(name)?;
-        match fs::remove_file(&link) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(io_error(&link, "remove", source).into()),
-        }
-    }
-
     /// Makes `roots` the newest generation of `name` and returns its number. Where the newest one has the same roots
     /// already, that stays it.
     pub fn add_generation(
@@ -119,9 +83,8 @@ impl Store {
             check_name(label)?;
         }
         let _shared = self.hold_off_collectors()?;
-        let make_directory = |path: &Path| {
-            fs::create_dir_all(path).map_err(|source| io_error(path, "create", source))
-        };
+        let make_directory =
+            |path: &Path| fs::create_dir_all(path).map_err(FileError::in_store("create", path));
         make_directory(&directory)?;
         loop {
             let number = match self.generations(name)?.pop() {
@@ -135,7 +98,7 @@ impl Store {
                 let link = unfinished.join(label);
                 make_directory(link.parent().unwrap_or(&unfinished))?;
                 symlink(self.directories().store_dir.display(path), &link)
-                    .map_err(|source| io_error(&link, "create", source))?;
+                    .map_err(FileError::in_store("create", &link))?;
             }
             make_directory(&unfinished)?;
             let finished = directory.join(number.to_string());
@@ -145,7 +108,7 @@ impl Store {
                 Err(_) if finished.symlink_metadata().is_ok() => {
                     remove::remove_tree(&unfinished)?;
                 }
-                Err(source) => return Err(io_error(&finished, "create", source).into()),
+                Err(source) => return Err(FileError::in_store("create", &finished)(source).into()),
             }
         }
     }
@@ -189,7 +152,7 @@ impl Store {
     /// it exists. A link into the store that is there already is replaced, anything else is left and an error.
     pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<(), StoreError> {
         self.writable()?;
-        let link = std::path::absolute(link).map_err(|source| io_error(link, "resolve", source))?;
+        let link = std::path::absolute(link).map_err(FileError::in_store("resolve", link))?;
         let directories = self.directories();
         if link.starts_with(&directories.store) || link.starts_with(directories.store_dir.as_str())
         {
@@ -210,7 +173,7 @@ impl Store {
     /// to a store item, it keeps that. This is what guix-daemon's `add-indirect-root` does.
     pub fn register_indirect_root(&self, link: &Path) -> Result<(), StoreError> {
         self.writable()?;
-        let link = std::path::absolute(link).map_err(|source| io_error(link, "resolve", source))?;
+        let link = std::path::absolute(link).map_err(FileError::in_store("resolve", link))?;
         let _shared = self.hold_off_collectors()?;
         Ok(make_link(&self.automatic(&link), &link)?)
     }
@@ -238,7 +201,13 @@ impl Store {
     /// The store items that running processes use, as far as the system tells: programs, working directories, open and mapped
     /// files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
     pub fn running_roots(&self) -> Vec<Root> {
-        running::running_roots(self.directories())
+        let used = running::used_items(self.directories()).into_iter();
+        used.map(|(process, path)| Root {
+            link: PathBuf::from(format!("/proc/{process}")),
+            kind: RootKind::Running(process),
+            path,
+        })
+        .collect()
     }
 
     /// Removes links in `gcroots/auto` that lead nowhere, and unfinished roots of killed processes. The collector does
@@ -254,7 +223,7 @@ impl Store {
                     .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
             });
             if stale {
-                fs::remove_file(&link).map_err(|source| io_error(&link, "remove", source))?;
+                fs::remove_file(&link).map_err(FileError::in_store("remove", &link))?;
             }
         }
         let mut pending = vec![self.gcroots().join("bootstrap")];
@@ -309,7 +278,7 @@ impl Store {
             let found = match path.symlink_metadata() {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(io_error(&path, "examine", source)),
+                Err(source) => return Err(FileError::in_store("examine", &path)(source).into()),
             };
             if found.is_dir() {
                 pending.extend(list(&path)?);
@@ -333,7 +302,7 @@ impl Store {
         let target = match fs::read_link(&link) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(io_error(&link, "read", source)),
+            Err(source) => return Err(FileError::in_store("read", &link)(source).into()),
         };
         if let Some(path) = self.in_store(&target) {
             roots.push(Root {
@@ -379,7 +348,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         // A single root where generations could be.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        listed => listed.map_err(|source| io_error(directory, "list", source)),
+        listed => Ok(listed.map_err(FileError::in_store("list", directory))?),
     }
 }
 
@@ -395,14 +364,15 @@ fn check_name(name: &str) -> Result<(), RootError> {
 /// Makes a symbolic link, at once in place of any other link or file.
 fn make_link(link: &Path, target: impl AsRef<Path>) -> Result<(), RootError> {
     let directory = link.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory).map_err(|source| io_error(directory, "create", source))?;
+    fs::create_dir_all(directory).map_err(FileError::in_store("create", directory))?;
     let unfinished = directory.join(unfinished_name());
-    symlink(target, &unfinished).map_err(|source| io_error(link, "create", source))?;
+    symlink(target, &unfinished).map_err(FileError::in_store("create", link))?;
     fs::rename(&unfinished, link).map_err(|source| {
-        // Best effort: the first error is the one to tell.
+        // Best effort: the first error is the one to report.
         let _ = fs::remove_file(&unfinished);
-        io_error(link, "create", source)
-    })
+        FileError::in_store("create", link)(source)
+    })?;
+    Ok(())
 }
 
 fn unfinished_name() -> String {
@@ -414,12 +384,4 @@ fn unfinished_name() -> String {
 fn is_unfinished(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.as_bytes().starts_with(b"."))
-}
-
-fn io_error(path: &Path, action: &'static str, source: io::Error) -> RootError {
-    RootError::Io {
-        path: path.to_owned(),
-        action,
-        source,
-    }
 }

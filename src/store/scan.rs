@@ -108,13 +108,6 @@ impl Tally {
     }
 }
 
-/// The candidates that occur in `bytes`.
-pub fn references_in(bytes: &[u8], candidates: &BTreeSet<StorePath>) -> BTreeSet<StorePath> {
-    let scanner = Scanner::new(candidates);
-    scanner.scan(bytes);
-    scanner.found(candidates)
-}
-
 type HashPart = [u8; HASH_PART_LEN];
 
 struct Scanner {
@@ -230,6 +223,13 @@ mod tests {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
         let digest = Sha256Digest::of(number.to_le_bytes());
         fixed_output_path(&store_dir, "item", FixedOutputMethod::Flat, digest).unwrap()
+    }
+
+    /// The candidates that occur in `bytes`.
+    fn references_in(bytes: &[u8], candidates: &BTreeSet<StorePath>) -> BTreeSet<StorePath> {
+        let scanner = Scanner::new(candidates);
+        scanner.scan(bytes);
+        scanner.found(candidates)
     }
 
     fn scan_tree(tree: &Tree, candidates: &BTreeSet<StorePath>) -> Scanned {

@@ -18,8 +18,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
+use super::error::LockError;
 use super::file_lock::{FileLock, Mode, Wait, discard, lock_open_file};
-use super::lock::{LockError, Patience};
+use super::patience::Patience;
+use crate::diagnostics::FileError;
 use crate::formats::store_path::{StoreDir, StorePath};
 
 /// The temporary roots of this process in one state directory, shared by every store opened on it.
@@ -108,7 +110,7 @@ impl TemporaryRoots {
         lock_open_file(&own.file, &own.path, Mode::Exclusive, &mut wait)?;
         let written = own.file.write_all(text);
         lock_open_file(&own.file, &own.path, Mode::Shared, &mut wait)?;
-        written.map_err(|source| self.error("write", &own.path, source))
+        written.map_err(|source| FileError::in_store("write", &own.path)(source).into())
     }
 
     fn create_file(&self, patience: &Patience) -> Result<OwnFile, LockError> {
@@ -127,20 +129,14 @@ impl TemporaryRoots {
                     attempt += 1;
                     continue;
                 }
-                Err(errno) => return Err(self.error("create", &path, errno.into())),
+                Err(errno) => {
+                    return Err(FileError::in_store("create", &path)(errno.into()).into());
+                }
             };
             // Locked before a collector can see it, which would take it for that of a dead process.
             lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
             drop(gc_lock);
             return Ok(OwnFile { path, file });
-        }
-    }
-
-    fn error(&self, action: &'static str, path: &Path, source: io::Error) -> LockError {
-        LockError::Io {
-            path: path.to_owned(),
-            action,
-            source,
         }
     }
 
@@ -185,11 +181,11 @@ impl TemporaryRoots {
         let entries = match std::fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
-            Err(error) => return Err(self.error("list", &self.directory, error)),
+            Err(error) => return Err(FileError::in_store("list", &self.directory)(error).into()),
         };
         for entry in entries {
             let path = entry
-                .map_err(|error| self.error("list", &self.directory, error))?
+                .map_err(FileError::in_store("list", &self.directory))?
                 .path();
             if own.file.as_ref().is_some_and(|own| own.path == path) {
                 continue;
@@ -198,7 +194,7 @@ impl TemporaryRoots {
             let mut file = match rustix::fs::open(&path, flags, FileMode::empty()) {
                 Ok(file) => File::from(file),
                 Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(self.error("open", &path, errno.into())),
+                Err(errno) => return Err(FileError::in_store("open", &path)(errno.into()).into()),
             };
             let at_once = Patience {
                 timeout: Some(std::time::Duration::ZERO),
@@ -216,7 +212,7 @@ impl TemporaryRoots {
             lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
             let mut text = Vec::new();
             file.read_to_end(&mut text)
-                .map_err(|error| self.error("read", &path, error))?;
+                .map_err(FileError::in_store("read", &path))?;
             all.roots.extend(paths_in(&text, store_dir));
             all.locks.push(file);
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::database::{Database, DatabaseError, SYNCHRONOUS, USUALLY};
-use super::queries::path_id;
+use super::database::{Database, SYNCHRONOUS, USUALLY, path_id};
+use super::error::DatabaseError;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 

@@ -12,9 +12,11 @@ use std::num::NonZeroUsize;
 use rayon::prelude::*;
 
 use super::record::{Evidence, WrongRecord};
+use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
-use crate::store::canonical::{self, CanonicalError, Deviation};
+use crate::store::CanonicalError;
+use crate::store::canonical::{self, Deviation};
 use crate::store::repair::Strays;
 use crate::store::{PathInfo, Store, StoreError, scan};
 
@@ -114,10 +116,9 @@ pub fn items(
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads.get())
         .build()
-        .map_err(|error| StoreError::Io {
-            path: store.directories().store.clone(),
-            action: "start threads to hash",
-            source: io::Error::other(error),
+        .map_err(|error| {
+            let place = &store.directories().store;
+            FileError::in_store("start threads to hash", place)(io::Error::other(error))
         })?;
     let mut checked = pool.install(|| {
         infos

@@ -45,7 +45,12 @@ fn pretend_with(world: &World, package: &str, references: &[&str]) {
             deriver: None,
         }
     });
-    store.register_outputs(staged.collect()).unwrap();
+    let staged: Vec<StagedOutput> = staged.collect();
+    let locks = store
+        .lock(staged.iter().map(|output| &output.path))
+        .unwrap();
+    let prepared = store.prepare_outputs(&locks, staged).unwrap();
+    prepared.commit().unwrap();
 }
 
 fn key(world: &World) -> (String, String) {

@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, UTIME_OMIT, Uid};
 
+use super::error::CanonicalError;
 use super::nar::special_kind;
+use crate::diagnostics::FileError;
 use crate::formats::nar::MAX_DEPTH;
 
 /// The time of modification of everything in the store, in seconds since the epoch.
@@ -47,50 +49,6 @@ const TIMES: Timestamps = Timestamps {
 /// The mode of what may be executed or entered, and of what may not.
 fn mode(executable: bool) -> u32 {
     if executable { 0o555 } else { 0o444 }
-}
-
-/// A tree whose metadata cannot be made canonical.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum CanonicalError {
-    /// A system call on a file failed.
-    #[error("cannot {action} {}: {error}", path.display())]
-    File {
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        error: io::Error,
-    },
-    /// A file that the store cannot hold.
-    #[error(
-        "{} is a {kind}: a store item holds only regular files, directories and symbolic links; \
-         remove it at the end of the build",
-        path.display()
-    )]
-    FileType {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// A file with hard links outside the tree.
-    #[error(
-        "{} has {links} hard links, of which only {inside} are in the output: \
-         copy the file instead of linking it",
-        path.display()
-    )]
-    HardLink {
-        /// One of the links inside.
-        path: PathBuf,
-        /// All links.
-        links: u64,
-        /// The links inside.
-        inside: u64,
-    },
-    /// Directories nested deeper than an archive may have them.
-    #[error("{} is nested too deep: expected at most {MAX_DEPTH} directories in each other", .0.display())]
-    Depth(PathBuf),
 }
 
 /// Makes the metadata of the tree at `path` canonical.
@@ -276,12 +234,8 @@ fn failed<Error: Into<io::Error>>(
     action: &'static str,
     path: &Path,
 ) -> impl FnOnce(Error) -> CanonicalError {
-    let path = path.to_owned();
-    move |error| CanonicalError::File {
-        action,
-        path,
-        error: error.into(),
-    }
+    let failed = FileError::in_store(action, path);
+    move |error| failed(error.into()).into()
 }
 
 #[cfg(test)]

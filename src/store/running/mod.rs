@@ -11,20 +11,19 @@ mod procstat;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use super::roots::{Root, RootKind};
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 use crate::store::directories::Directories;
 
-/// The store items that processes use. Processes that end meanwhile, or that are not ours to look at, are passed over.
-pub(super) fn running_roots(directories: &Directories) -> Vec<Root> {
+/// The store items that processes use, with their numbers. Processes that end meanwhile, or that this one may not look at,
+/// are skipped.
+pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
     let mut found = Found::new(directories);
     #[cfg(not(target_os = "freebsd"))]
     proc::look(std::path::Path::new("/proc"), &mut found);
     #[cfg(target_os = "freebsd")]
     procstat::look(&mut found);
-    found.roots()
+    found.items()
 }
 
 /// The store paths that occur in what the system tells of each process.
@@ -65,13 +64,9 @@ impl Found {
         }
     }
 
-    fn roots(self) -> Vec<Root> {
+    fn items(self) -> Vec<(u32, StorePath)> {
         let of_process = |(process, used): (u32, BTreeSet<StorePath>)| {
-            used.into_iter().map(move |path| Root {
-                link: PathBuf::from(format!("/proc/{process}")),
-                kind: RootKind::Running(process),
-                path,
-            })
+            used.into_iter().map(move |path| (process, path))
         };
         self.used.into_iter().flat_map(of_process).collect()
     }

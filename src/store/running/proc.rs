@@ -34,7 +34,6 @@ mod tests {
     use super::*;
     use crate::formats::store_path::StoreDir;
     use crate::store::directories::Directories;
-    use crate::store::roots::RootKind;
 
     #[test]
     fn programs_maps_and_environments_are_looked_into() {
@@ -74,9 +73,9 @@ mod tests {
         .unwrap();
         let mut found = Found::new(&directories);
         look(&directory.path().join("proc"), &mut found);
-        let roots = found.roots();
-        let found: Vec<_> = roots.iter().map(|root| root.path.name()).collect();
+        let items = found.items();
+        let found: Vec<_> = items.iter().map(|(_, path)| path.name()).collect();
         assert_eq!(found, ["a", "b", "c", "d", "f"]);
-        assert!(roots.iter().all(|root| root.kind == RootKind::Running(17)));
+        assert!(items.iter().all(|(process, _)| *process == 17));
     }
 }

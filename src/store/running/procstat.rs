@@ -51,7 +51,6 @@ mod tests {
     use super::*;
     use crate::formats::store_path::StoreDir;
     use crate::store::directories::Directories;
-    use crate::store::roots::RootKind;
 
     #[test]
     fn tables_are_read_line_by_line() {
@@ -69,14 +68,14 @@ mod tests {
             name("d")
         );
         scan(table.as_bytes(), &mut found);
-        let roots: Vec<_> = found
-            .roots()
+        let items: Vec<_> = found
+            .items()
             .into_iter()
-            .map(|root| (root.kind, root.path.name().to_owned()))
+            .map(|(process, path)| (process, path.name().to_owned()))
             .collect();
-        let of = |process, name: &str| (RootKind::Running(process), name.to_owned());
+        let of = |process, name: &str| (process, name.to_owned());
         assert_eq!(
-            roots,
+            items,
             [of(812, "a"), of(812, "b"), of(90210, "c"), of(90210, "d")]
         );
     }

@@ -113,16 +113,20 @@ fn open_error(prepare: impl FnOnce(&Path)) -> StoreError {
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
-    let error = open_error(|database| fs::write(database.join("schema"), "8").unwrap());
-    assert!(
-        matches!(
-            error,
-            StoreError::Database(DatabaseError::Schema { found: 8, .. })
-        ),
-        "{error}"
-    );
-    assert!(error.is_environment());
+fn schemas_that_nobody_here_knows_are_refused() {
+    for (version, hint) in [("6", "start guix-daemon"), ("11", "a newer version")] {
+        let error = open_error(|database| fs::write(database.join("schema"), version).unwrap());
+        assert!(
+            matches!(
+                error,
+                StoreError::Database(DatabaseError::Schema { found, .. }) if found.to_string() == version
+            ),
+            "{error}"
+        );
+        assert!(error.is_environment());
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains(hint), "{help}");
+    }
 }
 
 #[test]

@@ -224,7 +224,8 @@ fn nobody_uses_the_store_before_the_database_is_whole_also_where_making_it_is_ki
 
     // It was killed: there is no store to collect garbage in, and what to do about it is what was being done.
     let error = Store::open(made.directories()).unwrap_err();
-    assert!(error.to_string().contains("verify --recover"), "{error}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("verify --recover"), "{error}");
     refuse_whole(&made.directories(), &options()).unwrap();
     fs::remove_file(&endless).unwrap();
     let (store, recovered) = recover(made.directories(), options()).unwrap();

@@ -291,22 +291,6 @@ fn a_circle_among_outputs_moves_nothing() {
 }
 
 #[test]
-fn durable_stores_register_too() {
-    let directory = Scratch::new();
-    let options = OpenOptions {
-        durable: true,
-        ..OpenOptions::default()
-    };
-    let store = Store::open_with(directories(directory.path()), options).unwrap();
-    let built = store.directories().store.join("built");
-    fs::write(&built, "x").unwrap();
-    store
-        .register_outputs(vec![staged(&built, &path('a'), &[])])
-        .unwrap();
-    assert!(store.is_valid(&path('a')).unwrap());
-}
-
-#[test]
 fn outputs_cannot_reach_out_of_themselves() {
     let store = TestStore::new();
     let outside = store.directory.path().join("outside");

@@ -180,12 +180,15 @@ fn nonsense_in_the_database_is_named() {
     connection
         .execute("UPDATE ValidPaths SET hash = 'sha256:zz'", [])
         .unwrap();
-    let error = everything(&store.reader(), TWO).unwrap_err().to_string();
+    let error = everything(&store.reader(), TWO).unwrap_err();
     assert!(
-        error.contains("tool-1.0 has the hash `sha256:zz`"),
+        error
+            .to_string()
+            .contains("tool-1.0 has the hash `sha256:zz`"),
         "{error}"
     );
-    assert!(error.contains("bootstrap verify --recover"), "{error}");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("bootstrap verify --recover"), "{help}");
 }
 
 #[test]

@@ -1,29 +1,22 @@
-//! What can go wrong in the store.
+//! Errors of the store: [`StoreError`], and one for each of its parts.
 
-use std::io;
+mod canonical;
+mod database;
+mod locking;
+mod roots;
+
+pub use canonical::CanonicalError;
+pub use database::DatabaseError;
+pub use locking::LockError;
+pub use roots::RootError;
+
 use std::path::PathBuf;
 
-use super::canonical::CanonicalError;
-use super::database::DatabaseError;
-use super::lock::LockError;
-use super::remove::RemoveError;
-use super::roots::RootError;
-use crate::diagnostics::in_store;
+use crate::diagnostics::{FileError, is_environment};
 use crate::formats::derivation::aterm::AtermError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
-
-/// Whether a system call failed because of the machine, and not of what was asked of it: no permission, no space.
-fn is_machines_fault(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::ReadOnlyFilesystem
-    )
-}
 
 /// Something that went wrong in the store.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -36,10 +29,6 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] LockError),
-    /// See [`RemoveError`].
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Remove(#[from] RemoveError),
     /// See [`RootError`].
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -49,39 +38,23 @@ pub enum StoreError {
     #[diagnostic(transparent)]
     Path(#[from] StorePathError),
     /// A directory of the store cannot be made or used.
-    #[error(
-        "cannot {action} {}: {source}; run as the user that owns the store, root as a rule, or choose another place \
-         with --root",
-        path.display()
-    )]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Directory(FileError),
     /// The store directory, or one above it, is a symbolic link.
     #[error(
-        "the store directory goes through the symbolic link {}: builds would record the path behind it; make it a \
-         directory, or mount the place it leads to there",
+        "the store directory goes through the symbolic link {}: builds would record the path behind it",
         path.display()
     )]
+    #[diagnostic(help("make it a directory, or mount there what it leads to"))]
     Symlink {
         /// The link.
         path: PathBuf,
     },
-    /// A file cannot be read or written.
-    #[error("cannot {action} {}: {source}{}", path.display(), in_store(source))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A file cannot be read, written or removed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     /// An output cannot be made canonical: it holds a device, say.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -90,16 +63,17 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Nar(#[from] NarError),
-    /// A store item called `….drv` is no derivation.
-    #[error("{path} cannot be registered: {error}; only derivations may be called `.drv`")]
+    /// A store item called `….drv` is not a derivation.
+    #[error("cannot register {path}: {error}")]
+    #[diagnostic(help("only derivations may be called `.drv`"))]
     Derivation {
         /// The path, with the store directory.
         path: String,
         /// What is wrong with its content.
         error: AtermError,
     },
-    /// A build ended well without making one of its outputs.
-    #[error("the build made no output {path}: expected a file, directory or link at {}", staged.display())]
+    /// A build succeeded without making one of its outputs.
+    #[error("the build did not create {path}: expected a file, directory or link at {}", staged.display())]
     MissingOutput {
         /// The store item it was to become.
         path: String,
@@ -107,10 +81,8 @@ pub enum StoreError {
         staged: PathBuf,
     },
     /// A file has another content than it was said to have.
-    #[error(
-        "{} has the SHA-256 {found}, expected {expected}: it was changed, or cut short; remove it and fetch it again",
-        file.display()
-    )]
+    #[error("{} has the SHA-256 {found}, expected {expected}", file.display())]
+    #[diagnostic(help("it was changed or cut short: remove it and fetch it again"))]
     Digest {
         /// The file.
         file: PathBuf,
@@ -121,7 +93,7 @@ pub enum StoreError {
     },
     /// An output was staged where it cannot be renamed into the store from.
     #[error(
-        "{} is on another file system than the store {}: builds have to be staged on the store's own",
+        "{} is on another file system than the store {}: builds have to be staged on the same one",
         staged.display(), store.display()
     )]
     OtherFileSystem {
@@ -130,7 +102,7 @@ pub enum StoreError {
         /// The physical store directory.
         store: PathBuf,
     },
-    /// A path is to be changed by somebody who has not locked it.
+    /// A path is to be changed without its lock.
     #[error("{path} has to be locked before it is built or added")]
     NotLocked {
         /// The path, with the store directory.
@@ -156,19 +128,13 @@ impl StoreError {
     pub fn is_environment(&self) -> bool {
         match self {
             Self::Directory { .. } | Self::Symlink { .. } | Self::Lock(_) => true,
-            Self::Database(error) => matches!(
-                error,
-                DatabaseError::Locked { .. }
-                    | DatabaseError::NotWritable { .. }
-                    | DatabaseError::Full { .. }
-                    | DatabaseError::Schema { .. }
-            ),
-            Self::Io { source, .. } | Self::Root(RootError::Io { source, .. }) => {
-                is_machines_fault(source)
+            Self::Database(error) => error.is_environment(),
+            Self::File(error)
+            | Self::Root(RootError::File(error))
+            | Self::Canonical(CanonicalError::File(error)) => error.is_environment(),
+            Self::Nar(NarError::File { error, .. } | NarError::Sink(error)) => {
+                is_environment(error)
             }
-            Self::Remove(error) => is_machines_fault(&error.source),
-            Self::Nar(NarError::File { error, .. } | NarError::Sink(error))
-            | Self::Canonical(CanonicalError::File { error, .. }) => is_machines_fault(error),
             _ => false,
         }
     }

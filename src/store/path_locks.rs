@@ -5,111 +5,13 @@
 //! removes when done. Locks die with their process, so a killed build blocks nobody.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
+use super::error::LockError;
 use super::file_lock::{FileLock, Mode};
+use super::names::LOCK_SUFFIX;
+use super::patience::Patience;
 use crate::formats::store_path::StorePath;
-
-/// A lock that was not obtained.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum LockError {
-    /// The lock file cannot be opened or locked.
-    #[error("cannot {action} the lock file {}: {source}", path.display())]
-    Io {
-        /// The lock file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Somebody else held the lock for too long.
-    #[error(
-        "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
-        path.display(), by(*holder), waited.as_secs()
-    )]
-    TimedOut {
-        /// The lock file.
-        path: PathBuf,
-        /// The process that holds it, where the system tells.
-        holder: Option<u32>,
-        /// How long we waited.
-        waited: Duration,
-    },
-    /// The caller stopped the wait.
-    #[error("stopped waiting for {}, which is locked{}", path.display(), by(*holder))]
-    Cancelled {
-        /// The lock file.
-        path: PathBuf,
-        /// The process that holds it, where the system tells.
-        holder: Option<u32>,
-    },
-    /// The thread holds this very lock already and would wait for itself for ever.
-    #[error("{} is locked by this thread already: pass on the guard it got", path.display())]
-    SelfHeld {
-        /// The lock file.
-        path: PathBuf,
-    },
-}
-
-fn by(holder: Option<u32>) -> String {
-    holder.map_or_else(String::new, |holder| format!(" by process {holder}"))
-}
-
-/// A wait for a lock, as told to [`Patience::report`].
-#[derive(Debug, Clone, Copy)]
-pub struct Waiting<'a> {
-    /// The lock file.
-    pub path: &'a Path,
-    /// The process that holds the lock, where the system tells; our own if it is another thread.
-    pub holder: Option<u32>,
-    /// How long the wait has lasted.
-    pub waited: Duration,
-}
-
-impl fmt::Display for Waiting<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "waiting for the lock {}", self.path.display())?;
-        match self.holder {
-            Some(holder) => write!(formatter, ", held by pid {holder}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// How long to wait for locks, and whom to tell.
-#[derive(Clone)]
-pub struct Patience {
-    /// Give up after this long; `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// Called once a wait has lasted 200 ms, and then every second; `Break` gives up.
-    #[allow(clippy::type_complexity)]
-    pub report: Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>,
-}
-
-impl Default for Patience {
-    /// Two hours, which is longer than any single build takes, and silence.
-    fn default() -> Self {
-        Self {
-            timeout: Some(Duration::from_secs(2 * 60 * 60)),
-            report: Arc::new(|_| ControlFlow::Continue(())),
-        }
-    }
-}
-
-impl fmt::Debug for Patience {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Patience")
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
 
 /// The locks of some store paths, held until dropped.
 ///
@@ -175,13 +77,11 @@ pub(super) fn lock_path(store: &Path, path: &StorePath) -> PathBuf {
     store.join(format!("{}{LOCK_SUFFIX}", path.base_name()))
 }
 
-/// What the name of a lock file has after the store path's.
-pub(super) const LOCK_SUFFIX: &str = ".lock";
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     fn hurried(millis: u64) -> Patience {
         Patience {

@@ -1,0 +1,156 @@
+//! Errors of the store database.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::diagnostics::{FileError, in_store};
+
+/// Something wrong with the database or with a query.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum DatabaseError {
+    /// A schema version that this program cannot use.
+    #[error(
+        "the store database {} has schema version {found}: expected 7, guix-daemon's, or Nix's 8 to 10",
+        path.display()
+    )]
+    #[diagnostic(help(
+        "{}",
+        if *found > 7 { "use the program that wrote it, or a newer version of bootstrap" }
+        else { "start guix-daemon once: it upgrades the database" }
+    ))]
+    Schema {
+        /// The file that holds the version.
+        path: PathBuf,
+        /// The version in it.
+        found: u32,
+    },
+    /// The schema file does not hold a number.
+    #[error("{} holds `{found}`: expected the schema version, a number", path.display())]
+    #[diagnostic(help("if guix-daemon made the database beside it, write 7 into the file"))]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// The start of its content.
+        found: String,
+    },
+    /// The database file is missing while something else of the store exists.
+    #[error(
+        "the store database {} is missing, though {} shows that there was one",
+        path.display(), evidence.display()
+    )]
+    #[diagnostic(help(
+        "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
+    ))]
+    Missing {
+        /// The database file.
+        path: PathBuf,
+        /// What shows it: the schema file, or an item in the store directory.
+        evidence: PathBuf,
+    },
+    /// Not a database, or one with broken pages or nonsense in it.
+    #[error("the store database {} is damaged ({detail})", path.display())]
+    #[diagnostic(help(
+        "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
+    ))]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// Another process held it locked for too long.
+    #[error("the store database {} stayed locked by another process", path.display())]
+    #[diagnostic(help("wait for that process to end, and try again"))]
+    Locked {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("cannot write the store database {}: {source}", path.display())]
+    #[diagnostic(help("{}", in_store(source).trim_start_matches("; ")))]
+    NotWritable {
+        /// The database file.
+        path: PathBuf,
+        /// Why: permissions, or a file system that is mounted read-only.
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("no space left for the store database {}", path.display())]
+    #[diagnostic(help("free some space, for instance with `bootstrap gc`, and try again"))]
+    Full {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The disk failed, as far as SQLite can tell.
+    #[error("cannot {action} the store database {}: {detail}", path.display())]
+    #[diagnostic(help("the disk may be failing: look into the system's log"))]
+    Device {
+        /// The database file.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// SQLite's message.
+        detail: String,
+    },
+    /// A file beside the database cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+    /// Any other error of SQLite.
+    #[error("cannot {action} the store database {}: {source}", path.display())]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What was being done, as an infinitive.
+        action: &'static str,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
+    /// A database to be made anew that is intact.
+    #[error("the store database {} is intact: there is nothing to recover", path.display())]
+    #[diagnostic(help(
+        "to make it anew all the same, move it and the schema file beside it away first"
+    ))]
+    Whole {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// A path that should be valid is not.
+    #[error("the store item {path} is not valid")]
+    #[diagnostic(help("build it, or fetch it, first"))]
+    NotValid {
+        /// The path, with the store directory.
+        path: String,
+    },
+    /// A path to be registered refers to one that is neither valid nor registered with it.
+    #[error("cannot register {path}: it refers to {reference}, which is not valid")]
+    InvalidReference {
+        /// The path to be registered.
+        path: String,
+        /// What it refers to.
+        reference: String,
+    },
+    /// Paths to be registered refer to each other in a circle.
+    #[error("cannot register {path}: it refers to {reference}, which refers back to it")]
+    Cycle {
+        /// One path of the circle.
+        path: String,
+        /// The next one.
+        reference: String,
+    },
+}
+
+impl DatabaseError {
+    /// Whether the machine is at fault, and not the query or the data.
+    pub fn is_environment(&self) -> bool {
+        match self {
+            Self::Locked { .. }
+            | Self::NotWritable { .. }
+            | Self::Full { .. }
+            | Self::Device { .. }
+            | Self::Schema { .. } => true,
+            Self::File(error) => error.is_environment(),
+            _ => false,
+        }
+    }
+}

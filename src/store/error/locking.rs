@@ -1,0 +1,46 @@
+//! Errors of locks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::diagnostics::FileError;
+
+/// A lock that was not obtained.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LockError {
+    /// The lock file cannot be opened or locked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+    /// Somebody else held the lock for too long.
+    #[error(
+        "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
+        path.display(), by(*holder), waited.as_secs()
+    )]
+    TimedOut {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the system tells.
+        holder: Option<u32>,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The caller stopped the wait.
+    #[error("stopped waiting for {}, which is locked{}", path.display(), by(*holder))]
+    Cancelled {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it, where the system tells.
+        holder: Option<u32>,
+    },
+    /// The thread holds this very lock already and would wait for itself for ever.
+    #[error("{} is locked by this thread already: pass on the guard it got", path.display())]
+    SelfHeld {
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+fn by(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |holder| format!(" by process {holder}"))
+}

@@ -1,0 +1,25 @@
+//! Errors of garbage-collector roots.
+
+use std::path::PathBuf;
+
+use crate::diagnostics::FileError;
+
+/// A root that cannot be made, read or removed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RootError {
+    /// A name that cannot be a file's.
+    #[error(
+        "`{0}` cannot be the name of a root: expected names without a leading dot, separated by single slashes"
+    )]
+    Name(String),
+    /// Something that is not a link into the store is where an indirect root's link should go.
+    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", .0.display())]
+    Occupied(PathBuf),
+    /// An indirect root's link inside the store would keep itself alive.
+    #[error("{} is inside the store: a root has to be outside it", .0.display())]
+    InsideStore(PathBuf),
+    /// The link or directory of a root cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+}

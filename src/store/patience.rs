@@ -1,0 +1,57 @@
+//! How long to wait for locks, and who hears of the wait.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A wait for a lock, as told to [`Patience::report`].
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    /// The lock file.
+    pub path: &'a Path,
+    /// The process that holds the lock, where the system tells; our own if it is another thread.
+    pub holder: Option<u32>,
+    /// How long the wait has lasted.
+    pub waited: Duration,
+}
+
+impl fmt::Display for Waiting<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "waiting for the lock {}", self.path.display())?;
+        match self.holder {
+            Some(holder) => write!(formatter, ", held by pid {holder}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long to wait for locks, and whom to tell.
+#[derive(Clone)]
+pub struct Patience {
+    /// Give up after this long; `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// Called once a wait has lasted 200 ms, and then every second; `Break` gives up.
+    #[allow(clippy::type_complexity)]
+    pub report: Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>,
+}
+
+impl Default for Patience {
+    /// Two hours, which is longer than any single build takes, and silence.
+    fn default() -> Self {
+        Self {
+            timeout: Some(Duration::from_secs(2 * 60 * 60)),
+            report: Arc::new(|_| ControlFlow::Continue(())),
+        }
+    }
+}
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Patience")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
