@@ -20,6 +20,7 @@ use crate::events::cancellation::Cancellation;
 use crate::events::{
     Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
 };
+use crate::formats::secrets::without_secrets;
 
 /// How an item was come by.
 #[derive(Debug, Clone, PartialEq)]
@@ -261,7 +262,8 @@ impl<'r, 'a> Run<'r, 'a> {
             // Stopping is no failure of what was stopped.
             Err(BuildError::Interrupted) => self.summary.interrupted = true,
             Err(error) => {
-                let message = error.to_string();
+                // Summaries are printed and recorded.
+                let message = without_secrets(&error.to_string()).into_owned();
                 events.emit(Event::Failed {
                     item: item.clone(),
                     message: message.clone(),

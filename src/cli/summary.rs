@@ -1,12 +1,15 @@
-//! The end of a run in words: what was made, what it took, where it is.
+//! Sums up a run for users: what was made, how long it took, what failed and why.
 
 use std::collections::BTreeMap;
 
-use crate::events::{Kind, MadeItem, Summary};
+use crate::events::{FailedItem, Kind, MadeItem, Summary};
 use crate::show::progress::size;
 
 /// How many of the slowest phases are named.
 const SLOWEST: usize = 5;
+
+/// How many items of a list are named.
+const NAMED: usize = 6;
 
 /// The summary of a run that made something.
 pub fn describe(summary: &Summary) -> String {
@@ -44,30 +47,21 @@ pub fn describe(summary: &Summary) -> String {
         if !items.is_empty() {
             let outputs = items.iter().flat_map(|item| &item.made.outputs);
             let bytes: u64 = outputs.map(|output| output.nar_size).sum();
-            let plural = if items.len() == 1 { "" } else { "s" };
             text.push_str(&format!(
-                "{verb}: {} item{plural}, {}\n",
-                items.len(),
+                "{verb}: {}, {}\n",
+                size::counted(items.len(), "item"),
                 size::bytes(bytes)
             ));
         }
     }
     if !summary.reused.is_empty() {
-        text.push_str(&format!("there already: {}\n", summary.reused.join(" ")));
+        let names = summary.reused.iter().map(String::as_str);
+        text.push_str(&format!("there already: {}\n", named(names)));
     }
-    for failed in &summary.failed {
-        let reason = failed.message.lines().next().unwrap_or_default();
-        text.push_str(&format!("failed: {}: {reason}\n", failed.item));
-    }
-    for skipped in &summary.skipped {
-        text.push_str(&format!(
-            "not tried: {} (needs {})\n",
-            skipped.item, skipped.because
-        ));
-    }
+    text.push_str(&failures(summary));
     if !summary.not_started.is_empty() {
-        let list = summary.not_started.join(" ");
-        text.push_str(&format!("not started: {list}\n"));
+        let names = summary.not_started.iter().map(String::as_str);
+        text.push_str(&format!("not started: {}\n", named(names)));
     }
     if let Some(impurity) = &summary.impure {
         text.push_str(&format!("impure: {impurity}\n"));
@@ -77,6 +71,83 @@ pub fn describe(summary: &Summary) -> String {
         text.push_str(&format!("longest phases: {}\n", slowest.join(", ")));
     }
     text.push_str(&times(summary));
+    text
+}
+
+/// The failures by cause, and what was not tried by the failed item that it needs. Each failure was shown in full when it
+/// happened.
+fn failures(summary: &Summary) -> String {
+    let mut text = String::new();
+    let causes = grouped(summary.failed.iter().map(|failed| {
+        let cause = cause(&failed.item, reason(failed));
+        (cause, failed)
+    }));
+    for (_, failed) in causes {
+        let reason = reason(failed[0]);
+        let names = named(failed.iter().map(|failed| failed.item.as_str()));
+        text.push_str(&match failed.as_slice() {
+            [_] => format!("failed: {names}: {reason}\n"),
+            all => format!(
+                "failed for the same reason: {} items: {names}\n  the first: {reason}\n",
+                all.len()
+            ),
+        });
+    }
+    let skipped = summary.skipped.iter();
+    let by_need = grouped(skipped.map(|skipped| (skipped.because.clone(), skipped.item.as_str())));
+    for (because, names) in by_need {
+        let names = named(names.into_iter());
+        text.push_str(&format!("not tried: {names} (needs {because})\n"));
+    }
+    text
+}
+
+/// The first line of why `failed` failed, without its own name before it.
+fn reason(failed: &FailedItem) -> &str {
+    let reason = failed.message.lines().next().unwrap_or_default();
+    let own = reason.strip_prefix(failed.item.as_str());
+    own.and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(reason)
+}
+
+/// `reason` without what differs between items that fail alike: names, file names and hashes.
+fn cause(item: &str, reason: &str) -> String {
+    let name = item.rsplit('/').next().unwrap_or(item);
+    let own = |word: &str| word.contains(item) || word.contains(name);
+    let is_hash = |word: &str| {
+        let word = word.trim_matches(|character: char| !character.is_ascii_alphanumeric());
+        word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let words = reason
+        .split(' ')
+        .map(|word| match own(word) || is_hash(word) {
+            true => "…",
+            false => word,
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `pairs` grouped by their first part, in the order in which each first occurs.
+fn grouped<T>(pairs: impl Iterator<Item = (String, T)>) -> Vec<(String, Vec<T>)> {
+    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, values)) => values.push(value),
+            None => groups.push((key, vec![value])),
+        }
+    }
+    groups
+}
+
+/// The first of `names`, and how many more there are.
+fn named<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let count = names.len();
+    // One more is named rather than counted.
+    let shown = if count == NAMED + 1 { count } else { NAMED };
+    let mut text = names.take(shown).collect::<Vec<_>>().join(" ");
+    if count > shown {
+        text.push_str(&format!(" and {} more", count - shown));
+    }
     text
 }
 
@@ -92,9 +163,9 @@ fn times(summary: &Summary) -> String {
     let best = processor / cores as f64;
     // Over a run of seconds the ratio says nothing.
     if best >= 1.0 {
-        let plural = if cores == 1 { "" } else { "s" };
         text.push_str(&format!(
-            "; wall ÷ (CPU ÷ {cores} core{plural}) = {:.3}",
+            "; wall ÷ (CPU ÷ {}) = {:.3}",
+            size::counted(cores, "core"),
             summary.seconds / best
         ));
     }
@@ -121,7 +192,7 @@ fn slowest_phases(builds: &[&MadeItem]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{FailedItem, Made, OutputMade, PhaseTime, SkippedItem};
+    use crate::events::{Made, OutputMade, PhaseTime, SkippedItem};
 
     fn made(item: &str, kind: Kind, seconds: f64) -> MadeItem {
         MadeItem {
@@ -199,6 +270,46 @@ mod tests {
         assert!(
             text.starts_with("impure: made from the seed `host`, and it is mine\ntime: "),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn failures_are_grouped_by_cause_and_long_lists_counted() {
+        let labels: Vec<String> = (0..52)
+            .map(|number| format!("source/p{number}.tar.gz"))
+            .collect();
+        let failed = labels.iter().enumerate().map(|(number, item)| FailedItem {
+            item: item.clone(),
+            message: format!(
+                "{item}: {} (SHA-256 {number:064x}) is not in the cache, and --offline forbids fetching it",
+                item.trim_start_matches("source/")
+            ),
+        });
+        let mut failed: Vec<FailedItem> = failed.collect();
+        failed.push(FailedItem {
+            item: "gcc".into(),
+            message: "the phase `build` failed".into(),
+        });
+        let skipped = labels[..9].iter().map(|item| SkippedItem {
+            item: item.clone(),
+            because: "gcc".into(),
+        });
+        let text = describe(&Summary {
+            failed,
+            skipped: skipped.collect(),
+            not_started: labels[..7].to_vec(),
+            ..Summary::default()
+        });
+        let first = labels[..6].join(" ");
+        let hash = "0".repeat(64);
+        assert_eq!(
+            text,
+            format!(
+                "failed for the same reason: 52 items: {first} and 46 more\n  the first: p0.tar.gz (SHA-256 {hash}) is not in the \
+                 cache, and --offline forbids fetching it\nfailed: gcc: the phase `build` failed\n\
+                 not tried: {first} and 3 more (needs gcc)\nnot started: {first} {}\ntime: 0.0 s wall, 0.0 s CPU\n",
+                labels[6]
+            )
         );
     }
 

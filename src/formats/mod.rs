@@ -9,5 +9,6 @@ pub mod keys;
 pub mod nar;
 pub mod narinfo;
 pub mod path_info;
+pub mod secrets;
 pub mod store_path;
 pub mod system;

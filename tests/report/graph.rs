@@ -40,6 +40,37 @@ pub fn it_says_why(browser: &mut Browser) {
     assert_eq!(browser.run(why), asked_for);
 }
 
+/// How high and how wide the letters of the labels are on the screen, at the least.
+const LETTERS: &str = "const scale = document.getElementById('graph').getScreenCTM().a;\
+    return Math.min(...[...document.querySelectorAll('#graph .node text')].map((text) => parseFloat(getComputedStyle(text).fontSize))) * scale";
+
+/// As the page opens: no zooming is needed to read the graph, in whichever window.
+pub fn labels_are_legible_at_once(browser: &mut Browser, address: &str) {
+    for width in [1280, 800, 1920] {
+        browser.resize(width, 900);
+        browser.open(address);
+        let letters = browser.run(LETTERS).as_f64().unwrap();
+        assert!(letters >= 11.0, "{width}: {letters}");
+        let seen = "const canvas = document.getElementById('canvas').getBoundingClientRect();\
+            return [...document.querySelectorAll('#graph .node')].filter((node) => { const box = node.getBoundingClientRect();\
+            return box.left >= canvas.left && box.right <= canvas.right && box.top >= canvas.top && box.bottom <= canvas.bottom; }).length";
+        let seen = browser.run(seen).as_u64().unwrap();
+        assert!(seen >= 5, "{width}: {seen}");
+    }
+    // Still after the window has become smaller.
+    browser.resize(1000, 900);
+    let later = format!(
+        "return new Promise((done) => setTimeout(() => done((() => {{ {LETTERS} }})()), 300))"
+    );
+    let letters = browser.run(&later).as_f64().unwrap();
+    assert!(letters >= 11.0, "{letters}");
+    browser.run("document.getElementById('fit').click()");
+    assert!(
+        browser.run(LETTERS).as_f64().unwrap() < 11.0,
+        "the sample's graph fits any window: it tests nothing"
+    );
+}
+
 pub fn it_is_explored(browser: &mut Browser) {
     let heading = "return document.querySelector('#details h3').textContent";
     // With the mouse, from the table.

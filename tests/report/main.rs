@@ -39,8 +39,10 @@ fn people_can_use_the_report() {
         bootstrap::show::report::page::html(&sample::report()),
     )
     .unwrap();
+    let address = format!("file://{}", file.display());
+    graph::labels_are_legible_at_once(&mut browser, &address);
     browser.resize(1200, 900);
-    browser.open(&format!("file://{}", file.display()));
+    browser.open(&address);
 
     it_renders(&mut browser);
     it_looks_as_before(&mut browser);

@@ -33,13 +33,12 @@ pub fn file(drawing: &GraphDrawing<'_>) -> String {
     )
 }
 
-/// The drawing as part of an HTML page. Its nodes can be focused and chosen with the keyboard.
+/// The drawing as part of an HTML page, at its natural size. Its nodes can be focused and chosen with the keyboard.
 pub fn inline(drawing: &GraphDrawing<'_>) -> String {
     let layout = lay_out(drawing);
+    let (width, height) = (layout.width, layout.height);
     format!(
-        "<svg id=\"graph\" viewBox=\"0 0 {:.0} {:.0}\" role=\"group\" aria-label=\"Graph of derivations\">\n<g id=\"scene\">\n{}</g></svg>\n",
-        layout.width,
-        layout.height,
+        "<svg id=\"graph\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"group\" aria-label=\"Graph of derivations\">\n<g id=\"scene\">\n{}</g></svg>\n",
         elements(drawing, &layout, true)
     )
 }
@@ -162,5 +161,16 @@ mod tests {
     fn in_a_page_nodes_are_reached_with_the_keyboard() {
         let text = inline(&super::super::tests::drawing());
         assert_eq!(text.matches("tabindex=\"0\" role=\"button\"").count(), 7);
+        // Without the page's script it is as large as a file of its own, and scrolls.
+        let size = |text: &str| {
+            text.split_once(" width=\"")
+                .unwrap()
+                .1
+                .split_once('"')
+                .unwrap()
+                .0
+                .to_owned()
+        };
+        assert_eq!(size(&text), size(&file(&super::super::tests::drawing())));
     }
 }

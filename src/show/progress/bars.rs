@@ -221,6 +221,9 @@ impl Running {
 
 impl Reporter for Bars {
     fn report(&mut self, event: &Event) {
+        if let Some(skipped) = self.writer.skipped_before(event) {
+            self.say(&skipped);
+        }
         let text = self.writer.text(event);
         match event {
             // Drawn with the next tick: commands that find everything done show nothing.
@@ -315,7 +318,9 @@ impl Reporter for Bars {
                     return;
                 }
             }
-            Event::WaitingForLock { .. } | Event::Skipped { .. } | Event::Interrupted => {
+            // Shown together, in one line.
+            Event::Skipped { .. } => {}
+            Event::WaitingForLock { .. } | Event::Interrupted => {
                 if let Some(text) = text {
                     self.say(&text);
                 }
@@ -347,6 +352,9 @@ impl Reporter for Bars {
     }
 
     fn end(&mut self) {
+        if let Some(skipped) = self.writer.skipped() {
+            self.say(&skipped);
+        }
         for (_, running) in self.running.drain() {
             running.line.finish_and_clear();
         }

@@ -36,15 +36,22 @@ impl<W: Write> Lines<W> {
 
 impl<W: Write + Send> Reporter for Lines<W> {
     fn report(&mut self, event: &Event) {
-        if let Some(text) = self.writer.text(event) {
+        let skipped = self.writer.skipped_before(event);
+        let text = self.writer.text(event);
+        for text in skipped.into_iter().chain(text) {
             let _ = writeln!(self.output, "{text}");
         }
     }
 
     fn tick(&mut self) {
-        if let Some(text) = self.writer.slow_step() {
+        let skipped = self.writer.skipped();
+        for text in skipped.into_iter().chain(self.writer.slow_step()) {
             let _ = writeln!(self.output, "{text}");
         }
+    }
+
+    fn end(&mut self) {
+        self.tick();
     }
 }
 
@@ -62,6 +69,8 @@ pub(super) struct Writer {
     started: Instant,
     /// The step of the preparation under way, and since when, until it has been shown.
     step: Option<(String, Instant)>,
+    /// Items that are not tried, and the failed item that they need: shown in one line.
+    skipped: Option<(String, Vec<String>)>,
     /// Whether the lines of finished builds give the time left.
     estimates: bool,
 }
@@ -78,6 +87,7 @@ impl Writer {
             estimator: Estimator::default(),
             started: Instant::now(),
             step: None,
+            skipped: None,
             estimates: true,
         }
     }
@@ -92,6 +102,28 @@ impl Writer {
             estimates: false,
             ..Self::new(verbosity, color, invocation)
         }
+    }
+
+    /// The line about skipped items, if `event` is not one more of them.
+    pub(super) fn skipped_before(&mut self, event: &Event) -> Option<String> {
+        match (event, &self.skipped) {
+            (Event::Skipped { because, .. }, Some((before, _))) if because == before => None,
+            _ => self.skipped(),
+        }
+    }
+
+    /// The line about the items skipped since the last one.
+    pub(super) fn skipped(&mut self) -> Option<String> {
+        let (because, items) = self.skipped.take()?;
+        let names = match items.as_slice() {
+            [item] => item.clone(),
+            [first, .., last] => {
+                format!("{} ({first} to {last})", size::counted(items.len(), "item"))
+            }
+            [] => return None,
+        };
+        (self.verbosity > Verbosity::Quiet)
+            .then(|| format!("{names}: not tried, since {because} failed"))
     }
 
     /// The line about a step of the preparation that takes long, once for each.
@@ -267,7 +299,11 @@ impl Writer {
             }
             Event::Failed { .. } => return self.failure(event),
             Event::Skipped { item, because } => {
-                format!("{item}: not tried, since {because} failed")
+                let skipped = self
+                    .skipped
+                    .get_or_insert_with(|| (because.clone(), Vec::new()));
+                skipped.1.push(item.clone());
+                return None;
             }
             Event::Interrupted => {
                 "stopping; what is finished stays, and the next run goes on from there".to_owned()
@@ -290,6 +326,10 @@ impl Writer {
             return None;
         };
         let failed = self.paint("1;31", "failed");
+        let own = message.strip_prefix(item.as_str());
+        let message = own
+            .and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or(message);
         let mut text = self
             .invocation
             .complete(&format!("{item}: {failed}: {message}"));
@@ -424,6 +464,7 @@ mod tests {
         for event in story() {
             lines.report(&event);
         }
+        lines.end();
         String::from_utf8(output).unwrap()
     }
 
@@ -502,6 +543,27 @@ mod tests {
         let shown = writer.slow_step();
         assert_eq!(shown.as_deref(), Some("preparing: asking the archive"));
         assert_eq!(writer.slow_step(), None);
+    }
+
+    #[test]
+    fn items_skipped_for_one_failure_have_one_line() {
+        let mut output = Vec::new();
+        let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+        for (item, because) in [
+            ("bash", "gcc"),
+            ("sed", "gcc"),
+            ("xz", "gcc"),
+            ("zstd", "xz"),
+        ] {
+            lines.report(&Event::Skipped {
+                item: item.into(),
+                because: because.into(),
+            });
+        }
+        lines.report(&Event::Interrupted);
+        let text = String::from_utf8(output).unwrap();
+        let told = "bash and 2 more: not tried, since gcc failed\nzstd: not tried, since xz failed\nstopping; ";
+        assert!(text.starts_with(told), "{text}");
     }
 
     #[test]

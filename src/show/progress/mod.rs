@@ -15,6 +15,7 @@ use crate::events::Event;
 use invocation::Invocation;
 
 pub mod bars;
+mod clean;
 pub mod estimate;
 pub mod invocation;
 pub mod json;
@@ -142,7 +143,8 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
                 }
             }
             match events.recv_timeout(TICK) {
-                Ok(event) => {
+                Ok(mut event) => {
+                    clean::hide_secrets(&mut event);
                     began |= matches!(event, Event::Planned { .. });
                     reporter.report(&event);
                     if matches!(event, Event::RunFinished { .. }) {

@@ -7,6 +7,7 @@ use super::span::{Span, is_duration, made_name};
 use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
 use crate::builder::history::Record;
 use crate::builder::log::log_path;
+use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::road::plan::{Kind, Node, Plan};
@@ -243,6 +244,13 @@ fn take_unmade(
     let by_derivation = unmade.remove(node.derivation_path.base_name());
     let mut found = by_derivation.or_else(|| unmade.remove(node.label.as_str()))?;
     if let Some(shown) = &mut found.shown {
+        // Records of older versions may hold secrets.
+        let text = std::iter::once(&mut shown.message)
+            .chain(&mut shown.likely_cause)
+            .chain(&mut shown.last_lines);
+        for text in text {
+            *text = without_secrets(text).into_owned();
+        }
         shown.message = invocation.complete(&shown.message);
     }
     Some(found)
@@ -323,7 +331,10 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         sha256: environment.get("sha256").cloned().unwrap_or_default(),
         // An archive of one file is that and a little: padding and names.
         size: named.or(info.as_ref().map(|info| info.nar_size)),
-        urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
+        urls: urls
+            .split_whitespace()
+            .map(|url| without_secrets(url).into_owned())
+            .collect(),
         valid: info.is_some(),
         failure: None,
     })

@@ -68,6 +68,7 @@ fn data(report: &Report) -> String {
     json.replace('<', "\\u003c")
 }
 
+/// Whether all outputs of `item` are in the store.
 fn is_valid(item: &Item) -> bool {
     item.outputs.iter().all(|output| output.valid.is_some())
 }
@@ -229,7 +230,7 @@ fn graph(report: &Report) -> String {
         "<section id=\"dependencies\"><h2>Graph</h2>\n<p class=\"tools\"><label>Find <input type=\"search\" id=\"find\" autocomplete=\"off\" \
          list=\"labels\"></label> <button type=\"button\" id=\"in\" aria-label=\"Zoom in\">+</button> <button type=\"button\" id=\"out\" \
          aria-label=\"Zoom out\">\u{2212}</button> <button type=\"button\" id=\"fit\">Fit</button> <span id=\"matches\" role=\"status\"></span> \
-         <span class=\"hint\">Edges that follow from others are not drawn. The wheel zooms with Ctrl, or after a click.</span> \
+         <span class=\"hint\">Redundant edges are left out. Drag to move; the wheel zooms with Ctrl, or after a click; Fit shows everything.</span> \
          <a class=\"skip here\" href=\"#details\">Skip the graph</a></p>\n<datalist id=\"labels\">{}</datalist>\n<div class=\"split\"><div class=\"canvas\" id=\"canvas\" tabindex=\"0\" role=\"region\" \
          aria-label=\"Graph: arrow keys move it, plus and minus zoom, Escape undoes a choice\">{}</div>\n<aside id=\"details\" aria-label=\"Details\" tabindex=\"-1\"><p>Choose a node, a bar or a package \
          to see its sources, inputs, references, log, and why it is built.</p></aside></div></section>\n",

@@ -155,12 +155,11 @@ fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
     if spans.is_empty() {
         return String::new();
     }
-    let plural = if spans.len() == 1 { "" } else { "s" };
     let mut text = format!(
-        "<g class=\"row\"><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{} {kind}{plural}</text>\n",
+        "<g class=\"row\"><text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">{}</text>\n",
         LABELS - 8.0,
         top + ROW / 2.0,
-        spans.len()
+        size::counted(spans.len(), kind)
     );
     for span in spans {
         let (x, width) = (scale.x(span.start), (span.seconds * scale.unit).max(1.0));

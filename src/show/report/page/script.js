@@ -61,19 +61,40 @@
   $("filter").addEventListener("input", filter);
   filter();
 
-  // The graph: a view box that moves over the drawing.
+  // The graph: a view box that moves over the drawing. Without this script it is a drawing that scrolls.
   const svg = $("graph");
   const canvas = $("canvas");
   const whole = svg.viewBox.baseVal;
   const home = [whole.x, whole.y, whole.width, whole.height];
   let view = [...home];
+  // Whether the whole drawing is in view, whatever its size on the screen.
+  let fitted = true;
+  let size = [canvas.clientWidth, canvas.clientHeight];
   const show = () => svg.setAttribute("viewBox", view.map((number) => number.toFixed(2)).join(" "));
   const zoom = (factor, x = view[0] + view[2] / 2, y = view[1] + view[3] / 2) => {
     const width = Math.min(Math.max(view[2] * factor, 120), home[2] * 3);
     const scale = width / view[2];
     view = [x - (x - view[0]) * scale, y - (y - view[1]) * scale, width, view[3] * scale];
+    fitted = false;
     show();
   };
+  // At first a unit of the drawing is a pixel, so that labels can be read; all of it where that fits.
+  canvas.classList.add("live");
+  if (home[2] > size[0] || home[3] > size[1]) {
+    view = [Math.min(0, (home[2] - size[0]) / 2), (home[3] - size[1]) / 2, ...size];
+    fitted = false;
+    show();
+  }
+  // Labels stay as large as they are when the window changes.
+  new ResizeObserver(() => {
+    const now = [canvas.clientWidth, canvas.clientHeight];
+    if (!fitted && now[0] > 0 && size[0] > 0) {
+      view[2] *= now[0] / size[0];
+      view[3] *= now[1] / size[1];
+      show();
+    }
+    size = now;
+  }).observe(canvas);
   const point = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
   canvas.addEventListener("wheel", (event) => {
     // It scrolls the page that the graph is in, unless somebody means the graph.
@@ -101,7 +122,7 @@
   const release = () => { setTimeout(() => { drag = null; }, 0); };
   window.addEventListener("pointerup", release);
   window.addEventListener("pointercancel", release);
-  const fit = () => { view = [...home]; show(); clear(); };
+  const fit = () => { view = [...home]; fitted = true; show(); clear(); };
   $("in").addEventListener("click", () => zoom(0.7));
   $("out").addEventListener("click", () => zoom(1 / 0.7));
   $("fit").addEventListener("click", fit);

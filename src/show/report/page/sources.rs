@@ -8,11 +8,10 @@ use crate::show::report::Report;
 pub(super) fn sources(report: &Report) -> String {
     let mut text = String::from("<section id=\"seed\"><h2>Seed and sources</h2>\n<ul>");
     for seed in &report.seeds {
-        let plural = if seed.archives == 1 { "" } else { "s" };
         text.push_str(&format!(
-            "<li><strong>{}</strong>: {} archive{plural}, {}, SHA-256 <span class=\"digest\">{}</span>",
+            "<li><strong>{}</strong>: {}, {}, SHA-256 <span class=\"digest\">{}</span>",
             escape(&seed.name),
-            seed.archives,
+            size::counted(seed.archives, "archive"),
             size::bytes(seed.size),
             escape(&seed.sha256)
         ));

@@ -3,6 +3,7 @@
 use crate::road::recipe::Stage;
 use crate::show::graph::svg::escape;
 use crate::show::progress::size;
+use crate::show::report::page::is_valid;
 use crate::show::report::{Item, Rebuilt, Report};
 
 /// The section with the table.
@@ -85,12 +86,15 @@ fn hashes(item: &Item) -> String {
     )
 }
 
-/// The cell that says whether the tests are run. Why they are not is for the mouse and for screen readers: the details say it to
-/// everybody else.
+/// The cell about the tests: whether they were run, for packages that were built here; whether they are skipped, for all. The
+/// reason is in the title and for screen readers; the details show it as text.
 fn tested(item: &Item) -> String {
     let reason = item.tests_reason.as_ref().map(|reason| escape(reason));
     match (item.tests, reason) {
-        (Some(true), _) => "<td>run</td>".to_owned(),
+        (Some(true), _) if item.seconds.is_some() => "<td>run</td>".to_owned(),
+        // From a substitute server or an import.
+        (Some(true), _) if is_valid(item) => "<td>not run here</td>".to_owned(),
+        (Some(true), _) => "<td>\u{2013}</td>".to_owned(),
         (Some(false), Some(reason)) => {
             format!("<td title=\"{reason}\">not run*<span class=\"hidden\">: {reason}</span></td>")
         }
@@ -104,15 +108,14 @@ fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
     let Some(rebuilt) = rebuilt else {
         return "<td>not tried</td>".to_owned();
     };
-    let plural = if rebuilt.rounds == 1 { "" } else { "s" };
     let varied: Vec<&str> = rebuilt.varied.iter().map(String::as_str).collect();
     let what = match varied.as_slice() {
         [] => "nothing varied but the time".to_owned(),
         varied => format!("varied: {}", varied.join(", ")),
     };
     format!(
-        "<td title=\"built again {} time{plural}; {}\">{}</td>",
-        rebuilt.rounds,
+        "<td title=\"built again {}; {}\">{}</td>",
+        size::counted(rebuilt.rounds as usize, "time"),
         escape(&what),
         match (rebuilt.same, varied.is_empty()) {
             (true, true) => "yes",
@@ -190,6 +193,18 @@ mod tests {
         let cell =
             format!("<td title=\"{reason}\">not run*<span class=\"hidden\">: {reason}</span></td>");
         assert!(table(item()).contains(&cell));
+    }
+
+    #[test]
+    fn tests_were_run_only_of_what_was_built_here() {
+        let mut item = item();
+        item.tests = Some(true);
+        assert_eq!(tested(&item), "<td>run</td>");
+        // From a substitute server.
+        item.seconds = None;
+        assert_eq!(tested(&item), "<td>not run here</td>");
+        item.outputs[0].valid = None;
+        assert_eq!(tested(&item), "<td>\u{2013}</td>");
     }
 
     #[test]

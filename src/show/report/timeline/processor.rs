@@ -1,6 +1,7 @@
 //! How busy the processor was, beneath the bars of the time line.
 
 use super::{LABELS, Report, Scale, WIDTH};
+use crate::show::progress::size;
 
 /// How high it is drawn.
 pub(super) const HEIGHT: f64 = 70.0;
@@ -37,13 +38,13 @@ pub(super) fn area(report: &Report, scale: &Scale, top: f64) -> String {
         false => "of builds, evenly over each",
     };
     format!(
-        "<text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">CPU, {cores} core{}</text>\
+        "<text class=\"name\" x=\"{:.0}\" y=\"{:.1}\">CPU, {}</text>\
          <path class=\"frame\" d=\"M{LABELS} {top:.1}H{:.1}M{LABELS} {bottom:.1}H{:.1}\"/>\
          <path class=\"processor\" d=\"{area}\"><title>Busy cores: {how}</title></path>\n\
          <text class=\"axis start\" x=\"{LABELS}\" y=\"{:.1}\">busy cores: {how}</text>\n",
         LABELS - 8.0,
         top + HEIGHT / 2.0,
-        if report.cores == 1 { "" } else { "s" },
+        size::counted(report.cores, "core"),
         LABELS + WIDTH,
         LABELS + WIDTH,
         bottom + 16.0,
