@@ -53,7 +53,7 @@ fn pretend_with(world: &World, package: &str, references: &[&str]) {
     prepared.commit().unwrap();
 }
 
-fn key(world: &World) -> (String, String) {
+pub fn key(world: &World) -> (String, String) {
     let file = world.path("key").to_str().unwrap().to_owned();
     let (public, _) = world.expect(0, &["key", "test-1", &file]);
     (file, public.trim().to_owned())

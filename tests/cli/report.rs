@@ -2,6 +2,7 @@
 
 use bootstrap::formats::hash::Sha256Digest;
 
+use crate::exchange::key;
 use crate::server::serve;
 use crate::small::on_small_disk;
 use crate::{HASH, World};
@@ -325,4 +326,45 @@ fn a_run_that_cannot_leave_a_record_is_no_failure() {
     assert!(err.contains("`bootstrap report` will not show"), "{err}");
     std::fs::remove_file(world.path(runs)).unwrap();
     world.expect(0, &["report", "-o", "-"]);
+}
+
+#[test]
+fn the_secrets_of_urls_are_neither_shown_nor_recorded() {
+    let world = World::with_recipes();
+    world.replace("https://127.0.0.1:9", "http://user:s3cr3t@127.0.0.1:9");
+    let url = "http://user:s3cr3t@127.0.0.1:9/?token=s3cr3t";
+    let (_, public) = key(&world);
+    for progress in ["plain", "json"] {
+        let arguments = ["--substitute-urls", url, "--trusted-keys", &public];
+        let more = [
+            "--progress",
+            progress,
+            "-v",
+            "-v",
+            "--keep-going",
+            "build",
+            "tool",
+        ];
+        let output = world.run(&[&arguments[..], &more].concat());
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+        for shown in [&output.stdout, &output.stderr] {
+            let shown = String::from_utf8_lossy(shown);
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(err.contains("http://***@127.0.0.1:9"), "{err}");
+    }
+    let runs = world.path("root/var/guix/bootstrap/runs");
+    let records = std::fs::read_dir(runs).unwrap();
+    let mut count = 0;
+    for record in records {
+        let text = std::fs::read_to_string(record.unwrap().path()).unwrap();
+        assert!(!text.contains("s3cr3t"), "{text}");
+        count += 1;
+    }
+    assert!(count >= 2, "{count}");
+    for arguments in [&["report", "-o", "-"][..], &["report", "--json"]] {
+        let (page, _) = world.expect(0, arguments);
+        assert!(!page.contains("s3cr3t"), "{page}");
+    }
 }

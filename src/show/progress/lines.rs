@@ -117,9 +117,7 @@ impl Writer {
         let (because, items) = self.skipped.take()?;
         let names = match items.as_slice() {
             [item] => item.clone(),
-            [first, .., last] => {
-                format!("{} ({first} to {last})", size::counted(items.len(), "item"))
-            }
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
             [] => return None,
         };
         (self.verbosity > Verbosity::Quiet)
