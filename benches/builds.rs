@@ -112,8 +112,8 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             input_sources: [toy.clone()].into(),
             system: "x86_64-linux".to_owned(),
-            builder: store_dir.display(&toy),
-            arguments: vec!["write $out".to_owned()],
+            builder: store_dir.display(&toy).into(),
+            arguments: vec!["write $out".into()],
             ..Derivation::default()
         };
         let (path, derivation) = instantiate(&store_dir, &name, derivation, &mut known)?;

@@ -68,7 +68,7 @@ fn main() {
                 host_name: "localhost".to_owned(),
                 user: BuildUser::default(),
                 limits: Limits::default(),
-                program: "/gnu/store/true-1.0/true".to_owned(),
+                program: "/gnu/store/true-1.0/true".into(),
                 arguments: vec![],
                 environment: Default::default(),
                 descriptors: vec![],

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use bootstrap::formats::base32;
+use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::store_path::{
@@ -20,7 +21,8 @@ use bootstrap::formats::store_path::{
 use oracle::{Oracle, store_dir};
 
 /// A graph with what a graph can have: flat and recursive fixed outputs, two downloads of one file, several outputs of one
-/// derivation used together and alone, texts that refer to texts, a source tree, characters that need escapes.
+/// derivation used together and alone, texts that refer to texts, a source tree, characters that need escapes, bytes that
+/// are not UTF-8, and each of Nix's hash algorithms.
 const GRAPH: &str = r#"
 let
   system = "x86_64-linux";
@@ -32,6 +34,14 @@ let
   flat = download "flat" "http://one/";
   mirror = download "flat" "http://two/";
   recursive = download "recursive" "http://one/";
+  hashed = algorithm: hash: map (outputHashMode: derivation {
+    name = "hashed"; builder = "builtin:download"; inherit system outputHashMode;
+    url = "http://one/"; outputHashAlgo = algorithm; outputHash = hash;
+  }) [ "flat" "recursive" ];
+  all = hashed "md5" "b1946ac92492d2347c6235b4d2611184"
+    ++ hashed "sha1" "f572d396fae9206628714fb2ce00f72e94f2258f"
+    ++ hashed "sha512" (builtins.hashString "sha512" "hello\n");
+  bytes = builtins.readFile ./bytes;
   greeting = builtins.toFile "greeting" "hello\n";
   script = builtins.toFile "script.sh" "cat ${greeting}\n";
   multiple = derivation {
@@ -48,6 +58,8 @@ in [
   (uses "twice-the-same-modulo" [ (uses "user" [ flat ]) (uses "user" [ mirror ]) ])
   (uses "chain" [ (uses "chain" [ (uses "chain" [ multiple ]) ]) ])
   (uses "tree" [ ./tree ./tree/file ])
+  (uses "each-algorithm" all)
+  (derivation { name = "bytes"; inherit system bytes; builder = "/bin/" + bytes; args = [ bytes ]; })
 ]
 "#;
 
@@ -56,6 +68,7 @@ fn graph() -> (Oracle, BTreeMap<StorePath, Derivation>) {
     let tree = oracle.scratch("tree");
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("file"), "content\n").unwrap();
+    fs::write(oracle.scratch("bytes"), b"\xff\xfe caf\xe9 \" \\ \n").unwrap();
     // Nix's strings have no \u: spell the letter out.
     oracle.instantiate(&GRAPH.replace("\\u00e9", "\u{e9}"));
     let read = |path: StorePath| {
@@ -84,7 +97,7 @@ fn inputs_first(graph: &BTreeMap<StorePath, Derivation>) -> Vec<&StorePath> {
 #[test]
 fn every_derivation_is_read_and_written_back_to_the_byte() {
     let (oracle, graph) = graph();
-    assert!(graph.len() >= 14, "{}", graph.len());
+    assert!(graph.len() >= 22, "{}", graph.len());
     for (path, derivation) in &graph {
         let written = aterm::write(&store_dir(), derivation);
         let expected = oracle.read(path);
@@ -135,7 +148,7 @@ fn nix_accepts_our_derivations() {
         )]),
         system: "x86_64-linux".into(),
         builder: "builtin:download".into(),
-        environment: BTreeMap::from([("url".into(), "http://one/".into())]),
+        environment: [("url", "http://one/")].into(),
         ..Derivation::default()
     };
     let (input_path, _) = instantiate(&store_dir(), "input", input, &mut known).unwrap();
@@ -147,7 +160,7 @@ fn nix_accepts_our_derivations() {
         system: "x86_64-linux".into(),
         builder: "/bin/sh".into(),
         arguments: vec!["-c".into(), "echo \"$x\"\n".into()],
-        environment: BTreeMap::from([("x".into(), "1\t2".into())]),
+        environment: [("x", "1\t2")].into(),
         ..Derivation::default()
     };
     let (user_path, user) = instantiate(&store_dir(), "user", user, &mut known).unwrap();
@@ -214,8 +227,18 @@ fn texts_and_sources_have_nix_paths() {
 #[test]
 fn fixed_output_paths_are_those_of_nix() {
     let oracle = Oracle::new();
-    for content in ["", "a", "hello\n"] {
-        let digest = Sha256Digest::of(content);
+    // Nix 2.8 does not know the others: real Guix is asked for those.
+    let algorithms = [
+        HashAlgorithm::Md5,
+        HashAlgorithm::Sha1,
+        HashAlgorithm::Sha256,
+        HashAlgorithm::Sha512,
+    ];
+    for (content, algorithm) in ["", "a", "hello\n"]
+        .into_iter()
+        .flat_map(|content| algorithms.map(|algorithm| (content, algorithm)))
+    {
+        let hash = ContentHash::of(algorithm, content);
         for (method, flags) in [
             (FixedOutputMethod::Flat, ["--print-fixed-path"].as_slice()),
             (
@@ -223,10 +246,10 @@ fn fixed_output_paths_are_those_of_nix() {
                 &["--print-fixed-path", "--recursive"],
             ),
         ] {
-            let hash = digest.to_base16();
-            let arguments = [flags, &["sha256", &hash, "name-1.0.tar.gz"]].concat();
+            let digits = hash.to_base16();
+            let arguments = [flags, &[algorithm.name(), &digits, "name-1.0.tar.gz"]].concat();
             let theirs = oracle.lines("nix-store", &arguments);
-            let ours = fixed_output_path(&store_dir(), "name-1.0.tar.gz", method, digest).unwrap();
+            let ours = fixed_output_path(&store_dir(), "name-1.0.tar.gz", method, hash).unwrap();
             assert_eq!(theirs, [store_dir().display(&ours)]);
         }
     }

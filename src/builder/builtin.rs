@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bstr::ByteSlice;
 use miette::Diagnostic;
 
 use super::context::BuildContext;
@@ -21,8 +22,8 @@ use crate::store::directories::Directories;
 const PREFIX: &str = "builtin:";
 
 /// Whether `builder` is the name of a builtin, one of this program's or not.
-pub fn is_builtin(builder: &str) -> bool {
-    builder.starts_with(PREFIX)
+pub fn is_builtin(builder: &[u8]) -> bool {
+    builder.starts_with(PREFIX.as_bytes())
 }
 
 /// A builder that is part of this program.
@@ -117,7 +118,7 @@ impl<'b> Builtins<'b> {
     /// A name of a builtin that this program does not have.
     pub(super) fn of(&self, job: Job<'_>) -> Result<Option<&'b dyn Builtin>, BuildError> {
         let builder = &job.derivation.builder;
-        match self.0.get(builder) {
+        match self.0.get(&*builder.to_str_lossy()) {
             Some(builtin) => Ok(Some(*builtin)),
             None if is_builtin(builder) => Err(BuildError::Derivation {
                 label: job.label.to_owned(),

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use bstr::BString;
+
 use super::variation::Variation;
-use crate::formats::derivation::Derivation;
+use crate::formats::derivation::{Derivation, Environment};
 use crate::formats::store_path::{StoreDir, StorePath};
 
 /// The directory a build sees itself start in. guix-daemon's name for it too, and always number 0: the path ends up in
@@ -24,8 +26,8 @@ pub fn environment(
     cores: NonZeroUsize,
     make_flags: String,
     variation: &Variation,
-) -> BTreeMap<String, String> {
-    let mut environment = BTreeMap::from([
+) -> BTreeMap<BString, BString> {
+    let mut environment = Environment::from([
         ("HOME".to_owned(), "/homeless-shelter".to_owned()),
         ("PATH".to_owned(), "/path-not-set".to_owned()),
         ("NIX_STORE".to_owned(), store_dir.as_str().to_owned()),
@@ -37,9 +39,9 @@ pub fn environment(
     environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
     let directory = build_directory(path);
     for name in ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"] {
-        environment.insert(name.to_owned(), directory.clone());
+        environment.insert(name, directory.as_str());
     }
-    environment
+    environment.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -54,7 +56,7 @@ mod tests {
             ("TMPDIR", "/elsewhere"),
             ("out", "/gnu/store/y"),
         ] {
-            derivation.environment.insert(name.into(), value.into());
+            derivation.environment.insert(name, value);
         }
         let path =
             StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap();
@@ -81,10 +83,7 @@ mod tests {
             ("TMPDIR", directory),
             ("out", "/gnu/store/y"),
         ];
-        let environment: Vec<(&str, &str)> = environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        assert_eq!(environment, expected);
+        let expected = Environment::from(expected);
+        assert_eq!(environment, *expected);
     }
 }

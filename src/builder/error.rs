@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use super::graph::{GraphError, Job};
 use crate::diagnostics::in_store;
 use crate::events::cancellation::Cancellation;
-use crate::formats::hash::Sha256Digest;
+use crate::formats::content_hash::ContentHash;
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::store::{LockError, StoreError};
 
@@ -200,7 +200,7 @@ pub enum Cause {
     /// A fixed output that is known by the hash of a file's content is something else, or can be executed.
     #[error(
         "its output {path} is a {kind}, expected a regular file that cannot be executed, which is all that its hash \
-         (SHA-256 {expected}) can be of"
+         ({expected}) can be of"
     )]
     NotAFile {
         /// The logical path of the output.
@@ -208,20 +208,20 @@ pub enum Cause {
         /// What it is.
         kind: &'static str,
         /// The hash in the derivation.
-        expected: Sha256Digest,
+        expected: ContentHash,
     },
     /// A fixed output has other bytes.
     #[error(
-        "its output {path} has the wrong content: expected SHA-256 {expected}, found {found}; find out what made it differ, \
+        "its output {path} has the wrong content: expected {expected}, found {found}; find out what made it differ, \
          and change the expected hash only where the new content is meant"
     )]
     HashDiffers {
         /// The logical path of the output.
         path: String,
         /// The hash in the derivation.
-        expected: Sha256Digest,
+        expected: ContentHash,
         /// The hash of what was made.
-        found: Sha256Digest,
+        found: ContentHash,
     },
 }
 

@@ -8,9 +8,10 @@ use super::context::BuildContext;
 use super::error::{BuildError, Cause};
 use super::graph::Job;
 use super::references::{ReferenceRules, locate};
-use crate::formats::hash::Sha256Digest;
+use crate::formats::content_hash::{ContentHash, HashAlgorithm};
+use crate::formats::derivation::FixedOutput;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
-use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput};
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, nar};
 
 /// Outputs in a staging directory. No process can write to them any more.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl BuildContext<'_, '_> {
             }
             Err(source) => return Ok(Err(Cause::UnusableOutput(Box::new(source)))),
         };
-        if let Some(cause) = self.check_prepared(new, &prepared) {
+        if let Some(cause) = self.check_prepared(new, &prepared)? {
             return Ok(Err(cause));
         }
         let infos = prepared.commit().map_err(BuildError::store(label))?;
@@ -97,7 +98,7 @@ impl BuildContext<'_, '_> {
             }));
         }
         let found = std::fs::File::open(&file)
-            .and_then(|mut file| Sha256Digest::of_reader(&mut file))
+            .and_then(|mut file| ContentHash::of_reader(fixed.hash.algorithm(), &mut file))
             .map_err(BuildError::io("read", &file))?;
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
             path: shown(),
@@ -111,28 +112,38 @@ impl BuildContext<'_, '_> {
         &self,
         new: &NewOutputs<'_>,
         prepared: &PreparedOutputs<'_>,
-    ) -> Option<Cause> {
+    ) -> Result<Option<Cause>, BuildError> {
         let store_dir = &self.tools.store.directories().store_dir;
         for info in prepared.infos() {
-            let fixed = new.job.derivation.fixed_output().filter(|fixed| {
-                fixed.method == FixedOutputMethod::Recursive && info.nar_sha256 != fixed.hash
-            });
-            if let Some(fixed) = fixed {
-                return Some(Cause::HashDiffers {
-                    path: store_dir.display(&info.path),
-                    expected: fixed.hash,
-                    found: info.nar_sha256,
-                });
+            let staged = new.store.join(info.path.base_name());
+            let fixed = new.job.derivation.fixed_output();
+            let is_tree = |fixed: &FixedOutput| fixed.method == FixedOutputMethod::Recursive;
+            if let Some(fixed) = fixed.filter(is_tree) {
+                let found = match fixed.hash.algorithm() {
+                    HashAlgorithm::Sha256 => info.nar_sha256.into(),
+                    algorithm => {
+                        let mut hasher = algorithm.hasher();
+                        nar::dump(&staged, &mut hasher)
+                            .map_err(|error| BuildError::store(new.job.label)(error.into()))?;
+                        hasher.finish()
+                    }
+                };
+                if found != fixed.hash {
+                    return Ok(Some(Cause::HashDiffers {
+                        path: store_dir.display(&info.path),
+                        expected: fixed.hash,
+                        found,
+                    }));
+                }
             }
             if let Some((reference, rule)) = new.rules.forbidden(&info.references) {
                 let name = new.outputs.iter().find(|(_, path)| **path == info.path);
                 let name = name.map_or("out", |(name, _)| name);
-                let staged = new.store.join(info.path.base_name());
                 let found = locate(&staged, name, reference, rule, store_dir);
-                return Some(Cause::Reference(Box::new(found)));
+                return Ok(Some(Cause::Reference(Box::new(found))));
             }
         }
-        None
+        Ok(None)
     }
 }
 

@@ -10,6 +10,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use bstr::ByteSlice;
+
 use super::error::{BuildError, ForbiddenReference};
 use super::graph::Job;
 use crate::formats::store_path::{StoreDir, StorePath};
@@ -36,6 +38,7 @@ impl ReferenceRules {
             let Some(value) = job.derivation.environment.get(variable) else {
                 return Ok(None);
             };
+            let value = value.to_str_lossy();
             let words = value.split_ascii_whitespace();
             let paths = words.map(|word| match job.derivation.output_path(word) {
                 Some(path) => Ok(path.clone()),

@@ -92,8 +92,8 @@ impl Items {
                 derivation,
                 size: None,
                 typical: None,
-                kind: match derivation.builder.as_str() {
-                    "builtin:download" => Kind::Download,
+                kind: match derivation.builtin() {
+                    Some("download") => Kind::Download,
                     _ => Kind::Build,
                 },
                 root: None,

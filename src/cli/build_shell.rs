@@ -25,7 +25,7 @@ pub fn shell(
 ) -> Result<(), Failure> {
     let planned = context.plan()?;
     let node = &planned.plan.nodes()[planned.plan.find(package)?];
-    if node.derivation.builder.starts_with("builtin:") {
+    if node.derivation.builtin().is_some() {
         return Err(Failure::Usage(format!(
             "{package} is made by bootstrap itself, in no sandbox; `bootstrap shell --of` takes a package"
         )));
@@ -121,18 +121,18 @@ fn run(
     };
     let mut world = world.make(String::new(), standard_error()?);
     let path = search_path(context, planned, node, job.root.is_some());
-    world.environment.insert("PATH".to_owned(), path);
+    world.environment.insert("PATH".into(), path.into());
     let prompt = format!("[{package} \\w]\\$ ");
-    world.environment.insert("PS1".to_owned(), prompt);
+    world.environment.insert("PS1".into(), prompt.into());
     if let Ok(terminal) = std::env::var("TERM") {
-        world.environment.insert("TERM".to_owned(), terminal);
+        world.environment.insert("TERM".into(), terminal.into());
     }
     world.arguments = match command {
-        [] => vec!["-i".to_owned()],
+        [] => vec!["-i".into()],
         command => ["-c", "exec \"$@\"", "sh"]
             .into_iter()
-            .map(ToOwned::to_owned)
-            .chain(command.iter().cloned())
+            .chain(command.iter().map(String::as_str))
+            .map(Into::into)
             .collect(),
     };
     world.interactive = true;

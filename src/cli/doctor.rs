@@ -272,7 +272,7 @@ impl Network {
 /// Where one of the sources is.
 fn source(plan: &Plan) -> Option<String> {
     let nodes = plan.nodes().iter();
-    let urls = nodes.filter_map(|node| node.derivation.environment.get("url"));
+    let urls = nodes.filter_map(|node| node.derivation.environment.text("url"));
     urls.flat_map(|urls| urls.split_whitespace())
         .filter_map(|location| match location.parse::<Location>() {
             Ok(Location::Url(url)) => mirrors::urls(&url).into_iter().next(),

@@ -118,10 +118,11 @@ pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Resul
             .iter()
             .map(|task| {
                 let fixed = task.job.derivation.fixed_output();
+                let sha256 = fixed.and_then(|fixed| fixed.hash.sha256());
                 Download {
                     item: task.job.label,
                     size: task.job.size,
-                    cached: fixed.is_some_and(|fixed| downloader.cache().holds(&fixed.hash)),
+                    cached: sha256.is_some_and(|sha256| downloader.cache().holds(&sha256)),
                 }
             })
             .collect(),

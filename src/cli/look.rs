@@ -178,7 +178,7 @@ pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
             file: &source.file,
             sha256: source.sha256.to_base16(),
             locations: source.locations.iter().map(ToString::to_string).collect(),
-            path: environment.get("source").cloned(),
+            path: environment.text("source").map(ToOwned::to_owned),
         }),
         tests: environment.get("tests").is_some_and(|tests| tests == "1"),
         tests_reason: settings.tests_reason,

@@ -425,7 +425,7 @@ fn missing(
     let of_kind = |kind: Kind| todo.tasks.iter().filter(move |task| task.job.kind == kind);
     Ok(Missing {
         archives: of_kind(Kind::Download)
-            .filter_map(|task| Some(task.job.derivation.fixed_output()?.hash))
+            .filter_map(|task| task.job.derivation.fixed_output()?.hash.sha256())
             .filter(|sha256| archives.contains(sha256) && !downloader.cache().holds(sha256))
             .collect(),
         builds: of_kind(Kind::Build)

@@ -10,6 +10,7 @@ use super::context::{Context, Planned};
 use super::failure::Failure;
 use super::look;
 use crate::builder::error::BuildError;
+use crate::formats::derivation::Environment;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
 use crate::road::recipe::{Address, InputName};
@@ -72,9 +73,9 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
             processes: context.options.max_processes,
             ..Limits::default()
         },
-        program: bash,
-        arguments,
-        environment,
+        program: bash.into(),
+        arguments: arguments.into_iter().map(Into::into).collect(),
+        environment: Environment::from_iter(environment).into_iter().collect(),
         descriptors: Vec::new(),
         output: standard_error()?,
         network: false,

@@ -6,8 +6,8 @@
 //! | what | type | digest of |
 //! |---|---|---|
 //! | a text, `.drv` files included | `text`, then `:REFERENCE` for each reference, sorted | the content |
-//! | a tree copied into the store, and a recursive fixed output | `source`, references likewise | the NAR |
-//! | a flat fixed output | `output:out` | `fixed:out:sha256:CONTENT-DIGEST:` |
+//! | a tree copied into the store, and a recursive fixed output by SHA-256 | `source`, references likewise | the NAR |
+//! | any other fixed output | `output:out` | `fixed:out:[r:]ALGORITHM:CONTENT-HASH:` |
 //! | an output of any other derivation | `output:OUTPUT` | the derivation modulo its inputs |
 //!
 //! The rules are those of `store-path`, `output-path` and `fixed-output-path` in Guix's `(guix store)` and of the daemon's
@@ -18,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::base32::{self, Base32Error};
+use crate::formats::content_hash::ContentHash;
 use crate::formats::hash::Sha256Digest;
 
 /// The number of characters of the hash part of a store path.
@@ -262,22 +263,21 @@ pub fn source_path(
     make(store_dir, &kind, nar_sha256, name)
 }
 
-/// The path of a fixed output whose content (or NAR, see [`FixedOutputMethod`]) has the SHA-256 `digest`.
+/// The path of a fixed output whose content (or NAR, see [`FixedOutputMethod`]) has the hash `hash`.
 ///
-/// A recursive one has the path of the same tree copied into the store, wherever the bytes came from.
+/// A recursive one by SHA-256 has the path of the same tree copied into the store, wherever the bytes came from.
 pub fn fixed_output_path(
     store_dir: &StoreDir,
     name: &str,
     method: FixedOutputMethod,
-    digest: Sha256Digest,
+    hash: impl Into<ContentHash>,
 ) -> Result<StorePath, StorePathError> {
-    match method {
-        FixedOutputMethod::Recursive => source_path(store_dir, name, &digest, &BTreeSet::new()),
-        FixedOutputMethod::Flat => {
-            let inner = Sha256Digest::of(format!("fixed:out:sha256:{digest}:"));
-            make(store_dir, "output:out", &inner, name)
-        }
+    let hash = hash.into();
+    if let (FixedOutputMethod::Recursive, Some(digest)) = (method, hash.sha256()) {
+        return source_path(store_dir, name, &digest, &BTreeSet::new());
     }
+    let inner = Sha256Digest::of(format!("fixed:out:{}{hash}:", method.prefix()));
+    make(store_dir, "output:out", &inner, name)
 }
 
 /// The path of the output `output_name` of an ordinary derivation called `derivation_name` (without `.drv`), from its
@@ -334,6 +334,13 @@ fn fold(digest: &Sha256Digest) -> [u8; 20] {
 impl AsRef<str> for StorePath {
     fn as_ref(&self) -> &str {
         &self.base_name
+    }
+}
+
+/// The base name, as [`StorePath::base_name`].
+impl AsRef<[u8]> for StorePath {
+    fn as_ref(&self) -> &[u8] {
+        self.base_name.as_bytes()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Refuses worlds that contradict themselves, whatever the backend: what the layout does not look at.
 
+use bstr::{BString, ByteSlice};
+
 use super::{SandboxError, World, protocol};
 
 /// Whether the program, its user, environment and descriptors make sense.
@@ -19,19 +21,20 @@ pub(super) fn sensible(world: &World) -> Result<(), SandboxError> {
     if world.host_name.is_empty() || world.host_name.len() > 64 {
         return bad(format!("`{}` is not a host name", world.host_name));
     }
-    if !world.program.starts_with('/') {
+    if !world.program.starts_with(b"/") {
         return bad(format!("`{}` is not an absolute path", world.program));
     }
+    let has_zero = |string: &BString| string.contains(&0);
     for (name, value) in &world.environment {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        if name.is_empty() || name.contains_str("=") || has_zero(name) || has_zero(value) {
             return bad(format!("environment variable `{name}` cannot be passed on"));
         }
     }
     let mut strings = world.arguments.iter().chain([&world.program]);
-    if let Some(string) = strings.find(|string| string.contains('\0')) {
+    if let Some(string) = strings.find(|string| has_zero(string)) {
         return bad(format!(
             "`{}` holds a zero byte",
-            string.replace('\0', "\\0")
+            string.replace("\0", "\\0").as_bstr()
         ));
     }
     let mut numbers: Vec<_> = world

@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use bstr::BString;
+
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio;
 use serde::de::DeserializeOwned;
@@ -78,17 +80,17 @@ pub(super) struct Execution {
 impl Execution {
     /// Fails on a NUL in any of them; `environment` is `NAME=VALUE`s.
     pub(super) fn new(
-        program: &str,
-        arguments: &[String],
-        environment: &[String],
+        program: &BString,
+        arguments: &[BString],
+        environment: &[BString],
     ) -> Result<Self, Failure> {
-        let strings = |strings: &[String]| -> Result<Vec<CString>, NulError> {
+        let strings = |strings: &[BString]| -> Result<Vec<CString>, NulError> {
             let strings = strings.iter();
             strings
-                .map(|string| CString::new(string.as_str()))
+                .map(|string| CString::new(string.as_slice()))
                 .collect()
         };
-        let program = CString::new(program).during(Step::Execute)?;
+        let program = CString::new(program.as_slice()).during(Step::Execute)?;
         let mut arguments = strings(arguments).during(Step::Execute)?;
         arguments.insert(0, program.clone());
         Ok(Self {

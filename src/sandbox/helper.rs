@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bstr::BString;
 use serde::Serialize;
 
 use super::protocol::{self, Failure, Message};
@@ -29,7 +30,7 @@ pub(super) struct Told<'t, S> {
     /// Whether it has our terminal.
     pub interactive: bool,
     /// Guest path of the program, for messages.
-    pub program: &'t str,
+    pub program: &'t BString,
     /// What to do about a failure, when known.
     pub remedy: fn(&Failure) -> Option<String>,
 }
@@ -72,7 +73,7 @@ pub(super) fn start<S: Serialize>(
         helper: Some(child),
         socket: Arc::new(ours),
         interactive: told.interactive,
-        program: told.program.to_owned(),
+        program: told.program.to_string(),
         remedy: told.remedy,
         result: None,
     };

@@ -21,6 +21,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bstr::BString;
 use serde::{Deserialize, Serialize};
 
 mod check;
@@ -63,11 +64,11 @@ pub struct World {
     /// What it may use up.
     pub limits: Limits,
     /// Guest path of the program; absolute, not searched for.
-    pub program: String,
+    pub program: BString,
     /// Its arguments, without the program's own name.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<BString>,
     /// Its environment, the whole of it.
-    pub environment: BTreeMap<String, String>,
+    pub environment: BTreeMap<BString, BString>,
     /// Further descriptors, each with the number (3 or more) it has in the program.
     pub descriptors: Vec<(OwnedFd, i32)>,
     /// Where standard output and standard error go. Unused when `interactive`.

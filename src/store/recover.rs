@@ -336,8 +336,8 @@ fn examine(
             first.problem
         ));
     }
-    let candidates = match derivation.builder.as_str() {
-        UNPACK_SEED => BTreeSet::from([path.clone()]),
+    let candidates = match derivation.builder.as_slice() {
+        builder if builder == UNPACK_SEED.as_bytes() => BTreeSet::from([path.clone()]),
         _ => candidates(derivation, derivations),
     };
     let scanned = scan(&candidates)?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bootstrap::builder::error::{BuildError, Cause, FailureKind};
 use bootstrap::events::Event;
+use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::derivation::Output;
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::nar::Tree;
@@ -63,7 +64,7 @@ fn a_builder_killed_by_a_signal_says_so() {
 fn a_builder_that_is_not_there_is_named() {
     let mut site = Site::new();
     let item = site.add_with("lost", &[], |_, derivation| {
-        derivation.builder = "/bin/sh".to_owned()
+        derivation.builder = "/bin/sh".into()
     });
     let error = site.fail(item);
     assert!(error.to_string().contains("`/bin/sh`"), "{error}");
@@ -260,7 +261,7 @@ fn only_allowed_references_are_allowed() {
                 "allowedReferences".to_owned(),
                 format!("{} out", site.logical(one, "out")),
             );
-            derivation.arguments = vec![format!("link $out {target}")];
+            derivation.arguments = vec![format!("link $out {target}").into()];
         }
     };
     let good = site.add_with("good", &[], refer("$one"));
@@ -278,8 +279,10 @@ fn only_allowed_references_are_allowed() {
 #[test]
 fn a_fixed_output_with_other_content_ends_with_status_3() {
     let mut site = Site::new();
-    for method in [FixedOutputMethod::Flat, FixedOutputMethod::Recursive] {
-        let hash = Sha256Digest::of("content");
+    let methods = [FixedOutputMethod::Flat, FixedOutputMethod::Recursive];
+    let all = HashAlgorithm::ALL.into_iter();
+    for (method, algorithm) in all.flat_map(|one| methods.map(|method| (method, one))) {
+        let hash = ContentHash::of(algorithm, "content");
         let item = site.add_with("fixed", &["write $out something else"], |_, derivation| {
             let output = Output::fixed(method, hash);
             derivation.outputs.insert("out".to_owned(), output);
@@ -294,7 +297,7 @@ fn a_fixed_output_with_other_content_ends_with_status_3() {
 fn a_source_that_cannot_be_fetched_ends_with_status_4_and_skips_what_needs_it() {
     let mut site = Site::new();
     let source = site.add_with("nowhere.tar", &[], |_, derivation| {
-        derivation.builder = "builtin:download".to_owned();
+        derivation.builder = "builtin:download".into();
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
         derivation.outputs.insert("out".to_owned(), output);
@@ -534,7 +537,7 @@ fn a_flat_fixed_output_has_to_be_a_file() {
 fn a_builtin_that_this_program_does_not_have_is_refused_by_name() {
     let mut site = Site::new();
     let item = site.add_with("strange", &[], |_, derivation| {
-        derivation.builder = "builtin:conjure".to_owned();
+        derivation.builder = "builtin:conjure".into();
     });
     let error = site.fail(item);
     assert_eq!(error.kind(), FailureKind::Build);

@@ -147,7 +147,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     site.build(first);
     let second = site.add_with("second", &["write $out/x"], |site, derivation| {
         site.input(derivation, first);
-        derivation.arguments.insert(0, "mkdir $out".to_owned());
+        derivation.arguments.insert(0, "mkdir $out".into());
     });
     site.cancellation.cancel();
     let report = site.run(&[second]);
@@ -161,7 +161,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
 fn a_download_does_not_keep_a_run_from_stopping() {
     let mut site = Site::new();
     let item = site.add_with("endless", &[], |_, derivation| {
-        derivation.builder = "builtin:download".to_owned();
+        derivation.builder = "builtin:download".into();
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("x"));
         derivation.outputs.insert("out".to_owned(), output);
@@ -208,7 +208,7 @@ fn a_seed_that_is_unpacked_again_and_stopped_has_not_failed() {
     let archive = site.store.add_text("base.tar", b"", &Default::default());
     let archive = archive.unwrap();
     let item = site.add_with("seed", &[], |site, derivation| {
-        derivation.builder = "builtin:unpack-seed".to_owned();
+        derivation.builder = "builtin:unpack-seed".into();
         let shown = site.store.directories().store_dir.display(&archive);
         derivation.input_sources = [archive.clone()].into();
         derivation.environment.extend([

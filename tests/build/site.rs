@@ -196,9 +196,9 @@ impl Site {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             input_sources: [self.toy.clone()].into(),
             system: "x86_64-linux".to_owned(),
-            builder: self.store.directories().store_dir.display(&self.toy),
-            arguments: commands.iter().map(|&command| command.to_owned()).collect(),
-            environment: BTreeMap::from([("name".to_owned(), label.to_owned())]),
+            builder: self.store.directories().store_dir.display(&self.toy).into(),
+            arguments: commands.iter().map(|&command| command.into()).collect(),
+            environment: [("name", label)].into(),
             ..Derivation::default()
         };
         change(self, &mut derivation);

@@ -1,6 +1,5 @@
 //! Builds that work: what they see, and what becomes of it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,8 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use bootstrap::builder::history::History;
 use bootstrap::builder::log::open_log;
 use bootstrap::events::{Event, Kind};
+use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::derivation::Output;
 use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 
 use crate::site::{Site, names};
@@ -208,12 +209,34 @@ fn daemons_that_a_build_leaves_behind_are_gone_when_it_ends() {
 #[test]
 fn a_fixed_output_with_the_right_content_is_taken() {
     let mut site = Site::new();
-    let hash = Sha256Digest::of("content");
-    let item = site.add_with("fixed", &["write $out content"], |_, derivation| {
-        let output = Output::fixed(FixedOutputMethod::Flat, hash);
-        derivation.outputs.insert("out".to_owned(), output);
+    let archive = Tree::file("content").to_nar().unwrap();
+    for algorithm in HashAlgorithm::ALL {
+        for (method, hashed) in [
+            (FixedOutputMethod::Flat, b"content".as_slice()),
+            (FixedOutputMethod::Recursive, &archive),
+        ] {
+            let label = format!("fixed-{method:?}-{algorithm}");
+            let item = site.add_with(&label, &["write $out content"], |_, derivation| {
+                let output = Output::fixed(method, ContentHash::of(algorithm, hashed));
+                derivation.outputs.insert("out".to_owned(), output);
+            });
+            site.build(item);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_reach_the_build_unchanged() {
+    let mut site = Site::new();
+    let bytes = b"caf\xe9 \xff\xfe";
+    let item = site.add_with("bytes", &["write $out"], |_, derivation| {
+        derivation.environment.insert("bytes", bytes.as_slice());
+        let command = [b"append $out $bytes ".as_slice(), bytes].concat();
+        derivation.arguments.push(command.into());
     });
     site.build(item);
+    let content = fs::read(site.physical(item)).unwrap();
+    assert_eq!(content, [bytes.as_slice(), b" ", bytes].concat());
 }
 
 #[test]
@@ -223,13 +246,12 @@ fn a_download_comes_from_the_fetcher() {
     fs::create_dir(&shelf).unwrap();
     fs::write(shelf.join("source.txt"), "the source").unwrap();
     let source = site.add_with("source.txt", &[], |_, derivation| {
-        derivation.builder = "builtin:download".to_owned();
+        derivation.builder = "builtin:download".into();
         derivation.system = "builtin".to_owned();
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of("the source"));
         derivation.outputs.insert("out".to_owned(), output);
-        let url = "https://example.org/source.txt".to_owned();
-        derivation.environment = BTreeMap::from([("url".to_owned(), url)]);
+        derivation.environment = [("url", "https://example.org/source.txt")].into();
     });
     let item = site.add_with("user", &["copy $source $out"], |site, derivation| {
         site.input(derivation, source);
@@ -279,7 +301,7 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
     fs::create_dir(&shelf).unwrap();
     fs::write(shelf.join("base.tar"), &archive).unwrap();
     let download = site.add_with("base.tar", &[], |_, derivation| {
-        derivation.builder = "builtin:download".to_owned();
+        derivation.builder = "builtin:download".into();
         derivation.input_sources.clear();
         let output = Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of(&archive));
         derivation.outputs.insert("out".to_owned(), output);
@@ -288,7 +310,7 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
             .insert("url".to_owned(), "https://example.org/base.tar".to_owned());
     });
     let seed = site.add_with("seed", &[], |site, derivation| {
-        derivation.builder = "builtin:unpack-seed".to_owned();
+        derivation.builder = "builtin:unpack-seed".into();
         derivation.input_sources.clear();
         site.input(derivation, download);
         derivation
@@ -306,7 +328,7 @@ fn a_seed_is_unpacked_and_is_the_root_of_the_builds_that_name_it() {
     });
     let in_seed = |site: &Site, derivation: &mut bootstrap::formats::derivation::Derivation| {
         site.input(derivation, seed);
-        derivation.builder = "/bin/sh".to_owned();
+        derivation.builder = "/bin/sh".into();
         derivation
             .environment
             .insert("seed".to_owned(), site.logical(seed, "out"));

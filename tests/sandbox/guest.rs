@@ -132,9 +132,13 @@ impl Guest {
             host_name: "localhost".to_owned(),
             user: BuildUser::default(),
             limits: self.limits.clone(),
-            program: self.program.clone(),
-            arguments: commands.iter().map(|&command| command.to_owned()).collect(),
-            environment: self.environment.clone(),
+            program: self.program.as_str().into(),
+            arguments: commands.iter().map(|&command| command.into()).collect(),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
             descriptors: std::mem::take(&mut self.descriptors),
             output,
             network: self.network,

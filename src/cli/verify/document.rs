@@ -37,11 +37,11 @@ pub fn new(context: &Context, planned: &Planned, checks: &[&str]) -> Attestation
         .iter()
         .filter(|node| node.kind == Kind::Download && node.derivation.builder == DOWNLOAD);
     let sources = downloads.filter_map(|node| {
-        let fixed = node.derivation.fixed_output()?;
+        let sha256 = node.derivation.fixed_output()?.hash.sha256()?;
         // Those are in the seed's hash.
-        (!archives.contains(&fixed.hash)).then(|| NamedHash {
+        (!archives.contains(&sha256)).then(|| NamedHash {
             name: node.name.clone(),
-            sha256: fixed.hash.to_base16(),
+            sha256: sha256.to_base16(),
         })
     });
     let mut attestation = Attestation {

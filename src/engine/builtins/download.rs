@@ -63,18 +63,19 @@ pub fn request(job: Job<'_>) -> Result<Request, BuiltinError> {
     let wrong = BuiltinError::Derivation;
     let environment = &job.derivation.environment;
     let fixed = job.derivation.fixed_output();
-    let fixed = fixed
+    let sha256 = fixed
         .filter(|fixed| fixed.method == FixedOutputMethod::Flat)
+        .and_then(|fixed| fixed.hash.sha256())
         .ok_or_else(|| {
             wrong("a download has one output whose content's SHA-256 is known".to_owned())
         })?;
-    let urls = environment.get("url").map_or("", String::as_str);
+    let urls = environment.text("url").unwrap_or_default();
     let locations = urls
         .split_ascii_whitespace()
         .map(str::parse::<Location>)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| wrong(format!("url: {error}")))?;
-    let size = environment.get("size").map(|size| size.parse());
+    let size = environment.text("size").map(|size| size.parse());
     let size = size.transpose();
     Ok(Request {
         name: job
@@ -83,7 +84,7 @@ pub fn request(job: Job<'_>) -> Result<Request, BuiltinError> {
             .strip_suffix(".drv")
             .unwrap_or(job.path.name())
             .to_owned(),
-        sha256: fixed.hash,
+        sha256,
         size: size.map_err(|error| wrong(format!("size: {error}")))?,
         locations,
     })

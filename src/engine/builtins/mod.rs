@@ -35,10 +35,10 @@ pub fn all(download: &Download) -> Builtins<'_> {
 }
 
 /// How the builder called `builder` makes its outputs.
-pub fn kind(builder: &str) -> Kind {
+pub fn kind(builder: &[u8]) -> Kind {
     match builder {
-        DOWNLOAD => Kind::Download,
-        UNPACK_SEED => Kind::Seed,
+        name if name == DOWNLOAD.as_bytes() => Kind::Download,
+        name if name == UNPACK_SEED.as_bytes() => Kind::Seed,
         _ => Kind::Build,
     }
 }
@@ -51,7 +51,7 @@ pub fn root<'d>(
     derivation: &'d Derivation,
     find: impl Fn(&StorePath) -> Option<&'d Derivation>,
 ) -> Option<&'d StorePath> {
-    let text = derivation.environment.get("seed")?;
+    let text = derivation.environment.text("seed")?;
     let path = store_dir.parse(text).ok()?;
     let inputs = derivation.input_derivations.keys();
     let mut seeds = inputs

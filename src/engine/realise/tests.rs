@@ -58,8 +58,8 @@ impl Place {
                 Output::fixed(FixedOutputMethod::Flat, sha256),
             )]),
             system: "builtin".to_owned(),
-            builder: "builtin:download".to_owned(),
-            environment: BTreeMap::from([("url".to_owned(), "https://example.org/x".to_owned())]),
+            builder: "builtin:download".into(),
+            environment: [("url", "https://example.org/x")].into(),
             ..Derivation::default()
         };
         let mut known = DerivationSet::default();

@@ -7,17 +7,20 @@
 //!        "x86_64-linux","/gnu/store/…/bin/sh",["-e"],    system, builder, arguments
 //!        [("out","/gnu/store/…-a")])                     environment
 //! ```
-//! without white space between the parts. Strings escape `"` and `\` with a backslash, and line feed, carriage return and tab
+//! without white space between the parts. Strings are bytes, not necessarily UTF-8; they escape `"` and `\` with a backslash, and line feed, carriage return and tab
 //! as `\n`, `\r` and `\t`. All lists but the arguments are sorted, without duplicates.
 //!
 //! A `.drv` file's own path, and the paths of its outputs, are hashes of these bytes. So the reader accepts only what
 //! the writer writes: what [`parse`] accepts, [`write()`] gives back to the byte. (Nix's reader is more lenient; its and Guix's
-//! writers are not.) One pass, no recursion, time and memory linear in the input.
+//! writers are not.) One pass, no recursion, time and memory linear in the input. Only names and the system must be UTF-8.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use bstr::{BString, ByteSlice};
 
 use super::{Derivation, FixedOutput, Output};
-use crate::formats::hash::Sha256Digest;
+use crate::formats::content_hash::{ContentHash, HashAlgorithm, InvalidHash, UnknownAlgorithm};
 use crate::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, StorePathError};
 
 /// Bytes that are not a derivation, and where that shows.
@@ -41,7 +44,7 @@ pub enum AtermProblem {
         /// What is there.
         seen: String,
     },
-    /// A string that is not UTF-8.
+    /// The name of an output, the system, a path or a hash that is not UTF-8.
     #[error("the string that starts here is not UTF-8")]
     Encoding,
     /// A backslash before a character that needs none.
@@ -51,7 +54,7 @@ pub enum AtermProblem {
     #[error("a bare control character in a string: expected the escape `\\{0}`")]
     Unescaped(char),
     /// A list element that does not come after the one before it.
-    #[error("{what} are not sorted or not unique: `{entry}` comes too late")]
+    #[error("{what} are not sorted or not unique: `{}` comes too late", entry.escape_default())]
     Order {
         /// The list.
         what: &'static str,
@@ -62,14 +65,19 @@ pub enum AtermProblem {
     #[error(transparent)]
     #[diagnostic(transparent)]
     StorePath(#[from] StorePathError),
-    /// An output with a hash algorithm other than `sha256` and `r:sha256`.
-    #[error("the hash algorithm `{0}` is not supported: expected `sha256` or `r:sha256`")]
-    Algorithm(String),
-    /// A fixed output's hash that is not 64 lower-case hexadecimal digits.
-    #[error("`{0}` is not a SHA-256: expected 64 lower-case hexadecimal digits")]
-    Hash(String),
+    /// An output with an unknown hash algorithm.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Algorithm(#[from] UnknownAlgorithm),
+    /// A fixed output's hash that is not the algorithm's number of hexadecimal digits.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hash(#[from] InvalidHash),
+    /// A fixed output's hash with upper-case digits.
+    #[error("the hash `{0}` has upper-case digits: expected lower-case ones")]
+    UpperCase(String),
     /// A hash without an algorithm.
-    #[error("the hash `{0}` stands without an algorithm: expected an empty string")]
+    #[error("the hash `{}` has no algorithm: expected an empty string", .0.escape_default())]
     HashWithoutAlgorithm(String),
 }
 
@@ -98,28 +106,25 @@ pub(super) fn write_with(
             _ => String::new(),
         };
         let (algorithm, hash) = match output.fixed {
-            Some(fixed) => (
-                format!("{}sha256", fixed.method.prefix()),
-                fixed.hash.to_base16(),
-            ),
+            Some(fixed) => (fixed.algorithm(), fixed.hash.to_base16()),
             None => Default::default(),
         };
-        text.tuple([name, &path, &algorithm, &hash]);
+        text.tuple([name, &path, &algorithm, &hash].map(|part| part.as_bytes()));
     });
     text.raw(b",");
     text.list(inputs, |text, (input, outputs)| {
         text.raw(b"(");
-        text.string(input);
+        text.string(input.as_bytes());
         text.raw(b",");
-        text.list(outputs, |text, name| text.string(name));
+        text.list(outputs, |text, name| text.string(name.as_bytes()));
         text.raw(b")");
     });
     text.raw(b",");
     text.list(&derivation.input_sources, |text, path| {
-        text.string(&store_dir.display(path));
+        text.string(store_dir.display(path).as_bytes());
     });
     text.raw(b",");
-    text.string(&derivation.system);
+    text.string(derivation.system.as_bytes());
     text.raw(b",");
     text.string(&derivation.builder);
     text.raw(b",");
@@ -128,8 +133,9 @@ pub(super) fn write_with(
     });
     text.raw(b",");
     text.list(&derivation.environment, |text, (name, value)| {
-        let masked = mask_outputs && derivation.outputs.contains_key(name);
-        text.tuple([name, if masked { "" } else { value }]);
+        let is_output = |name: &str| derivation.outputs.contains_key(name);
+        let masked = mask_outputs && name.to_str().is_ok_and(is_output);
+        text.tuple([name.as_bytes(), if masked { b"" } else { value }]);
     });
     text.raw(b")");
     text.0
@@ -157,7 +163,7 @@ impl Writer {
         self.raw(b"]");
     }
 
-    fn tuple<const N: usize>(&mut self, strings: [&str; N]) {
+    fn tuple<const N: usize>(&mut self, strings: [&[u8]; N]) {
         for (index, string) in strings.into_iter().enumerate() {
             self.raw(if index == 0 { b"(" } else { b"," });
             self.string(string);
@@ -165,10 +171,10 @@ impl Writer {
         self.raw(b")");
     }
 
-    fn string(&mut self, string: &str) {
+    fn string(&mut self, string: &[u8]) {
         self.0.reserve(string.len() + 2);
         self.0.push(b'"');
-        let mut rest = string.as_bytes();
+        let mut rest = string;
         while let Some((at, letter)) = first_escape(rest) {
             self.raw(&rest[..at]);
             self.raw(&[b'\\', letter]);
@@ -228,7 +234,7 @@ impl Parser<'_> {
             let path = parser.store_path()?;
             parser.token(",", "`,`")?;
             let names = parser.sorted_list("outputs of an input derivation", |parser| {
-                Ok((parser.string()?, ()))
+                Ok((parser.text()?, ()))
             })?;
             parser.token(")", "`)`")?;
             Ok((path, names.into_keys().collect()))
@@ -237,7 +243,7 @@ impl Parser<'_> {
         let input_sources =
             self.sorted_list("input sources", |parser| Ok((parser.store_path()?, ())))?;
         self.token(",", "`,`")?;
-        let system = self.string()?;
+        let system = self.text()?;
         self.token(",", "`,`")?;
         let builder = self.string()?;
         self.token(",", "`,`")?;
@@ -263,13 +269,13 @@ impl Parser<'_> {
             system,
             builder,
             arguments,
-            environment,
+            environment: environment.into_iter().collect(),
         })
     }
 
     fn output(&mut self) -> Result<(String, Output), AtermError> {
         self.token("(", "`(`")?;
-        let name = self.string()?;
+        let name = self.text()?;
         self.token(",", "`,`")?;
         let path = match self.rest().starts_with(b"\"\"") {
             true => {
@@ -280,23 +286,31 @@ impl Parser<'_> {
         };
         self.token(",", "`,`")?;
         let start = self.offset;
-        let algorithm = self.string()?;
-        let method = match algorithm.as_str() {
-            "" => None,
-            "sha256" => Some(FixedOutputMethod::Flat),
-            "r:sha256" => Some(FixedOutputMethod::Recursive),
-            _ => return Err(error_at(start, AtermProblem::Algorithm(algorithm))),
+        let text = self.text()?;
+        let method = match text.strip_prefix("r:") {
+            Some(_) => FixedOutputMethod::Recursive,
+            None => FixedOutputMethod::Flat,
+        };
+        let algorithm = match &text[method.prefix().len()..] {
+            "" if text.is_empty() => None,
+            name => {
+                Some(HashAlgorithm::from_str(name).map_err(|error| error_at(start, error.into()))?)
+            }
         };
         self.token(",", "`,`")?;
         let start = self.offset;
-        let text = self.string()?;
-        let fixed = match method {
+        let text = self.text()?;
+        let fixed = match algorithm {
             None if text.is_empty() => None,
             None => return Err(error_at(start, AtermProblem::HashWithoutAlgorithm(text))),
-            Some(method) => match Sha256Digest::from_base16(&text) {
-                Ok(hash) if hash.to_base16() == text => Some(FixedOutput { method, hash }),
-                _ => return Err(error_at(start, AtermProblem::Hash(text))),
-            },
+            Some(algorithm) => {
+                let hash = ContentHash::from_base16(algorithm, &text)
+                    .map_err(|error| error_at(start, error.into()))?;
+                if hash.to_base16() != text {
+                    return Err(error_at(start, AtermProblem::UpperCase(text)));
+                }
+                Some(FixedOutput { method, hash })
+            }
         };
         self.token(")", "`)`")?;
         Ok((name, Output { path, fixed }))
@@ -326,7 +340,7 @@ impl Parser<'_> {
     }
 
     /// A list whose keys must ascend.
-    fn sorted_list<Key: Ord + AsRef<str>, Value>(
+    fn sorted_list<Key: Ord + AsRef<[u8]>, Value>(
         &mut self,
         what: &'static str,
         mut entry: impl FnMut(&mut Self) -> Result<(Key, Value), AtermError>,
@@ -339,7 +353,7 @@ impl Parser<'_> {
                 .last_key_value()
                 .is_some_and(|(last, _)| *last >= key)
             {
-                let entry = key.as_ref().to_owned();
+                let entry = key.as_ref().to_str_lossy().into_owned();
                 return Err(error_at(start, AtermProblem::Order { what, entry }));
             }
             entries.insert(key, value);
@@ -350,14 +364,20 @@ impl Parser<'_> {
 
     fn store_path(&mut self) -> Result<StorePath, AtermError> {
         let start = self.offset;
-        let text = self.string()?;
+        let text = self.text()?;
         self.store_dir
             .parse(&text)
             .map_err(|error| error_at(start, error.into()))
     }
 
-    fn string(&mut self) -> Result<String, AtermError> {
+    /// A string that must be UTF-8.
+    fn text(&mut self) -> Result<String, AtermError> {
         let start = self.offset;
+        String::from_utf8(self.string()?.into())
+            .map_err(|_| error_at(start, AtermProblem::Encoding))
+    }
+
+    fn string(&mut self) -> Result<BString, AtermError> {
         self.token("\"", "a string")?;
         let mut string = Vec::new();
         loop {
@@ -373,8 +393,7 @@ impl Parser<'_> {
                 None => return Err(self.unexpected("the end of a string")),
                 Some(b'"') => {
                     self.offset += 1;
-                    return String::from_utf8(string)
-                        .map_err(|_| error_at(start, AtermProblem::Encoding));
+                    return Ok(string.into());
                 }
                 Some(b'\\') => {
                     let escaped = match self.bytes.get(self.offset + 1) {

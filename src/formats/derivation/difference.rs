@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bstr::ByteSlice;
+
 use super::Derivation;
 use crate::formats::store_path::{StoreDir, StorePath};
 
@@ -83,10 +85,10 @@ pub enum Change {
 
 /// What people call `derivation`, which is at `path`: stage and package where it is one.
 pub fn called(path: &StorePath, derivation: Option<&Derivation>) -> String {
-    let variable = |name| derivation.and_then(|derivation| derivation.environment.get(name));
+    let variable = |name| derivation.and_then(|derivation| derivation.environment.text(name));
     match (variable("stage"), variable("pname")) {
-        (Some(stage), Some(name)) if stage == "stage0" => format!("stage0/{name}"),
-        (Some(_), Some(name)) => name.clone(),
+        (Some("stage0"), Some(name)) => format!("stage0/{name}"),
+        (Some(_), Some(name)) => name.to_owned(),
         _ => {
             let name = path.name();
             name.strip_suffix(".drv").unwrap_or(name).to_owned()
@@ -131,9 +133,9 @@ pub fn changes(
     }
     let command = |derivation: &Derivation| {
         let arguments = derivation.arguments.iter();
-        let words: Vec<&str> = std::iter::once(&derivation.builder)
+        let words: Vec<_> = std::iter::once(&derivation.builder)
             .chain(arguments)
-            .map(String::as_str)
+            .map(|word| word.to_str_lossy())
             .collect();
         words.join(" ")
     };
@@ -144,25 +146,26 @@ pub fn changes(
             new: new_command,
         });
     }
-    let variables: BTreeSet<&String> = old
-        .environment
-        .keys()
-        .chain(new.environment.keys())
-        .collect();
-    for name in variables {
-        if old_outputs.contains(name) || new_outputs.contains(name) {
+    let variables = old.environment.keys().chain(new.environment.keys());
+    for variable in variables.collect::<BTreeSet<_>>() {
+        let name = variable.to_str_lossy().into_owned();
+        if old_outputs.contains(&name) || new_outputs.contains(&name) {
             continue;
         }
-        let before = old.environment.get(name).map(|value| renamed.apply(value));
-        let now = new.environment.get(name);
-        let follows = name == "disallowedReferences"
-            && before.as_deref().map(|value| names_in(store_dir, value))
-                == now.map(|value| names_in(store_dir, value));
-        if before.as_ref() != now && !follows {
+        let value = |derivation: &Derivation| {
+            let value = (*derivation.environment).get(variable)?;
+            Some(value.to_str_lossy().into_owned())
+        };
+        let before = value(old).map(|value| renamed.apply(&value));
+        let now = value(new);
+        let names = |value: Option<&str>| value.map(|value| names_in(store_dir, value));
+        let follows =
+            name == "disallowedReferences" && names(before.as_deref()) == names(now.as_deref());
+        if before != now && !follows {
             changes.push(Change::Variable {
-                name: name.clone(),
+                name,
                 old: before,
-                new: now.cloned(),
+                new: now,
             });
         }
     }

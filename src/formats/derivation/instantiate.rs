@@ -191,7 +191,7 @@ fn compute(
     } else {
         // Users may leave the variables out; the hash is taken with them present and empty.
         for output in derivation.outputs.keys() {
-            derivation.environment.insert(output.clone(), String::new());
+            derivation.environment.insert(output.as_str(), "");
         }
         let hash = hash_modulo(store_dir, name, &derivation, known, true)?;
         for output in derivation.outputs.keys() {
@@ -201,7 +201,7 @@ fn compute(
     }
     for (output, path) in paths {
         let text = store_dir.display(&path);
-        derivation.environment.insert(output.clone(), text);
+        derivation.environment.insert(output.as_str(), text);
         if let Some(output) = derivation.outputs.get_mut(&output) {
             output.path = Some(path);
         }
@@ -265,9 +265,7 @@ fn hash_modulo(
         let path = derivation.output_path("out");
         let path = path.map(|path| store_dir.display(path)).unwrap_or_default();
         let (prefix, hash) = (fixed.method.prefix(), fixed.hash);
-        return Ok(Sha256Digest::of(format!(
-            "fixed:out:{prefix}sha256:{hash}:{path}"
-        )));
+        return Ok(Sha256Digest::of(format!("fixed:out:{prefix}{hash}:{path}")));
     }
     check_inputs(name, derivation, known)?;
     let mut inputs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -296,7 +294,7 @@ mod tests {
             outputs: BTreeMap::from([("out".into(), Output::input_addressed())]),
             system: "x86_64-linux".into(),
             builder: "b".into(),
-            environment: BTreeMap::from([("name".into(), name.into())]),
+            environment: [("name", name)].into(),
             ..Derivation::default()
         }
     }
@@ -305,7 +303,7 @@ mod tests {
         let mut derivation = plain("x");
         let output = Output::fixed(method, Sha256Digest::of("hello\n"));
         derivation.outputs.insert("out".into(), output);
-        derivation.environment.insert("url".into(), url.into());
+        derivation.environment.insert("url", url);
         derivation
     }
 
@@ -345,7 +343,7 @@ mod tests {
         let first = instantiate(&store_dir(), "a", derivation.clone(), &mut known).unwrap();
         let path = first.1.output_path("out").unwrap();
         assert_eq!(first.1.environment["out"], store_dir().display(path));
-        derivation.environment.insert("out".into(), "wrong".into());
+        derivation.environment.insert("out", "wrong");
         assert_eq!(
             instantiate(&store_dir(), "a", derivation, &mut known).unwrap(),
             first

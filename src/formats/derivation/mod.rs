@@ -1,20 +1,26 @@
 //! Derivations: what is to be built, from what, by which program, and where the results go.
 //!
 //! [`aterm`] reads and writes the `.drv` format. [`instantiate()`] computes the path of each output and of the `.drv` file
-//! itself; [`difference`] tells what makes one derivation another. How a derivation is built is no concern of this module.
+//! itself; [`difference`] finds what makes one derivation another. This module does not know how a derivation is built.
 
 pub mod aterm;
 pub mod difference;
+mod environment;
 pub mod instantiate;
 
+pub use environment::Environment;
 pub use instantiate::{DerivationSet, InstantiateError, derivation_path, instantiate};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::formats::hash::Sha256Digest;
+use bstr::{BString, ByteSlice};
+
+use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 
 /// One build step. The maps are ordered as the `.drv` format wants them.
+///
+/// Builder, arguments and environment are byte strings, as in guix-daemon: they need not be UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Derivation {
     /// The outputs by name; `out` is the usual one.
@@ -26,11 +32,11 @@ pub struct Derivation {
     /// The system to build on, such as `x86_64-linux`.
     pub system: String,
     /// The program to run, or `builtin:NAME`.
-    pub builder: String,
+    pub builder: BString,
     /// Its arguments, without the program's own name.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<BString>,
     /// Its environment. Each output's name is a variable that holds the output's path.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Environment,
 }
 
 /// An output of a derivation.
@@ -42,13 +48,13 @@ pub struct Output {
     pub fixed: Option<FixedOutput>,
 }
 
-/// The hash of an output that is known before it is made. SHA-256 is the only algorithm here.
+/// The hash of an output that is known before it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedOutput {
     /// What the hash is taken of.
     pub method: FixedOutputMethod,
     /// The hash.
-    pub hash: Sha256Digest,
+    pub hash: ContentHash,
 }
 
 impl Output {
@@ -58,11 +64,19 @@ impl Output {
     }
 
     /// An output whose path follows from its content's hash.
-    pub fn fixed(method: FixedOutputMethod, hash: Sha256Digest) -> Self {
+    pub fn fixed(method: FixedOutputMethod, hash: impl Into<ContentHash>) -> Self {
+        let hash = hash.into();
         Self {
             path: None,
             fixed: Some(FixedOutput { method, hash }),
         }
+    }
+}
+
+impl FixedOutput {
+    /// The algorithm as a derivation writes it, such as `sha256` or `r:sha1`.
+    pub fn algorithm(&self) -> String {
+        format!("{}{}", self.method.prefix(), self.hash.algorithm())
     }
 }
 
@@ -73,6 +87,11 @@ impl Derivation {
             Some((name, output)) if name == "out" && self.outputs.len() == 1 => output.fixed,
             _ => None,
         }
+    }
+
+    /// The name of the daemon's own builder, such as `download`, where the builder is one: `builtin:NAME`.
+    pub fn builtin(&self) -> Option<&str> {
+        self.builder.to_str().ok()?.strip_prefix("builtin:")
     }
 
     /// The store path of the output `name`, where there is such an output and its path is known.

@@ -215,7 +215,8 @@ impl Planner<'_> {
                 .map(|extra| source_variable(extra)),
         );
         let inputs = build.derivation.environment.keys();
-        known.extend(inputs.filter(|name| name.starts_with("input_")).cloned());
+        let inputs = inputs.filter(|name| name.starts_with(b"input_"));
+        known.extend(inputs.map(ToString::to_string));
         if !build.derivation.environment.contains_key("source") {
             known.remove("source");
         }
@@ -266,15 +267,15 @@ impl Planner<'_> {
         let phases = self.shown(&self.phases);
         build.derivation.input_sources.insert(self.phases.clone());
         build.derivation.arguments =
-            vec!["-eu".to_owned(), format!("{phases}/gnu-build-system.sh")];
+            vec!["-eu".into(), format!("{phases}/gnu-build-system.sh").into()];
         build.set("phasesDirectory", phases);
         build.derivation.builder = match shell {
             Some(index) => {
                 let bash =
                     self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
-                format!("{bash}/bin/bash")
+                format!("{bash}/bin/bash").into()
             }
-            None => self.seed.shell.clone(),
+            None => self.seed.shell.as_str().into(),
         };
         if road::in_seed(stage) {
             let index = self.root(self.seed)?;

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bstr::{BString, ByteSlice};
+
 use super::{Kind, Node, Plan, PlanError};
 use crate::formats::derivation::{Derivation, DerivationSet, instantiate};
 use crate::formats::store_path::StoreDir;
@@ -118,14 +120,14 @@ impl Plan {
 
 /// Puts new paths in the place of old ones, but not where old ones are forbidden.
 fn replace(derivation: &mut Derivation, paths: &BTreeMap<String, String>) {
-    let replaced = |text: &str| {
-        let mut text = text.to_owned();
+    let replaced = |bytes: &BString| {
+        let mut bytes = bytes.clone();
         for (old, new) in paths {
-            if text.contains(old.as_str()) {
-                text = text.replace(old, new);
+            if bytes.contains_str(old) {
+                bytes = bytes.replace(old, new).into();
             }
         }
-        text
+        bytes
     };
     for (name, value) in &mut derivation.environment {
         if name != KEPT {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::planner::Planner;
 use super::{Kind, Node, PlanError};
 use crate::fetch::Location;
-use crate::formats::derivation::{Derivation, Output};
+use crate::formats::derivation::{Derivation, Environment, Output};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 use crate::road::recipe::{Recipe, Source};
@@ -56,19 +56,19 @@ impl Planner<'_> {
     ) -> Result<usize, PlanError> {
         // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
         let locations: Vec<String> = download.locations.iter().map(Location::to_string).collect();
-        let mut environment = BTreeMap::from([
-            ("name".to_owned(), download.file.to_owned()),
-            ("url".to_owned(), locations.join(" ")),
-            ("sha256".to_owned(), download.sha256.to_base16()),
+        let mut environment = Environment::from([
+            ("name", download.file.to_owned()),
+            ("url", locations.join(" ")),
+            ("sha256", download.sha256.to_base16()),
         ]);
         if let Some(size) = download.size {
-            environment.insert("size".to_owned(), size.to_string());
+            environment.insert("size", size.to_string());
         }
         let output = Output::fixed(FixedOutputMethod::Flat, download.sha256);
         let derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), output)]),
             system: self.settings.system.name().to_owned(),
-            builder: "builtin:download".to_owned(),
+            builder: "builtin:download".into(),
             environment,
             ..Derivation::default()
         };
@@ -105,7 +105,7 @@ impl Planner<'_> {
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             system: self.settings.system.name().to_owned(),
-            builder: "builtin:unpack-seed".to_owned(),
+            builder: "builtin:unpack-seed".into(),
             ..Derivation::default()
         };
         let mut dependencies = BTreeSet::new();
@@ -115,8 +115,7 @@ impl Planner<'_> {
             archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
         }
         derivation.environment = root.environment(&archives);
-        let name = root.name.clone();
-        derivation.environment.insert("name".to_owned(), name);
+        derivation.environment.insert("name", root.name.as_str());
         let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
         Ok(self.add(Node {
             label,
@@ -157,14 +156,14 @@ impl Planner<'_> {
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             system: self.settings.system.name().to_owned(),
-            builder: root.shell.clone(),
+            builder: root.shell.as_str().into(),
             ..Derivation::default()
         };
         let mut dependencies = BTreeSet::new();
         let archive = self.depend(&mut derivation, &mut dependencies, archive, "out");
         let seed = self.depend(&mut derivation, &mut dependencies, root_index, "out");
         let script = self.text(&label, &regenerate.script)?;
-        derivation.arguments = vec!["-eu".to_owned(), self.shown(&script)];
+        derivation.arguments = vec!["-eu".into(), self.shown(&script).into()];
         derivation.input_sources.insert(script);
         let name = format!("{}-{}-source", recipe.name, recipe.version);
         let environment = [
@@ -180,10 +179,7 @@ impl Planner<'_> {
             ("disallowedReferences", seed.clone()),
             ("seed", seed),
         ];
-        derivation.environment = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+        derivation.environment = environment.into();
         let (path, derivation) = self.instantiate(&label, &name, derivation)?;
         Ok(Some(self.add(Node {
             label,

@@ -29,6 +29,7 @@ pub use source::SeedSource;
 use crate::archive::Format;
 use crate::fetch::apt::AptSettings;
 use crate::fetch::{Location, Request};
+use crate::formats::derivation::Environment;
 use crate::formats::hash::Sha256Digest;
 
 /// A seed with everything that is needed to make it.
@@ -135,7 +136,7 @@ impl Seed {
 
     /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
     /// order. [`unpack::Contents::from_environment`] reads them again.
-    pub fn environment(&self, archives: &[String]) -> BTreeMap<String, String> {
+    pub fn environment(&self, archives: &[String]) -> Environment {
         unpack::environment(self.format, archives, &self.links, &self.files)
     }
 }

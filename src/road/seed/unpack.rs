@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::{Seed, SeedError};
 use crate::archive::{self, Format, Limits, MERGED_USR, Tree, Unpacked};
 use crate::fetch::cache::Cache;
+use crate::formats::derivation::Environment;
 
 /// What separates a link's path from its target.
 const ARROW: &str = " -> ";
@@ -81,7 +82,7 @@ pub(super) fn environment(
     archives: &[String],
     links: &BTreeMap<String, String>,
     files: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
+) -> Environment {
     let format = match format {
         Format::Deb => "deb",
         Format::Tar => "tar",
@@ -98,21 +99,19 @@ pub(super) fn environment(
         ("links", links.join("\n")),
         ("files", files),
     ]
-    .map(|(name, value)| (name.to_owned(), value))
     .into()
 }
 
 impl Contents {
     /// Reads what [`Seed::environment`] wrote. `physical` turns an archive's store path into a path on disk.
     pub fn from_environment(
-        environment: &BTreeMap<String, String>,
+        environment: &Environment,
         physical: &dyn Fn(&str) -> Option<PathBuf>,
     ) -> Result<Self, SeedError> {
         let wrong = SeedError::Environment;
         let variable = |name: &str| {
             environment
-                .get(name)
-                .map(String::as_str)
+                .text(name)
                 .ok_or_else(|| wrong(format!("the variable `{name}` is missing")))
         };
         let format = match variable("format")? {
@@ -130,13 +129,13 @@ impl Contents {
             return Err(wrong("the variable `archives` names none".to_owned()));
         }
         let mut links = BTreeMap::new();
-        for line in environment.get("links").map_or("", String::as_str).lines() {
+        for line in environment.text("links").unwrap_or_default().lines() {
             let (path, target) = line
                 .split_once(ARROW)
                 .ok_or_else(|| wrong(format!("link `{line}`: expected PATH -> TARGET")))?;
             links.insert(path.to_owned(), target.to_owned());
         }
-        let files = match environment.get("files") {
+        let files = match environment.text("files") {
             Some(json) => serde_json::from_str(json)
                 .map_err(|error| wrong(format!("the variable `files`: {error}")))?,
             None => BTreeMap::new(),

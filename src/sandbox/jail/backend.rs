@@ -109,7 +109,7 @@ impl Sandbox for Jails {
             network: false,
             interactive: false,
             directory: "/".into(),
-            program: "/nothing".to_owned(),
+            program: "/nothing".into(),
             arguments: vec![],
             environment: vec![],
             descriptors: vec![],
@@ -158,7 +158,7 @@ impl Sandbox for Jails {
             arguments,
             environment: environment
                 .iter()
-                .map(|(name, value)| format!("{name}={value}"))
+                .map(|(name, value)| bstr::join("=", [name, value]).into())
                 .collect(),
             descriptors: numbers,
             rehearse: false,

@@ -12,6 +12,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use bstr::BString;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit};
 use rustix::stdio;
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,10 @@ pub(super) struct Specification {
     pub interactive: bool,
     /// Where the program starts.
     pub directory: PathBuf,
-    pub program: String,
-    pub arguments: Vec<String>,
+    pub program: BString,
+    pub arguments: Vec<BString>,
     /// `NAME=VALUE`.
-    pub environment: Vec<String>,
+    pub environment: Vec<BString>,
     /// The numbers that the descriptors sent along get, in their order. In front of those is the record's lock and,
     /// when `interactive`, standard input.
     pub descriptors: Vec<i32>,

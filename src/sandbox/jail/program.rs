@@ -3,6 +3,8 @@
 use std::ffi::c_int;
 use std::os::unix::net::UnixStream;
 
+use bstr::ByteSlice;
+
 use super::init::Helper;
 use super::system;
 use crate::sandbox::helped::{Execution, place_descriptors};
@@ -45,5 +47,5 @@ fn prepare(helper: &mut Helper, jail: c_int, report: &mut UnixStream) -> Result<
         return Ok(Message::Fit);
     }
     system::reset_signals();
-    Err(execution.execute()).during_on(Step::Execute, &specification.program)
+    Err(execution.execute()).during_on(Step::Execute, specification.program.to_path_lossy())
 }

@@ -102,7 +102,7 @@ impl Sandbox for Namespaces {
             network: false,
             interactive: false,
             directory: "/".into(),
-            program: "/nothing".to_owned(),
+            program: "/nothing".into(),
             arguments: vec![],
             environment: vec![],
             descriptors: vec![],
@@ -149,7 +149,7 @@ impl Sandbox for Namespaces {
             environment: world
                 .environment
                 .iter()
-                .map(|(name, value)| format!("{name}={value}"))
+                .map(|(name, value)| bstr::join("=", [name, value]).into())
                 .collect(),
             descriptors: world
                 .descriptors

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bstr::ByteSlice;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
@@ -45,7 +46,7 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
         return Ok(Message::Fit);
     }
     system::reset_signals();
-    Err(execution.execute()).during_on(Step::Execute, &specification.program)
+    Err(execution.execute()).during_on(Step::Execute, specification.program.to_path_lossy())
 }
 
 /// Gives up every capability, and the ways to get one: by set-user-ID programs, by file capabilities.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bstr::BString;
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::layout::Item;
@@ -22,10 +23,10 @@ pub(super) struct Specification {
     pub interactive: bool,
     /// Where the program starts.
     pub directory: PathBuf,
-    pub program: String,
-    pub arguments: Vec<String>,
+    pub program: BString,
+    pub arguments: Vec<BString>,
     /// `NAME=VALUE`.
-    pub environment: Vec<String>,
+    pub environment: Vec<BString>,
     /// The numbers that the descriptors sent along get, in their order. When `interactive`, one more
     /// descriptor is in front: standard input.
     pub descriptors: Vec<i32>,

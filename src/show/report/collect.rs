@@ -321,14 +321,11 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         Some((_, path)) => sources.store.path_info(path)?,
         None => None,
     };
-    let urls = environment
-        .get("url")
-        .map(String::as_str)
-        .unwrap_or_default();
-    let named = environment.get("size").and_then(|size| size.parse().ok());
+    let urls = environment.text("url").unwrap_or_default();
+    let named = environment.text("size").and_then(|size| size.parse().ok());
     Ok(File {
         label: node.label.clone(),
-        sha256: environment.get("sha256").cloned().unwrap_or_default(),
+        sha256: environment.text("sha256").unwrap_or_default().to_owned(),
         // An archive of one file is that and a little: padding and names.
         size: named.or(info.as_ref().map(|info| info.nar_size)),
         urls: urls

@@ -1,6 +1,7 @@
 //! The `.drv` format: there and back, and what is refused.
 
 use super::*;
+use crate::formats::hash::Sha256Digest;
 use proptest::prelude::*;
 
 fn store_dir() -> StoreDir {
@@ -47,7 +48,7 @@ fn a_fixed_output_keeps_its_method_and_hash() {
     let derivation = parse(&store_dir(), FIXED.as_bytes()).unwrap();
     let fixed = derivation.fixed_output().unwrap();
     assert_eq!(fixed.method, FixedOutputMethod::Recursive);
-    assert_eq!(fixed.hash, Sha256Digest::of("hello\n"));
+    assert_eq!(fixed.hash, Sha256Digest::of("hello\n").into());
     assert_eq!(write(&store_dir(), &derivation), FIXED.as_bytes());
 }
 
@@ -101,16 +102,32 @@ fn strings_have_one_spelling() {
     assert_eq!(problem(&with("\t")), (start, AtermProblem::Unescaped('t')));
     let mut bytes = FIXED.as_bytes().to_vec();
     bytes[start] = 0xff;
+    let derivation = parse(&store_dir(), &bytes).unwrap();
+    assert_eq!(derivation.builder, b"\xff".as_slice());
+    assert_eq!(write(&store_dir(), &derivation), bytes);
+    // A name cannot be anything.
+    let start = FIXED.find("\"x86_64").unwrap();
+    let mut bytes = FIXED.as_bytes().to_vec();
+    bytes[start + 1] = 0xff;
     let error = parse(&store_dir(), &bytes).unwrap_err();
-    assert_eq!(error, error_at(start - 1, AtermProblem::Encoding));
+    assert_eq!(error, error_at(start, AtermProblem::Encoding));
 }
 
 #[test]
 fn unknown_algorithms_and_malformed_hashes_are_named() {
-    let sha1 = FIXED.replace("r:sha256", "sha1");
-    assert!(matches!(problem(&sha1).1, AtermProblem::Algorithm(name) if name == "sha1"));
+    let crc = FIXED.replace("r:sha256", "r:crc32");
+    assert!(matches!(problem(&crc).1, AtermProblem::Algorithm(name) if name.0 == "crc32"));
+    for bare in ["r:", ":sha256", "R:sha256", "SHA256", "sha256 "] {
+        let other = FIXED.replace("r:sha256", bare);
+        assert!(
+            matches!(problem(&other).1, AtermProblem::Algorithm(_)),
+            "{bare}"
+        );
+    }
+    let short = FIXED.replace("r:sha256", "r:sha512");
+    assert!(matches!(problem(&short).1, AtermProblem::Hash(_)));
     let upper = FIXED.replace("5891b5", "5891B5");
-    assert!(matches!(problem(&upper).1, AtermProblem::Hash(_)));
+    assert!(matches!(problem(&upper).1, AtermProblem::UpperCase(_)));
     let alone = FIXED.replace("r:sha256", "");
     assert!(matches!(
         problem(&alone).1,
@@ -127,15 +144,45 @@ fn paths_of_another_store_are_refused() {
     ));
 }
 
+/// Any bytes, among them often those that are escaped.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![
+        any::<u8>(),
+        proptest::sample::select(b"\"\\\n\r\t".as_slice())
+    ];
+    proptest::collection::vec(byte, 0..8)
+}
+
 proptest! {
     #[test]
+    fn a_fixed_output_of_any_algorithm_survives_a_round_trip(
+        index in 0..HashAlgorithm::ALL.len(),
+        recursive: bool,
+        content: Vec<u8>,
+    ) {
+        let method = match recursive {
+            true => FixedOutputMethod::Recursive,
+            false => FixedOutputMethod::Flat,
+        };
+        let hash = ContentHash::of(HashAlgorithm::ALL[index], content);
+        let mut derivation = parse(&store_dir(), FIXED.as_bytes()).unwrap();
+        derivation.outputs.insert("out".into(), Output::fixed(method, hash));
+        let written = write(&store_dir(), &derivation);
+        let read = parse(&store_dir(), &written).unwrap();
+        prop_assert_eq!(read.fixed_output(), Some(FixedOutput { method, hash }));
+        prop_assert_eq!(read, derivation);
+    }
+
+    #[test]
     fn any_environment_survives_a_round_trip(
-        environment in proptest::collection::btree_map("\\PC{0,6}|[\"\\\\\n\r\t]{0,4}", any::<String>(), 0..6),
-        arguments in proptest::collection::vec(any::<String>(), 0..4),
+        environment in proptest::collection::vec((bytes(), bytes()), 0..6),
+        arguments in proptest::collection::vec(bytes(), 0..4),
+        builder in bytes(),
     ) {
         let mut derivation = parse(&store_dir(), TWO_OUTPUTS.as_bytes()).unwrap();
-        derivation.environment = environment;
-        derivation.arguments = arguments;
+        derivation.environment = environment.into_iter().collect();
+        derivation.arguments = arguments.into_iter().map(Into::into).collect();
+        derivation.builder = builder.into();
         let written = write(&store_dir(), &derivation);
         prop_assert_eq!(parse(&store_dir(), &written), Ok(derivation));
     }

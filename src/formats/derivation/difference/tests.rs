@@ -51,10 +51,10 @@ impl Maker {
             ("configureFlags", flags),
             ("disallowedReferences", &paths.join(" ")),
         ] {
-            derivation.environment.insert(name.into(), value.into());
+            derivation.environment.insert(name, value);
         }
         if let Some(first) = paths.first() {
-            derivation.builder = format!("{first}/bin/bash");
+            derivation.builder = format!("{first}/bin/bash").into();
         }
         let (path, _) = instantiate(
             &store_dir(),

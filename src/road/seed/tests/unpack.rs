@@ -1,6 +1,7 @@
 //! From a seed's archives to its tree, through its derivation.
 
 use super::*;
+use crate::formats::derivation::Environment;
 
 #[test]
 fn a_seed_goes_through_its_derivation_and_is_unpacked() {
@@ -52,7 +53,7 @@ fn a_seed_goes_through_its_derivation_and_is_unpacked() {
         let error = Contents::from_environment(&wrong, &physical).unwrap_err();
         assert!(matches!(error, SeedError::Environment(_)), "{error}");
     }
-    assert!(Contents::from_environment(&BTreeMap::new(), &physical).is_err());
+    assert!(Contents::from_environment(&Environment::default(), &physical).is_err());
 }
 
 #[test]
