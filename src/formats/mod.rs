@@ -13,3 +13,4 @@ pub mod path_info;
 pub mod secrets;
 pub mod store_path;
 pub mod system;
+pub mod visible;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::{Failure, Status};
-use crate::verify::attestation::read::visible;
+use crate::formats::visible::visible;
 use crate::verify::attestation::{self, Attestation, Comparison};
 use crate::verify::signature;
 

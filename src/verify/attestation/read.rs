@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::{Attestation, AttestationError, FORMAT, NamedHash};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{StoreDir, StorePath, check_name};
+use crate::formats::visible::{is_invisible, visible};
 
 /// The JSON `bytes`, which people know as `name`.
 ///
@@ -58,33 +59,6 @@ impl Attestation {
         check(&document).map_err(|detail| malformed(name, &detail))?;
         Ok(document)
     }
-}
-
-/// Whether a terminal would act upon `character`, or show nothing in its place: control characters, and those that
-/// change the direction of letters or have no width.
-fn is_invisible(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
-/// `text` on one line, with escapes in the place of what cannot be seen.
-pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match is_invisible(character) {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    shown
 }
 
 /// Finds what is not as this program writes it.
