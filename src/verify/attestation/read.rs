@@ -29,7 +29,7 @@ fn malformed(name: &str, detail: &dyn fmt::Display) -> AttestationError {
     AttestationError::Malformed {
         name: name.to_owned(),
         // It may quote the document.
-        detail: visible(&detail.to_string()),
+        detail: visible(detail.to_string()),
     }
 }
 
@@ -93,7 +93,7 @@ fn check(document: &Attestation) -> Result<(), String> {
     let mut outputs = BTreeSet::new();
     let mut items: BTreeMap<&str, &str> = BTreeMap::new();
     for output in &document.outputs {
-        let shown = visible(&format!("{}:{}", output.package, output.output));
+        let shown = visible(format!("{}:{}", output.package, output.output));
         // A colon or a space would make the name of another output, or of a second one.
         let is_label = |letter: char| letter.is_ascii_graphic() && letter != ':';
         if output.package.is_empty() || !output.package.chars().all(is_label) {
