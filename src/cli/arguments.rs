@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::fetch::mirrors::Mirrors;
 use crate::formats::system::System;
 use crate::show::progress::invocation::Invocation;
 
@@ -90,7 +91,17 @@ pub struct Global {
     /// The public keys, separated by spaces, whose owners may say what is in the store
     #[arg(long, global = true, value_name = "KEYS", hide_short_help = true)]
     pub trusted_keys: Option<String>,
-    /// Take exactly what the seed's lock pins; fail where the archive has it no more
+    /// Use these servers for `mirror://NAME/` in place of the built-in ones: NAME=URL, separated by spaces
+    #[arg(
+        long,
+        global = true,
+        value_name = "MIRRORS",
+        env = "BOOTSTRAP_MIRRORS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
+    pub mirrors: Option<Mirrors>,
+    /// Take what the seed's pinned lock says, also where `seed update` has replaced it on this machine
     #[arg(long, global = true)]
     pub locked: bool,
     /// Stop a build that takes longer than SECONDS

@@ -11,8 +11,9 @@ use super::context::{Context, Planned, print, print_json};
 use super::equipment;
 use super::failure::{Failure, Status};
 use crate::builder::history::{History, epoch_seconds};
+use crate::fetch::Location;
+use crate::fetch::mirrors::Mirrors;
 use crate::fetch::probe::probe;
-use crate::fetch::{Location, mirrors};
 use crate::road::plan::Plan;
 use crate::road::seed::release::check_host;
 use crate::sandbox;
@@ -275,7 +276,7 @@ fn source(plan: &Plan) -> Option<String> {
     let urls = nodes.filter_map(|node| node.derivation.environment.text("url"));
     urls.flat_map(|urls| urls.split_whitespace())
         .filter_map(|location| match location.parse::<Location>() {
-            Ok(Location::Url(url)) => mirrors::urls(&url).into_iter().next(),
+            Ok(Location::Url(url)) => Mirrors::default().urls(&url).into_iter().next(),
             _ => None,
         })
         .find(|url| is_http(url))

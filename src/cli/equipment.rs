@@ -130,6 +130,7 @@ pub(super) fn downloader(context: &Context, planned: &Planned) -> Downloader {
     let settings = fetch::Settings {
         offline: context.options.offline,
         apt: distribution.map(|distribution| distribution.apt_settings()),
+        mirrors: context.options.mirrors.clone().unwrap_or_default(),
         ..fetch::Settings::new(&context.directories.cache)
     };
     Downloader::new(settings)

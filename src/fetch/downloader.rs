@@ -10,7 +10,8 @@ use super::cache::{Cache, DownloadLock, Found, digest_file};
 use super::error::{Attempt, Attempts, FetchError, WrongBytes};
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
-use super::{FetchedFile, Fetcher, Progress, Request, mirrors};
+use super::mirrors::Mirrors;
+use super::{FetchedFile, Fetcher, Progress, Request};
 use crate::formats::hash::Sha256Digest;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
@@ -34,6 +35,8 @@ pub struct Settings {
     pub at_once: usize,
     /// The distribution whose archive `apt-get` gives; `None` where the seed has none.
     pub apt: Option<AptSettings>,
+    /// Servers of the user's in place of built-in ones.
+    pub mirrors: Mirrors,
 }
 
 impl Settings {
@@ -46,6 +49,7 @@ impl Settings {
             maximum: MAXIMUM_DOWNLOAD,
             at_once: 4,
             apt: None,
+            mirrors: Mirrors::default(),
         }
     }
 }
@@ -376,7 +380,7 @@ impl Fetcher for Downloader {
             let Location::Url(url) = location else {
                 continue;
             };
-            for url in mirrors::urls(url) {
+            for url in self.settings.mirrors.urls(url) {
                 if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
                     return Ok(FetchedFile::downloaded(path));
                 }
@@ -388,6 +392,17 @@ impl Fetcher for Downloader {
             }
             if let Some(path) = self.try_apt(request, location, &mut tried, progress)? {
                 return Ok(FetchedFile::downloaded(path));
+            }
+        }
+        // Hosts without APT, and files that its index no longer lists.
+        let apt = self.settings.apt.as_ref();
+        let snapshot = apt.and_then(|apt| apt.snapshot.as_deref());
+        let pool = request.locations.iter();
+        for url in pool.flat_map(|location| location.pool_urls(snapshot)) {
+            for url in self.settings.mirrors.urls(&url) {
+                if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
+                    return Ok(FetchedFile::downloaded(path));
+                }
             }
         }
         // What has come of the file is kept for the next run, but an empty file is no help to it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostics::in_store;
 use crate::formats::hash::Sha256Digest;
@@ -84,11 +84,8 @@ impl fmt::Display for WrongBytes {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FetchError {
     /// No place had the file.
-    #[error(
-        "cannot fetch {name} (SHA-256 {sha256}); tried:{attempts}\nPut the file into {} under the name {sha256}, \
-         or try again later where a server did not answer",
-        cache.display()
-    )]
+    #[error("cannot fetch {name} (SHA-256 {sha256}); tried:{attempts}")]
+    #[diagnostic(help("{}", after_attempts(attempts, sha256, cache)))]
     NotFetched {
         /// The file's name.
         name: String,
@@ -123,6 +120,22 @@ pub enum FetchError {
     },
 }
 
+/// What to do where no place had a file.
+fn after_attempts(attempts: &Attempts, sha256: &Sha256Digest, cache: &Path) -> String {
+    let place = format!(
+        "put the file into {} under the name {sha256}, or try again later where a server did not answer",
+        cache.display()
+    );
+    let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
+    match attempts.0.iter().any(is_pinned) {
+        true => format!(
+            "{place}; or pin what Debian's archive has now with `bootstrap seed update`, which changes all store paths (`bootstrap \
+             seed reset` goes back)"
+        ),
+        false => place,
+    }
+}
+
 impl FetchError {
     /// What kind of failure this is.
     pub fn class(&self) -> FailureClass {
@@ -137,5 +150,41 @@ impl FetchError {
     pub(super) fn cache(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |error| Self::Cache { path, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic;
+
+    use super::*;
+
+    #[test]
+    fn the_hint_about_a_pinned_package_names_the_way_on_and_the_way_back() {
+        let hint = |location: &str| {
+            let error = FetchError::NotFetched {
+                name: "base.deb".to_owned(),
+                sha256: Sha256Digest::of("base"),
+                attempts: Attempts(vec![Attempt {
+                    location: location.to_owned(),
+                    reason: "it answers 404 Not Found".to_owned(),
+                }]),
+                cache: PathBuf::from("/cache/files"),
+            };
+            error.help().unwrap().to_string()
+        };
+        let pinned = hint("apt-binary:base=1:amd64");
+        for words in [
+            "/cache/files",
+            "bootstrap seed update",
+            "bootstrap seed reset",
+        ] {
+            assert!(pinned.contains(words), "{pinned}");
+        }
+        let other = hint("https://example.org/base.tar");
+        assert!(
+            other.contains("/cache/files") && !other.contains("seed"),
+            "{other}"
+        );
     }
 }

@@ -57,6 +57,36 @@ impl Location {
             } => Some(binary_file_name(package, version, architecture)),
         }
     }
+
+    /// For a file of a Debian source package: where mirrors have it, and the snapshot archive where a time is given. Empty
+    /// for other locations.
+    ///
+    /// Debian's archive has the files of a source in a directory that follows from the package's name (dak's `poolify`).
+    pub fn pool_urls(&self, snapshot: Option<&str>) -> Vec<String> {
+        let Self::DebianSource { package, file, .. } = self else {
+            return Vec::new();
+        };
+        let length = if package.starts_with("lib") { 4 } else { 1 };
+        let prefix = package.get(..length).unwrap_or(package);
+        let paths = [
+            ("debian", format!("pool/main/{prefix}/{package}/{file}")),
+            (
+                "debian-security",
+                format!("pool/updates/main/{prefix}/{package}/{file}"),
+            ),
+        ];
+        let mut urls: Vec<String> = paths
+            .iter()
+            .map(|(archive, path)| format!("mirror://{archive}/{path}"))
+            .collect();
+        if let Some(time) = snapshot {
+            let kept = paths.iter();
+            urls.extend(kept.map(|(archive, path)| {
+                format!("mirror://debian-snapshot/{archive}/{time}/{path}")
+            }));
+        }
+        urls
+    }
 }
 
 /// The name that APT gives a binary package's file: the epoch's colon is quoted as in a URL.
@@ -189,6 +219,29 @@ mod tests {
             location.apt_file_name().unwrap(),
             "clang-16_1%3a16.0.6-15~deb12u1_amd64.deb"
         );
+    }
+
+    #[test]
+    fn a_source_is_in_the_pool_under_its_packages_name() {
+        let urls = |text: &str, snapshot| text.parse::<Location>().unwrap().pool_urls(snapshot);
+        assert_eq!(
+            urls(
+                "apt-source:sed=4.9-1/sed_4.9.orig.tar.xz",
+                Some("20261123T180000Z")
+            ),
+            [
+                "mirror://debian/pool/main/s/sed/sed_4.9.orig.tar.xz",
+                "mirror://debian-security/pool/updates/main/s/sed/sed_4.9.orig.tar.xz",
+                "mirror://debian-snapshot/debian/20261123T180000Z/pool/main/s/sed/sed_4.9.orig.tar.xz",
+                "mirror://debian-snapshot/debian-security/20261123T180000Z/pool/updates/main/s/sed/sed_4.9.orig.tar.xz",
+            ]
+        );
+        assert_eq!(
+            urls("apt-source:libzstd=1.5.4-1/z.tar.gz", None)[0],
+            "mirror://debian/pool/main/libz/libzstd/z.tar.gz"
+        );
+        assert!(urls("apt-binary:sed=4.9-1:amd64", None).is_empty());
+        assert!(urls("https://example.org/sed.tar.xz", None).is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here touches a file: these modules read and write bytes.
 
 pub mod base32;
+pub mod calendar;
 pub mod content_hash;
 pub mod derivation;
 pub mod hash;

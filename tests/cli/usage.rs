@@ -135,7 +135,7 @@ fn unknown_packages_and_seeds_are_wrong_usage_too() {
     let (_, err) = world.expect(2, &["seed", "show", "large"]);
     assert_eq!(
         err,
-        "bootstrap: no seed is called `large`; there are: small-freebsd, small-linux\n"
+        "bootstrap: unknown seed `large`\nhint: known seeds: small-freebsd, small-linux\n"
     );
     let (_, err) = world.expect(2, &["list", "--system", "x86_64-freebsd"]);
     assert!(

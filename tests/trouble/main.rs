@@ -12,6 +12,9 @@ mod machine;
 mod pins;
 mod runs;
 #[allow(dead_code)] // Shared with tests that need more of it.
+#[path = "../server/mod.rs"]
+mod server;
+#[allow(dead_code)] // Shared with tests that need more of it.
 #[path = "../small/mod.rs"]
 mod small;
 #[allow(dead_code)] // Shared with tests that need more of it.

@@ -1,30 +1,21 @@
-//! A seed of packages, one of whose pinned versions is gone from the archive. What stands in APT's place does as it does.
+//! A seed of pinned packages on a host without APT: where its files come from, and what happens once one is gone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use bootstrap::formats::hash::Sha256Digest;
 
-use crate::small::mounting;
+use crate::server::serve;
 use crate::world::World;
 use crate::{manifests, result};
 
-/// What `apt-get` does here: the archive has one file.
-const APT_GET: &str = r#"#!/bin/sh
-set -eu
-case $1 in
-    update) exit 0 ;;
-    -qq) echo "Inst base (2 Debian:12 [amd64])"; exit 0 ;;
-esac
-for argument do :; done
-[ "$argument" = base=2 ] || {
-    echo "E: Version '${argument#*=}' for 'base' was not found" >&2
-    exit 100
-}
-cp "${0%/*}/base.deb" base_2_amd64.deb
-"#;
+/// Where a mirror has the pinned file.
+const POOL: &str = "debian/pool/main/b/base/base_1_amd64.deb";
+/// Where the snapshot archive has it.
+const KEPT: &str = "snapshot/debian/20261123T180000Z/pool/main/b/base/base_1_amd64.deb";
+/// What `seed update` writes on this machine.
+const OWN_LOCK: &str = "root/var/guix/bootstrap/seeds/packages.lock";
 
 /// A Debian package with `program` as its shell: an `ar` archive of a version and two tar archives (deb(5)).
 fn package(program: &[u8]) -> Vec<u8> {
@@ -58,9 +49,11 @@ fn package(program: &[u8]) -> Vec<u8> {
     package
 }
 
-/// A world whose seed `packages` pins version 1 of its only package, while the archive has version 2.
+/// A world whose seed `packages` pins the package `base`, and a server for it, which has nothing yet.
 struct Archive {
     world: World,
+    package: Vec<u8>,
+    server: String,
 }
 
 impl Archive {
@@ -82,133 +75,157 @@ impl Archive {
             }
         }
         let package = package(&program);
-
         world.file(
             "seeds/packages.toml",
             "name = \"packages\"\nsystem = \"x86_64-linux\"\nkind = \"debian\"\nrelease = \"bookworm\"\n\
              architecture = \"amd64\"\nsource-variant = \"upstream\"\nshell = \"/bin/sh\"\n\
              search-path = [\"/bin\"]\npackages = [\"base\"]\n",
         );
-        let pinned = Sha256Digest::of("version 1");
         world.file(
             "seeds/packages.lock",
-            &format!("base 1 amd64 9 {pinned} base_1_amd64.deb\n"),
+            &format!(
+                "snapshot 20261123T180000Z\nbase 1 amd64 {} {} {POOL}\n",
+                package.len(),
+                Sha256Digest::of(&package)
+            ),
         );
-        world.file("programs/apt-get", APT_GET);
-        world.file("programs/apt-config", "#!/bin/sh\n");
-        fs::write(world.path("programs/base.deb"), &package).unwrap();
-        world.file(
-            "apt/sources.list",
-            "deb http://deb.example.org/debian bookworm main\n",
-        );
-        let archive = Self { world };
-        archive.offer(&[(2, package.len(), Sha256Digest::of(&package))]);
-        archive
-    }
-
-    /// What the index offers: version, size and digest of each.
-    fn offer(&self, versions: &[(u32, usize, Sha256Digest)]) {
-        let paragraphs: String = versions
-            .iter()
-            .map(|(version, size, sha256)| {
-                format!(
-                    "Package: base\nVersion: {version}\nArchitecture: amd64\nSize: {size}\nSHA256: {sha256}\n\n"
-                )
-            })
-            .collect();
-        let script = format!("#!/bin/sh\ncat <<END\n{paragraphs}END\n");
-        self.world.file("programs/apt-cache", &script);
-        for program in ["apt-get", "apt-cache", "apt-config"] {
-            let path = self.world.path("programs").join(program);
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(world.path("served")).unwrap();
+        let server = serve(&world.path("served"));
+        Self {
+            world,
+            package,
+            server,
         }
     }
 
-    /// Runs the command with these programs, in a mount namespace where /etc/apt is ours.
+    /// Puts `bytes` where the server finds them under `name`.
+    fn offer(&self, name: &str, bytes: &[u8]) {
+        let place = self.world.path("served").join(name);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, bytes).unwrap();
+    }
+
+    /// Runs the command where no program is on the PATH, with the server as every mirror of Debian.
     fn run(&self, arguments: &[&str]) -> Output {
-        let world = &self.world;
-        let template = world.command(&[&["--seed", "packages"], arguments].concat());
-        let path = std::env::var("PATH").unwrap();
-        let path = format!("{}:{path}", world.path("programs").display());
-        mounting("mount --bind \"$0\" /etc/apt; exec \"$@\"")
-            .arg(world.path("apt"))
-            .arg(template.get_program())
+        let template = self
+            .world
+            .command(&[&["--seed", "packages"], arguments].concat());
+        let server = &self.server;
+        Command::new(template.get_program())
             .args(
                 template
                     .get_args()
                     .filter(|argument| *argument != "--offline"),
             )
             .env_remove("BOOTSTRAP_ROOT")
-            .env("PATH", path)
-            .current_dir(world.path(""))
+            .env("PATH", self.world.path("empty"))
+            .env(
+                "BOOTSTRAP_MIRRORS",
+                format!(
+                    "debian={server}/debian debian-security={server}/security debian-snapshot={server}/snapshot"
+                ),
+            )
+            .current_dir(self.world.path(""))
             .output()
-            .expect("these tests need util-linux")
+            .unwrap()
     }
-}
 
-/// Whether there is a directory to put ours in the place of; there is one wherever APT is.
-fn has_apt() -> bool {
-    let has = Path::new("/etc/apt").is_dir();
-    if !has {
-        eprintln!("left out: this machine has no /etc/apt, and nothing can be mounted there");
+    /// The store path of the tool.
+    fn planned(&self) -> String {
+        let (status, out, err) = result(&self.run(&["show", "--json", "tool"]));
+        assert_eq!(status, Some(0), "{err}");
+        let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+        shown["outputs"].to_string()
     }
-    has
 }
 
 #[test]
-fn a_version_that_is_gone_is_replaced_with_one_line_and_a_note_in_the_manifest() {
-    if !has_apt() {
-        return;
-    }
+fn a_pinned_package_comes_from_a_mirror_by_its_hash() {
     let archive = Archive::new();
-    let (status, out, err) = result(&archive.run(&["--locked", "build", "tool"]));
-    assert_eq!(status, Some(3), "{out}\n{err}");
-    assert!(err.contains("pins: base 1;"), "{err}");
-    assert!(err.contains("run without --locked"), "{err}");
-
+    archive.offer(POOL, &archive.package);
+    let planned = archive.planned();
     let (status, out, err) = result(&archive.run(&["build", "tool"]));
     assert_eq!(status, Some(0), "{out}\n{err}");
-    let notices: Vec<&str> = err
-        .lines()
-        .filter(|line| line.contains("no longer has"))
-        .collect();
-    assert_eq!(
-        notices,
-        [
-            "bootstrap: seed packages: the archive no longer has all that the lock pins; using instead base 1 -> 2"
-        ],
-        "{err}"
-    );
+    assert!(planned.contains(out.trim()), "{planned}\n{out}");
     let manifest = manifests(&archive.world).pop().unwrap();
     let seed = &manifest["seeds"][0];
-    assert_eq!(seed["name"], "packages");
-    assert_eq!(seed["changes"], serde_json::json!(["base 1 -> 2"]));
-    assert_eq!(manifest["locked"], false);
-    let file = fs::read(archive.world.path("programs/base.deb")).unwrap();
-    assert_eq!(seed["archives"][0][1], Sha256Digest::of(file).to_base16());
+    assert_eq!(seed["changes"], serde_json::json!([]));
+    let digest = Sha256Digest::of(&archive.package).to_base16();
+    assert_eq!(seed["archives"][0][1], digest);
+}
 
-    // Later runs know, and say nothing; the lock alone still does not do.
-    let (status, _, err) = result(&archive.run(&["build", "tool"]));
-    assert_eq!((status, err.as_str()), (Some(0), ""));
-    let (status, _, err) = result(&archive.run(&["--locked", "build", "tool"]));
-    assert_eq!(status, Some(3), "{err}");
+#[test]
+fn a_package_that_the_mirror_no_longer_has_comes_from_the_snapshot_archive() {
+    let archive = Archive::new();
+    archive.offer(KEPT, &archive.package);
+    let (status, out, err) = result(&archive.run(&["build", "tool"]));
+    assert_eq!(status, Some(0), "{out}\n{err}");
+    assert!(err.contains(&format!("{}/{KEPT}", archive.server)), "{err}");
+}
+
+#[test]
+fn a_package_that_is_gone_everywhere_stops_the_run_and_changes_nothing() {
+    let archive = Archive::new();
+    // The archive has a newer version.
+    archive.offer(&POOL.replace("base_1_", "base_2_"), b"version 2");
+    let planned = archive.planned();
+    let (status, dry, err) = result(&archive.run(&["build", "--dry-run", "tool"]));
+    assert_eq!(status, Some(0), "{err}");
+    for options in [&[][..], &["--locked"]] {
+        let (status, out, err) = result(&archive.run(&[options, &["build", "tool"]].concat()));
+        assert_eq!((status, out.as_str()), (Some(4), ""), "{err}");
+        for words in ["cannot fetch base_1_amd64.deb", POOL, KEPT] {
+            assert!(err.contains(words), "{words}: {err}");
+        }
+    }
+    // Neither a lock of the machine's own nor another plan, and the dry run says the same as before.
+    assert!(!archive.world.path(OWN_LOCK).exists());
+    assert_eq!(archive.planned(), planned);
+    let (status, again, err) = result(&archive.run(&["build", "--dry-run", "tool"]));
+    assert_eq!((status, again), (Some(0), dry), "{err}");
+}
+
+#[test]
+fn a_seed_that_no_build_needs_is_not_asked_for() {
+    let archive = Archive::new();
+    archive.offer(POOL, &archive.package);
+    let (status, built, err) = result(&archive.run(&["build", "tool"]));
+    assert_eq!(status, Some(0), "{err}");
+    // The package leaves the mirror, the cache and the store; what was built from it stays.
+    fs::remove_file(archive.world.path("served").join(POOL)).unwrap();
+    let digest = Sha256Digest::of(&archive.package).to_base16();
+    let cache = archive.world.path("root/var/cache/bootstrap/files");
+    fs::remove_file(cache.join(digest)).unwrap();
+    let (status, _, err) = result(&archive.run(&["gc"]));
+    assert_eq!(status, Some(0), "{err}");
+    let store = fs::read_dir(archive.world.path("root/gnu/store")).unwrap();
+    let packages = store.filter(|item| {
+        let name = item.as_ref().unwrap().file_name();
+        name.to_str().unwrap().ends_with("_amd64.deb")
+    });
+    assert_eq!(packages.count(), 0);
+    let (status, out, err) = result(&archive.run(&["build", "tool"]));
+    assert_eq!((status, out, err.as_str()), (Some(0), built, ""));
 }
 
 #[test]
 fn other_bytes_of_the_pinned_version_end_with_status_3_and_are_not_used() {
-    if !has_apt() {
-        return;
-    }
     let archive = Archive::new();
-    let other = Sha256Digest::of("other bytes");
-    archive.offer(&[(1, 9, other)]);
-    for options in [&[][..], &["--locked"]] {
-        let (status, out, err) = result(&archive.run(&[options, &["build", "tool"]].concat()));
-        assert_eq!(status, Some(3), "{out}\n{err}");
-        assert!(err.contains("packages.lock pins other bytes"), "{err}");
-        assert!(err.contains("base 1 "), "{err}");
-        assert!(err.contains(&other.to_base16()), "{err}");
-    }
-    let replacement = "root/var/guix/bootstrap/seeds/packages.lock";
-    assert!(!archive.world.path(replacement).exists());
+    archive.offer(POOL, &[b'x'].repeat(archive.package.len()));
+    let (status, out, err) = result(&archive.run(&["build", "tool"]));
+    assert_eq!((status, out.as_str()), (Some(3), ""), "{err}");
+    assert!(err.contains("base_1_amd64.deb"), "{err}");
+    assert!(err.contains("wrong bytes"), "{err}");
+    // Where another place has the right ones, those are used.
+    archive.offer(KEPT, &archive.package);
+    let (status, out, err) = result(&archive.run(&["build", "tool"]));
+    assert_eq!(status, Some(0), "{out}\n{err}");
+}
+
+#[test]
+fn a_mirror_that_cannot_be_one_is_a_wrong_command() {
+    let archive = Archive::new();
+    let (status, _, err) = result(&archive.run(&["--mirrors", "debian=/srv/debian", "list"]));
+    assert_eq!(status, Some(2), "{err}");
+    assert!(err.contains("debian=/srv/debian"), "{err}");
 }

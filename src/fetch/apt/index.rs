@@ -17,6 +17,8 @@ pub struct BinaryPackage {
     pub size: u64,
     /// The digest of the `.deb`.
     pub sha256: Sha256Digest,
+    /// The path of the `.deb` below the archive's directory, `pool/…`; empty where the index does not name it.
+    pub file: String,
     /// What it needs: for each relation of `Pre-Depends` and `Depends` the alternatives, as names without versions.
     pub depends: Vec<Vec<String>>,
     /// Further names that it answers to.
@@ -28,9 +30,6 @@ pub trait PackageIndex {
     /// The version of each package that would be installed now. Packages that are not offered are left out.
     fn candidates(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError>;
 
-    /// All versions that are offered of each package.
-    fn offered(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError>;
-
     /// The names of all packages that installing `names` on an empty system would bring, recommendations left out.
     fn installed_with(&self, names: &[String]) -> Result<Vec<String>, AptError>;
 
@@ -41,10 +40,6 @@ pub trait PackageIndex {
 impl PackageIndex for Apt {
     fn candidates(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
         show(self, &["show", "--no-all-versions", "--"], names)
-    }
-
-    fn offered(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
-        show(self, &["show", "--all-versions", "--"], names)
     }
 
     fn installed_with(&self, names: &[String]) -> Result<Vec<String>, AptError> {
@@ -168,6 +163,7 @@ fn parse_paragraph(text: &str) -> Result<BinaryPackage, AptError> {
         architecture: architecture.to_owned(),
         size: size.ok_or_else(|| odd("expected a size"))?,
         sha256: sha256.ok_or_else(|| odd("expected a SHA-256"))?,
+        file: field("Filename").unwrap_or_default().to_owned(),
         depends: [relations("Pre-Depends"), relations("Depends")].concat(),
         provides: relations("Provides").concat(),
     })
@@ -201,13 +197,17 @@ mod tests {
             "Package: clang-16\nSource: llvm-toolchain-16\nVersion: 1:16.0.6-15~deb12u1\nArchitecture: amd64\n\
              Provides: c++-compiler, c-compiler (= 1)\nPre-Depends: libc6 (>= 2.34)\n\
              Depends: libgcc-s1 (>= 3.0), binutils | other:any\nDescription: C compiler\n more: text\n\
-             Size: 109884\nSHA256: {digest}\n\n\
+             Filename: pool/main/c.deb\nSize: 109884\nSHA256: {digest}\n\n\
              Package: dash\nVersion: 0.5.12-2\nArchitecture: amd64\nSize: 1\nSHA256: {digest}\n\n"
         );
         let packages = parse(&text).unwrap();
         assert_eq!(packages.len(), 2);
         assert_eq!(packages[0].version, "1:16.0.6-15~deb12u1");
         assert_eq!(packages[0].size, 109_884);
+        assert_eq!(
+            (packages[0].file.as_str(), packages[1].file.as_str()),
+            ("pool/main/c.deb", "")
+        );
         assert_eq!(
             packages[0].depends,
             [vec!["libc6"], vec!["libgcc-s1"], vec!["binutils", "other"]]

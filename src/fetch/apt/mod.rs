@@ -30,6 +30,8 @@ pub struct AptSettings {
     pub release: String,
     /// Debian's name of the architecture, such as `amd64`.
     pub architecture: String,
+    /// A time at which Debian's snapshot archive has the files that are wanted, as that archive writes it.
+    pub snapshot: Option<String>,
     /// The directory under which the host's `etc/apt` and `etc/os-release` are: `/`.
     pub host: PathBuf,
     /// The directory of `apt-get`, `apt-cache` and `apt-config`; `None` for where `PATH` finds them.
@@ -42,6 +44,7 @@ impl AptSettings {
         Self {
             release: release.to_owned(),
             architecture: architecture.to_owned(),
+            snapshot: None,
             host: PathBuf::from("/"),
             programs: None,
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::lock::Lock;
+use super::pins::Pins;
 use super::{Archive, Distribution, Seed, SeedError, SeedSource, store_name};
 use crate::archive::Format;
 use crate::fetch::Location;
@@ -31,12 +31,12 @@ pub struct Description {
     links: BTreeMap<String, String>,
     files: BTreeMap<String, String>,
     /// What it is made of.
-    pub kind: Kind,
+    pub kind: SeedKind,
 }
 
 /// What a seed is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum SeedKind {
     /// One tar.
     Archive {
         /// The tar.
@@ -108,13 +108,18 @@ impl Description {
         })
     }
 
-    /// The seed that this and, for one of packages, `lock` describe.
-    pub fn with_lock(&self, lock: Option<&Lock>) -> Seed {
+    /// The seed that this and, for one of packages, `pins` describe.
+    pub fn with_pins(&self, pins: Option<&Pins>) -> Seed {
         let (format, archives, distribution) = match &self.kind {
-            Kind::Archive { archive, .. } => (Format::Tar, vec![archive.clone()], None),
-            Kind::Debian { distribution, .. } => {
-                let archives = lock.map(Lock::archives).unwrap_or_default();
-                (Format::Deb, archives, Some(distribution.clone()))
+            SeedKind::Archive { archive, .. } => (Format::Tar, vec![archive.clone()], None),
+            SeedKind::Debian { distribution, .. } => {
+                let archives = pins.map(Pins::archives).unwrap_or_default();
+                let snapshot = pins.and_then(Pins::snapshot).map(ToString::to_string);
+                let distribution = Distribution {
+                    snapshot,
+                    ..distribution.clone()
+                };
+                (Format::Deb, archives, Some(distribution))
             }
         };
         Seed {
@@ -129,8 +134,8 @@ impl Description {
             files: self.files.clone(),
             distribution,
             release: match &self.kind {
-                Kind::Archive { release, .. } => release.clone(),
-                Kind::Debian { .. } => None,
+                SeedKind::Archive { release, .. } => release.clone(),
+                SeedKind::Debian { .. } => None,
             },
             impure: None,
         }
@@ -249,7 +254,7 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
         absolute("`files`", path)?;
     }
     let kind = match kind {
-        KindName::Archive => Kind::Archive {
+        KindName::Archive => SeedKind::Archive {
             archive: check_archive(&description, &invalid)?,
             release: description.release,
         },
@@ -270,10 +275,11 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
                     "`{both}` is in `packages` and in `exclude`"
                 )));
             }
-            Kind::Debian {
+            SeedKind::Debian {
                 distribution: Distribution {
                     release: needed("release", description.release)?,
                     architecture: needed("architecture", description.architecture)?,
+                    snapshot: None,
                 },
                 packages: description.packages,
                 exclude: description.exclude,

@@ -1,21 +1,21 @@
-//! Why a seed cannot be had.
+//! Why a seed cannot be used.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::archive::ArchiveError;
-use crate::diagnostics::on_file;
+use crate::diagnostics::FileError;
 use crate::fetch::apt::AptError;
 use crate::formats::hash::Sha256Digest;
 
-/// What kind of failure an error is; the command's exit status follows from it.
+/// What kind of failure an error is. The exit status of the command follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeedFailure {
     /// A wrong name, description or lock (exit status 2).
     Usage,
-    /// The lock and the archive, or a given file and the description, disagree (exit status 3).
+    /// A given file is not the described one (exit status 3).
     HashDiffers,
-    /// The distribution's archive cannot be asked or does not have it (exit status 4).
+    /// Debian's archive cannot be reached, or lacks a package (exit status 4).
     NotFetched,
     /// The archives cannot be unpacked (exit status 1).
     Unpack,
@@ -23,18 +23,19 @@ pub enum SeedFailure {
     Environment,
 }
 
-/// Why a seed cannot be had.
+/// Why a seed cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SeedError {
     /// No seed of that name.
-    #[error("no seed is called `{name}`; there are: {}", known.join(", "))]
+    #[error("unknown seed `{name}`")]
+    #[diagnostic(help("known seeds: {}", known.join(", ")))]
     Unknown {
         /// The name as it was given.
         name: String,
-        /// The names that there are.
+        /// The names of all seeds.
         known: Vec<String>,
     },
-    /// The description is no TOML, has an unknown key, or lacks one.
+    /// The description is not TOML, has an unknown key, or lacks one.
     #[error("{file}: {error}")]
     Description {
         /// The file.
@@ -42,7 +43,7 @@ pub enum SeedError {
         /// With line, column and caret.
         error: Box<toml::de::Error>,
     },
-    /// The description says something that makes no sense.
+    /// The description contradicts itself or has an invalid value.
     #[error("{file}: {reason}")]
     Invalid {
         /// The file.
@@ -61,43 +62,17 @@ pub enum SeedError {
         reason: String,
     },
     /// A seed of packages has no lock.
-    #[error("the seed {name} has no lock ({file}): make one with `bootstrap seed update {name}`")]
+    #[error("the seed {name} has no lock ({file})")]
+    #[diagnostic(help("`bootstrap seed update {name}` writes one"))]
     NoLock {
         /// The seed.
         name: String,
         /// The missing file.
         file: String,
     },
-    /// Pinned versions are gone, and only pinned ones may be used.
-    #[error(
-        "the archive no longer has what the lock of the seed {name} pins: {}; run without --locked, or `bootstrap seed \
-         update {name}`",
-        gone.join(", ")
-    )]
-    Locked {
-        /// The seed.
-        name: String,
-        /// The packages with their pinned versions.
-        gone: Vec<String>,
-    },
-    /// The archive offers a pinned version with other bytes, which no archive does: one of the two is not to be trusted.
-    #[error(
-        "{lock} pins other bytes than the signed index of the archive has for {}; one of the two is wrong: look whether \
-         {lock} was changed, or the archive is another one than it was made for",
-        packages.join(", ")
-    )]
-    OtherBytes {
-        /// The file of the lock.
-        lock: String,
-        /// The packages, each with its version and both digests.
-        packages: Vec<String>,
-    },
     /// The index has no version at all of a package.
-    #[error(
-        "Debian's index does not offer {}, which the seed {name} asks for: look whether that is how the packages are called \
-         in the archive and release that the seed's description names",
-        packages.join(", ")
-    )]
+    #[error("Debian's index does not offer {}, which the seed {name} needs", packages.join(", "))]
+    #[diagnostic(help("correct the packages, or the release, in the description of the seed"))]
     NotOffered {
         /// The seed.
         name: String,
@@ -105,9 +80,9 @@ pub enum SeedError {
         packages: Vec<String>,
     },
     /// A file that was given for a seed is another one.
-    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}; download it again, or name the \
-        seed that it is of with --seed", path.display(),
+    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}", path.display(),
         expected.iter().map(Sha256Digest::to_base16).collect::<Vec<_>>().join(" or "))]
+    #[diagnostic(help("download it again, or name the seed that it belongs to with --seed"))]
     OtherFile {
         /// The file.
         path: PathBuf,
@@ -119,27 +94,30 @@ pub enum SeedError {
         actual: Sha256Digest,
     },
     /// A directory that was given as a seed holds no base system.
-    #[error("{} is no unpacked base system: it has no {missing}; give --seed-file a base archive such as base.txz, or the \
-        directory it was unpacked into", path.display())]
+    #[error("{} is not an unpacked base system: it lacks {missing}", path.display())]
+    #[diagnostic(help(
+        "give --seed-file a base archive such as base.txz, or the directory it was unpacked into"
+    ))]
     NoBase {
         /// The directory.
         path: PathBuf,
         /// What every base system has.
         missing: String,
     },
-    /// The running host's base was asked for where it is no seed.
-    #[error(
-        "the seed `host` is the base of a running FreeBSD, and this is {system}; choose another with --seed"
-    )]
+    /// The running host's base was asked for where it cannot be a seed.
+    #[error("the seed `host` is the base of a running FreeBSD, and this is {system}")]
+    #[diagnostic(help("choose another seed with --seed"))]
     NoHostBase {
         /// The operating system.
         system: &'static str,
     },
     /// The kernel is older than the seed.
     #[error(
-        "the seed {name} is FreeBSD {release}, whose programs may not run on this machine's kernel, {host}: choose an \
-        older seed (`bootstrap seed list`), give --seed-file a base of this release, or --seed host"
+        "the seed {name} is FreeBSD {release}, whose programs may not run on this machine's kernel, {host}"
     )]
+    #[diagnostic(help(
+        "choose an older seed (`bootstrap seed list`), give --seed-file a base of this release, or --seed host"
+    ))]
     HostTooOld {
         /// The seed.
         name: String,
@@ -164,13 +142,9 @@ pub enum SeedError {
     #[diagnostic(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
     /// A file cannot be read or written.
-    #[error("{}: {error}{}", path.display(), on_file(error))]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
 }
 
 impl SeedError {
@@ -186,9 +160,7 @@ impl SeedError {
             | Self::NoBase { .. }
             | Self::NoHostBase { .. }
             | Self::Environment(_) => SeedFailure::Usage,
-            Self::Locked { .. } | Self::OtherBytes { .. } | Self::OtherFile { .. } => {
-                SeedFailure::HashDiffers
-            }
+            Self::OtherFile { .. } => SeedFailure::HashDiffers,
             Self::Apt(AptError::Io { .. }) => SeedFailure::Environment,
             Self::NotOffered { .. } | Self::Apt(_) => SeedFailure::NotFetched,
             Self::Archive(error) if error.is_environment() => SeedFailure::Environment,
@@ -198,12 +170,27 @@ impl SeedError {
                 FailureClass::NotFetched => SeedFailure::NotFetched,
                 FailureClass::Environment => SeedFailure::Environment,
             },
-            Self::HostTooOld { .. } | Self::Io { .. } => SeedFailure::Environment,
+            Self::HostTooOld { .. } | Self::File(_) => SeedFailure::Environment,
         }
     }
 
-    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |error| Self::Io { path, error }
+    /// A file that cannot be read, for `map_err`.
+    pub(super) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        Self::file("read", path)
+    }
+
+    /// A file that cannot be written, for `map_err`.
+    pub(super) fn write(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        Self::file("write", path)
+    }
+
+    /// A file that cannot be removed, for `map_err`.
+    pub(super) fn remove(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        Self::file("remove", path)
+    }
+
+    fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let error = FileError::named_by_user(action, path);
+        move |source| error(source).into()
     }
 }

@@ -1,17 +1,16 @@
-//! Seeds: the base systems that everything starts from.
+//! Seeds: the base systems that a bootstrap starts from.
 //!
-//! `seeds/NAME.toml` describes a seed ([`description`]); for one that is made of Debian packages, `seeds/NAME.lock` pins every
-//! package by version, size and SHA-256 ([`lock`]). Both together are a [`Seed`]: the archives to fetch, and what to
+//! `seeds/NAME.toml` describes a seed ([`description`]). For one that is made of Debian packages, `seeds/NAME.lock` pins every
+//! package by version, size and SHA-256 ([`pins`]). Both together are a [`Seed`]: the archives to fetch, and what to
 //! add to them once they are unpacked ([`unpack`]).
 //!
-//! Debian's archive keeps only the latest version of a package. [`update`] writes a lock anew from the signed index;
-//! [`resolve`] does the same on the fly for a machine whose lock has grown old, and remembers it.
-//! Instead of a described seed, a run can start from an archive or base directory of one's own ([`own`]).
+//! [`resolve`] loads a seed; [`update`] computes a lock from Debian's signed index.
+//! Instead of a described seed, a build can start from an archive or base directory that the user names ([`own`]).
 
 pub mod description;
 mod error;
-pub mod lock;
 pub mod own;
+pub mod pins;
 pub mod release;
 pub mod resolve;
 mod source;
@@ -68,12 +67,17 @@ pub struct Distribution {
     pub release: String,
     /// Debian's name of the architecture, such as `amd64`.
     pub architecture: String,
+    /// A time at which Debian's snapshot archive has all packages of the seed, where the lock names one.
+    pub snapshot: Option<String>,
 }
 
 impl Distribution {
-    /// What a private APT for it is told.
+    /// The settings of a private APT for it.
     pub fn apt_settings(&self) -> AptSettings {
-        AptSettings::new(&self.release, &self.architecture)
+        AptSettings {
+            snapshot: self.snapshot.clone(),
+            ..AptSettings::new(&self.release, &self.architecture)
+        }
     }
 }
 

@@ -1,234 +1,122 @@
-//! Loads seeds, and finds replacements for pinned packages that the archive no longer has.
+//! Loads seeds.
 //!
-//! A replacement is a whole lock, computed from the signed index as [`super::update`] does it, because packages of one
-//! release are only known to work together as the archive has them together. It is kept in the state directory, so
-//! that later runs use the same and need not ask; it counts as long as the pinned lock is the one that it replaces.
+//! A seed of packages is what its lock pins, byte for byte, whatever Debian's archive has now. The one way to another set of
+//! packages is `bootstrap seed update`. For a seed that travels inside the program it writes a lock into the state
+//! directory, which replaces the pinned one on this machine until `bootstrap seed reset` removes it.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::description::{Description, Kind};
-use super::lock::{Lock, Pinned};
-use super::update::{Change, changes, compute};
-use super::{Archive, Seed, SeedError, SeedSource};
-use crate::fetch::apt::PackageIndex;
-use crate::formats::hash::Sha256Digest;
+use super::description::{Description, SeedKind};
+use super::pins::{Change, Pins, changes};
+use super::{Seed, SeedError, SeedSource};
 
-/// The line that says which lock a replacement replaces.
+/// The line that says which lock a machine's own lock replaces.
 const REPLACES: &str = "# replaces the lock with SHA-256 ";
 
-/// A seed as this machine can have it.
+/// A seed as this machine uses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The seed.
     pub seed: Seed,
-    /// How it differs from the pinned one; empty when it does not.
+    /// How it differs from the pinned one; empty where it does not.
     pub changes: Vec<Change>,
-    /// Whether that was found out just now, and not by an earlier run.
-    pub is_new: bool,
+    /// The machine's own lock, where there is one that replaces another lock than the pinned one. It is not used.
+    pub outdated: Option<PathBuf>,
 }
 
 impl Resolved {
-    /// One line about the difference; `None` where there is none.
+    /// A line about a lock that is not used; `None` where there is none.
     pub fn notice(&self) -> Option<String> {
-        if self.changes.is_empty() {
-            return None;
-        }
-        let changes: Vec<String> = self.changes.iter().map(Change::to_string).collect();
+        let file = self.outdated.as_ref()?;
         Some(format!(
-            "seed {}: the archive no longer has all that the lock pins; using instead {}",
+            "seed {0}: {1} replaces an earlier lock and is not used; `bootstrap seed update {0}` makes it again, `bootstrap seed \
+             reset {0}` removes it",
             self.seed.name,
-            changes.join(", ")
+            file.display()
         ))
     }
 }
 
-/// How strictly the lock is taken.
+/// Which lock of a seed counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strictness {
-    /// Versions that are gone are replaced.
+    /// The machine's own, where there is one.
     #[default]
     Replace,
-    /// What is gone is an error, and what an earlier run put in its place is ignored.
+    /// The pinned one.
     Locked,
 }
 
-/// The seed `name` exactly as it is pinned.
+/// The seed `name` as it is pinned.
+///
+/// # Errors
+/// A seed that is not known, or whose description or lock is wrong or missing.
 pub fn load(source: &SeedSource, name: &str) -> Result<Seed, SeedError> {
     let description = Description::load(source, name)?;
     match &description.kind {
-        Kind::Archive { .. } => Ok(description.with_lock(None)),
-        Kind::Debian { .. } => {
-            let lock = pinned_lock(source, name)?.ok_or_else(|| no_lock(source, name))?;
-            Ok(description.with_lock(Some(&lock)))
+        SeedKind::Archive { .. } => Ok(description.with_pins(None)),
+        SeedKind::Debian { .. } => {
+            let pins = pinned(source, name)?.ok_or_else(|| no_lock(source, name))?;
+            Ok(description.with_pins(Some(&pins)))
         }
     }
 }
 
 /// The lock of the seed `name`; `None` where there is none.
-pub fn pinned_lock(source: &SeedSource, name: &str) -> Result<Option<Lock>, SeedError> {
+pub(super) fn pinned(source: &SeedSource, name: &str) -> Result<Option<Pins>, SeedError> {
     let file = format!("{name}.lock");
     match source.read(&file)? {
-        Some(text) => Lock::parse(&source.display(&file), &text).map(Some),
+        Some(text) => Pins::parse(&source.display(&file), &text).map(Some),
         None => Ok(None),
     }
 }
 
-/// Where the replacement for the lock of the seed `name` is kept; `state` is the state directory.
-pub fn replacement_file(state: &Path, name: &str) -> PathBuf {
+/// The machine's own lock of the seed `name`, which is there after `seed update`; `state` is the state directory.
+pub fn own_lock(state: &Path, name: &str) -> PathBuf {
     state
         .join("bootstrap")
         .join("seeds")
         .join(format!("{name}.lock"))
 }
 
-/// The seed `name` as this machine can have it.
+/// The seed `name` as this machine uses it. Reads files and asks no server.
 ///
-/// `has` tells whether an archive need not be fetched any more (it is in the cache or the store). When all are there, or the
-/// replacement of an earlier run says what to use, the index is not asked at all. Without an `index` (offline, or no APT)
-/// the seed is returned as it is known, and fetching will tell what is missing.
+/// # Errors
+/// As [`load`], and where the machine's own lock is wrong.
 pub fn resolve(
     source: &SeedSource,
     name: &str,
     state: &Path,
     strictness: Strictness,
-    has: &dyn Fn(&Archive) -> bool,
-    index: Option<&dyn PackageIndex>,
 ) -> Result<Resolved, SeedError> {
     let description = Description::load(source, name)?;
-    if matches!(description.kind, Kind::Archive { .. }) {
-        return Ok(Resolved {
-            seed: description.with_lock(None),
-            changes: Vec::new(),
-            is_new: false,
-        });
+    let resolved = |seed| Resolved {
+        seed,
+        changes: Vec::new(),
+        outdated: None,
+    };
+    if matches!(description.kind, SeedKind::Archive { .. }) {
+        return Ok(resolved(description.with_pins(None)));
     }
-    let pinned = pinned_lock(source, name)?.ok_or_else(|| no_lock(source, name))?;
-    let file = replacement_file(state, name);
-    let known = match strictness {
-        Strictness::Locked => None,
-        Strictness::Replace => read_replacement(&file, &pinned)?,
-    };
-    let current = known.as_ref().unwrap_or(&pinned);
-    let resolved = |lock: &Lock, is_new| Resolved {
-        seed: description.with_lock(Some(lock)),
-        changes: changes(&pinned, lock),
-        is_new,
-    };
-    let missing: Vec<String> = current
-        .packages()
-        .iter()
-        .zip(current.archives())
-        .filter(|(_, archive)| !has(archive))
-        .map(|(package, _)| package.package.clone())
-        .collect();
-    let (false, Some(index)) = (missing.is_empty(), index) else {
-        return Ok(resolved(current, false));
-    };
-    let mut offer = Offer::of(current, &missing, index)?;
-    if !offer.is_complete() {
-        // The index may be older than the lock.
-        index.refresh()?;
-        offer = Offer::of(current, &missing, index)?;
-    }
-    let lock_file = || match known {
-        Some(_) => file.display().to_string(),
-        None => source.display(&format!("{name}.lock")),
-    };
-    offer.check_bytes(lock_file)?;
-    let gone = offer.gone;
-    if gone.is_empty() {
-        return Ok(resolved(current, false));
-    }
+    let pinned = pinned(source, name)?.ok_or_else(|| no_lock(source, name))?;
+    let with_pinned = || resolved(description.with_pins(Some(&pinned)));
     if strictness == Strictness::Locked {
-        return Err(SeedError::Locked {
-            name: name.to_owned(),
-            gone,
-        });
+        return Ok(with_pinned());
     }
-    let replacement = compute(&description, index)?;
-    // Also of what need not be fetched: a lock that is wrong about one package is not to be trusted about the others.
-    Offer::compare(current, replacement.packages()).check_bytes(lock_file)?;
-    write_replacement(&file, &pinned, &replacement)?;
-    Ok(resolved(&replacement, true))
-}
-
-/// What an archive has not got of what a lock pins.
-#[derive(Debug, Default)]
-struct Offer {
-    /// Packages, with their versions, that it has only other versions of.
-    gone: Vec<String>,
-    /// Packages whose pinned version it has with other bytes: versions come and go, but the bytes of one never change.
-    other_bytes: Vec<String>,
-}
-
-impl Offer {
-    /// What `index` says of the packages `names` of `lock`.
-    fn of(lock: &Lock, names: &[String], index: &dyn PackageIndex) -> Result<Self, SeedError> {
-        let offered: Vec<Pinned> = index.offered(names)?.iter().map(Pinned::from).collect();
-        let mut offer = Self::compare(lock, &offered);
-        for pinned in names.iter().filter_map(|name| lock.get(name)) {
-            if !offered
-                .iter()
-                .any(|package| pinned.is_same_version(package))
-            {
-                let Pinned {
-                    package, version, ..
-                } = pinned;
-                offer.gone.push(format!("{package} {version}"));
-            }
-        }
-        Ok(offer)
-    }
-
-    /// Which of the packages that `lock` pins are among `offered` with the same version and only other bytes.
-    fn compare(lock: &Lock, offered: &[Pinned]) -> Self {
-        let mut versions: BTreeMap<&str, Vec<&Pinned>> = BTreeMap::new();
-        for package in offered {
-            versions.entry(&package.package).or_default().push(package);
-        }
-        let other = |pinned: &Pinned| {
-            let versions = versions.get(pinned.package.as_str())?;
-            let mut same = versions
-                .iter()
-                .filter(|package| pinned.is_same_version(package));
-            let first = same.clone().next()?;
-            (!same.any(|package| **package == *pinned)).then(|| {
-                let Pinned {
-                    package,
-                    version,
-                    sha256,
-                    size,
-                    ..
-                } = pinned;
-                format!(
-                    "{package} {version} (pinned: SHA-256 {sha256}, {size} bytes; offered: SHA-256 {}, {} bytes)",
-                    first.sha256, first.size
-                )
-            })
-        };
-        Self {
-            gone: Vec::new(),
-            other_bytes: lock.packages().iter().filter_map(other).collect(),
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.gone.is_empty() && self.other_bytes.is_empty()
-    }
-
-    /// Fails where the lock and the index disagree about the bytes of a version.
-    fn check_bytes(&self, lock_file: impl FnOnce() -> String) -> Result<(), SeedError> {
-        match self.other_bytes.as_slice() {
-            [] => Ok(()),
-            packages => Err(SeedError::OtherBytes {
-                lock: lock_file(),
-                packages: packages.to_vec(),
-            }),
-        }
-    }
+    let file = own_lock(state, name);
+    Ok(match read_own(&file, &pinned)? {
+        Own::Missing => with_pinned(),
+        Own::Outdated => Resolved {
+            outdated: Some(file),
+            ..with_pinned()
+        },
+        Own::Replaces(own) => Resolved {
+            changes: changes(&pinned, &own),
+            ..resolved(description.with_pins(Some(&own)))
+        },
+    })
 }
 
 fn no_lock(source: &SeedSource, name: &str) -> SeedError {
@@ -238,35 +126,77 @@ fn no_lock(source: &SeedSource, name: &str) -> SeedError {
     }
 }
 
-fn identity(lock: &Lock) -> Sha256Digest {
-    Sha256Digest::of(lock.to_text(&[]))
+/// What the file of a machine's own lock holds.
+enum Own {
+    Missing,
+    /// A lock in place of another than the pinned one.
+    Outdated,
+    Replaces(Pins),
 }
 
-/// The replacement for `pinned` of an earlier run; `None` where there is none, or one for another lock.
-fn read_replacement(file: &Path, pinned: &Lock) -> Result<Option<Lock>, SeedError> {
+fn read_own(file: &Path, pinned: &Pins) -> Result<Own, SeedError> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SeedError::io(file)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Own::Missing),
+        Err(error) => return Err(SeedError::read(file)(error)),
     };
     let replaced = text.lines().find_map(|line| line.strip_prefix(REPLACES));
-    if replaced != Some(identity(pinned).to_base16().as_str()) {
-        return Ok(None);
+    if replaced != Some(pinned.digest().to_base16().as_str()) {
+        return Ok(Own::Outdated);
     }
-    Lock::parse(&file.display().to_string(), &text).map(Some)
+    Pins::parse(&file.display().to_string(), &text).map(Own::Replaces)
 }
 
-/// Writes the replacement whole or not at all.
-fn write_replacement(file: &Path, pinned: &Lock, replacement: &Lock) -> Result<(), SeedError> {
-    let Some(directory) = file.parent() else {
-        return Ok(());
-    };
-    fs::create_dir_all(directory).map_err(SeedError::io(directory))?;
-    let digest = identity(pinned).to_base16();
-    let replaces = format!("{REPLACES}{digest}");
-    let comment = replaces.trim_start_matches("# ");
-    let text = replacement.to_text(&["What this machine uses in its place.", comment]);
-    let new = file.with_extension(format!("new-{}", std::process::id()));
-    fs::write(&new, text).map_err(SeedError::io(&new))?;
-    fs::rename(&new, file).map_err(SeedError::io(file))
+/// Makes `pins` the machine's own lock of the seed `name`, in place of the pinned one. Writes all of it or nothing.
+///
+/// # Errors
+/// A seed without a pinned lock, or a file that cannot be written.
+pub fn replace(
+    source: &SeedSource,
+    name: &str,
+    state: &Path,
+    pins: &Pins,
+) -> Result<PathBuf, SeedError> {
+    let pinned = pinned(source, name)?.ok_or_else(|| no_lock(source, name))?;
+    let replaces = format!("{REPLACES}{}", pinned.digest());
+    let text = pins.to_text(&[
+        &format!(
+            "What this machine uses in place of the pinned lock of the seed {name}; `bootstrap seed reset {name}` removes it."
+        ),
+        replaces.trim_start_matches("# "),
+    ]);
+    let file = own_lock(state, name);
+    write(&file, &text)?;
+    Ok(file)
+}
+
+/// Removes the machine's own lock of the seed `name`. Says whether there was one.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub fn reset(state: &Path, name: &str) -> Result<bool, SeedError> {
+    let file = own_lock(state, name);
+    match fs::remove_file(&file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(SeedError::remove(&file)(error)),
+    }
+}
+
+/// Writes `text` to `file` by way of a new file beside it.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(file: &Path, text: &str) -> Result<(), SeedError> {
+    let directory = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(SeedError::write(directory))?;
+    let mut new = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(SeedError::write(directory))?;
+    new.write_all(text.as_bytes())
+        .map_err(SeedError::write(file))?;
+    new.persist(file)
+        .map_err(|error| SeedError::write(file)(error.error))?;
+    Ok(())
 }

@@ -30,8 +30,8 @@ impl SeedSource {
                 .collect(),
             Self::Directory(directory) => {
                 let mut names = Vec::new();
-                for entry in fs::read_dir(directory).map_err(SeedError::io(directory))? {
-                    let entry = entry.map_err(SeedError::io(directory))?;
+                for entry in fs::read_dir(directory).map_err(SeedError::read(directory))? {
+                    let entry = entry.map_err(SeedError::read(directory))?;
                     names.extend(entry.file_name().into_string().ok());
                 }
                 names
@@ -56,7 +56,7 @@ impl SeedSource {
                 match fs::read_to_string(&path) {
                     Ok(text) => Ok(Some(text)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(SeedError::io(path)(error)),
+                    Err(error) => Err(SeedError::read(path)(error)),
                 }
             }
         }

@@ -151,7 +151,7 @@ impl Contents {
 
 /// Takes the file at `path` as an archive of `seed`, for machines that cannot download it: into the cache, if it is one.
 pub fn adopt_file(seed: &Seed, path: &Path, cache: &Cache) -> Result<(), SeedError> {
-    let actual = crate::fetch::cache::digest_file(path).map_err(SeedError::io(path))?;
+    let actual = crate::fetch::cache::digest_file(path).map_err(SeedError::read(path))?;
     if !seed.archives.iter().any(|archive| archive.sha256 == actual) {
         return Err(SeedError::OtherFile {
             path: path.to_owned(),

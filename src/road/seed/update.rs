@@ -2,52 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::description::{Description, Kind};
-use super::lock::{Lock, Pinned};
+use super::description::{Description, SeedKind};
+use super::pins::{Change, Pinned, Pins, Snapshot, changes};
+use super::resolve::pinned;
 use super::{SeedError, SeedSource};
 use crate::fetch::apt::{BinaryPackage, PackageIndex};
-
-/// A difference between two locks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// The package.
-    pub package: String,
-    /// Its version before; `None` where it was not there.
-    pub before: Option<String>,
-    /// Its version after; `None` where it is no longer there. The same as before where only the bytes differ.
-    pub after: Option<String>,
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            package,
-            before,
-            after,
-        } = self;
-        match (before, after) {
-            (Some(before), Some(after)) if before == after => {
-                write!(formatter, "{package} {after} (other bytes)")
-            }
-            (Some(before), Some(after)) => write!(formatter, "{package} {before} -> {after}"),
-            (Some(before), None) => write!(formatter, "{package} {before} (dropped)"),
-            (None, after) => {
-                write!(
-                    formatter,
-                    "{package} {} (added)",
-                    after.as_deref().unwrap_or_default()
-                )
-            }
-        }
-    }
-}
 
 /// The lock of a seed of packages, as the index has them now.
 ///
 /// What belongs to the seed: what is asked for, and what that depends on, as far as installing it would bring it; but
 /// nothing that is excluded, and nothing that only excluded packages depend on.
-pub fn compute(description: &Description, index: &dyn PackageIndex) -> Result<Lock, SeedError> {
-    let Kind::Debian {
+pub fn compute(description: &Description, index: &dyn PackageIndex) -> Result<Pins, SeedError> {
+    let SeedKind::Debian {
         packages, exclude, ..
     } = &description.kind
     else {
@@ -100,7 +66,7 @@ pub fn compute(description: &Description, index: &dyn PackageIndex) -> Result<Lo
         .into_iter()
         .filter_map(|name| installed.get(name))
         .map(Pinned::from);
-    Ok(Lock::new(pinned.collect()))
+    Ok(Pins::new(pinned.collect()))
 }
 
 /// For each virtual name, the packages that answer to it.
@@ -114,52 +80,45 @@ fn providers(installed: &BTreeMap<String, BinaryPackage>) -> BTreeMap<&str, Vec<
     providers
 }
 
-/// What differs between `before` and `after`, by package.
-pub fn changes(before: &Lock, after: &Lock) -> Vec<Change> {
-    let names: BTreeSet<&str> = before
-        .packages()
-        .iter()
-        .chain(after.packages())
-        .map(|pinned| pinned.package.as_str())
-        .collect();
-    names
-        .into_iter()
-        .filter_map(|package| {
-            let (old, new) = (before.get(package), after.get(package));
-            (old != new).then(|| Change {
-                package: package.to_owned(),
-                before: old.map(|pinned| pinned.version.clone()),
-                after: new.map(|pinned| pinned.version.clone()),
-            })
-        })
-        .collect()
-}
-
-/// A lock computed anew.
+/// A lock computed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
+    /// The packages.
+    pub pins: Pins,
     /// The text for `NAME.lock`.
     pub text: String,
-    /// What differs from the lock that was there.
+    /// What differs from the pinned lock.
     pub changes: Vec<Change>,
 }
 
-/// Computes the lock of the seed `name` anew, after fetching the index anew. Writes nothing.
+/// Computes the lock of the seed `name` from the index, which it fetches first, `epoch` seconds after the start of 1970.
+/// Writes nothing.
+///
+/// # Errors
+/// A seed without packages, or an index that cannot be fetched or lacks a package.
 pub fn update(
     source: &SeedSource,
     name: &str,
     index: &dyn PackageIndex,
+    epoch: u64,
 ) -> Result<Update, SeedError> {
     let description = Description::load(source, name)?;
     index.refresh()?;
-    let lock = compute(&description, index)?;
-    let before = super::resolve::pinned_lock(source, name)?.unwrap_or_default();
-    let text = lock.to_text(&[
+    let pins = compute(&description, index)?;
+    let before = pinned(source, name)?.unwrap_or_default();
+    // The same packages keep their time: an update that changes nothing writes the same lock.
+    let snapshot = match before.packages() == pins.packages() && before.snapshot().is_some() {
+        true => before.snapshot().cloned(),
+        false => Some(Snapshot::after_index(epoch)),
+    };
+    let pins = pins.with_snapshot(snapshot);
+    let text = pins.to_text(&[
         &format!("What the seed {name} is made of; written by `bootstrap seed update {name}`."),
         "PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE",
     ]);
     Ok(Update {
         text,
-        changes: changes(&before, &lock),
+        changes: changes(&before, &pins),
+        pins,
     })
 }

@@ -71,7 +71,7 @@ struct Remembered {
 /// # Errors
 /// A file or directory that cannot be read, or is no base system; a cache or state directory that cannot be written.
 pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, SeedError> {
-    let path = path.canonicalize().map_err(SeedError::io(path))?;
+    let path = path.canonicalize().map_err(SeedError::read(path))?;
     if path.is_dir() {
         let shell = path.join(model.shell.trim_start_matches('/'));
         if fs::symlink_metadata(&shell).is_err() {
@@ -86,8 +86,8 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
             ..like(model, GIVEN, archive)
         });
     }
-    let sha256 = digest_file(&path).map_err(SeedError::io(&path))?;
-    let size = fs::metadata(&path).map_err(SeedError::io(&path))?.len();
+    let sha256 = digest_file(&path).map_err(SeedError::read(&path))?;
+    let size = fs::metadata(&path).map_err(SeedError::read(&path))?.len();
     if !places.cache.holds(&sha256) {
         places.cache.import(&path, &sha256)?;
     }
@@ -170,12 +170,12 @@ fn packed(
         sha256: packed.sha256.to_base16(),
         size: packed.size,
     };
-    fs::create_dir_all(&memory).map_err(SeedError::io(&memory))?;
+    fs::create_dir_all(&memory).map_err(SeedError::write(&memory))?;
     let text = serde_json::to_vec_pretty(&known).map_err(io::Error::other);
     let new = memory_file.with_extension(format!("new-{}", std::process::id()));
     text.and_then(|text| fs::write(&new, text))
         .and_then(|()| fs::rename(&new, &memory_file))
-        .map_err(SeedError::io(&memory_file))?;
+        .map_err(SeedError::write(&memory_file))?;
     Ok(archive(file_name, packed.sha256, packed.size))
 }
 

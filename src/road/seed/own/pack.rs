@@ -48,7 +48,7 @@ fn walk(
         for ancestor in part.ancestors().skip(1) {
             if !ancestor.as_os_str().is_empty() && !above.contains(&ancestor.to_owned()) {
                 let real = directory.join(ancestor);
-                let metadata = fs::symlink_metadata(&real).map_err(SeedError::io(&real))?;
+                let metadata = fs::symlink_metadata(&real).map_err(SeedError::read(&real))?;
                 visit(ancestor, &real, &metadata)?;
                 above.push(ancestor.to_owned());
             }
@@ -69,13 +69,13 @@ fn descend(
     visit: &mut dyn FnMut(&Path, &Path, &fs::Metadata) -> Result<(), SeedError>,
 ) -> Result<(), SeedError> {
     let mut names: Vec<OsString> = Vec::new();
-    for entry in fs::read_dir(place).map_err(SeedError::io(place))? {
-        names.push(entry.map_err(SeedError::io(place))?.file_name());
+    for entry in fs::read_dir(place).map_err(SeedError::read(place))? {
+        names.push(entry.map_err(SeedError::read(place))?.file_name());
     }
     names.sort();
     for name in names {
         let (inside, place) = (inside.join(&name), place.join(&name));
-        let metadata = fs::symlink_metadata(&place).map_err(SeedError::io(&place))?;
+        let metadata = fs::symlink_metadata(&place).map_err(SeedError::read(&place))?;
         let kind = metadata.file_type();
         // Of a system that was unpacked, or runs, these are no part: devices, sockets of its services.
         if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
@@ -140,7 +140,7 @@ fn remove_leftovers(files: &Path) {
 /// A file that cannot be read, or a cache that cannot be written.
 pub fn pack(directory: &Path, parts: &[&str], cache: &Cache) -> Result<Packed, SeedError> {
     let files = cache.files();
-    fs::create_dir_all(files).map_err(SeedError::io(files))?;
+    fs::create_dir_all(files).map_err(SeedError::write(files))?;
     remove_leftovers(files);
     let new = files.join(format!("{PACKING}{}", std::process::id()));
     let result = write(directory, parts, &new).and_then(|packed| {
@@ -155,7 +155,7 @@ pub fn pack(directory: &Path, parts: &[&str], cache: &Cache) -> Result<Packed, S
 }
 
 fn write(directory: &Path, parts: &[&str], new: &Path) -> Result<Packed, SeedError> {
-    let failed = || SeedError::io(new);
+    let failed = || SeedError::write(new);
     let file = File::create(new).map_err(failed())?;
     let digest = Digesting {
         output: BufWriter::new(file),
@@ -166,7 +166,7 @@ fn write(directory: &Path, parts: &[&str], new: &Path) -> Result<Packed, SeedErr
     let mut tar = tar::Builder::new(encoder);
     let mut linked: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
     walk(directory, parts, &mut |inside, place, metadata| {
-        add(&mut tar, &mut linked, inside, place, metadata).map_err(SeedError::io(place))
+        add(&mut tar, &mut linked, inside, place, metadata).map_err(SeedError::read(place))
     })?;
     let digest = tar
         .into_inner()

@@ -1,17 +1,17 @@
 //! Seeds from descriptions, locks and an index that is made up.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::archive::testing::{TarWriter, deb, xz};
 use crate::fetch::apt::{AptError, BinaryPackage, PackageIndex};
 use crate::fetch::cache::Cache;
 use crate::road::seed::description::Description;
-use crate::road::seed::lock::Lock;
-use crate::road::seed::resolve::{Resolved, Strictness, load, replacement_file, resolve};
+use crate::road::seed::pins::Pins;
+use crate::road::seed::resolve::{Resolved, Strictness, load, own_lock, replace, reset, resolve};
 use crate::road::seed::unpack::{Contents, SeedUnpacker, Unpacker, adopt_file};
 use crate::road::seed::update::{compute, update};
 use crate::road::seed::*;
@@ -19,13 +19,14 @@ use crate::road::seed::*;
 mod resolve;
 mod unpack;
 
-/// An index of made-up packages: `(name, version, depends)`, the later of two with one name being the newer.
+/// When indexes are fetched here: 2026-11-28 00:33:09.
+const NOW: u64 = 1_795_825_989;
+
+/// An index of made-up packages; of two with one name the later one is newer.
 #[derive(Default)]
 struct Index {
-    packages: RefCell<Vec<BinaryPackage>>,
-    /// What `refresh` changes them to.
-    refreshed: Option<Vec<BinaryPackage>>,
-    asked: Cell<u32>,
+    packages: Vec<BinaryPackage>,
+    refreshed: Cell<bool>,
 }
 
 fn package(name: &str, version: &str, depends: &[&[&str]]) -> BinaryPackage {
@@ -35,6 +36,10 @@ fn package(name: &str, version: &str, depends: &[&[&str]]) -> BinaryPackage {
         architecture: "amd64".to_owned(),
         size: 10,
         sha256: Sha256Digest::of(format!("{name} {version}")),
+        file: format!(
+            "pool/main/x/{name}_{}_amd64.deb",
+            version.trim_start_matches("1:")
+        ),
         depends: depends
             .iter()
             .map(|group| group.iter().map(|&name| name.to_owned()).collect())
@@ -46,7 +51,7 @@ fn package(name: &str, version: &str, depends: &[&[&str]]) -> BinaryPackage {
 impl Index {
     fn new(packages: Vec<BinaryPackage>) -> Self {
         Self {
-            packages: RefCell::new(packages),
+            packages,
             ..Self::default()
         }
     }
@@ -54,10 +59,8 @@ impl Index {
 
 impl PackageIndex for Index {
     fn candidates(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
-        self.asked.set(self.asked.get() + 1);
-        let packages = self.packages.borrow();
         let newest = |name: &String| {
-            packages
+            self.packages
                 .iter()
                 .rev()
                 .find(|package| package.name == *name)
@@ -66,30 +69,17 @@ impl PackageIndex for Index {
         Ok(names.iter().filter_map(newest).collect())
     }
 
-    fn offered(&self, names: &[String]) -> Result<Vec<BinaryPackage>, AptError> {
-        self.asked.set(self.asked.get() + 1);
-        let packages = self.packages.borrow();
-        Ok(packages
-            .iter()
-            .filter(|package| names.contains(&package.name))
-            .cloned()
-            .collect())
-    }
-
     /// Every package there is: more than is depended on, as APT also brings what excluded packages need.
     fn installed_with(&self, _names: &[String]) -> Result<Vec<String>, AptError> {
         Ok(self
             .packages
-            .borrow()
             .iter()
             .map(|package| package.name.clone())
             .collect())
     }
 
     fn refresh(&self) -> Result<(), AptError> {
-        if let Some(refreshed) = &self.refreshed {
-            self.packages.replace(refreshed.clone());
-        }
+        self.refreshed.set(true);
         Ok(())
     }
 }
@@ -155,15 +145,22 @@ impl Place {
         SeedSource::Directory(self.directory.path().join("seeds"))
     }
 
-    fn resolve(
-        &self,
-        strictness: Strictness,
-        has: &dyn Fn(&Archive) -> bool,
-        index: Option<&dyn PackageIndex>,
-    ) -> Result<Resolved, SeedError> {
-        let state = self.directory.path().join("state");
-        resolve(&self.source(), "tools", &state, strictness, has, index)
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
+
+    fn resolve(&self, strictness: Strictness) -> Result<Resolved, SeedError> {
+        resolve(&self.source(), "tools", &self.state(), strictness)
+    }
+}
+
+/// The hint of `error`.
+fn hint(error: &SeedError) -> String {
+    use miette::Diagnostic;
+    error
+        .help()
+        .map(|help| help.to_string())
+        .unwrap_or_default()
 }
 
 /// What the archive has at first.
@@ -189,12 +186,12 @@ fn packages() -> Vec<BinaryPackage> {
 /// A place whose seed `tools` is locked to [`packages`].
 fn locked() -> Place {
     let place = Place::new(&[("tools.toml", TOOLS)]);
-    let update = update(&place.source(), "tools", &Index::new(packages())).unwrap();
+    let update = update(&place.source(), "tools", &Index::new(packages()), NOW).unwrap();
     place.write("tools.lock", &update.text);
     place
 }
 
-fn names(lock: &Lock) -> Vec<&str> {
+fn names(lock: &Pins) -> Vec<&str> {
     lock.packages()
         .iter()
         .map(|pinned| pinned.package.as_str())
@@ -221,7 +218,7 @@ fn a_package_that_is_not_offered_is_named() {
     let place = Place::new(&[("tools.toml", TOOLS)]);
     let mut packages = packages();
     packages.retain(|package| package.name != "shell");
-    let error = update(&place.source(), "tools", &Index::new(packages)).unwrap_err();
+    let error = update(&place.source(), "tools", &Index::new(packages), NOW).unwrap_err();
     assert!(error.to_string().contains("shell"), "{error}");
     assert_eq!(error.failure(), SeedFailure::NotFetched);
 }
@@ -233,7 +230,7 @@ fn an_update_says_what_changed() {
     changed.retain(|package| package.name != "libcrypt1");
     changed.push(package("compiler", "2", &[&["libc"], &["runtime"]]));
     changed.push(package("runtime", "2", &[]));
-    let update = update(&place.source(), "tools", &Index::new(changed)).unwrap();
+    let update = update(&place.source(), "tools", &Index::new(changed), NOW).unwrap();
     let changes: Vec<String> = update.changes.iter().map(ToString::to_string).collect();
     assert_eq!(
         changes,
@@ -244,7 +241,29 @@ fn an_update_says_what_changed() {
             "runtime 2 (added)"
         ]
     );
-    Lock::parse("new", &update.text).unwrap();
+    assert_eq!(Pins::parse("new", &update.text).unwrap(), update.pins);
+}
+
+#[test]
+fn an_update_asks_the_archive_as_it_is_now_and_says_when_that_was() {
+    let place = locked();
+    let lock = fs::read_to_string(place.directory.path().join("seeds/tools.lock")).unwrap();
+    assert!(lock.contains("\nsnapshot 20261128T123309Z\n"), "{lock}");
+    assert!(
+        lock.contains(" debian/pool/main/x/shell_2_amd64.deb\n"),
+        "{lock}"
+    );
+    // Where nothing changed, the lock does not change either; where something did, the time does.
+    let index = Index::new(packages());
+    let later = update(&place.source(), "tools", &index, NOW + 86400).unwrap();
+    assert_eq!((later.text, index.refreshed.get()), (lock, true));
+    let mut moved = packages();
+    moved[1] = package("libc", "1.1", &[&["libcrypt"]]);
+    let later = update(&place.source(), "tools", &Index::new(moved), NOW + 86400).unwrap();
+    assert_eq!(
+        later.pins.snapshot().unwrap().to_string(),
+        "20261129T123309Z"
+    );
 }
 
 #[test]
@@ -259,10 +278,8 @@ fn a_seed_of_packages_is_its_description_and_its_lock() {
 
     place.write("more.toml", MORE);
     let error = load(&place.source(), "more").unwrap_err();
-    assert!(
-        error.to_string().contains("bootstrap seed update more"),
-        "{error}"
-    );
+    let hint = hint(&error);
+    assert!(hint.contains("bootstrap seed update more"), "{hint}");
     place.write(
         "more.lock",
         &fs::read_to_string(place.directory.path().join("seeds/tools.lock")).unwrap(),
@@ -291,11 +308,9 @@ fn a_seed_of_one_archive_needs_no_lock() {
         "base-system",
         place.directory.path(),
         Strictness::Locked,
-        &|_| false,
-        None,
     );
     assert_eq!(resolved.unwrap().seed, seed);
-    assert!(update(&place.source(), "base-system", &Index::default()).is_err());
+    assert!(update(&place.source(), "base-system", &Index::default(), NOW).is_err());
 }
 
 #[test]
@@ -362,7 +377,7 @@ fn an_unknown_seed_is_an_error_that_lists_the_known_ones() {
     let place = Place::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
     for name in ["tool", "../seeds/tools", ""] {
         let error = load(&place.source(), name).unwrap_err();
-        assert!(error.to_string().contains("more, tools"), "{error}");
+        assert!(hint(&error).contains("more, tools"), "{error}");
     }
 }
 
