@@ -5,6 +5,8 @@
 #   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and what
 #                    200 killed builds leave
 #   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
+#   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone
+#   make fuzz        every fuzz target for SECONDS seconds each: make fuzz SECONDS=60
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
 #   make cross       on Debian 12, as root: that, and whether the plain C packages compile for FreeBSD
 #
@@ -16,6 +18,7 @@ CARGO = cargo
 TOOL = target/release/bootstrap
 ARGS =
 PREFIX = /usr/local
+SECONDS = 60
 
 # DESTDIR is not set here, so that it may come from the environment. These are the places that Debian and FreeBSD look in.
 BIN = $(DESTDIR)$(PREFIX)/bin
@@ -67,10 +70,16 @@ freebsd:
 cross: tool freebsd
 	sh cross/packages.sh $(TOOL)
 
+dist:
+	sh tools/dist.sh
+
+fuzz:
+	CARGO='$(CARGO)' sh tools/fuzz.sh '$(SECONDS)'
+
 bench: tool
 	$(CARGO) bench --locked
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all tool prepare install bootstrap test audit freebsd cross bench clean
+.PHONY: all tool prepare install bootstrap test audit dist fuzz freebsd cross bench clean

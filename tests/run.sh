@@ -29,6 +29,9 @@ printf '%s\n' "$files" | while IFS= read -r file; do
     esac
 done | xargs shellcheck -x
 
+step 'the source archive'
+sh tests/dist.sh
+
 step 'lints'
 $CARGO clippy --locked --all-targets -- -D warnings
 

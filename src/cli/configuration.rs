@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::arguments::Arguments;
 use super::context::{print, print_json};
 use super::failure::Failure;
+use crate::formats::secrets::without_secrets;
 use crate::road::recipe::closest;
 
 /// Where the file is.
@@ -153,7 +154,8 @@ impl Settings {
                     let values: Vec<String> = values
                         .map(|value| value.to_string_lossy().into_owned())
                         .collect();
-                    values.join(" ")
+                    // The password of a proxy or a server is for no screen and no report of a problem.
+                    without_secrets(&values.join(" ")).into_owned()
                 });
                 let source = match matches.value_source(&id) {
                     Some(ValueSource::CommandLine) => "command line",

@@ -464,3 +464,20 @@ fn the_version_at_length_is_for_reports_of_problems() {
         assert!(text.contains(part), "{text}");
     }
 }
+
+#[test]
+fn config_hides_the_secrets_of_urls() {
+    for arguments in [&["config"][..], &["config", "--json"]] {
+        let output = bootstrap()
+            .args([
+                "--substitute-urls",
+                "https://user:s3cr3t@example.org/?token=s3cr3t",
+            ])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains("https://***@example.org/?token=***"), "{out}");
+        assert!(!out.contains("s3cr3t"), "{out}");
+    }
+}

@@ -94,7 +94,7 @@ pub fn report() -> Report {
     let mut edges: Vec<(usize, usize)> = (1..PACKAGES).map(|number| (number, number / 2)).collect();
     edges.push((31, 0));
     Report {
-        version: "0.1.0",
+        version: env!("CARGO_PKG_VERSION"),
         program: "bootstrap --root /srv/root".into(),
         system: "x86_64-linux".into(),
         seed: "debian-12-amd64".into(),
