@@ -6,6 +6,7 @@
 //! [`cli`] and [`show`] face people.
 
 pub mod archive;
+pub mod atomic_file;
 pub mod builder;
 pub mod cli;
 pub mod diagnostics;

@@ -123,7 +123,10 @@ impl Place {
         let imported = import(
             &self.store,
             &mut bytes,
-            Trust::Keys(keys),
+            Trust {
+                keys,
+                unsigned: false,
+            },
             &scratch,
             "memory",
         );

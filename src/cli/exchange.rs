@@ -1,14 +1,15 @@
 //! `export`, `import`, `publish`, `key`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Planned, print, print_json};
 use super::failure::Failure;
 use super::substitutes::trusted_keys;
-use crate::exchange::aside::aside;
+use crate::atomic_file::{self, AtomicFile};
+use crate::diagnostics::FileError;
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::stream::{self, Trust};
 use crate::exchange::{ExchangeError, publish};
@@ -167,37 +168,35 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     Ok(())
 }
 
-/// Has `write` fill the file `path`, which is there when all of it is: nobody should take half of it for the whole, and what was
-/// there before stays where that fails. A device, a pipe or a link is written to.
+/// Has `write` fill the file `path`, which gets its name once it is complete: until then, and where that fails, what had the
+/// name stays. A device or a pipe is written to.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let failed = || Failure::writing(path.display().to_string());
-    let is_special = |found: fs::Metadata| !found.is_file();
-    let place = match path.symlink_metadata().is_ok_and(is_special) {
-        true => path.to_owned(),
-        false => aside(path),
+    let Some(place) = atomic_file::place_of(path) else {
+        let file = File::options().write(true).open(path).map_err(failed())?;
+        let mut sink = BufWriter::with_capacity(1 << 17, file);
+        write(&mut sink)?;
+        return sink.flush().map_err(failed());
     };
-    let file = File::create(&place).map_err(failed())?;
+    let error = |error: FileError| Failure::Exchange(Box::new(error.into()));
+    let file = AtomicFile::create(&place).map_err(error)?;
     let mut sink = BufWriter::with_capacity(1 << 17, file);
-    let mut written = write(&mut sink).and_then(|()| sink.flush().map_err(failed()));
-    if place != path {
-        written = written.and_then(|()| fs::rename(&place, path).map_err(failed()));
-        if written.is_err() {
-            // The error is the thing to tell.
-            let _ = fs::remove_file(&place);
-        }
-    }
-    written
+    write(&mut sink)?;
+    sink.into_inner()
+        .map_err(|error| failed()(error.into_error()))?
+        .persist()
+        .map_err(error)
 }
 
 /// `bootstrap import`.
 pub fn import(context: &Context, file: Option<&Path>, unsigned: bool) -> Result<(), Failure> {
     let keys = trusted_keys(context)?;
-    let trust = match unsigned {
-        true => Trust::Everybody,
-        false => Trust::Keys(&keys),
+    let trust = Trust {
+        keys: &keys,
+        unsigned,
     };
     let store = context.store_to_write()?;
     let (mut source, location): (Box<dyn Read>, String) = match file {

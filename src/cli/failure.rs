@@ -159,7 +159,7 @@ impl Failure {
             Self::Exchange(error) => match error.as_ref() {
                 ExchangeError::Url(_) => Status::Usage,
                 ExchangeError::Server { .. } => Status::Fetch,
-                ExchangeError::Io { .. }
+                ExchangeError::File(_)
                 | ExchangeError::Nar(NarError::File { .. } | NarError::Sink(_)) => {
                     Status::Environment
                 }
@@ -168,7 +168,7 @@ impl Failure {
             },
             Self::Io { .. } => Status::Environment,
             Self::Lock(error) => match error.as_ref() {
-                LockFileError::Io { .. } => Status::Environment,
+                LockFileError::File(_) => Status::Environment,
                 LockFileError::Missing(_) => Status::Usage,
                 LockFileError::Line { .. } | LockFileError::Sum { .. } => Status::Hashes,
             },

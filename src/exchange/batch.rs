@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use super::ExchangeError;
 use super::install::commit;
 use super::substitute::{News, Watch};
+use crate::diagnostics::FileError;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store};
@@ -67,8 +68,8 @@ pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Vec<PathInfo>, Exchan
             // Fewer do as well.
             if let (0, Err(error)) = (number, started) {
                 let error =
-                    ExchangeError::io("start a thread that installs to", "the store")(error);
-                first_error = Some(error);
+                    FileError::in_store("start a thread that installs to", "the store")(error);
+                first_error = Some(error.into());
             }
         }
         drop(sender);

@@ -25,7 +25,8 @@ use flate2::{Compression, Crc, write::DeflateEncoder};
 use sha2::{Digest, Sha256};
 
 use super::ExchangeError;
-use super::aside::Aside;
+use crate::atomic_file::AtomicFile;
+use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::narinfo::shown;
@@ -277,28 +278,30 @@ fn write(
     let mut pieces = order.into_iter();
     for (number, archive) in archives.iter().enumerate() {
         let mut files = [
-            Aside::create(&archive.files[0])?,
-            Aside::create(&archive.files[1])?,
+            AtomicFile::create(&archive.files[0])?,
+            AtomicFile::create(&archive.files[1])?,
         ];
         loop {
             let Some(piece) = pieces.next().transpose()? else {
                 // The reader ends early only where we do, or has said why.
                 return Ok(());
             };
-            for (file, compressed) in files.iter_mut().zip(piece.compressed) {
+            let places = files.iter_mut().zip(&archive.files);
+            for ((file, place), compressed) in places.zip(piece.compressed) {
                 let lost = || Err(io::Error::other("the compressor has gone"));
                 let bytes = compressed.recv().unwrap_or_else(|_| lost());
-                let bytes = bytes.map_err(ExchangeError::io("compress", &archive.tree))?;
-                file.append(&bytes)?;
+                let bytes = bytes.map_err(FileError::in_store("compress", &archive.tree))?;
+                file.write_all(&bytes)
+                    .map_err(FileError::named_by_user("write", place))?;
             }
             if let Some(seen) = piece.whole {
                 archive.check(&seen)?;
                 break;
             }
         }
-        let sizes = files.each_ref().map(Aside::size);
+        let sizes = files.each_ref().map(AtomicFile::size);
         for file in files {
-            file.put_in_place()?;
+            file.persist()?;
         }
         finished(number, sizes)?;
     }

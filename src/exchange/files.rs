@@ -16,6 +16,7 @@ use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
 
 use super::ExchangeError;
+use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
 use crate::fetch::http::causes;
 
@@ -92,7 +93,7 @@ impl Files {
             },
             Place::Http(client) => {
                 let mut answer = Answer::to(client.get(&url), cancellation)
-                    .map_err(ExchangeError::io("start a thread that reads", &url))?;
+                    .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
                     Piece::Found => Ok(Some(Box::new(answer))),
                     Piece::Missing => Ok(None),

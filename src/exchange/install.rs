@@ -99,7 +99,7 @@ fn check(
     Ok(())
 }
 
-/// Makes what was prepared valid, in one go, and removes what it was prepared in.
+/// Makes what was prepared valid, in one transaction, and removes what it was prepared in, also where that fails.
 ///
 /// # Errors
 /// Where the store cannot be written.
@@ -108,9 +108,18 @@ pub fn commit(
     locks: &PathLocks,
     prepared: Vec<PreparedOutputs<'_>>,
 ) -> Result<Vec<PathInfo>, ExchangeError> {
-    let infos = store.commit(prepared)?;
-    for info in &infos {
-        store.remove_staging_directory(locks, &info.path)?;
+    let paths: Vec<StorePath> = prepared
+        .iter()
+        .flat_map(PreparedOutputs::infos)
+        .map(|info| info.path.clone())
+        .collect();
+    let committed = store.commit(prepared);
+    for path in &paths {
+        let removed = store.remove_staging_directory(locks, path);
+        // Where something failed before, that is the error to report.
+        if committed.is_ok() {
+            removed?;
+        }
     }
-    Ok(infos)
+    Ok(committed?)
 }

@@ -5,7 +5,6 @@
 //! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
-//! | `aside` | writing files that nobody sees before they are whole | |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
 //! | `files` | reading its files | |
@@ -14,15 +13,11 @@
 //!
 //! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
 
-use std::io;
-use std::path::PathBuf;
-
-use crate::diagnostics::on_file;
+use crate::diagnostics::FileError;
 use crate::formats::nar::NarError;
 use crate::formats::narinfo::NarInfoError;
 use crate::store::StoreError;
 
-pub(crate) mod aside;
 mod batch;
 pub mod compress;
 mod files;
@@ -55,6 +50,14 @@ pub enum ExchangeError {
         expected: String,
         /// What is there.
         seen: String,
+    },
+    /// An item whose signature is of other bytes.
+    #[error("{path}, from {location}: the signature does not match: it was altered after signing")]
+    Altered {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
     },
     /// An item of this store that is not what the database says.
     #[error(
@@ -126,37 +129,19 @@ pub enum ExchangeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Nar(#[from] NarError),
-    /// A file.
-    #[error("cannot {action} {}: {source}{}", path.display(), on_file(source))]
-    Io {
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
 }
 
 impl ExchangeError {
-    /// Makes an I/O error into one of these; for `map_err`.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
-
     /// Whether bytes are wrong, somebody else's or the store's, and not the machine or the question.
     pub fn is_mistrust(&self) -> bool {
         matches!(
             self,
             Self::NarInfo(NarInfoError::Untrusted { .. })
+                | Self::Altered { .. }
                 | Self::Differs { .. }
                 | Self::Damaged { .. }
                 | Self::Archive { .. }

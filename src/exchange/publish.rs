@@ -18,9 +18,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
-use super::aside::Aside;
 use super::compress::{Archive, compress};
 use super::stream::in_order;
+use crate::atomic_file;
+use crate::diagnostics::FileError;
 use crate::formats::keys::{SecretKey, guix};
 use crate::formats::narinfo::{File, NarInfo};
 use crate::formats::store_path::StorePath;
@@ -50,7 +51,7 @@ pub fn publish(
     let closure = store.closure(paths.iter())?;
     let items = in_order(store, &closure)?;
     let archives = directory.join("nar");
-    fs::create_dir_all(&archives).map_err(ExchangeError::io("create", &archives))?;
+    fs::create_dir_all(&archives).map_err(FileError::named_by_user("create", &archives))?;
     let about = format!(
         "StoreDir: {}\nWantMassQuery: 1\nPriority: 40\n",
         store.directories().store_dir
@@ -140,7 +141,5 @@ fn urls(info: &PathInfo) -> [String; 2] {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<(), ExchangeError> {
-    let mut file = Aside::create(path)?;
-    file.append(content)?;
-    file.put_in_place()
+    Ok(atomic_file::replace(path, content)?)
 }

@@ -13,11 +13,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::ExchangeError;
 use super::install::{Expected, commit, prepare};
 use super::nar_reader::NarReader;
+use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::keys::guix::{self, Mistrust};
 use crate::formats::keys::{PublicKey, SecretKey};
@@ -33,13 +36,14 @@ const STRING_MAX: u64 = 64 << 10;
 /// The most references of one item.
 const REFERENCES_MAX: u64 = 1 << 20;
 
-/// Whom an import believes.
+/// Which items an import takes.
 #[derive(Debug, Clone, Copy)]
-pub enum Trust<'k> {
-    /// Those who signed with one of these keys.
-    Keys(&'k [PublicKey]),
-    /// Whoever made the stream.
-    Everybody,
+pub struct Trust<'k> {
+    /// Those that are signed with one of these keys.
+    pub keys: &'k [PublicKey],
+    /// Also those without a signature, or with one that is good, but of a key that is not trusted. What was altered after it
+    /// was signed is never taken.
+    pub unsigned: bool,
 }
 
 /// `paths`, each after those it refers to, with what the database knows of it. All must be valid.
@@ -98,11 +102,13 @@ pub fn export(
     let store_dir = &store.directories().store_dir;
     for info in items {
         sink.write_all(&1u64.to_le_bytes())
-            .map_err(ExchangeError::io("write", location))?;
+            .map_err(FileError::named_by_user("write", location))?;
         let mut hashing = Hashing::new(&mut *sink);
         nar::dump(&store.directories().physical(&info.path), &mut hashing).map_err(|error| {
             match error {
-                NarError::Sink(error) => ExchangeError::io("write", location)(error),
+                NarError::Sink(error) => {
+                    ExchangeError::from(FileError::named_by_user("write", location)(error))
+                }
                 error => error.into(),
             }
         })?;
@@ -128,17 +134,18 @@ pub fn export(
         string(&mut text, &deriver.unwrap_or_default());
         hashing
             .write_all(&text)
-            .map_err(ExchangeError::io("write", location))?;
+            .map_err(FileError::named_by_user("write", location))?;
         let mut text = u64::from(key.is_some()).to_le_bytes().to_vec();
         if let Some(key) = key {
             string(&mut text, &guix::sign(key, &hashing.digest()).to_string());
         }
         sink.write_all(&text)
-            .map_err(ExchangeError::io("write", location))?;
+            .map_err(FileError::named_by_user("write", location))?;
     }
     sink.write_all(&0u64.to_le_bytes())
         .and_then(|()| sink.flush())
-        .map_err(ExchangeError::io("write", location))
+        .map_err(FileError::named_by_user("write", location))?;
+    Ok(())
 }
 
 fn string(text: &mut Vec<u8>, value: &str) {
@@ -235,7 +242,7 @@ impl Reader<'_> {
         let read = self.input.read_exact(buffer);
         read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.wrong("it ends too early"),
-            _ => ExchangeError::io("read", self.location)(error),
+            _ => FileError::named_by_user("read", self.location)(error).into(),
         })
     }
 
@@ -281,7 +288,7 @@ impl Reader<'_> {
         let over = archive.is_over();
         copied.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidData => self.wrong(error.to_string()),
-            _ => ExchangeError::io("copy an archive to", scratch)(error),
+            _ => FileError::named_by_user("copy an archive to", scratch)(error).into(),
         })?;
         if !over {
             return Err(self.wrong("it ends within an archive"));
@@ -318,28 +325,22 @@ impl Reader<'_> {
             return Ok(path);
         }
         let store_dir = &store.directories().store_dir;
-        if let Trust::Keys(keys) = trust {
-            let seen = match signature.map(|text| guix::check(&text, &digest, keys)) {
-                Some(Ok(())) => None,
-                Some(Err(Mistrust::Differs(signed))) => {
-                    return Err(ExchangeError::Differs {
-                        path: store_dir.display(&path),
-                        location: self.location.to_owned(),
-                        what: "a signed hash",
-                        expected: shown(&signed),
-                        seen: shown(&digest),
-                    });
-                }
-                Some(Err(mistrust)) => Some(mistrust.to_string()),
-                None => Some("it is not signed".to_owned()),
-            };
-            if let Some(seen) = seen {
+        match standing(signature.as_deref(), &digest, trust.keys) {
+            Standing::Trusted => {}
+            Standing::Unknown(_) if trust.unsigned => {}
+            Standing::Unknown(seen) => {
                 return Err(NarInfoError::Untrusted {
                     path: store_dir.display(&path),
                     location: self.location.to_owned(),
                     seen,
                 }
                 .into());
+            }
+            Standing::Altered => {
+                return Err(ExchangeError::Altered {
+                    path: store_dir.display(&path),
+                    location: self.location.to_owned(),
+                });
             }
         }
         let valid = store.valid_among(references.iter())?;
@@ -358,11 +359,11 @@ impl Reader<'_> {
             deriver,
         };
         file.seek(SeekFrom::Start(0))
-            .map_err(ExchangeError::io("read", scratch))?;
+            .map_err(FileError::named_by_user("read", scratch))?;
         let prepared = prepare(store, &locks, &expected, &mut file, self.location);
         let prepared = prepared.map_err(|error| match error {
             ExchangeError::Nar(NarError::Source { error, .. }) => {
-                ExchangeError::io("read", scratch)(error)
+                FileError::named_by_user("read", scratch)(error).into()
             }
             error => error,
         })?;
@@ -371,9 +372,43 @@ impl Reader<'_> {
     }
 }
 
-/// A file in `directory` that nobody else finds and that is gone with this process.
+/// What a signature is worth.
+enum Standing {
+    /// It is good, and its key is trusted.
+    Trusted,
+    /// There is none, it cannot be read, or it is good and its key is not trusted; says which.
+    Unknown(String),
+    /// It is a signature of something else.
+    Altered,
+}
+
+/// What the signature `text` of `digest` is worth to those who trust `keys`.
+fn standing(text: Option<&str>, digest: &Sha256Digest, keys: &[PublicKey]) -> Standing {
+    let Some(text) = text else {
+        return Standing::Unknown("it is not signed".to_owned());
+    };
+    match guix::check(text, digest, keys) {
+        Ok(()) => Standing::Trusted,
+        Err(Mistrust::Differs(_) | Mistrust::Forged(_)) => Standing::Altered,
+        Err(Mistrust::Stranger(key)) => {
+            let bytes = STANDARD.decode(&key).ok();
+            let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+            let own = bytes.map(|bytes| PublicKey::new(&key, bytes));
+            match own.map(|own| guix::check(text, digest, &[own])) {
+                Some(Ok(())) => Standing::Unknown(Mistrust::Stranger(key).to_string()),
+                _ => Standing::Altered,
+            }
+        }
+        Err(mistrust @ Mistrust::Malformed) => Standing::Unknown(mistrust.to_string()),
+    }
+}
+
+/// A file in `directory` that no other process finds and that is gone with this process.
 fn unnamed(directory: &Path) -> Result<File, ExchangeError> {
-    std::fs::create_dir_all(directory).map_err(ExchangeError::io("create", directory))?;
-    tempfile::tempfile_in(directory)
-        .map_err(ExchangeError::io("create a temporary file in", directory))
+    std::fs::create_dir_all(directory).map_err(FileError::named_by_user("create", directory))?;
+    let file = tempfile::tempfile_in(directory);
+    Ok(file.map_err(FileError::named_by_user(
+        "create a temporary file in",
+        directory,
+    ))?)
 }

@@ -28,6 +28,7 @@ mod patience;
 mod queries;
 pub mod recover;
 pub mod registration;
+pub mod regular_file;
 pub mod remove;
 pub mod repair;
 pub mod roots;

@@ -26,6 +26,7 @@ use super::error::DatabaseError;
 use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::open::{OpenOptions, Store, furnish, lock_users, make_directories};
+use super::regular_file;
 use super::remove::remove_tree;
 use super::scan;
 use super::schema;
@@ -200,7 +201,8 @@ fn present(store: &Store) -> Result<BTreeSet<StorePath>, StoreError> {
 fn derivations(store: &Store, present: &BTreeSet<StorePath>) -> BTreeMap<StorePath, Derivation> {
     let store_dir = &store.directories().store_dir;
     let read = |path: &StorePath| {
-        let bytes = fs::read(store.directories().physical(path)).ok()?;
+        let place = store.directories().physical(path);
+        let bytes = regular_file::read(&place, regular_file::DERIVATION_MAX).ok()?;
         let derivation = aterm::parse(store_dir, &bytes).ok()?;
         let computed = text_path(store_dir, path.name(), &bytes, &derivation.references()).ok()?;
         (computed == *path).then_some(derivation)
@@ -377,7 +379,7 @@ fn is_source(
 
 /// The hash of the content of the file `place`, which may be large, and of which each thread may be at one.
 fn content_hash(place: &Path) -> io::Result<Sha256Digest> {
-    Sha256Digest::of_reader(&mut fs::File::open(place)?)
+    Sha256Digest::of_reader(&mut regular_file::open(place)?)
 }
 
 /// What the outputs of `derivation` can refer to: its outputs, and those of everything before it.

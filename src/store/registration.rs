@@ -19,6 +19,7 @@ use super::error::StoreError;
 use super::names::STAGING_SUFFIX;
 use super::open::Store;
 use super::path_locks::PathLocks;
+use super::regular_file;
 use super::scan::{self, Scanning};
 use super::updates::Registration;
 use crate::diagnostics::FileError;
@@ -94,7 +95,8 @@ impl Store {
         if !path.is_derivation() {
             return Ok(BTreeMap::new());
         }
-        let bytes = fs::read(file).map_err(FileError::in_store("read", file))?;
+        let bytes = regular_file::read(file, regular_file::DERIVATION_MAX)
+            .map_err(FileError::in_store("read the derivation", file))?;
         let derivation = aterm::parse(&self.directories().store_dir, &bytes).map_err(|error| {
             StoreError::Derivation {
                 path: self.directories().store_dir.display(path),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::account::{self, Place};
 use super::cause::{Cause, Circumstances};
 use super::rewrite::Rewriting;
+use crate::store::regular_file;
 
 /// What is neither file nor directory nor link.
 const SPECIAL: &str = "special file";
@@ -243,8 +244,11 @@ fn is_executable(path: &Path) -> Result<bool, CompareError> {
     Ok(found.permissions().mode() & 0o100 != 0)
 }
 
+/// The most bytes of a file that is compared: two of them are in memory.
+const FILE_MAX: u64 = 2 << 30;
+
 fn contents(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
-    let mut bytes = fs::read(path).map_err(failed(path, "read"))?;
+    let mut bytes = regular_file::read(path, FILE_MAX).map_err(failed(path, "read"))?;
     if let Some(rewritten) = side.rewriting.apply_to_gzip(&bytes) {
         return Ok(rewritten);
     }

@@ -23,6 +23,8 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::atomic_file;
+use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 
 /// What is first in a lock.
@@ -32,20 +34,16 @@ const HEADER: &str = "# What was built, by system and seed; written by `bootstra
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LockFileError {
     /// The file cannot be read or written.
-    #[error("cannot {action} the lock {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     /// There is no such file.
-    #[error("there is no lock {}: `bootstrap lock` writes one, or name another file", .0.display())]
+    #[error("there is no lock {}", .0.display())]
+    #[diagnostic(help("write one with `bootstrap lock`, or name another file"))]
     Missing(PathBuf),
-    /// A line that means nothing.
-    #[error("{}:{line}: expected {expected}, saw `{seen}`; take the file from where it came from again", path.display())]
+    /// A line that cannot be read.
+    #[error("{}:{line}: expected {expected}, saw `{seen}`", path.display())]
+    #[diagnostic(help("get the file again from where it came from"))]
     Line {
         /// The file.
         path: PathBuf,
@@ -58,10 +56,10 @@ pub enum LockFileError {
     },
     /// The sum at the end is another.
     #[error(
-        "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is `{recorded}`; take \
-         it from where it came from again, or write it with `bootstrap lock`",
+        "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is `{recorded}`",
         path.display()
     )]
+    #[diagnostic(help("get it again from where it came from, or write it with `bootstrap lock`"))]
     Sum {
         /// The file.
         path: PathBuf,
@@ -223,29 +221,13 @@ impl Lock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(LockFileError::Missing(path.to_owned()))
             }
-            Err(source) => Err(LockFileError::Io {
-                path: path.to_owned(),
-                action: "read",
-                source,
-            }),
+            Err(error) => Err(FileError::named_by_user("read", path)(error).into()),
         }
     }
 
-    /// Writes the lock to `path`, in one step: whoever reads it meanwhile reads the old one.
+    /// Writes the lock to `path`, in one step: a reader sees the old one or the new one.
     pub fn write(&self, path: &Path) -> Result<(), LockFileError> {
-        let mut new = path.as_os_str().to_owned();
-        new.push(format!(".new-{}", std::process::id()));
-        let new = PathBuf::from(new);
-        let written = std::fs::write(&new, self.to_text())
-            .and_then(|()| std::fs::rename(&new, path))
-            .inspect_err(|_| {
-                let _ = std::fs::remove_file(&new);
-            });
-        written.map_err(|source| LockFileError::Io {
-            path: path.to_owned(),
-            action: "write",
-            source,
-        })
+        Ok(atomic_file::replace(path, self.to_text().as_bytes())?)
     }
 
     /// The text of the lock.

@@ -8,11 +8,11 @@
 //! A time of registration cannot be checked: nothing else knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use crate::builder::builtin::is_builtin;
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
+use crate::store::regular_file;
 use crate::store::scan::Scanned;
 use crate::store::{PathInfo, Store, StoreError};
 
@@ -195,7 +195,8 @@ fn read(store: &Store, path: &StorePath) -> Option<Derivation> {
     if !path.is_derivation() {
         return None;
     }
-    let bytes = fs::read(store.directories().physical(path)).ok()?;
+    let place = store.directories().physical(path);
+    let bytes = regular_file::read(&place, regular_file::DERIVATION_MAX).ok()?;
     aterm::parse(&store.directories().store_dir, &bytes).ok()
 }
 

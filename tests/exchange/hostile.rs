@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::stream::{Trust, export};
+use bootstrap::exchange::stream::export;
 use bootstrap::exchange::substitute::Server;
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::nar;
 
-use crate::full;
 use crate::place::Place;
 use crate::server::serve_halves;
+use crate::{UNSIGNED, full, trusting};
 
 #[test]
 fn what_is_no_export_is_refused_and_leaves_nothing() {
@@ -54,7 +54,7 @@ fn what_is_no_export_is_refused_and_leaves_nothing() {
         ),
     ];
     for (name, bytes, message) in cases {
-        let error = other.import(&bytes, Trust::Everybody).unwrap_err();
+        let error = other.import(&bytes, UNSIGNED).unwrap_err();
         assert!(error.to_string().contains(message), "{name}: {error}");
     }
     assert!(other.store.valid_paths().unwrap().is_empty());
@@ -62,7 +62,7 @@ fn what_is_no_export_is_refused_and_leaves_nothing() {
     let items = [place.store.path_info(&program).unwrap().unwrap()];
     let mut alone = Vec::new();
     export(&place.store, &items, None, &mut alone, "memory").unwrap();
-    let error = other.import(&alone, Trust::Everybody).unwrap_err();
+    let error = other.import(&alone, UNSIGNED).unwrap_err();
     assert!(matches!(error, ExchangeError::Missing { .. }), "{error}");
     assert!(other.is_tidy());
 }
@@ -193,6 +193,19 @@ fn export_of(path: &str, entries: &[(&str, &[&str])]) -> Vec<u8> {
         archive.extend(strings(&[")", ")"]));
     }
     archive.extend(string(")"));
+    item(path, archive)
+}
+
+/// An export of one item called `path`, which is the node `node`.
+fn single(path: &str, node: &[&str]) -> Vec<u8> {
+    let mut archive = strings(&["nix-archive-1", "("]);
+    archive.extend(strings(node));
+    archive.extend(string(")"));
+    item(path, archive)
+}
+
+/// An export of one item called `path` with the archive `archive`, without references, deriver and signature.
+fn item(path: &str, archive: Vec<u8>) -> Vec<u8> {
     let number = |number: u64| number.to_le_bytes().to_vec();
     let parts = [
         number(1),
@@ -215,14 +228,14 @@ fn no_name_in_an_import_leads_out_of_its_item() {
     let evil = place.path("evil");
     let link: &[&str] = &["type", "symlink", "target", "/"];
     for name in ["../../evil", "a/b", ".", "..", "", "/evil", "a\0b"] {
-        let error = place.import(&export_of(&good, &[(name, file)]), Trust::Everybody);
+        let error = place.import(&export_of(&good, &[(name, file)]), UNSIGNED);
         let error = error.unwrap_err();
         assert!(matches!(error, ExchangeError::Archive { .. }), "{error}");
         assert!(error.to_string().contains("is not a name"), "{error}");
     }
     // What is written through a link would be written elsewhere.
     let through = [("evil", link), ("evil", file)];
-    let error = place.import(&export_of(&good, &through), Trust::Everybody);
+    let error = place.import(&export_of(&good, &through), UNSIGNED);
     assert!(matches!(error, Err(ExchangeError::Archive { .. })));
     let long = format!("/gnu/store/{}", "a".repeat(60_000));
     for path in [
@@ -236,7 +249,7 @@ fn no_name_in_an_import_leads_out_of_its_item() {
         &good.replace("aaa-good", "-good"),
         &long,
     ] {
-        let error = place.import(&export_of(path, &[("a", file)]), Trust::Everybody);
+        let error = place.import(&export_of(path, &[("a", file)]), UNSIGNED);
         let error = error.unwrap_err();
         assert!(matches!(error, ExchangeError::Stream { .. }), "{error}");
     }
@@ -244,15 +257,39 @@ fn no_name_in_an_import_leads_out_of_its_item() {
     assert!(place.is_tidy());
     assert!(!evil.exists());
     // The same with a name that is one.
-    let imported = place.import(&export_of(&good, &[("evil", file)]), Trust::Everybody);
+    let imported = place.import(&export_of(&good, &[("evil", file)]), UNSIGNED);
     assert_eq!(imported.unwrap().len(), 1);
     // Whoever trusts keys takes nothing that is not signed.
     let other = Place::new();
     let (_, key) = other.key();
     let unsigned = export_of(&good, &[("evil", file)]);
-    let error = other.import(&unsigned, Trust::Keys(&[key])).unwrap_err();
+    let error = other.import(&unsigned, trusting(&[key])).unwrap_err();
     assert!(error.to_string().contains("it is not signed"), "{error}");
     assert!(other.store.valid_paths().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_called_a_derivation_and_is_none_is_refused_without_being_followed() {
+    let place = Place::new();
+    let secret = place.path("secret");
+    fs::write(&secret, "root's secret").unwrap();
+    let name = full(&StorePath::from_base_name(&format!("{}-x.drv", "a".repeat(32))).unwrap());
+    let link = |target: &str| {
+        let node = ["type", "symlink", "target", target];
+        single(&name, &node)
+    };
+    // As long as these were followed, the first showed what it leads to, and the second never ended.
+    for bytes in [
+        link(secret.to_str().unwrap()),
+        link("/dev/zero"),
+        single(&name, &["type", "regular", "contents", "Derive(nothing)"]),
+    ] {
+        let error = place.import(&bytes, UNSIGNED).unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+        assert!(error.contains(&name) || error.contains("x.drv"), "{error}");
+        assert!(place.store.valid_paths().unwrap().is_empty());
+        assert!(place.is_tidy());
+    }
 }
 
 /// Answers each request with the head and then, as long as anybody reads, again and again with what `answer` has for the

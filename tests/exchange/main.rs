@@ -128,6 +128,20 @@ fn nix_imports_what_we_export() {
     assert_eq!(hash, [format!("sha256:{ours}")]);
 }
 
+/// Takes what is not signed, too, and trusts no key.
+const UNSIGNED: Trust<'static> = Trust {
+    keys: &[],
+    unsigned: true,
+};
+
+/// Takes what one of `keys` has signed.
+fn trusting(keys: &[PublicKey]) -> Trust<'_> {
+    Trust {
+        keys,
+        unsigned: false,
+    }
+}
+
 #[test]
 fn we_import_what_nix_exports_where_that_is_asked_for() {
     let (place, library, program) = Place::with_items();
@@ -146,10 +160,10 @@ fn we_import_what_nix_exports_where_that_is_asked_for() {
     let theirs = oracle.run("sh", &arguments);
 
     let other = Place::new();
-    let error = other.import(&theirs, Trust::Keys(&[])).unwrap_err();
+    let error = other.import(&theirs, trusting(&[])).unwrap_err();
     assert!(error.is_mistrust(), "{error}");
     assert!(other.is_tidy());
-    let imported = other.import(&theirs, Trust::Everybody).unwrap();
+    let imported = other.import(&theirs, UNSIGNED).unwrap();
     assert_eq!(imported, [library.clone(), program.clone()]);
     let info = |place: &Place| {
         let info = place.store.path_info(&program).unwrap().unwrap();
@@ -157,7 +171,7 @@ fn we_import_what_nix_exports_where_that_is_asked_for() {
     };
     assert_eq!(info(&other), info(&place));
     // Once more changes nothing.
-    assert_eq!(other.import(&theirs, Trust::Everybody).unwrap().len(), 2);
+    assert_eq!(other.import(&theirs, UNSIGNED).unwrap().len(), 2);
 }
 
 #[test]
@@ -169,13 +183,13 @@ fn an_import_believes_the_keys_it_is_given_and_no_others() {
     let (_, stranger) = other.key();
     assert!(
         other
-            .import(&bytes, Trust::Keys(&[stranger]))
+            .import(&bytes, trusting(&[stranger]))
             .unwrap_err()
             .is_mistrust()
     );
     assert_eq!(
         other
-            .import(&bytes, Trust::Keys(std::slice::from_ref(&public)))
+            .import(&bytes, trusting(std::slice::from_ref(&public)))
             .unwrap(),
         [library, program]
     );
@@ -188,14 +202,19 @@ fn an_import_believes_the_keys_it_is_given_and_no_others() {
         .position(|window| window == b"library")
         .unwrap();
     changed[at + 1] = b'o';
-    assert!(
-        other
-            .import(&changed, Trust::Keys(&[public]))
-            .unwrap_err()
-            .is_mistrust()
-    );
-    assert!(other.store.valid_paths().unwrap().is_empty());
-    assert!(other.is_tidy());
+    // Also where what is not signed is taken, and whether the key is trusted or not.
+    let trusted = [public];
+    for (keys, unsigned) in [(&trusted[..], false), (&trusted, true), (&[], true)] {
+        let error = other
+            .import(&changed, Trust { keys, unsigned })
+            .unwrap_err();
+        assert!(matches!(error, ExchangeError::Altered { .. }), "{error}");
+        assert!(error.is_mistrust());
+        assert!(other.store.valid_paths().unwrap().is_empty());
+        assert!(other.is_tidy());
+    }
+    // As it was signed, by a key that is not trusted, it is like one without a signature.
+    other.import(&bytes, UNSIGNED).unwrap();
 }
 
 #[test]

@@ -202,6 +202,6 @@ fn a_lock_is_replaced_in_one_step_and_its_absence_is_told() {
     let nowhere = directory.path().join("no/bootstrap.lock");
     assert!(matches!(
         lock().write(&nowhere),
-        Err(LockFileError::Io { .. })
+        Err(LockFileError::File(_))
     ));
 }
