@@ -4,9 +4,9 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::World;
 use crate::pseudo_terminal::terminal;
 use crate::server::serve_with;
+use crate::{World, bootstrap};
 
 impl World {
     /// Everything comes from a server that takes its time and has nothing.
@@ -188,5 +188,30 @@ fn a_reader_that_has_gone_away_changes_nothing_of_how_a_command_ends() {
         command.stdout(unread()).stderr(unread());
         let ended = command.status().unwrap();
         assert_eq!(ended.code(), Some(status), "{arguments:?}");
+    }
+}
+
+#[test]
+fn escape_sequences_in_names_never_reach_the_terminal() {
+    let world = World::with_recipes();
+    for name in ["a\x1b[2Jb", "a\x1b]0;title\x07b", "a\u{202e}b\u{9b}2J"] {
+        let output = bootstrap()
+            .args(["--color", "always", "list", "--recipes"])
+            .arg(world.path(name))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let out = String::from_utf8(output.stdout).unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        for shown in [&out, &err] {
+            let foreign = |one: char| one.is_control() && !['\n', '\x1b'].contains(&one);
+            assert!(!shown.contains(foreign), "{shown:?}");
+            assert!(
+                !shown.contains("\x1b[2J") && !shown.contains("\x1b]"),
+                "{shown:?}"
+            );
+            assert!(!shown.contains('\u{202e}'), "{shown:?}");
+        }
+        assert!(err.contains("a\\u{"), "{err:?}");
     }
 }

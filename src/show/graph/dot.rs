@@ -4,6 +4,7 @@
 //! `libc`), do not constrain it.
 
 use super::{BANDS, DrawnNode, GraphDrawing};
+use crate::formats::visible::visible;
 
 const COLORS: [&str; 5] = [
     "white",
@@ -70,7 +71,7 @@ pub fn dot(drawing: &GraphDrawing<'_>) -> String {
 
 /// `label` as a quoted identifier. Quotes and backslashes are escaped: a backslash would escape the quote after it.
 fn quoted(label: &str) -> String {
-    let escaped = label.replace('\\', "\\\\").replace('"', "\\\"");
+    let escaped = visible(label).replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{escaped}\"")
 }
 

@@ -2,6 +2,7 @@
 
 use super::layout::{HEIGHT, Layout, Place, layout};
 use super::{BANDS, GraphDrawing};
+use crate::formats::visible::visible_lines;
 
 /// Light or dark colours, as the viewer prefers.
 pub(crate) const STYLE: &str = "\
@@ -103,10 +104,10 @@ fn curve(from: Place, to: Place) -> String {
     )
 }
 
-/// `text` as the content or a quoted attribute of an element.
+/// `text` as the content or a quoted attribute of an element, with invisible characters made visible.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in visible_lines(text).chars() {
         match character {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),

@@ -10,8 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::invocation::Invocation;
 use super::lines::Writer;
-use super::screen;
-use super::{Reporter, Verbosity, size};
+use super::{Reporter, Verbosity, clean, screen, size};
 use crate::events::{Event, Kind};
 
 /// The width of a terminal that does not report one.
@@ -221,6 +220,7 @@ impl Running {
 
 impl Reporter for Bars {
     fn report(&mut self, event: &Event) {
+        let event = &clean::for_terminal(event);
         if let Some(skipped) = self.writer.skipped_before(event) {
             self.say(&skipped);
         }
@@ -385,12 +385,12 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::events::{Made, PlannedItem};
     use indicatif::InMemoryTerm;
 
-    fn on_screen(columns: u16) -> (Bars, InMemoryTerm) {
+    pub fn on_screen(columns: u16) -> (Bars, InMemoryTerm) {
         let terminal = InMemoryTerm::new(12, columns);
         let bars = Bars::with_columns(Verbosity::Normal, false, columns, Invocation::default());
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 250);

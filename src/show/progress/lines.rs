@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::estimate::{BY_RECIPES, Estimator};
 use super::invocation::{Invocation, word};
-use super::{Reporter, Verbosity, size};
+use super::{Reporter, Verbosity, clean, size};
 use crate::events::{Event, Kind};
 
 /// Shorter estimates are not shown.
@@ -36,6 +36,7 @@ impl<W: Write> Lines<W> {
 
 impl<W: Write + Send> Reporter for Lines<W> {
     fn report(&mut self, event: &Event) {
+        let event = &clean::for_terminal(event);
         let skipped = self.writer.skipped_before(event);
         let text = self.writer.text(event);
         for text in skipped.into_iter().chain(text) {

@@ -10,6 +10,7 @@ use crate::builder::log::log_path;
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
+use crate::formats::visible::{visible, visible_lines};
 use crate::road::plan::{Kind, Node, Plan};
 use crate::road::recipe::{Recipes, Stage};
 use crate::road::seed::Seed;
@@ -132,8 +133,8 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
             .iter()
             .filter_map(|archive| archive.size)
             .sum(),
-        changes: changes.to_vec(),
-        impure: seed.impure.clone(),
+        changes: changes.iter().map(visible).collect(),
+        impure: seed.impure.as_ref().map(visible),
     });
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -249,7 +250,7 @@ fn take_unmade(
             .chain(&mut shown.likely_cause)
             .chain(&mut shown.last_lines);
         for text in text {
-            *text = without_secrets(text).into_owned();
+            *text = visible_lines(&*without_secrets(text));
         }
         shown.message = invocation.complete(&shown.message);
     }
@@ -279,8 +280,8 @@ fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
         label: node.label.clone(),
         kind: kind_name(node.kind),
         stage: node.stage.map(Stage::name),
-        version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
-        synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
+        version: recipe.map_or_else(String::new, |recipe| visible(&recipe.version)),
+        synopsis: recipe.map_or_else(String::new, |recipe| visible(&recipe.synopsis)),
         derivation: store_dir.display(&node.derivation_path),
         log: log.exists().then(|| log.display().to_string()),
         files: Vec::new(),
@@ -290,7 +291,9 @@ fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
             .stage
             .and_then(|_| environment.get("tests"))
             .map(|tests| tests == "1"),
-        tests_reason: settings.and_then(|settings| settings.tests_reason),
+        tests_reason: settings
+            .and_then(|settings| settings.tests_reason)
+            .map(visible),
         rebuilt: None,
         seconds: None,
         processor_seconds: None,
@@ -330,7 +333,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         size: named.or(info.as_ref().map(|info| info.nar_size)),
         urls: urls
             .split_whitespace()
-            .map(|url| without_secrets(url).into_owned())
+            .map(|url| visible(&*without_secrets(url)))
             .collect(),
         valid: info.is_some(),
         failure: None,
