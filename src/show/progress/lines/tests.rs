@@ -1,0 +1,245 @@
+use super::*;
+use crate::events::{Made, OutputMade};
+
+fn story() -> Vec<Event> {
+    let item = || "stage0/sed".to_owned();
+    let source = || "source/sed-4.9.tar.xz".to_owned();
+    let made = |nar_size| Made {
+        outputs: vec![OutputMade {
+            name: "out".into(),
+            path: "/gnu/store/x".into(),
+            nar_size,
+        }],
+        seconds: 2.5,
+        ..Made::default()
+    };
+    let progress = |received| Event::DownloadProgress {
+        item: source(),
+        received,
+        total: Some(1 << 20),
+        location: "https://example.org/sed-4.9.tar.xz".into(),
+    };
+    vec![
+        Event::RunStarted {
+            builds: 2,
+            downloads: 2,
+            reused: 0,
+        },
+        Event::Started {
+            item: source(),
+            kind: Kind::Download,
+            derivation: "x.drv".into(),
+            log: None,
+        },
+        progress(0),
+        progress(1000),
+        Event::Finished {
+            item: source(),
+            kind: Kind::Download,
+            made: made(1 << 20),
+        },
+        Event::Started {
+            item: "source/grep-3.8.tar.xz".into(),
+            kind: Kind::Download,
+            derivation: "z.drv".into(),
+            log: None,
+        },
+        Event::Finished {
+            item: "source/grep-3.8.tar.xz".into(),
+            kind: Kind::Download,
+            made: Made {
+                cached: true,
+                seconds: 0.1,
+                ..made(1 << 20)
+            },
+        },
+        Event::Started {
+            item: item(),
+            kind: Kind::Build,
+            derivation: "y.drv".into(),
+            log: None,
+        },
+        Event::PhaseStarted {
+            item: item(),
+            phase: "configure".into(),
+        },
+        Event::Line {
+            item: item(),
+            text: "checking for gcc... no".into(),
+        },
+        Event::PhaseEnded {
+            item: item(),
+            phase: "configure".into(),
+            seconds: 1.0,
+            succeeded: false,
+        },
+        Event::Failed {
+            item: item(),
+            message: "the phase `configure` failed with exit status 77".into(),
+            likely_cause: None,
+            last_lines: vec![
+                "checking for gcc... no".into(),
+                "no acceptable C compiler".into(),
+            ],
+            log: Some("/var/log/guix/drvs/ab/c.drv.gz".into()),
+            kept: Some("/tmp/guix-build-sed-4.9.drv-0".into()),
+        },
+        Event::Skipped {
+            item: "sed".into(),
+            because: item(),
+        },
+    ]
+}
+
+fn told(verbosity: Verbosity, color: bool) -> String {
+    let mut output = Vec::new();
+    let mut lines = Lines::new(&mut output, verbosity, color, Invocation::default());
+    for event in story() {
+        lines.report(&event);
+    }
+    lines.end();
+    String::from_utf8(output).unwrap()
+}
+
+#[test]
+fn a_run_reads_as_lines() {
+    insta::assert_snapshot!(told(Verbosity::Normal, false));
+}
+
+#[test]
+fn substitutes_are_told_as_they_come_and_counted_before_the_run() {
+    let mut output = Vec::new();
+    let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+    let started = |item: &str| Event::Started {
+        item: item.into(),
+        kind: Kind::Substitute,
+        derivation: "x.drv".into(),
+        log: None,
+    };
+    let progress = |received| Event::DownloadProgress {
+        item: "libc".into(),
+        received,
+        total: Some(1 << 20),
+        location: "https://example.org".into(),
+    };
+    let substitutes = [
+        Event::SubstitutesFound {
+            substitutes: 2,
+            size: Some(1 << 20),
+            location: "https://example.org".into(),
+        },
+        started("libc"),
+        started("gcc:lib"),
+        progress(0),
+        progress(1 << 20),
+        Event::Finished {
+            item: "libc".into(),
+            kind: Kind::Substitute,
+            made: Made {
+                outputs: vec![OutputMade {
+                    name: "out".into(),
+                    path: "/gnu/store/x".into(),
+                    nar_size: 3 << 20,
+                }],
+                seconds: 2.5,
+                ..Made::default()
+            },
+        },
+        Event::SubstitutesEnded {
+            location: "https://example.org".into(),
+            installed: 1,
+            nar_size: 3 << 20,
+            problem: Some("it broke off".into()),
+        },
+    ];
+    for event in substitutes.into_iter().chain(story()) {
+        lines.report(&event);
+    }
+    let text = String::from_utf8(output).unwrap();
+    let told = "2 to take from https://example.org, 1.0 MiB\n\
+                libc: downloading from https://example.org\n\
+                [1/2] libc: installed, 3.0 MiB in 2.5 s\n\
+                installed 1 item, 3.0 MiB, from https://example.org\n\
+                2 to build, 2 to fetch\n";
+    assert!(text.starts_with(told), "{text}");
+    assert!(text.contains("[1/4] source/"), "{text}");
+}
+
+#[test]
+fn only_a_slow_step_of_the_preparation_has_a_line_and_only_one() {
+    let mut writer = Writer::new(Verbosity::Normal, false, Invocation::default());
+    let step = |step: &str| Event::Preparing { step: step.into() };
+    assert_eq!(writer.text(&step("reading recipes")), None);
+    assert_eq!(writer.slow_step(), None);
+    writer.text(&step("asking the archive"));
+    writer.step.as_mut().unwrap().1 -= SLOW_STEP;
+    let shown = writer.slow_step();
+    assert_eq!(shown.as_deref(), Some("preparing: asking the archive"));
+    assert_eq!(writer.slow_step(), None);
+}
+
+#[test]
+fn items_skipped_for_one_failure_have_one_line() {
+    let mut output = Vec::new();
+    let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+    for (item, because) in [
+        ("bash", "gcc"),
+        ("sed", "gcc"),
+        ("xz", "gcc"),
+        ("zstd", "xz"),
+    ] {
+        lines.report(&Event::Skipped {
+            item: item.into(),
+            because: because.into(),
+        });
+    }
+    lines.report(&Event::Interrupted);
+    let text = String::from_utf8(output).unwrap();
+    let told = "bash and 2 more: not tried, since gcc failed\nzstd: not tried, since xz failed\nstopping; ";
+    assert!(text.starts_with(told), "{text}");
+}
+
+#[test]
+fn verbose_shows_what_builds_print_and_quiet_only_failures() {
+    assert!(told(Verbosity::Verbose, false).contains("stage0/sed> checking for gcc... no\n"));
+    let quiet = told(Verbosity::Quiet, false);
+    assert!(
+        quiet.starts_with("stage0/sed: failed: the phase `configure`"),
+        "{quiet}"
+    );
+    assert!(!quiet.contains("not tried"), "{quiet}");
+}
+
+#[test]
+fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
+    let mut output = Vec::new();
+    let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);
+    let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, invocation);
+    for kept in [None, Some("/tmp/a b".into())] {
+        lines.report(&Event::Failed {
+            item: "sed".into(),
+            message: "no source; run `bootstrap fetch`, or `bootstrap fetch sed`".into(),
+            likely_cause: Some("run `bootstrap test`".into()),
+            last_lines: vec!["run `bootstrap test`".into()],
+            log: Some("/tmp/try/log.gz".into()),
+            kept,
+        });
+    }
+    let text = String::from_utf8(output).unwrap();
+    for command in [
+        "run `bootstrap --root /tmp/try fetch`, or `bootstrap --root /tmp/try fetch sed`\n",
+        "`bootstrap --root /tmp/try log sed`, /tmp/try/log.gz",
+        "`bootstrap --root /tmp/try --keep-failed build sed`",
+        "`bootstrap --root /tmp/try shell --of sed`\n",
+        "`bootstrap --root /tmp/try shell --of sed --directory '/tmp/a b'`\n",
+        "  | run `bootstrap test`\n  most likely: run `bootstrap test`\n",
+    ] {
+        assert!(text.contains(command), "{command}\n{text}");
+    }
+}
+
+#[test]
+fn colours_are_there_when_asked_for_and_only_then() {
+    assert!(told(Verbosity::Normal, true).contains("\x1b[1;31mfailed\x1b[0m"));
+    assert!(!told(Verbosity::Verbose, false).contains('\x1b'));
+}
