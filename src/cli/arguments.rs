@@ -496,8 +496,14 @@ pub enum SeedCommand {
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
-    /// Write a seed's lock again from what the distribution offers now
+    /// Write a seed's lock again from what the distribution offers now: into the folder of --seeds, or for this machine
     Update {
+        /// The seed [default: the one that would be used]
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Undo `seed update` on this machine: use what the seed's pinned lock says
+    Reset {
         /// The seed [default: the one that would be used]
         #[arg(value_name = "NAME")]
         name: Option<String>,

@@ -4,14 +4,13 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, Planned};
-use super::equipment::{graph, settings};
+use super::context::Context;
 use super::failure::Failure;
-use super::run::Run;
 use super::shell::{Places, ended, failed, standard_error};
 use crate::builder::error::BuildError;
 use crate::builder::variation::Variation;
 use crate::builder::world::BuildWorld;
+use crate::engine::{EngineError, Planned, Run, graph};
 use crate::road::plan::Node;
 use crate::sandbox::{self, ExitStatusKind};
 use crate::store::Store;
@@ -26,15 +25,16 @@ pub fn shell(
     let planned = context.plan()?;
     let node = &planned.plan.nodes()[planned.plan.find(package)?];
     if node.derivation.builtin().is_some() {
-        return Err(Failure::Usage(format!(
-            "{package} is made by bootstrap itself, in no sandbox; `bootstrap shell --of` takes a package"
-        )));
+        return Err(Failure::usage(
+            format!("{package} is made by bootstrap itself, without a sandbox"),
+            "`bootstrap shell --of` takes a package",
+        ));
     }
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(Failure::Usage(format!(
-            "--directory {}: there is no such directory; leave it out for an empty one",
-            directory.display()
-        )));
+        return Err(Failure::usage(
+            format!("--directory {}: no such directory", directory.display()),
+            "leave it out for an empty one",
+        ));
     }
     let host = directory.map(std::path::absolute).transpose();
     let host = host.map_err(|error| Failure::Io {
@@ -50,15 +50,14 @@ pub fn shell(
 
 /// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory was
 /// kept.
-pub(super) fn after_failure(of: &Run<'_>) -> Result<(), Failure> {
-    let kept = of.errors().iter().find_map(|error| match error {
+pub(super) fn after_failure(context: &Context, of: &Run<'_>) -> Result<(), Failure> {
+    let kept = of.report.errors.iter().find_map(|error| match error {
         BuildError::Failed(failed) => Some((failed.label.as_str(), failed.kept.as_ref()?)),
         _ => None,
     });
     let Some((label, directory)) = kept else {
         return Ok(());
     };
-    let context = of.context();
     if !std::io::stdin().is_terminal() {
         context.note(&format!(
             "no shell for {label}: standard input is no terminal; the build directory is {}",
@@ -91,24 +90,24 @@ fn run(
     command: &[String],
 ) -> Result<ExitStatusKind, Failure> {
     let graph = graph(&planned.plan, &context.directories.store_dir);
-    let built = |error: BuildError| Failure::Build(Box::new(error));
     let job = graph
         .job(&node.derivation_path, package)
-        .map_err(|error| built(error.into()))?;
-    let inputs = graph.inputs_of(job).map_err(|error| built(error.into()))?;
+        .map_err(EngineError::from)?;
+    let inputs = graph.inputs_of(job).map_err(EngineError::from)?;
     store.add_temporary_roots(inputs.iter().copied())?;
     let valid = store.valid_among(inputs.iter().copied())?;
     if let Some(missing) = inputs.iter().find(|path| !valid.contains(**path)) {
-        return Err(Failure::NotBuilt {
+        return Err(EngineError::NotBuilt {
             package: package.to_owned(),
             path: context.shown(missing),
-        });
+        }
+        .into());
     }
     let closure = store.closure(inputs)?;
 
     let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
-    let settings = settings(context);
+    let settings = context.session.build_settings();
     let places = Places::create(sandbox.as_ref(), &settings.user)?;
     let world = BuildWorld {
         job,

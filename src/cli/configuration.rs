@@ -75,10 +75,10 @@ impl Settings {
     /// Reads `text`, which is in the file `path`.
     fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
         let wrong = |problem: String| {
-            Failure::Usage(format!(
-                "{}: {problem}; `bootstrap config --help` shows what can be set",
-                path.display()
-            ))
+            Failure::usage(
+                format!("{}: {problem}", path.display()),
+                "`bootstrap config --help` shows what can be set",
+            )
         };
         let table: toml::Table = text
             .parse()

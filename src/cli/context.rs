@@ -1,139 +1,116 @@
-//! What commands work with: the options as values, and plan and store, made when a command asks for them.
+//! What commands work with: the options as values, and the engine's session made of them.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::arguments::{Color, Global};
 use super::failure::Failure;
-use super::seeds::{self, Asking};
-use super::summary;
+use super::{notices, signals, summary};
+use crate::diagnostics::FileError;
+use crate::engine::{
+    BuildOptions, EngineError, Planned, SeedOptions, Session, SessionOptions, TrustedKeys,
+    system_of,
+};
 use crate::events::Summary;
+use crate::events::cancellation::Cancellation;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::formats::system::System;
-use crate::road::plan::{self, Plan};
-use crate::road::recipe::{self, RecipeSource, Recipes};
-use crate::road::seed::own;
+use crate::road::recipe::RecipeSource;
+use crate::road::seed::{SeedSource, own};
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
+use crate::store::Store;
 use crate::store::directories::Directories;
-use crate::store::{Access, OpenOptions, Store};
 
-/// The run's circumstances.
+/// The circumstances of a command.
 #[derive(Debug)]
 pub struct Context {
     /// The options.
     pub options: Global,
-    /// The system to build for.
-    pub system: System,
+    /// The engine.
+    pub session: Session,
     /// Where everything is.
     pub directories: Directories,
     /// Whether to use colours on standard error.
     pub color: bool,
     /// How commands are typed that messages name.
     pub invocation: Invocation,
-}
-
-/// Recipes and seed, and the plan they make.
-#[derive(Debug)]
-pub struct Planned {
-    /// The recipes.
-    pub recipes: Recipes,
-    /// The seed, and the roots that sources are regenerated in.
-    pub seeds: seeds::Chosen,
-    /// The plan.
-    pub plan: Plan,
+    cancellation: OnceCell<Cancellation>,
 }
 
 impl Context {
     /// Makes values of `options`.
     pub fn new(options: Global) -> Result<Self, Failure> {
-        let system = match (options.system, &options.seed) {
-            (Some(system), _) => system,
-            (None, Some(seed)) if seed != own::HOST => seeds::system_of(&options, seed)?,
-            (None, _) => host_system()?,
-        };
-        let store_dir = StoreDir::new(&options.store_dir).map_err(Failure::StoreDir)?;
-        let absolute = |path: &std::path::Path| {
-            std::path::absolute(path).map_err(|error| Failure::Io {
-                action: "resolve",
-                what: path.display().to_string(),
-                error,
-            })
-        };
-        let root = options.root.as_deref().map(absolute).transpose()?;
-        let mut directories = Directories::new(store_dir, root.as_deref());
-        for (option, directory) in [
-            (&options.state_dir, &mut directories.state),
-            (&options.log_dir, &mut directories.log),
-            (&options.cache_dir, &mut directories.cache),
-        ] {
-            if let Some(option) = option {
-                *directory = absolute(option)?;
+        let session = session_options(&options)?;
+        let (quiet, invocation) = (options.quiet, options.invocation());
+        let notes = invocation.clone();
+        let notify = Arc::new(move |notice| {
+            for line in notices::describe(&notice) {
+                note(quiet, &notes, &line);
             }
-        }
+        });
         Ok(Self {
             color: use_color(options.color),
-            invocation: options.invocation(),
-            system,
-            directories,
+            invocation,
+            directories: session.directories.clone(),
+            session: Session::with_notices(session, notify),
             options,
+            cancellation: OnceCell::new(),
         })
     }
 
-    /// The recipes of this run.
-    pub fn recipes(&self) -> Result<Recipes, Failure> {
-        let source = match &self.options.recipes {
-            Some(directory) => RecipeSource::Directory(directory.clone()),
-            None => RecipeSource::Embedded,
-        };
-        Ok(recipe::load(&source)?)
+    /// What stops the runs of this command. From the first call on, signals set it off instead of ending the process.
+    pub(super) fn interruption(&self) -> &Cancellation {
+        self.cancellation.get_or_init(|| {
+            signals::cancellation().unwrap_or_else(|error| {
+                self.note(&format!(
+                    "cannot catch signals ({error}): an interrupted run ends at once"
+                ));
+                Cancellation::new()
+            })
+        })
     }
 
-    /// The plan of this run, with the seeds as they are known on this machine.
+    /// The plan.
     pub fn plan(&self) -> Result<Planned, Failure> {
-        self.plan_with(&Asking::NOBODY)
+        Ok(self.session.plan()?)
     }
 
-    /// The plan of this run.
-    pub fn plan_with(&self, asking: &Asking<'_>) -> Result<Planned, Failure> {
-        let recipes = self.recipes()?;
-        let seeds = seeds::choose(self, &recipes, asking)?;
-        let settings = plan::Settings {
-            system: self.system,
-            store_dir: self.directories.store_dir.clone(),
-        };
-        let plan = plan::plan(&recipes, &seeds.seed, &seeds.roots, &settings)?;
-        Ok(Planned {
-            recipes,
-            seeds,
-            plan,
-        })
-    }
-
-    /// The store, to look at. One that does not exist is empty.
+    /// The store, to read. One that does not exist is empty.
     pub fn store_to_read(&self) -> Result<Store, Failure> {
-        let options = OpenOptions {
-            access: Access::ReadOnly,
-            ..OpenOptions::default()
-        };
-        Ok(Store::open_with(self.directories.clone(), options)?)
+        Ok(self.session.store_to_read()?)
     }
 
     /// The store, to change; made where there is none.
     pub fn store_to_write(&self) -> Result<Store, Failure> {
-        Ok(Store::open(self.directories.clone())?)
+        Ok(self.session.store_to_write()?)
+    }
+
+    /// `error` as a failure of the command. A run that failed is summed up first.
+    pub(super) fn failure(&self, error: EngineError) -> Failure {
+        if let EngineError::Run(report) = &error
+            && !self.options.quiet
+        {
+            self.sum_up(&report.summary);
+        }
+        error.into()
     }
 
     /// Says that others cannot make what is planned, where they cannot.
     pub fn note_impurity(&self, planned: &Planned) {
-        if let Some(impurity) = planned.seeds.seed.impurity() {
+        if let Some(impurity) = planned.impurity() {
             self.note(&format!("impure: {impurity}"));
         }
     }
 
     /// `path` with the store directory that it was computed for.
     pub fn shown(&self, path: &StorePath) -> String {
-        self.directories.store_dir.display(path)
+        self.session.shown(path)
     }
 
     /// Says on standard error what a run did.
@@ -141,13 +118,76 @@ impl Context {
         tell(&self.invocation.complete(&summary::describe(summary)));
     }
 
-    /// Says `message` on standard error, unless nothing but errors is wanted. Bars may be there at the time.
+    /// Says `message` on standard error, unless only errors are wanted. Bars may be on the screen at the time.
     pub fn note(&self, message: &str) {
-        if !self.options.quiet {
-            let message = self.invocation.complete(message);
-            tell(&format!("bootstrap: {message}\n"));
+        note(self.options.quiet, &self.invocation, message);
+    }
+}
+
+fn note(quiet: bool, invocation: &Invocation, message: &str) {
+    if !quiet {
+        tell(&format!("bootstrap: {}\n", invocation.complete(message)));
+    }
+}
+
+/// The engine's options, made of the command line's.
+fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
+    let descriptions = match &options.seeds {
+        Some(directory) => SeedSource::Directory(directory.clone()),
+        None => SeedSource::Embedded,
+    };
+    let system = match (options.system, &options.seed) {
+        (Some(system), _) => system,
+        (None, Some(seed)) if seed != own::HOST => system_of(&descriptions, seed)?,
+        (None, _) => host_system()?,
+    };
+    let store_dir = StoreDir::new(&options.store_dir).map_err(Failure::StoreDir)?;
+    let absolute = |path: &Path| -> Result<PathBuf, EngineError> {
+        Ok(std::path::absolute(path).map_err(FileError::named_by_user("resolve", path))?)
+    };
+    let root = options.root.as_deref().map(absolute).transpose()?;
+    let mut directories = Directories::new(store_dir, root.as_deref());
+    for (option, directory) in [
+        (&options.state_dir, &mut directories.state),
+        (&options.log_dir, &mut directories.log),
+        (&options.cache_dir, &mut directories.cache),
+    ] {
+        if let Some(option) = option {
+            *directory = absolute(option)?;
         }
     }
+    let number = |option: Option<u16>| option.and_then(|number| NonZeroUsize::new(number.into()));
+    let seconds = |option: Option<u64>| option.map(Duration::from_secs);
+    let urls = options.substitute_urls.as_deref().unwrap_or_default();
+    Ok(SessionOptions {
+        system,
+        directories,
+        recipes: match &options.recipes {
+            Some(directory) => RecipeSource::Directory(directory.clone()),
+            None => RecipeSource::Embedded,
+        },
+        seed: SeedOptions {
+            descriptions,
+            name: options.seed.clone(),
+            file: options.seed_file.clone(),
+            locked: options.locked,
+        },
+        offline: options.offline,
+        mirrors: options.mirrors.clone().unwrap_or_default(),
+        substitute_urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
+        trusted_keys: TrustedKeys::Text(options.trusted_keys.clone().unwrap_or_default()),
+        build: BuildOptions {
+            max_jobs: number(options.max_jobs),
+            cores: number(options.cores),
+            keep_failed: options.keep_failed,
+            keep_going: options.keep_going,
+            timeout: seconds(options.timeout),
+            max_silent_time: seconds(options.max_silent_time),
+            max_memory: options.max_memory,
+            max_processes: options.max_processes,
+            temporary: None,
+        },
+    })
 }
 
 /// The system this program runs on.
@@ -155,9 +195,10 @@ fn host_system() -> Result<System, Failure> {
     let name = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     name.parse().map_err(|_| {
         let known = System::names().join(", ");
-        Failure::Usage(format!(
-            "this machine is {name}, which nothing is built for; look at another system's plan with --system: {known}"
-        ))
+        Failure::usage(
+            format!("this machine is {name}, which nothing is built for"),
+            format!("look at another system's plan with --system: {known}"),
+        )
     })
 }
 

@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::context::{Context, Planned, print, print_json};
-use super::equipment;
+use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status};
 use crate::builder::history::{History, epoch_seconds};
+use crate::engine::{EngineError, Planned, derivations, graph};
 use crate::fetch::Location;
 use crate::fetch::mirrors::Mirrors;
 use crate::fetch::probe::probe;
@@ -46,13 +46,14 @@ pub fn doctor(context: &Context) -> Result<(), Failure> {
         .count()
     {
         0 => Ok(()),
-        count => Err(Failure::Told {
-            message: format!(
+        count => Err(Failure::new(
+            Status::Environment,
+            format!(
                 "{count} of {} checks failed: this machine cannot build yet",
                 findings.len()
             ),
-            status: Status::Environment,
-        }),
+            "",
+        )),
     }
 }
 
@@ -61,7 +62,7 @@ fn look(context: &Context) -> Vec<Finding> {
     let directories = &context.directories;
     let checked = sandbox::platform(&directories.state).and_then(|sandbox| sandbox.check());
     let mut findings = vec![
-        checks::host(&here, context.system),
+        checks::host(&here, context.session.options().system),
         checks::sandbox(checked),
     ];
     findings.extend(sandbox::features::features().iter().map(checks::feature));
@@ -130,10 +131,10 @@ fn look(context: &Context) -> Vec<Finding> {
 fn is_complete(context: &Context, plan: &Plan) -> Result<bool, Failure> {
     let store = context.store_to_read()?;
     let wanted = plan.everything()?;
-    let graph = equipment::graph(plan, &context.directories.store_dir);
+    let graph = graph(plan, &context.directories.store_dir);
     let todo = graph
-        .missing_now(equipment::derivations(plan, &wanted), &store, |_| None)
-        .map_err(|error| Failure::Build(Box::new(error.into())))?;
+        .missing_now(derivations(plan, &wanted), &store, |_| None)
+        .map_err(EngineError::from)?;
     Ok(todo.tasks.is_empty())
 }
 

@@ -5,14 +5,13 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, Planned, print, print_json};
+use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use super::substitutes::trusted_keys;
 use crate::atomic_file::{self, AtomicFile};
-use crate::diagnostics::FileError;
+use crate::engine::{EngineError, Planned};
 use crate::exchange::guile::{GuilePackage, module};
+use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
-use crate::exchange::{ExchangeError, publish};
 use crate::formats::keys::{self, PublicKey, SecretKey};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
@@ -35,15 +34,6 @@ pub struct Export<'a> {
     pub guix: Option<&'a Path>,
 }
 
-impl From<ExchangeError> for Failure {
-    fn from(error: ExchangeError) -> Self {
-        match error {
-            ExchangeError::Store(error) => Self::from(error),
-            other => Self::Exchange(Box::new(other)),
-        }
-    }
-}
-
 /// `bootstrap key NAME FILE`, or `bootstrap key --guix FILE`, of which the command line has one.
 pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Result<(), Failure> {
     match (guix, name, file) {
@@ -56,8 +46,9 @@ pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Resu
             print(&keys.map(|key| format!("{key}\n")).collect::<String>())
         }
         (None, Some(name), Some(file)) => print(&format!("{}\n", SecretKey::generate(name, file)?)),
-        _ => Err(Failure::Usage(
-            "a new key needs a NAME and a FILE; `--guix FILE` shows one that is there".to_owned(),
+        _ => Err(Failure::usage(
+            "a new key needs a NAME and a FILE",
+            "`--guix FILE` shows an existing one",
         )),
     }
 }
@@ -89,18 +80,17 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
     match wanted.output {
         Some(path) => write_whole(path, |sink| write(sink, &path.display().to_string()))?,
         None if io::stdout().is_terminal() => {
-            return Err(Failure::Usage(
-                "an export is no text for a terminal: give -o FILE, or pipe it into `guix archive --import` or \
-                 `nix-store --import`"
-                    .to_owned(),
+            return Err(Failure::usage(
+                "an export is binary: it does not go to a terminal",
+                "give -o FILE, or pipe it into `guix archive --import` or `nix-store --import`",
             ));
         }
         None => write(&mut io::stdout().lock(), "to standard output")?,
     }
     let bytes: u64 = items.iter().map(|info| info.nar_size).sum();
     context.note(&format!(
-        "exported {} items, {}",
-        items.len(),
+        "exported {}, {}",
+        size::counted(items.len(), "item"),
         size::bytes(bytes)
     ));
     Ok(())
@@ -181,7 +171,7 @@ pub(super) fn write_whole(
         write(&mut sink)?;
         return sink.flush().map_err(failed());
     };
-    let error = |error: FileError| Failure::Exchange(Box::new(error.into()));
+    let error = Failure::from;
     let file = AtomicFile::create(&place).map_err(error)?;
     let mut sink = BufWriter::with_capacity(1 << 17, file);
     write(&mut sink)?;
@@ -193,7 +183,7 @@ pub(super) fn write_whole(
 
 /// `bootstrap import`.
 pub fn import(context: &Context, file: Option<&Path>, unsigned: bool) -> Result<(), Failure> {
-    let keys = trusted_keys(context)?;
+    let keys = context.session.options().trusted_keys.read()?;
     let trust = Trust {
         keys: &keys,
         unsigned,
@@ -235,8 +225,8 @@ pub fn publish(
     let published = publish::publish(&store, &paths, key.as_ref(), directory)?;
     if !context.options.json {
         context.note(&format!(
-            "published {} items, {}; {} were there already",
-            published.written,
+            "published {}, {}; {} were there already",
+            size::counted(published.written, "item"),
             size::bytes(published.bytes),
             published.kept
         ));
@@ -260,8 +250,7 @@ fn outputs(
     let plan = &planned.plan;
     let mut wanted: Vec<(usize, Option<String>)> = Vec::new();
     for package in packages {
-        let input = package.parse::<InputName>();
-        let input = input.map_err(|error| Failure::Usage(error.to_string()))?;
+        let input: InputName = package.parse()?;
         let output = package.contains(':').then(|| input.output.clone());
         wanted.push((plan.find(&input.address.to_string())?, output));
     }
@@ -282,19 +271,21 @@ fn outputs(
             }
         }
         if let Some(output) = output.as_ref().filter(|_| paths.len() == before) {
-            return Err(Failure::Usage(format!(
-                "{} has no output `{output}`; it has {}",
-                node.label,
-                node.outputs.join(", ")
-            )));
+            return Err(EngineError::NoOutput {
+                derivation: node.label.clone(),
+                output: output.clone(),
+                known: node.outputs.join(", "),
+            }
+            .into());
         }
     }
     let valid = store.valid_among(paths.keys())?;
     if let Some((path, package)) = paths.iter().find(|(path, _)| !valid.contains(*path)) {
-        return Err(Failure::NotBuilt {
+        return Err(EngineError::NotBuilt {
             package: package.clone(),
             path: context.shown(path),
-        });
+        }
+        .into());
     }
     Ok(paths.into_keys().collect())
 }
@@ -308,6 +299,7 @@ pub(super) fn place(path: Option<&PathBuf>) -> Option<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::ExchangeError;
     use crate::formats::nar::{NarError, NarProblem};
     use crate::store::StoreError;
 

@@ -1,21 +1,13 @@
-//! `explain`, and what `build` says before it builds: why a package is built again.
-//!
-//! The derivation that would be built now is compared with the one that was built last, and where an input has changed,
-//! that one with its own predecessor, down to the changes that follow from nothing else.
+//! `explain`, and what `build` says before it builds: why a package is built again, in words.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::context::{Context, Planned, print, print_json};
+use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use super::look;
-use crate::builder::history::History;
-use crate::formats::derivation::difference::{self, Change};
-use crate::formats::derivation::{Derivation, aterm};
-use crate::formats::store_path::StorePath;
-use crate::road::plan::Node;
+use crate::engine::{BuiltAgain, Cause, Explanation, Reason, Why};
+use crate::formats::derivation::difference::Change;
 
 /// How much of a value is shown, in characters.
 const SHOWN: usize = 160;
@@ -23,12 +15,12 @@ const SHOWN: usize = 160;
 /// How many reasons `build` names for a package.
 const REASONS: usize = 3;
 
-/// A change that follows from nothing else, and where it is.
+/// A reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Reason {
+struct Words {
     /// The package, or source, that has changed.
     of: String,
-    /// Which of its inputs, variables … and how.
+    /// Which of its inputs, variables and so on, and how.
     change: String,
     /// The same in a word or two.
     #[serde(skip)]
@@ -39,42 +31,35 @@ struct Reason {
 struct Explained {
     package: String,
     derivation: String,
-    /// Whether all its outputs are valid.
     built: bool,
-    /// Whether this very derivation was built before: its outputs were removed since.
     gone: bool,
-    /// The derivation that was built before.
     previous: Option<String>,
-    reasons: Vec<Reason>,
+    reasons: Vec<Words>,
 }
 
 /// `bootstrap explain PKG`.
 pub fn explain(context: &Context, name: &str) -> Result<(), Failure> {
     let planned = context.plan()?;
-    let store = context.store_to_read()?;
-    let (node, _) = look::package(&planned, name)?;
-    let outputs: Vec<&StorePath> = node.output_paths().map(|(_, path)| path).collect();
-    let built = store.valid_among(outputs.iter().copied())?.len() == outputs.len();
-    let explainer = Explainer::new(context, &planned);
-    let gone = !built && explainer.was_built(node);
-    let previous = match gone {
-        true => None,
-        false => explainer.previous(node),
-    };
-    let explained = Explained {
-        package: node.label.clone(),
-        derivation: context.shown(&node.derivation_path),
+    let Explanation {
+        package,
+        derivation,
         built,
         gone,
-        previous: previous.as_ref().map(|(path, _)| context.shown(path)),
-        reasons: previous.map_or_else(Vec::new, |(path, _)| {
-            explainer.reasons(&node.label, &path, &node.derivation_path)
-        }),
+        previous,
+        reasons,
+    } = context.session.explain(&planned, name)?;
+    let explained = Explained {
+        package,
+        derivation,
+        built,
+        gone,
+        previous,
+        reasons: words(&reasons),
     };
-    if context.options.json {
-        return print_json(&explained);
+    match context.options.json {
+        true => print_json(&explained),
+        false => print(&describe(&explained)),
     }
-    print(&describe(&explained))
 }
 
 fn describe(explained: &Explained) -> String {
@@ -83,8 +68,7 @@ fn describe(explained: &Explained) -> String {
     } = explained;
     if explained.gone {
         return format!(
-            "{package} would be built again: it was built like this before, and its outputs are not in the store any \
-             more\n"
+            "{package} would be built again: it was built like this before, and its outputs are no longer in the store\n"
         );
     }
     let mut text = match (&explained.previous, explained.built) {
@@ -111,160 +95,60 @@ fn describe(explained: &Explained) -> String {
     text
 }
 
-/// Why the packages called `labels` are built again, in one line each; nothing of those that were never built.
-pub(super) fn in_short(context: &Context, planned: &Planned, labels: &[String]) -> Vec<String> {
-    let explainer = Explainer::new(context, planned);
-    labels
-        .iter()
-        .filter_map(|label| {
-            let node = planned.plan.get(label)?;
-            node.stage?;
-            if explainer.was_built(node) {
-                return Some(format!(
-                    "{label}: built again, its outputs are not in the store any more"
-                ));
-            }
-            let (previous, _) = explainer.previous(node)?;
-            let reasons = explainer.reasons(&node.label, &previous, &node.derivation_path);
-            let mut short: Vec<String> = reasons
-                .iter()
-                .map(|reason| match reason.of == node.label {
-                    true => reason.short.clone(),
-                    false => format!("{} ({})", reason.of, reason.short),
-                })
-                .collect();
-            short.dedup();
-            if short.len() > REASONS {
-                let more = short.len() - REASONS;
-                short.truncate(REASONS);
-                short.push(format!("{more} more"));
-            }
-            Some(match short.is_empty() {
-                true => format!(
-                    "{}: built again because of something whose derivation is gone",
-                    node.label
-                ),
-                false => format!(
-                    "{}: built again because of {}",
-                    node.label,
-                    short.join(", ")
-                ),
-            })
+/// Why a package is about to be built again, in one line.
+pub(super) fn in_short(again: &BuiltAgain) -> String {
+    let package = &again.package;
+    let Why::Changed(reasons) = &again.why else {
+        return format!("{package}: built again, since its outputs are no longer in the store");
+    };
+    let reasons = words(reasons).into_iter();
+    let mut short: Vec<String> = reasons
+        .map(|reason| match reason.of == *package {
+            true => reason.short,
+            false => format!("{} ({})", reason.of, reason.short),
         })
-        .collect()
+        .collect();
+    short.dedup();
+    if short.len() > REASONS {
+        let more = short.len() - REASONS;
+        short.truncate(REASONS);
+        short.push(format!("{more} more"));
+    }
+    match short.is_empty() {
+        true => format!("{package}: built again because of something whose derivation is gone"),
+        false => format!("{package}: built again because of {}", short.join(", ")),
+    }
 }
 
-struct Explainer<'c> {
-    context: &'c Context,
-    history: History,
-    planned: BTreeMap<&'c StorePath, &'c Node>,
-    /// Derivations that were read, `None` where they are gone.
-    read: RefCell<BTreeMap<StorePath, Option<Derivation>>>,
-}
-
-impl<'c> Explainer<'c> {
-    fn new(context: &'c Context, planned: &'c Planned) -> Self {
-        let nodes = planned.plan.nodes().iter();
-        Self {
-            context,
-            history: History::new(&context.directories.state),
-            planned: nodes.map(|node| (&node.derivation_path, node)).collect(),
-            read: RefCell::default(),
-        }
-    }
-
-    /// Whether what was built last of a package is its present derivation.
-    fn was_built(&self, node: &Node) -> bool {
-        let built = self.history.derivations(&node.label);
-        built.first().map(String::as_str) == Some(node.derivation_path.base_name())
-    }
-
-    /// The derivation of the same package that was built last, and is not the present one.
-    fn previous(&self, node: &Node) -> Option<(StorePath, Derivation)> {
-        let built = self.history.derivations(&node.label).into_iter();
-        built
-            .filter_map(|name| StorePath::from_base_name(&name).ok())
-            .filter(|path| *path != node.derivation_path)
-            .find_map(|path| Some((path.clone(), self.derivation(&path)?)))
-    }
-
-    /// The derivation at `path`: from the plan, or from the store, where its file stays as long as anything built from
-    /// it does.
-    fn derivation(&self, path: &StorePath) -> Option<Derivation> {
-        if let Some(node) = self.planned.get(path) {
-            return Some(node.derivation.clone());
-        }
-        if let Some(read) = self.read.borrow().get(path) {
-            return read.clone();
-        }
-        let directories = &self.context.directories;
-        let bytes = std::fs::read(directories.physical(path)).ok();
-        let derivation = bytes.and_then(|bytes| aterm::parse(&directories.store_dir, &bytes).ok());
-        self.read
-            .borrow_mut()
-            .insert(path.clone(), derivation.clone());
-        derivation
-    }
-
-    /// The changes between two derivations of `label` that follow from nothing else.
-    fn reasons(&self, label: &str, old: &StorePath, new: &StorePath) -> Vec<Reason> {
-        let mut found = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut open = vec![(label.to_owned(), old.clone(), new.clone())];
-        while let Some((of, old, new)) = open.pop() {
-            if !seen.insert((old.clone(), new.clone())) {
-                continue;
-            }
-            let (Some(before), Some(now)) = (self.derivation(&old), self.derivation(&new)) else {
-                found.push(Reason {
-                    of,
-                    change: format!("was {}, which is gone", self.context.shown(&old)),
-                    short: "changed".to_owned(),
-                });
-                continue;
-            };
-            let changes = difference::changes(
-                &self.context.directories.store_dir,
-                &before,
-                &now,
-                &|path| self.derivation(path),
-            );
-            for change in changes {
-                match change {
-                    Change::Input { name, old, new } => {
-                        let name = self.label(&new).unwrap_or(name);
-                        open.push((name, old, new));
-                    }
-                    change => found.push(reason(&of, &change)),
-                }
-            }
-        }
-        found.sort();
-        found.dedup();
-        found
-    }
-
-    /// What the plan calls the derivation at `path`.
-    fn label(&self, path: &StorePath) -> Option<String> {
-        self.planned.get(path).map(|node| node.label.clone())
-    }
+/// `reasons` in words, sorted, each once.
+fn words(reasons: &[Reason]) -> Vec<Words> {
+    let words = reasons.iter().map(|reason| match &reason.cause {
+        Cause::Change(change) => describe_change(&reason.of, change),
+        Cause::Gone(path) => Words {
+            of: reason.of.clone(),
+            change: format!("was {path}, which is gone"),
+            short: "changed".to_owned(),
+        },
+    });
+    let words: BTreeSet<Words> = words.collect();
+    words.into_iter().collect()
 }
 
 /// `change` in words.
-fn reason(of: &str, change: &Change) -> Reason {
+fn describe_change(of: &str, change: &Change) -> Words {
     let from_to = |old: &str, new: &str| {
         let (old, new) = trimmed(old, new);
         format!("{old:?} became {new:?}")
     };
     let words = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
     let (change, short) = match change {
-        // Followed, not told.
+        // Followed, not shown.
         Change::Input { name, .. } => (format!("the input {name} changed"), name.clone()),
         Change::InputSet { name, added } => {
             let verb = if *added {
                 "is a new input"
             } else {
-                "is no input any more"
+                "is no longer an input"
             };
             (format!("{name} {verb}"), format!("input {name}"))
         }
@@ -281,7 +165,7 @@ fn reason(of: &str, change: &Change) -> Reason {
             match (old, new) {
                 (Some(old), Some(new)) => format!("{name}: {}", from_to(old, new)),
                 (None, Some(new)) => format!("{name} is set: {:?}", trimmed("", new).1),
-                (Some(old), _) => format!("{name} is not set any more: {:?}", trimmed(old, "").0),
+                (Some(old), _) => format!("{name} is no longer set: {:?}", trimmed(old, "").0),
                 (None, None) => name.clone(),
             },
             name.clone(),
@@ -299,7 +183,7 @@ fn reason(of: &str, change: &Change) -> Reason {
             "outputs".to_owned(),
         ),
     };
-    Reason {
+    Words {
         of: of.to_owned(),
         change,
         short,

@@ -1,17 +1,20 @@
-//! How a command ends when it does not end well: the exit status, and the words.
+//! Exit statuses, and the words of a command that fails.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 
 use miette::Diagnostic;
 
 use crate::builder::error::{BuildError, FailureKind};
-use crate::diagnostics::on_file;
+use crate::builder::scheduler::Report;
+use crate::diagnostics::{FileError, on_file};
+use crate::engine::{EngineError, first_error};
 use crate::exchange::ExchangeError;
 use crate::formats::keys::KeyError;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
 use crate::road::plan::{FindError, PlanError};
-use crate::road::recipe::{LoadError, RecipeErrors};
+use crate::road::recipe::{AddressError, LoadError};
 use crate::road::seed::{SeedError, SeedFailure};
 use crate::show::progress::invocation::Invocation;
 use crate::store::StoreError;
@@ -23,9 +26,9 @@ use crate::verify::signature::SignatureError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Status {
-    /// A build failed, or what was asked for is not there.
+    /// A build failed.
     Failed = 1,
-    /// Wrong usage, or a bad recipe or seed.
+    /// Wrong usage, or a bad recipe or seed. Something that was named and does not exist is wrong usage.
     Usage = 2,
     /// Hashes differ: of a download, the store, a lock or a second build.
     Hashes = 3,
@@ -38,103 +41,68 @@ pub enum Status {
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Failure {
-    /// Recipes that are wrong.
-    #[error(transparent)]
-    Recipes(RecipeErrors),
-    /// Recipes that are not there.
-    #[error("{0}; give --recipes the folder `recipes` of the project, or leave it out")]
-    NoRecipes(Box<LoadError>),
-    /// No plan.
+    /// The engine could not do it.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Plan(Box<PlanError>),
-    /// A package that is not in the plan.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Find(FindError),
-    /// An option or argument with a wrong value.
-    #[error("{0}")]
-    Usage(String),
+    Engine(Box<EngineError>),
     /// The store directory's name.
     #[error("--store-dir: {0}")]
     StoreDir(StorePathError),
-    /// An output that is not valid.
-    #[error("{path} is not valid: nothing has built it yet; run `bootstrap build {package}`")]
-    NotBuilt {
-        /// The package.
-        package: String,
-        /// The output's path.
-        path: String,
-    },
-    /// No log of a build.
-    #[error("there is no log of {package} at {}: it was not built here; run `bootstrap build {package}`", path.display())]
-    NoLog {
-        /// The package.
-        package: String,
-        /// Where it would be.
-        path: PathBuf,
-    },
-    /// The store.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(Box<StoreError>),
-    /// A run that could not begin.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Build(Box<BuildError>),
     /// A command in a sandbox that ended with a status of its own.
     #[error("the command ended with status {0}")]
     Command(u8),
-    /// The seed.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Seed(Box<SeedError>),
-    /// Items for others, or from them.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Exchange(Box<ExchangeError>),
     /// A file, or standard output.
-    #[error("cannot {action} {what}: {error}{}", on_file(error))]
+    #[error("cannot {action} {what}: {error}")]
+    #[diagnostic(help("{}", on_file(error).trim_start_matches("; ")))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,
         /// With what.
         what: String,
-        /// What the system said.
-        error: std::io::Error,
+        /// The error of the system.
+        error: io::Error,
     },
-    /// The lock.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Lock(Box<LockFileError>),
-    /// A key.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Key(KeyError),
     /// A signature.
     #[error("{document}: {error}")]
     Signature {
-        /// Whose it is.
+        /// The document.
         document: String,
-        /// What is wrong with it.
+        /// What is wrong with its signature.
         error: SignatureError,
     },
     /// A document to compare.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Attestation(AttestationError),
-    /// Something that has been told already, in full.
+    /// What a command found, or wrong usage of it.
     #[error("{message}")]
-    Told {
-        /// One line about it.
+    #[diagnostic(help("{hint}"))]
+    Found {
+        /// What is wrong.
         message: String,
+        /// What to do about it; empty where there is nothing to say.
+        hint: String,
         /// The exit status.
         status: Status,
     },
 }
 
 impl Failure {
-    /// The exit status that tells scripts of it.
+    /// A failure with the exit status `status`.
+    pub(super) fn new(status: Status, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Found {
+            message: message.into(),
+            hint: hint.into(),
+            status,
+        }
+    }
+
+    /// An option or argument that is wrong.
+    pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Status::Usage, message, hint)
+    }
+
+    /// The exit status.
     pub fn status(&self) -> u8 {
         match self {
             Self::Command(status) => *status,
@@ -144,76 +112,53 @@ impl Failure {
 
     fn kind(&self) -> Status {
         match self {
-            Self::Recipes(_)
-            | Self::NoRecipes(_)
-            | Self::Plan(_)
-            | Self::Find(_)
-            | Self::Usage(_)
-            | Self::StoreDir(_) => Status::Usage,
-            Self::NotBuilt { .. } | Self::NoLog { .. } => Status::Failed,
-            Self::Store(error) => match error.as_ref() {
-                StoreError::Digest { .. } => Status::Hashes,
-                error if error.is_environment() => Status::Environment,
-                _ => Status::Failed,
-            },
-            Self::Exchange(error) => match error.as_ref() {
-                ExchangeError::Url(_) => Status::Usage,
-                ExchangeError::Server { .. } => Status::Fetch,
-                ExchangeError::File(_)
-                | ExchangeError::Nar(NarError::File { .. } | NarError::Sink(_)) => {
-                    Status::Environment
-                }
-                error if error.is_mistrust() => Status::Hashes,
-                _ => Status::Failed,
-            },
-            Self::Io { .. } => Status::Environment,
-            Self::Lock(error) => match error.as_ref() {
-                LockFileError::File(_) => Status::Environment,
-                LockFileError::Missing(_) => Status::Usage,
-                LockFileError::Line { .. } | LockFileError::Sum { .. } => Status::Hashes,
-            },
+            Self::Engine(error) => of_engine(error),
+            Self::StoreDir(_) | Self::Attestation(_) => Status::Usage,
+            Self::Io { error, .. } => of_io(error),
             Self::Signature { error, .. } => match error {
                 SignatureError::Wrong | SignatureError::Malformed(_) => Status::Hashes,
                 _ => Status::Usage,
             },
-            Self::Attestation(_) => Status::Usage,
-            Self::Key(KeyError::Random) => Status::Environment,
-            Self::Key(_) => Status::Usage,
-            Self::Build(error) => error.kind().into(),
             Self::Command(_) => Status::Failed,
-            Self::Seed(error) => match error.failure() {
-                SeedFailure::Usage => Status::Usage,
-                SeedFailure::HashDiffers => Status::Hashes,
-                SeedFailure::NotFetched => Status::Fetch,
-                SeedFailure::Unpack => Status::Failed,
-                SeedFailure::Environment => Status::Environment,
-            },
-            Self::Told { status, .. } => *status,
+            Self::Found { status, .. } => *status,
         }
     }
 
-    /// What people read on standard error; `invocation` is how commands are typed that it names.
+    /// What standard error gets; `invocation` is how commands are typed that it names.
     pub fn render(&self, color: bool, invocation: &Invocation) -> String {
         match self {
-            Self::Recipes(errors) => errors.render(color),
             // The command has said what there was to say.
-            Self::Command(_) => String::new(),
-            other => {
-                let mut text = format!("bootstrap: {other}");
-                let hint = other.help().map(|hint| hint.to_string());
-                if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
-                    text.push_str(&format!("\nhint: {hint}"));
+            Self::Command(_) => return String::new(),
+            Self::Engine(error) => {
+                if let EngineError::Recipes(errors) = error.as_ref() {
+                    return errors.render(color);
                 }
-                invocation.complete(&text)
             }
+            _ => {}
         }
+        let mut text = format!("bootstrap: {self}");
+        let hint = self.help().map(|hint| hint.to_string());
+        if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        invocation.complete(&text)
     }
 
     /// A failure to write what was asked for.
-    pub(super) fn writing(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(super) fn writing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |error| Self::Io {
             action: "write",
+            what,
+            error,
+        }
+    }
+
+    /// A failure to read a file.
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let what = path.display().to_string();
+        |error| Self::Io {
+            action: "read",
             what,
             error,
         }
@@ -224,67 +169,132 @@ impl Failure {
         let document = document.into();
         |error| Self::Signature { document, error }
     }
+}
 
-    /// A failure to read a file.
-    pub(super) fn reading(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
-        let what = path.display().to_string();
-        |error| Self::Io {
-            action: "read",
-            what,
-            error,
-        }
+/// The exit status for an error of the engine.
+fn of_engine(error: &EngineError) -> Status {
+    match error {
+        EngineError::Recipes(_)
+        | EngineError::NoRecipes(_)
+        | EngineError::Plan(_)
+        | EngineError::Find(_)
+        | EngineError::NotAPackage(_)
+        | EngineError::Name(_)
+        | EngineError::NoOutput { .. }
+        | EngineError::NotBuilt { .. }
+        | EngineError::NoDerivation { .. }
+        | EngineError::SeedSystem { .. }
+        | EngineError::UnknownSystem { .. }
+        | EngineError::TwoSeeds
+        | EngineError::NotFinal(_)
+        | EngineError::SameSeed(_)
+        | EngineError::SeedAlias { .. }
+        | EngineError::NoDistribution(_)
+        | EngineError::Offline(_)
+        | EngineError::NoTrustedKeys
+        | EngineError::StorePath(_) => Status::Usage,
+        EngineError::Derivation { .. } | EngineError::NotFollowed => Status::Failed,
+        EngineError::Run(report) => of_report(report),
+        EngineError::Seed(error) => match error.failure() {
+            SeedFailure::Usage => Status::Usage,
+            SeedFailure::HashDiffers => Status::Hashes,
+            SeedFailure::NotFetched => Status::Fetch,
+            SeedFailure::Unpack => Status::Failed,
+            SeedFailure::Environment => Status::Environment,
+        },
+        EngineError::Exchange(error) => match error.as_ref() {
+            ExchangeError::Url(_)
+            | ExchangeError::Stream { .. }
+            | ExchangeError::Missing { .. } => Status::Usage,
+            ExchangeError::Server { .. } => Status::Fetch,
+            ExchangeError::File(error) => of_io(error.io_error()),
+            ExchangeError::Nar(NarError::File { .. } | NarError::Sink(_)) => Status::Environment,
+            error if error.is_mistrust() => Status::Hashes,
+            _ => Status::Failed,
+        },
+        EngineError::Store(error) => match error.as_ref() {
+            StoreError::Digest { .. } => Status::Hashes,
+            error if error.is_environment() => Status::Environment,
+            _ => Status::Failed,
+        },
+        EngineError::Build(error) => error.kind().into(),
+        EngineError::Key(KeyError::Random) => Status::Environment,
+        EngineError::Key(_) => Status::Usage,
+        EngineError::Lock(error) => match error.as_ref() {
+            LockFileError::File(error) => of_io(error.io_error()),
+            LockFileError::Missing(_) => Status::Usage,
+            LockFileError::Line { .. } | LockFileError::Sum { .. } => Status::Hashes,
+        },
+        EngineError::File(error) => of_io(error.io_error()),
     }
 }
 
-impl From<LoadError> for Failure {
-    fn from(error: LoadError) -> Self {
+/// The exit status for a run: that of its first error.
+pub(super) fn of_report(report: &Report) -> Status {
+    first_error(report).map_or(Status::Failed, |error| error.kind().into())
+}
+
+/// The exit status for a system call that failed on a file that the user named. A wrong name is wrong usage; anything else is
+/// the machine's.
+fn of_io(error: &io::Error) -> Status {
+    match error.kind() {
+        io::ErrorKind::NotFound
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::InvalidFilename => Status::Usage,
+        _ => Status::Environment,
+    }
+}
+
+/// What became of a run that did not make everything, in one line.
+pub(super) fn of_run(report: &Report) -> Option<Failure> {
+    let summary = &report.summary;
+    let count = summary.failed.len();
+    let message = match first_error(report) {
+        Some(_) => {
+            let untried = summary.skipped.len() + summary.not_started.len();
+            let all = summary.made.len() + count + untried;
+            match untried {
+                0 => format!("{count} of {all} failed"),
+                1 => format!("{count} of {all} failed, and 1 was not tried"),
+                _ => format!("{count} of {all} failed, and {untried} were not tried"),
+            }
+        }
+        None if summary.interrupted => {
+            "interrupted; the same command goes on where this one stopped".to_owned()
+        }
+        None => return None,
+    };
+    Some(Failure::new(of_report(report), message, ""))
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
         match error {
-            LoadError::Recipes(errors) => Self::Recipes(errors),
-            other => Self::NoRecipes(Box::new(other)),
+            EngineError::Run(report) => match of_run(&report) {
+                Some(failure) => failure,
+                None => Self::Engine(Box::new(EngineError::Run(report))),
+            },
+            other => Self::Engine(Box::new(other)),
         }
     }
 }
 
-impl From<PlanError> for Failure {
-    fn from(error: PlanError) -> Self {
-        match error {
-            PlanError::Recipes(errors) => Self::Recipes(errors),
-            other => Self::Plan(Box::new(other)),
-        }
-    }
+/// `From` for what the engine's errors are made of.
+macro_rules! by_way_of_the_engine {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                EngineError::from(error).into()
+            }
+        })*
+    };
 }
 
-impl From<FindError> for Failure {
-    fn from(error: FindError) -> Self {
-        match error {
-            FindError::Unplanned(errors) => Self::Recipes(errors),
-            other => Self::Find(other),
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Box::new(error))
-    }
-}
-
-impl From<SeedError> for Failure {
-    fn from(error: SeedError) -> Self {
-        Self::Seed(Box::new(error))
-    }
-}
-
-impl From<LockFileError> for Failure {
-    fn from(error: LockFileError) -> Self {
-        Self::Lock(Box::new(error))
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::Key(error)
-    }
+by_way_of_the_engine! {
+    AddressError, BuildError, ExchangeError, FileError, FindError, KeyError, LoadError, LockFileError, PlanError, SeedError,
+    StoreError,
 }
 
 impl From<AttestationError> for Failure {

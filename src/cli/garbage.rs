@@ -11,9 +11,6 @@ use crate::store::Store;
 use crate::store::gc::{self, CollectOptions};
 use crate::store::roots::RootKind;
 
-/// The name of the roots that `all` leaves; `build PKG` leaves `build/PKG`.
-pub(super) const ALL: &str = "all";
-
 #[derive(Debug, Serialize)]
 struct ShownFreed {
     dry_run: bool,

@@ -4,27 +4,30 @@ use std::io::{self, Read, Write};
 
 use super::context::Context;
 use super::failure::Failure;
-use super::look;
 use crate::builder::log::{log_path, open_log};
 
 /// `bootstrap log PKG`.
 pub fn log(context: &Context, name: &str) -> Result<(), Failure> {
     let planned = context.plan()?;
-    let node = match look::package(&planned, name) {
+    let node = match planned.package(name) {
         Ok((node, _)) => node,
         // A source made again in a larger root is no package, but has a log.
         Err(failure) => match planned.plan.get(name) {
             Some(node) => node,
-            None => return Err(failure),
+            None => return Err(failure.into()),
         },
     };
     let path = log_path(&context.directories.log, &node.derivation_path);
     let opened = open_log(&context.directories.log, &node.derivation_path);
     let Some(mut log) = opened.map_err(Failure::reading(&path))? else {
-        return Err(Failure::NoLog {
-            package: node.label.clone(),
-            path,
-        });
+        let label = &node.label;
+        return Err(Failure::usage(
+            format!(
+                "no log of {label} at {}: it was not built here",
+                path.display()
+            ),
+            format!("run `bootstrap build {label}`"),
+        ));
     };
     let mut output = io::stdout().lock();
     let mut buffer = vec![0; 64 * 1024];

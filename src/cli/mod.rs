@@ -8,28 +8,34 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+mod all;
 pub mod arguments;
+mod build;
 mod build_shell;
 mod configuration;
 mod context;
 mod doctor;
-mod dry_run;
-mod equipment;
 mod exchange;
 mod explain;
 pub mod failure;
+mod fetch;
+mod forecast;
 mod garbage;
 mod graph;
+mod list;
 mod log;
-mod look;
-mod manifest;
 mod manual;
+mod notices;
+mod packages;
+mod path;
+mod progress;
+mod realise;
 mod repair;
 mod report;
-mod run;
-mod seeds;
+mod seed;
 mod shell;
-mod substitutes;
+mod show;
+mod signals;
 mod summary;
 mod verify;
 mod version;
@@ -107,15 +113,15 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     }
     let context = Context::new(global)?;
     match &arguments.command {
-        Command::All { dry_run } => run::all(&context, *dry_run),
-        Command::Build(arguments) => run::build(&context, arguments),
+        Command::All { dry_run } => all::all(&context, *dry_run),
+        Command::Build(arguments) => build::build(&context, arguments),
         Command::Explain { package } => explain::explain(&context, package),
-        Command::Fetch { packages, dry_run } => run::fetch(&context, packages, *dry_run),
+        Command::Fetch { packages, dry_run } => fetch::fetch(&context, packages, *dry_run),
         Command::Verify(arguments) => verify::verify(&context, arguments),
         Command::Lock { file } => verify::lock::write(&context, file),
-        Command::List => look::list(&context),
-        Command::Show { package } => look::show(&context, package),
-        Command::Path { package } => look::path(&context, package),
+        Command::List => list::list(&context),
+        Command::Show { package } => show::show(&context, package),
+        Command::Path { package } => path::path(&context, package),
         Command::Log { package } => log::log(&context, package),
         Command::Graph {
             packages,
@@ -187,9 +193,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             garbage::collect(&context, &options, *keep_generations)
         }
         Command::Roots => garbage::roots(&context),
-        Command::Seed(SeedCommand::List) => seeds::list(&context),
-        Command::Seed(SeedCommand::Show { name }) => seeds::show(&context, name.as_deref()),
-        Command::Seed(SeedCommand::Update { name }) => seeds::update(&context, name.as_deref()),
+        Command::Seed(SeedCommand::List) => seed::list(&context),
+        Command::Seed(SeedCommand::Show { name }) => seed::show(&context, name.as_deref()),
+        Command::Seed(SeedCommand::Update { name }) => seed::update(&context, name.as_deref()),
+        Command::Seed(SeedCommand::Reset { name }) => seed::reset(&context, name.as_deref()),
         // These need no context, so they were done above.
         Command::Completions { .. } | Command::Man { .. } | Command::Config => Ok(()),
     }

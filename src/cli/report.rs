@@ -24,7 +24,7 @@ pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
     let rebuilds = Rebuilds::new(state);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let report = collect(&Sources {
-        system: context.system,
+        system: context.session.options().system,
         recipes: &planned.recipes,
         plan: &planned.plan,
         seeds: planned.seeds.all().collect(),

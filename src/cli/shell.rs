@@ -6,10 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, Planned};
+use super::context::Context;
 use super::failure::Failure;
-use super::look;
-use crate::builder::error::BuildError;
+use crate::engine::{EngineError, Planned, valid_inputs};
 use crate::formats::derivation::Environment;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
@@ -99,10 +98,7 @@ pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
 }
 
 pub(super) fn failed(source: SandboxError) -> Failure {
-    Failure::Build(Box::new(BuildError::Sandbox {
-        label: "the sandbox".to_owned(),
-        source: Box::new(source),
-    }))
+    EngineError::from(source).into()
 }
 
 /// The final inputs and `packages`, in search order, those that people name first. All must be valid.
@@ -114,35 +110,14 @@ fn inputs(
 ) -> Result<Vec<(InputName, StorePath)>, Failure> {
     let mut wanted: Vec<InputName> = Vec::new();
     for package in packages {
-        let input = package.parse::<InputName>();
-        wanted.push(input.map_err(|error| Failure::Usage(error.to_string()))?);
+        wanted.push(package.parse()?);
     }
     for input in road::final_inputs() {
         if !wanted.contains(&input) {
             wanted.push(input);
         }
     }
-    let mut inputs = Vec::new();
-    for input in wanted {
-        let (node, _) = look::package(planned, &input.address.to_string())?;
-        let path = node.derivation.output_path(&input.output).ok_or_else(|| {
-            Failure::Usage(format!(
-                "{} has no output `{}`; it has {}",
-                input.address,
-                input.output,
-                node.outputs.join(", ")
-            ))
-        })?;
-        inputs.push((input, path.clone()));
-    }
-    let valid = store.valid_among(inputs.iter().map(|(_, path)| path))?;
-    match inputs.iter().find(|(_, path)| !valid.contains(path)) {
-        Some((input, path)) => Err(Failure::NotBuilt {
-            package: input.address.to_string(),
-            path: context.shown(path),
-        }),
-        None => Ok(inputs),
-    }
+    Ok(valid_inputs(&context.session, planned, store, wanted)?)
 }
 
 /// Search paths as the phase `set-paths` makes them in final builds, and what an interactive shell wants.

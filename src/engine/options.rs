@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::fetch::mirrors::Mirrors;
 use crate::formats::keys::{KeyError, PublicKey};
 use crate::formats::store_path::StoreDir;
 use crate::formats::system::System;
@@ -24,6 +25,8 @@ pub struct SessionOptions {
     pub seed: SeedOptions,
     /// Whether the network is off limits.
     pub offline: bool,
+    /// The servers for `mirror://` URLs.
+    pub mirrors: Mirrors,
     /// The URLs of substitute servers, most preferred first.
     pub substitute_urls: Vec<String>,
     /// The keys whose owners may say what is in the store.
@@ -41,6 +44,7 @@ impl SessionOptions {
             recipes: RecipeSource::Embedded,
             seed: SeedOptions::default(),
             offline: false,
+            mirrors: Mirrors::default(),
             substitute_urls: Vec::new(),
             trusted_keys: TrustedKeys::default(),
             build: BuildOptions::default(),

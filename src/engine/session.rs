@@ -1,9 +1,11 @@
 //! A session: one user's options, and the tools that follow from them.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::error::EngineError;
+use super::notice::{Notice, Notify};
 use super::options::SessionOptions;
 use crate::builder::run::lock_patience;
 use crate::builder::settings::BuildSettings;
@@ -26,15 +28,39 @@ const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 const SPARE: usize = 2;
 
 /// One user's options, and the tools that follow from them. It opens nothing until asked.
-#[derive(Debug)]
 pub struct Session {
     options: SessionOptions,
+    notify: Notify,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("Session")
+            .field(&self.options)
+            .finish()
+    }
 }
 
 impl Session {
-    /// A session with `options`.
+    /// A session with `options`, whose notices are dropped.
     pub fn new(options: SessionOptions) -> Self {
-        Self { options }
+        Self::with_notices(options, Arc::new(drop))
+    }
+
+    /// A session with `options` that gives its notices to `notify`.
+    pub fn with_notices(options: SessionOptions, notify: Notify) -> Self {
+        Self { options, notify }
+    }
+
+    /// A session with other options, and the same front end.
+    pub(super) fn with_options(&self, options: SessionOptions) -> Self {
+        Self::with_notices(options, Arc::clone(&self.notify))
+    }
+
+    /// Passes `notice` on to the front end.
+    pub(super) fn notify(&self, notice: Notice) {
+        (self.notify)(notice);
     }
 
     /// The options.
@@ -102,6 +128,7 @@ impl Session {
         Arc::new(Downloader::new(fetch::Settings {
             offline: self.options.offline,
             apt,
+            mirrors: self.options.mirrors.clone(),
             ..fetch::Settings::new(&self.directories().cache)
         }))
     }

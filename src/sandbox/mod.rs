@@ -30,6 +30,7 @@ pub mod features;
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
 mod helped;
 mod helper;
+pub mod inherited;
 pub mod jail;
 pub mod layout;
 #[cfg(target_os = "linux")]

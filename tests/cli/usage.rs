@@ -177,14 +177,14 @@ fn a_file_that_cannot_be_used_says_what_to_do() {
     for (arguments, advice) in [
         (
             ["report", "-o", "/nowhere/x"],
-            "; look whether the name is right",
+            "hint: look whether the name is right",
         ),
         (
             ["report", "-o", "/dev/null/x"],
-            "; one of the directories in its name is a file",
+            "hint: one of the directories in its name is a file",
         ),
     ] {
-        let (_, err) = world.expect(5, &arguments);
+        let (_, err) = world.expect(2, &arguments);
         assert!(err.contains(advice), "{err}");
     }
 }
@@ -347,7 +347,7 @@ fn a_bad_setting_stops_everything_and_a_missing_file_only_where_it_was_named() {
         "{err}"
     );
     let (status, err) = run(&directory.path().join("other.toml"));
-    assert_eq!(status, Some(5));
+    assert_eq!(status, Some(2));
     assert!(
         err.contains("cannot read") && err.contains("other.toml"),
         "{err}"
@@ -379,7 +379,7 @@ fn there_is_a_manual_page_for_every_command() {
         "{report}"
     );
     let output = bootstrap().args(["man", "/dev/null/x"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn an_interrupt_stops_a_build_cleanly_and_the_same_command_goes_on() {
 
     assert_eq!(leftovers(&world), Vec::<PathBuf>::new());
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
-    let (_, err) = world.expect(1, &["path", "slow"]);
+    let (_, err) = world.expect(2, &["path", "slow"]);
     assert!(err.contains("is not valid"), "{err}");
     world.expect(0, &["verify"]);
     // What was finished before is not made again.

@@ -282,11 +282,8 @@ fn check_builds_first_and_then_again() {
     let made = |name: &str| fs::read(format!("{}{name}/made", world.place("chance").display()));
     assert_ne!(made("").unwrap(), made("-check").unwrap());
     world.tool("other", "write $out/x x\n");
-    let (_, err) = world.expect(1, &["verify", "--rebuild", "libc", "other"]);
-    assert!(
-        err.contains("is not valid: nothing has built it yet"),
-        "{err}"
-    );
+    let (_, err) = world.expect(2, &["verify", "--rebuild", "libc", "other"]);
+    assert!(err.contains("is not valid: it has not been built"), "{err}");
 }
 
 #[test]
@@ -297,7 +294,7 @@ fn a_second_build_that_fails_is_no_difference() {
     world.expect(0, &["verify", "--rebuild", "once"]);
     let (out, err) = world.expect(1, &["verify", "--rebuild", "--vary", "once"]);
     assert!(out.contains("failed: once: round 1"), "{out}");
-    assert!(err.contains("1 packages could not be built again"), "{err}");
+    assert!(err.contains("1 package could not be built again"), "{err}");
 }
 
 #[test]
@@ -410,7 +407,7 @@ fn explain_names_the_change_that_others_follow_from() {
     world.expect(0, &["gc"]);
     let (out, _) = world.expect(0, &["explain", "tool"]);
     assert!(
-        out.contains("its outputs are not in the store any more"),
+        out.contains("and its outputs are no longer in the store"),
         "{out}"
     );
 }

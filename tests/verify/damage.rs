@@ -1,4 +1,4 @@
-//! Damage: found, told, and put right.
+//! Damage: found, reported and repaired.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +52,7 @@ fn a_flipped_bit_is_found_and_put_right() {
     assert!(out.contains(" build --repair tool`"), "{out}");
     assert!(err.contains("1 of "), "{err}");
     let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
-    assert!(err.contains("put right; the damaged copy is "), "{err}");
+    assert!(err.contains("repaired; the damaged copy is "), "{err}");
     assert_eq!(fs::read(world.place("tool").join("tool")).unwrap(), good);
     let (out, _) = world.expect(0, &["verify"]);
     assert!(out.contains("-tool-1.0-damaged"), "the copy is kept: {out}");
@@ -93,7 +93,7 @@ fn a_removed_file_and_a_touched_one_are_told_apart_and_put_right() {
     assert!(out.contains("touched: /gnu/store/"), "{out}");
     assert!(!out.contains("altered"), "{out}");
     let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
-    assert!(err.contains("times, modes and owners put right"), "{err}");
+    assert!(err.contains("times, modes and owners repaired"), "{err}");
     world.expect(0, &["verify"]);
 
     set_mode(&item, 0o755);
@@ -144,10 +144,13 @@ fn a_second_build_that_differs_is_kept_beside_and_changes_no_record() {
     flip_in(&item.join("made"));
     flip_in(&user.join("made"));
     let (_, err) = world.expect(3, &["build", "--repair", "user"]);
-    assert!(err.contains("stays as it is; what came out is "), "{err}");
+    assert!(
+        err.contains("stays as it is, and what the build gave is "),
+        "{err}"
+    );
     assert!(err.contains("user: not built again, since path, "), "{err}");
     assert!(
-        err.contains("2 packages could not be put right: path, user"),
+        err.contains("2 packages could not be repaired: path, user"),
         "{err}"
     );
     let kept = |item: &Path| format!("{}-check", item.display());
@@ -156,7 +159,7 @@ fn a_second_build_that_differs_is_kept_beside_and_changes_no_record() {
     bootstrap::store::remove::remove_tree(&item).unwrap();
     let (_, err) = world.expect(3, &["build", "--repair", "path"]);
     assert!(
-        err.contains("1 package could not be put right: path"),
+        err.contains("1 package could not be repaired: path"),
         "{err}"
     );
     let (out, _) = world.expect(3, &["verify"]);
@@ -194,7 +197,7 @@ fn a_damaged_seed_and_a_damaged_derivation_are_put_right_too() {
     let (out, _) = world.expect(3, &["verify"]);
     assert!(out.contains("--repair seed/one"), "{out}");
     let (_, err) = world.expect(0, &["build", "--repair", "seed/one"]);
-    assert!(err.contains("put right"), "{err}");
+    assert!(err.contains("repaired"), "{err}");
     world.expect(0, &["verify"]);
 }
 

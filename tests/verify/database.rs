@@ -35,7 +35,7 @@ fn a_deleted_database_is_made_anew() {
     let (after, _) = world.expect(0, &["verify", "--json"]);
     assert_eq!(before, after);
     let (_, err) = world.expect(1, &["verify", "--recover"]);
-    assert!(err.contains("is whole"), "{err}");
+    assert!(err.contains("is intact"), "{err}");
     let (_, err) = world.expect(0, &["build", "tool"]);
     assert_eq!(err, "", "nothing is to be done");
 }
@@ -49,7 +49,10 @@ fn a_store_whose_database_went_with_its_directory_is_not_taken_for_an_empty_one(
     let commands: [&[&str]; 4] = [&["verify"], &["gc"], &["roots"], &["build", "tool"]];
     for command in commands {
         let (_, err) = world.expect(1, command);
-        assert!(err.contains(" says there was one"), "{command:?}: {err}");
+        assert!(
+            err.contains(" shows that there was one"),
+            "{command:?}: {err}"
+        );
         assert!(err.contains(" verify --recover`"), "{command:?}: {err}");
     }
     assert!(tool.exists());
@@ -102,7 +105,7 @@ fn what_the_database_says_wrongly_is_found_and_put_right() {
     let tool = outputs.iter().find(|output| output["package"] == "tool");
     assert_eq!(tool.unwrap()["result"], "misrecorded");
     let (_, err) = world.expect(0, &["build", "--repair", "tool"]);
-    assert!(err.contains("its record put right"), "{err}");
+    assert!(err.contains("its record repaired"), "{err}");
     let (out, _) = world.expect(0, &["verify"]);
     assert!(!out.contains("damaged"), "{out}");
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::{Failure, Status};
 use crate::formats::visible::visible;
+use crate::show::progress::size::counted;
 use crate::verify::attestation::{self, Attestation, Comparison};
 use crate::verify::signature;
 
@@ -49,19 +50,15 @@ pub fn compare(
         return Ok(());
     }
     let message = match comparison.same.is_empty() && comparison.different.is_empty() {
-        true => "the documents have no output in common: they say nothing of each other".to_owned(),
+        true => "nothing was compared: the documents have no output in common".to_owned(),
         false => format!(
-            "the documents do not agree: {} outputs differ, {} were not good where they were verified, and {} other \
-             things were not as they should be",
-            comparison.different.len(),
+            "the documents do not agree: {}, {} not good where verified, {} of other kinds",
+            counted(comparison.different.len(), "different output"),
             comparison.bad.len(),
-            comparison.damage.len()
+            counted(comparison.damage.len(), "problem")
         ),
     };
-    Err(Failure::Told {
-        message,
-        status: Status::Hashes,
-    })
+    Err(Failure::new(Status::Hashes, message, ""))
 }
 
 /// A document, and the key that signed it, if one has.
@@ -82,21 +79,18 @@ fn require_signature(
     trusted: &BTreeSet<String>,
 ) -> Result<(), Failure> {
     let path = path.display();
-    let message = match key {
+    let (message, hint) = match key {
         Some(key) if trusted.contains(key) => return Ok(()),
-        Some(key) => format!(
-            "{path} is signed by the Ed25519 key {key}, which --signed-by does not name: ask whoever it comes from for \
-             their key"
+        Some(key) => (
+            format!("{path} is signed by the Ed25519 key {key}, which --signed-by does not name"),
+            "ask its author for their key",
         ),
-        None => format!(
-            "{path} is not signed, as --signed-by wants it: ask whoever it comes from for the signed one, and sign your \
-             own with --sign"
+        None => (
+            format!("{path} is not signed, and --signed-by requires a signature"),
+            "ask its author for the signed document, and sign your own with --sign",
         ),
     };
-    Err(Failure::Told {
-        message,
-        status: Status::Hashes,
-    })
+    Err(Failure::new(Status::Hashes, message, hint))
 }
 
 fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 2]) -> String {

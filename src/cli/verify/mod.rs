@@ -1,30 +1,24 @@
-//! `verify`: what the store holds against the database, a lock, or somebody else's document.
+//! `verify`: what the store holds against the database, a lock, or another user's document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::VerifyArguments;
-use super::context::{Context, Planned, print};
-use super::equipment;
+use super::context::{Context, print};
 use super::failure::{Failure, Status};
-use super::run;
+use crate::engine::{EngineError, Makers, Planned, document as engine_document, nodes, word};
+use crate::formats::keys::SecretKey;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::store::Store;
-use crate::store::canonical::Deviation;
-use crate::verify::attestation::{AttestedOutput, Seen};
 use crate::verify::whole::{self, Checked, Condition, Report};
 
 mod compare;
-mod diverse;
 mod document;
 pub mod lock;
 mod pairs;
 pub mod rebuild;
 mod recover;
-
-/// How many files of an item are named.
-const FILES: usize = 5;
 
 /// `bootstrap verify`.
 pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
@@ -34,20 +28,32 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
     if arguments.recover {
         return recover::recover(context);
     }
-    let key = arguments.sign.as_deref().map(document::read_key);
-    let key = key.transpose()?;
+    let key = arguments.sign.as_deref().map(SecretKey::read).transpose()?;
+    let (session, packages) = (&context.session, &arguments.packages);
     if arguments.fixpoint {
-        return diverse::fixpoint(context, &arguments.packages, key.as_ref());
+        let compared = session.fixpoint(packages, context);
+        return pairs::report(context, compared, key.as_ref());
     }
     if let Some([first, second]) = arguments.diverse.as_deref() {
-        return diverse::diverse(context, [first, second], &arguments.packages, key.as_ref());
+        let compared = session.diverse([first, second], packages, context);
+        return pairs::report(context, compared, key.as_ref());
     }
     if arguments.rebuild {
         return rebuild::rebuild(context, arguments, key.as_ref());
     }
+    whole_store(context, arguments, key.as_ref())
+}
+
+/// Compares the store with the database, and with a lock where one is given.
+fn whole_store(
+    context: &Context,
+    arguments: &VerifyArguments,
+    key: Option<&SecretKey>,
+) -> Result<(), Failure> {
+    let session = &context.session;
     let planned = context.plan()?;
     let store = context.store_to_read()?;
-    let cores = equipment::settings(context).cores;
+    let cores = session.build_settings().cores;
     let start = std::time::Instant::now();
     let report = match arguments.packages.as_slice() {
         [] => whole::everything(&store, cores)?,
@@ -58,15 +64,19 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
         )?,
     };
     let makers = Makers::of(&planned.plan);
-    let mut attestation = document::new(context, &planned, &["store"]);
-    note_items(context, &makers, &report, &mut attestation);
+    let mut attestation = session.attestation(&planned, &["store"]);
+    engine_document::note_items(session, &makers, &report, &mut attestation);
     document::note_rebuilds(context, &planned.plan, &mut attestation);
     let seconds = start.elapsed().as_secs_f64();
 
     let mut text = String::new();
+    let mut nothing_compared = None;
     if let Some(file) = &arguments.lock {
         let labels = labels(&planned.plan, &arguments.packages)?;
-        text = lock::compare(context, &planned, &store, file, &labels, &mut attestation)?;
+        let compared =
+            session.compare_with_lock(&planned, &store, file, &labels, &mut attestation)?;
+        text = lock::describe(file, &compared);
+        nothing_compared = compared.is_empty().then_some(file);
     }
     let bad = attestation
         .outputs
@@ -76,46 +86,62 @@ pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Fail
         + attestation.other_damage.len();
     attestation.good = bad == 0;
     if context.options.json || key.is_some() {
-        document::put_out(&attestation, key.as_ref())?;
+        document::put_out(&attestation, key)?;
     } else {
         let summary = describe(context, &makers, &report, seconds);
         print(&context.invocation.complete(&(text + &summary)))?;
     }
     let different = attestation.lock.map_or(0, |counts| counts.different);
-    match complaint(report.items.len(), bad.saturating_sub(different), different) {
+    let damaged = bad.saturating_sub(different);
+    if let Some(failure) = complaint(report.items.len(), damaged, different) {
+        return Err(failure);
+    }
+    match nothing_compared {
         None => Ok(()),
-        Some(message) => Err(Failure::Told {
-            message,
-            status: Status::Hashes,
-        }),
+        Some(file) => Err(Failure::new(
+            Status::Hashes,
+            format!(
+                "nothing was compared with {}: no output of this plan is both in it and in the store",
+                file.display()
+            ),
+            "build something first, or give the lock of the same seed and recipes",
+        )),
     }
 }
 
-/// What is wrong with so many `items`, and what to do: `damaged` of them are not what was registered, and `different` outputs are,
-/// but not what the lock has.
-fn complaint(items: usize, damaged: usize, different: usize) -> Option<String> {
-    let damage = (damaged > 0).then(|| {
-        format!(
-            "{damaged} of {} items not as they should be; `bootstrap build --repair PKG` makes what is damaged of a package \
-             anew",
-            items.max(damaged)
-        )
-    });
-    let difference = (different > 0).then(|| {
-        format!(
-            "{different} outputs are not what the lock has; `bootstrap verify --rebuild PKG` tells whether they come out the \
-             same here each time"
-        )
-    });
-    let parts: Vec<String> = damage.into_iter().chain(difference).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+/// What is wrong with so many `items`: `damaged` of them are not what was registered, and `different` outputs are, but not what
+/// the lock has.
+fn complaint(items: usize, damaged: usize, different: usize) -> Option<Failure> {
+    let mut messages = Vec::new();
+    let mut hints = Vec::new();
+    if damaged > 0 {
+        messages.push(format!(
+            "{damaged} of {} damaged",
+            size::counted(items.max(damaged), "item")
+        ));
+        hints.push("`bootstrap build --repair PKG` repairs a package");
+    }
+    if different > 0 {
+        messages.push(format!(
+            "{} not what the lock has",
+            match different {
+                1 => "1 output is".to_owned(),
+                _ => format!("{different} outputs are"),
+            }
+        ));
+        hints.push(
+            "`bootstrap verify --rebuild PKG` shows whether they come out the same here each time",
+        );
+    }
+    (!messages.is_empty())
+        .then(|| Failure::new(Status::Hashes, messages.join("; "), hints.join("; ")))
 }
 
 /// The labels of the packages called `packages`; of all nodes where none is named.
 fn labels(plan: &Plan, packages: &[String]) -> Result<BTreeSet<String>, Failure> {
     let nodes = match packages {
         [] => (0..plan.nodes().len()).collect(),
-        packages => run::named(plan, packages)?,
+        packages => nodes(plan, packages)?,
     };
     Ok(nodes
         .into_iter()
@@ -131,14 +157,13 @@ fn closure(
     packages: &[String],
 ) -> Result<BTreeSet<StorePath>, Failure> {
     let mut outputs = Vec::new();
-    for index in run::named(&planned.plan, packages)? {
+    for index in nodes(&planned.plan, packages)? {
         let node = &planned.plan.nodes()[index];
         for (_, path) in node.output_paths() {
             if !store.is_valid(path)? {
-                return Err(Failure::NotBuilt {
-                    package: node.label.clone(),
-                    path: context.shown(path),
-                });
+                let package = node.label.clone();
+                let path = context.shown(path);
+                return Err(EngineError::NotBuilt { package, path }.into());
             }
             outputs.push(path);
         }
@@ -146,127 +171,14 @@ fn closure(
     Ok(store.closure(outputs)?)
 }
 
-/// Who makes each store item that the plan knows.
-pub struct Makers<'p> {
-    outputs: BTreeMap<&'p StorePath, (&'p str, &'p str)>,
-    /// Derivations and what they are given as it is.
-    others: BTreeMap<&'p StorePath, &'p str>,
-}
-
-impl<'p> Makers<'p> {
-    pub fn of(plan: &'p Plan) -> Self {
-        let mut makers = Self {
-            outputs: BTreeMap::new(),
-            others: BTreeMap::new(),
-        };
-        for node in plan.nodes() {
-            let label = node.label.as_str();
-            for (output, path) in node.output_paths() {
-                makers.outputs.entry(path).or_insert((label, output));
-            }
-            makers.others.insert(&node.derivation_path, label);
-            for source in &node.derivation.input_sources {
-                makers.others.entry(source).or_insert(label);
-            }
-        }
-        makers
-    }
-
-    /// The label of what makes `path`.
-    pub fn label(&self, path: &StorePath) -> Option<&'p str> {
-        let output = self.outputs.get(path).map(|(label, _)| *label);
-        output.or_else(|| self.others.get(path).copied())
-    }
-}
-
-/// Notes in the document what was seen.
-fn note_items(
-    context: &Context,
-    makers: &Makers<'_>,
-    report: &Report,
-    attestation: &mut crate::verify::attestation::Attestation,
-) {
-    for checked in &report.items {
-        let path = &checked.info.path;
-        let (seen, detail) = seen(&checked.condition);
-        match makers.outputs.get(path) {
-            Some((label, output)) => attestation.outputs.push(AttestedOutput {
-                package: (*label).to_owned(),
-                output: (*output).to_owned(),
-                path: context.shown(path),
-                sha256: checked.info.nar_sha256.to_base16(),
-                size: checked.info.nar_size,
-                result: seen,
-                made: None,
-                second: None,
-                rebuilt: None,
-                detail,
-            }),
-            None if seen.is_good() => attestation.other_items += 1,
-            None => {
-                attestation
-                    .other_damage
-                    .insert(context.shown(path), format!("{}: {detail}", word(seen)));
-            }
-        }
-    }
-    let unregistered = report.strays.unregistered.iter();
-    attestation.unregistered = unregistered.map(|path| context.shown(path)).collect();
-    let foreign = report.strays.foreign.iter();
-    let store_dir = &context.directories.store_dir;
-    attestation.extra = foreign.map(|name| format!("{store_dir}/{name}")).collect();
-    document::sort(attestation);
-}
-
-fn seen(condition: &Condition) -> (Seen, String) {
-    match condition {
-        Condition::Intact => (Seen::Intact, String::new()),
-        Condition::Missing => (Seen::Missing, String::new()),
-        Condition::Touched(files) => (Seen::Touched, list(files).join("; ")),
-        Condition::Altered { found, .. } => (Seen::Altered, format!("its SHA-256 is now {found}")),
-        Condition::Misrecorded(wrong) => (Seen::Misrecorded, wrong.problems.join("; ")),
-        Condition::Unreadable(detail) => (Seen::Unreadable, detail.clone()),
-    }
-}
-
-/// How people read `seen`.
-fn word(seen: Seen) -> &'static str {
-    match seen {
-        Seen::Intact => "intact",
-        Seen::Reproducible => "reproducible",
-        Seen::Equivalent => "equivalent",
-        Seen::Registered => "registered",
-        Seen::Touched => "touched",
-        Seen::Altered => "altered",
-        Seen::Misrecorded => "misrecorded",
-        Seen::Missing => "missing",
-        Seen::Unreadable => "unreadable",
-        Seen::Differs => "differs",
-        Seen::Failed => "failed",
-    }
-}
-
-fn list(files: &[Deviation]) -> Vec<String> {
-    let mut lines: Vec<String> = files
-        .iter()
-        .take(FILES)
-        .map(|file| match file.path.as_os_str().is_empty() {
-            true => file.problem.clone(),
-            false => format!("{}: {}", file.path.display(), file.problem),
-        })
-        .collect();
-    if files.len() > FILES {
-        lines.push(format!("and {} more files", files.len() - FILES));
-    }
-    lines
-}
-
 /// The report in words: what is wrong and what to do, then one line about the whole.
 fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f64) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for checked in &report.items {
-        *counts.entry(word(seen(&checked.condition).0)).or_default() += 1;
+        *counts
+            .entry(word(engine_document::seen(&checked.condition).0))
+            .or_default() += 1;
     }
     for checked in report.damaged() {
         text.push_str(&describe_item(context, makers, checked));
@@ -286,17 +198,15 @@ fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f6
         ));
     }
     if !report.strays.foreign.is_empty() {
-        text.push_str(
-            "  no store items, so nobody here made them: look at them and remove them by hand\n",
-        );
+        text.push_str("  not store items: inspect and delete them by hand\n");
     }
     let counts: Vec<String> = counts
         .into_iter()
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
     text.push_str(&format!(
-        "{} items, {} in {}: {}\n",
-        report.items.len(),
+        "{}, {} in {}: {}\n",
+        size::counted(report.items.len(), "item"),
         size::bytes(report.bytes),
         size::seconds(seconds),
         match counts.is_empty() {
@@ -309,12 +219,14 @@ fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f6
 
 fn describe_item(context: &Context, makers: &Makers<'_>, checked: &Checked) -> String {
     let info = &checked.info;
-    let (seen, _) = seen(&checked.condition);
+    let (seen, _) = engine_document::seen(&checked.condition);
     let mut text = format!("{}: {}\n", word(seen), context.shown(&info.path));
     let mut line = |line: &str| text.push_str(&format!("  {line}\n"));
     match &checked.condition {
         Condition::Intact | Condition::Missing => {}
-        Condition::Touched(files) => list(files).iter().for_each(|file| line(file)),
+        Condition::Touched(files) => engine_document::list(files)
+            .iter()
+            .for_each(|file| line(file)),
         Condition::Altered {
             found,
             size,
@@ -330,14 +242,16 @@ fn describe_item(context: &Context, makers: &Makers<'_>, checked: &Checked) -> S
                     info.nar_size
                 ));
             }
-            list(suspects).iter().for_each(|file| line(file));
+            engine_document::list(suspects)
+                .iter()
+                .for_each(|file| line(file));
         }
         Condition::Misrecorded(wrong) => wrong.problems.iter().for_each(|problem| line(problem)),
         Condition::Unreadable(detail) => line(detail),
     }
     match makers.label(&info.path) {
         Some(label) => line(&format!(
-            "put it right with `bootstrap build --repair {label}`"
+            "repair it with `bootstrap build --repair {label}`"
         )),
         None => line(
             "nothing in this plan makes it: `bootstrap gc --keep-generations 1` removes it if only old generations \

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::context::{Context, Planned};
-use super::equipment::{derivations, graph, settings};
-use super::failure::Failure;
+use super::error::EngineError;
+use super::notice::Notice;
+use super::planned::{Planned, derivations, graph};
+use super::session::Session;
 use crate::builder::graph::Todo;
 use crate::builder::scheduler::Report;
 use crate::events::cancellation::Cancellation;
@@ -35,35 +36,29 @@ pub(super) struct Offered<'t> {
     pub download_size: Option<u64>,
 }
 
-/// The keys whose owners may say what is in the store.
-pub(super) fn trusted_keys(context: &Context) -> Result<Vec<PublicKey>, Failure> {
-    let text = context.options.trusted_keys.as_deref().unwrap_or_default();
-    Ok(PublicKey::parse_all("--trusted-keys", text)?)
-}
-
 /// Installs what the servers have of all that is missing on the way to the nodes `wanted` of the plan, and tells `events` of
 /// each item. Where the run was cancelled meanwhile, it is over: then its report is given.
 pub(super) fn install(
-    context: &Context,
+    session: &Session,
     planned: &Planned,
     wanted: &[usize],
     store: &Store,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Result<Option<Report>, Failure> {
+) -> Result<Option<Report>, EngineError> {
     let plan = &planned.plan;
-    let Some(servers) = Servers::of(context)? else {
+    let Some(servers) = Servers::of(session)? else {
         return Ok(None);
     };
     let start = Instant::now();
-    let graph = graph(plan, &context.directories.store_dir);
+    let graph = graph(plan, &session.directories().store_dir);
     let missing = || {
         let todo = graph.missing(derivations(plan, wanted), store, |_| None);
-        todo.map_err(|error| Failure::Build(Box::new(error.into())))
+        todo.map_err(EngineError::from)
     };
     let todo = missing()?;
-    let names = Names::of(context, plan);
-    let asked = servers.ask(context, plan, wanted, &todo, store, &mut |asked| {
+    let names = Names::of(session, plan);
+    let asked = servers.ask(session, plan, wanted, &todo, store, &mut |asked| {
         let teller = Teller::new(asked.url, &names, events);
         let watch = Watch {
             cancellation: cancellation.clone(),
@@ -74,7 +69,7 @@ pub(super) fn install(
         Ok(installed?.iter().map(Option::is_some).collect())
     });
     match asked {
-        Err(Failure::Exchange(error)) if matches!(*error, ExchangeError::Interrupted) => {}
+        Err(EngineError::Exchange(error)) if matches!(*error, ExchangeError::Interrupted) => {}
         asked => return asked.map(|()| None),
     }
     let todo = missing()?;
@@ -89,7 +84,7 @@ pub(super) fn install(
         interrupted: true,
         impure: planned.seeds.seed.impurity(),
         seconds: start.elapsed().as_secs_f64(),
-        cores: settings(context).cores.get(),
+        cores: session.build_settings().cores.get(),
         ..Summary::default()
     };
     events.emit(Event::Interrupted);
@@ -104,7 +99,7 @@ pub(super) fn install(
 
 /// What store items are called.
 struct Names<'p> {
-    context: &'p Context,
+    session: &'p Session,
     outputs: BTreeMap<&'p StorePath, Name<'p>>,
 }
 
@@ -115,7 +110,7 @@ struct Name<'p> {
 }
 
 impl<'p> Names<'p> {
-    fn of(context: &'p Context, plan: &'p Plan) -> Self {
+    fn of(session: &'p Session, plan: &'p Plan) -> Self {
         let outputs = plan.nodes().iter().flat_map(|node| {
             node.output_paths().map(move |(output, path)| {
                 let name = Name {
@@ -127,7 +122,7 @@ impl<'p> Names<'p> {
             })
         });
         Self {
-            context,
+            session,
             outputs: outputs.collect(),
         }
     }
@@ -152,7 +147,7 @@ impl<'p> Names<'p> {
         let name = self.outputs.get(&info.path);
         OutputMade {
             name: name.map_or("out", |name| name.output).to_owned(),
-            path: self.context.shown(&info.path),
+            path: self.session.shown(&info.path),
             nar_size: info.nar_size,
         }
     }
@@ -256,19 +251,19 @@ impl<'t> Teller<'t> {
 
 /// What [`install`] would take, in the order in which it would; changes nothing.
 pub(super) fn forecast<'t>(
-    context: &Context,
+    session: &Session,
     plan: &Plan,
     wanted: &[usize],
     todo: &Todo<'t>,
     store: &Store,
-) -> Result<Vec<Offered<'t>>, Failure> {
-    let Some(servers) = Servers::of(context)? else {
+) -> Result<Vec<Offered<'t>>, EngineError> {
+    let Some(servers) = Servers::of(session)? else {
         return Ok(Vec::new());
     };
     let mut offered = Vec::new();
     // What would be there by then.
     let mut there: BTreeSet<StorePath> = BTreeSet::new();
-    servers.ask(context, plan, wanted, todo, store, &mut |asked| {
+    servers.ask(session, plan, wanted, todo, store, &mut |asked| {
         let offers = asked.server.offers(store, asked.sets, asked.keys)?;
         let mut taken = Vec::new();
         for ((number, outputs), mut offers) in asked.numbers.iter().zip(asked.sets).zip(offers) {
@@ -310,23 +305,18 @@ struct Asked<'a> {
 
 impl Servers {
     /// The servers that the options name; `None` where none is to be asked.
-    fn of(context: &Context) -> Result<Option<Self>, Failure> {
-        let urls = context.options.substitute_urls.as_deref();
-        let urls = urls.unwrap_or_default();
-        if urls.trim().is_empty() || context.options.offline {
+    fn of(session: &Session) -> Result<Option<Self>, EngineError> {
+        let urls = &session.options().substitute_urls;
+        if urls.is_empty() || session.options().offline {
             return Ok(None);
         }
-        let keys = trusted_keys(context)?;
+        let keys = session.options().trusted_keys.read()?;
         if keys.is_empty() {
-            return Err(Failure::Usage(
-                "--substitute-urls without --trusted-keys: nothing that a server offers could be believed; give the public key \
-                 that its owner has published"
-                    .to_owned(),
-            ));
+            return Err(EngineError::NoTrustedKeys);
         }
         let servers = urls
-            .split_whitespace()
-            .map(|url| Ok((url.to_owned(), Server::new(url)?)))
+            .iter()
+            .map(|url| Ok((url.clone(), Server::new(url)?)))
             .collect::<Result<_, ExchangeError>>()?;
         Ok(Some(Self { servers, keys }))
     }
@@ -335,13 +325,13 @@ impl Servers {
     /// came from a server. `take` says of each task it is asked for whether it need not be done any more.
     fn ask(
         mut self,
-        context: &Context,
+        session: &Session,
         plan: &Plan,
         wanted: &[usize],
         todo: &Todo<'_>,
         store: &Store,
         take: &mut dyn FnMut(Asked<'_>) -> Result<Vec<bool>, ExchangeError>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), EngineError> {
         let asked: BTreeSet<&StorePath> = wanted
             .iter()
             .map(|index| &plan.nodes()[*index].derivation_path)
@@ -390,9 +380,9 @@ impl Servers {
                     Ok(taken) => taken,
                     Err(error @ ExchangeError::Server { .. }) => {
                         // It is not asked again.
-                        context.note(&format!(
-                            "{error}; going on without this server: what it does not give is built"
-                        ));
+                        session.notify(Notice::ServerLeft {
+                            problem: error.to_string(),
+                        });
                         dead.push(place);
                         // What came before it broke down is there.
                         let valid = store.valid_among(sets.iter().flatten())?;

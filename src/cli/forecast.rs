@@ -1,17 +1,10 @@
-//! `--dry-run`: what a run would download, build and reuse, without doing any of it.
-
-use std::collections::BTreeSet;
+//! `--dry-run`: what a run would download, build and reuse, in words.
 
 use serde::Serialize;
 
-use super::context::{Context, Planned, print, print_json};
-use super::equipment::{derivations, downloader, graph, settings};
+use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use super::substitutes;
-use crate::builder::error::BuildError;
-use crate::builder::graph::{Task, Todo};
-use crate::builder::history::History;
-use crate::builder::scheduler;
+use crate::engine::{self, Targets};
 use crate::events::Kind;
 use crate::show::progress::estimate::{BY_RECIPES, Estimator};
 use crate::show::progress::size;
@@ -67,92 +60,48 @@ struct Build<'p> {
     typical_seconds: Option<f64>,
 }
 
-/// Says what making `wanted` would mean.
-pub fn forecast(context: &Context, planned: &Planned, wanted: &[usize]) -> Result<(), Failure> {
-    let plan = &planned.plan;
-    let store = context.store_to_read()?;
-    let downloader = downloader(context, planned);
-    let graph = graph(plan, &context.directories.store_dir);
-    let durations = History::new(&context.directories.state).durations();
-    let estimate = |label: &str| durations.get(label).copied();
-    let failure = |error| Failure::Build(Box::new(BuildError::from(error)));
-    let mut todo = graph
-        .missing_now(derivations(plan, wanted), &store, estimate)
-        .map_err(failure)?;
-    let offered = substitutes::forecast(context, plan, wanted, &todo, &store)?;
-    if !offered.is_empty() {
-        let there = offered.iter().flat_map(|offered| offered.outputs.clone());
-        let wanted = derivations(plan, wanted);
-        todo = graph
-            .missing_with_items(wanted, &store, &there.collect(), estimate)
-            .map_err(failure)?;
-    }
-    let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
-        .tasks
-        .iter()
-        .partition(|task| task.job.kind == Kind::Download);
-    let missing: BTreeSet<&str> = todo.tasks.iter().map(|task| task.job.label).collect();
-    let closure = plan.closure(wanted.iter().copied());
-    let packages = closure.iter().map(|index| &plan.nodes()[*index]);
-    let packages: Vec<_> = packages
-        .filter(|node| node.stage.is_some() && !missing.contains(node.label.as_str()))
-        .collect();
-    let outputs = packages.iter().flat_map(|node| node.output_paths());
-    let valid = store.valid_among(outputs.map(|(_, path)| path))?;
-    let reused = packages
-        .iter()
-        .filter(|node| node.output_paths().all(|(_, path)| valid.contains(path)));
-    let estimator = estimator(context, &todo);
-    let forecast = Forecast {
-        substitutes: offered
-            .into_iter()
-            .map(|offered| Substitute {
-                item: offered.item,
-                from: offered.url,
-                store_items: offered.paths,
-                download_size: offered.download_size,
-                size: offered.nar_size,
-            })
-            .collect(),
-        downloads: downloads
-            .iter()
-            .map(|task| {
-                let fixed = task.job.derivation.fixed_output();
-                let sha256 = fixed.and_then(|fixed| fixed.hash.sha256());
-                Download {
-                    item: task.job.label,
-                    size: task.job.size,
-                    cached: sha256.is_some_and(|sha256| downloader.cache().holds(&sha256)),
-                }
-            })
-            .collect(),
-        builds: builds
-            .iter()
-            .map(|task| Build {
-                item: task.job.label,
-                kind: task.job.kind,
-                seconds: estimate(task.job.label).map(|took| took.as_secs_f64()),
-                typical_seconds: task.job.typical.map(|typical| typical.as_secs_f64()),
-            })
-            .collect(),
-        reused: reused.map(|node| node.label.as_str()).collect(),
-        seconds: estimator.remaining(0.0).map(|time| time.as_secs_f64()),
-        guessed: estimator.is_guess(),
-        impure: planned.seeds.seed.impurity(),
-    };
+/// Says what making what is `wanted` would mean.
+pub fn forecast(context: &Context, wanted: Targets<'_>) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let wanted = wanted(&planned.plan)?;
+    let found = context.session.forecast(&planned, &wanted)?;
+    let mut estimator = Estimator::default();
+    estimator.observe(&found.planned, 0.0);
+    let shown = shown(&found, &estimator);
     match context.options.json {
-        true => print_json(&forecast),
-        false => print(&describe(&forecast)),
+        true => print_json(&shown),
+        false => print(&describe(&shown)),
     }
 }
 
-/// Knows how long all of `todo` would take.
-fn estimator(context: &Context, todo: &Todo<'_>) -> Estimator {
-    let settings = settings(context);
-    let planned = scheduler::planned(todo, settings.parallelism(), settings.cores);
-    let mut estimator = Estimator::default();
-    estimator.observe(&planned, 0.0);
-    estimator
+fn shown<'p>(found: &'p engine::Forecast, estimator: &Estimator) -> Forecast<'p> {
+    let substitutes = found.substitutes.iter().map(|offered| Substitute {
+        item: &offered.item,
+        from: offered.from.clone(),
+        store_items: offered.store_items,
+        download_size: offered.download_size,
+        size: offered.size,
+    });
+    let downloads = found.downloads.iter().map(|download| Download {
+        item: &download.item,
+        size: download.size,
+        cached: download.cached,
+    });
+    let builds = found.builds.iter().map(|build| Build {
+        item: &build.item,
+        kind: build.kind,
+        seconds: build.took.map(|took| took.as_secs_f64()),
+        typical_seconds: build.typical.map(|typical| typical.as_secs_f64()),
+    });
+    Forecast {
+        substitutes: substitutes.collect(),
+        downloads: downloads.collect(),
+        builds: builds.collect(),
+        reused: found.reused.iter().map(String::as_str).collect(),
+        seconds: estimator.remaining(0.0).map(|time| time.as_secs_f64()),
+        guessed: estimator.is_guess(),
+        impure: found.impure.clone(),
+    }
 }
 
 fn describe(forecast: &Forecast<'_>) -> String {
@@ -166,9 +115,8 @@ fn describe(forecast: &Forecast<'_>) -> String {
         let known: u64 = fetched.iter().filter_map(|file| file.size).sum();
         let unknown = fetched.iter().filter(|file| file.size.is_none()).count();
         text.push_str(&format!(
-            "to download: {} file{}",
-            fetched.len(),
-            plural(fetched.len())
+            "to download: {}",
+            size::counted(fetched.len(), "file")
         ));
         if known > 0 {
             text.push_str(&format!(", {}", size::bytes(known)));
@@ -233,7 +181,10 @@ fn substitutes_described(substitutes: &[Substitute<'_>]) -> String {
     let items: usize = substitutes.iter().map(|one| one.store_items).sum();
     let downloaded: Option<u64> = substitutes.iter().map(|one| one.download_size).sum();
     let taken: u64 = substitutes.iter().map(|one| one.size).sum();
-    let mut text = format!("to take from servers: {items} store item{}", plural(items));
+    let mut text = format!(
+        "to take from servers: {}",
+        size::counted(items, "store item")
+    );
     if let Some(size) = downloaded {
         text.push_str(&format!(", {} to download", size::bytes(size)));
     }
@@ -250,10 +201,6 @@ fn substitutes_described(substitutes: &[Substitute<'_>]) -> String {
         ));
     }
     text
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }
 
 #[cfg(test)]

@@ -1,0 +1,26 @@
+//! `fetch`: sources and seed, without building anything.
+
+use super::context::Context;
+use super::failure::Failure;
+use super::{forecast, realise};
+use crate::engine::nodes;
+use crate::road::plan::{Kind, Plan};
+
+/// `bootstrap fetch [PKG…]`.
+pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
+    let wanted = |plan: &Plan| {
+        let packages = match packages {
+            [] => plan.everything()?,
+            packages => nodes(plan, packages)?,
+        };
+        let needed = plan.closure(packages).into_iter();
+        Ok(needed
+            .filter(|index| plan.nodes()[*index].kind == Kind::Download)
+            .collect())
+    };
+    if dry_run {
+        return forecast::forecast(context, &wanted);
+    }
+    let run = context.run(&wanted)?;
+    realise::finish(context, &run, |_| Ok(()))
+}

@@ -1,0 +1,36 @@
+//! `list`: the packages, and whether they are built.
+
+use super::context::{Context, print, print_json};
+use super::failure::Failure;
+use super::packages::{Listed, listed, valid};
+use crate::road::plan::Node;
+
+/// `bootstrap list`.
+pub fn list(context: &Context) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let store = context.store_to_read()?;
+    let packages: Vec<&Node> = planned.plan.packages().collect();
+    let valid = valid(&store, packages.iter().copied())?;
+    let rows: Vec<Listed<'_>> = packages
+        .into_iter()
+        .filter_map(|node| Some(listed(context, &planned, node, node.stage?, &valid)))
+        .collect();
+    if context.options.json {
+        return print_json(&rows);
+    }
+    let width = |column: fn(&Listed<'_>) -> usize| rows.iter().map(column).max().unwrap_or(0);
+    let (names, versions) = (width(|row| row.name.len()), width(|row| row.version.len()));
+    let mut text = String::new();
+    for row in &rows {
+        let built = if row.valid { "built" } else { "-" };
+        text.push_str(&format!(
+            "{:<names$}  {:<versions$}  {:<6}  {built:<5}  {}\n",
+            row.name, row.version, row.stage, row.synopsis
+        ));
+    }
+    for (package, errors) in planned.plan.unplanned() {
+        text.push_str(&format!("{package:<names$}  cannot be built: {errors}\n"));
+    }
+    context.note_impurity(&planned);
+    print(&text)
+}

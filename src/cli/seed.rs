@@ -1,0 +1,188 @@
+//! `seed list`, `seed show`, `seed update`, `seed reset`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::context::{Context, print, print_json};
+use super::failure::Failure;
+use crate::archive::Format;
+use crate::road::seed::Seed;
+use crate::show::progress::size;
+
+#[derive(Debug, Serialize)]
+struct ListedSeed {
+    name: String,
+    system: String,
+    default: bool,
+    archives: Option<usize>,
+    bytes: Option<u64>,
+}
+
+/// `bootstrap seed list`.
+pub fn list(context: &Context) -> Result<(), Failure> {
+    let described = context.session.described_seeds()?.into_iter();
+    let rows: Vec<ListedSeed> = described
+        .map(|described| ListedSeed {
+            default: described.default,
+            system: described.system,
+            archives: described.seed.as_ref().map(|seed| seed.archives.len()),
+            bytes: described.seed.as_ref().and_then(total_size),
+            name: described.name,
+        })
+        .collect();
+    if context.options.json {
+        return print_json(&rows);
+    }
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let lines: String = rows
+        .iter()
+        .map(|row| {
+            let archives = row.archives.map(|number| size::counted(number, "archive"));
+            let archives = match (archives, row.bytes) {
+                (Some(archives), None) => archives.to_string(),
+                (Some(archives), Some(bytes)) => format!("{archives}, {}", size::bytes(bytes)),
+                (None, _) => format!("no lock: run `bootstrap seed update {}`", row.name),
+            };
+            let default = if row.default { "  (default)" } else { "" };
+            format!(
+                "{:<width$}  {:<14}  {archives}{default}\n",
+                row.name, row.system
+            )
+        })
+        .collect();
+    print(&context.invocation.complete(&lines))
+}
+
+/// The size of all archives, where each is known.
+fn total_size(seed: &Seed) -> Option<u64> {
+    seed.archives.iter().map(|archive| archive.size).sum()
+}
+
+#[derive(Debug, Serialize)]
+struct ShownSeed {
+    name: String,
+    system: String,
+    format: &'static str,
+    source_variant: String,
+    shell: String,
+    search_path: Vec<String>,
+    archives: Vec<ShownArchive>,
+    links: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impure: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownArchive {
+    name: String,
+    sha256: String,
+    size: Option<u64>,
+    locations: Vec<String>,
+}
+
+/// `bootstrap seed show [NAME]`.
+pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let seed = context.session.seed(name)?;
+    let shown = ShownSeed {
+        format: match seed.format {
+            Format::Deb => "deb",
+            Format::Tar => "tar",
+        },
+        archives: seed
+            .archives
+            .iter()
+            .map(|archive| ShownArchive {
+                name: archive.name.clone(),
+                sha256: archive.sha256.to_base16(),
+                size: archive.size,
+                locations: archive.locations.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        name: seed.name,
+        system: seed.system,
+        source_variant: seed.preferred_variant,
+        shell: seed.shell,
+        search_path: seed.search_path,
+        links: seed.links,
+        files: seed.files,
+        impure: seed.impure,
+    };
+    if context.options.json {
+        return print_json(&shown);
+    }
+    let mut text = format!(
+        "name: {}\nsystem: {}\nformat: {}\nsource-variant: {}\nshell: {}\nsearch-path: {}\n",
+        shown.name,
+        shown.system,
+        shown.format,
+        shown.source_variant,
+        shown.shell,
+        shown.search_path.join(":")
+    );
+    if let Some(reason) = &shown.impure {
+        text.push_str(&format!("impure: {reason}\n"));
+    }
+    for archive in &shown.archives {
+        let size = archive.size.map_or_else(|| "?".to_owned(), size::bytes);
+        text.push_str(&format!(
+            "archive: {} {} {size}\n",
+            archive.sha256, archive.name
+        ));
+        for location in &archive.locations {
+            text.push_str(&format!("  from: {location}\n"));
+        }
+    }
+    for (link, target) in &shown.links {
+        text.push_str(&format!("link: {link} -> {target}\n"));
+    }
+    for path in shown.files.keys() {
+        text.push_str(&format!("file: {path}\n"));
+    }
+    print(&text)
+}
+
+#[derive(Debug, Serialize)]
+struct ShownUpdate<'a> {
+    name: &'a str,
+    file: String,
+    changes: Vec<String>,
+}
+
+/// `bootstrap seed update [NAME]`.
+pub fn update(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let updated = context.session.update_seed(name)?;
+    let name = &updated.name;
+    let changes = size::counted(updated.changes.len(), "change");
+    if context.options.json {
+        return print_json(&ShownUpdate {
+            name,
+            file: updated.file.display().to_string(),
+            changes: updated.changes,
+        });
+    }
+    let lines = updated.changes.iter().map(|change| format!("{change}\n"));
+    let mut text: String = lines.collect();
+    text.push_str(&format!(
+        "wrote {} with {changes}\n",
+        updated.file.display()
+    ));
+    print(&text)?;
+    if updated.is_own {
+        context.note(&format!(
+            "plans of this machine start from these packages now; `bootstrap seed reset {name}` goes back to the pinned ones"
+        ));
+    }
+    Ok(())
+}
+
+/// `bootstrap seed reset [NAME]`.
+pub fn reset(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+    let (name, was_there) = context.session.reset_seed(name)?;
+    context.note(&match was_there {
+        true => format!("the seed {name} is again what its pinned lock says"),
+        false => format!("this machine has no lock of its own for the seed {name}"),
+    });
+    Ok(())
+}

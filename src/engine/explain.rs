@@ -1,0 +1,221 @@
+//! Why a package is built again.
+//!
+//! The derivation that would be built now is compared with the one that was built last. Where an input has changed, that one is
+//! compared with its own predecessor, down to the changes that follow from nothing else.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::EngineError;
+use super::planned::Planned;
+use super::session::Session;
+use crate::builder::history::History;
+use crate::formats::derivation::difference::{self, Change};
+use crate::formats::derivation::{Derivation, aterm};
+use crate::formats::store_path::StorePath;
+use crate::road::plan::Node;
+
+/// A change that follows from nothing else, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The package, or source, that has changed.
+    pub of: String,
+    /// What changed of it.
+    pub cause: Cause,
+}
+
+/// What changed of a derivation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// One of its inputs, variables and so on.
+    Change(Change),
+    /// Something unknown: the earlier derivation, whose path this is, is gone.
+    Gone(String),
+}
+
+/// Why one package would be built again.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The package.
+    pub package: String,
+    /// The path of its derivation.
+    pub derivation: String,
+    /// Whether all its outputs are valid.
+    pub built: bool,
+    /// Whether this very derivation was built before: its outputs were removed since.
+    pub gone: bool,
+    /// The path of the derivation that was built before.
+    pub previous: Option<String>,
+    /// What makes the one another than the other.
+    pub reasons: Vec<Reason>,
+}
+
+/// A package that is about to be built again, and why.
+#[derive(Debug)]
+pub struct BuiltAgain {
+    /// The package.
+    pub package: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a package is about to be built again.
+#[derive(Debug)]
+pub enum Why {
+    /// Its outputs were removed.
+    Removed,
+    /// It, or something that it is built from, changed. Nothing is known where this is empty.
+    Changed(Vec<Reason>),
+}
+
+impl Session {
+    /// Why the package called `name` would be built again.
+    ///
+    /// # Errors
+    /// Where there is no such package, or the store cannot be read.
+    pub fn explain(&self, planned: &Planned, name: &str) -> Result<Explanation, EngineError> {
+        let store = self.store_to_read()?;
+        let (node, _) = planned.package(name)?;
+        let outputs: Vec<&StorePath> = node.output_paths().map(|(_, path)| path).collect();
+        let built = store.valid_among(outputs.iter().copied())?.len() == outputs.len();
+        let explainer = Explainer::new(self, planned);
+        let gone = !built && explainer.was_built(node);
+        let previous = match gone {
+            true => None,
+            false => explainer.previous(node),
+        };
+        Ok(Explanation {
+            package: node.label.clone(),
+            derivation: self.shown(&node.derivation_path),
+            built,
+            gone,
+            previous: previous.as_ref().map(|(path, _)| self.shown(path)),
+            reasons: previous.map_or_else(Vec::new, |(path, _)| {
+                explainer.reasons(&node.label, &path, &node.derivation_path)
+            }),
+        })
+    }
+}
+
+/// Why the packages called `labels` are built again; nothing of those that were never built.
+pub(super) fn built_again(
+    session: &Session,
+    planned: &Planned,
+    labels: &[String],
+) -> Vec<BuiltAgain> {
+    let explainer = Explainer::new(session, planned);
+    let nodes = labels.iter().filter_map(|label| planned.plan.get(label));
+    nodes
+        .filter(|node| node.stage.is_some())
+        .filter_map(|node| {
+            let why = match explainer.was_built(node) {
+                true => Why::Removed,
+                false => {
+                    let (previous, _) = explainer.previous(node)?;
+                    let reasons = explainer.reasons(&node.label, &previous, &node.derivation_path);
+                    Why::Changed(reasons)
+                }
+            };
+            Some(BuiltAgain {
+                package: node.label.clone(),
+                why,
+            })
+        })
+        .collect()
+}
+
+struct Explainer<'c> {
+    session: &'c Session,
+    history: History,
+    planned: BTreeMap<&'c StorePath, &'c Node>,
+    /// Derivations that were read, `None` where they are gone.
+    read: RefCell<BTreeMap<StorePath, Option<Derivation>>>,
+}
+
+impl<'c> Explainer<'c> {
+    fn new(session: &'c Session, planned: &'c Planned) -> Self {
+        let nodes = planned.plan.nodes().iter();
+        Self {
+            session,
+            history: History::new(&session.directories().state),
+            planned: nodes.map(|node| (&node.derivation_path, node)).collect(),
+            read: RefCell::default(),
+        }
+    }
+
+    /// Whether what was built last of a package is its present derivation.
+    fn was_built(&self, node: &Node) -> bool {
+        let built = self.history.derivations(&node.label);
+        built.first().map(String::as_str) == Some(node.derivation_path.base_name())
+    }
+
+    /// The derivation of the same package that was built last, and is not the present one.
+    fn previous(&self, node: &Node) -> Option<(StorePath, Derivation)> {
+        let built = self.history.derivations(&node.label).into_iter();
+        built
+            .filter_map(|name| StorePath::from_base_name(&name).ok())
+            .filter(|path| *path != node.derivation_path)
+            .find_map(|path| Some((path.clone(), self.derivation(&path)?)))
+    }
+
+    /// The derivation at `path`: from the plan, or from the store, where its file stays as long as anything built from
+    /// it does.
+    fn derivation(&self, path: &StorePath) -> Option<Derivation> {
+        if let Some(node) = self.planned.get(path) {
+            return Some(node.derivation.clone());
+        }
+        if let Some(read) = self.read.borrow().get(path) {
+            return read.clone();
+        }
+        let directories = self.session.directories();
+        let bytes = std::fs::read(directories.physical(path)).ok();
+        let derivation = bytes.and_then(|bytes| aterm::parse(&directories.store_dir, &bytes).ok());
+        self.read
+            .borrow_mut()
+            .insert(path.clone(), derivation.clone());
+        derivation
+    }
+
+    /// The changes between two derivations of `label` that follow from nothing else.
+    fn reasons(&self, label: &str, old: &StorePath, new: &StorePath) -> Vec<Reason> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut open = vec![(label.to_owned(), old.clone(), new.clone())];
+        while let Some((of, old, new)) = open.pop() {
+            if !seen.insert((old.clone(), new.clone())) {
+                continue;
+            }
+            let (Some(before), Some(now)) = (self.derivation(&old), self.derivation(&new)) else {
+                found.push(Reason {
+                    of,
+                    cause: Cause::Gone(self.session.shown(&old)),
+                });
+                continue;
+            };
+            let changes = difference::changes(
+                &self.session.directories().store_dir,
+                &before,
+                &now,
+                &|path| self.derivation(path),
+            );
+            for change in changes {
+                match change {
+                    Change::Input { name, old, new } => {
+                        let name = self.label(&new).unwrap_or(name);
+                        open.push((name, old, new));
+                    }
+                    change => found.push(Reason {
+                        of: of.clone(),
+                        cause: Cause::Change(change),
+                    }),
+                }
+            }
+        }
+        found
+    }
+
+    /// What the plan calls the derivation at `path`.
+    fn label(&self, path: &StorePath) -> Option<String> {
+        self.planned.get(path).map(|node| node.label.clone())
+    }
+}

@@ -1,0 +1,402 @@
+//! Repair: damaged items of packages, and of what they refer to, are made again and put in place.
+//!
+//! What is made again is worth nothing if it is made from something damaged, so everything that a build needs is hashed too
+//! and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the item, and the
+//! record stays what it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::EngineError;
+use super::notice::Notice;
+use super::planned::{Planned, nodes};
+use super::run::{Run, first_error};
+use super::session::Session;
+use super::watcher::Watcher;
+use crate::builder::error::BuildError;
+use crate::builder::rebuild::{Rebuilt, RebuiltOutput};
+use crate::builder::variation::Variation;
+use crate::formats::derivation::aterm;
+use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::Tree;
+use crate::formats::store_path::StorePath;
+use crate::road::plan::{Item, Plan};
+use crate::store::nar::restore_tree;
+use crate::store::{PathInfo, PathLocks, StagedOutput, Store, StoreError};
+use crate::verify::record::WrongRecord;
+use crate::verify::whole::{self, Checked, Condition};
+
+/// Something that a repair did, or could not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repaired {
+    /// The times, modes and owners of an item are right again.
+    Metadata(String),
+    /// The record of an item is right again.
+    Record(String),
+    /// An item was replaced.
+    Replaced {
+        /// The item.
+        path: String,
+        /// Where the damaged copy is kept; `None` where nothing was left of it.
+        kept: Option<PathBuf>,
+    },
+    /// The recorded hash of an item was wrong, and was replaced.
+    Rehashed {
+        /// The item.
+        path: String,
+        /// The hash that was recorded.
+        recorded: Sha256Digest,
+        /// The hash that is recorded now.
+        found: Sha256Digest,
+    },
+    /// A package was not built again, because something that it is built with is damaged.
+    NotBuilt {
+        /// The package.
+        label: String,
+        /// What is damaged.
+        because: String,
+    },
+    /// A build gave other bytes than those recorded, and nothing vouches for them.
+    Refused {
+        /// The item, which stays as it is.
+        path: String,
+        /// The hash that is recorded.
+        recorded: Sha256Digest,
+        /// The hash of what the build gave.
+        found: Sha256Digest,
+        /// Where that is kept.
+        kept: PathBuf,
+    },
+}
+
+/// The result of a repair.
+#[derive(Debug, Default)]
+pub struct RepairReport {
+    /// How many items were damaged.
+    pub damaged: usize,
+    /// The labels of packages that could not be repaired by building them again.
+    pub refused: Vec<String>,
+    /// The paths of damaged items that nothing in the plan makes.
+    pub hopeless: Vec<String>,
+}
+
+/// How something damaged is repaired.
+enum Remedy<'c> {
+    /// Only times, modes and owners.
+    Metadata,
+    /// What is recorded of it.
+    Record(&'c WrongRecord),
+    /// The plan itself knows what it holds.
+    Contents(Box<Tree>),
+    /// Building this node of the plan again.
+    Build(usize),
+    /// Nothing here can.
+    None,
+}
+
+/// Who makes what in a plan, as indices of its nodes.
+type Makers<'p> = BTreeMap<&'p StorePath, usize>;
+
+impl Session {
+    /// Repairs what is damaged of `packages`, which need not be built. Reports each step as a notice.
+    ///
+    /// # Errors
+    /// Where the store cannot be read or changed, or a build that is needed fails.
+    pub fn repair(
+        &self,
+        packages: &[String],
+        watcher: &dyn Watcher,
+    ) -> Result<RepairReport, EngineError> {
+        let planned = self.plan()?;
+        let plan = &planned.plan;
+        let makers: Makers<'_> = (0..plan.nodes().len())
+            .flat_map(|index| {
+                let outputs = plan.nodes()[index].output_paths();
+                outputs.map(move |(_, path)| (path, index))
+            })
+            .collect();
+        let damaged = damaged(self, &planned, &makers, packages)?;
+        let mut report = RepairReport {
+            damaged: damaged.len(),
+            ..RepairReport::default()
+        };
+        if damaged.is_empty() {
+            return Ok(report);
+        }
+        let store = self.store_to_write()?;
+        let mut rebuilds: BTreeSet<usize> = BTreeSet::new();
+        for checked in &damaged {
+            let path = &checked.info.path;
+            match remedy(self, plan, &makers, checked) {
+                Remedy::Metadata => {
+                    let locks = store.lock([path])?;
+                    store.restore_metadata(&locks, path)?;
+                    self.repaired(Repaired::Metadata(self.shown(path)));
+                }
+                Remedy::Record(wrong) => {
+                    let locks = store.lock([path])?;
+                    store.restore_metadata(&locks, path)?;
+                    store.register(std::slice::from_ref(&wrong.right))?;
+                    self.repaired(Repaired::Record(self.shown(path)));
+                }
+                Remedy::Contents(tree) => replace_known(self, &store, &checked.info, &tree)?,
+                Remedy::Build(index) => {
+                    rebuilds.insert(index);
+                }
+                Remedy::None => report.hopeless.push(self.shown(path)),
+            }
+        }
+        drop(store);
+        report.refused = make_all_again(self, plan, &rebuilds, &damaged, watcher)?;
+        Ok(report)
+    }
+
+    fn repaired(&self, step: Repaired) {
+        self.notify(Notice::Repaired(step));
+    }
+}
+
+/// What is damaged of `packages`: outputs and what they refer to, derivations and what those are given as it is. And what
+/// is damaged of all that has to be there to build some of it again.
+fn damaged(
+    session: &Session,
+    planned: &Planned,
+    makers: &Makers<'_>,
+    packages: &[String],
+) -> Result<Vec<Checked>, EngineError> {
+    let plan = &planned.plan;
+    let store = session.store_to_read()?;
+    let cores = session.build_settings().cores;
+    let mut open: BTreeSet<StorePath> = BTreeSet::new();
+    for index in nodes(plan, packages)? {
+        let node = &plan.nodes()[index];
+        let outputs: Vec<&StorePath> = node.output_paths().map(|(_, path)| path).collect();
+        let mut known = outputs.clone();
+        known.push(&node.derivation_path);
+        known.extend(&node.derivation.input_sources);
+        let valid = store.valid_among(known)?;
+        let built = outputs.into_iter().filter(|path| valid.contains(*path));
+        open.extend(store.closure(built)?);
+        open.extend(valid);
+    }
+    let mut seen = BTreeSet::new();
+    let mut damaged = Vec::new();
+    while !open.is_empty() {
+        let report = whole::items(&store, &open, cores)?;
+        seen.append(&mut open);
+        for checked in report.damaged() {
+            if let Remedy::Build(index) = remedy(session, plan, makers, checked) {
+                open.extend(inputs(&store, plan, index)?);
+            }
+            damaged.push(checked.clone());
+        }
+        open.retain(|path| !seen.contains(path));
+    }
+    Ok(damaged)
+}
+
+/// What the node `index` is built from, as far as it is in the store; of what is not, what that would be built from.
+fn inputs(store: &Store, plan: &Plan, index: usize) -> Result<BTreeSet<StorePath>, EngineError> {
+    let mut found = BTreeSet::new();
+    let mut seen = BTreeSet::from([index]);
+    let mut open = vec![index];
+    while let Some(index) = open.pop() {
+        let node = &plan.nodes()[index];
+        found.extend(store.valid_among(&node.derivation.input_sources)?);
+        for dependency in &node.dependencies {
+            let outputs = plan.nodes()[*dependency].output_paths();
+            let outputs: Vec<&StorePath> = outputs.map(|(_, path)| path).collect();
+            let valid = store.valid_among(outputs.iter().copied())?;
+            if valid.len() < outputs.len() && seen.insert(*dependency) {
+                open.push(*dependency);
+            }
+            found.extend(store.closure(&valid)?);
+        }
+    }
+    Ok(found)
+}
+
+/// How `checked`, which is damaged, is repaired.
+fn remedy<'c>(
+    session: &Session,
+    plan: &Plan,
+    makers: &Makers<'_>,
+    checked: &'c Checked,
+) -> Remedy<'c> {
+    let path = &checked.info.path;
+    match &checked.condition {
+        Condition::Touched(_) => Remedy::Metadata,
+        Condition::Misrecorded(wrong) => Remedy::Record(wrong),
+        _ => match (known_contents(session, plan, path), makers.get(path)) {
+            (Some(tree), _) => Remedy::Contents(Box::new(tree)),
+            (None, Some(index)) => Remedy::Build(*index),
+            (None, None) => Remedy::None,
+        },
+    }
+}
+
+/// The contents of an item that the plan itself knows.
+fn known_contents(session: &Session, plan: &Plan, path: &StorePath) -> Option<Tree> {
+    match plan.items().get(path) {
+        Some(Item::Text { contents, .. }) => return Some(Tree::file(contents.clone())),
+        Some(Item::Tree { tree, .. }) => return Some(tree.clone()),
+        None => {}
+    }
+    let node = plan
+        .nodes()
+        .iter()
+        .find(|node| node.derivation_path == *path)?;
+    let text = aterm::write(&session.directories().store_dir, &node.derivation);
+    Some(Tree::file(text))
+}
+
+/// Puts `tree` in the place of a damaged item. Its path follows from it, so that it is right whatever is on record.
+fn replace_known(
+    session: &Session,
+    store: &Store,
+    info: &PathInfo,
+    tree: &Tree,
+) -> Result<(), EngineError> {
+    let locks = store.lock([&info.path])?;
+    let staging = store.staging_directory(&locks, &info.path)?;
+    let staged = StagedOutput {
+        staged: staging.join("item"),
+        path: info.path.clone(),
+        candidates: info.references.clone(),
+        deriver: info.deriver.clone(),
+    };
+    let replaced = restore_tree(tree, &staged.staged)
+        .map_err(StoreError::from)
+        .and_then(|()| store.examine_staged(std::slice::from_ref(&staged)))
+        .and_then(|found| {
+            let kept = put_in_place(store, &locks, &staged.staged, &found[0], info)?;
+            Ok((kept, found))
+        });
+    store.remove_staging_directory(&locks, &info.path)?;
+    let (kept, found) = replaced?;
+    replaced_by(session, info, &found[0], kept);
+    Ok(())
+}
+
+/// Replaces an item; what is recorded of it stays where the bytes are those on record.
+fn put_in_place(
+    store: &Store,
+    locks: &PathLocks,
+    staged: &Path,
+    found: &PathInfo,
+    recorded: &PathInfo,
+) -> Result<Option<PathBuf>, StoreError> {
+    let info = match found.nar_sha256 == recorded.nar_sha256 {
+        true => recorded,
+        false => found,
+    };
+    store.replace_item(locks, staged, info)
+}
+
+/// Reports that an item was replaced.
+fn replaced_by(session: &Session, recorded: &PathInfo, found: &PathInfo, kept: Option<PathBuf>) {
+    let path = session.shown(&recorded.path);
+    session.repaired(Repaired::Replaced {
+        path: path.clone(),
+        kept,
+    });
+    if recorded.nar_sha256 != found.nar_sha256 {
+        session.repaired(Repaired::Rehashed {
+            path,
+            recorded: recorded.nar_sha256,
+            found: found.nar_sha256,
+        });
+    }
+}
+
+/// Makes the nodes `rebuilds` again, and gives the labels of those that could not be put right so.
+fn make_all_again(
+    session: &Session,
+    plan: &Plan,
+    rebuilds: &BTreeSet<usize>,
+    damaged: &[Checked],
+    watcher: &dyn Watcher,
+) -> Result<Vec<String>, EngineError> {
+    let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+    // In the order of the plan: what is needed for others comes before them.
+    for index in rebuilds {
+        let label = plan.nodes()[*index].label.clone();
+        let needed = plan.closure([*index]);
+        if let Some(other) = needed.iter().find_map(|needed| refused.get(needed)) {
+            session.repaired(Repaired::NotBuilt {
+                label: label.clone(),
+                because: other.clone(),
+            });
+            refused.insert(*index, label);
+        } else if !make_again(session, &label, damaged, watcher)? {
+            refused.insert(*index, label);
+        }
+    }
+    Ok(refused.into_values().collect())
+}
+
+/// Makes the node called `label` again, and replaces those of its outputs that are damaged. False where one came out with
+/// bytes that nothing vouches for.
+fn make_again(
+    session: &Session,
+    label: &str,
+    damaged: &[Checked],
+    watcher: &dyn Watcher,
+) -> Result<bool, EngineError> {
+    let find = |plan: &Plan| -> Result<usize, EngineError> { Ok(plan.find(label)?) };
+    let inputs = |plan: &Plan| -> Result<Vec<usize>, EngineError> {
+        let node = &plan.nodes()[find(plan)?];
+        // A download needs nothing, though its derivation may name a seed.
+        Ok(node.dependencies.iter().copied().collect())
+    };
+    let run = Run::start(session, &inputs, watcher)?.succeeded()?;
+    let node = find(&run.planned.plan)?;
+    let refused = Mutex::new(Vec::new());
+    let inspect = |rebuilt: &Rebuilt<'_>| {
+        for output in &rebuilt.outputs {
+            let mut checked = damaged.iter();
+            let Some(checked) = checked.find(|checked| checked.info.path == output.info.path)
+            else {
+                continue;
+            };
+            let fail = BuildError::store(label);
+            let (info, locks) = (&checked.info, rebuilt.locks);
+            if is_vouched_for(rebuilt, output, checked) {
+                let kept = put_in_place(&run.store, locks, &output.staged, &output.info, info);
+                replaced_by(session, info, &output.info, kept.map_err(&fail)?);
+                continue;
+            }
+            let kept = run.store.keep_beside(locks, &output.staged, &info.path);
+            let refusal = Repaired::Refused {
+                path: session.shown(&info.path),
+                recorded: info.nar_sha256,
+                found: output.info.nar_sha256,
+                kept: kept.map_err(&fail)?,
+            };
+            let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.push(refusal);
+        }
+        Ok(())
+    };
+    let report = run.rebuild(&[node], &Variation::default(), &inspect, watcher)?;
+    let refused = refused.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let is_repaired = refused.is_empty();
+    for refusal in refused {
+        session.repaired(refusal);
+    }
+    match first_error(&report).is_none() && !report.summary.interrupted {
+        true => Ok(is_repaired),
+        false => Err(EngineError::Run(Box::new(report))),
+    }
+}
+
+/// Whether something else than the build itself says that what it gave is right: its hash is the one on record, or that of
+/// what is in the store, so that the record is what is damaged, or its derivation names it.
+fn is_vouched_for(rebuilt: &Rebuilt<'_>, output: &RebuiltOutput<'_>, checked: &Checked) -> bool {
+    let made = output.info.nar_sha256;
+    let is_in_store =
+        matches!(&checked.condition, Condition::Altered { found, .. } if *found == made);
+    let is_fixed = rebuilt.job.derivation.fixed_output().is_some();
+    made == checked.info.nar_sha256 || is_in_store || is_fixed
+}

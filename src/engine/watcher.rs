@@ -1,0 +1,32 @@
+//! How a front end follows runs, where one operation may need several.
+
+use super::error::EngineError;
+use crate::events::EventSender;
+use crate::events::cancellation::Cancellation;
+
+/// A front end's way to follow runs and to stop them.
+pub trait Watcher {
+    /// What stops every run.
+    fn cancellation(&self) -> &Cancellation;
+
+    /// Makes a stream of events for one run, reads it while `work` sends, and returns once all of it has been read.
+    fn follow(&self, work: &mut dyn FnMut(&EventSender));
+}
+
+/// Runs `work` with a stream of its own that `watcher` follows.
+///
+/// # Errors
+/// Those of `work`.
+pub(super) fn watched<T>(
+    watcher: &dyn Watcher,
+    work: impl FnOnce(&EventSender, &Cancellation) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    let mut work = Some(work);
+    let mut done = None;
+    watcher.follow(&mut |events| {
+        if let Some(work) = work.take() {
+            done = Some(work(events, watcher.cancellation()));
+        }
+    });
+    done.unwrap_or(Err(EngineError::NotFollowed))
+}
