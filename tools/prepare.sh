@@ -84,6 +84,7 @@ case $goal in
         need chromium chromium
         need chromium-driver chromedriver
         need xz-utils xz
+        need libarchive-tools bsdtar
         # Formatting and lints come with rustup's Rust; Debian has them apart.
         has_rust && "$CARGO" fmt --version >/dev/null 2>&1 || packages="$packages rustfmt-web"
         has_rust && "$CARGO" clippy --version >/dev/null 2>&1 || packages="$packages rust-web-clippy"

@@ -1,11 +1,12 @@
-//! Finds out how an archive is compressed, and undoes it.
+//! Detects how an archive is compressed, and decompresses it.
 
 use std::io::{self, BufRead, Read};
 
+use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::MtStreamBuilder;
 
-/// The memory that an xz decoder may use in all. `xz -9` needs 65 MiB; more is no archive that anybody publishes.
+/// The memory that an xz decoder may use in all. `xz -9` needs 65 MiB; published archives do not need more.
 const XZ_MEMORY: u64 = 512 << 20;
 
 /// The largest window that is accepted from zstd, as a power of two: that of `zstd --ultra -22`.
@@ -25,7 +26,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Tells the compression from a stream's first bytes.
+    /// The compression of a stream that begins with the bytes `start`.
     pub fn detect(start: &[u8]) -> Self {
         if start.starts_with(&[0x1f, 0x8b]) {
             Self::Gzip
@@ -39,24 +40,55 @@ impl Compression {
     }
 }
 
+/// Compressions that are not supported, with the first bytes of their streams.
+const UNSUPPORTED: &[(&str, &[u8])] = &[
+    ("bzip2", b"BZh"),
+    ("lzip", b"LZIP"),
+    ("lzma", b"\x5d\0\0"),
+    ("lz4", b"\x04\x22\x4d\x18"),
+    ("lzop", b"\x89LZO"),
+    ("compress", b"\x1f\x9d"),
+    ("zip", b"PK\x03\x04"),
+    ("7-Zip", b"7z\xbc\xaf"),
+];
+
+/// Refuses a stream that is compressed in an unsupported way.
+fn check_support(start: &[u8]) -> io::Result<()> {
+    match UNSUPPORTED
+        .iter()
+        .find(|(_, magic)| start.starts_with(magic))
+    {
+        None => Ok(()),
+        Some((name, _)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("it is compressed with {name}: expected gzip, xz, zstd or no compression"),
+        )),
+    }
+}
+
 /// The decoded bytes of a stream.
 pub struct Decoder<R: BufRead>(Inner<R>);
 
 enum Inner<R: BufRead> {
     Plain(R),
-    Gzip(flate2::bufread::MultiGzDecoder<R>),
+    Gzip(GzipMembers<R>),
     Xz(XzStreams<R>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
 impl<R: BufRead> Decoder<R> {
     /// Looks at the first bytes of `input` and starts the decoder that fits them.
+    ///
+    /// # Errors
+    /// An input that cannot be read, or whose compression is not supported.
     pub fn new(mut input: R) -> io::Result<Self> {
         // One call fills the buffer with at least the few bytes that are looked at, except from a pipe that
         // delivers byte by byte, which an archive file is not.
-        let inner = match Compression::detect(input.fill_buf()?) {
+        let start = input.fill_buf()?;
+        check_support(start)?;
+        let inner = match Compression::detect(start) {
             Compression::None => Inner::Plain(input),
-            Compression::Gzip => Inner::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Gzip => Inner::Gzip(GzipMembers::new(input)),
             Compression::Xz => Inner::Xz(XzStreams::new(input)?),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
@@ -76,6 +108,58 @@ impl<R: BufRead> Read for Decoder<R> {
             Inner::Xz(decoder) => decoder.read(buffer),
             Inner::Zstd(decoder) => decoder.read(buffer),
         }
+    }
+}
+
+/// Skips the zeros that archivers and tapes pad a stream with. Says whether that was the end of the input.
+fn skip_zeros(input: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = input.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return Ok(false);
+        }
+        input.consume(zeros);
+    }
+}
+
+/// Decodes the gzip members of an input one after the other. Zeros may follow each, as GNU gzip accepts them.
+struct GzipMembers<R: BufRead> {
+    /// `None` only between two members, and after the last.
+    current: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> GzipMembers<R> {
+    fn new(input: R) -> Self {
+        Self {
+            current: Some(GzDecoder::new(input)),
+        }
+    }
+}
+
+impl<R: BufRead> Read for GzipMembers<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while let Some(decoder) = &mut self.current {
+            let count = decoder.read(buffer)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            let Some(decoder) = self.current.take() else {
+                break;
+            };
+            let mut input = decoder.into_inner();
+            if !skip_zeros(&mut input)? {
+                // Anything but another member is an error of that member's decoder.
+                *self = Self::new(input);
+            }
+        }
+        Ok(0)
     }
 }
 
@@ -114,16 +198,7 @@ impl<R: BufRead> Read for XzStreams<R> {
                 break;
             };
             let mut input = decoder.into_inner();
-            // Streams may be padded with NUL bytes.
-            loop {
-                let bytes = input.fill_buf()?;
-                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-                if zeros == 0 {
-                    break;
-                }
-                input.consume(zeros);
-            }
-            if !input.fill_buf()?.is_empty() {
+            if !skip_zeros(&mut input)? {
                 // Anything but another stream is an error of that stream's decoder.
                 *self = Self::new(input)?;
             }
@@ -162,8 +237,28 @@ mod tests {
             let both = [compress(b"one"), compress(b"two")].concat();
             assert_eq!(decoded(&both).unwrap(), b"onetwo");
         }
-        let padded = [xz(b"one"), vec![0; 8], xz(b"two"), vec![0; 4]].concat();
-        assert_eq!(decoded(&padded).unwrap(), b"onetwo");
+        for compress in [gzip, xz] {
+            let zeros = vec![0; 200_000];
+            for padding in [&zeros[..8], &zeros] {
+                let padded = [&compress(b"one"), padding, &compress(b"two"), padding].concat();
+                assert_eq!(decoded(&padded).unwrap(), b"onetwo");
+            }
+        }
+    }
+
+    #[test]
+    fn a_compression_that_is_not_supported_is_named() {
+        for (start, name) in [
+            (&b"BZh91AY&SY\xff\x1b[31m"[..], "bzip2"),
+            (b"LZIP\x01", "lzip"),
+            (b"\x5d\0\0\x80\0\xff", "lzma"),
+            (b"\x1f\x9d\x90", "compress"),
+            (b"PK\x03\x04\x14", "zip"),
+        ] {
+            let error = decoded(start).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(!error.contains(|c: char| c.is_control()), "{error:?}");
+        }
     }
 
     #[test]
@@ -183,6 +278,11 @@ mod tests {
             bytes[middle] ^= 0x40;
             assert!(decoded(&bytes).is_err());
         }
-        assert!(decoded(&[xz(b"one"), b"garbage".to_vec()].concat()).is_err());
+        for compress in [gzip, xz] {
+            for zeros in [0, 8] {
+                let tail = [vec![0; zeros], b"garbage".to_vec()].concat();
+                assert!(decoded(&[compress(b"one"), tail].concat()).is_err());
+            }
+        }
     }
 }

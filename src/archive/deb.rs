@@ -5,10 +5,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 
+use super::READ_BUFFER;
 use super::ar::{ArError, ArReader};
 use super::error::ArchiveError;
 use super::tree::Tree;
-use super::{READ_BUFFER, steps};
+use super::unpack::unpack_tar;
 
 /// The longest version line that is read.
 const VERSION_BYTES: u64 = 64;
@@ -48,7 +49,7 @@ pub(super) fn unpack(
     while let Some(member) = members.next_member().map_err(from_ar)? {
         if member.name == "data.tar" || member.name.starts_with("data.tar.") {
             let data = BufReader::with_capacity(READ_BUFFER, &mut members);
-            return steps::unpack_tar(label, data, tree);
+            return unpack_tar(label, data, tree);
         }
     }
     Err(malformed(

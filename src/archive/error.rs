@@ -1,10 +1,10 @@
-//! What can be wrong with an archive, or with writing what it holds.
+//! Why an archive cannot be unpacked.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 
-use crate::diagnostics::in_store;
+use crate::diagnostics::FileError;
+use crate::formats::visible::visible;
 
 /// A bound that an archive went over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Limit {
     Header,
     /// The components of an entry's name.
     Depth,
+    /// The parts of a sparse file.
+    Parts,
 }
 
 impl fmt::Display for Limit {
@@ -26,6 +28,7 @@ impl fmt::Display for Limit {
             Self::Bytes => "unpacked bytes",
             Self::Header => "bytes in one extended header",
             Self::Depth => "nested directories",
+            Self::Parts => "parts of a sparse file",
         })
     }
 }
@@ -34,18 +37,19 @@ impl fmt::Display for Limit {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ArchiveError {
     /// The file cannot be read, ends too early, or its compressed data are damaged.
-    #[error("cannot read the archive {archive}: {error}; remove it so that it is fetched again")]
+    #[error("cannot read the archive {}: {error}", visible(archive))]
+    #[diagnostic(help("remove it, so that it is fetched again, or name another one"))]
     Read {
         /// The archive's path.
         archive: String,
-        /// What the system or the decoder said.
+        /// What the system or the decoder reported.
         error: io::Error,
     },
     /// The bytes are not in the expected format.
-    #[error(
-        "the archive {archive} is malformed: {reason}; `bootstrap verify` tells whether it was damaged here; where it was not, \
-         name another one"
-    )]
+    #[error("the archive {} is malformed: {reason}", visible(archive))]
+    #[diagnostic(help(
+        "run `bootstrap verify` to see whether it was damaged here; where it was not, name another archive"
+    ))]
     Malformed {
         /// The archive's path.
         archive: String,
@@ -54,26 +58,32 @@ pub enum ArchiveError {
     },
     /// An entry that must not be unpacked.
     #[error(
-        "the archive {archive} is refused: its entry `{entry}` {reason}; no base system has such an entry: look where the \
-         archive is from, and name another one"
+        "the archive {} is refused: its entry `{entry}` {reason}",
+        visible(archive)
     )]
+    #[diagnostic(help(
+        "base systems have no such entries: check where the archive comes from, and name another one"
+    ))]
     Unsafe {
         /// The archive's path.
         archive: String,
-        /// The entry's name, as the archive spells it.
+        /// The entry's name, in visible characters.
         entry: String,
         /// What the entry would do.
         reason: String,
     },
     /// More than the limit allows.
     #[error(
-        "the archive {archive} is refused: at `{entry}` it goes over the limit of {allowed} {limit}, which no base system \
-         comes near: look where the archive is from, and name another one"
+        "the archive {} is refused: at `{entry}` it exceeds the limit of {allowed} {limit}",
+        visible(archive)
     )]
+    #[diagnostic(help(
+        "base systems stay far below that: check where the archive comes from, and name another one"
+    ))]
     Limit {
         /// The archive's path.
         archive: String,
-        /// The entry at which it happened.
+        /// The entry at which it happened, in visible characters.
         entry: String,
         /// Which limit.
         limit: Limit,
@@ -87,18 +97,14 @@ pub enum ArchiveError {
         archive: String,
     },
     /// The unpacked tree cannot be written.
-    #[error("cannot write {}: {error}{}", path.display(), in_store(error))]
-    Write {
-        /// The path in the tree.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Write(#[from] FileError),
 }
 
 impl ArchiveError {
     /// Whether this machine is at fault (no space, no permission) and not the archive.
     pub fn is_environment(&self) -> bool {
-        matches!(self, Self::Write { .. })
+        matches!(self, Self::Write(_))
     }
 }

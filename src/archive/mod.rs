@@ -20,10 +20,14 @@ mod compression;
 mod deb;
 mod entry_path;
 mod error;
+mod headers;
+mod pax;
 mod peek;
+mod sparse;
 mod steps;
 mod tar;
 mod tree;
+mod unpack;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -113,7 +117,7 @@ pub fn unpack(
     })?;
     let reader = BufReader::with_capacity(READ_BUFFER, Stoppable { input: file, stop });
     let unpacked = match format {
-        Format::Tar => steps::unpack_tar(&label, reader, tree),
+        Format::Tar => unpack::unpack_tar(&label, reader, tree),
         Format::Deb => deb::unpack(&label, reader, tree),
     };
     match unpacked {

@@ -1,17 +1,11 @@
-//! The two halves of unpacking and the channel between them.
+//! The channel between the thread that decodes an archive and the thread that creates files.
 //!
-//! The calling thread reads and decodes; a second one creates files. The channel holds at most [`WAITING`] steps of at most
-//! [`CHUNK`] bytes, so memory stays small whatever the archive holds.
+//! It holds at most [`WAITING`] steps of at most [`CHUNK`] bytes, so memory stays small whatever the archive holds.
 
-use std::io::BufRead;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use super::compression::Decoder;
 use super::entry_path::EntryPath;
 use super::error::ArchiveError;
-use super::tar;
-use super::tree::Tree;
 
 /// The most bytes of contents in one step. A file up to this size is one step.
 pub(super) const CHUNK: usize = 128 * 1024;
@@ -20,7 +14,7 @@ pub(super) const CHUNK: usize = 128 * 1024;
 const SMALL: usize = 16 * 1024;
 
 /// Steps between the decoder and the writer: 8 MiB of contents at most.
-const WAITING: usize = 64;
+pub(super) const WAITING: usize = 64;
 
 /// One thing to do in the tree.
 #[derive(Debug)]
@@ -33,10 +27,12 @@ pub(super) enum Step {
         executable: bool,
         contents: Vec<u8>,
     },
-    /// A file whose contents follow as [`Step::Chunk`]s, up to the next step that is not one.
+    /// A file whose contents follow as [`Step::Chunk`]s and [`Step::Hole`]s, up to the next step that is neither.
     LargeFile { path: EntryPath, executable: bool },
     /// The next bytes of the file that was begun.
     Chunk(Vec<u8>),
+    /// So many zeros of the file that was begun, which need no space on the disk.
+    Hole(u64),
     /// A symbolic link; the target is any text.
     Symlink { path: EntryPath, target: Vec<u8> },
     /// A second name for a file of the tree.
@@ -66,6 +62,11 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
+    /// The sending ends of both channels: of steps, and of buffers that come back.
+    pub(super) fn new(steps: SyncSender<Step>, used: Receiver<Vec<u8>>) -> Self {
+        Self { steps, used }
+    }
+
     /// Hands `step` to the writer.
     pub(super) fn send(&self, step: Step) -> Result<(), Stopped> {
         self.steps.send(step).map_err(|_| Stopped::Writer)
@@ -90,58 +91,16 @@ impl Outlet {
 pub(super) struct Return(Sender<Vec<u8>>);
 
 impl Return {
+    /// Gives buffers to `sender`.
+    pub(super) fn new(sender: Sender<Vec<u8>>) -> Self {
+        Self(sender)
+    }
+
     /// Takes a buffer of contents that are written.
     pub(super) fn give(&self, buffer: Vec<u8>) {
         if buffer.capacity() >= CHUNK {
-            // The decoder may have ended, and needs none.
+            // The decoder may have ended.
             let _ = self.0.send(buffer);
         }
-    }
-}
-
-/// Unpacks the tar in `input`, compressed or not, into `tree`. `label` names the archive in errors.
-pub(super) fn unpack_tar(
-    label: &str,
-    input: impl BufRead,
-    tree: &mut Tree,
-) -> Result<(), ArchiveError> {
-    let decoder = Decoder::new(input).map_err(|error| ArchiveError::Read {
-        archive: label.to_owned(),
-        error,
-    })?;
-    let (writer, budget) = tree.parts();
-    let (sender, receiver) = sync_channel(WAITING);
-    let (give, used) = channel();
-    let outlet = Outlet {
-        steps: sender,
-        used,
-    };
-    let (written, decoded) = thread::scope(|scope| {
-        let writer = scope.spawn(move || {
-            let give = Return(give);
-            for step in receiver {
-                if let Some(buffer) = writer.apply(label, step)? {
-                    give.give(buffer);
-                }
-            }
-            writer.finish_file();
-            Ok(())
-        });
-        let decoded = tar::decode(label, decoder, budget, &outlet);
-        drop(outlet);
-        (writer.join(), decoded)
-    });
-    // The writer's error came first where both have one: the decoder only saw it go away.
-    match written {
-        Ok(result) => result?,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
-    match decoded {
-        Ok(()) => Ok(()),
-        Err(Stopped::Archive(error)) => Err(error),
-        Err(Stopped::Writer) => Err(ArchiveError::Malformed {
-            archive: label.to_owned(),
-            reason: "unpacking stopped early".to_owned(),
-        }),
     }
 }

@@ -1,16 +1,18 @@
-//! Turns a tar into [`Step`]s: every entry is checked here before the writer hears of it.
-//!
-//! The `tar` crate finds and verifies the headers. The headers that only describe the next entry (GNU's `L` and `K`, pax's
-//! `x` and `g`) are read here, because the crate would read them to memory whatever their size.
+//! Turns a tar into [`Step`]s. Every entry is checked here before the writer gets it.
 
 use std::cell::Cell;
 use std::io::{self, Read};
 
-use ::tar::{Archive, Entry, EntryType};
+use ::tar::{EntryType, Header};
+
+use crate::formats::visible::visible;
 
 use super::Limits;
 use super::entry_path::{BadPath, EntryPath};
 use super::error::{ArchiveError, Limit};
+use super::headers::{HeaderError, Headers};
+use super::pax::Extensions;
+use super::sparse::{PARTS, SparseError, SparseMap, Stretch};
 use super::steps::{CHUNK, Outlet, Step, Stopped};
 
 /// The largest extended header. Names end at 4 KiB on every system; attributes that nobody reads may be longer.
@@ -57,14 +59,6 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// What extended headers say of the next entry.
-#[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-}
-
 struct Decoding<'a> {
     label: &'a str,
     limits: Limits,
@@ -90,15 +84,15 @@ pub(super) fn decode(
         exceeded: &exceeded,
         outlet,
     };
-    let mut archive = Archive::new(Counted {
+    let mut headers = Headers::new(Counted {
         input,
         left: &left,
         exceeded: &exceeded,
     });
-    let result = decoding.entries(&mut archive, &mut budget.entries);
+    let result = decoding.entries(&mut headers, &mut budget.entries);
     let result = result.and_then(|()| {
-        // Bytes after the end mark: padding, and the decoder's check sums.
-        io::copy(&mut archive.into_inner(), &mut io::sink())
+        // Bytes after the end mark: padding, and the decoder's checksums.
+        io::copy(&mut headers.into_input(), &mut io::sink())
             .map(drop)
             .map_err(|error| decoding.read_error("its end", error).into())
     });
@@ -107,76 +101,92 @@ pub(super) fn decode(
 }
 
 impl Decoding<'_> {
-    fn entries<R: Read>(&self, archive: &mut Archive<R>, count: &mut u64) -> Result<(), Stopped> {
+    fn entries<R: Read>(&self, headers: &mut Headers<R>, count: &mut u64) -> Result<(), Stopped> {
         let mut name = String::from("its start");
         let mut extensions = Extensions::default();
-        let entries = archive
-            .entries()
-            .map_err(|error| self.read_error(&name, error))?;
-        for entry in entries.raw(true) {
-            let mut entry = entry.map_err(|error| match error.kind() {
-                // The crate's own complaints; the decoders have other kinds.
-                io::ErrorKind::Other if !self.exceeded.get() => {
-                    self.malformed(format!("after `{name}`: {error}"))
+        loop {
+            let header = headers.next().map_err(|error| match error {
+                HeaderError::Read(error) => self.read_error(&name, error),
+                HeaderError::Damaged(reason) if *count == 0 => {
+                    self.malformed(format!("it is not a tar archive: {reason}"))
                 }
-                _ => self.read_error(&name, error),
+                HeaderError::Damaged(reason) => self.malformed(format!("after `{name}`: {reason}")),
             })?;
+            let Some(header) = header else {
+                return Ok(());
+            };
             *count += 1;
             if *count > self.limits.entries {
                 return Err(self
                     .limit(&name, Limit::Entries, self.limits.entries)
                     .into());
             }
-            let header_size = entry
-                .header()
-                .entry_size()
-                .map_err(|error| self.malformed(format!("after `{name}`: {error}")))?;
-            if header_size > self.left.get() {
-                let entry = self.spell(&entry.header().path_bytes());
+            // The archive's label, without contents: GNU tar leaves its size empty.
+            if header.entry_type().as_byte() == b'V' {
+                continue;
+            }
+            let size = header.entry_size().map_err(|_| {
+                self.malformed(format!("after `{name}`: the size of an entry is damaged"))
+            })?;
+            if size > self.left.get() {
+                let entry = self.spell(&header.path_bytes());
                 return Err(self.limit(&entry, Limit::Bytes, self.limits.bytes).into());
             }
-            match entry.header().entry_type() {
+            let kind = header.entry_type();
+            // The map of an old sparse file goes on between its header and its contents.
+            let old_sparse = match kind.is_gnu_sparse() {
+                true => {
+                    let map = SparseMap::of_gnu_header(&header, size, headers);
+                    let entry = self.spell(&header.path_bytes());
+                    Some(map.map_err(|error| self.sparse_error(&entry, error))?)
+                }
+                false => None,
+            };
+            headers.open(size);
+            match kind {
                 EntryType::GNULongName => {
-                    extensions.path = Some(self.long_name(&mut entry, header_size)?);
+                    extensions.path = Some(self.long_name(headers, size)?);
                 }
                 EntryType::GNULongLink => {
-                    extensions.link = Some(self.long_name(&mut entry, header_size)?);
+                    extensions.link = Some(self.long_name(headers, size)?);
                 }
                 EntryType::XHeader => {
-                    let data = self.header_data(&mut entry, header_size)?;
+                    let data = self.header_data(headers, size)?;
                     self.pax(&data, &mut extensions)?;
                 }
                 EntryType::XGlobalHeader => {
                     // A comment, such as the commit that git-archive packed. Defaults for names make no sense.
-                    let data = self.header_data(&mut entry, header_size)?;
+                    let data = self.header_data(headers, size)?;
                     let mut global = Extensions::default();
                     self.pax(&data, &mut global)?;
-                    if global.path.is_some() || global.link.is_some() || global.size.is_some() {
+                    if global.names_or_sizes {
                         return Err(self
                             .malformed("a global pax header sets names or sizes".to_owned())
                             .into());
                     }
                 }
-                kind => {
+                _ => {
                     let extensions = std::mem::take(&mut extensions);
-                    name = self.entry(&mut entry, kind, header_size, extensions)?;
+                    name = self.entry(headers, &header, old_sparse, extensions)?;
                 }
             }
         }
-        Ok(())
     }
 
     /// Sends one real entry. Returns its name, for the errors of what follows.
     fn entry<R: Read>(
         &self,
-        entry: &mut Entry<'_, R>,
-        kind: EntryType,
-        size: u64,
-        extensions: Extensions,
+        contents: &mut Headers<R>,
+        header: &Header,
+        old_sparse: Option<SparseMap>,
+        mut extensions: Extensions,
     ) -> Result<String, Stopped> {
+        let size = contents.left();
         let raw_name = extensions
-            .path
-            .unwrap_or_else(|| entry.header().path_bytes().into_owned());
+            .sparse
+            .take_name()
+            .or(extensions.path)
+            .unwrap_or_else(|| header.path_bytes().into_owned());
         let name = self.spell(&raw_name);
         // Readers that trust one of two different sizes see different archives: neither is trusted.
         if extensions.size.is_some_and(|pax| pax != size) {
@@ -187,21 +197,34 @@ impl Decoding<'_> {
         let path = self.path(&name, &raw_name)?;
         let link = extensions
             .link
-            .or_else(|| {
-                entry
-                    .header()
-                    .link_name_bytes()
-                    .map(|link| link.into_owned())
-            })
+            .or_else(|| header.link_name_bytes().map(|link| link.into_owned()))
             .unwrap_or_default();
+        let sparse_error = |error| self.sparse_error(&name, error);
+        let map = extensions.sparse.map(contents).map_err(sparse_error)?;
+        let map = match (map, old_sparse) {
+            (Some(_), Some(_)) => {
+                let error = SparseError::Damaged("a sparse file has two maps");
+                return Err(self.sparse_error(&name, error).into());
+            }
+            (map, old) => map.or(old),
+        };
         let refuse = |what: &str| Stopped::from(self.unsafe_entry(&name, what.to_owned()));
+        let kind = header.entry_type();
+        if let Some(map) = map {
+            return match kind {
+                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self
+                    .sparse_file(contents, header, &name, path, &map)
+                    .map(|()| name),
+                _ => Err(refuse("is sparse and is not a file")),
+            };
+        }
         match kind {
             // Before ustar, a directory was a file whose name ends in a slash.
             EntryType::Regular if raw_name.ends_with(b"/") => {
                 self.outlet.send(Step::Directory(path))?;
             }
             EntryType::Regular | EntryType::Continuous => {
-                self.file(entry, &name, path, size)?;
+                self.file(contents, header, &name, path)?;
             }
             EntryType::Directory => self.outlet.send(Step::Directory(path))?,
             EntryType::Symlink => {
@@ -224,9 +247,9 @@ impl Decoding<'_> {
             EntryType::Char | EntryType::Block => return Err(refuse("is a device node")),
             EntryType::Fifo => return Err(refuse("is a named pipe")),
             other => {
-                let kind = char::from(other.as_byte());
+                let kind = visible([other.as_byte()]);
                 return Err(refuse(&format!(
-                    "has the type `{kind}`, which is none of file, directory, symbolic and hard link"
+                    "has the type `{kind}`: expected a file, directory, symbolic or hard link"
                 )));
             }
         }
@@ -235,29 +258,15 @@ impl Decoding<'_> {
 
     fn file<R: Read>(
         &self,
-        entry: &mut Entry<'_, R>,
+        contents: &mut Headers<R>,
+        header: &Header,
         name: &str,
         path: EntryPath,
-        size: u64,
     ) -> Result<(), Stopped> {
-        let mode = entry
-            .header()
-            .mode()
-            .map_err(|error| self.malformed(format!("`{name}`: {error}")))?;
-        let executable = mode & 0o100 != 0;
-        let mut left = size;
-        let mut next = |left: &mut u64| -> Result<Vec<u8>, Stopped> {
-            let count = (*left).min(CHUNK as u64);
-            // At most CHUNK, so it fits.
-            let mut contents = self.outlet.buffer(count as usize);
-            entry
-                .read_exact(&mut contents)
-                .map_err(|error| self.read_error(name, error))?;
-            *left -= count;
-            Ok(contents)
-        };
+        let executable = self.is_executable(name, header)?;
+        let size = contents.left();
         if size <= CHUNK as u64 {
-            let contents = next(&mut left)?;
+            let contents = self.chunk(contents, name, size)?;
             let step = Step::File {
                 path,
                 executable,
@@ -266,23 +275,86 @@ impl Decoding<'_> {
             return self.outlet.send(step);
         }
         self.outlet.send(Step::LargeFile { path, executable })?;
-        while left > 0 {
-            self.outlet.send(Step::Chunk(next(&mut left)?))?;
+        self.data(contents, name, size)
+    }
+
+    /// Sends a file of which the archive holds the parts of `map`.
+    fn sparse_file<R: Read>(
+        &self,
+        contents: &mut Headers<R>,
+        header: &Header,
+        name: &str,
+        path: EntryPath,
+        map: &SparseMap,
+    ) -> Result<(), Stopped> {
+        let executable = self.is_executable(name, header)?;
+        // Holes count as well: whatever reads the file reads them.
+        let holes = map.size - contents.left();
+        let left = self.left.get().checked_sub(holes);
+        if left.is_none_or(|left| left < contents.left()) {
+            return Err(self.limit(name, Limit::Bytes, self.limits.bytes).into());
+        }
+        self.left.set(left.unwrap_or_default());
+        self.outlet.send(Step::LargeFile { path, executable })?;
+        for stretch in map.stretches() {
+            match stretch {
+                Stretch::Hole(size) => self.outlet.send(Step::Hole(size))?,
+                Stretch::Data(size) => self.data(contents, name, size)?,
+            }
         }
         Ok(())
+    }
+
+    fn is_executable(&self, name: &str, header: &Header) -> Result<bool, ArchiveError> {
+        let mode = header
+            .mode()
+            .map_err(|_| self.malformed(format!("the mode of `{name}` is damaged")))?;
+        Ok(mode & 0o100 != 0)
+    }
+
+    /// Sends the next `size` bytes of the contents of the file that was begun.
+    fn data<R: Read>(
+        &self,
+        contents: &mut Headers<R>,
+        name: &str,
+        size: u64,
+    ) -> Result<(), Stopped> {
+        let mut left = size;
+        while left > 0 {
+            let count = left.min(CHUNK as u64);
+            self.outlet
+                .send(Step::Chunk(self.chunk(contents, name, count)?))?;
+            left -= count;
+        }
+        Ok(())
+    }
+
+    /// The next `size` bytes of the contents, at most [`CHUNK`].
+    fn chunk<R: Read>(
+        &self,
+        contents: &mut Headers<R>,
+        name: &str,
+        size: u64,
+    ) -> Result<Vec<u8>, ArchiveError> {
+        // At most CHUNK, so it fits.
+        let mut chunk = self.outlet.buffer(size as usize);
+        contents
+            .read_exact(&mut chunk)
+            .map_err(|error| self.read_error(name, error))?;
+        Ok(chunk)
     }
 
     /// The bytes of an extended header.
     fn header_data<R: Read>(
         &self,
-        entry: &mut Entry<'_, R>,
+        contents: &mut Headers<R>,
         size: u64,
     ) -> Result<Vec<u8>, ArchiveError> {
         if size > HEADER_BYTES {
             return Err(self.limit("an extended header", Limit::Header, HEADER_BYTES));
         }
         let mut data = Vec::new();
-        entry
+        contents
             .take(HEADER_BYTES)
             .read_to_end(&mut data)
             .map_err(|error| self.read_error("an extended header", error))?;
@@ -296,53 +368,28 @@ impl Decoding<'_> {
     /// The name in a GNU `L` or `K` header, which ends with a NUL byte.
     fn long_name<R: Read>(
         &self,
-        entry: &mut Entry<'_, R>,
+        contents: &mut Headers<R>,
         size: u64,
     ) -> Result<Vec<u8>, ArchiveError> {
-        let mut name = self.header_data(entry, size)?;
+        let mut name = self.header_data(contents, size)?;
         if name.last() == Some(&0) {
             name.pop();
         }
         Ok(name)
     }
 
-    /// Reads pax records: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record (POSIX, pax, "pax Extended Header").
-    fn pax(&self, mut data: &[u8], extensions: &mut Extensions) -> Result<(), ArchiveError> {
-        let malformed = || self.malformed("a pax extended header is damaged".to_owned());
-        while !data.is_empty() {
-            let space = data
-                .iter()
-                .position(|byte| *byte == b' ')
-                .ok_or_else(malformed)?;
-            let length: usize = std::str::from_utf8(&data[..space])
-                .ok()
-                .and_then(|digits| digits.parse().ok())
-                .ok_or_else(malformed)?;
-            let record = data.get(space + 1..length).ok_or_else(malformed)?;
-            let record = record.strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record
-                .iter()
-                .position(|byte| *byte == b'=')
-                .ok_or_else(malformed)?;
-            let (key, value) = (&record[..equals], &record[equals + 1..]);
-            match key {
-                b"path" => extensions.path = Some(value.to_owned()),
-                b"linkpath" => extensions.link = Some(value.to_owned()),
-                b"size" => {
-                    let size = std::str::from_utf8(value)
-                        .ok()
-                        .and_then(|text| text.parse().ok());
-                    extensions.size = Some(size.ok_or_else(malformed)?);
-                }
-                key if key.starts_with(b"GNU.sparse.") => {
-                    return Err(self.malformed("sparse files are not supported".to_owned()));
-                }
-                // Times, owners, flags, attributes: nothing that is kept.
-                _ => {}
-            }
-            data = &data[length..];
+    fn pax(&self, data: &[u8], extensions: &mut Extensions) -> Result<(), ArchiveError> {
+        extensions
+            .add(data)
+            .ok_or_else(|| self.malformed("a pax extended header is damaged".to_owned()))
+    }
+
+    fn sparse_error(&self, entry: &str, error: SparseError) -> ArchiveError {
+        match error {
+            SparseError::Damaged(reason) => self.malformed(format!("`{entry}`: {reason}")),
+            SparseError::TooManyParts => self.limit(entry, Limit::Parts, PARTS as u64),
+            SparseError::Read(error) => self.read_error(entry, error),
         }
-        Ok(())
     }
 
     fn path(&self, name: &str, raw: &[u8]) -> Result<EntryPath, ArchiveError> {
@@ -354,15 +401,7 @@ impl Decoding<'_> {
 
     /// A name for an error message.
     fn spell(&self, name: &[u8]) -> String {
-        /// The longest part of a hostile name that is worth printing.
-        const SHOWN: usize = 300;
-        let shown = &name[..name.len().min(SHOWN)];
-        let text = String::from_utf8_lossy(shown).escape_debug().to_string();
-        if shown.len() < name.len() {
-            text + "..."
-        } else {
-            text
-        }
+        visible(name)
     }
 
     fn malformed(&self, reason: String) -> ArchiveError {

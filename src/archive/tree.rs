@@ -5,13 +5,16 @@
 //! need no walk at all.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::diagnostics::FileError;
+use crate::formats::visible::visible;
 
 use super::entry_path::EntryPath;
 use super::error::ArchiveError;
@@ -61,10 +64,8 @@ impl Tree {
         merged: &'static [&'static str],
         limits: Limits,
     ) -> Result<Self, ArchiveError> {
-        let failed = |error: io::Error| ArchiveError::Write {
-            path: path.to_owned(),
-            error,
-        };
+        let failed =
+            |error: io::Error| ArchiveError::from(FileError::in_store("create", path)(error));
         match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
@@ -151,17 +152,22 @@ impl TreeWriter {
         label: &str,
         step: Step,
     ) -> Result<Option<Vec<u8>>, ArchiveError> {
-        if let Step::Chunk(contents) = step {
-            if let Some((path, file)) = &mut self.large {
-                file.write_all(&contents)
+        match (&step, &mut self.large) {
+            (Step::Chunk(contents), Some((path, file))) => {
+                file.write_all(contents)
                     .map_err(|error| failed(label, &self.top_path, path, error))?;
             }
-            return Ok(Some(contents));
+            (Step::Hole(size), Some((path, file))) => {
+                hole(file, *size).map_err(|error| failed(label, &self.top_path, path, error))?;
+            }
+            _ => {}
         }
-        self.finish_file();
+        if !matches!(step, Step::Chunk(_) | Step::Hole(_)) {
+            self.finish_file();
+        }
         match step {
-            // Done above.
-            Step::Chunk(_) => {}
+            Step::Chunk(contents) => return Ok(Some(contents)),
+            Step::Hole(_) => {}
             Step::Directory(path) => {
                 let path = self.merge(label, &path)?;
                 self.walk(label, &path, path.components(), true)?;
@@ -220,7 +226,7 @@ impl TreeWriter {
             if target.strip_prefix(b"/").unwrap_or(target) == own {
                 return self.merge(label, path).map(drop);
             }
-            let target = String::from_utf8_lossy(target);
+            let target = visible(target);
             return Err(refused(
                 label,
                 path,
@@ -333,7 +339,7 @@ impl TreeWriter {
             let opened = opened.map_err(|error| match error {
                 // The systems disagree on which of these NOFOLLOW gives for a link.
                 Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
-                    let through = String::from_utf8_lossy(component);
+                    let through = visible(component);
                     let reason = format!(
                         "leads through `{through}`, which is a link or a file, not a directory"
                     );
@@ -388,8 +394,16 @@ impl TreeWriter {
     }
 }
 
+/// Adds `size` zeros to the end of `file` without writing them.
+fn hole(file: &mut File, size: u64) -> io::Result<()> {
+    let end = file.stream_position()?.checked_add(size);
+    let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end)).map(drop)
+}
+
 fn display(path: &EntryPath) -> String {
-    String::from_utf8_lossy(&path.components().join(&b'/')).into_owned()
+    visible(path.components().join(&b'/'))
 }
 
 fn refused(label: &str, entry: &EntryPath, reason: &str) -> ArchiveError {
@@ -409,8 +423,5 @@ fn failed(label: &str, top: &Path, entry: &EntryPath, error: io::Error) -> Archi
         return refused(label, entry, &format!("cannot be written: {error}"));
     }
     let relative = std::ffi::OsString::from_vec(entry.components().join(&b'/'));
-    ArchiveError::Write {
-        path: top.join(relative),
-        error,
-    }
+    FileError::in_store("write", top.join(relative))(error).into()
 }

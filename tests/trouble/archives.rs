@@ -1,6 +1,8 @@
-//! Seeds whose archives mean harm.
+//! Seeds whose archives are hostile or unusual.
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::Command;
 
 use bootstrap::formats::hash::Sha256Digest;
 
@@ -124,4 +126,112 @@ fn a_name_that_no_file_system_can_have_is_the_archives_fault() {
     let (_, err) = world.expect(1, &["build", "tool"]);
     assert!(err.contains("one.tar is refused"), "{err}");
     assert!(err.contains(&name), "{err}");
+}
+
+/// Packs a base system as FreeBSD's releases are packed: by bsdtar, which writes files with holes as sparse files. False where
+/// this machine has no bsdtar; `make test` installs it.
+fn pack_with_bsdtar(world: &World) -> bool {
+    let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
+    let sha256 = toml
+        .lines()
+        .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
+        .unwrap();
+    let archive = world.path(&format!("root/var/cache/bootstrap/files/{sha256}"));
+    let base = world.path("base");
+    tar::Archive::new(fs::File::open(archive).unwrap())
+        .unpack(&base)
+        .unwrap();
+    fs::create_dir(base.join("etc")).unwrap();
+    let mut database = fs::File::create(base.join("etc/services.db")).unwrap();
+    database.seek(SeekFrom::Start(1 << 20)).unwrap();
+    database.write_all(b"middle").unwrap();
+    database.set_len(3 << 20).unwrap();
+    drop(database);
+    let packed = Command::new("bsdtar")
+        .args(["--xattrs", "--acls", "-cf"])
+        .arg(world.path("base.tar"))
+        .arg("-C")
+        .args([&base, &".".into()])
+        .status();
+    match packed {
+        Ok(status) => {
+            assert!(status.success());
+            true
+        }
+        Err(error) => {
+            assert!(
+                std::env::var_os("BOOTSTRAP_PROGRAMS_REQUIRED").is_none(),
+                "bsdtar: {error}"
+            );
+            eprintln!("left out: bsdtar: {error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_base_with_holes_that_bsdtar_packed_is_a_seed() {
+    let world = World::new();
+    if !pack_with_bsdtar(&world) {
+        return;
+    }
+    let archive = fs::read(world.path("base.tar")).unwrap();
+    let is_sparse = |window: &[u8]| window == b"GNU.sparse.major=1";
+    assert!(archive.windows(18).any(is_sparse), "bsdtar packed no holes");
+    let place = world.path("base.tar").display().to_string();
+    world.expect(0, &["--seed-file", &place, "build", "tool"]);
+    let mut items = fs::read_dir(world.path("root/gnu/store")).unwrap();
+    let seed = items
+        .find_map(|item| {
+            let path = item.unwrap().path().join("etc/services.db");
+            path.exists().then_some(path)
+        })
+        .expect("the seed is in the store");
+    let mut contents = Vec::new();
+    fs::File::open(seed)
+        .unwrap()
+        .read_to_end(&mut contents)
+        .unwrap();
+    let mut expected = vec![0; 3 << 20];
+    expected[1 << 20..][..6].copy_from_slice(b"middle");
+    assert!(contents == expected);
+}
+
+#[test]
+fn a_sparse_member_that_stands_for_terabytes_is_refused() {
+    let world = World::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    let records: [(&str, &[u8]); 4] = [
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"etc/bomb"),
+        ("GNU.sparse.realsize", b"10995116277760"),
+    ];
+    archive.append_pax_extensions(records).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(512);
+    header.set_mode(0o644);
+    let mut map = b"0\n".to_vec();
+    map.resize(512, 0);
+    archive
+        .append_data(&mut header, "GNUSparseFile.0/bomb", &*map)
+        .unwrap();
+    let place = world.path("base.tar");
+    fs::write(&place, archive.into_inner().unwrap()).unwrap();
+    let place = place.display().to_string();
+    let (_, err) = world.expect(1, &["--seed-file", &place, "build", "tool"]);
+    assert!(err.contains("`etc/bomb`"), "{err}");
+    assert!(err.contains("unpacked bytes"), "{err}");
+    assert!(leftovers(&world).is_empty());
+}
+
+#[test]
+fn an_archive_that_is_compressed_in_an_unknown_way_is_named() {
+    let world = World::new();
+    let place = world.path("base.tbz");
+    fs::write(&place, b"BZh91AY&SY\x1b]0;title\x07").unwrap();
+    let place = place.display().to_string();
+    let (_, err) = world.expect(1, &["--seed-file", &place, "build", "tool"]);
+    assert!(err.contains("compressed with bzip2"), "{err}");
+    assert!(!err.contains('\x1b'), "{err:?}");
 }

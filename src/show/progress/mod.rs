@@ -169,7 +169,9 @@ impl Following {
         self.over.store(true, Ordering::SeqCst);
         if self.thread.join().is_err() {
             // What it should have shown is in the summary.
-            tracing::warn!("internal error: the progress display stopped (this is a bug; see CONTRIBUTING.md)");
+            tracing::warn!(
+                "internal error: the progress display stopped (this is a bug; see CONTRIBUTING.md)"
+            );
         }
     }
 }
