@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::failure::Failure;
-use super::shell::{Places, ended, failed, standard_error};
+use super::shell::{self, Places, ended, failed, standard_error};
 use crate::builder::error::BuildError;
 use crate::builder::variation::Variation;
 use crate::builder::world::BuildWorld;
@@ -135,8 +135,7 @@ fn run(
             .collect(),
     };
     world.interactive = true;
-    let mut running = sandbox.spawn(world).map_err(failed)?;
-    Ok(running.wait().map_err(failed)?.status)
+    shell::run(context, sandbox.as_ref(), world)
 }
 
 /// Where the build finds programs: in its inputs, and in the seed where that is its root.

@@ -80,9 +80,19 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
         network: false,
         interactive: true,
     };
+    ended(run(context, sandbox.as_ref(), world)?)
+}
+
+/// Runs the program of `world` to its end, which a signal to this process brings about: its directories are then removed.
+pub(super) fn run(
+    context: &Context,
+    sandbox: &dyn Sandbox,
+    world: World,
+) -> Result<ExitStatusKind, Failure> {
+    let cancellation = context.interruption();
     let mut running = sandbox.spawn(world).map_err(failed)?;
-    let finished = running.wait().map_err(failed)?;
-    ended(finished.status)
+    let _stop = cancellation.on_cancel(running.killer());
+    Ok(running.wait().map_err(failed)?.status)
 }
 
 /// What the end of the command means for ours.
@@ -166,6 +176,8 @@ fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap
 
 /// The directories of this machine that the sandbox writes to; dropping it removes them.
 pub(super) struct Places {
+    /// Nobody else can enter it: what a program inside makes, such as a set-user-ID file, stays out of reach of the
+    /// machine's users.
     directory: PathBuf,
     pub(super) store: PathBuf,
     pub(super) home: PathBuf,
@@ -173,8 +185,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
-        let name = format!("bootstrap-shell-{}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
+        let place = std::env::temp_dir();
         let failed = |path: &Path| {
             let what = path.display().to_string();
             |error| Failure::Io {
@@ -183,11 +194,12 @@ impl Places {
                 error,
             }
         };
-        // Fails where somebody else made it first: nobody can lay a trap there.
-        DirBuilder::new()
-            .mode(0o711)
-            .create(&directory)
-            .map_err(failed(&directory))?;
+        // Of mode 0700, and with a name that nobody can guess.
+        let directory = tempfile::Builder::new()
+            .prefix("bootstrap-shell-")
+            .tempdir_in(&place)
+            .map_err(failed(&place.join("bootstrap-shell-")))?
+            .keep();
         let places = Self {
             store: directory.join("store"),
             home: directory.join("home"),

@@ -156,8 +156,12 @@ pub enum Step {
     NameHost,
     /// Make the process that becomes the program.
     Fork,
+    /// Make a pseudo-terminal for an interactive program, or give it to the program.
+    OpenTerminal,
     /// Leave the session and its terminal.
     LeaveSession,
+    /// Refuse the system calls that no build may make.
+    FilterCalls,
     /// Switch address-space randomisation off.
     FixAddresses,
     /// Limit memory, processes, file sizes, open files.
@@ -207,6 +211,8 @@ impl fmt::Display for Step {
             Self::BringUpLoopback => "bring up the loopback interface",
             Self::NameHost => "set the host name",
             Self::Fork => "make the program's process",
+            Self::OpenTerminal => "make a pseudo-terminal",
+            Self::FilterCalls => "install the system-call filter",
             Self::LeaveSession => "leave the terminal session",
             Self::FixAddresses => "switch off address-space randomisation",
             Self::LimitResources => "limit resources",

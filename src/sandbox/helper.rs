@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::BString;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
 use super::protocol::{self, Failure, Message};
@@ -49,6 +50,10 @@ pub(super) fn start<S: Serialize>(
     };
     // Some have ended meanwhile.
     reap_helpers();
+    let modes = told
+        .interactive
+        .then(|| tcgetattr(rustix::stdio::stdin()).ok())
+        .flatten();
     let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
     let mut command = Command::new(binary);
     command
@@ -72,6 +77,7 @@ pub(super) fn start<S: Serialize>(
     let helped = Helped {
         helper: Some(child),
         socket: Arc::new(ours),
+        modes,
         interactive: told.interactive,
         program: told.program.to_string(),
         remedy: told.remedy,
@@ -90,6 +96,8 @@ pub(super) struct Helped {
     helper: Option<Child>,
     /// The helper ends the sandbox when our end has shut down, or is gone.
     socket: Arc<UnixStream>,
+    /// The terminal's modes before an interactive program: the helper restores them unless it is killed.
+    modes: Option<Termios>,
     interactive: bool,
     program: String,
     remedy: fn(&Failure) -> Option<String>,
@@ -159,6 +167,9 @@ impl Helped {
     /// The helper's end, when it did not report itself.
     fn died(&mut self, otherwise: String) -> SandboxError {
         let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
+        if let Some(modes) = &self.modes {
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, modes);
+        }
         let how = status.map_or(otherwise, |status| match status.signal() {
             Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
             None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),

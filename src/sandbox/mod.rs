@@ -38,6 +38,8 @@ pub mod namespaces;
 mod process;
 mod protocol;
 mod resources;
+#[cfg(any(target_os = "freebsd", target_os = "linux"))]
+mod terminal;
 
 pub use error::{SandboxError, Step};
 
@@ -76,8 +78,8 @@ pub struct World {
     pub output: OwnedFd,
     /// Shares the machine's network; never for builds, whose result must not depend on it.
     pub network: bool,
-    /// Standard streams and terminal are this process's own: for a person's shell, not for builds, which read
-    /// `/dev/null` and have no terminal.
+    /// Standard streams are this process's own, for a user's shell. In place of each one that is a terminal the program
+    /// gets a pseudo-terminal, which controls its session. Builds read `/dev/null` and have no terminal.
     pub interactive: bool,
 }
 

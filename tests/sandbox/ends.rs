@@ -19,7 +19,7 @@ fn is_root() -> bool {
 }
 
 /// This test binary again, to run only the ignored test `name`, which is a program for another test.
-fn part(name: &str) -> Command {
+pub fn part(name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([
         "--exact",
@@ -183,38 +183,6 @@ fn many_at_a_time_do_not_disturb_each_other() {
             });
         }
     });
-}
-
-#[test]
-fn an_interactive_program_has_the_terminal() {
-    let mut shell = part("ends::part_with_a_terminal");
-    let mut words = vec![shell.get_program().to_str().unwrap().to_owned()];
-    words.extend(
-        shell
-            .get_args()
-            .map(|word| word.to_str().unwrap().to_owned()),
-    );
-    shell = Command::new("script");
-    let output = shell
-        .args(["-qec", &words.join(" "), "/dev/null"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("terminal: 1 controlling"), "{text}");
-    assert!(text.contains("take-terminal: ok"), "{text}");
-    assert!(text.contains("after: ours"), "{text}");
-}
-
-#[test]
-#[ignore = "what another test runs in a terminal"]
-fn part_with_a_terminal() {
-    let mut guest = Guest::new();
-    guest.interactive = true;
-    guest.ask(&["terminal", "take-terminal"]);
-    let foreground = rustix::termios::tcgetpgrp(std::io::stdin()).unwrap();
-    assert_eq!(foreground, rustix::process::getpgrp());
-    println!("after: ours");
 }
 
 #[test]

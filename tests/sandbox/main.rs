@@ -6,7 +6,11 @@
 // These lints spare test functions, but not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod ends;
 mod guest;
 mod limits;
+#[path = "../pseudo_terminal/mod.rs"]
+mod pseudo_terminal;
 mod sees;
+mod terminal;

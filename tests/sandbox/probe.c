@@ -9,18 +9,23 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <stddef.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -197,6 +202,84 @@ static void addresses(void)
     printf("addresses: %p %p %p\n", (void *)&local, mapped, sbrk(0));
 }
 
+static void note(int signal)
+{
+    (void)signal;
+}
+
+/* Waits for `signal` in the middle of a program: `begin` is printed once it would be noticed. */
+static void await(int signal, const char *begin)
+{
+    struct sigaction action = { .sa_handler = note };
+    sigset_t one, before;
+    sigemptyset(&one);
+    sigaddset(&one, signal);
+    sigprocmask(SIG_BLOCK, &one, &before);
+    sigaction(signal, &action, NULL);
+    printf("%s\n", begin);
+    fflush(stdout);
+    sigsuspend(&before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+static void size(void)
+{
+    struct winsize now;
+    if (ioctl(0, TIOCGWINSZ, &now))
+        say("size", -1);
+    else
+        printf("size: %d x %d\n", now.ws_col, now.ws_row);
+}
+
+/* A call by its number in the table of another architecture: i386's by the old gate, x32's by the bit in its number. */
+static long call_i386(long number, long first, long second, long third)
+{
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(second), "d"(third)
+                     : "memory", "r8", "r9", "r10", "r11");
+    if (result < 0 && result > -4096) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+/* `word`s: a table (native, i386, x32), a number, and up to three arguments, all as strtol reads them. */
+static void call(char **word)
+{
+    char name[64];
+    long number = strtol(word[2], NULL, 0), argument[3] = { 0 }, result;
+    int i;
+    for (i = 0; i < 3 && word[3 + i]; i++)
+        argument[i] = strtol(word[3 + i], NULL, 0);
+    if (!strcmp(word[1], "i386"))
+        result = call_i386(number, argument[0], argument[1], argument[2]);
+    else
+        result = syscall(!strcmp(word[1], "x32") ? number | 0x40000000 : number, argument[0], argument[1],
+                         argument[2]);
+    snprintf(name, sizeof name, "%s %s", word[1], word[2]);
+    say(name, result < 0 ? -1 : 0);
+}
+
+/* A child made with clone and `flags`, which ends at once. */
+static int child_with(unsigned long flags)
+{
+    long child = syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+    if (!child)
+        _exit(0);
+    return child < 0 ? -1 : (int)waitpid((pid_t)child, NULL, 0);
+}
+
+/* Sends to the abstract socket `name`. */
+static int reach_abstract(const char *name, int type)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    socklen_t length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+    int fd = socket(AF_UNIX, type, 0);
+    strcpy(to.sun_path + 1, name);
+    return fd < 0 ? -1 : connect(fd, (struct sockaddr *)&to, length);
+}
+
 static void obey(char *command)
 {
     char *word[8] = { 0 }, *rest = command;
@@ -297,6 +380,36 @@ static void obey(char *command)
         addresses();
     else if (IS("new-user-namespace"))
         say("new-user-namespace", unshare(CLONE_NEWUSER));
+    else if (IS("clone"))
+        say("clone", child_with(strtoul(word[1], NULL, 0)));
+    else if (IS("call"))
+        call(word);
+    else if (IS("type-in"))
+        say("type-in", ioctl(0, TIOCSTI, word[1]));
+    else if (IS("abstract"))
+        say("abstract", reach_abstract(word[1], atoi(word[2])));
+    else if (IS("pair")) {
+        int ends[2];
+        say("pair", socketpair(AF_UNIX, atoi(word[1]), 0, ends));
+    } else if (IS("size"))
+        size();
+    else if (IS("await-size")) {
+        size();
+        await(SIGWINCH, "waiting");
+        size();
+    } else if (IS("await-interrupt")) {
+        await(SIGINT, "waiting");
+        printf("interrupted\n");
+    } else if (IS("line")) {
+        printf("line?\n");
+        fflush(stdout);
+        printf("line: %s", fgets(text, sizeof text, stdin) ? text : "none\n");
+    } else if (IS("device")) {
+        if (fstat(0, &st))
+            say("device", -1);
+        else
+            printf("device: %lx\n", (unsigned long)st.st_rdev);
+    }
     else if (IS("become-root"))
         say("become-root", setuid(0));
     else if (IS("kill"))
@@ -307,7 +420,7 @@ static void obey(char *command)
         printf("terminal: %d %s\n", isatty(0), open("/dev/tty", O_RDWR) >= 0 ? "controlling" : "none");
     else if (IS("take-terminal")) {
         signal(SIGTTOU, SIG_IGN);
-        say("take-terminal", setpgid(0, 0) || tcsetpgrp(0, getpid()) ? -1 : 0);
+        say("take-terminal", tcsetpgrp(0, getpgrp()));
     } else if (IS("new-terminal")) {
         int master = posix_openpt(O_RDWR | O_NOCTTY);
         say("new-terminal", master < 0 || unlockpt(master) ? -1 : open(ptsname(master), O_RDWR | O_NOCTTY));

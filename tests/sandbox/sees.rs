@@ -240,7 +240,7 @@ fn the_program_is_the_build_user_without_privileges_and_not_the_first_process() 
             "CapInh:\t{none}\nCapPrm:\t{none}\nCapEff:\t{none}\nCapBnd:\t{none}\nCapAmb:\t{none}\n\
              NoNewPrivs:\t1\nSigIgn:\t{none}\nSigBlk:\t{none}\n\
              become-root: EINVAL\n\
-             new-user-namespace: ENOSPC\n\
+             new-user-namespace: EPERM\n\
              kill: ok\n\
              trace: EPERM\n\
              /proc/1/exe: EACCES\n\

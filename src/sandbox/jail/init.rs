@@ -23,7 +23,8 @@ use super::system::{Seen, Watch};
 use super::{devices, program, record, system, teardown};
 use crate::sandbox::layout::Item;
 use crate::sandbox::protocol::{During, Failure, Message, receive, send};
-use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helped, process};
+use crate::sandbox::terminal::{ProgramEnd, Terminal};
+use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helped, process, terminal};
 
 /// What the helper is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub(super) struct Helper {
     pub limits: Limits,
     /// The caller's limits of open files, which are the program's where it is given none of its own.
     pub open_files: Rlimit,
+    /// The program's terminal, when it is interactive and has one.
+    pub terminal: Option<ProgramEnd>,
     /// The spawning process's end says when to stop.
     socket: UnixStream,
     /// `/dev/null` of the machine.
@@ -91,6 +94,7 @@ fn start() -> io::Result<()> {
         specification,
         descriptors,
         open_files: getrlimit(Resource::Nofile),
+        terminal: None,
         socket: told.socket,
         null: told.null,
     };
@@ -102,16 +106,21 @@ fn start() -> io::Result<()> {
 
 /// Makes the jail, has the program run in it, and undoes everything.
 fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
+    let mut users_terminal = None;
     if helper.specification.interactive {
-        // The terminal sends its signals to us too: they are the program's to heed.
-        process::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
+        let opened = Terminal::open(helper.specification.user.uid).during(Step::OpenTerminal)?;
+        if let Some((ours, programs)) = opened {
+            users_terminal = Some(ours);
+            helper.terminal = Some(programs);
+        }
+        process::ignore_signals(&terminal::IGNORED);
     } else {
         // The terminal's signals must not kill the build: that is for the spawning process to decide.
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     system::become_reaper().during(Step::TieLife)?;
-    let ran = run(helper);
+    let ran = run(helper, users_terminal.as_mut());
     let specification = &helper.specification;
     // Where that went wrong half-way, the program's process may not be in the jail yet.
     teardown::end_descendants();
@@ -119,16 +128,15 @@ fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
         record::remove(&specification.root, &specification.record)
             .during_on(Step::ForgetBuild, &specification.record)
     });
-    if specification.interactive {
-        // The program's own process group may have been the terminal's foreground.
-        let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
+    if let Some(terminal) = users_terminal {
+        terminal.finish();
     }
     let message = ran?;
     undone?;
     Ok(message)
 }
 
-fn run(helper: &mut Helper) -> Result<Message, Failure> {
+fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, Failure> {
     let specification = &helper.specification;
     let root = &specification.root;
     for action in plan(root, &specification.items) {
@@ -157,6 +165,10 @@ fn run(helper: &mut Helper) -> Result<Message, Failure> {
         program::become_program(helper, jail, theirs);
     };
     drop(theirs);
+    helper.terminal = None;
+    if let Some(terminal) = terminal {
+        terminal.start().during(Step::OpenTerminal)?;
+    }
     let ended = follow(helper, &watch, program)?;
     // All that it left behind dies before it is said what it used up, and before the last word can come from it.
     system::remove_jail(jail).during(Step::RemoveJail)?;

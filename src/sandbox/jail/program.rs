@@ -23,10 +23,12 @@ pub(super) fn become_program(helper: &mut Helper, jail: c_int, mut report: UnixS
 
 fn prepare(helper: &mut Helper, jail: c_int, report: &mut UnixStream) -> Result<Message, Failure> {
     let specification = &helper.specification;
-    if !specification.interactive {
-        rustix::process::setsid().during(Step::LeaveSession)?;
-        // Otherwise the session goes on telling who is logged in on the machine.
-        system::name_user(&specification.user.name).during(Step::LeaveSession)?;
+    // In the user's session it could type commands into the user's terminal.
+    rustix::process::setsid().during(Step::LeaveSession)?;
+    // Otherwise getlogin(2) still names the user who is logged in on the machine.
+    system::name_user(&specification.user.name).during(Step::LeaveSession)?;
+    if let Some(terminal) = helper.terminal.take() {
+        terminal.attach().during(Step::OpenTerminal)?;
     }
     let execution = Execution::new(
         &specification.program,

@@ -28,7 +28,8 @@ use super::mounts::{self, Kernel, Tree};
 use super::specification::Specification;
 use super::{program, system};
 use crate::sandbox::protocol::{During, Failure, Message, send};
-use crate::sandbox::{Step, helped, process};
+use crate::sandbox::terminal::{ProgramEnd, Terminal};
+use crate::sandbox::{Step, helped, process, terminal};
 
 /// What the helper and its children work with.
 pub(super) struct Helper {
@@ -41,6 +42,8 @@ pub(super) struct Helper {
     pub null: OwnedFd,
     /// The caller's limits of open files, which are the program's where it is given none of its own.
     pub open_files: Rlimit,
+    /// The program's terminal, when it is interactive and has one.
+    pub terminal: Option<ProgramEnd>,
 }
 
 /// The helper's whole life.
@@ -64,6 +67,7 @@ fn start() -> io::Result<()> {
         descriptors,
         null: told.null,
         open_files: raise_open_files(),
+        terminal: None,
     };
     match supervise(&mut helper) {
         Ok(()) => Ok(()),
@@ -73,14 +77,19 @@ fn start() -> io::Result<()> {
 
 /// Makes the first process and watches over it.
 fn supervise(helper: &mut Helper) -> Result<(), Failure> {
-    let specification = &helper.specification;
-    if specification.interactive {
-        // The terminal sends its signals to us too: they are the program's to heed.
-        process::ignore_signals(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU]);
+    let mut users_terminal = None;
+    if helper.specification.interactive {
+        let opened = Terminal::open(helper.specification.outside.0).during(Step::OpenTerminal)?;
+        if let Some((ours, programs)) = opened {
+            users_terminal = Some(ours);
+            helper.terminal = Some(programs);
+        }
+        process::ignore_signals(&terminal::IGNORED);
     } else {
         // The terminal's signals must not kill the build: that is for the spawning process to decide.
         let _ = rustix::process::setsid();
     }
+    let specification = &helper.specification;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let privileged = rustix::process::geteuid().is_root();
     if privileged {
@@ -106,10 +115,19 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     }
     let Some(first) = system::clone_into(namespaces).during(Step::CreateNamespaces)? else {
         drop(to_first);
+        if let Some(terminal) = users_terminal {
+            terminal.abandon();
+        }
         first_process(helper, from_helper, trees);
     };
     drop((trees, from_helper));
-    let watched = map_user(helper, first)
+    helper.terminal = None;
+    let relayed = match &mut users_terminal {
+        Some(terminal) => terminal.start().during(Step::OpenTerminal),
+        None => Ok(()),
+    };
+    let watched = relayed
+        .and_then(|()| map_user(helper, first))
         .and_then(|()| to_first.write_all(b"g").during(Step::MapUser))
         .and_then(|()| watch(helper, first));
     let killed = match &watched {
@@ -121,9 +139,8 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     }
     // From here on nothing of the sandbox is alive: the kernel lets the first process go last.
     let ended = process::wait(Some(first)).during(Step::Wait);
-    if helper.specification.interactive {
-        // The program's own process group may have been the terminal's foreground.
-        let _ = rustix::termios::tcsetpgrp(stdio::stdin(), rustix::process::getpgrp());
+    if let Some(terminal) = users_terminal {
+        terminal.finish();
     }
     watched?;
     let (_, first) = ended?;
@@ -249,6 +266,7 @@ fn live(
         program::become_program(helper);
     };
     helper.descriptors.clear();
+    helper.terminal = None;
     for number in [0, 1, 2] {
         process::place(&helper.null, number).during(Step::Wait)?;
     }

@@ -11,6 +11,7 @@
 //! Needs Linux 5.2 (2019), and is at its best from 5.12 on.
 
 mod features;
+mod filter;
 mod init;
 mod mounts;
 mod program;

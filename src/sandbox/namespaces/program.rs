@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::init::Helper;
-use super::system;
+use super::{filter, system};
 use crate::sandbox::helped::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, Failure, Message, send};
 use crate::sandbox::{Step, process, resources};
@@ -24,8 +24,10 @@ pub(super) fn become_program(helper: &mut Helper) -> ! {
 
 fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     let specification = &helper.specification;
-    if !specification.interactive {
-        rustix::process::setsid().during(Step::LeaveSession)?;
+    // In the user's session it could type commands into the user's terminal.
+    rustix::process::setsid().during(Step::LeaveSession)?;
+    if let Some(terminal) = helper.terminal.take() {
+        terminal.attach().during(Step::OpenTerminal)?;
     }
     system::fix_addresses().during(Step::FixAddresses)?;
     rustix::process::chdir(&specification.directory)
@@ -42,6 +44,7 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     )?;
     resources::limit(&specification.limits, &helper.open_files).during(Step::LimitResources)?;
     drop_privileges().during(Step::DropPrivileges)?;
+    filter::install(specification.network).during(Step::FilterCalls)?;
     if specification.rehearse {
         return Ok(Message::Fit);
     }
