@@ -1,4 +1,4 @@
-//! What a person sees of a run: progress while it goes on, records, reports and graphs afterwards.
+//! Shows runs to users: progress while they last, records, reports and graphs afterwards.
 
 pub mod graph;
 pub mod progress;

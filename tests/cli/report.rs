@@ -1,4 +1,4 @@
-//! `bootstrap report` from the records of runs, whatever these hold.
+//! `bootstrap report`, also from damaged and hostile records.
 
 use bootstrap::formats::hash::Sha256Digest;
 
@@ -23,7 +23,7 @@ fn a_report_can_be_written_before_anything_was_built() {
     let (out, _) = world.expect(0, &["report", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(report["items"].as_array().unwrap().len(), 5);
-    // A seed of one archive and nothing else is called by that one's hash.
+    // The hash of a seed of one archive is that of the archive.
     assert_eq!(report["seeds"][0]["sha256"], HASH);
     let (_, err) = world.expect(2, &["report", "-o", "/nowhere/report.html"]);
     assert!(err.contains("cannot write /nowhere/report.html"), "{err}");
@@ -35,9 +35,9 @@ fn a_report_can_be_written_before_anything_was_built() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_leaves_the_one_before_as_it_was() {
+fn a_report_that_cannot_be_written_leaves_the_old_one() {
     on_small_disk(
-        "report::a_report_that_cannot_be_written_leaves_the_one_before_as_it_was",
+        "report::a_report_that_cannot_be_written_leaves_the_old_one",
         |disk| {
             let world = World::with_recipes();
             let file = disk.join("report.html");
@@ -54,7 +54,7 @@ fn a_report_that_cannot_be_written_leaves_the_one_before_as_it_was() {
 }
 
 #[test]
-fn a_report_shows_what_a_killed_run_was_at() {
+fn a_report_shows_the_unfinished_items_of_a_killed_run() {
     let world = World::with_recipes();
     let (out, _) = world.expect(0, &["show", "--json", "tool"]);
     let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -80,9 +80,9 @@ fn a_report_shows_what_a_killed_run_was_at() {
     assert!(page.contains("<li>\u{2026} not finished</li>"));
 }
 
-/// What somebody else may have put into the state directory.
+/// The state directory may hold anything.
 #[test]
-fn a_report_is_made_whatever_the_records_hold() {
+fn a_report_is_made_from_any_records() {
     let world = World::with_recipes();
     let (out, _) = world.expect(0, &["show", "--json", "libc"]);
     let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -146,7 +146,7 @@ fn a_report_is_made_whatever_the_records_hold() {
         serde_json::from_str::<serde_json::Value>(&out).unwrap();
         world.expect(0, &["build", "--dry-run", "tool"]);
     }
-    // A pipe nobody writes to must not be waited for.
+    // A pipe without a writer must not block.
     let pipe = world.path(&format!("{state}/runs/2000.000000000.events.jsonl"));
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
@@ -155,7 +155,7 @@ fn a_report_is_made_whatever_the_records_hold() {
 }
 
 #[test]
-fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
+fn a_report_shows_the_recorded_builds_of_its_plan() {
     let world = World::with_recipes();
     let (out, _) = world.expect(0, &["show", "--json", "libc"]);
     let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -195,7 +195,7 @@ fn a_report_shows_what_is_on_record_and_passes_over_what_is_not() {
 }
 
 #[test]
-fn a_failure_is_shown_until_that_very_derivation_is_made_in_whichever_run_it_was() {
+fn a_failure_is_shown_until_that_derivation_is_made() {
     let world = World::with_recipes();
     let derivation = |package: &str| {
         let (out, _) = world.expect(0, &["show", "--json", package]);
@@ -210,7 +210,7 @@ fn a_failure_is_shown_until_that_very_derivation_is_made_in_whichever_run_it_was
              \"last_lines\":[\"y\"],\"log\":\"/log.gz\",\"kept\":null}}\n"
         )
     };
-    // What failed from other recipes is nothing of this road.
+    // A failure with other recipes is left out.
     let other = "00000000000000000000000000000000-libc-0.drv";
     let runs = [
         failed("tool", &derivation("tool")) + &failed("libc", other),
@@ -244,7 +244,7 @@ fn a_failure_is_shown_until_that_very_derivation_is_made_in_whichever_run_it_was
 }
 
 #[test]
-fn commands_in_a_report_are_typed_as_they_are_for_its_store() {
+fn commands_in_a_report_are_for_its_store() {
     let world = World::with_recipes();
     let event = "{\"time\":1000.0,\"event\":\"failed\",\"item\":\"tool\",\"message\":\"no; run `bootstrap build libc`\",\
                  \"last_lines\":[],\"log\":\"/log.gz\",\"kept\":null}\n";
@@ -265,12 +265,12 @@ fn commands_in_a_report_are_typed_as_they_are_for_its_store() {
 }
 
 #[test]
-fn a_report_does_without_what_cannot_be_read() {
+fn a_report_does_without_unreadable_records() {
     let world = World::with_recipes();
     let runs = "root/var/guix/bootstrap/runs";
     let event = "{\"time\":1011.0,\"event\":\"failed\",\"item\":\"tool\",\"message\":\"oh no\",\"last_lines\":[],\"log\":null,\"kept\":null}\n";
     world.file(&format!("{runs}/1000.000000000.events.jsonl"), event);
-    // Nobody can read a directory as a file, not even root.
+    // A directory cannot be read as a file, not even by root.
     for directory in [
         "runs/2000.000000000.events.jsonl",
         "rebuilds.jsonl",
@@ -296,7 +296,7 @@ fn a_report_does_without_what_cannot_be_read() {
 }
 
 #[test]
-fn a_report_says_which_files_a_package_is_made_from() {
+fn a_report_lists_the_files_of_a_package() {
     let (out, _) = World::with_recipes().expect(0, &["report", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     let items = report["items"].as_array().unwrap();
@@ -309,7 +309,7 @@ fn a_report_says_which_files_a_package_is_made_from() {
 }
 
 #[test]
-fn a_run_that_cannot_leave_a_record_is_no_failure() {
+fn a_run_without_a_record_still_succeeds() {
     let world = World::with_recipes();
     let content = "what everything is made of";
     for file in ["make", "bash", "libc", "tool"] {

@@ -1,4 +1,4 @@
-//! What is shown where: on terminals wide and narrow, with and without colours.
+//! Output on wide and narrow terminals, with and without colours.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use crate::server::serve_with;
 use crate::{World, bootstrap};
 
 impl World {
-    /// Everything comes from a server that takes its time and has nothing.
+    /// All sources come from a slow server that has none of them.
     fn with_slow_server() -> Self {
         let world = Self::with_recipes();
         let directory = world.path("served");
@@ -21,7 +21,7 @@ impl World {
         world
     }
 
-    /// What a fetch that fails shows on a terminal of so many columns.
+    /// The output of a failing fetch on a terminal of this width.
     fn shown(&self, columns: u16, variables: &[(&str, &str)], arguments: &[&str]) -> String {
         let (mut ours, theirs) = terminal(columns);
         let mut command = self.command("small-linux");
@@ -34,10 +34,10 @@ impl World {
             .stdout(Stdio::null())
             .stderr(theirs);
         let mut child = command.spawn().unwrap();
-        // It has the program's end, too.
+        // It holds the program's end of the terminal, too.
         drop(command);
         let (mut shown, mut buffer) = (Vec::new(), [0; 4096]);
-        // Linux says that there is an error when nobody has the other end any more.
+        // Linux reports an error after the other end is closed.
         while let Ok(count @ 1..) = ours.read(&mut buffer) {
             shown.extend(&buffer[..count]);
         }
@@ -46,7 +46,7 @@ impl World {
     }
 }
 
-/// What is left of `shown` on a terminal of so many columns, which goes on in the next line where one is full.
+/// The screen after `shown` on a terminal of this width, which wraps long lines.
 fn screen(shown: &str, columns: usize) -> String {
     let mut rows: Vec<Vec<char>> = vec![Vec::new()];
     let (mut row, mut column) = (0, 0);
@@ -91,17 +91,17 @@ fn screen(shown: &str, columns: usize) -> String {
     lines.join("\n")
 }
 
-/// Whether an escape sequence sets a colour, or bold or dim letters.
+/// Whether an escape sequence sets a colour, bold or dim.
 fn has_colors(shown: &str) -> bool {
     shown.split("\x1b[").skip(1).any(|after| {
         let end = after.find(|character: char| !character.is_ascii_digit() && character != ';');
-        // `0m` and `m` take colours away.
+        // `0m` and `m` reset colours.
         end.is_some_and(|end| after[end..].starts_with('m') && !["", "0"].contains(&&after[..end]))
     })
 }
 
 #[test]
-fn colours_are_told_from_other_sequences() {
+fn colours_are_distinguished_from_other_sequences() {
     assert!(has_colors("\x1b[1;31mfailed\x1b[0m"));
     assert!(!has_colors("\x1b[2K\x1b[1A\x1b[0m\x1b[m3m"));
 }
@@ -119,24 +119,24 @@ fn bars_fit_terminals_narrow_and_wide() {
     let world = World::with_slow_server();
     for columns in [20, 40, 100, 400] {
         let shown = world.shown(columns, &[], &[]);
-        // As much as twenty columns have room for of how many are building.
+        // All that fits into twenty columns.
         assert!(shown.contains("0 buildin"), "{shown:?}");
         let left = screen(&shown, usize::from(columns));
         assert!(!left.contains("0 buildin"), "{left}\n{shown:?}");
-        // A message may go on in the next line anywhere.
+        // A message may wrap anywhere.
         let message: String = left.split_whitespace().collect();
         assert!(message.contains("source/tool-1.0.tar.gz:failed:"), "{left}");
     }
 }
 
 #[test]
-fn no_color_is_heeded_and_an_option_comes_before_it() {
+fn no_color_is_obeyed_and_the_option_overrides_it() {
     let world = World::with_slow_server();
     let shown = world.shown(80, &[], &[]);
     assert!(has_colors(&shown), "{shown:?}");
     let shown = world.shown(80, &[("NO_COLOR", "1")], &[]);
     assert!(!has_colors(&shown), "{shown:?}");
-    // Bars need no colours.
+    // Bars work without colours.
     assert!(shown.contains("\x1b["), "{shown:?}");
     let shown = world.shown(80, &[("NO_COLOR", "1")], &["--color", "always"]);
     assert!(has_colors(&shown), "{shown:?}");
@@ -145,7 +145,7 @@ fn no_color_is_heeded_and_an_option_comes_before_it() {
 }
 
 #[test]
-fn a_terminal_that_can_do_nothing_gets_plain_lines() {
+fn a_dumb_terminal_gets_plain_lines() {
     let world = World::with_slow_server();
     let shown = world.shown(80, &[("TERM", "dumb")], &[]);
     assert!(!shown.contains('\x1b'), "{shown:?}");
@@ -158,7 +158,7 @@ fn a_terminal_that_can_do_nothing_gets_plain_lines() {
 }
 
 #[test]
-fn pipes_and_logs_get_colours_only_where_they_are_asked_for() {
+fn pipes_and_logs_get_colours_only_on_request() {
     let world = World::with_recipes();
     let (_, err) = world.expect(4, &["--offline", "fetch", "tool"]);
     assert!(!err.contains('\x1b'), "{err:?}");
@@ -167,7 +167,7 @@ fn pipes_and_logs_get_colours_only_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_reader_that_has_gone_away_changes_nothing_of_how_a_command_ends() {
+fn a_closed_reader_does_not_change_the_exit_status() {
     let world = World::with_recipes();
     for (status, arguments) in [
         (4, &["--offline", "fetch", "tool"][..]),

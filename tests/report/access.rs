@@ -1,11 +1,11 @@
-//! Who has no mouse, hears the page instead of seeing it, or sees colours badly, can use it, too.
+//! Accessibility: keyboard, screen readers, contrast.
 
 use serde_json::{Value, json};
 
 use crate::webdriver::{Browser, ENTER};
 
-/// What a screen reader would say of everything that can be used.
-pub fn everything_has_a_name(browser: &mut Browser) {
+/// Every control has a name for screen readers.
+pub fn every_control_has_a_name(browser: &mut Browser) {
     let nameless = "return [...document.querySelectorAll('button, input, [role=button], [role=region], section > [tabindex]')]\
         .filter((thing) => !(thing.getAttribute('aria-label') || thing.labels?.length || thing.textContent.trim()))\
         .map((thing) => thing.outerHTML)";
@@ -27,13 +27,13 @@ pub fn everything_has_a_name(browser: &mut Browser) {
         levels.windows(2).all(|pair| pair[1] <= pair[0] + 1),
         "{levels:?}"
     );
-    // Who speaks to the computer says what is written there.
+    // Voice control uses the visible text.
     let differently = "return [...document.querySelectorAll('button[aria-label]')].filter((button) => /\\p{L}/u.test(button.textContent)\
         && !button.ariaLabel.includes(button.textContent.trim())).map((button) => button.outerHTML)";
     assert_eq!(browser.run(differently), json!([]));
 }
 
-pub fn what_follows_the_graph_is_reached_at_once(browser: &mut Browser) {
+pub fn the_graph_can_be_skipped(browser: &mut Browser) {
     browser.run("document.querySelector('#dependencies .skip').focus()");
     let seen = "return document.activeElement.getBoundingClientRect().left >= 0";
     assert_eq!(browser.run(seen), json!(true));
@@ -45,8 +45,8 @@ pub fn what_follows_the_graph_is_reached_at_once(browser: &mut Browser) {
     assert_eq!(browser.run(ahead), json!(0));
 }
 
-/// Texts have a contrast of 4.5 at least, what else is needed to understand the page 3, as WCAG 2.2 wants it (1.4.3, 1.4.11).
-pub fn everything_can_be_told_from_its_ground(browser: &mut Browser) {
+/// Text has a contrast of at least 4.5, other necessary parts of at least 3 (WCAG 2.2, 1.4.3 and 1.4.11).
+pub fn contrast_is_sufficient(browser: &mut Browser) {
     let ground = ["body", "backgroundColor"];
     let facts = [".facts div", "backgroundColor"];
     let band = ["#graph .band", "fill"];

@@ -1,17 +1,17 @@
-//! The graph is explored with the mouse and with the keyboard.
+//! The graph, with the mouse and with the keyboard.
 
 use serde_json::json;
 
 use crate::webdriver::{ARROW_LEFT, Browser, ENTER, ESCAPE, TAB};
 
-/// The steps between what is asked for and what was chosen, the shortest way; else why there are none.
+/// The shortest chain from an item that `bootstrap all` builds to the chosen one; otherwise why there is none.
 pub fn it_says_why(browser: &mut Browser) {
     let choose = "document.querySelector(`#table tbody tr[data-node=\"${arguments[0]}\"] button.name`).click()";
     let why = "const heading = [...document.querySelectorAll('#details h4')].find((part) => part.textContent.startsWith('Why'));\
         const reason = heading.nextElementSibling; const steps = [...reason.querySelectorAll('li')].map((step) => step.textContent);\
         return [heading.textContent, steps.length ? steps : reason.textContent]";
-    let asked_for = json!(["Why", "asked for by bootstrap all"]);
-    // Each package needs the one of half its number, and the last nine are asked for.
+    let wanted = json!(["Why", "built by bootstrap all"]);
+    // Each package needs the one with half its number; the last nine are built for themselves.
     for (number, reason) in [
         (
             3,
@@ -21,11 +21,8 @@ pub fn it_says_why(browser: &mut Browser) {
             ]),
         ),
         (29, json!(["Why: needed, step by step, by", ["p58"]])),
-        (
-            31,
-            json!(["Why", "nothing that bootstrap all asks for needs it"]),
-        ),
-        (51, asked_for.clone()),
+        (31, json!(["Why", "not needed by bootstrap all"])),
+        (51, wanted.clone()),
     ] {
         browser.run_with(choose, json!([number]));
         assert_eq!(browser.run(why), reason, "{number}");
@@ -37,14 +34,14 @@ pub fn it_says_why(browser: &mut Browser) {
         browser.run("return document.querySelector('#details h3').textContent"),
         json!("p51 1.0")
     );
-    assert_eq!(browser.run(why), asked_for);
+    assert_eq!(browser.run(why), wanted);
 }
 
-/// How high and how wide the letters of the labels are on the screen, at the least.
+/// The smallest font size of the labels on the screen, in pixels.
 const LETTERS: &str = "const scale = document.getElementById('graph').getScreenCTM().a;\
     return Math.min(...[...document.querySelectorAll('#graph .node text')].map((text) => parseFloat(getComputedStyle(text).fontSize))) * scale";
 
-/// As the page opens: no zooming is needed to read the graph, in whichever window.
+/// Labels can be read without zooming, in windows of all widths.
 pub fn labels_are_legible_at_once(browser: &mut Browser, address: &str) {
     for width in [1280, 800, 1920] {
         browser.resize(width, 900);
@@ -57,7 +54,7 @@ pub fn labels_are_legible_at_once(browser: &mut Browser, address: &str) {
         let seen = browser.run(seen).as_u64().unwrap();
         assert!(seen >= 5, "{width}: {seen}");
     }
-    // Still after the window has become smaller.
+    // And after the window was made smaller.
     browser.resize(1000, 900);
     let later = format!(
         "return new Promise((done) => setTimeout(() => done((() => {{ {LETTERS} }})()), 300))"
@@ -89,7 +86,7 @@ pub fn it_is_explored(browser: &mut Browser) {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // What had the focus may be gone: it is where the news is.
+    // The focused element may be gone: the focus moves to the details.
     let focused = "return document.activeElement === document.querySelector('#details h3')";
     assert_eq!(browser.run(focused), json!(true));
     browser.run("document.querySelector('#details .go').focus()");
@@ -120,12 +117,12 @@ pub fn it_is_explored(browser: &mut Browser) {
         browser.run("return document.querySelectorAll('#graph .found').length"),
         json!(1)
     );
-    let told = "return document.getElementById('matches').textContent";
-    assert_eq!(browser.run(told), json!("1 found"));
-    // What else is found is seen as well as what is chosen of it, as soon as it has come up.
+    let matches = "return document.getElementById('matches').textContent";
+    assert_eq!(browser.run(matches), json!("1 found"));
+    // All found nodes are as visible as the chosen one, after the transition.
     let search = "const field = document.getElementById('find'); field.value = arguments[0]; field.dispatchEvent(new Event('input'));";
     browser.run_with(search, json!(["p3"]));
-    assert_eq!(browser.run(told), json!("11 found"));
+    assert_eq!(browser.run(matches), json!("11 found"));
     let faint = "const found = [...document.querySelectorAll('#graph .found')];\
         return new Promise((done) => setTimeout(() => done([found.some((node) => node.classList.contains('dim')),\
             found.filter((node) => getComputedStyle(node).opacity !== '1').length]), 500))";
@@ -133,10 +130,10 @@ pub fn it_is_explored(browser: &mut Browser) {
     let marked = "return getComputedStyle(document.querySelector('#graph .found:not(.chosen):not(:focus) rect')).stroke";
     assert_eq!(browser.run(marked), json!("rgb(21, 88, 192)"));
     browser.run_with(search, json!([""]));
-    assert_eq!(browser.run(told), json!(""));
+    assert_eq!(browser.run(matches), json!(""));
 }
 
-pub fn it_heeds_the_mouse(browser: &mut Browser) {
+pub fn it_works_with_the_mouse(browser: &mut Browser) {
     browser.run("document.getElementById('fit').click()");
     let heading = "return document.querySelector('#details h3').textContent";
     let view =
@@ -147,7 +144,7 @@ pub fn it_heeds_the_mouse(browser: &mut Browser) {
     };
     browser.run("document.querySelectorAll('#graph .node')[7].id = 'seventh'");
     let place = browser.middle("#seventh rect");
-    // The wheel scrolls the page until somebody means the graph.
+    // The wheel scrolls the page until the graph has the focus.
     browser.run("document.activeElement.blur()");
     let before = numbers(browser.run(view));
     let scrolled = browser.run("return scrollY");
@@ -160,7 +157,7 @@ pub fn it_heeds_the_mouse(browser: &mut Browser) {
     assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
     let chosen = "return [...document.querySelectorAll('#graph .chosen')].map((node) => [node.id, node.ariaPressed])";
     assert_eq!(browser.run(chosen), json!([["seventh", "true"]]));
-    // Then it zooms where the mouse is, and does not scroll the page.
+    // Then it zooms at the pointer, and does not scroll the page.
     let before = numbers(browser.run(view));
     let scrolled = browser.run("return scrollY");
     browser.turn_wheel_at(place, -300);
@@ -178,7 +175,7 @@ pub fn it_heeds_the_mouse(browser: &mut Browser) {
         (back[2] - before[2]).abs() < before[2] * 0.01,
         "{before:?} {back:?}"
     );
-    // Dragging moves it, and chooses nothing, wherever it begins.
+    // Dragging moves the view, and chooses nothing, even if it starts on a node.
     browser.run("document.querySelectorAll('#graph .node')[9].id = 'ninth'");
     let place = browser.middle("#ninth rect");
     browser.drag(place, (60, 40));
@@ -188,7 +185,7 @@ pub fn it_heeds_the_mouse(browser: &mut Browser) {
         "{back:?} {moved:?}"
     );
     assert_eq!(browser.run(heading), json!("stage0/p7 1.0"));
-    // Released beyond the graph, it ends, too.
+    // A drag that is released outside the graph ends.
     let before = numbers(browser.run(view));
     let middle = browser.middle("#canvas");
     browser.drag(middle, (0, -330));
@@ -213,7 +210,7 @@ pub fn a_choice_is_undone(browser: &mut Browser) {
     assert_eq!(browser.run(state), undone);
 }
 
-pub fn what_is_reached_with_the_keyboard_is_seen(browser: &mut Browser) {
+pub fn focused_nodes_are_in_view(browser: &mut Browser) {
     browser.run(
         "document.getElementById('fit').click();\
          for (let times = 0; times < 5; times += 1) document.getElementById('in').click();",

@@ -1,14 +1,14 @@
-//! The report in a real browser: it renders, sorts, searches, zooms, and looks as it should.
+//! The report in a real browser: it renders, sorts, searches, zooms, and has the expected layout.
 //!
-//! Needs chromium and chromedriver (tools/prepare.sh installs them); without them the test says so and does nothing, unless
-//! `BOOTSTRAP_BROWSER_REQUIRED` is set, as `tests/run.sh` does where they are installed by it.
+//! Needs chromium and chromedriver (tools/prepare.sh installs them). Without them the test says so and passes, unless
+//! `BOOTSTRAP_BROWSER_REQUIRED` is set, as `tests/run.sh` does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
 mod graph;
-mod picture;
 mod sample;
+mod screenshot;
 mod webdriver;
 
 use serde_json::json;
@@ -22,7 +22,7 @@ fn browser() -> Option<Browser> {
                 std::env::var_os("BOOTSTRAP_BROWSER_REQUIRED").is_none(),
                 "chromedriver is missing: run tools/prepare.sh test"
             );
-            eprintln!("chromedriver is missing: the report is not tried in a browser");
+            eprintln!("chromedriver is missing: the report is not tested in a browser");
             None
         }
         Err(error) => panic!("{error}"),
@@ -30,7 +30,7 @@ fn browser() -> Option<Browser> {
 }
 
 #[test]
-fn people_can_use_the_report() {
+fn the_report_works_in_a_browser() {
     let Some(mut browser) = browser() else { return };
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("report.html");
@@ -45,7 +45,7 @@ fn people_can_use_the_report() {
     browser.open(&address);
 
     it_renders(&mut browser);
-    it_looks_as_before(&mut browser);
+    it_has_the_expected_layout(&mut browser);
     the_time_line_shows_the_critical_path_and_the_processor(&mut browser);
     every_column_sorts_both_ways(&mut browser);
     the_table_sorts(&mut browser);
@@ -53,15 +53,15 @@ fn people_can_use_the_report() {
     graph::it_says_why(&mut browser);
     graph::it_is_explored(&mut browser);
     graph::a_choice_is_undone(&mut browser);
-    graph::it_heeds_the_mouse(&mut browser);
-    graph::what_is_reached_with_the_keyboard_is_seen(&mut browser);
+    graph::it_works_with_the_mouse(&mut browser);
+    graph::focused_nodes_are_in_view(&mut browser);
     the_seed_and_the_sources_have_their_hashes(&mut browser);
-    access::everything_has_a_name(&mut browser);
-    access::what_follows_the_graph_is_reached_at_once(&mut browser);
-    access::everything_can_be_told_from_its_ground(&mut browser);
-    it_is_dark_where_that_is_wanted(&mut browser);
+    access::every_control_has_a_name(&mut browser);
+    access::the_graph_can_be_skipped(&mut browser);
+    access::contrast_is_sufficient(&mut browser);
+    it_is_dark_on_request(&mut browser);
     it_fits_a_narrow_window(&mut browser);
-    a_link_to_nothing_is_no_error(&mut browser, &file);
+    a_link_to_a_missing_node_works(&mut browser, &file);
 
     let errors: Vec<String> = browser
         .log()
@@ -118,7 +118,7 @@ fn every_column_sorts_both_ways(browser: &mut Browser) {
     let columns = browser.run("return document.querySelectorAll('#table thead th').length");
     let columns = columns.as_u64().unwrap();
     assert!(columns >= 9, "{columns}");
-    // What is not in order, after the heading was pressed once more; the heading says which order that is.
+    // Rows out of order after one more click on the heading, whose ariaSort gives the order.
     let wrong = "const column = arguments[0]; const heads = [...document.querySelectorAll('#table thead th')];\
         heads[column].querySelector('button').click();\
         const up = heads[column].ariaSort === 'ascending' ? 1 : -1;\
@@ -136,7 +136,7 @@ fn every_column_sorts_both_ways(browser: &mut Browser) {
                 .collect();
             assert_eq!(seen[0], json!(heads));
             assert_eq!(seen[1], json!(sample::PACKAGES));
-            // All have one version.
+            // All have the same version.
             assert_eq!(seen[2], json!(column == 1), "column {column}");
             assert_eq!(seen[3], json!([]), "column {column}, {order}");
         }
@@ -153,7 +153,7 @@ fn the_table_sorts(browser: &mut Browser) {
     assert_eq!(browser.run(first), json!(sample::slowest()));
     let sorted = "return document.querySelectorAll('#table thead th')[arguments[0]].ariaSort";
     assert_eq!(browser.run_with(sorted, json!([time])), json!("descending"));
-    // Text sorts as people count: p9 before p10.
+    // Numbers in text sort by value: p9 before p10.
     browser.run_with(press, json!([0]));
     let names = "return [...document.querySelectorAll('#table tbody tr th')].slice(0, 3).map((cell) => cell.textContent)";
     assert_eq!(browser.run(names), json!(["p30", "p31", "p32"]));
@@ -206,12 +206,12 @@ fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
     );
 }
 
-fn it_is_dark_where_that_is_wanted(browser: &mut Browser) {
+fn it_is_dark_on_request(browser: &mut Browser) {
     let ground = "return getComputedStyle(document.body).backgroundColor";
     assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
     browser.prefer_dark();
     assert_eq!(browser.run(ground), json!("rgb(20, 24, 30)"));
-    access::everything_can_be_told_from_its_ground(browser);
+    access::contrast_is_sufficient(browser);
     browser.run("document.getElementById('theme').click()");
     assert_eq!(browser.run(ground), json!("rgb(255, 255, 255)"));
 }
@@ -225,8 +225,8 @@ fn it_fits_a_narrow_window(browser: &mut Browser) {
     }
 }
 
-/// People copy addresses, and not always all of one.
-fn a_link_to_nothing_is_no_error(browser: &mut Browser, file: &std::path::Path) {
+/// Copied addresses may be cut off.
+fn a_link_to_a_missing_node_works(browser: &mut Browser, file: &std::path::Path) {
     browser.open(&format!("file://{}?again#node=100%", file.display()));
     assert_eq!(
         browser.run(
@@ -237,16 +237,16 @@ fn a_link_to_nothing_is_no_error(browser: &mut Browser, file: &std::path::Path) 
 }
 
 /// The first screen against the one in `layout.txt`, coarsely: fonts differ between machines.
-fn it_looks_as_before(browser: &mut Browser) {
-    let seen = picture::coarse(&browser.screenshot());
-    let (path, mut expected) = picture::expected();
+fn it_has_the_expected_layout(browser: &mut Browser) {
+    let seen = screenshot::coarse(&browser.screenshot());
+    let (path, mut expected) = screenshot::expected();
     if std::env::var_os("BOOTSTRAP_UPDATE_LAYOUT").is_some() {
         std::fs::write(&path, &seen).unwrap();
         expected.clone_from(&seen);
     }
-    let different = picture::difference(&expected, &seen);
+    let different = screenshot::difference(&expected, &seen);
     assert!(
-        different < picture::LIMIT,
+        different < screenshot::LIMIT,
         "{:.1} % of what is drawn on the screen looks different; seen:\n{seen}\nexpected:\n{expected}\n\
          If that is meant: BOOTSTRAP_UPDATE_LAYOUT=1 cargo test --test report",
         different * 100.0

@@ -1,4 +1,4 @@
-//! A road of sixty builds, as a finished run leaves it.
+//! The report of a finished run of sixty builds.
 
 use bootstrap::show::report::{
     File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown,
@@ -18,7 +18,7 @@ fn seconds(number: usize) -> f64 {
     10.0 + (number * number) as f64 % 173.0 + if number == 0 { -5.0 } else { 0.0 }
 }
 
-/// The package that took longest.
+/// The slowest package.
 pub fn slowest() -> String {
     let order = |one: &usize, other: &usize| seconds(*one).total_cmp(&seconds(*other));
     label((0..PACKAGES).max_by(order).unwrap())

@@ -1,4 +1,4 @@
-//! As much of the WebDriver protocol (W3C) as the test needs: JSON over HTTP, to chromedriver.
+//! A small client of the WebDriver protocol (W3C): JSON over HTTP, to chromedriver.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,10 +14,10 @@ pub const ENTER: &str = "\u{e007}";
 pub const ESCAPE: &str = "\u{e00c}";
 pub const ARROW_LEFT: &str = "\u{e012}";
 
-/// What an element is called in answers.
+/// The key of an element in answers.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A browser without a window; it ends with this value.
+/// A headless browser; it ends when this value is dropped.
 pub struct Browser {
     driver: Child,
     port: u16,
@@ -45,7 +45,7 @@ impl Browser {
                 break port;
             }
         };
-        // What it still says is of no interest, but must be read.
+        // Further output is not used, but must be read.
         std::thread::spawn(move || io::copy(&mut output, &mut io::sink()));
         let profile = tempfile::tempdir()?;
         let mut browser = Self {
@@ -78,7 +78,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// One question, one connection.
+    /// One request over one connection.
     fn ask(&mut self, method: &str, path: &str, body: Value) -> Value {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream
@@ -127,7 +127,7 @@ impl Browser {
     }
 
     pub fn resize(&mut self, width: u32, height: u32) {
-        // The window of a headless browser may have borders: measure what is inside, and correct.
+        // The window may have borders: measure the inner size, and correct it.
         self.post("/window/rect", json!({"width": width, "height": height}));
         let inside = self.run("return [innerWidth, innerHeight]");
         let more = |wanted: u32, at: usize| u64::from(wanted) * 2 - inside[at].as_u64().unwrap();
@@ -159,7 +159,7 @@ impl Browser {
         self.post(&format!("/element/{element}/value"), json!({"text": text}));
     }
 
-    /// Presses a key wherever the focus is.
+    /// Presses a key in the focused element.
     pub fn press(&mut self, key: &str) {
         self.post(
             "/actions",
@@ -169,8 +169,7 @@ impl Browser {
         );
     }
 
-    /// The middle of the first thing that `selector` finds, which is scrolled into the window: how far from its left and from its
-    /// top, in pixels.
+    /// Scrolls the first match of `selector` into view; returns the place of its middle in the window, in pixels.
     pub fn middle(&mut self, selector: &str) -> (i64, i64) {
         let script = "const thing = document.querySelector(arguments[0]);\
             thing.scrollIntoView({block: 'center', behavior: 'instant'});\
@@ -180,7 +179,7 @@ impl Browser {
         (place[0].as_i64().unwrap(), place[1].as_i64().unwrap())
     }
 
-    /// Presses and releases the mouse's first button there.
+    /// Clicks there.
     pub fn click_at(&mut self, (x, y): (i64, i64)) {
         self.post(
             "/actions",
@@ -190,7 +189,7 @@ impl Browser {
         );
     }
 
-    /// Presses the mouse's first button at one place and releases it at another.
+    /// Drags from one place to another.
     pub fn drag(&mut self, (x, y): (i64, i64), (right, down): (i64, i64)) {
         self.post(
             "/actions",
@@ -201,7 +200,7 @@ impl Browser {
         );
     }
 
-    /// Turns the mouse's wheel there, by so many pixels down.
+    /// Turns the mouse wheel there, by this many pixels down.
     pub fn turn_wheel_at(&mut self, (x, y): (i64, i64), down: i64) {
         self.post(
             "/actions",
@@ -229,7 +228,7 @@ impl Browser {
             .unwrap()
     }
 
-    /// What the browser's console says.
+    /// The messages of the browser's console.
     pub fn log(&mut self) -> Vec<Value> {
         let entries = self.post("/se/log", json!({"type": "browser"}));
         entries.as_array().unwrap().clone()
@@ -238,7 +237,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Also where the test failed, or the browser would stay; and nothing may go wrong here.
+        // Also after a failed test, or the browser would stay. Errors are ignored here.
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
             let request = format!(
                 "DELETE /session/{} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}",
@@ -246,7 +245,7 @@ impl Drop for Browser {
             );
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
             let _ = stream.write_all(request.as_bytes());
-            // The answer comes when the browser is gone; the connection may stay open.
+            // The answer comes after the browser has ended; the connection may stay open.
             let _ = stream.read(&mut [0; 512]);
         }
         let _ = self.driver.kill();

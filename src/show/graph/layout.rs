@@ -1,20 +1,20 @@
-//! Where the nodes of a graph are drawn: in columns from left to right, what is used left of what uses it.
+//! Places the nodes of a graph in columns, inputs left of their users.
 //!
-//! The method is the usual one for layered drawings: columns by the longest chain within a band, bands one after the
-//! other; then, in a few sweeps to and fro, each column ordered by the mean place of what its nodes are connected with,
-//! which untangles most crossings. Costs are linear in nodes and edges for each sweep.
+//! This is the usual method for layered drawings. The column of a node is its longest chain within its band; bands follow each
+//! other. A few sweeps in both directions then sort each column by the mean place of its nodes' neighbours, which removes
+//! most crossings. A sweep is linear in nodes and edges.
 
 /// The height of a node's box.
 pub const HEIGHT: f64 = 26.0;
-/// The width of a character of its label, as far as that can be known.
+/// The approximate width of a character of a label.
 const CHARACTER: f64 = 7.4;
-/// Left and right of the label.
+/// The space left and right of a label.
 const PADDING: f64 = 12.0;
-/// Between the boxes of a column.
+/// The space between the boxes of a column.
 const ROW_GAP: f64 = 10.0;
-/// Between columns, for edges to bend in.
+/// The space between columns, in which edges bend.
 const COLUMN_GAP: f64 = 64.0;
-/// Around everything; above is room for the names of the bands.
+/// The space around the drawing; the header has the names of the bands.
 const MARGIN: f64 = 24.0;
 const HEADER: f64 = 28.0;
 const SWEEPS: usize = 12;
@@ -26,36 +26,36 @@ pub struct Place {
     pub x: f64,
     /// The upper edge.
     pub y: f64,
-    /// How wide it is.
+    /// The width.
     pub width: f64,
 }
 
-/// Where a band is.
+/// The place of a band.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
-    /// Which one.
+    /// Its index.
     pub band: usize,
     /// The left edge.
     pub x: f64,
-    /// How wide it is.
+    /// The width.
     pub width: f64,
 }
 
-/// A drawing's measures.
+/// The places of a drawing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layout {
     /// The place of each node.
     pub places: Vec<Place>,
     /// The bands that have nodes, from left to right.
     pub bands: Vec<Band>,
-    /// How wide everything is.
+    /// The width of the drawing.
     pub width: f64,
-    /// How high everything is.
+    /// The height of the drawing.
     pub height: f64,
 }
 
-/// Lays out nodes, of which `labels` tells the band and the length of the label in characters. An edge goes from user to
-/// used; what is used comes earlier in `labels`.
+/// Lays out nodes. `labels` has the band of each and the length of its label in characters. An edge goes from a user to its
+/// input, which comes earlier in `labels`.
 pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
     let columns = columns(labels, edges);
     let count = columns.iter().map(|column| column + 1).max().unwrap_or(0);
@@ -105,7 +105,7 @@ pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
     }
 }
 
-/// The column of each node: after everything that it uses, and each band after those before it.
+/// The column of each node: after its inputs, and each band after those before it.
 fn columns(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Vec<usize> {
     let mut depth = vec![0usize; labels.len()];
     let mut used: Vec<Vec<usize>> = vec![Vec::new(); labels.len()];
@@ -113,7 +113,7 @@ fn columns(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Vec<usize> {
         used[*user].push(*input);
     }
     for node in 0..labels.len() {
-        // A band's own columns are counted from its first.
+        // Columns are counted within a band.
         let inside = used[node]
             .iter()
             .filter(|input| labels[**input].0 == labels[node].0);
@@ -136,14 +136,14 @@ fn columns(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Vec<usize> {
         .collect()
 }
 
-/// Orders each column so that fewer edges cross.
+/// Sorts each column so that fewer edges cross.
 fn untangle(order: &mut [Vec<usize>], count: usize, edges: &[(usize, usize)]) {
     let mut neighbours: Vec<Vec<usize>> = vec![Vec::new(); count];
     for (user, input) in edges {
         neighbours[*user].push(*input);
         neighbours[*input].push(*user);
     }
-    // How far down each node is: the middle of its column is 0.
+    // The row of each node, relative to the middle of its column.
     let mut down = vec![0.0f64; count];
     let settle = |column: &[usize], down: &mut [f64]| {
         let middle = (column.len() as f64 - 1.0) / 2.0;
@@ -172,7 +172,7 @@ fn untangle(order: &mut [Vec<usize>], count: usize, edges: &[(usize, usize)]) {
                     (wish, *node)
                 })
                 .collect();
-            // Stable, and by number where wishes are equal: the same graph is always drawn the same way.
+            // A stable sort: the same graph is always drawn the same way.
             wishes.sort_by(|one, other| one.0.total_cmp(&other.0));
             for (place, (_, node)) in column.iter_mut().zip(&wishes) {
                 *place = *node;
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_used_is_left_of_what_uses_it_and_bands_do_not_mix() {
+    fn inputs_are_left_of_their_users_and_bands_do_not_mix() {
         let labels = [(0, 5), (0, 9), (1, 4), (1, 4), (3, 4)];
         let edges = [(1, 0), (2, 1), (3, 2), (4, 3), (4, 0)];
         let layout = layout(&labels, &edges);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn two_parallel_chains_do_not_cross() {
-        // a→c and b→d, with c and d the other way round at first.
+        // a→c and b→d, with c and d in the opposite order at first.
         let labels = [(0, 1), (0, 1), (1, 1), (1, 1)];
         let layout = layout(&labels, &[(2, 1), (3, 0)]);
         let above = |one: usize, other: usize| layout.places[one].y < layout.places[other].y;
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_small() {
+    fn an_empty_graph_is_drawn_small() {
         let layout = layout(&[], &[]);
         assert!(layout.width > 0.0 && layout.height > 0.0);
         assert!(layout.bands.is_empty());

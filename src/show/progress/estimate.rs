@@ -1,9 +1,8 @@
-//! How long a run will still take, by what earlier runs took, and by what recipes say of what was never made here.
+//! Estimates how long a run will still take, from earlier builds, or from recipes for items never built here.
 //!
-//! The estimator is a reader of events like any other. It knows the items of the run, how long each took before and what
-//! each waits for, and plays the rest of the run through: as many builds and downloads at a time as the run has, the
-//! item with the longest chain of others behind it first, which is how the scheduler chooses. What is finished corrects
-//! it: where builds take half as long again as they did before, so will the rest. So does what runs longer than it should.
+//! The estimator reads events. It knows the items of the run, their earlier times and their inputs, and simulates the rest
+//! of the run: with the run's number of builds and downloads at a time, the item with the longest chain behind it first, as
+//! the scheduler chooses. Finished items correct the pace, and so do items that run longer than expected.
 //!
 //! One estimate costs a few thousand steps for a run of hundreds of items.
 
@@ -14,12 +13,12 @@ use std::time::Duration;
 use crate::builder::pace::pace;
 use crate::events::{Event, Kind, PlannedItem};
 
-/// What is added to an estimate where [`Estimator::is_guess`] holds.
+/// Follows an estimate for which [`Estimator::is_guess`] holds.
 pub const BY_RECIPES: &str = ", going by recipes timed on two cores";
 
-/// Of what builds take together, at least so much must be known for an estimate; seeds say nothing of it.
+/// The share of all build time that must be known for an estimate. Seeds do not count.
 const KNOWN: f64 = 0.5;
-/// An item that takes longer than expected is expected to take this share of what it took so far, still.
+/// An item that takes longer than expected is expected to take this share of its time so far in addition.
 const OVERTIME: f64 = 0.1;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,7 +34,7 @@ struct Item {
     known: bool,
     guessed: bool,
     kind: Kind,
-    /// How many items it waits for.
+    /// The number of items it waits for.
     inputs: usize,
     dependants: Vec<usize>,
     /// The longest chain of items from here on, in seconds.
@@ -44,31 +43,31 @@ struct Item {
 }
 
 impl Item {
-    /// Whether it is made here: the network's pace is not that of the processor.
+    /// Whether it is made here. Downloads depend on the network, not on the pace of the machine.
     fn is_made(&self) -> bool {
         self.kind != Kind::Download
     }
 
-    /// Which of the two kinds of places it takes while it runs: 0 of builds, 1 of downloads.
+    /// The kind of slot it takes while it runs: 0 for builds, 1 for downloads.
     fn place(&self) -> usize {
         usize::from(self.kind == Kind::Download)
     }
 }
 
-/// Knows a run and how far it is.
+/// The items of a run and their state.
 #[derive(Debug, Default)]
 pub struct Estimator {
     items: Vec<Item>,
     index: HashMap<String, usize>,
     jobs: usize,
     downloads: usize,
-    /// What finished builds took, and were expected to take.
+    /// The time of finished builds, and their expected time.
     taken: f64,
     expected: f64,
 }
 
 impl Estimator {
-    /// Takes notice of what happened at the moment `now`, in seconds since any fixed time.
+    /// Notes an event at the time `now`, in seconds since any fixed moment.
     pub fn observe(&mut self, event: &Event, now: f64) {
         match event {
             Event::Planned {
@@ -95,7 +94,7 @@ impl Estimator {
         }
     }
 
-    /// The time from `now` to the end of the run; `None` where too little is known for a guess worth showing.
+    /// The time from `now` to the end of the run; `None` if too little is known.
     pub fn remaining(&self, now: f64) -> Option<Duration> {
         let is_build = |item: &Item| item.kind == Kind::Build;
         let known = self.sum(|item| is_build(item) && item.known);
@@ -105,14 +104,14 @@ impl Estimator {
         Duration::try_from_secs_f64(self.play(now)).ok()
     }
 
-    /// Whether more than half of what is still to be made goes by what recipes say: by another machine, of two cores.
+    /// Whether more than half of the remaining work is estimated from recipes, whose times are from another machine.
     pub fn is_guess(&self) -> bool {
         let left = |item: &Item| item.is_made() && item.state != State::Done;
         let guessed = self.sum(|item| left(item) && item.guessed);
         guessed > 0.5 * self.sum(left)
     }
 
-    /// What those items are expected to take together of which `which` holds.
+    /// The expected time of all items for which `which` holds.
     fn sum(&self, which: impl Fn(&Item) -> bool) -> f64 {
         let items = self.items.iter().filter(|item| which(item));
         items.map(|item| item.expected).sum()
@@ -160,7 +159,7 @@ impl Estimator {
             .collect();
         for (number, item) in planned.iter().enumerate() {
             for input in &item.inputs {
-                // Items come after those they need; anything else is no plan of ours.
+                // Items come after their inputs. Other edges are not from our plan, and could be circles.
                 if let Some(input) = self.index.get(input).filter(|input| **input < number) {
                     self.items[*input].dependants.push(number);
                     self.items[number].inputs += 1;
@@ -177,7 +176,7 @@ impl Estimator {
         (self.taken, self.expected) = (0.0, 0.0);
     }
 
-    /// What this run takes for a second that was expected.
+    /// The time of this run for each expected second.
     fn pace(&self, now: f64) -> f64 {
         let (mut taken, mut expected) = (self.taken, self.expected);
         let of_finished = pace(taken, expected);
@@ -189,7 +188,7 @@ impl Estimator {
             if let State::Running { since } = item.state
                 && now - since > item.expected * of_finished
             {
-                // It is not over, but so much is certain.
+                // It still runs, but took at least this long.
                 taken += now - since;
                 expected += item.expected;
             }
@@ -197,13 +196,13 @@ impl Estimator {
         pace(taken, expected)
     }
 
-    /// Plays the rest of the run through, and gives the seconds it takes.
+    /// Simulates the rest of the run, and returns its time in seconds.
     fn play(&self, now: f64) -> f64 {
         let pace = self.pace(now);
         let mut open: Vec<usize> = self.items.iter().map(|item| item.inputs).collect();
         let mut ready = [BinaryHeap::new(), BinaryHeap::new()];
         let mut free = [self.jobs, self.downloads];
-        // What runs, by its end.
+        // The running items, by their end.
         let mut running: BinaryHeap<Reverse<(Seconds, usize)>> = BinaryHeap::new();
         let done = self.items.iter().enumerate();
         for (_, item) in done.filter(|(_, item)| item.state == State::Done) {
@@ -255,7 +254,7 @@ impl Estimator {
     }
 }
 
-/// A number of seconds that can be ordered.
+/// A number of seconds with a total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Seconds(f64);
 

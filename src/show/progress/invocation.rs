@@ -1,13 +1,13 @@
-//! The commands that messages name, as they have to be typed here.
+//! Completes the commands in messages with the options of this run.
 //!
-//! A message is made where nobody knows how the program was called. It names a command between back quotes, as in
-//! `bootstrap log sed`; typed as it stands, that would look at another store or other recipes than those that the message
-//! is about. So the options that choose store, recipes and seed are put in where the message is shown.
+//! A message names a command between back quotes, such as `bootstrap log sed`. The code that writes it does not know the
+//! options of the program, and the command alone would use another store, recipes or seed. The options are inserted where
+//! the message is shown.
 
-/// How each command in a message begins.
+/// The start of each command in a message.
 const COMMAND: &str = "`bootstrap ";
 
-/// The options that commands need to be about the same store, recipes and seed as this run.
+/// The options that select the store, recipes and seed of this run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Invocation(String);
 
@@ -22,12 +22,12 @@ impl Invocation {
         )
     }
 
-    /// How the program is called with the options, before a command.
+    /// The program and its options, without a command.
     pub fn program(&self) -> String {
         format!("bootstrap {}", self.0).trim_end().to_owned()
     }
 
-    /// `message` with the options in each of its commands. What is complete already must not come here again.
+    /// `message` with the options in each of its commands. Completing a message twice inserts them twice.
     pub fn complete(&self, message: &str) -> String {
         match self.0.is_empty() {
             true => message.to_owned(),
@@ -36,7 +36,7 @@ impl Invocation {
     }
 }
 
-/// `text` as one word for a shell, in single quotes where it needs any.
+/// `text` as one word for a shell, in single quotes if needed.
 pub fn word(text: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "/._-+=:@%,".contains(character);
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_in_messages_get_the_options_and_nothing_else_changes() {
+    fn only_commands_in_messages_get_the_options() {
         let options = [
             ("root", "/tmp/a try".to_owned()),
             ("seed", "mine".to_owned()),

@@ -1,4 +1,4 @@
-//! One JSON object a line for each event, as [`Event`] serialises, with its time; `docs/events.md` describes them.
+//! Writes each event as one line of JSON with its time. `docs/events.md` describes the format.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ impl<W: Write> Json<W> {
 impl<W: Write + Send> Reporter for Json<W> {
     fn report(&mut self, event: &Event) {
         if let Ok(line) = stamped_line(event) {
-            // In one piece, and at once: somebody is waiting for it.
+            // In one piece and at once, for readers that follow the run.
             let _ = self.output.write_all(&line);
             let _ = self.output.flush();
         }

@@ -1,4 +1,4 @@
-//! One line for each thing that happens: for logs, pipes and terminals that cannot move their cursor.
+//! Writes a line for each event: for logs, pipes and terminals that cannot move their cursor.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +25,7 @@ pub struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes to `output`; `invocation` is how the commands that messages name are typed.
+    /// Writes to `output`; `invocation` completes the commands in messages.
     pub fn new(output: W, verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         Self {
             output,
@@ -56,15 +56,15 @@ impl<W: Write + Send> Reporter for Lines<W> {
     }
 }
 
-/// Puts events into words.
+/// Turns events into text.
 pub(super) struct Writer {
     verbosity: Verbosity,
     color: bool,
     invocation: Invocation,
-    /// Items finished, and to be made.
+    /// The counts of finished items, and of all.
     done: usize,
     total: usize,
-    /// When each download last said how far it is.
+    /// When the progress of each download was last shown.
     said: BTreeMap<String, Instant>,
     estimator: Estimator,
     started: Instant,
@@ -197,7 +197,7 @@ impl Writer {
                 holder,
                 seconds,
             } => {
-                // Reported every second: said at once, then each time the wait has doubled.
+                // The event comes every second: shown at once, and each time the wait has doubled.
                 let seconds = *seconds as u64;
                 if seconds > 1 && !seconds.is_power_of_two() {
                     return None;
@@ -223,7 +223,7 @@ impl Writer {
                 nar_size,
                 ..
             } => {
-                // What was not finished does not come from there any more.
+                // Unfinished items are built, or come from another server.
                 self.total = self.done;
                 self.said.clear();
                 if *installed == 0 {
@@ -311,7 +311,7 @@ impl Writer {
         })
     }
 
-    /// A failure in full: why, the end of the log, where all of it is.
+    /// A failure in full: the reason, the end of the log, and where the whole log is.
     fn failure(&mut self, event: &Event) -> Option<String> {
         let Event::Failed {
             item,
@@ -339,7 +339,7 @@ impl Writer {
             let cause = self.paint("1", cause);
             text.push_str(&format!("\n  most likely: {cause}"));
         }
-        // What a build has printed is shown as it is, whatever it says.
+        // Commands are completed in our own text alone, not in the output of builds.
         let mut next = String::new();
         if let Some(log) = log {
             next.push_str(&format!(

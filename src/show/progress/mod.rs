@@ -1,8 +1,7 @@
-//! Showing a run to people, or to programs, while it lasts.
+//! Shows a run to users, or to programs, while it lasts.
 //!
-//! Everything shown here comes from [`crate::events`]; nothing here knows how builds work. [`bars`] is for
-//! terminals, [`lines`] for everything else, [`json`] for programs. All three write to standard error, except
-//! JSON, which is what its reader asked for and goes to standard output.
+//! All input comes from [`crate::events`]; nothing here knows how builds work. [`bars`] is for terminals, [`lines`] for
+//! everything else, [`json`] for programs. Bars and lines go to standard error, JSON to standard output.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -24,10 +23,10 @@ pub mod processor;
 pub mod screen;
 pub mod size;
 
-/// How often elapsed times are drawn again.
+/// How often elapsed times are redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How a run is shown.
+/// The form of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Bars.
@@ -38,31 +37,31 @@ pub enum Style {
     Json,
 }
 
-/// How much is shown.
+/// How much progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Failures only.
     Quiet,
-    /// What starts, what ends, how far it is.
+    /// The start, end and progress of items.
     Normal,
-    /// What builds print, too.
+    /// The output of builds as well.
     Verbose,
 }
 
-/// What is done with each event.
+/// A reader of events.
 pub trait Reporter: Send {
     /// Shows `event`.
     fn report(&mut self, event: &Event);
 
-    /// Shows that time has passed.
+    /// Called when time has passed without an event.
     fn tick(&mut self) {}
 
-    /// Takes away what does not stay.
+    /// Called once after the last event: removes what is not to stay.
     fn end(&mut self) {}
 }
 
 impl Style {
-    /// Bars where standard error is a terminal that can move its cursor, else lines.
+    /// Bars if standard error is a terminal that can move its cursor, otherwise lines.
     pub fn for_terminal() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
         match std::io::stderr().is_terminal() && !dumb {
@@ -71,7 +70,7 @@ impl Style {
         }
     }
 
-    /// The reporter of this style; `invocation` is how the commands that it names are typed.
+    /// The reporter of this style; `invocation` completes the commands in messages.
     pub fn reporter(
         self,
         verbosity: Verbosity,
@@ -80,7 +79,7 @@ impl Style {
     ) -> Box<dyn Reporter> {
         match self {
             Self::Json => Box::new(json::Json::new(std::io::stdout())),
-            // Nothing moves where only failures are shown.
+            // Without progress there is nothing to draw.
             Self::Bars if verbosity > Verbosity::Quiet => {
                 Box::new(bars::Bars::new(verbosity, color, invocation))
             }
@@ -94,7 +93,7 @@ impl Style {
     }
 }
 
-/// Several reporters that all are shown the same.
+/// Several reporters that get the same events.
 struct All(Vec<Box<dyn Reporter>>);
 
 impl Reporter for All {
@@ -123,13 +122,13 @@ pub struct Following {
     over: Arc<AtomicBool>,
 }
 
-/// How often it is looked how busy the machine is.
+/// How often processor use is measured.
 const PROCESSOR_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Shows `events` in a thread of its own, between them how busy the machine is, up to the last event of a run or until it is told that the run is over.
+/// Shows `events` in a thread, and processor use between them, until the last event of the run or [`Following::end`].
 pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Following {
     let over = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&over);
+    let is_over = Arc::clone(&over);
     let mut reporter = All(reporters);
     let thread = thread::spawn(move || {
         let mut processor = processor::Processor::new();
@@ -151,8 +150,8 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
                         break;
                     }
                 }
-                // Whoever could still send something may outlive the run, so the channel alone does not tell.
-                Err(RecvTimeoutError::Timeout) if told.load(Ordering::SeqCst) => break,
+                // Senders may outlive the run, so the end of the channel is not enough.
+                Err(RecvTimeoutError::Timeout) if is_over.load(Ordering::SeqCst) => break,
                 Err(RecvTimeoutError::Timeout) => reporter.tick(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -163,12 +162,11 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
 }
 
 impl Following {
-    /// Waits until everything that was sent has been shown. For a run that ended without its last event this takes a
-    /// moment more.
+    /// Waits until all events have been shown. After a run without a last event this takes one tick more.
     pub fn end(self) {
         self.over.store(true, Ordering::SeqCst);
         if self.thread.join().is_err() {
-            // What it should have shown is in the summary.
+            // The summary follows in any case.
             tracing::warn!(
                 "internal error: the progress display stopped (this is a bug; see CONTRIBUTING.md)"
             );
@@ -182,7 +180,7 @@ mod tests {
     use crate::events::{EventSender, Summary};
     use std::sync::Mutex;
 
-    /// Counts what it is shown.
+    /// Counts its events.
     #[derive(Clone, Default)]
     struct Counter(Arc<Mutex<(usize, bool)>>);
 

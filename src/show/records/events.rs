@@ -1,8 +1,8 @@
-//! Reading the events of runs back: as much of them as a report tells.
+//! Reads the events of runs back, as far as reports need them.
 //!
-//! The runs that are kept have some hundred thousand lines, and a report is wanted at once. So most lines are not read as JSON at
-//! all: what they are about stands at their beginning. The others are read into the members of all events together, as serde
-//! copies all of a line before it reads an enum with a tag.
+//! The records may have some hundred thousand lines. Most are not parsed as JSON: the name of an event is at the start of its line.
+//! The others are parsed into one struct with the members of all events, because serde copies a whole line before it parses
+//! a tagged enum.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::TIME_MAX;
 use crate::events::Kind;
 
-/// What a report tells of an event, which has the same name.
+/// The part of an event that reports need.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RecordedEvent {
     /// Work on an item began.
@@ -24,15 +24,15 @@ pub enum RecordedEvent {
         /// The base name of its derivation.
         derivation: String,
     },
-    /// A build entered a phase. Read only of runs in which something failed or was not finished: of what was made, the phases are in
-    /// `builds.jsonl`.
+    /// A build entered a phase. Read only for runs with failed or unfinished items: `builds.jsonl` has the phases of finished
+    /// ones.
     PhaseStarted {
         /// The label of the item.
         item: String,
         /// The phase.
         phase: String,
     },
-    /// A phase ended; read where its start is.
+    /// A phase ended. Read for the same runs.
     PhaseEnded {
         /// The label of the item.
         item: String,
@@ -64,52 +64,51 @@ pub enum RecordedEvent {
         /// The whole log.
         log: Option<PathBuf>,
     },
-    /// It is known what is to be made.
+    /// The plan was made.
     Planned {
         /// Processor cores that all builds together use.
         cores: usize,
     },
-    /// How busy the machine was.
+    /// Processor use.
     Processor {
         /// The mean number of busy cores.
         busy: f64,
     },
-    /// The run is over. Read only of runs in which nothing was planned.
+    /// The run is over. Read only for runs without a plan.
     RunFinished {
         /// Processor cores that the run could use.
         cores: usize,
     },
 }
 
-/// The events of `text`, which has one a line, each with its time in seconds since the Epoch. Lines that are no events, from
-/// another version or cut off, are passed over.
+/// The events of `text`, one a line, each with its time in seconds since the Epoch. Lines that are not events, from another
+/// version or cut off, are skipped.
 pub(super) fn read(text: &str) -> Vec<(f64, RecordedEvent)> {
     let lines: Vec<(Option<&str>, &str)> = text.lines().map(|line| (name(line), line)).collect();
     let has = |wanted: &str| lines.iter().any(|(name, _)| *name == Some(wanted));
     let planned = has("planned");
-    // A run that was killed, or still goes on, has no end.
+    // A run that was killed or is still running has no end.
     let unmade = has("failed") || has("interrupted") || !has("run-finished");
-    let is_told = |name: &str| match name {
+    let is_read = |name: &str| match name {
         "started" | "finished" | "reused" | "failed" | "planned" | "processor" => true,
         "phase-started" | "phase-ended" => unmade,
-        // It names all that was made, and is as long as all that comes before.
+        // It lists all items, and is as long as all lines before it.
         "run-finished" => !planned,
         _ => false,
     };
-    let told = lines.iter().filter(|(name, _)| name.is_none_or(is_told));
-    told.filter_map(|(_, line)| serde_json::from_str::<Line<'_>>(line).ok()?.event())
+    let read = lines.iter().filter(|(name, _)| name.is_none_or(is_read));
+    read.filter_map(|(_, line)| serde_json::from_str::<Line<'_>>(line).ok()?.event())
         .collect()
 }
 
-/// The name of the event in `line`, as [`stamped_line`](crate::events::stamped_line) writes it: the second member. `None` for
-/// JSON that somebody else has written.
+/// The name of the event in `line`, if it is the second member, as [`stamped_line`](crate::events::stamped_line) writes it.
 fn name(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once(',')?;
     let (name, _) = rest.strip_prefix("\"event\":\"")?.split_once('"')?;
     Some(name)
 }
 
-/// The members of all events that are told.
+/// The members of all events that are read.
 #[derive(Deserialize)]
 struct Line<'l> {
     time: f64,
@@ -141,7 +140,7 @@ struct Summary {
 }
 
 impl Line<'_> {
-    /// The event and its time; `None` where that is not told, or lacks a member.
+    /// The event and its time; `None` if it is of another kind, or lacks a member.
     fn event(self) -> Option<(f64, RecordedEvent)> {
         let event = match self.event.as_ref() {
             "started" => RecordedEvent::Started {
@@ -190,7 +189,7 @@ mod tests {
         String::from_utf8(lines.flatten().collect()).unwrap()
     }
 
-    fn told(text: &str) -> Vec<RecordedEvent> {
+    fn events_of(text: &str) -> Vec<RecordedEvent> {
         read(text).into_iter().map(|(_, event)| event).collect()
     }
 
@@ -280,11 +279,11 @@ mod tests {
             RecordedEvent::Processor { busy: 1.5 },
             RecordedEvent::RunFinished { cores: 3 },
         ];
-        assert_eq!(told(&written(&events)), expected);
+        assert_eq!(events_of(&written(&events)), expected);
     }
 
     #[test]
-    fn what_the_report_has_from_elsewhere_is_not_read() {
+    fn events_that_reports_do_not_need_are_not_read() {
         let planned = Event::Planned {
             items: Vec::new(),
             jobs: 1,
@@ -296,11 +295,11 @@ mod tests {
         };
         let [started, ended] = phase();
         let text = written(&[planned, started, ended, over]);
-        assert_eq!(told(&text), [RecordedEvent::Planned { cores: 2 }]);
+        assert_eq!(events_of(&text), [RecordedEvent::Planned { cores: 2 }]);
     }
 
     #[test]
-    fn members_may_come_in_any_order_and_what_is_no_event_is_passed_over() {
+    fn members_may_come_in_any_order_and_other_lines_are_skipped() {
         let text = "{\"event\":\"reused\",\"item\":\"sed\",\"time\":2.5}\nrubbish\n{\"time\":1,\"event\":\"new\",\"item\":3}\n\n\
                     {\"time\":3,\"event\":\"processor\",\"busy\":null}\n{\"time\":-1,\"event\":\"reused\",\"item\":\"sed\"}\n\
                     {\"time\":1e300,\"event\":\"reused\",\"item\":\"sed\"}\n{\"time\":4,\"event\":\"reus";

@@ -1,14 +1,13 @@
-//! What runs leave behind in the state directory, for people who ask later what happened.
+//! Keeps records of runs in the state directory, for reports.
 //!
 //! | file under `STATE/bootstrap` | one line for each | written by |
 //! |---|---|---|
 //! | `builds.jsonl` | finished item ([`history`](crate::builder::history)) | the build |
 //! | `runs/STAMP.events.jsonl` | event of one run ([`Stamped`](crate::events::Stamped)) | [`Recorder`] |
-//! | `rebuilds.jsonl` | second build of an output ([`Rebuild`]) | whoever compares builds |
+//! | `rebuilds.jsonl` | second build of an output ([`Rebuild`]) | `verify --rebuild`, `build --check` |
 //!
-//! Beside its events is what a run was made from, `runs/STAMP.json`, which the command line writes. `docs/events.md` describes the
-//! formats. Everything is JSON, one object a line, written with one call for each line: a run that is killed loses nothing that
-//! happened before.
+//! `runs/STAMP.json`, which the command line writes, says what a run was made from. `docs/events.md` describes the formats: JSON,
+//! one object a line. Each line is written with one call, so that a killed run loses nothing that happened before.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,17 +25,17 @@ mod recorder;
 pub use events::RecordedEvent;
 pub use recorder::Recorder;
 
-/// Until when anything on record can have happened, in seconds since the Epoch: in 30000 years. What is said to be later was
-/// written by no clock, and would leave no room for anything else on a time line.
+/// The latest plausible time of a record, in seconds since the Epoch: in 30,000 years. A later time would leave no room for
+/// anything else on a time line.
 pub const TIME_MAX: u64 = 1_000_000_000_000;
 
-/// How the names of event files end.
+/// The suffix of event files.
 const EVENTS: &str = ".events.jsonl";
-/// How the names of the files end that say what a run was made from.
+/// The suffix of the files that say what a run was made from.
 const MANIFEST: &str = ".json";
-/// So many runs are kept.
+/// The number of runs that are kept.
 const RUNS_KEPT: usize = 50;
-/// A longer line or file is no record of ours.
+/// The most bytes that are read of a file: our records are shorter.
 const READ_MAX: u64 = 64 << 20;
 
 /// The directory of runs.
@@ -48,7 +47,7 @@ pub struct Runs {
 /// The events of one run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedRun {
-    /// What happened, in order, each with its time in seconds since the Epoch.
+    /// The events in order, each with its time in seconds since the Epoch.
     pub events: Vec<(f64, RecordedEvent)>,
 }
 
@@ -60,15 +59,15 @@ impl Runs {
         }
     }
 
-    /// Where the files are.
+    /// The directory of the files.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The event files, oldest first. No directory is no runs.
+    /// The event files, oldest first; none if there is no directory.
     ///
     /// # Errors
-    /// Where the directory cannot be read.
+    /// If the directory cannot be read.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         self.files_of(EVENTS)
     }
@@ -87,15 +86,15 @@ impl Runs {
                 files.push(path);
             }
         }
-        // Times have as many digits for the next centuries: the order of the names is that of time.
+        // Times have the same number of digits for centuries, so names sort by time.
         files.sort();
         Ok(files)
     }
 
-    /// Reads the run in the file `path`. Lines that are no events, from another version or cut off, are passed over.
+    /// Reads the run in the file `path`. Lines that are not events, from another version or cut off, are skipped.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn read(&self, path: &Path) -> io::Result<RecordedRun> {
         let bytes = read(path)?;
         let text = String::from_utf8_lossy(&bytes);
@@ -104,15 +103,15 @@ impl Runs {
         })
     }
 
-    /// Makes the file that says what a run was made from, which ended at `ended`: the file, and where it is.
+    /// Makes the file that says what the run that ended at `ended` was made from; returns it and its path.
     ///
     /// # Errors
-    /// Where it cannot be made, or older ones cannot be removed.
+    /// If it cannot be made, or older ones cannot be removed.
     pub fn create_manifest(&self, ended: SystemTime) -> io::Result<(File, PathBuf)> {
         self.create(MANIFEST, ended)
     }
 
-    /// Makes a file of the time `time` whose name ends in `suffix`, and removes the oldest of those where there are too many.
+    /// Makes a file for `time` whose name ends in `suffix`, and removes the oldest files beyond the limit.
     fn create(&self, suffix: &str, time: SystemTime) -> io::Result<(File, PathBuf)> {
         let files = self.files_of(suffix)?;
         remove(&files[..files.len().saturating_sub(RUNS_KEPT - 1)])?;
@@ -123,7 +122,7 @@ impl Runs {
     }
 }
 
-/// Removes `files`, those that are still there: another run may be at it.
+/// Removes `files`. Some may be gone: another run may be removing them.
 fn remove(files: &[PathBuf]) -> io::Result<()> {
     for file in files {
         match fs::remove_file(file) {
@@ -134,7 +133,7 @@ fn remove(files: &[PathBuf]) -> io::Result<()> {
     Ok(())
 }
 
-/// What a second build of an item gave.
+/// The result of a second build of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rebuild {
     /// The label of the item.
@@ -145,10 +144,10 @@ pub struct Rebuild {
     pub same: bool,
     /// When, in seconds since the Epoch.
     pub time: u64,
-    /// How often it was built again. Records of older versions do not say: once at least.
+    /// How often it was built again. Missing in records of older versions: at least once.
     #[serde(default = "once")]
     pub rounds: u32,
-    /// What was different in each round, by name, and at what `time` it began; nothing in records of older versions.
+    /// What was varied in each round, by name, and the `time` it began; empty in records of older versions.
     #[serde(default)]
     pub variations: Vec<BTreeMap<String, String>>,
 }
@@ -157,7 +156,7 @@ fn once() -> u32 {
     1
 }
 
-/// The second builds that were made.
+/// The records of second builds.
 #[derive(Debug, Clone)]
 pub struct Rebuilds {
     path: PathBuf,
@@ -171,15 +170,15 @@ impl Rebuilds {
         }
     }
 
-    /// Where they are.
+    /// The file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// All of them, oldest first; none where there is no file.
+    /// All of them, oldest first; none if there is no file.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     pub fn read(&self) -> io::Result<Vec<Rebuild>> {
         let bytes = match read(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -194,13 +193,13 @@ impl Rebuilds {
     /// Appends a record.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn append(&self, rebuild: &Rebuild) -> io::Result<()> {
         record_file::append(&self.path, rebuild)
     }
 }
 
-/// What is in the file `path`.
+/// The contents of the file `path`.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     record_file::open(path)?
@@ -217,7 +216,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn rebuilds_are_read_back_and_torn_lines_passed_over() {
+    fn rebuilds_are_read_back_and_torn_lines_skipped() {
         let state = tempfile::tempdir().unwrap();
         let rebuilds = Rebuilds::new(state.path());
         assert_eq!(rebuilds.read().unwrap(), []);
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_do_not_say_how_often_are_read() {
+    fn records_without_rounds_are_read() {
         let state = tempfile::tempdir().unwrap();
         let directory = state.path().join("bootstrap");
         fs::create_dir(&directory).unwrap();
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn no_runs_are_no_error() {
+    fn a_missing_directory_is_not_an_error() {
         let state = tempfile::tempdir().unwrap();
         assert!(Runs::new(state.path()).files().unwrap().is_empty());
     }
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_run_has_removed_is_no_error() {
+    fn removing_a_missing_file_is_not_an_error() {
         let state = tempfile::tempdir().unwrap();
         let there = state.path().join("there");
         fs::write(&there, "").unwrap();

@@ -1,4 +1,4 @@
-//! Writes the events of a run to its file.
+//! Records the events of a run in a file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,8 +9,8 @@ use super::{EVENTS, Runs};
 use crate::events::{Event, stamped_line};
 use crate::show::progress::Reporter;
 
-/// A reader of events that keeps them. What builds print is in their logs and how far downloads are soon old: neither is
-/// kept. A run that has nothing to make leaves no record.
+/// A reader of events that records them, except the output of builds, which is in their logs, and the progress of downloads.
+/// A run that has nothing to make leaves no record.
 #[derive(Debug)]
 pub struct Recorder {
     runs: Runs,
@@ -25,7 +25,7 @@ enum State {
 }
 
 impl Recorder {
-    /// Records among `runs`.
+    /// A recorder that adds a file to `runs`.
     pub fn new(runs: &Runs) -> Self {
         Self {
             runs: runs.clone(),
@@ -55,7 +55,7 @@ impl Recorder {
         }
     }
 
-    /// A run without a record is better than no run.
+    /// Stops recording: the run goes on without a record.
     fn give_up(&mut self, path: &Path, error: &io::Error) {
         tracing::warn!(
             "cannot record this run in {}: {error}; `bootstrap report` will not show its phases",
@@ -70,7 +70,7 @@ impl Reporter for Recorder {
         match (event, &self.file) {
             (Event::Preparing { .. } | Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
             (event, State::Writing(..)) => self.write(event),
-            // Something will be made, if only by installing it.
+            // Something will be installed.
             (Event::SubstitutesFound { .. }, _) => self.start(event),
             (Event::RunStarted { .. }, _) => self.file = State::Waiting(event.clone()),
             (Event::Planned { .. }, State::Waiting(first)) => {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_recorded_without_what_builds_print() {
+    fn a_run_is_recorded_without_the_output_of_builds() {
         let state = tempfile::tempdir().unwrap();
         let runs = Runs::new(state.path());
         let mut recorder = Recorder::new(&runs);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_only_installs_is_recorded_and_one_that_builds_too_is_one_run() {
+    fn a_run_that_installs_is_recorded_once_even_if_it_builds_too() {
         let found = Event::SubstitutesFound {
             substitutes: 1,
             size: None,
@@ -155,11 +155,11 @@ mod tests {
             let state = tempfile::tempdir().unwrap();
             let runs = Runs::new(state.path());
             let mut recorder = Recorder::new(&runs);
-            let told = [vec![found.clone()], rest].concat();
-            for event in &told {
+            let events = [vec![found.clone()], rest].concat();
+            for event in &events {
                 recorder.report(event);
             }
-            assert_eq!(recorded(&runs), told);
+            assert_eq!(recorded(&runs), events);
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn old_runs_go() {
+    fn old_runs_are_removed() {
         let state = tempfile::tempdir().unwrap();
         let runs = Runs::new(state.path());
         fs::create_dir_all(&runs.directory).unwrap();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_stops_nothing() {
+    fn an_unwritable_directory_does_not_stop_the_run() {
         let state = tempfile::tempdir().unwrap();
         fs::write(state.path().join("bootstrap"), "a file").unwrap();
         let mut recorder = Recorder::new(&Runs::new(state.path()));

@@ -19,38 +19,37 @@ use crate::show::progress::invocation::Invocation;
 use crate::show::records::{Rebuild, RecordedRun, TIME_MAX};
 use crate::store::{Store, StoreError};
 
-/// What a report is made from.
+/// The input of a report.
 pub struct Sources<'s> {
-    /// The system that is built for.
+    /// The system.
     pub system: System,
     /// The recipes.
     pub recipes: &'s Recipes,
     /// The plan.
     pub plan: &'s Plan,
-    /// The seeds, the run's own first, each with how it differs from its lock.
+    /// The seeds, the run's own first, each with its differences from its lock.
     pub seeds: Vec<(&'s Seed, &'s [String])>,
-    /// The store, to look at.
+    /// The store, for queries.
     pub store: &'s Store,
-    /// What was made, oldest first.
+    /// The finished items, oldest first.
     pub history: Vec<Record>,
-    /// The runs on record, oldest first.
+    /// The recorded runs, oldest first.
     pub runs: Vec<RecordedRun>,
     /// Second builds, oldest first.
     pub rebuilds: Vec<Rebuild>,
     /// Now, in seconds since the Epoch.
     pub now: u64,
-    /// How commands are typed that are about the same store, recipes and seed.
+    /// Completes commands for the same store, recipes and seed.
     pub invocation: &'s Invocation,
 }
 
 /// Makes the report.
 ///
-/// Of each derivation of the plan the last build on record counts, of each output the last time that it came from a server, and
-/// of those that are not there the last failure, or else the last build that was not finished. What was built from other recipes
-/// is left out: it is another road's.
+/// For each derivation of the plan it has the last recorded build; for each output the last substitute; for missing outputs the
+/// last failure, or else the last unfinished build. Builds from other recipes are left out.
 ///
 /// # Errors
-/// Where the store cannot be asked.
+/// If the store cannot be queried.
 pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let nodes = sources.plan.nodes();
     let by_derivation: HashMap<&str, usize> = nodes
@@ -180,7 +179,7 @@ fn last_records<'s>(
         .collect()
 }
 
-/// What came of building each derivation again. A difference stays one, whatever is tried later.
+/// The result of building each derivation again. After one difference it stays different.
 fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
     let mut found: HashMap<&str, Rebuilt> = HashMap::new();
     for record in records {
@@ -191,26 +190,26 @@ fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
         rebuilt.same &= record.same;
         rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
         let names = record.variations.iter().flat_map(BTreeMap::keys);
-        // Another time is nothing that was varied: it is another for all.
+        // The time differs in all builds, so it does not count as varied.
         let varied = names.filter(|name| *name != "time");
         rebuilt.varied.extend(varied.cloned());
     }
     found
 }
 
-/// When a record's item was finished, more finely than in whole seconds.
+/// The end of a record's build, more precisely than in whole seconds.
 fn end(record: &Record) -> f64 {
     (record.started as f64 + record.made.seconds).max(record.ended as f64)
 }
 
-/// The chain of items, each an input of the next, that took longest together: with any number of cores the road takes no less.
+/// The chain of items, each an input of the next, with the longest total time: the least time with any number of cores.
 fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet<usize> {
     let dependencies = nodes.iter().map(|node| &node.dependencies);
     let seconds = |index: usize| records.get(&index).map(|record| record.made.seconds);
     longest_chain(dependencies, seconds)
 }
 
-/// Of items that come after all their `dependencies`, the chain of those with `seconds` that has most of them.
+/// The chain with the most `seconds`, among items that come after all their `dependencies`.
 fn longest_chain<'d>(
     dependencies: impl ExactSizeIterator<Item = &'d BTreeSet<usize>> + Clone,
     seconds: impl Fn(usize) -> Option<f64>,
@@ -236,7 +235,7 @@ fn longest_chain<'d>(
     path
 }
 
-/// What the runs say of how `node` failed or was not finished, as far as that was the derivation that it is today.
+/// The failed or unfinished build of `node`, if that was the same derivation.
 fn take_unmade(
     unmade: &mut HashMap<&str, Unmade>,
     node: &Node,
@@ -329,7 +328,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
     Ok(File {
         label: node.label.clone(),
         sha256: environment.text("sha256").unwrap_or_default().to_owned(),
-        // An archive of one file is that and a little: padding and names.
+        // The NAR of one file is only a little larger: padding and names.
         size: named.or(info.as_ref().map(|info| info.nar_size)),
         urls: urls
             .split_whitespace()
@@ -343,7 +342,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
 fn span(record: &Record, critical: bool) -> Span {
     let mut after = 0.0;
     let phases = record.made.phases.iter().map(|phase| {
-        // Records of older versions do not say when a phase began: one followed the other.
+        // Records of older versions lack the start of phases: each follows the one before.
         let start = phase.start.unwrap_or(after);
         after = start + phase.seconds;
         (phase.phase.clone(), start, phase.seconds)
@@ -383,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_critical_path_is_the_longest_chain_and_not_what_waited_longest_for_a_core() {
+    fn the_critical_path_is_the_longest_chain() {
         // 0 and 1 need nothing; 2 is long and needs 0, 3 is short; 4 needs both, 5 was not built.
         let needs = [&[][..], &[], &[0], &[1], &[2, 3], &[]];
         let needs = needs.map(|inputs| inputs.iter().copied().collect::<BTreeSet<usize>>());
@@ -401,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_not_forgotten_when_a_later_build_shows_none() {
+    fn a_difference_stays_after_later_builds_without_one() {
         let records = [
             record("a", true, &[]),
             record("a", false, &["host-name"]),

@@ -1,9 +1,9 @@
-//! What happened, as one page that people open in a browser: `bootstrap report`.
+//! `bootstrap report`: one HTML page about what was built.
 //!
-//! [`collect`] gathers what the plan, the store and the records of runs know into a [`Report`], which is plain data;
-//! [`timeline`] and [`page`] turn it into HTML. The page loads nothing and works from `file://`. Without its script it
-//! shows what failed, the time line, the table, the graph and the sources; the script sorts, searches and zooms, and tells
-//! of one package at a time why it is built, from which sources, with which references, and where its log is.
+//! [`collect`] gathers plan, store and records into a [`Report`], which is plain data; [`timeline`] and [`page`] turn it into
+//! HTML. The page loads nothing and works from `file://`. Without its script it shows failures, time line, table, graph and
+//! sources. The script sorts, searches and zooms, and shows the details of one package: why it is built, its sources,
+//! references and log.
 
 use std::collections::BTreeSet;
 
@@ -17,30 +17,30 @@ pub mod timeline;
 
 pub use span::Span;
 
-/// Everything that the page shows.
+/// The data of the page.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The version of this program.
     pub version: &'static str,
-    /// How the program is called, before a command, for the same store, recipes and seed.
+    /// The program with its options, before a command, for the same store, recipes and seed.
     pub program: String,
-    /// The system that was built for.
+    /// The system.
     pub system: String,
-    /// The seed it started from.
+    /// The seed.
     pub seed: String,
     /// When the report was made, in seconds since the Epoch.
     pub made: u64,
-    /// Processor cores of the last run on record.
+    /// Processor cores of the last recorded run.
     pub cores: usize,
     /// Packages, seeds and regenerated sources, dependencies first.
     pub items: Vec<Item>,
     /// Pairs of positions in `items`: the first is built from the second.
     pub edges: Vec<(usize, usize)>,
-    /// What was downloaded, or would be.
+    /// The files that are downloaded.
     pub files: Vec<File>,
-    /// Roots that builds start from.
+    /// The seeds.
     pub seeds: Vec<SeedShown>,
-    /// What is on record as it ran: builds, downloads, substitutes.
+    /// The recorded builds, downloads and substitutes.
     pub spans: Vec<Span>,
     /// How busy the machine was: seconds since the Epoch, and busy cores.
     pub samples: Vec<(f64, f64)>,
@@ -57,42 +57,42 @@ pub struct Item {
     pub stage: Option<&'static str>,
     /// Its version, for packages.
     pub version: String,
-    /// What it is, in a few words.
+    /// Its synopsis.
     pub synopsis: String,
     /// The path of the derivation.
     pub derivation: String,
-    /// Its log, where there is one.
+    /// Its log, if there is one.
     pub log: Option<String>,
-    /// What of it is downloaded: positions in the report's `files`.
+    /// Its files: positions in the report's `files`.
     pub files: Vec<usize>,
     /// Its outputs.
     pub outputs: Vec<OutputShown>,
-    /// Whether `bootstrap all` is asked for it, and not for something that needs it.
+    /// Whether `bootstrap all` builds it for itself, not only as an input.
     pub wanted: bool,
-    /// Whether its tests are run; `None` for what has none.
+    /// Whether its recipe runs tests; `None` for items that are not packages.
     pub tests: Option<bool>,
-    /// Why they are not.
+    /// Why its tests are not run.
     pub tests_reason: Option<String>,
-    /// What came of building it again; `None` where nobody has.
+    /// The result of building it again; `None` if it was not.
     pub rebuilt: Option<Rebuilt>,
     /// Wall-clock time of its last build, in seconds.
     pub seconds: Option<f64>,
     /// Processor time of its last build, in seconds.
     pub processor_seconds: Option<f64>,
-    /// Why it failed when it was last tried; `None` where it did not, or is there by now.
+    /// Why its last build failed; `None` if it did not fail, or is valid now.
     pub failure: Option<FailureShown>,
     /// Whether it is on the critical path.
     pub critical: bool,
 }
 
-/// What came of building a derivation again, over all that is on record.
+/// The result of building a derivation again, over all records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
-    /// Whether the same came out every time: once something else did, what came out the same later proves nothing.
+    /// Whether every build gave the same bytes. After one difference this stays false.
     pub same: bool,
     /// How often it was built again.
     pub rounds: u32,
-    /// What was different in any of these builds, by name.
+    /// What was varied in any of these builds, by name.
     pub varied: BTreeSet<String>,
 }
 
@@ -103,31 +103,31 @@ pub struct OutputShown {
     pub name: String,
     /// Its path.
     pub path: String,
-    /// Hash, size and references, where it is valid.
+    /// Hash, size and references, if it is valid.
     pub valid: Option<ValidShown>,
 }
 
-/// What the database knows of an output.
+/// An output in the database.
 #[derive(Debug, Clone, Serialize)]
 pub struct ValidShown {
     /// The SHA-256 of its NAR, in base 16.
     pub sha256: String,
     /// The size of its NAR in bytes.
     pub size: u64,
-    /// What it refers to, itself left out.
+    /// Its references, without itself.
     pub references: Vec<String>,
 }
 
 /// A build or download that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailureShown {
-    /// Why, with commands as they have to be typed.
+    /// The reason, with complete commands.
     pub message: String,
-    /// That line of its output that most looks like the cause: a guess.
+    /// The line of its output that looks most like the cause: a guess.
     pub likely_cause: Option<String>,
     /// The end of its output.
     pub last_lines: Vec<String>,
-    /// The whole log, where there was one.
+    /// The whole log, if there was one.
     pub log: Option<String>,
 }
 
@@ -138,29 +138,29 @@ pub struct File {
     pub label: String,
     /// Its SHA-256 in base 16.
     pub sha256: String,
-    /// Its size in bytes, where that is known.
+    /// Its size in bytes, if known.
     pub size: Option<u64>,
-    /// Where it is from.
+    /// Its URLs.
     pub urls: Vec<String>,
     /// Whether it is in the store.
     pub valid: bool,
-    /// Why it could not be had when that was last tried; `None` where it could, or is there by now.
+    /// Why its last download failed; `None` if it did not fail, or is valid now.
     pub failure: Option<FailureShown>,
 }
 
-/// A root file system that builds start from.
+/// A seed.
 #[derive(Debug, Clone, Serialize)]
 pub struct SeedShown {
     /// Its name.
     pub name: String,
-    /// What it is made of, in one SHA-256 in base 16.
+    /// The SHA-256 of its description, in base 16.
     pub sha256: String,
-    /// How many archives it is made of.
+    /// The number of its archives.
     pub archives: usize,
-    /// Their size in bytes, as far as it is known.
+    /// Their size in bytes, as far as known.
     pub size: u64,
     /// How it differs from its lock.
     pub changes: Vec<String>,
-    /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
+    /// Why others cannot build the same from it; `None` for a published seed.
     pub impure: Option<String>,
 }

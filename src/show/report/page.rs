@@ -1,4 +1,4 @@
-//! The page itself.
+//! Writes the page.
 
 use super::timeline::{self, PHASES};
 use super::{FailureShown, Item, Report};
@@ -13,7 +13,7 @@ mod table;
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// `report` as one HTML file that needs nothing else.
+/// `report` as one HTML file that loads nothing.
 pub fn html(report: &Report) -> String {
     let title = format!("bootstrap: {} from {}", report.system, report.seed);
     let mut text = format!(
@@ -42,8 +42,8 @@ pub fn html(report: &Report) -> String {
     text
 }
 
-/// What the script knows: how to call the program, `report`'s items, and the names and hashes of its files, with nothing that
-/// could end the element it is in. What the page says anyway, the script takes from there.
+/// The data of the script: the program with its options, the items, and the names and hashes of the files, with nothing that
+/// could end its element. The script takes everything else from the page.
 fn data(report: &Report) -> String {
     #[derive(serde::Serialize)]
     struct Data<'r> {
@@ -62,7 +62,7 @@ fn data(report: &Report) -> String {
             .map(|file| (file.label.as_str(), file.sha256.as_str()))
             .collect(),
     };
-    // Plain data: it cannot fail to be written.
+    // Plain data: serialising it cannot fail.
     let json = serde_json::to_string(&data)
         .unwrap_or_else(|_| "{\"program\":\"\",\"items\":[],\"edges\":[],\"files\":[]}".into());
     json.replace('<', "\\u003c")
@@ -105,7 +105,7 @@ fn header(report: &Report) -> String {
         .filter_map(|seed| Some((&seed.name, seed.impure.as_ref()?)))
         .map(|(name, reason)| {
             format!(
-                "<p class=\"impure\"><strong>Impure:</strong> what is built from the seed {} cannot be built again by others, because {}.</p>\n",
+                "<p class=\"impure\"><strong>Impure:</strong> others cannot build the same from the seed {}, because {}.</p>\n",
                 escape(name),
                 escape(reason)
             )
@@ -151,7 +151,7 @@ fn failures(report: &Report) -> String {
         .collect()
 }
 
-/// The section about the failure of what is called `label`; that and how the `program` is called are escaped.
+/// The section about the failure of `label`; it and `program` are escaped already.
 fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
     let mut text = format!(
         "<section class=\"failure\" aria-label=\"Failed: {label}\"><h2>{label} failed</h2><p>{}</p>",
@@ -159,7 +159,7 @@ fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
     );
     if let Some(cause) = &failure.likely_cause {
         text.push_str(&format!(
-            "<p>Most likely because of: <code>{}</code></p>",
+            "<p>Likely cause: <code>{}</code></p>",
             escape(cause)
         ));
     }
@@ -171,7 +171,7 @@ fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
     }
     if let Some(log) = &failure.log {
         text.push_str(&format!(
-            "<p>All of it: <code>{program} log {label}</code>, in {}</p>",
+            "<p>Whole log: <code>{program} log {label}</code>, in {}</p>",
             escape(log)
         ));
     }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_data_can_become_markup() {
+    fn data_cannot_become_markup() {
         let page = html(&report());
         assert!(!page.contains("</script><b>"));
         assert!(!page.contains("<sed>"));
@@ -333,16 +333,16 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_shown_with_its_likely_cause_and_where_all_of_its_output_is() {
+    fn a_failure_is_shown_with_its_likely_cause_and_log() {
         let mut report = report();
         let page = html(&report);
         for part in [
-            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Most likely because of: <code>&lt;error&gt;: oh</code></p>",
-            ">oh &amp; no</pre><p>All of it: <code>bootstrap --root &#39;/my &lt;root&gt;&#39; log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
+            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Likely cause: <code>&lt;error&gt;: oh</code></p>",
+            ">oh &amp; no</pre><p>Whole log: <code>bootstrap --root &#39;/my &lt;root&gt;&#39; log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
         }
-        // A download has neither output nor log.
+        // Downloads have neither output nor log.
         report.files[0].failure = Some(FailureShown {
             message: "no such host".into(),
             likely_cause: None,
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_for_the_store_that_the_page_is_about() {
+    fn commands_are_for_the_store_of_the_page() {
         let page = html(&report());
         let typed = "bootstrap --root &#39;/my &lt;root&gt;&#39;";
         let all = format!("Nothing was built yet: run <code>{typed} all</code>");
@@ -365,12 +365,12 @@ mod tests {
     }
 
     #[test]
-    fn an_impure_seed_is_said_to_be_one_at_the_top_and_where_it_is_listed() {
+    fn an_impure_seed_is_marked_at_the_top_and_in_the_list() {
         let mut report = report();
         assert!(!html(&report).to_lowercase().contains("impure:"));
         report.seeds[0].impure = Some("it is <mine>".into());
         let page = html(&report);
-        let top = "Impure:</strong> what is built from the seed debian-12 cannot be built again by others, because it is &lt;mine&gt;.</p>\n</header>";
+        let top = "Impure:</strong> others cannot build the same from the seed debian-12, because it is &lt;mine&gt;.</p>\n</header>";
         assert!(page.contains(top), "{page}");
         assert!(page.contains("; impure: it is &lt;mine&gt;</li>"), "{page}");
     }
@@ -384,7 +384,7 @@ mod tests {
         };
         let (page, drawing) = (themes(STYLE), themes(svg::STYLE));
         assert_eq!((page.len(), drawing.len()), (3, 2));
-        // The dark theme is there twice: as the system wants it, and as people choose it.
+        // The dark theme is there twice: for the setting of the system, and for the button.
         assert_eq!(page[1], page[2]);
         for (page, drawing) in page.iter().zip(&drawing) {
             for colour in drawing.split(';') {
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_is_there_with_its_hash() {
+    fn the_seed_is_listed_with_its_hash() {
         let page = html(&report());
         let digest = "cd".repeat(32);
         let shown = format!(
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_counted_right() {
+    fn dates_are_right() {
         assert_eq!(utc(0), "1970-01-01 00:00 UTC");
         assert_eq!(utc(951_782_400), "2000-02-29 00:00 UTC");
         assert_eq!(utc(1_795_407_124), "2026-11-23 04:12 UTC");

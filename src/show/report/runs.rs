@@ -1,5 +1,4 @@
-//! What the recorded events of runs say: what failed or was not finished, what came from servers, how many cores there were, and
-//! how busy they were.
+//! Evaluates the recorded events of runs: failed and unfinished items, substitutes, the number of cores and their use.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,36 +10,36 @@ use crate::show::records::{RecordedEvent, RecordedRun};
 /// More cores than any machine has.
 const BUSY_MAX: f64 = 1e6;
 
-/// Something that was tried and not made after that.
+/// An item that was tried, and not made since.
 #[derive(Debug)]
 pub(super) struct Unmade {
-    /// What is shown of its failure; `None` where it was not finished: its run was stopped, was killed, or is still at it.
+    /// Its failure; `None` if it was not finished: its run was stopped or killed, or still goes on.
     pub shown: Option<FailureShown>,
-    /// The build until then, where the record says when it began.
+    /// The build until then, if its start is recorded.
     pub span: Option<Span>,
 }
 
-/// How what was begun ended.
+/// How an item ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Failed,
     Unknown,
 }
 
-/// Work on an item that was begun.
+/// Work on an item that has started.
 struct Begun<'r> {
     time: f64,
     kind: Kind,
     derivation: &'r str,
     /// As in [`Span`].
     phases: Vec<(String, f64, f64)>,
-    /// The phase that it is in, and since when.
+    /// Its phase, and the start of that.
     phase: Option<(&'r str, f64)>,
 }
 
-/// What was not made in `runs`, oldest first, each as it failed last, or else as it was begun last, by the base name of the
-/// derivation; by the label where the record does not say which derivation it was, as of what failed before it was begun. What
-/// a later run finished is not among it any more. What came from servers is made in another way where it did not come.
+/// The items that were not made in `runs`, which are oldest first: each with its last failure, or else its last start. Keys
+/// are base names of derivations, or labels where no derivation is recorded, as for failures before the start. Items
+/// that a later run finished are left out, and so are unfinished substitutes.
 pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
     let mut unmade: HashMap<&str, Unmade> = HashMap::new();
     for run in runs {
@@ -104,7 +103,7 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
         begun.retain(|_, begun| begun.kind != Kind::Substitute);
         for (item, begun) in begun {
             let before = unmade.get(begun.derivation);
-            // Why it failed says more than that it was not finished when it was tried again.
+            // A failure says more than an unfinished later try.
             if before.is_none_or(|before| before.shown.is_none()) {
                 let key = begun.derivation;
                 let span = begun.span(item, last, End::Unknown);
@@ -123,7 +122,7 @@ impl Begun<'_> {
         }
     }
 
-    /// What `label`, of which nothing is known after `time`, is on the time line; nothing where the clock was set back meanwhile.
+    /// The span of `label` up to `time`, its last event; `None` if the clock was set back in between.
     fn span(mut self, label: &str, time: f64, end: End) -> Option<Span> {
         self.end_phase(time);
         let phases = self.phases.into_iter();
@@ -143,8 +142,7 @@ impl Begun<'_> {
     }
 }
 
-/// What `runs` took from servers, each output as it was taken last: the base name of its derivation, and what it is on the time
-/// line.
+/// The substitutes of `runs`, each output as it was last installed: the base name of its derivation, and its span.
 pub(super) fn substitutes(runs: &[RecordedRun]) -> Vec<(&str, Span)> {
     let mut taken: BTreeMap<(&str, &str), Span> = BTreeMap::new();
     for run in runs {
@@ -190,7 +188,7 @@ pub(super) fn substitutes(runs: &[RecordedRun]) -> Vec<(&str, Span)> {
         .collect()
 }
 
-/// How many cores the last of `runs` had.
+/// The number of cores of the last of `runs`.
 pub(super) fn cores(runs: &[RecordedRun]) -> Option<usize> {
     let mut events = runs.iter().rev().flat_map(|run| &run.events);
     events.find_map(|(_, event)| match event {
@@ -199,7 +197,7 @@ pub(super) fn cores(runs: &[RecordedRun]) -> Option<usize> {
     })
 }
 
-/// How busy the machine was while anything of `spans` ran.
+/// Processor use between the first and the last of `spans`.
 pub(super) fn samples(runs: &[RecordedRun], spans: &[Span]) -> Vec<(f64, f64)> {
     let first = spans.iter().map(|span| span.start).fold(f64::MAX, f64::min);
     let last = spans.iter().map(Span::end).fold(f64::MIN, f64::max);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_build_has_a_bar_with_the_phase_that_it_did_not_end() {
+    fn a_failed_build_has_a_span_with_its_last_phase() {
         let phase = |phase: &str| RecordedEvent::PhaseStarted {
             item: "sed".into(),
             phase: phase.into(),
@@ -280,7 +278,7 @@ mod tests {
             run(vec![(1.0, started("a.drv")), (2.0, failure("first"))]),
             run(vec![(3.0, started("b.drv")), (4.0, failure("second"))]),
             run(vec![(5.0, started("b.drv")), (6.0, failure("third"))]),
-            // Nothing that matters to it happened in the last run.
+            // The last run has other events only.
             run(vec![(7.0, RecordedEvent::Processor { busy: 1.0 })]),
         ];
         let found = unmade(&runs);
@@ -296,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_was_at_has_a_bar_up_to_the_last_thing_on_record() {
+    fn an_item_of_a_killed_run_has_a_span_up_to_the_last_event() {
         let phase = RecordedEvent::PhaseStarted {
             item: "sed".into(),
             phase: "build".into(),
@@ -315,7 +313,7 @@ mod tests {
         );
         assert_eq!(span.phases, [("build".to_owned(), 4.0, 6.0)]);
         assert!(found["a.drv"].shown.is_none());
-        // Why it failed before is still known when it is tried again.
+        // An earlier failure stays known after an unfinished try.
         runs.insert(0, run(vec![(1.0, started("a.drv")), (2.0, failure("oh"))]));
         assert!(unmade(&runs)["a.drv"].shown.is_some());
         let reused = RecordedEvent::Reused { item: "sed".into() };
@@ -330,14 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_before_it_was_begun_is_known_by_its_label_and_has_no_bar() {
+    fn a_failure_before_the_start_is_known_by_its_label_and_has_no_span() {
         let runs = [run(vec![(2.0, failure("no space"))])];
         let failed = unmade(&runs);
         assert!(failed["sed"].span.is_none());
     }
 
     #[test]
-    fn what_came_from_servers_is_there_as_it_came_last_and_only_when_it_came() {
+    fn substitutes_have_the_span_of_their_last_installation() {
         let begun = |item: &str| RecordedEvent::Started {
             item: item.into(),
             kind: Kind::Substitute,
@@ -356,7 +354,7 @@ mod tests {
                 (13.0, taken(0.5)),
                 (14.0, RecordedEvent::RunFinished { cores: 3 }),
             ]),
-            // Something that is built.
+            // A build.
             run(vec![(20.0, started("b.drv"))]),
         ];
         let found = substitutes(&runs);
@@ -371,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_bar() {
+    fn a_clock_that_was_set_back_makes_no_span() {
         let runs = [run(vec![(9.0, started("a.drv")), (2.0, failure("exit 1"))])];
         assert!(unmade(&runs)["a.drv"].span.is_none());
     }

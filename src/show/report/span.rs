@@ -21,10 +21,10 @@ pub struct Span {
     pub phases: Vec<(String, f64, f64)>,
     /// Whether it is on the critical path.
     pub critical: bool,
-    /// Whether it failed: how long it took is until then, and its processor time is not known.
+    /// Whether it failed: `seconds` is the time until then, and its processor time is unknown.
     pub failed: bool,
-    /// Whether it was not finished, as its run was stopped, was killed, or is still at it: how long it took is until the last that
-    /// is on record of that run, and its processor time is not known.
+    /// Whether it was not finished, because its run was stopped or killed, or still goes on: `seconds` is the time until the last
+    /// event of that run, and its processor time is unknown.
     pub unfinished: bool,
 }
 

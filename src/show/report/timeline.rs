@@ -1,7 +1,6 @@
-//! The time line: a row for each build, its phases as pieces of one bar, and beneath how busy the processor was.
+//! Draws the time line: a row for each build, with its phases as parts of a bar, and processor use below.
 //!
-//! All downloads have one row, and so has all that came from substitute servers. A road is often walked in several runs with hours
-//! in between. Times in which nothing ran are cut out and marked.
+//! Downloads share one row, and so do substitutes. Pauses between runs, often of hours, are cut out and marked.
 
 use super::{Report, Span};
 use crate::show::graph::svg::escape;
@@ -9,33 +8,33 @@ use crate::show::progress::size;
 
 mod processor;
 
-/// Measures in the picture's own units.
+/// Lengths, in units of the drawing.
 const LABELS: f64 = 230.0;
 const WIDTH: f64 = 1200.0;
 const ROW: f64 = 18.0;
 const BAR: f64 = 12.0;
 const TOP: f64 = 26.0;
-/// A longer pause is cut out, in seconds.
+/// Longer pauses, in seconds, are cut out.
 const PAUSE: f64 = 60.0;
-/// How wide what was cut out is drawn.
+/// The width of a cut.
 const CUT: f64 = 16.0;
 
-/// The phases that have a colour of their own; the others are one colour.
+/// The phases with their own colour; the others share one.
 pub const PHASES: [&str; 5] = ["unpack", "configure", "build", "check", "install"];
 
-/// Time cut into pieces in which something ran, and where each is drawn.
+/// The periods in which something ran, and their places.
 #[derive(Debug)]
 struct Scale {
     /// Start, end, and the left edge.
     pieces: Vec<(f64, f64, f64)>,
-    /// Units for a second.
+    /// Units per second.
     unit: f64,
 }
 
 impl Scale {
     fn new(spans: &[Span]) -> Self {
         let mut pieces: Vec<(f64, f64)> = Vec::new();
-        // Spans come by their start.
+        // Spans are sorted by start.
         for span in spans {
             match pieces.last_mut() {
                 Some(last) if span.start <= last.1 + PAUSE => last.1 = last.1.max(span.end()),
@@ -57,7 +56,7 @@ impl Scale {
         }
     }
 
-    /// Where the moment `time` is drawn.
+    /// The place of the moment `time`.
     fn x(&self, time: f64) -> f64 {
         let piece = self
             .pieces
@@ -71,7 +70,7 @@ impl Scale {
     }
 }
 
-/// The time line as SVG; nothing where nothing is on record.
+/// The time line as SVG; `None` without records.
 pub fn svg(report: &Report) -> Option<String> {
     let builds: Vec<&Span> = report
         .spans
@@ -105,7 +104,7 @@ pub fn svg(report: &Report) -> Option<String> {
     Some(text)
 }
 
-/// Lines at round times, and what was cut out.
+/// Lines at round times, and the cuts.
 fn grid(scale: &Scale, height: f64) -> String {
     let mut text = String::new();
     let wanted = 90.0 / scale.unit;
@@ -113,7 +112,7 @@ fn grid(scale: &Scale, height: f64) -> String {
         1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0,
     ];
     let step = steps.iter().copied().find(|step| *step >= wanted);
-    // Beyond that in whole days, so that there are never more marks than can be read.
+    // Beyond that in whole days, so that marks stay readable.
     let step = step.unwrap_or_else(|| (wanted / 86400.0).ceil() * 86400.0);
     let mut passed = 0.0;
     for (number, (start, end, left)) in scale.pieces.iter().enumerate() {
@@ -138,7 +137,7 @@ fn grid(scale: &Scale, height: f64) -> String {
     text
 }
 
-/// Hours, minutes and seconds, as short as they are exact.
+/// Hours, minutes and seconds, without leading zeros.
 fn clock(seconds: f64) -> String {
     let seconds = seconds.round().max(0.0) as u64;
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -148,7 +147,7 @@ fn clock(seconds: f64) -> String {
     }
 }
 
-/// One row, at `top`, for all that is of `kind`; nothing where nothing is.
+/// One row at `top` for all spans of `kind`; empty without any.
 fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
     let spans = report.spans.iter().filter(|span| span.kind == kind);
     let spans: Vec<&Span> = spans.collect();
@@ -175,7 +174,7 @@ fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
     text
 }
 
-/// How long it took what was not made in the end, in words; `None` for what was.
+/// The time of a failed or unfinished span as text; `None` for finished ones.
 fn took(span: &Span) -> Option<String> {
     let took = || size::seconds(span.seconds);
     match span {
@@ -195,7 +194,7 @@ fn bar(span: &Span, scale: &Scale, top: f64) -> String {
         let [wall, processor] = [span.seconds, span.processor_seconds].map(size::seconds);
         format!("{wall} wall, {processor} CPU")
     });
-    // Class, what is before the name, and what is said of it.
+    // The class, the mark before the name, and the description.
     let (class, mark, critical) = match span {
         Span { failed: true, .. } => (" failed", "\u{2717} ", ""),
         Span {
@@ -226,7 +225,7 @@ fn bar(span: &Span, scale: &Scale, top: f64) -> String {
     );
     for (phase, start, seconds) in &span.phases {
         let width = seconds * scale.unit;
-        // What is thinner than a hair is not seen.
+        // A thinner part would be invisible.
         if width >= 0.4 {
             let class = PHASES.iter().find(|known| *known == phase);
             text.push_str(&format!(
@@ -291,14 +290,14 @@ mod tests {
         assert_eq!(scale.pieces.len(), 2);
         assert_eq!(scale.x(1000.0), LABELS);
         assert!((scale.x(90_060.0) - LABELS - WIDTH).abs() < 0.01);
-        // A moment in the pause is at its beginning.
+        // A moment in a pause is drawn at its start.
         assert_eq!(scale.x(50_000.0), scale.x(1140.0));
         let text = svg(&report(spans)).unwrap();
         assert!(text.contains("nothing ran for 24 h 41 min 00 s"), "{text}");
     }
 
     #[test]
-    fn a_bar_has_its_phases_and_says_what_it_is_in_words() {
+    fn a_bar_has_its_phases_and_a_description() {
         let text = svg(&report(vec![span("a", 0.0, 40.0), span("b", 40.0, 80.0)])).unwrap();
         assert!(text.contains("class=\"phase configure\""));
         assert!(text.contains("class=\"phase other\""));
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_marked_and_says_after_how_long() {
+    fn failed_builds_are_marked_with_their_time() {
         let mut spans = vec![span("failed", 0.0, 40.0), span("failed", 50.0, 2.0)];
         spans[1].kind = "download";
         let text = svg(&report(spans)).unwrap();
@@ -319,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_finished_is_told_from_what_was() {
+    fn unfinished_builds_are_marked() {
         let mut spans = vec![span("unfinished", 0.0, 40.0), span("unfinished", 50.0, 2.0)];
         spans[1].kind = "download";
         let text = svg(&report(spans)).unwrap();
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_servers_is_in_one_row() {
+    fn substitutes_share_one_row() {
         let mut spans = vec![span("libc", 0.0, 4.0), span("libc:static", 1.0, 4.0)];
         for span in &mut spans {
             span.kind = "substitute";
@@ -357,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_on_record_is_no_picture() {
+    fn without_records_there_is_no_time_line() {
         assert!(svg(&report(Vec::new())).is_none());
     }
 }

@@ -19,7 +19,7 @@ fn started(item: &str, kind: Kind) -> Event {
     }
 }
 
-/// Drawing is limited to a number of times a second.
+/// Waits for the next drawing: their rate is limited.
 fn wait() {
     std::thread::sleep(std::time::Duration::from_millis(20));
 }
@@ -80,7 +80,7 @@ fn every_line_fits_the_terminal_however_narrow() {
         story(&mut bars);
         let screen = terminal.contents();
         let lines: Vec<&str> = screen.lines().collect();
-        // A line that did not fit would go on in the next one.
+        // A line that does not fit would continue in the next.
         assert_eq!(lines.len(), 4, "{columns}\n{screen}");
         for (line, part) in lines.iter().zip([
             " 0 %  0/4  1 b",

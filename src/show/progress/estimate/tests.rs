@@ -51,7 +51,7 @@ fn seconds(estimator: &Estimator, now: f64) -> f64 {
 }
 
 #[test]
-fn a_chain_takes_the_sum_and_what_is_beside_it_nothing() {
+fn a_chain_takes_its_sum_and_parallel_items_add_nothing() {
     let mut estimator = Estimator::default();
     estimator.observe(
         &planned(
@@ -69,7 +69,7 @@ fn a_chain_takes_the_sum_and_what_is_beside_it_nothing() {
 }
 
 #[test]
-fn two_jobs_share_what_does_not_wait() {
+fn jobs_share_independent_items() {
     let items = (0..8).map(|number| item(&format!("p{number}"), Some(10.0), &[]));
     let items: Vec<PlannedItem> = items.collect();
     for (jobs, expected) in [(1, 80.0), (2, 40.0), (3, 30.0)] {
@@ -80,19 +80,19 @@ fn two_jobs_share_what_does_not_wait() {
 }
 
 #[test]
-fn time_that_passed_is_taken_off_and_never_below_nothing() {
+fn elapsed_time_is_subtracted_and_never_below_zero() {
     let mut estimator = Estimator::default();
     estimator.observe(&planned(vec![item("a", Some(100.0), &[])], 1), 0.0);
     estimator.observe(&started("a"), 0.0);
     assert_eq!(seconds(&estimator, 40.0), 60.0);
-    // It takes longer than it should: a share of what it took so far.
+    // Longer than expected: a share of its time so far is added.
     assert_eq!(seconds(&estimator, 200.0), 20.0);
     estimator.observe(&finished("a", 210.0), 210.0);
     assert_eq!(seconds(&estimator, 210.0), 0.0);
 }
 
 #[test]
-fn what_failed_and_what_was_skipped_takes_no_time() {
+fn failed_and_skipped_items_take_no_time() {
     let mut estimator = Estimator::default();
     let items = vec![item("a", Some(10.0), &[]), item("b", Some(50.0), &["a"])];
     estimator.observe(&planned(items, 1), 0.0);
@@ -119,7 +119,7 @@ fn what_failed_and_what_was_skipped_takes_no_time() {
 }
 
 #[test]
-fn nothing_is_said_where_little_is_known() {
+fn there_is_no_estimate_if_little_is_known() {
     let mut estimator = Estimator::default();
     assert_eq!(estimator.remaining(0.0), None);
     let items = vec![
@@ -132,7 +132,7 @@ fn nothing_is_said_where_little_is_known() {
 }
 
 #[test]
-fn a_plan_that_contradicts_itself_is_no_endless_loop() {
+fn a_circular_plan_ends() {
     let mut estimator = Estimator::default();
     let items = vec![
         item("a", Some(f64::INFINITY), &["b", "a", "nobody"]),
@@ -142,8 +142,8 @@ fn a_plan_that_contradicts_itself_is_no_endless_loop() {
     assert_eq!(estimator.remaining(0.0), None);
 }
 
-/// An hour of fifty builds on two cores, as a scheduler would run it: at half time, what is said of the rest is within
-/// 15 % of what it takes. All builds take `pace` of what they took before, give or take a fifth.
+/// The relative error at half time of an hour of fifty builds on two cores, as a scheduler would run them. All builds take
+/// `pace` times as long as before, plus or minus a fifth.
 fn error_at_half_time(pace: f64) -> f64 {
     let mut items: Vec<PlannedItem> = Vec::new();
     let mut actual = Vec::new();
@@ -156,7 +156,7 @@ fn error_at_half_time(pace: f64) -> f64 {
         let long = if number % 17 == 16 { 1500.0 } else { 45.0 };
         let inputs: Vec<String> = match number {
             0 => Vec::new(),
-            // Each needs the first of its dozen, and those each other.
+            // Each needs the first of its dozen, and each of these the one before.
             _ if number % 12 == 0 => vec![format!("p{}", number - 12)],
             _ => vec![format!("p{}", number / 12 * 12)],
         };
@@ -207,14 +207,13 @@ fn at_half_time_of_an_hour_the_estimate_is_within_fifteen_per_cent() {
     }
 }
 
-/// The builds of a whole road, from the seed to the proof, as two cores made them in an hour and five minutes, with two jobs
-/// at a time: what `--progress json` said of them, times counted from the start. How long
-/// anything took before is left out of the plan: the tests fill it in.
+/// The events of a whole bootstrap on two cores, two jobs at a time, in an hour and five minutes: the output of `--progress
+/// json`, with times from the start. The plan lacks expected times: the tests fill them in.
 const ROAD: &str = include_str!("road.events.jsonl");
 
-/// What the rest of the recorded road is said to take when `part` of it is over, as a part of what it does take (all of it:
-/// the seconds themselves), on a machine where everything takes `slower` times as long as on record. `plan` fills in what the
-/// plan says of an item; it is given the item's number and what it took on record.
+/// The estimate for the rest of the recorded run when `part` of it is over, relative to the true rest (for the whole run: in
+/// seconds), on a machine that is `slower` times as slow. `plan` fills in the plan of an item, from the item's number and its
+/// recorded time.
 fn replayed(part: f64, slower: f64, plan: impl Fn(usize, f64, &mut PlannedItem)) -> f64 {
     let mut events: Vec<Stamped> = ROAD
         .lines()
@@ -249,10 +248,10 @@ fn replayed(part: f64, slower: f64, plan: impl Fn(usize, f64, &mut PlannedItem))
 }
 
 #[test]
-fn a_recorded_road_is_estimated_within_fifteen_per_cent_at_half_time() {
+fn a_recorded_bootstrap_is_estimated_within_fifteen_per_cent_at_half_time() {
     for before in [1.0, 0.7, 1.5] {
-        // What each build took before is as many times what it takes now, more or less by a tenth. (gcc alone is three
-        // quarters of the second half: were it a fifth off, so would be the estimate, whoever makes it.)
+        // Each build took this many times as long before, plus or minus a tenth. (gcc alone is three quarters of the
+        // second half: an error of a fifth there would be one of the whole estimate.)
         let plan = |number: usize, took: f64, item: &mut PlannedItem| {
             let noise = 0.9 + 0.05 * (number * 7 % 5) as f64;
             item.seconds = Some(took * before * noise);
@@ -269,7 +268,7 @@ fn a_recorded_road_is_estimated_within_fifteen_per_cent_at_half_time() {
 }
 
 #[test]
-fn a_first_road_is_estimated_by_what_the_recipes_say_on_slow_and_fast_machines_alike() {
+fn a_first_bootstrap_is_estimated_from_recipes_on_slow_and_fast_machines() {
     let recipes = recipe::load(&RecipeSource::Embedded).unwrap();
     let mut typical = HashMap::new();
     for recipe in recipes.iter() {
@@ -283,19 +282,19 @@ fn a_first_road_is_estimated_by_what_the_recipes_say_on_slow_and_fast_machines_a
         }
     }
     let plan = |_: usize, _: f64, item: &mut PlannedItem| {
-        // Of what is made again for its source, nobody says how long it takes.
+        // Recipes give no time for regenerated sources.
         item.seconds = match item.kind {
             Kind::Seed => Some(10.0),
             _ => typical.get(&item.item).copied(),
         };
         item.guessed = item.seconds.is_some();
     };
-    // At the start nothing is known of the machine but that it may be any.
+    // At the start the speed of the machine is unknown.
     let at_first = replayed(0.0, 1.0, plan);
     assert!((0.85..1.15).contains(&at_first), "{at_first}");
     for slower in [0.5, 1.0, 3.0, 12.0] {
         let estimate = replayed(0.5, slower, plan);
-        // Recipes were timed on another road than the one on record, with build directories on a disk.
+        // The recipes were timed in another run than the recorded one, with build directories on a disk.
         assert!(
             (0.85..1.15).contains(&estimate),
             "{slower} times as slow: {estimate} of what it took"
@@ -305,7 +304,7 @@ fn a_first_road_is_estimated_by_what_the_recipes_say_on_slow_and_fast_machines_a
 }
 
 #[test]
-fn what_runs_longer_than_expected_says_that_the_rest_will_too() {
+fn an_item_that_runs_longer_than_expected_slows_the_rest() {
     let mut estimator = Estimator::default();
     let items = vec![item("a", Some(100.0), &[]), item("b", Some(100.0), &["a"])];
     estimator.observe(&planned(items, 1), 0.0);
@@ -317,14 +316,14 @@ fn what_runs_longer_than_expected_says_that_the_rest_will_too() {
 }
 
 #[test]
-fn what_is_known_counts_by_its_time_and_not_by_its_number() {
+fn known_items_count_by_time_and_not_by_number() {
     let mut items: Vec<PlannedItem> = (0..3)
         .map(|number| item(&format!("unknown{number}"), None, &[]))
         .collect();
     items.push(item("small", Some(1.0), &[]));
     items.push(item("gcc", Some(1500.0), &[]));
     let mut estimator = Estimator::default();
-    // Taken for as long as the middle one of those that are known.
+    // Expected to take as long as the median of the known ones.
     estimator.observe(&planned(items.clone(), 5), 0.0);
     assert_eq!(estimator.remaining(0.0), None);
     items.extend((0..3).map(|number| item(&format!("small{number}"), Some(1.0), &[])));
@@ -333,7 +332,7 @@ fn what_is_known_counts_by_its_time_and_not_by_its_number() {
 }
 
 #[test]
-fn an_estimate_is_a_guess_while_most_of_it_goes_by_recipes() {
+fn an_estimate_is_a_guess_while_most_of_it_is_from_recipes() {
     let guess = |name: &str, seconds: f64| PlannedItem {
         guessed: true,
         ..item(name, Some(seconds), &[])
@@ -343,7 +342,7 @@ fn an_estimate_is_a_guess_while_most_of_it_goes_by_recipes() {
     let items = vec![guess("gcc", 1500.0), item("sed", Some(90.0), &[])];
     estimator.observe(&planned(items, 2), 0.0);
     assert!(estimator.is_guess());
-    // What is done is no guess any more.
+    // Finished items are not guesses any more.
     estimator.observe(&finished("gcc", 1400.0), 1400.0);
     assert!(!estimator.is_guess());
 }

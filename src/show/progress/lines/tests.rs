@@ -91,7 +91,7 @@ fn story() -> Vec<Event> {
     ]
 }
 
-fn told(verbosity: Verbosity, color: bool) -> String {
+fn shown(verbosity: Verbosity, color: bool) -> String {
     let mut output = Vec::new();
     let mut lines = Lines::new(&mut output, verbosity, color, Invocation::default());
     for event in story() {
@@ -103,11 +103,11 @@ fn told(verbosity: Verbosity, color: bool) -> String {
 
 #[test]
 fn a_run_reads_as_lines() {
-    insta::assert_snapshot!(told(Verbosity::Normal, false));
+    insta::assert_snapshot!(shown(Verbosity::Normal, false));
 }
 
 #[test]
-fn substitutes_are_told_as_they_come_and_counted_before_the_run() {
+fn substitutes_are_shown_as_they_arrive_and_counted_before_the_run() {
     let mut output = Vec::new();
     let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
     let started = |item: &str| Event::Started {
@@ -200,9 +200,9 @@ fn items_skipped_for_one_failure_have_one_line() {
 }
 
 #[test]
-fn verbose_shows_what_builds_print_and_quiet_only_failures() {
-    assert!(told(Verbosity::Verbose, false).contains("stage0/sed> checking for gcc... no\n"));
-    let quiet = told(Verbosity::Quiet, false);
+fn verbose_shows_the_output_of_builds_and_quiet_only_failures() {
+    assert!(shown(Verbosity::Verbose, false).contains("stage0/sed> checking for gcc... no\n"));
+    let quiet = shown(Verbosity::Quiet, false);
     assert!(
         quiet.starts_with("stage0/sed: failed: the phase `configure`"),
         "{quiet}"
@@ -239,7 +239,7 @@ fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
 }
 
 #[test]
-fn colours_are_there_when_asked_for_and_only_then() {
-    assert!(told(Verbosity::Normal, true).contains("\x1b[1;31mfailed\x1b[0m"));
-    assert!(!told(Verbosity::Verbose, false).contains('\x1b'));
+fn colours_appear_only_on_request() {
+    assert!(shown(Verbosity::Normal, true).contains("\x1b[1;31mfailed\x1b[0m"));
+    assert!(!shown(Verbosity::Verbose, false).contains('\x1b'));
 }

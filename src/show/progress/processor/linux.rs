@@ -18,7 +18,7 @@ pub(super) fn memory() -> Option<u64> {
 
 fn parse(text: &str) -> Option<Ticks> {
     let fields = text.lines().next()?.strip_prefix("cpu ")?;
-    // What follows, time given to guests, is in `user` already.
+    // The fields after these, time of guests, are part of `user`.
     let numbers: Vec<u64> = fields
         .split_ascii_whitespace()
         .take(8)

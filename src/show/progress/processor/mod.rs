@@ -1,25 +1,25 @@
-//! How busy the machine's processor is: what time lines show beneath the builds.
+//! Measures how busy the processor is, for time lines.
 //!
-//! The kernel counts how long its processors were busy and idle since the machine started. Two readings give the share
-//! in between. Everybody's work is in it, for a build that waits for somebody else's wants to be explained too.
+//! The kernel counts busy and idle time of all processors since the machine started. Two readings give the share in
+//! between. It includes other programs: their load explains slow builds.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(target_os = "freebsd", path = "freebsd.rs")]
 mod counters;
 
-/// What the kernel has counted, in ticks of whatever length, all processors together.
+/// The kernel's counters for all processors together, in ticks of any length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticks {
     busy: u64,
     total: u64,
 }
 
-/// The machine's memory in bytes, where the system tells.
+/// The machine's memory in bytes, if the system reports it.
 pub fn memory() -> Option<u64> {
     counters::memory()
 }
 
-/// Tells how busy the machine is between two questions.
+/// Measures processor use between two calls.
 #[derive(Debug)]
 pub struct Processor {
     cores: f64,
@@ -33,7 +33,7 @@ impl Default for Processor {
 }
 
 impl Processor {
-    /// Starts to count.
+    /// Starts measuring.
     pub fn new() -> Self {
         Self {
             cores: std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64),
@@ -41,7 +41,7 @@ impl Processor {
         }
     }
 
-    /// The mean number of busy cores since the last call; `None` where the system does not tell, or no time has passed.
+    /// The mean number of busy cores since the last call; `None` if the system does not report it, or no time has passed.
     pub fn busy(&mut self) -> Option<f64> {
         let now = counters::ticks()?;
         let last = self.last.replace(now)?;
@@ -49,13 +49,13 @@ impl Processor {
     }
 }
 
-/// Which part of the time between two readings was busy.
+/// The busy share of the time between two readings.
 fn share(last: Ticks, now: Ticks) -> Option<f64> {
     let total = now
         .total
         .checked_sub(last.total)
         .filter(|total| *total > 0)?;
-    // The counters of single processors may step back a little, Linux says.
+    // Counters of single processors may decrease a little (proc_stat(5)).
     let busy = now.busy.saturating_sub(last.busy).min(total);
     Some(busy as f64 / total as f64)
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_is_what_came_between() {
+    fn the_share_is_between_two_readings() {
         let ticks = |busy, total| Ticks { busy, total };
         assert_eq!(share(ticks(10, 100), ticks(60, 200)), Some(0.5));
         assert_eq!(share(ticks(10, 100), ticks(9, 200)), Some(0.0));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_tells_how_busy_it_is() {
+    fn this_machine_reports_its_use() {
         let mut processor = Processor::new();
         let start = std::time::Instant::now();
         while start.elapsed() < std::time::Duration::from_millis(60) {

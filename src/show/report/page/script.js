@@ -97,7 +97,7 @@
   }).observe(canvas);
   const point = (event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
   canvas.addEventListener("wheel", (event) => {
-    // It scrolls the page that the graph is in, unless somebody means the graph.
+    // The wheel scrolls the page, unless the graph has the focus or Ctrl is held.
     if (!event.ctrlKey && !event.metaKey && !canvas.contains(document.activeElement)) return;
     event.preventDefault();
     const at = point(event);
@@ -107,10 +107,10 @@
   canvas.addEventListener("pointerdown", (event) => {
     drag = { at: point(event), x: event.clientX, y: event.clientY, moved: false };
   });
-  // Wherever the pointer goes meanwhile, and wherever it is released.
+  // On the window: the pointer may leave the graph, and be released elsewhere.
   window.addEventListener("pointermove", (event) => {
     if (!drag || event.buttons === 0) return;
-    // A hand that clicks shakes a little.
+    // A click may move the pointer a little.
     if (Math.hypot(event.clientX - drag.x, event.clientY - drag.y) > 4) drag.moved = true;
     if (!drag.moved) return;
     const now = point(event);
@@ -118,7 +118,7 @@
     view[1] += drag.at.y - now.y;
     show();
   });
-  // After the click that this may be part of.
+  // After the click event of the same release.
   const release = () => { setTimeout(() => { drag = null; }, 0); };
   window.addEventListener("pointerup", release);
   window.addEventListener("pointercancel", release);
@@ -172,7 +172,7 @@
     return (unit && size < 10 ? size.toFixed(1) : size.toFixed(0)) + " " + units[unit];
   };
 
-  // The shortest chain from something that was asked for.
+  // The shortest chain from an item that `bootstrap all` builds for itself.
   const why = (number) => {
     const before = new Map([[number, -1]]);
     const waiting = [number];
@@ -200,7 +200,7 @@
 
   const details = $("details");
   const hint = [...details.childNodes];
-  // To the heading of what was chosen: what had the focus may be gone, and who cannot see the details has to hear them.
+  // Focuses the heading: the focused element may be gone, and screen readers must read the details.
   const read = () => { details.querySelector("h3")?.focus({ preventScroll: true }); };
   const bars = [...document.querySelectorAll("#timeline [data-item]")];
   const describe = (number) => {
@@ -211,15 +211,15 @@
     };
     if (item.synopsis) details.append(element("p", item.synopsis));
     const chain = why(number);
-    if (item.wanted) part("Why", element("p", "asked for by bootstrap all"));
+    if (item.wanted) part("Why", element("p", "built by bootstrap all"));
     else if (chain) part("Why: needed, step by step, by", list(chain.slice(0, -1).map(jump)));
-    else part("Why", element("p", "nothing that bootstrap all asks for needs it"));
+    else part("Why", element("p", "not needed by bootstrap all"));
     if (item.failure) {
       part("Failed", element("p", item.failure.message));
-      if (item.failure.likely_cause) details.append(element("p", "Most likely because of: " + item.failure.likely_cause));
+      if (item.failure.likely_cause) details.append(element("p", "Likely cause: " + item.failure.likely_cause));
       if (item.failure.last_lines.length) details.append(element("pre", item.failure.last_lines.join("\n")));
     }
-    // A bar is called by its item, and says how long that and its phases took.
+    // The name of a bar starts with its item; the rest is the time of the item and its phases.
     const own = bars.filter((bar) => bar.dataset.item === item.label);
     part("Time", ...own.map((bar) => element("p", bar.getAttribute("aria-label").slice(item.label.length + 2))));
     part("Outputs", list(item.outputs.map((output) => {
@@ -243,8 +243,8 @@
     if (item.tests === false) part("Tests", element("p", "not run" + (item.tests_reason ? ": " + item.tests_reason : "")));
     if (item.rebuilt) {
       const varied = item.rebuilt.varied.length ? item.rebuilt.varied.join(", ") : "nothing but the time";
-      const came = item.rebuilt.same ? "the same every time" : "something else";
-      part("Built again", element("p", item.rebuilt.rounds + "\u00d7; what came out: " + came + "; varied: " + varied));
+      const came = item.rebuilt.same ? "the same bytes every time" : "different bytes";
+      part("Built again", element("p", item.rebuilt.rounds + "\u00d7; result: " + came + "; varied: " + varied));
     }
     part("Derivation", element("code", item.derivation));
     if (item.log) part("Log", element("code", data.program + " log " + item.label), element("p", item.log));
@@ -288,13 +288,13 @@
   };
   nodes.forEach((node, number) => {
     press(node, () => choose(number, false));
-    // A node that is reached with the keyboard has to be seen; the mouse is on what it sees.
+    // A node reached with the keyboard is moved into view.
     node.addEventListener("focus", () => {
       if (!node.matches(":focus-visible")) return;
       const box = node.getBBox();
       const [left, top] = [box.x - view[0], box.y - view[1]];
       if (left < 0 || top < 0 || left + box.width > view[2] || top + box.height > view[3]) center(box);
-      // The browser scrolls the page to where the node was.
+      // The browser scrolls the page to the place where the node was.
       requestAnimationFrame(() => canvas.scrollIntoView({ block: "nearest" }));
     });
   });
@@ -326,7 +326,7 @@
   });
   $("find").addEventListener("keydown", (event) => { if (event.key === "Enter") read(); });
   let hash = "";
-  // What is no text after all names no node.
+  // An invalid escape names no node.
   try { hash = decodeURIComponent(location.hash); } catch {}
   const wanted = hash.match(/^#node=(.*)$/);
   if (wanted && byLabel.has(wanted[1])) go(byLabel.get(wanted[1]));

@@ -68,7 +68,7 @@ pub(super) fn packages(report: &Report) -> String {
     text
 }
 
-/// The cell with the hash of each output, the first one's without its name.
+/// The cell with the hash of each output; the first has no name.
 fn hashes(item: &Item) -> String {
     let outputs = item.outputs.iter().enumerate();
     let hashes = outputs.filter_map(|(number, output)| {
@@ -103,14 +103,14 @@ fn tested(item: &Item) -> String {
     }
 }
 
-/// The cell that says what came of building something again.
+/// The cell about second builds.
 fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
     let Some(rebuilt) = rebuilt else {
         return "<td>not tried</td>".to_owned();
     };
     let varied: Vec<&str> = rebuilt.varied.iter().map(String::as_str).collect();
     let what = match varied.as_slice() {
-        [] => "nothing varied but the time".to_owned(),
+        [] => "only the time varied".to_owned(),
         varied => format!("varied: {}", varied.join(", ")),
     };
     format!(
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn why_tests_are_not_run_is_not_for_the_mouse_alone() {
+    fn the_reason_for_skipped_tests_is_text_as_well_as_a_title() {
         let reason = "they need &quot;quotes&quot;";
         let cell =
             format!("<td title=\"{reason}\">not run*<span class=\"hidden\">: {reason}</span></td>");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_not_only_not_built() {
+    fn failed_items_are_marked_as_failed() {
         let mut item = item();
         item.outputs[1].valid = None;
         assert!(table(item.clone()).contains(">not built</td>"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn how_often_a_package_was_built_again_and_what_was_varied_is_shown() {
+    fn second_builds_and_variations_are_shown() {
         let same = Rebuilt {
             same: true,
             rounds: 2,

@@ -1,25 +1,25 @@
-//! How busy the processor was, beneath the bars of the time line.
+//! Draws processor use below the bars of the time line.
 
 use super::{LABELS, Report, Scale, WIDTH};
 use crate::show::progress::size;
 
-/// How high it is drawn.
+/// The height of the area.
 pub(super) const HEIGHT: f64 = 70.0;
-/// In so many columns processor use is averaged.
+/// The number of columns in which use is averaged.
 const COLUMNS: usize = 300;
-/// A sample is of the time since the one before, but of no more than so many seconds: in a longer pause nobody looked.
+/// A sample covers the time since the one before, up to this many seconds: longer pauses were not measured.
 const SAMPLE_MAX: f64 = 10.0;
-/// What a sample after such a pause is of, in seconds: it is not known since when it counts.
+/// The seconds that a sample after such a pause covers: its start is unknown.
 const SAMPLE: f64 = 2.0;
 
-/// How many cores were busy, as an area.
+/// The number of busy cores as an area.
 pub(super) fn area(report: &Report, scale: &Scale, top: f64) -> String {
     let cores = report.cores.max(1) as f64;
     let bottom = top + HEIGHT;
     let (use_by_column, measured) = columns(report, scale);
     let edge = |column: usize| LABELS + column as f64 / COLUMNS as f64 * WIDTH;
     let mut area = String::new();
-    // Columns side by side of which something is known are one area.
+    // Neighbouring columns with a value are one area.
     for side_by_side in use_by_column.chunk_by(|(column, _), (next, _)| column + 1 == *next) {
         let columns = side_by_side.first().zip(side_by_side.last());
         let Some(((first, _), (last, _))) = columns else {
@@ -51,11 +51,10 @@ pub(super) fn area(report: &Report, scale: &Scale, top: f64) -> String {
     )
 }
 
-/// The number of each column and its busy cores, and whether that was measured; then columns of which nothing is known are left
-/// out.
+/// Each column and its busy cores, and whether that was measured. If it was, columns without samples are left out.
 fn columns(report: &Report, scale: &Scale) -> (Vec<(usize, f64)>, bool) {
     let measured = measured(report, scale);
-    // Where most was not measured, what builds took says more.
+    // With few samples, the processor time of builds says more.
     if 2 * measured.len() >= COLUMNS {
         return (measured, true);
     }
@@ -69,7 +68,7 @@ fn columns(report: &Report, scale: &Scale) -> (Vec<(usize, f64)>, bool) {
     (columns, false)
 }
 
-/// The number of each column that was measured, and its busy cores.
+/// Each measured column and its busy cores.
 fn measured(report: &Report, scale: &Scale) -> Vec<(usize, f64)> {
     let mut sums = vec![(0.0, 0.0); COLUMNS];
     let mut before = f64::NEG_INFINITY;
@@ -90,7 +89,7 @@ fn measured(report: &Report, scale: &Scale) -> Vec<(usize, f64)> {
         .collect()
 }
 
-/// The columns between what is drawn at `from` and at `to`, and which part of each that is.
+/// The columns between the places `from` and `to`, and the covered part of each.
 fn covered(from: f64, to: f64) -> impl Iterator<Item = (usize, f64)> {
     let width = WIDTH / COLUMNS as f64;
     let column = |x: f64| (((x - LABELS) / width).max(0.0) as usize).min(COLUMNS - 1);
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_use_is_measured_or_else_worked_out() {
+    fn processor_use_is_measured_or_else_computed() {
         let mut report = report(vec![span("a", 0.0, 100.0)]);
         let scale = Scale::new(&report.spans);
         let (columns_of, measured) = columns(&report, &scale);
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_a_gap_or_worked_out_where_it_is_most() {
+    fn unmeasured_time_is_a_gap_or_computed_if_it_is_most() {
         let mut report = report(vec![span("a", 0.0, 1000.0)]);
         let scale = Scale::new(&report.spans);
         let sampled = |from: u32, to: u32| (from..=to).map(|number| (f64::from(number), 0.5));
@@ -132,7 +131,7 @@ mod tests {
         let (columns_of, measured) = columns(&report, &scale);
         assert!(measured);
         let known: Vec<usize> = columns_of.iter().map(|(column, _)| *column).collect();
-        // What a sample after the pause is of began before it.
+        // The time of a sample after the pause began before it.
         assert_eq!(known, (0..150).chain(239..300).collect::<Vec<_>>());
         let text = area(&report, &scale, 0.0);
         let area = text.split("class=\"processor\" d=\"").nth(1).unwrap();

@@ -1,15 +1,15 @@
-//! Screenshots, made so coarse that only their layout is left.
+//! Screenshots reduced to their layout: coarse cells of grey.
 
 const COLUMNS: usize = 60;
 const ROWS: usize = 36;
-/// A cell that nothing is drawn in.
+/// A blank cell.
 const BLANK: i32 = 15;
-/// Cells in which something is drawn look different where they differ by more of the sixteen steps.
+/// Drawn cells count as different if they differ by more than this many of sixteen steps.
 const STEPS: i32 = 1;
-/// A larger part of different cells is not only another font.
+/// The largest share of different cells that another font explains.
 pub const LIMIT: f64 = 0.1;
 
-/// A PNG as lines of hexadecimal digits, one for each cell: 0 is black, f white.
+/// A PNG as lines of hexadecimal digits, one per cell: 0 is black, f is white.
 pub fn coarse(png: &[u8]) -> String {
     let mut reader = png::Decoder::new(std::io::Cursor::new(png))
         .read_info()
@@ -40,8 +40,8 @@ pub fn coarse(png: &[u8]) -> String {
     text
 }
 
-/// Which part of the cells looks different, of those in which something is drawn on either side: most of a page is blank,
-/// and would hide that the rest is gone.
+/// The share of different cells among those that are drawn on either side. Blank cells are most of a page, and would hide a
+/// missing part.
 pub fn difference(one: &str, other: &str) -> f64 {
     let cells = |text: &str| -> Vec<i32> {
         text.chars()
@@ -63,7 +63,7 @@ pub fn difference(one: &str, other: &str) -> f64 {
     different.count() as f64 / drawn.len().max(1) as f64
 }
 
-/// The picture that the report's first screen is compared with, and where it is kept.
+/// The expected first screen of the report, and its file.
 pub fn expected() -> (std::path::PathBuf, String) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/layout.txt");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -84,7 +84,7 @@ fn a_moved_block_is_seen() {
 fn a_page_that_lacks_a_part_is_far_from_the_one_expected() {
     let (_, expected) = expected();
     assert_eq!(difference(&expected, &expected), 0.0);
-    // The first `rows` lines as they are, and of the others the first `columns` cells.
+    // The first `rows` lines, and the first `columns` cells of the others.
     let cut = |rows: usize, columns: usize| -> String {
         let lines = expected.lines().enumerate();
         let lines = lines.map(|(row, line)| match row < rows {
@@ -109,7 +109,7 @@ fn a_page_that_lacks_a_part_is_far_from_the_one_expected() {
         let different = difference(&expected, &seen);
         assert!(different > 2.0 * LIMIT, "{name}: {different}");
     }
-    // Letters of another font cover a little more or less.
+    // Letters of another font cover slightly more or less.
     let pairs = [("a", "b"), ("c", "d")];
     let font = pairs.iter().fold(expected.clone(), |text, (one, other)| {
         text.replace(one, other)
