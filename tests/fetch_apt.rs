@@ -151,12 +151,12 @@ impl Place {
 }
 
 fn request(file: &str, location: &str) -> Request {
-    Request {
-        name: file.to_owned(),
-        sha256: Sha256Digest::of(file),
-        size: None,
-        locations: vec![location.parse().unwrap()],
-    }
+    Request::new(
+        file,
+        Sha256Digest::of(file),
+        None,
+        vec![location.parse().unwrap()],
+    )
 }
 
 fn binary(package: &str, version: &str) -> Request {
@@ -300,7 +300,7 @@ fn nobody_runs_apt_before_one_that_outlived_its_caller_has_ended() {
 fn wrong_bytes_from_the_archive_are_noticed() {
     let place = Place::new();
     let mut request = binary("dash", "0.5");
-    request.sha256 = Sha256Digest::of("another dash");
+    request.hash = Sha256Digest::of("another dash").into();
     let error = place.fetch(&request).unwrap_err();
     assert_eq!(error.class(), FailureClass::HashDiffers, "{error}");
     assert!(
@@ -318,7 +318,7 @@ fn the_archive_comes_after_the_urls() {
         .locations
         .push("http://127.0.0.1:1/sed.tar.xz".parse().unwrap());
     place.fetch(&request).unwrap();
-    request.sha256 = Sha256Digest::of("x");
+    request.hash = Sha256Digest::of("x").into();
     let message = place.fetch(&request).unwrap_err().to_string();
     let url = message.find("\n  http://127.0.0.1:1/").unwrap();
     assert!(url < message.find("\n  apt-source:").unwrap(), "{message}");

@@ -138,12 +138,8 @@ fn downloader(cache: &Path) -> Downloader {
 }
 
 fn request(sha256: Sha256Digest, size: Option<u64>, urls: &[String]) -> Request {
-    Request {
-        name: "source.tar".to_owned(),
-        sha256,
-        size,
-        locations: urls.iter().map(|url| Location::Url(url.clone())).collect(),
-    }
+    let locations = urls.iter().map(|url| Location::Url(url.clone()));
+    Request::new("source.tar", sha256, size, locations.collect())
 }
 
 /// Fetches `contents()` from `urls` into a new cache, and looks at the result.

@@ -11,9 +11,9 @@ use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status};
 use crate::builder::history::{History, epoch_seconds};
 use crate::engine::{EngineError, Planned, derivations, graph};
-use crate::fetch::Location;
 use crate::fetch::mirrors::Mirrors;
 use crate::fetch::probe::probe;
+use crate::fetch::{Location, attributes};
 use crate::road::plan::Plan;
 use crate::road::seed::release::check_host;
 use crate::sandbox;
@@ -275,7 +275,7 @@ impl Network {
 fn source(plan: &Plan) -> Option<String> {
     let nodes = plan.nodes().iter();
     let urls = nodes.filter_map(|node| node.derivation.environment.text("url"));
-    urls.flat_map(|urls| urls.split_whitespace())
+    urls.flat_map(|urls| attributes::urls(urls).unwrap_or_default())
         .filter_map(|location| match location.parse::<Location>() {
             Ok(Location::Url(url)) => Mirrors::default().urls(&url).into_iter().next(),
             _ => None,

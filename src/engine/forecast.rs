@@ -123,7 +123,7 @@ impl Session {
                     Download {
                         item: task.job.label.to_owned(),
                         size: task.job.size,
-                        cached: sha256.is_some_and(|sha256| downloader.cache().holds(&sha256)),
+                        cached: sha256.is_some_and(|sha256| downloader.cache().holds(sha256)),
                     }
                 })
                 .collect(),

@@ -1,4 +1,4 @@
-//! Fetched files on disk, by SHA-256.
+//! Fetched files on disk, by hash: `SHA256` stands for a SHA-256, or for `ALGORITHM-HASH` (see [`FileHash::file_name`]).
 //!
 //! ```text
 //! CACHE/files/SHA256       verified when it was stored, and again when it is used
@@ -9,15 +9,14 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sha2::Digest;
-
 use super::error::{FetchError, WrongBytes};
+use super::file_hash::FileHash;
 use crate::formats::hash::Sha256Digest;
 
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
@@ -33,7 +32,7 @@ pub struct Cache {
     partial: PathBuf,
     rejected: PathBuf,
     /// Files verified by this process, as they were then: hashing them again would find the same.
-    verified: Mutex<HashMap<Sha256Digest, FileState>>,
+    verified: Mutex<HashMap<FileHash, FileState>>,
 }
 
 /// The right to download one file, against other processes and threads. Its file is removed with it.
@@ -61,8 +60,8 @@ pub enum Found {
     Rejected {
         /// Where it was put.
         kept: PathBuf,
-        /// The digest of its bytes.
-        actual: Sha256Digest,
+        /// Its hash.
+        actual: FileHash,
     },
 }
 
@@ -70,8 +69,8 @@ pub enum Found {
 enum Look {
     Verified(PathBuf),
     Missing,
-    /// A file with this digest.
-    Other(Sha256Digest),
+    /// A file with this hash.
+    Other(FileHash),
 }
 
 impl Cache {
@@ -90,19 +89,20 @@ impl Cache {
         &self.files
     }
 
-    /// Whether there is a file for `sha256`, without looking into it.
-    pub fn holds(&self, sha256: &Sha256Digest) -> bool {
-        self.files.join(sha256.to_base16()).is_file()
+    /// Whether there is a file with `hash`, without looking into it.
+    pub fn holds(&self, hash: impl Into<FileHash>) -> bool {
+        self.files.join(hash.into().file_name()).is_file()
     }
 
     /// Looks for the file with the digest `sha256` and verifies it. One with other bytes is put aside, for which its
     /// [`DownloadLock`] is waited for.
-    pub fn find(&self, sha256: &Sha256Digest) -> Result<Found, FetchError> {
-        match self.look(sha256)? {
+    pub fn find(&self, hash: impl Into<FileHash>) -> Result<Found, FetchError> {
+        let hash = hash.into();
+        match self.look(hash)? {
             Look::Other(_) => {
                 // Another process may be about to put the right one in its place.
-                let lock = self.lock(sha256)?;
-                self.find_with(sha256, &lock)
+                let lock = self.lock(hash)?;
+                self.find_with(hash, &lock)
             }
             Look::Verified(path) => Ok(Found::Verified(path)),
             Look::Missing => Ok(Found::Missing),
@@ -112,13 +112,14 @@ impl Cache {
     /// Does what [`find`](Self::find) does for whoever holds the lock on the file.
     pub fn find_with(
         &self,
-        sha256: &Sha256Digest,
+        hash: impl Into<FileHash>,
         _lock: &DownloadLock,
     ) -> Result<Found, FetchError> {
-        Ok(match self.look(sha256)? {
+        let hash = hash.into();
+        Ok(match self.look(hash)? {
             Look::Other(actual) => {
-                let path = self.files.join(sha256.to_base16());
-                let kept = self.reject(&path, sha256)?;
+                let path = self.files.join(hash.file_name());
+                let kept = self.reject(&path, hash)?;
                 Found::Rejected { kept, actual }
             }
             Look::Verified(path) => Found::Verified(path),
@@ -127,37 +128,39 @@ impl Cache {
     }
 
     /// Looks for the file with the digest `sha256` and verifies it.
-    fn look(&self, sha256: &Sha256Digest) -> Result<Look, FetchError> {
-        let path = self.files.join(sha256.to_base16());
-        let mut file = match File::open(&path) {
+    fn look(&self, hash: FileHash) -> Result<Look, FetchError> {
+        let path = self.files.join(hash.file_name());
+        let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Missing),
             Err(error) => return Err(FetchError::cache(path)(error)),
         };
         let state = state(&file).map_err(FetchError::cache(&path))?;
-        if self.lock_verified().get(sha256) == Some(&state) {
+        if self.lock_verified().get(&hash) == Some(&state) {
             return Ok(Look::Verified(path));
         }
-        let actual = Sha256Digest::of_reader(&mut file).map_err(FetchError::cache(&path))?;
-        if actual == *sha256 {
-            self.lock_verified().insert(*sha256, state);
+        let actual = hash.of_file(&path).map_err(FetchError::cache(&path))?;
+        if actual == hash {
+            self.lock_verified().insert(hash, state);
             return Ok(Look::Verified(path));
         }
         Ok(Look::Other(actual))
     }
 
     /// Moves `path` (on the same file system) to the rejected files, in the place of an earlier one of that digest.
-    pub fn reject(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
+    pub fn reject(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
         fs::create_dir_all(&self.rejected).map_err(FetchError::cache(&self.rejected))?;
-        let kept = self.rejected.join(sha256.to_base16());
+        let kept = self.rejected.join(hash.into().file_name());
         fs::rename(path, &kept).map_err(FetchError::cache(path))?;
         Ok(kept)
     }
 
     /// Waits until no other process or thread downloads the file with this digest.
-    pub fn lock(&self, sha256: &Sha256Digest) -> Result<DownloadLock, FetchError> {
+    pub fn lock(&self, hash: impl Into<FileHash>) -> Result<DownloadLock, FetchError> {
         fs::create_dir_all(&self.partial).map_err(FetchError::cache(&self.partial))?;
-        let path = self.partial.join(format!("{sha256}.lock"));
+        let path = self
+            .partial
+            .join(format!("{}.lock", hash.into().file_name()));
         loop {
             let file = File::create(&path).map_err(FetchError::cache(&path))?;
             lock_exclusively(&file, &path).map_err(FetchError::cache(&path))?;
@@ -172,29 +175,31 @@ impl Cache {
     }
 
     /// Where a download of the file is collected; use it only while holding its [`DownloadLock`].
-    pub fn partial(&self, sha256: &Sha256Digest) -> PathBuf {
-        self.partial.join(sha256.to_base16())
+    pub fn partial(&self, hash: impl Into<FileHash>) -> PathBuf {
+        self.partial.join(hash.into().file_name())
     }
 
     /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as they
     /// were written. To be called with its [`DownloadLock`]: somebody else may be about to put another one aside.
-    pub fn store(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
+    pub fn store(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
+        let hash = hash.into();
         fs::create_dir_all(&self.files).map_err(FetchError::cache(&self.files))?;
-        let stored = self.files.join(sha256.to_base16());
+        let stored = self.files.join(hash.file_name());
         let file = File::open(path).map_err(FetchError::cache(path))?;
         file.set_permissions(fs::Permissions::from_mode(0o444))
             .map_err(FetchError::cache(path))?;
         fs::rename(path, &stored).map_err(FetchError::cache(path))?;
         // Renaming changes the change time, so the state is taken after it.
         let state = state(&file).map_err(FetchError::cache(&stored))?;
-        self.lock_verified().insert(*sha256, state);
+        self.lock_verified().insert(hash, state);
         Ok(stored)
     }
 
     /// Copies the file at `path`, which is somebody else's, into the cache, and verifies the copy.
-    pub fn import(&self, path: &Path, sha256: &Sha256Digest) -> Result<PathBuf, FetchError> {
-        let _lock = self.lock(sha256)?;
-        let partial = self.partial(sha256);
+    pub fn import(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
+        let hash = hash.into();
+        let _lock = self.lock(hash)?;
+        let partial = self.partial(hash);
         // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's way.
         let mut original = File::open(path).map_err(FetchError::cache(path))?;
         match fs::remove_file(&partial) {
@@ -206,21 +211,23 @@ impl Cache {
         File::create_new(&partial)
             .and_then(|mut copy| io::copy(&mut original, &mut copy))
             .map_err(FetchError::cache(&partial))?;
-        let actual = digest_file(&partial).map_err(FetchError::cache(&partial))?;
-        if actual == *sha256 {
-            return self.store(&partial, sha256);
+        let actual = hash
+            .of_file(&partial)
+            .map_err(FetchError::cache(&partial))?;
+        if actual == hash {
+            return self.store(&partial, hash);
         }
         Err(FetchError::HashDiffers(Box::new(WrongBytes {
             name: path.display().to_string(),
             origin: "this machine".to_owned(),
-            expected: *sha256,
+            expected: hash,
             actual,
-            kept: self.reject(&partial, sha256)?,
+            kept: self.reject(&partial, hash)?,
             attempts: super::Attempts::default(),
         })))
     }
 
-    fn lock_verified(&self) -> std::sync::MutexGuard<'_, HashMap<Sha256Digest, FileState>> {
+    fn lock_verified(&self) -> std::sync::MutexGuard<'_, HashMap<FileHash, FileState>> {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -264,23 +271,6 @@ pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
     Sha256Digest::of_reader(&mut File::open(path)?)
 }
 
-/// Adds what is left to read of `input` to `hasher`; returns the number of bytes.
-pub(super) fn hash_into(input: &mut impl Read, hasher: &mut sha2::Sha256) -> io::Result<u64> {
-    let mut buffer = vec![0; 128 * 1024];
-    let mut total = 0;
-    loop {
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(total),
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                total += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,7 +278,7 @@ mod tests {
     fn stored(cache: &Cache, directory: &Path, contents: &[u8]) -> PathBuf {
         let path = directory.join("new");
         fs::write(&path, contents).unwrap();
-        cache.store(&path, &Sha256Digest::of(contents)).unwrap()
+        cache.store(&path, Sha256Digest::of(contents)).unwrap()
     }
 
     #[test]
@@ -296,13 +286,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
         let digest = Sha256Digest::of(b"bytes");
-        assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+        assert!(matches!(cache.find(digest).unwrap(), Found::Missing));
         let path = stored(&cache, directory.path(), b"bytes");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
         for cache in [cache, Cache::new(directory.path())] {
-            assert!(
-                matches!(cache.find(&digest).unwrap(), Found::Verified(found) if found == path)
-            );
+            assert!(matches!(cache.find(digest).unwrap(), Found::Verified(found) if found == path));
         }
     }
 
@@ -314,12 +302,12 @@ mod tests {
         let path = stored(&cache, directory.path(), b"bytes");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, b"BYTES").unwrap();
-        let Found::Rejected { kept, actual } = cache.find(&digest).unwrap() else {
+        let Found::Rejected { kept, actual } = cache.find(digest).unwrap() else {
             panic!("it was accepted");
         };
-        assert_eq!(actual, Sha256Digest::of(b"BYTES"));
+        assert_eq!(actual, Sha256Digest::of(b"BYTES").into());
         assert_eq!(fs::read(kept).unwrap(), b"BYTES");
-        assert!(matches!(cache.find(&digest).unwrap(), Found::Missing));
+        assert!(matches!(cache.find(digest).unwrap(), Found::Missing));
     }
 
     #[test]
@@ -330,9 +318,9 @@ mod tests {
         let path = stored(&fast, directory.path(), b"bytes");
         fs::remove_file(&path).unwrap();
         fs::write(&path, b"BYTES").unwrap();
-        let lock = fast.lock(&digest).unwrap();
+        let lock = fast.lock(digest).unwrap();
         std::thread::scope(|scope| {
-            let slow = scope.spawn(|| slow.find(&digest).unwrap());
+            let slow = scope.spawn(|| slow.find(digest).unwrap());
             // It has seen the wrong bytes, and waits.
             std::thread::sleep(Duration::from_millis(100));
             assert!(path.exists(), "it was put aside");
@@ -352,19 +340,17 @@ mod tests {
         fs::set_permissions(&original, fs::Permissions::from_mode(0o444)).unwrap();
         // One that was left by a copy that was cut short.
         let digest = Sha256Digest::of(b"other");
-        drop(cache.lock(&digest).unwrap());
-        fs::write(cache.partial(&digest), b"b").unwrap();
-        fs::set_permissions(cache.partial(&digest), fs::Permissions::from_mode(0o444)).unwrap();
-        let error = cache.import(&original, &digest).unwrap_err();
+        drop(cache.lock(digest).unwrap());
+        fs::write(cache.partial(digest), b"b").unwrap();
+        fs::set_permissions(cache.partial(digest), fs::Permissions::from_mode(0o444)).unwrap();
+        let error = cache.import(&original, digest).unwrap_err();
         let FetchError::HashDiffers(wrong) = error else {
             panic!("{error}");
         };
         let mode = fs::metadata(&wrong.kept).unwrap().mode();
         assert_eq!(mode & 0o600, 0o600, "{mode:o}");
         // Whole, it is as all others are.
-        let stored = cache
-            .import(&original, &Sha256Digest::of(b"bytes"))
-            .unwrap();
+        let stored = cache.import(&original, Sha256Digest::of(b"bytes")).unwrap();
         assert_eq!(fs::metadata(stored).unwrap().mode() & 0o777, 0o444);
     }
 
@@ -390,7 +376,7 @@ mod tests {
         let digest = Sha256Digest::of(b"x");
         let lines = Lines::default();
         let told = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let first = cache.lock(&digest).unwrap();
+        let first = cache.lock(digest).unwrap();
         std::thread::scope(|scope| {
             let writer = lines.clone();
             let cache = &cache;
@@ -398,7 +384,7 @@ mod tests {
                 let subscriber = tracing_subscriber::fmt()
                     .with_writer(move || writer.clone())
                     .finish();
-                tracing::subscriber::with_default(subscriber, || drop(cache.lock(&digest)));
+                tracing::subscriber::with_default(subscriber, || drop(cache.lock(digest)));
             });
             let start = Instant::now();
             while told().is_empty() && start.elapsed() < Duration::from_secs(30) {
@@ -418,12 +404,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
         let digest = Sha256Digest::of(b"x");
-        let first = cache.lock(&digest).unwrap();
+        let first = cache.lock(digest).unwrap();
         std::thread::scope(|scope| {
             let (sender, receiver) = std::sync::mpsc::channel();
             let cache = &cache;
             scope.spawn(move || {
-                let _second = cache.lock(&digest).unwrap();
+                let _second = cache.lock(digest).unwrap();
                 sender.send(()).unwrap();
             });
             let wait = std::time::Duration::from_millis(50);

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
-use super::cache::{Cache, DownloadLock, Found, digest_file};
+use super::cache::{Cache, DownloadLock, Found};
 use super::error::{Attempt, Attempts, FetchError, WrongBytes};
+use super::file_hash::FileHash;
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::mirrors::Mirrors;
 use super::{FetchedFile, Fetcher, Progress, Request};
-use crate::formats::hash::Sha256Digest;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
 pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;
@@ -103,7 +103,7 @@ impl Drop for Slot<'_> {
 /// A file that came with the wrong bytes.
 struct Wrong {
     origin: String,
-    actual: Sha256Digest,
+    actual: FileHash,
     kept: PathBuf,
 }
 
@@ -191,8 +191,8 @@ impl Downloader {
         lock: Option<&DownloadLock>,
     ) -> Result<Option<FetchedFile>, FetchError> {
         let found = match lock {
-            Some(lock) => self.cache.find_with(&request.sha256, lock),
-            None => self.cache.find(&request.sha256),
+            Some(lock) => self.cache.find_with(request.hash, lock),
+            None => self.cache.find(request.hash),
         };
         match found? {
             Found::Verified(path) => Ok(Some(FetchedFile::cached(path))),
@@ -201,7 +201,7 @@ impl Downloader {
                 Err(FetchError::HashDiffers(Box::new(WrongBytes {
                     name: request.name.clone(),
                     origin: "the cache".to_owned(),
-                    expected: request.sha256,
+                    expected: request.hash,
                     actual,
                     kept,
                     attempts: Attempts::default(),
@@ -209,10 +209,10 @@ impl Downloader {
             }
             Found::Rejected { kept, actual } => {
                 tracing::warn!(
-                    "{} in the cache has the wrong bytes: expected SHA-256 {}, saw {actual}; put aside as {}, \
+                    "{} in the cache has the wrong bytes: expected {}, saw {actual}; put aside as {}, \
                      fetching it again",
                     request.name,
-                    request.sha256,
+                    request.hash,
                     kept.display()
                 );
                 Ok(None)
@@ -229,9 +229,9 @@ impl Downloader {
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Option<PathBuf>, FetchError> {
-        let partial = self.cache.partial(&request.sha256);
+        let partial = self.cache.partial(request.hash);
         let wanted = Wanted {
-            sha256: request.sha256,
+            hash: request.hash,
             size: request.size,
             maximum: self.settings.maximum,
         };
@@ -248,14 +248,14 @@ impl Downloader {
             self.http.download(url, &wanted, &partial, &report)
         };
         match downloaded {
-            Ok(()) => self.cache.store(&partial, &request.sha256).map(Some),
+            Ok(()) => self.cache.store(&partial, request.hash).map(Some),
             Err(HttpError::Unavailable(reason)) => {
                 tracing::debug!(url, reason, "not fetched");
                 tried.note(url, reason);
                 Ok(None)
             }
             Err(HttpError::HashDiffers(actual)) => {
-                let kept = self.cache.reject(&partial, &request.sha256)?;
+                let kept = self.cache.reject(&partial, request.hash)?;
                 self.wrong(request, url, actual, kept, tried);
                 Ok(None)
             }
@@ -267,16 +267,16 @@ impl Downloader {
         &self,
         request: &Request,
         origin: &str,
-        actual: Sha256Digest,
+        actual: FileHash,
         kept: PathBuf,
         tried: &mut Tried,
     ) {
         tracing::info!(
-            "{} from {origin} has the wrong bytes: expected SHA-256 {}, saw {actual}",
+            "{} from {origin} has the wrong bytes: expected {}, saw {actual}",
             request.name,
-            request.sha256
+            request.hash
         );
-        tried.note(origin, format!("it has other bytes, with SHA-256 {actual}"));
+        tried.note(origin, format!("it has other bytes, with {actual}"));
         tried.wrong.get_or_insert(Wrong {
             origin: origin.to_owned(),
             actual,
@@ -306,9 +306,13 @@ impl Downloader {
                 location: &text,
             });
         };
+        let Some(sha256) = request.hash.sha256() else {
+            tried.note(&text, "APT knows files by SHA-256 only");
+            return Ok(None);
+        };
         let file = ArchiveFile {
             location: location.clone(),
-            sha256: request.sha256,
+            sha256,
             size: request.size,
         };
         let fetched = match queue.fetch(&file, &report) {
@@ -325,11 +329,14 @@ impl Downloader {
             }
         };
         let file = fetched.path();
-        let actual = digest_file(file).map_err(FetchError::cache(file))?;
-        if actual == request.sha256 {
-            return self.cache.store(file, &request.sha256).map(Some);
+        let actual = request
+            .hash
+            .of_file(file)
+            .map_err(FetchError::cache(file))?;
+        if actual == request.hash {
+            return self.cache.store(file, request.hash).map(Some);
         }
-        let kept = self.cache.reject(file, &request.sha256)?;
+        let kept = self.cache.reject(file, request.hash)?;
         self.wrong(request, &text, actual, kept, tried);
         Ok(None)
     }
@@ -340,14 +347,14 @@ impl Downloader {
             Some(wrong) => FetchError::HashDiffers(Box::new(WrongBytes {
                 name: request.name.clone(),
                 origin: wrong.origin,
-                expected: request.sha256,
+                expected: request.hash,
                 actual: wrong.actual,
                 kept: wrong.kept,
                 attempts: Attempts(tried.attempts),
             })),
             None => FetchError::NotFetched {
                 name: request.name.clone(),
-                sha256: request.sha256,
+                hash: request.hash,
                 attempts: Attempts(tried.attempts),
                 cache: self.cache.files().to_owned(),
             },
@@ -367,15 +374,18 @@ impl Fetcher for Downloader {
         if self.settings.offline {
             return Err(FetchError::Offline {
                 name: request.name.clone(),
-                sha256: request.sha256,
+                hash: request.hash,
             });
         }
-        let lock = self.cache.lock(&request.sha256)?;
+        let lock = self.cache.lock(request.hash)?;
         // Whoever had the lock before may have fetched it.
         if let Some(fetched) = self.cached(request, Some(&lock))? {
             return Ok(fetched);
         }
-        let mut tried = Tried::default();
+        let mut tried = Tried {
+            attempts: request.unusable.clone(),
+            wrong: None,
+        };
         for location in &request.locations {
             let Location::Url(url) = location else {
                 continue;
@@ -405,8 +415,13 @@ impl Fetcher for Downloader {
                 }
             }
         }
+        for url in &request.by_hash {
+            if let Some(path) = self.try_url(request, url, &lock, &mut tried, progress)? {
+                return Ok(FetchedFile::downloaded(path));
+            }
+        }
         // What has come of the file is kept for the next run, but an empty file is no help to it.
-        let partial = self.cache.partial(&request.sha256);
+        let partial = self.cache.partial(request.hash);
         if partial.metadata().is_ok_and(|status| status.len() == 0) {
             let _ = std::fs::remove_file(&partial);
         }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::file_hash::FileHash;
 use crate::diagnostics::in_store;
-use crate::formats::hash::Sha256Digest;
 
 /// One place that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,10 +47,10 @@ pub struct WrongBytes {
     pub name: String,
     /// Where it came from.
     pub origin: String,
-    /// The expected digest.
-    pub expected: Sha256Digest,
-    /// The digest of what came.
-    pub actual: Sha256Digest,
+    /// The expected hash.
+    pub expected: FileHash,
+    /// The hash of what came.
+    pub actual: FileHash,
     /// Where the wrong file is now.
     pub kept: PathBuf,
     /// All places that were tried.
@@ -69,7 +69,7 @@ impl fmt::Display for WrongBytes {
         } = self;
         write!(
             formatter,
-            "{name} from {origin} has the wrong bytes: expected SHA-256 {expected}, saw {actual}; kept as {}",
+            "{name} from {origin} has the wrong bytes: expected {expected}, saw {actual}; kept as {}",
             kept.display()
         )?;
         // One attempt says nothing new.
@@ -84,13 +84,13 @@ impl fmt::Display for WrongBytes {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FetchError {
     /// No place had the file.
-    #[error("cannot fetch {name} (SHA-256 {sha256}); tried:{attempts}")]
-    #[diagnostic(help("{}", after_attempts(attempts, sha256, cache)))]
+    #[error("cannot fetch {name} ({hash}); tried:{attempts}")]
+    #[diagnostic(help("{}", after_attempts(attempts, hash, cache)))]
     NotFetched {
         /// The file's name.
         name: String,
-        /// Its expected digest.
-        sha256: Sha256Digest,
+        /// Its expected hash.
+        hash: FileHash,
         /// The places that were tried.
         attempts: Attempts,
         /// The cache's directory of files.
@@ -101,14 +101,14 @@ pub enum FetchError {
     HashDiffers(Box<WrongBytes>),
     /// Not in the cache, and the network is not to be used.
     #[error(
-        "{name} (SHA-256 {sha256}) is not in the cache, and --offline forbids fetching it; run `bootstrap fetch` \
+        "{name} ({hash}) is not in the cache, and --offline forbids fetching it; run `bootstrap fetch` \
          with a network first"
     )]
     Offline {
         /// The file's name.
         name: String,
-        /// Its expected digest.
-        sha256: Sha256Digest,
+        /// Its expected hash.
+        hash: FileHash,
     },
     /// The cache cannot be read or written.
     #[error("cannot use the cache: {}: {error}{}", path.display(), in_store(error))]
@@ -121,10 +121,11 @@ pub enum FetchError {
 }
 
 /// What to do where no place had a file.
-fn after_attempts(attempts: &Attempts, sha256: &Sha256Digest, cache: &Path) -> String {
+fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String {
     let place = format!(
-        "put the file into {} under the name {sha256}, or try again later where a server did not answer",
-        cache.display()
+        "put the file into {} under the name {}, or try again later where a server did not answer",
+        cache.display(),
+        hash.file_name()
     );
     let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
     match attempts.0.iter().any(is_pinned) {
@@ -158,13 +159,14 @@ mod tests {
     use miette::Diagnostic;
 
     use super::*;
+    use crate::formats::hash::Sha256Digest;
 
     #[test]
     fn the_hint_about_a_pinned_package_names_the_way_on_and_the_way_back() {
         let hint = |location: &str| {
             let error = FetchError::NotFetched {
                 name: "base.deb".to_owned(),
-                sha256: Sha256Digest::of("base"),
+                hash: Sha256Digest::of("base").into(),
                 attempts: Attempts(vec![Attempt {
                     location: location.to_owned(),
                     reason: "it answers 404 Not Found".to_owned(),

@@ -14,11 +14,9 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::redirect::{Action, Attempt as Redirect, Policy};
 use reqwest::{StatusCode, Url};
-use sha2::Digest;
 
-use super::cache::hash_into;
+use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
-use crate::formats::hash::Sha256Digest;
 
 /// The most redirections followed: mirror redirectors need two or three.
 const REDIRECTIONS: usize = 8;
@@ -62,8 +60,8 @@ impl Default for Patience {
 /// What is to be downloaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// The expected digest.
-    pub sha256: Sha256Digest,
+    /// The expected hash.
+    pub hash: FileHash,
     /// The expected size, where it is known.
     pub size: Option<u64>,
     /// The most bytes to accept where the size is not known.
@@ -75,8 +73,8 @@ pub struct Wanted {
 pub enum HttpError {
     /// The server does not give it; the reason, for people.
     Unavailable(String),
-    /// All bytes came and have another digest. They are in the partial file.
-    HashDiffers(Sha256Digest),
+    /// All bytes came and have another hash. They are in the partial file.
+    HashDiffers(FileHash),
     /// The partial file cannot be written.
     Write(PathBuf, io::Error),
 }
@@ -137,7 +135,7 @@ impl Http {
         loop {
             let resumed = std::fs::metadata(partial).is_ok_and(|status| status.len() > 0);
             let failure = match self.attempt(url, wanted, partial, progress) {
-                Ok(actual) if actual == wanted.sha256 => return Ok(()),
+                Ok(actual) if actual == wanted.hash => return Ok(()),
                 Ok(_) if resumed && !restarted => {
                     Failure::Restart("the resumed file has other bytes".to_owned())
                 }
@@ -205,14 +203,14 @@ impl Http {
             .map_err(|reason| Failure::Lasting(reason.clone()))
     }
 
-    /// One request. Returns the digest of the whole file, which is then complete as far as the server can tell.
+    /// One request. Returns the hash of the whole file, which is then complete as far as the server can tell.
     fn attempt(
         &self,
         url: &str,
         wanted: &Wanted,
         partial: &Path,
         progress: &dyn Fn(u64, Option<u64>),
-    ) -> Result<Sha256Digest, Failure> {
+    ) -> Result<FileHash, Failure> {
         let failed = |error| Failure::Write(partial.to_owned(), error);
         let client = self.client()?;
         let mut file = OpenOptions::new()
@@ -223,10 +221,9 @@ impl Http {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
             .open(partial)
             .map_err(failed)?;
-        let mut hasher = sha2::Sha256::new();
-        let mut received = hash_into(&mut file, &mut hasher).map_err(failed)?;
+        let mut received = file.seek(SeekFrom::End(0)).map_err(failed)?;
         if wanted.size == Some(received) && received > 0 {
-            return Ok(Sha256Digest(hasher.finalize().into()));
+            return wanted.hash.of_file(partial).map_err(failed);
         }
         let mut request = client.get(url);
         if received > 0 {
@@ -240,7 +237,6 @@ impl Http {
             StatusCode::OK => {
                 file.set_len(0).map_err(failed)?;
                 file.seek(SeekFrom::Start(0)).map_err(failed)?;
-                hasher = sha2::Sha256::new();
                 received = 0;
             }
             other => return Err(status_failure(other, &response)),
@@ -278,7 +274,6 @@ impl Http {
                     None => format!("it sends more than {limit} bytes, the limit for one download"),
                 }));
             }
-            hasher.update(&buffer[..count]);
             file.write_all(&buffer[..count]).map_err(failed)?;
             progress(received, wanted.size.or(total));
             if pace.is_stalled(count as u64) {
@@ -295,7 +290,7 @@ impl Http {
                 None,
             ));
         }
-        Ok(Sha256Digest(hasher.finalize().into()))
+        wanted.hash.of_file(partial).map_err(failed)
     }
 }
 

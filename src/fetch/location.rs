@@ -44,6 +44,13 @@ pub struct InvalidLocation {
     pub expected: &'static str,
 }
 
+impl InvalidLocation {
+    /// What was expected, for a message that quotes the text itself.
+    pub fn expected(&self) -> &'static str {
+        self.expected
+    }
+}
+
 impl Location {
     /// The name of the file that `apt-get` leaves; `None` for URLs.
     pub fn apt_file_name(&self) -> Option<String> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use crate::formats::scheme::Datum;
+
 /// The mirrors by name, each a list of prefixes in the order in which they are tried.
 ///
 /// The first for GNU redirects to a mirror nearby, which spares the main server.
@@ -100,6 +102,17 @@ pub fn expand(name_and_path: &str) -> Option<Vec<String>> {
     let (name, path) = name_and_path.split_once('/')?;
     let prefixes = builtin(name)?;
     (!path.is_empty()).then(|| join(prefixes, path))
+}
+
+/// The built-in mirrors as the contents of a `mirrors` file of Guix's.
+pub fn scheme_list() -> String {
+    let lists = MIRRORS.iter().map(|(name, prefixes)| {
+        let prefixes = prefixes.iter();
+        let strings = prefixes.map(|prefix| Datum::String((*prefix).to_owned()));
+        let name = Datum::Symbol((*name).to_owned());
+        Datum::List([name].into_iter().chain(strings).collect())
+    });
+    Datum::List(lists.collect()).to_string()
 }
 
 #[cfg(test)]

@@ -11,9 +11,12 @@
 //! - [`downloader`]: the order of these, and many files at a time.
 
 pub mod apt;
+pub mod attributes;
+pub mod by_hash;
 pub mod cache;
 pub mod downloader;
 pub mod error;
+pub mod file_hash;
 pub mod hosts;
 pub mod http;
 pub mod location;
@@ -24,21 +27,43 @@ use std::path::PathBuf;
 
 pub use downloader::{Downloader, Settings};
 pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
+pub use file_hash::{FileHash, Form};
 pub use location::{InvalidLocation, Location};
-
-use crate::formats::hash::Sha256Digest;
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Its name, for messages.
     pub name: String,
-    /// The expected SHA-256 of its bytes.
-    pub sha256: Sha256Digest,
+    /// The hash that it must have.
+    pub hash: FileHash,
     /// Its size in bytes, where that is known: it stops oversized downloads early.
     pub size: Option<u64>,
     /// Where it can be had. URLs are tried first, in their order, then the distribution's archive.
     pub locations: Vec<Location>,
+    /// URLs that are tried last: of servers that may have any file, by its hash.
+    pub by_hash: Vec<String>,
+    /// Places that cannot be used, and why, for the message where no other has the file.
+    pub unusable: Vec<Attempt>,
+}
+
+impl Request {
+    /// A request for the file called `name` that has the hash `hash`.
+    pub fn new(
+        name: impl Into<String>,
+        hash: impl Into<FileHash>,
+        size: Option<u64>,
+        locations: Vec<Location>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            hash: hash.into(),
+            size,
+            locations,
+            by_hash: Vec::new(),
+            unusable: Vec::new(),
+        }
+    }
 }
 
 /// How far a download is.

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod nar;
 pub mod narinfo;
 pub mod path_info;
+pub mod scheme;
 pub mod secrets;
 pub mod store_path;
 pub mod system;

@@ -177,9 +177,14 @@ impl Record {
                 let finding = match (recorded.outputs.get(output), built.outputs.get(output)) {
                     (Some(_), None) | (None, None) => Finding::NotBuilt,
                     (None, Some(_)) => Finding::NotRecorded,
-                    (Some(_), Some(_)) if recorded.path != built.path => Finding::OtherDerivation {
-                        recorded: recorded.path.clone(),
-                    },
+                    // Two derivations with one output path differ only in how their sources are fetched.
+                    (Some(earlier), Some(found))
+                        if recorded.path != built.path && earlier.path != found.path =>
+                    {
+                        Finding::OtherDerivation {
+                            recorded: recorded.path.clone(),
+                        }
+                    }
                     (Some(recorded), Some(found)) if recorded == found => Finding::Same,
                     (Some(recorded), Some(found)) => Finding::Differs {
                         recorded: recorded.clone(),

@@ -50,7 +50,7 @@ impl Fetcher for Shelf {
         if !file.exists() {
             return Err(FetchError::NotFetched {
                 name: request.name.clone(),
-                sha256: request.sha256,
+                hash: request.hash,
                 attempts: Attempts::default(),
                 cache: self.0.clone(),
             });

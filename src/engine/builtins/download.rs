@@ -1,19 +1,24 @@
 //! `builtin:download`: a file with a known hash.
 //!
-//! The builder is Guix's own. It makes one flat fixed output. The variable `url` holds the places to try;
-//! [`fetch`](crate::fetch) tries them. The store path depends on the hash only.
+//! The builder is Guix's own, with Guix's attributes (see [`attributes`]). [`fetch`](crate::fetch) tries the places that they
+//! name. The store path depends on the hash only. The files of mirrors are store items that clients made: they are read as data.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+
+use rustix::fs::OFlags;
 
 use crate::builder::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
 use crate::builder::error::FailureKind;
 use crate::builder::graph::Job;
 use crate::diagnostics::FileError;
 use crate::events::{Event, Kind};
-use crate::fetch::{FailureClass, FetchError, FetchedFile, Fetcher, Location, Request};
+use crate::fetch::{
+    FailureClass, FetchError, FetchedFile, Fetcher, FileHash, Form, Request, attributes, by_hash,
+};
 use crate::formats::store_path::FixedOutputMethod;
 
 /// Makes downloads.
@@ -22,6 +27,9 @@ pub struct Download {
     /// outlive the run by a moment.
     pub fetcher: Arc<dyn Fetcher>,
 }
+
+/// The most bytes of a file of mirrors that are read; Guix's have 10 KB.
+const MIRRORS_MAX: u64 = 1 << 20;
 
 /// What the thread of a transfer, or a cancellation, reports.
 enum News {
@@ -35,7 +43,7 @@ impl Builtin for Download {
     }
 
     fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError> {
-        let request = request(order.job)?;
+        let request = request(order.job, &|path| read(order, path))?;
         let Some(target) = order.outputs.get("out") else {
             return Err(BuiltinError::Derivation(
                 "the output of a download is called `out`".to_owned(),
@@ -47,46 +55,96 @@ impl Builtin for Download {
             BuiltinError::failed(FailureKind::Environment, error)
         };
         std::fs::copy(&fetched.path, target).map_err(failed)?;
-        // A download is not a program, whatever mode its file has in the cache.
-        std::fs::set_permissions(target, Permissions::from_mode(0o644)).map_err(failed)?;
+        // Whatever mode its file has in the cache.
+        let mode = match request.hash.form {
+            Form::ProgramNar => 0o755,
+            Form::Bytes | Form::Nar => 0o644,
+        };
+        std::fs::set_permissions(target, Permissions::from_mode(mode)).map_err(failed)?;
         Ok(BuiltinReport {
             cached: fetched.cached,
         })
     }
 }
 
-/// Reads the derivation of a download.
+/// The text of the store file at `path`, which a derivation names; `None` where it is not a valid path or not such a file.
+fn read(order: &Order<'_>, path: &str) -> Option<String> {
+    let path = order.directories.store_dir.parse(path).ok()?;
+    // As guix-daemon's helper: a link could lead out of the store, and a pipe would never end.
+    let file = std::fs::File::options()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(order.directories.physical(&path))
+        .ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(MIRRORS_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Reads the derivation of a download. `read` gives the text of a store file that it names.
 ///
 /// # Errors
 /// What is wrong with the derivation.
-pub fn request(job: Job<'_>) -> Result<Request, BuiltinError> {
-    let wrong = BuiltinError::Derivation;
+pub fn request(
+    job: Job<'_>,
+    read: &dyn Fn(&str) -> Option<String>,
+) -> Result<Request, BuiltinError> {
+    let wrong = |problem: &str| BuiltinError::Derivation(problem.to_owned());
     let environment = &job.derivation.environment;
     let fixed = job.derivation.fixed_output();
-    let sha256 = fixed
-        .filter(|fixed| fixed.method == FixedOutputMethod::Flat)
-        .and_then(|fixed| fixed.hash.sha256())
-        .ok_or_else(|| {
-            wrong("a download has one output whose content's SHA-256 is known".to_owned())
-        })?;
-    let urls = environment.text("url").unwrap_or_default();
-    let locations = urls
-        .split_ascii_whitespace()
-        .map(str::parse::<Location>)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(format!("url: {error}")))?;
-    let size = environment.text("size").map(|size| size.parse());
-    let size = size.transpose();
+    let fixed =
+        fixed.ok_or_else(|| wrong("a download has one output, `out`, whose hash is known"))?;
+    let form = match (fixed.method, environment.text("executable") == Some("1")) {
+        (FixedOutputMethod::Flat, false) => Form::Bytes,
+        (FixedOutputMethod::Recursive, false) => Form::Nar,
+        (FixedOutputMethod::Recursive, true) => Form::ProgramNar,
+        (FixedOutputMethod::Flat, true) => {
+            return Err(wrong("the hash of a program must be recursive"));
+        }
+    };
+    let name = job.path.name();
+    let name = name.strip_suffix(".drv").unwrap_or(name);
+    let file_of = |name| environment.text(name).and_then(read);
+    let urls = environment
+        .text("url")
+        .ok_or_else(|| wrong("the attribute `url` is missing, or not UTF-8"))?;
+    let mirrors = file_of("mirrors").map(|text| attributes::mirror_list(&text));
+    let places = attributes::places(urls, &mirrors.unwrap_or_default())
+        .map_err(|error| BuiltinError::Derivation(error.to_string()))?;
+    let methods = environment.text("download-methods");
+    let has_method = |method| attributes::has_method(methods, method);
+    let servers = match file_of("content-addressed-mirrors") {
+        Some(code) => {
+            let servers = by_hash::templates(&code);
+            if servers.is_empty() {
+                tracing::debug!(name, "no server in content-addressed-mirrors is understood");
+            }
+            servers
+        }
+        None => Vec::new(),
+    };
+    let may_ask = form == Form::Bytes && has_method("content-addressed-mirrors");
+    let by_hash = servers.iter().filter(|_| may_ask);
+    let size = environment.text("size").map(str::parse).transpose();
+    let size = size.map_err(|_| wrong("the attribute `size` is not a number"))?;
     Ok(Request {
-        name: job
-            .path
-            .name()
-            .strip_suffix(".drv")
-            .unwrap_or(job.path.name())
-            .to_owned(),
-        sha256,
-        size: size.map_err(|error| wrong(format!("size: {error}")))?,
-        locations,
+        name: name.to_owned(),
+        hash: FileHash {
+            hash: fixed.hash,
+            form,
+        },
+        size,
+        locations: match has_method("upstream") {
+            true => places.locations,
+            false => Vec::new(),
+        },
+        by_hash: by_hash
+            .map(|server| server.url(name, &fixed.hash))
+            .collect(),
+        unusable: places.unusable,
     })
 }
 

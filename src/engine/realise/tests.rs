@@ -50,7 +50,7 @@ impl Place {
         let cache = Cache::new(&self.session.directories().cache);
         let file = self.session.directories().state.join("bytes");
         std::fs::write(&file, bytes).unwrap();
-        cache.import(&file, &sha256).unwrap();
+        cache.import(&file, sha256).unwrap();
         let store_dir = &self.session.directories().store_dir;
         let derivation = Derivation {
             outputs: BTreeMap::from([(

@@ -22,7 +22,7 @@ mod tree;
 
 pub use tree::Tree;
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 /// How many directories may be nested in an archive or in a tree that is archived.
@@ -184,5 +184,43 @@ pub(crate) fn target_problem(target: &[u8]) -> Option<&'static str> {
         _ if target.contains(&0) => Some("is not the target of a link: it holds a NUL"),
         _ if target.len() as u64 > MAX_TARGET => Some("is longer than 4095 bytes"),
         _ => None,
+    }
+}
+
+/// Writes the archive of one regular file whose `size` bytes are read from `contents`.
+///
+/// # Errors
+/// Those of either side, and `UnexpectedEof` where `contents` is shorter than `size`.
+pub fn write_file(
+    sink: &mut impl Write,
+    executable: bool,
+    size: u64,
+    contents: &mut impl Read,
+) -> io::Result<()> {
+    let mut start = Vec::new();
+    encode::string(&mut start, encode::MAGIC);
+    encode::file_start(&mut start, executable, size);
+    sink.write_all(&start)?;
+    if io::copy(&mut contents.take(size), sink)? != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut end = Vec::new();
+    encode::file_end(&mut end, size);
+    sink.write_all(&end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_archived_as_a_tree_of_one_file() {
+        for contents in ["", "1234567", "12345678"] {
+            let mut archive = Vec::new();
+            let size = contents.len() as u64;
+            write_file(&mut archive, true, size, &mut contents.as_bytes()).unwrap();
+            assert_eq!(archive, Tree::executable(contents).to_nar().unwrap());
+            assert!(write_file(&mut Vec::new(), true, size + 1, &mut contents.as_bytes()).is_err());
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
 use super::{Kind, Node, PlanError};
-use crate::fetch::Location;
+use crate::fetch::{Location, attributes, mirrors};
 use crate::formats::derivation::{Derivation, Environment, Output};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
-use crate::road::recipe::{Recipe, Source};
+use crate::road::recipe::{Recipe, RecipeText, Source};
 use crate::road::seed::{Archive, Seed};
 
 /// A file to download: what its derivation says.
@@ -54,15 +54,27 @@ impl Planner<'_> {
         recipe: Option<&Recipe>,
         download: &Download<'_>,
     ) -> Result<usize, PlanError> {
-        // `mirror://` stays, as in Guix: the hosts behind it are the downloader's business.
-        let locations: Vec<String> = download.locations.iter().map(Location::to_string).collect();
         let mut environment = Environment::from([
             ("name", download.file.to_owned()),
-            ("url", locations.join(" ")),
+            ("url", attributes::write_urls(download.locations)),
             ("sha256", download.sha256.to_base16()),
         ]);
         if let Some(size) = download.size {
             environment.insert("size", size.to_string());
+        }
+        let mut label = format!("{class}/{}", download.file);
+        // `mirror://` stays, as in Guix: this program knows the servers itself, and the user may have named others. Guix reads
+        // them in the file.
+        let mut input_sources = BTreeSet::new();
+        let is_mirror = |location: &Location| location.to_string().starts_with("mirror://");
+        if download.locations.iter().any(is_mirror) {
+            let text = RecipeText {
+                name: "mirrors".to_owned(),
+                contents: mirrors::scheme_list().into_bytes(),
+            };
+            let mirrors = self.text(&label, &text)?;
+            environment.insert("mirrors", self.shown(&mirrors));
+            input_sources.insert(mirrors);
         }
         let output = Output::fixed(FixedOutputMethod::Flat, download.sha256);
         let derivation = Derivation {
@@ -70,9 +82,9 @@ impl Planner<'_> {
             system: self.settings.system.name().to_owned(),
             builder: "builtin:download".into(),
             environment,
+            input_sources,
             ..Derivation::default()
         };
-        let mut label = format!("{class}/{}", download.file);
         let (path, derivation) = self.instantiate(&label, download.file, derivation)?;
         if let Some(index) = self.by_derivation.get(&path) {
             return Ok(*index);

@@ -576,7 +576,13 @@ fn the_projects_own_plan_is_what_its_lock_records() {
                 };
                 planned = Some(plan(&recipes, &pinned(name), &roots, &settings).unwrap());
             }
-            ["derivation", name, _] => label = name,
+            ["derivation", name, path] => {
+                label = name;
+                let node = planned.as_ref().unwrap().get(label);
+                let node = node.unwrap_or_else(|| panic!("{label} is in the lock only"));
+                let expected = settings().store_dir.display(&node.derivation_path);
+                assert_eq!(expected, path, "{label}");
+            }
             ["output", output, path, ..] => {
                 let node = planned.as_ref().unwrap().get(label);
                 let node = node.unwrap_or_else(|| panic!("{label} is in the lock only"));

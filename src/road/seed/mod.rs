@@ -97,12 +97,7 @@ pub struct Archive {
 impl Archive {
     /// The request that fetches it.
     pub fn request(&self) -> Request {
-        Request {
-            name: self.name.clone(),
-            sha256: self.sha256,
-            size: self.size,
-            locations: self.locations.clone(),
-        }
+        Request::new(&self.name, self.sha256, self.size, self.locations.clone())
     }
 }
 

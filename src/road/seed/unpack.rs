@@ -160,5 +160,5 @@ pub fn adopt_file(seed: &Seed, path: &Path, cache: &Cache) -> Result<(), SeedErr
             actual,
         });
     }
-    Ok(cache.import(path, &actual).map(drop)?)
+    Ok(cache.import(path, actual).map(drop)?)
 }

@@ -7,6 +7,7 @@ use super::span::{Span, is_duration, made_name};
 use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
 use crate::builder::history::Record;
 use crate::builder::log::log_path;
+use crate::fetch::attributes;
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
@@ -323,7 +324,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         Some((_, path)) => sources.store.path_info(path)?,
         None => None,
     };
-    let urls = environment.text("url").unwrap_or_default();
+    let urls = attributes::urls(environment.text("url").unwrap_or_default()).unwrap_or_default();
     let named = environment.text("size").and_then(|size| size.parse().ok());
     Ok(File {
         label: node.label.clone(),
@@ -331,7 +332,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
         // The NAR of one file is only a little larger: padding and names.
         size: named.or(info.as_ref().map(|info| info.nar_size)),
         urls: urls
-            .split_whitespace()
+            .iter()
             .map(|url| visible(&*without_secrets(url)))
             .collect(),
         valid: info.is_some(),

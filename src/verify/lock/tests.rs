@@ -141,19 +141,26 @@ fn comparison_tells_other_bytes_from_another_derivation() {
         ("differs", "2", "x"),
         ("moved", "3", "x"),
         ("gone", "4", "x"),
+        ("refetched", "6", "x"),
     ]);
-    let here = record(&[
+    let mut here = record(&[
         ("same", "1", "x"),
         ("differs", "2", "y"),
         ("moved", "33", "x"),
         ("new", "5", "x"),
+        ("refetched", "66", "x"),
     ]);
+    // Another derivation of the same output path is one whose sources come from elsewhere.
+    let moved = here.derivations.get_mut("moved").unwrap();
+    moved
+        .outputs
+        .insert("out".to_owned(), output("elsewhere", "x"));
     let compared = recorded.compare(&here, |_| true);
     let found: Vec<(&str, &Finding)> = compared
         .iter()
         .map(|compared| (compared.label.as_str(), &compared.finding))
         .collect();
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 6);
     assert!(
         matches!(found[0], ("differs", Finding::Differs { recorded, found })
         if recorded.sha256 == Sha256Digest::of("x") && found.sha256 == Sha256Digest::of("y"))
@@ -164,7 +171,8 @@ fn comparison_tells_other_bytes_from_another_derivation() {
         ("moved", Finding::OtherDerivation { .. })
     ));
     assert_eq!(found[3], ("new", &Finding::NotRecorded));
-    assert_eq!(found[4], ("same", &Finding::Same));
+    assert_eq!(found[4], ("refetched", &Finding::Same));
+    assert_eq!(found[5], ("same", &Finding::Same));
     assert!(recorded.compare(&Record::default(), |_| false).is_empty());
 }
 

@@ -88,8 +88,8 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
     }
     let sha256 = digest_file(&path).map_err(SeedError::read(&path))?;
     let size = fs::metadata(&path).map_err(SeedError::read(&path))?.len();
-    if !places.cache.holds(&sha256) {
-        places.cache.import(&path, &sha256)?;
+    if !places.cache.holds(sha256) {
+        places.cache.import(&path, sha256)?;
     }
     if matches!(model.archives.as_slice(), [archive] if archive.sha256 == sha256) {
         return Ok(model.clone());
@@ -159,7 +159,7 @@ fn packed(
         && known.directory == directory
         && known.fingerprint == fingerprint
         && let Ok(sha256) = Sha256Digest::from_base16(&known.sha256)
-        && places.cache.holds(&sha256)
+        && places.cache.holds(sha256)
     {
         return Ok(archive(file_name, sha256, known.size));
     }

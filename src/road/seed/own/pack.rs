@@ -144,8 +144,8 @@ pub fn pack(directory: &Path, parts: &[&str], cache: &Cache) -> Result<Packed, S
     remove_leftovers(files);
     let new = files.join(format!("{PACKING}{}", std::process::id()));
     let result = write(directory, parts, &new).and_then(|packed| {
-        let _lock = cache.lock(&packed.sha256)?;
-        cache.store(&new, &packed.sha256)?;
+        let _lock = cache.lock(packed.sha256)?;
+        cache.store(&new, packed.sha256)?;
         Ok(packed)
     });
     if result.is_err() {

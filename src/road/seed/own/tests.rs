@@ -180,10 +180,10 @@ fn an_archive_is_taken_as_it_is_and_the_models_own_is_the_model() {
     let seed = site.given(&model(), &file).unwrap();
     assert_eq!(seed.archives[0].name, "given-my-base.txz");
     assert_eq!(seed.archives[0].sha256, Sha256Digest::of("mine"));
-    assert!(site.cache.holds(&Sha256Digest::of("mine")));
+    assert!(site.cache.holds(Sha256Digest::of("mine")));
     fs::write(&file, "official").unwrap();
     assert_eq!(site.given(&model(), &file).unwrap(), model());
-    assert!(site.cache.holds(&Sha256Digest::of("official")));
+    assert!(site.cache.holds(Sha256Digest::of("official")));
 }
 
 #[test]

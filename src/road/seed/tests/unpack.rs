@@ -91,6 +91,6 @@ fn a_given_file_counts_only_if_it_is_the_seeds() {
     assert!(error.to_string().contains("e38b5cf7"), "{error}");
     seed.archives[0].sha256 = Sha256Digest::of("bytes");
     adopt_file(&seed, &file, &cache).unwrap();
-    assert!(cache.holds(&Sha256Digest::of("bytes")));
+    assert!(cache.holds(Sha256Digest::of("bytes")));
     assert!(file.exists());
 }
