@@ -9,6 +9,7 @@ pub mod archive;
 pub mod atomic_file;
 pub mod builder;
 pub mod cli;
+pub mod daemon;
 pub mod diagnostics;
 pub mod engine;
 pub mod events;

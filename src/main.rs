@@ -1,15 +1,22 @@
 //! The `bootstrap` command.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os();
-    if arguments
-        .nth(1)
-        .is_some_and(|first| first == bootstrap::sandbox::INIT_ARGUMENT)
-    {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let is = |number: usize, wanted: &str| {
+        arguments
+            .get(number)
+            .is_some_and(|argument| argument == wanted)
+    };
+    if is(1, bootstrap::sandbox::INIT_ARGUMENT) {
         // The sandbox's first process is this program, too. It must not do anything before that.
         bootstrap::sandbox::init_main();
     }
-    bootstrap::cli::main(std::env::args_os())
+    if is(2, bootstrap::daemon::SESSION_ARGUMENT) {
+        // So is each process that serves a client of the daemon.
+        return bootstrap::daemon::session_main(&arguments);
+    }
+    bootstrap::cli::main(arguments)
 }

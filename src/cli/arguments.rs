@@ -382,6 +382,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "file"])]
         guix: Option<PathBuf>,
     },
+    /// Serve Guix's clients, as guix-daemon does
+    #[command(after_help = DAEMON_EXAMPLES)]
+    Daemon(super::daemon::DaemonArguments),
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,
@@ -404,7 +407,7 @@ pub enum Command {
     },
 }
 
-fn yes_or_no(text: &str) -> Result<bool, String> {
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match text {
         "yes" => Ok(true),
         "no" => Ok(false),

@@ -7,6 +7,8 @@ use miette::Diagnostic;
 
 use crate::builder::error::{BuildError, FailureKind};
 use crate::builder::scheduler::Report;
+use crate::daemon::listener::ListenerError;
+use crate::daemon::socket::SocketError;
 use crate::diagnostics::{FileError, on_file};
 use crate::engine::{EngineError, first_error};
 use crate::exchange::ExchangeError;
@@ -74,6 +76,14 @@ pub enum Failure {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Attestation(AttestationError),
+    /// A socket that the daemon cannot listen on.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Socket(#[from] SocketError),
+    /// A daemon that cannot go on.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Listener(#[from] ListenerError),
     /// What a command found, or wrong usage of it.
     #[error("{message}")]
     #[diagnostic(help("{hint}"))]
@@ -119,6 +129,7 @@ impl Failure {
                 SignatureError::Wrong | SignatureError::Malformed(_) => Status::Hashes,
                 _ => Status::Usage,
             },
+            Self::Socket(_) | Self::Listener(_) => Status::Environment,
             Self::Command(_) => Status::Failed,
             Self::Found { status, .. } => *status,
         }

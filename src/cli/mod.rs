@@ -14,6 +14,7 @@ mod build;
 mod build_shell;
 mod configuration;
 mod context;
+mod daemon;
 mod doctor;
 mod exchange;
 mod explain;
@@ -55,6 +56,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = context::print(&version::describe());
         return ExitCode::SUCCESS;
     }
+    if daemon::is_guix_daemon(&arguments) {
+        return daemon::guix_daemon(&arguments);
+    }
     let settings = match configuration::Settings::load() {
         Ok(settings) => settings,
         Err(failure) => {
@@ -67,7 +71,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .command()
         .try_get_matches_from(&arguments)
         .and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
-    let (arguments, matches) = match parsed {
+    let (parsed, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             // Help and version go to standard output and are no failure. A reader that has gone away is none either.
@@ -78,12 +82,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let color = context::use_color(arguments.global.color);
-    let invocation = arguments.global.invocation();
-    start_tracing(arguments.global.verbose, color);
-    let done = match arguments.command {
-        Command::Config => settings.show(&matches, arguments.global.json),
-        _ => run(arguments),
+    let color = context::use_color(parsed.global.color);
+    let invocation = parsed.global.invocation();
+    start_tracing(parsed.global.verbose, color);
+    let done = match &parsed.command {
+        Command::Config => settings.show(&matches, parsed.global.json),
+        Command::Daemon(own) => daemon::daemon(&parsed.global, own, &|| daemon::reread(&arguments)),
+        _ => run(parsed),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,7 +203,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Seed(SeedCommand::Update { name }) => seed::update(&context, name.as_deref()),
         Command::Seed(SeedCommand::Reset { name }) => seed::reset(&context, name.as_deref()),
         // These need no context, so they were done above.
-        Command::Completions { .. } | Command::Man { .. } | Command::Config => Ok(()),
+        Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Config
+        | Command::Daemon(_) => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
+//! | `inquiry` | asking a server about items without installing them | |
 //! | `files` | reading its files | |
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
@@ -22,6 +23,7 @@ mod batch;
 pub mod compress;
 mod files;
 pub mod guile;
+mod inquiry;
 pub mod install;
 pub mod nar_reader;
 pub mod publish;

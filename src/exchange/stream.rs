@@ -23,6 +23,7 @@ use super::nar_reader::NarReader;
 use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::keys::guix::{self, Mistrust};
+use crate::formats::keys::sexp::Sexp;
 use crate::formats::keys::{PublicKey, SecretKey};
 use crate::formats::nar::NarError;
 use crate::formats::narinfo::{NarInfoError, shown};
@@ -99,51 +100,69 @@ pub fn export(
     sink: &mut dyn Write,
     location: &str,
 ) -> Result<(), ExchangeError> {
-    let store_dir = &store.directories().store_dir;
     for info in items {
         sink.write_all(&1u64.to_le_bytes())
             .map_err(FileError::named_by_user("write", location))?;
-        let mut hashing = Hashing::new(&mut *sink);
-        nar::dump(&store.directories().physical(&info.path), &mut hashing).map_err(|error| {
-            match error {
-                NarError::Sink(error) => {
-                    ExchangeError::from(FileError::named_by_user("write", location)(error))
-                }
-                error => error.into(),
-            }
-        })?;
-        let seen = hashing.digest();
-        if seen != info.nar_sha256 {
-            return Err(ExchangeError::Damaged {
-                path: store_dir.display(&info.path),
-                what: "the NAR hash",
-                expected: shown(&info.nar_sha256),
-                seen: shown(&seen),
-            });
-        }
-        let mut text = MAGIC.to_le_bytes().to_vec();
-        string(&mut text, &store_dir.display(&info.path));
-        text.extend((info.references.len() as u64).to_le_bytes());
-        for reference in &info.references {
-            string(&mut text, &store_dir.display(reference));
-        }
-        let deriver = info
-            .deriver
-            .as_ref()
-            .map(|deriver| store_dir.display(deriver));
-        string(&mut text, &deriver.unwrap_or_default());
-        hashing
-            .write_all(&text)
-            .map_err(FileError::named_by_user("write", location))?;
-        let mut text = u64::from(key.is_some()).to_le_bytes().to_vec();
-        if let Some(key) = key {
-            string(&mut text, &guix::sign(key, &hashing.digest()).to_string());
-        }
-        sink.write_all(&text)
-            .map_err(FileError::named_by_user("write", location))?;
+        let sign = |digest: &Sha256Digest| key.map(|key| guix::sign(key, digest));
+        export_item(store, info, &sign, sink, location)?;
     }
     sink.write_all(&0u64.to_le_bytes())
         .and_then(|()| sink.flush())
+        .map_err(FileError::named_by_user("write", location))?;
+    Ok(())
+}
+
+/// Writes one item to `sink`, with the signature that `sign` gives of its digest, if any: what is between the numbers of an
+/// export.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_item(
+    store: &Store,
+    info: &PathInfo,
+    sign: &dyn Fn(&Sha256Digest) -> Option<Sexp>,
+    sink: &mut dyn Write,
+    location: &str,
+) -> Result<(), ExchangeError> {
+    let store_dir = &store.directories().store_dir;
+    let mut hashing = Hashing::new(&mut *sink);
+    nar::dump(&store.directories().physical(&info.path), &mut hashing).map_err(
+        |error| match error {
+            NarError::Sink(error) => {
+                ExchangeError::from(FileError::named_by_user("write", location)(error))
+            }
+            error => error.into(),
+        },
+    )?;
+    let seen = hashing.digest();
+    if seen != info.nar_sha256 {
+        return Err(ExchangeError::Damaged {
+            path: store_dir.display(&info.path),
+            what: "the NAR hash",
+            expected: shown(&info.nar_sha256),
+            seen: shown(&seen),
+        });
+    }
+    let mut text = MAGIC.to_le_bytes().to_vec();
+    string(&mut text, &store_dir.display(&info.path));
+    text.extend((info.references.len() as u64).to_le_bytes());
+    for reference in &info.references {
+        string(&mut text, &store_dir.display(reference));
+    }
+    let deriver = info
+        .deriver
+        .as_ref()
+        .map(|deriver| store_dir.display(deriver));
+    string(&mut text, &deriver.unwrap_or_default());
+    hashing
+        .write_all(&text)
+        .map_err(FileError::named_by_user("write", location))?;
+    let signature = sign(&hashing.digest());
+    let mut text = u64::from(signature.is_some()).to_le_bytes().to_vec();
+    if let Some(signature) = signature {
+        string(&mut text, &signature.to_string());
+    }
+    sink.write_all(&text)
         .map_err(FileError::named_by_user("write", location))?;
     Ok(())
 }

@@ -119,7 +119,7 @@ impl Server {
 
     /// What the server says of `path`, with a good signature by one of `keys`; `None` where it does not have it. Text that is
     /// no narinfo, such as the page of a network that wants a password first, is nothing that this server says.
-    fn narinfo(
+    pub(super) fn narinfo(
         &self,
         store: &Store,
         path: &StorePath,

@@ -16,3 +16,4 @@ pub mod secrets;
 pub mod store_path;
 pub mod system;
 pub mod visible;
+pub mod worker;

@@ -178,6 +178,11 @@ impl Store {
         Ok(make_link(&self.automatic(&link), &link)?)
     }
 
+    /// Waits for a collector that is at work. What is made a root after that is seen by the next.
+    pub fn wait_for_collectors(&self) -> Result<(), StoreError> {
+        self.hold_off_collectors().map(drop)
+    }
+
     /// The link in `gcroots/auto` that registers the indirect root `link`.
     fn automatic(&self, link: &Path) -> PathBuf {
         // Guix takes the SHA-1 of the link's name; any unique name does.

@@ -34,6 +34,7 @@ fn every_command_has_help_of_its_own() {
         "import",
         "publish",
         "key",
+        "daemon",
         "doctor",
         "config",
         "man",

@@ -162,6 +162,12 @@ Examples:
   guix archive --export -r hello | bootstrap import --trusted-keys /etc/guix/signing-key.pub
   nix-store --export /gnu/store/…-hello-2.10 | bootstrap import --unsigned";
 
+pub(super) const DAEMON_EXAMPLES: &str = "\
+Examples:
+  bootstrap daemon
+  bootstrap --max-jobs 4 daemon --listen /var/guix/daemon-socket/socket --trusted-user @wheel
+  ln -s \"$(command -v bootstrap)\" /usr/local/bin/guix-daemon && guix-daemon --build-users-group=guixbuild";
+
 pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:
   bootstrap doctor

@@ -46,19 +46,23 @@ impl SecretKey {
 
     /// The ECDSA signature of `digest`.
     pub fn sign_digest(&self, digest: &Sha256Digest) -> Signature {
-        let secret = self.scalar();
-        let message = leftmost(digest.0);
-        let mut drawn = Drawn::new(&secret, &message);
-        loop {
-            let k = drawn.next();
-            let r = x_coordinate(&EdwardsPoint::mul_base(&k).compress());
-            let s = k.invert() * (message + r * secret);
-            if r != Scalar::ZERO && s != Scalar::ZERO {
-                return Signature {
-                    r: reversed(r.to_bytes()),
-                    s: reversed(s.to_bytes()),
-                };
-            }
+        sign_with(&self.scalar(), digest)
+    }
+}
+
+/// The ECDSA signature of `digest` with the secret number `secret`.
+pub(super) fn sign_with(secret: &Scalar, digest: &Sha256Digest) -> Signature {
+    let message = leftmost(digest.0);
+    let mut drawn = Drawn::new(secret, &message);
+    loop {
+        let k = drawn.next();
+        let r = x_coordinate(&EdwardsPoint::mul_base(&k).compress());
+        let s = k.invert() * (message + r * secret);
+        if r != Scalar::ZERO && s != Scalar::ZERO {
+            return Signature {
+                r: reversed(r.to_bytes()),
+                s: reversed(s.to_bytes()),
+            };
         }
     }
 }

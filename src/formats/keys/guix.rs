@@ -76,7 +76,11 @@ fn number(bytes: &[u8; 32]) -> Sexp {
 
 /// The signature of `digest` by `key`.
 pub fn sign(key: &SecretKey, digest: &Sha256Digest) -> Sexp {
-    let signature = key.sign_digest(digest);
+    sexp_of(&key.sign_digest(digest), &key.public(), digest)
+}
+
+/// `signature`, which is of `digest` by the owner of `key`, as Guix has it.
+pub fn sexp_of(signature: &Signature, key: &PublicKey, digest: &Sha256Digest) -> Sexp {
     let flags = list("flags", [Sexp::atom("rfc6979")]);
     let hash = list("hash", [Sexp::atom("sha256"), Sexp::atom(digest.0)]);
     let numbers = [("r", signature.r), ("s", signature.s)];
@@ -86,7 +90,7 @@ pub fn sign(key: &SecretKey, digest: &Sha256Digest) -> Sexp {
         [
             list("data", [flags, hash]),
             list("sig-val", [list("ecdsa", numbers)]),
-            public_key(&key.public()),
+            public_key(key),
         ],
     )
 }

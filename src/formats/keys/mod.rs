@@ -30,7 +30,10 @@ use rustls::pki_types::pem::PemObject;
 
 pub mod ecdsa;
 pub mod guix;
+mod guix_secret;
 pub mod sexp;
+
+pub use guix_secret::GuixSecretKey;
 
 /// Bytes of a seed.
 const SEED: usize = 32;

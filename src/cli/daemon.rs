@@ -1,0 +1,406 @@
+//! `daemon`, and the same program under the name `guix-daemon`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
+
+use super::arguments::{Global, yes_or_no};
+use super::context::Context;
+use super::failure::{Failure, Status};
+use crate::daemon::configuration::{DaemonConfiguration, LogCompression};
+use crate::daemon::listener::{Limits, serve};
+use crate::daemon::socket::Socket;
+use crate::show::progress::invocation::Invocation;
+
+/// The name under which the program takes guix-daemon's options.
+const GUIX_DAEMON: &str = "guix-daemon";
+
+/// What only the daemon has.
+#[derive(Debug, Clone, Args)]
+pub struct DaemonArguments {
+    /// Listen on SOCKET: a file name, or HOST or HOST:PORT for clients elsewhere; may be given several times [default:
+    /// daemon-socket/socket in the state directory]
+    #[arg(long, value_name = "SOCKET")]
+    pub listen: Vec<String>,
+    /// Accepted, since service files give it: each build has a user of its own in its sandbox, and no account is needed
+    #[arg(long, value_name = "GROUP")]
+    pub build_users_group: Option<String>,
+    /// Trust USER as root is trusted, or the members of a group: @GROUP; may be given several times
+    #[arg(long, value_name = "USER")]
+    pub trusted_user: Vec<String>,
+    /// Use no substitutes
+    #[arg(long)]
+    pub no_substitutes: bool,
+    /// Build each derivation N times, and fail where the results differ
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub rounds: u32,
+    /// Keep the outputs of live derivations
+    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub gc_keep_outputs: bool,
+    /// Keep the derivations of live outputs
+    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub gc_keep_derivations: bool,
+    /// Compress build logs with gzip, which is what they are compressed with
+    #[arg(long, value_name = "TYPE", default_value = "gzip")]
+    pub log_compression: String,
+    /// Accepted: equal files are not made one
+    #[arg(long, alias = "disable-store-optimization")]
+    pub disable_deduplication: bool,
+    /// Accepted: no build is sent to other machines
+    #[arg(long, alias = "no-build-hook")]
+    pub no_offload: bool,
+    /// Whether to use substitute servers found on the local network; only `no` is accepted
+    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]
+    pub discover: bool,
+    /// Read the keys whose owners may say what is in the store from FILE
+    #[arg(long, value_name = "FILE", default_value = "/etc/guix/acl")]
+    pub acl: PathBuf,
+    /// Sign exports with the key in FILE
+    #[arg(long, value_name = "FILE", default_value = "/etc/guix/signing-key.sec")]
+    pub signing_key: PathBuf,
+    /// Log each request
+    #[arg(long)]
+    pub debug: bool,
+    /// Not supported: builds are always isolated
+    #[arg(long, hide = true)]
+    pub disable_chroot: bool,
+    /// Not supported: a build sees its inputs and nothing else
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub chroot_directory: Vec<PathBuf>,
+    /// Not supported
+    #[arg(long = "impersonate-linux-2.6", hide = true)]
+    pub impersonate_linux: bool,
+    /// Not supported: a failed build is tried again
+    #[arg(long, hide = true)]
+    pub cache_failures: bool,
+    /// Not supported: logs are kept
+    #[arg(long, hide = true)]
+    pub lose_logs: bool,
+    /// Not supported
+    #[arg(long, hide = true)]
+    pub isolate_host_loopback: bool,
+}
+
+/// Perform derivation builds and store accesses for Guix's clients
+#[derive(Debug, Parser)]
+#[command(name = GUIX_DAEMON, version, max_term_width = 100)]
+struct GuixDaemonArguments {
+    #[command(flatten)]
+    daemon: DaemonArguments,
+    /// Assume SYSTEM as the system to build for
+    #[arg(long, value_name = "SYSTEM")]
+    system: Option<String>,
+    /// Use N processor cores for builds; 0 is all
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    cores: u32,
+    /// Run at most N builds at a time for each client
+    #[arg(short = 'M', long, value_name = "N", default_value_t = 1)]
+    max_jobs: u32,
+    /// Stop a build that takes longer than SECONDS; 0 is without bound
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    timeout: u64,
+    /// Stop a build that says nothing for SECONDS; 0 is without bound
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    max_silent_time: u64,
+    /// Use URLS, separated by spaces, as substitute servers of clients that name none
+    #[arg(long, value_name = "URLS")]
+    substitute_urls: Option<String>,
+    /// Put store, state and logs under DIR
+    #[arg(long, value_name = "DIR", env = "BOOTSTRAP_ROOT")]
+    root: Option<PathBuf>,
+    /// The store directory
+    #[arg(long, value_name = "DIR", env = "NIX_STORE_DIR", hide = true)]
+    store_dir: Option<String>,
+    /// The directory of database, roots and locks
+    #[arg(long, value_name = "DIR", env = "GUIX_STATE_DIRECTORY", hide = true)]
+    state_dir: Option<PathBuf>,
+    /// The directory of build logs
+    #[arg(long, value_name = "DIR", env = "GUIX_LOG_DIRECTORY", hide = true)]
+    log_dir: Option<PathBuf>,
+    /// The directory of downloads
+    #[arg(long, value_name = "DIR", env = "BOOTSTRAP_CACHE_DIR", hide = true)]
+    cache_dir: Option<PathBuf>,
+}
+
+/// Whether the program was started as `guix-daemon`.
+pub(super) fn is_guix_daemon(arguments: &[OsString]) -> bool {
+    let name = arguments.first().map(PathBuf::from);
+    name.is_some_and(|name| name.file_name().is_some_and(|name| name == GUIX_DAEMON))
+}
+
+/// What is served, and how.
+struct Plan {
+    configuration: DaemonConfiguration,
+    listen: Vec<String>,
+}
+
+/// `guix-daemon`.
+pub(super) fn guix_daemon(arguments: &[OsString]) -> ExitCode {
+    let parsed = GuixDaemonArguments::command().try_get_matches_from(arguments);
+    if let Err(error) = parsed {
+        let _ = error.print();
+        return match error.use_stderr() {
+            true => ExitCode::from(Status::Usage as u8),
+            false => ExitCode::SUCCESS,
+        };
+    }
+    match run(&|| read_guix_daemon(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.render(false, &Invocation::default());
+            super::context::tell(&format!("{}\n", text.trim_end()));
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// `bootstrap daemon`. `reread` makes the arguments anew: settings files may have changed.
+pub(super) fn daemon(
+    global: &Global,
+    arguments: &DaemonArguments,
+    reread: &dyn Fn() -> Result<(Global, DaemonArguments), Failure>,
+) -> Result<(), Failure> {
+    let first = std::cell::Cell::new(Some((global.clone(), arguments.clone())));
+    run(&|| {
+        let (global, arguments) = match first.take() {
+            Some(first) => first,
+            None => reread()?,
+        };
+        let context = Context::new(global)?;
+        let mut plan = plan(&context, &arguments)?;
+        let (options, configuration) = (&context.options, &mut plan.configuration);
+        // What the global options leave open is up to the daemon's clients.
+        let number = |number: Option<u16>| number.map(u32::from);
+        configuration.max_jobs = number(options.max_jobs).unwrap_or(1);
+        configuration.cores = number(options.cores).unwrap_or(0);
+        configuration.timeout = options.timeout.unwrap_or(0);
+        configuration.max_silent_time = options.max_silent_time.unwrap_or(0);
+        configuration.use_substitutes &= !options.offline;
+        set_urls(configuration, options.substitute_urls.as_deref());
+        Ok(plan)
+    })
+}
+
+/// Reads the command line `arguments` again, with the settings as they are now.
+pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments), Failure> {
+    let usage = |error: clap::Error| Failure::usage(error.to_string().trim_end(), "");
+    let settings = super::configuration::Settings::load()?;
+    let matches = settings
+        .command()
+        .try_get_matches_from(arguments)
+        .map_err(usage)?;
+    let parsed = super::arguments::Arguments::from_arg_matches(&matches).map_err(usage)?;
+    match parsed.command {
+        super::arguments::Command::Daemon(own) => Ok((parsed.global, own)),
+        _ => Err(Failure::usage("expected the command `daemon`", "")),
+    }
+}
+
+fn read_guix_daemon(arguments: &[OsString]) -> Result<Plan, Failure> {
+    let usage = |error: clap::Error| Failure::usage(error.to_string().trim_end(), "");
+    let matches = GuixDaemonArguments::command()
+        .try_get_matches_from(arguments)
+        .map_err(usage)?;
+    let parsed = GuixDaemonArguments::from_arg_matches(&matches).map_err(usage)?;
+    let mut global = super::arguments::Arguments::try_parse_from(["bootstrap", "daemon"])
+        .map_err(usage)?
+        .global;
+    global.system = parsed
+        .system
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: crate::formats::system::UnknownSystem| {
+            Failure::usage(error.to_string(), "")
+        })?;
+    global.root = parsed.root;
+    global.state_dir = parsed.state_dir;
+    global.log_dir = parsed.log_dir;
+    global.cache_dir = parsed.cache_dir;
+    if let Some(store_dir) = parsed.store_dir {
+        global.store_dir = store_dir;
+    }
+    let mut plan = plan(&Context::new(global)?, &parsed.daemon)?;
+    let configuration = &mut plan.configuration;
+    configuration.max_jobs = parsed.max_jobs;
+    configuration.cores = parsed.cores;
+    configuration.timeout = parsed.timeout;
+    configuration.max_silent_time = parsed.max_silent_time;
+    set_urls(configuration, parsed.substitute_urls.as_deref());
+    Ok(plan)
+}
+
+fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
+    if let Some(urls) = urls {
+        configuration.substitute_urls = urls.split_whitespace().map(str::to_owned).collect();
+    }
+}
+
+/// What follows from `arguments`, and from the directories and system of `context`.
+///
+/// # Errors
+/// Where an option asks for what this daemon does not do.
+fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure> {
+    let unsupported = [
+        (
+            arguments.disable_chroot,
+            "--disable-chroot",
+            "builds are always isolated",
+        ),
+        (
+            !arguments.chroot_directory.is_empty(),
+            "--chroot-directory",
+            "a build sees its inputs and nothing else of the machine",
+        ),
+        (
+            arguments.impersonate_linux,
+            "--impersonate-linux-2.6",
+            "builds see the kernel's own version",
+        ),
+        (
+            arguments.cache_failures,
+            "--cache-failures",
+            "a failed build is tried again",
+        ),
+        (arguments.lose_logs, "--lose-logs", "build logs are kept"),
+        (
+            arguments.isolate_host_loopback,
+            "--isolate-host-loopback",
+            "downloads run in the daemon itself",
+        ),
+        (
+            arguments.discover,
+            "--discover",
+            "servers have to be named with --substitute-urls",
+        ),
+        (
+            arguments.log_compression != "gzip",
+            "--log-compression",
+            "build logs are compressed with gzip",
+        ),
+    ];
+    if let Some((_, option, instead)) = unsupported.iter().find(|(given, ..)| *given) {
+        return Err(Failure::usage(
+            format!("{option} is not supported: {instead}"),
+            "leave the option out",
+        ));
+    }
+    Ok(Plan {
+        configuration: DaemonConfiguration {
+            rounds: arguments.rounds.max(1),
+            use_substitutes: !arguments.no_substitutes,
+            acl: arguments.acl.clone(),
+            signing_key: arguments.signing_key.clone(),
+            keep_outputs: arguments.gc_keep_outputs,
+            keep_derivations: arguments.gc_keep_derivations,
+            log_compression: LogCompression::Gzip,
+            trusted_users: arguments.trusted_user.clone(),
+            debug: arguments.debug,
+            ..DaemonConfiguration::new(
+                context.session.options().system.name().to_owned(),
+                &context.directories,
+            )
+        },
+        listen: arguments.listen.clone(),
+    })
+}
+
+/// Listens and serves as `read` says, which is asked again upon SIGHUP.
+fn run(read: &dyn Fn() -> Result<Plan, Failure>) -> Result<(), Failure> {
+    let Plan {
+        configuration,
+        listen,
+    } = read()?;
+    let mut sockets = Socket::given()?;
+    for place in &listen {
+        let socket = Socket::listen(place)?;
+        if matches!(socket, Socket::Remote(_)) {
+            super::context::tell(&format!(
+                "bootstrap: warning: everybody who reaches {place} can use the daemon: it does not know the users of other \
+                 machines, and nothing is encrypted\n"
+            ));
+        }
+        sockets.push(socket);
+    }
+    if sockets.is_empty() {
+        sockets.push(Socket::local(&configuration.places.socket())?);
+    }
+    let reload = || match read() {
+        Ok(plan) => Ok(plan.configuration),
+        Err(failure) => Err(failure.to_string()),
+    };
+    Ok(serve(sockets, configuration, Limits::default(), &reload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Plan, Failure> {
+        let whole = std::iter::once(GUIX_DAEMON).chain(arguments.iter().copied());
+        let whole: Vec<OsString> = whole.map(OsString::from).collect();
+        read_guix_daemon(&whole)
+    }
+
+    #[test]
+    fn guix_daemons_options_are_taken_by_their_names() {
+        let plan = read(&[
+            "--build-users-group=guixbuild",
+            "-M",
+            "4",
+            "--cores=0",
+            "--substitute-urls=https://a.example https://b.example",
+            "--listen=/tmp/one",
+            "--listen=localhost",
+            "--gc-keep-outputs",
+            "--gc-keep-derivations=no",
+            "--no-offload",
+            "--rounds=2",
+            "--timeout=5",
+            "--disable-deduplication",
+            "--discover=no",
+            "--root=/try",
+        ])
+        .unwrap();
+        let configuration = plan.configuration;
+        assert_eq!((configuration.max_jobs, configuration.cores), (4, 0));
+        assert_eq!(configuration.substitute_urls.len(), 2);
+        assert_eq!(plan.listen, ["/tmp/one", "localhost"]);
+        assert!(configuration.keep_outputs && !configuration.keep_derivations);
+        assert_eq!((configuration.rounds, configuration.timeout), (2, 5));
+        assert_eq!(
+            configuration.places.socket(),
+            PathBuf::from("/try/var/guix/daemon-socket/socket")
+        );
+    }
+
+    #[test]
+    fn an_unknown_option_is_an_error_with_the_nearest_name() {
+        let Err(Failure::Found { message, .. }) = read(&["--max-job=4"]) else {
+            panic!("it was accepted");
+        };
+        assert!(message.contains("--max-jobs"), "{message}");
+    }
+
+    #[test]
+    fn what_is_not_done_is_refused_by_name() {
+        for option in [
+            "--disable-chroot",
+            "--chroot-directory=/x",
+            "--impersonate-linux-2.6",
+            "--cache-failures",
+            "--lose-logs",
+            "--isolate-host-loopback",
+            "--discover",
+            "--log-compression=none",
+        ] {
+            let Err(Failure::Found { message, .. }) = read(&[option]) else {
+                panic!("{option} was accepted");
+            };
+            let name = option.split('=').next().unwrap();
+            assert!(message.starts_with(name), "{message}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The options of the daemon, as values. The listener makes them once, and passes them to each session.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::formats::store_path::{StoreDir, StorePathError};
+use crate::store::directories::Directories;
+
+/// How build logs are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum LogCompression {
+    /// `LOG.gz`.
+    #[default]
+    Gzip,
+    /// `LOG.bz2`.
+    Bzip2,
+    /// `LOG`.
+    None,
+}
+
+/// What sessions of the daemon go by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonConfiguration {
+    /// Where everything is.
+    pub places: Places,
+    /// The system to build for, such as `x86_64-linux`.
+    pub system: String,
+    /// Builds at a time of one session. 0 builds nothing here.
+    pub max_jobs: u32,
+    /// Processor cores of one build; 0 is all.
+    pub cores: u32,
+    /// The longest time of a build, in seconds; 0 is without bound.
+    pub timeout: u64,
+    /// The longest silence of a build, in seconds; 0 is without bound.
+    pub max_silent_time: u64,
+    /// How often each derivation is built.
+    pub rounds: u32,
+    /// Whether substitutes are used at all.
+    pub use_substitutes: bool,
+    /// The substitute servers of clients that name none.
+    pub substitute_urls: Vec<String>,
+    /// The file of keys whose owners may say what is in the store: Guix's access control list.
+    pub acl: PathBuf,
+    /// The file of the key that exports are signed with.
+    pub signing_key: PathBuf,
+    /// Whether failed builds are recorded, and not tried again.
+    pub cache_failures: bool,
+    /// Whether the collector keeps the outputs of live derivations.
+    pub keep_outputs: bool,
+    /// Whether the collector keeps the derivations of live outputs.
+    pub keep_derivations: bool,
+    /// How build logs are compressed.
+    pub log_compression: LogCompression,
+    /// Whether build logs are kept.
+    pub keep_logs: bool,
+    /// Users that are trusted beside root.
+    pub trusted_users: Vec<String>,
+    /// Whether requests are logged.
+    pub debug: bool,
+}
+
+impl DaemonConfiguration {
+    /// The configuration that guix-daemon has without options, for `system` and `directories`.
+    pub fn new(system: String, directories: &Directories) -> Self {
+        Self {
+            places: Places::of(directories),
+            system,
+            max_jobs: 1,
+            cores: 0,
+            timeout: 0,
+            max_silent_time: 0,
+            rounds: 1,
+            use_substitutes: true,
+            substitute_urls: ["https://bordeaux.guix.gnu.org", "https://ci.guix.gnu.org"]
+                .map(str::to_owned)
+                .to_vec(),
+            acl: PathBuf::from("/etc/guix/acl"),
+            signing_key: PathBuf::from("/etc/guix/signing-key.sec"),
+            cache_failures: false,
+            keep_outputs: false,
+            keep_derivations: true,
+            log_compression: LogCompression::default(),
+            keep_logs: true,
+            trusted_users: Vec::new(),
+            debug: false,
+        }
+    }
+}
+
+/// [`Directories`], as text that a session can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    store_dir: String,
+    store: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    cache: PathBuf,
+}
+
+impl Places {
+    /// `directories` as text.
+    pub fn of(directories: &Directories) -> Self {
+        Self {
+            store_dir: directories.store_dir.as_str().to_owned(),
+            store: directories.store.clone(),
+            state: directories.state.clone(),
+            log: directories.log.clone(),
+            cache: directories.cache.clone(),
+        }
+    }
+
+    /// The directories.
+    ///
+    /// # Errors
+    /// Where the store directory is not one, which this program has not written.
+    pub fn directories(&self) -> Result<Directories, StorePathError> {
+        Ok(Directories {
+            store_dir: StoreDir::new(&self.store_dir)?,
+            store: self.store.clone(),
+            state: self.state.clone(),
+            log: self.log.clone(),
+            cache: self.cache.clone(),
+        })
+    }
+
+    /// The socket that clients connect to where no other is named.
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("daemon-socket/socket")
+    }
+}

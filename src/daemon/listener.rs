@@ -1,0 +1,393 @@
+//! Accepting clients, and the processes that serve them.
+//!
+//! One thread waits for connections and signals. It trusts no client, reads nothing that a client sends, and holds nothing of
+//! the store, so that no client can stop it. Limits keep clients from exhausting the machine with processes: an unprivileged
+//! user has a share of the sessions, and so have clients whose user is not known.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::configuration::DaemonConfiguration;
+use super::log;
+use super::peer::{self, Peer};
+use super::refusal::Refusals;
+use super::session::{Order, SESSION_ARGUMENT};
+use super::socket::{Accepted, Socket};
+use super::users;
+
+/// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
+const SESSION_NAME: &str = "guix-daemon";
+
+/// How long sessions have for ending their builds after the first SIGTERM.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// How many sessions there may be at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all clients. Others wait until one ends.
+    pub all: usize,
+    /// Of one user who is not trusted. More are refused.
+    pub each_user: usize,
+    /// Of all clients whose user is not known. More are refused.
+    pub unknown: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            all: 2000,
+            each_user: 500,
+            unknown: 100,
+        }
+    }
+}
+
+/// A daemon that cannot start or go on.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the daemon cannot {action}: {error}")]
+pub struct ListenerError {
+    action: &'static str,
+    error: io::Error,
+}
+
+/// Makes the configuration anew, upon SIGHUP.
+pub type Reload<'r> = &'r dyn Fn() -> Result<DaemonConfiguration, String>;
+
+/// The daemon's first process.
+struct Listener<'r> {
+    sockets: Vec<Socket>,
+    configuration: DaemonConfiguration,
+    reload: Reload<'r>,
+    trusted: Trusted,
+    limits: Limits,
+    sessions: BTreeMap<u32, Running>,
+    refusals: Refusals,
+    program: PathBuf,
+}
+
+/// A session's process.
+struct Running {
+    child: Child,
+    /// Whose share it is of; `None` is that of unknown users.
+    share: Option<u32>,
+    trusted: bool,
+}
+
+/// Serves clients that connect to `sockets` until a signal ends it.
+///
+/// SIGTERM and SIGINT end it: no client is accepted any more, and each session stops its builds and ends. The second ends the
+/// sessions at once. SIGHUP has `reload` make the configuration of the sessions that follow.
+///
+/// # Errors
+/// Where the system refuses what the daemon needs.
+pub fn serve(
+    sockets: Vec<Socket>,
+    configuration: DaemonConfiguration,
+    limits: Limits,
+    reload: Reload<'_>,
+) -> Result<(), ListenerError> {
+    let failed = |action| move |error| ListenerError { action, error };
+    let signals = signals().map_err(failed("handle signals"))?;
+    let mut listener = Listener {
+        sockets,
+        trusted: Trusted::of(&configuration.trusted_users),
+        configuration,
+        reload,
+        limits,
+        sessions: BTreeMap::new(),
+        refusals: Refusals::start().map_err(failed("start a thread"))?,
+        program: program().map_err(failed("find its own program"))?,
+    };
+    // What is mounted where it was started may be unmounted.
+    std::env::set_current_dir("/").map_err(failed("enter /"))?;
+    listener.run(signals).map_err(failed("wait for clients"))
+}
+
+/// This program, for [`Command`]. Linux runs the very same file, even where another has taken its name.
+fn program() -> io::Result<PathBuf> {
+    let same = PathBuf::from("/proc/self/exe");
+    match cfg!(target_os = "linux") && same.symlink_metadata().is_ok() {
+        true => Ok(same),
+        false => std::env::current_exe(),
+    }
+}
+
+/// A stream of the numbers of signals that have come.
+fn signals() -> io::Result<UnixStream> {
+    let (receiver, mut sender) = UnixStream::pair()?;
+    receiver.set_nonblocking(true)?;
+    let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if sender.write_all(&[signal as u8]).is_err() {
+                    return;
+                }
+            }
+        })?;
+    Ok(receiver)
+}
+
+impl Listener<'_> {
+    fn run(&mut self, mut signals: UnixStream) -> io::Result<()> {
+        loop {
+            let full = self.sessions.len() >= self.limits.all;
+            let ready = self.wait(&signals, full)?;
+            let mut numbers = [0; 64];
+            while let Ok(count @ 1..) = signals.read(&mut numbers) {
+                for number in &numbers[..count] {
+                    match i32::from(*number) {
+                        SIGCHLD => self.reap(),
+                        SIGHUP => self.reload(),
+                        _ => return self.end(signals),
+                    }
+                }
+            }
+            for number in ready {
+                self.accept(number);
+            }
+        }
+    }
+
+    /// Waits for a signal or, unless there are too many sessions, for a client; gives the sockets with clients.
+    fn wait(&self, signals: &UnixStream, full: bool) -> io::Result<Vec<usize>> {
+        let mut waiting = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        if !full {
+            let sockets = self.sockets.iter();
+            waiting.extend(
+                sockets.map(|socket| PollFd::from_borrowed_fd(socket.descriptor(), PollFlags::IN)),
+            );
+        }
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let sockets = waiting[1..].iter().enumerate();
+        Ok(sockets
+            .filter(|(_, found)| !found.revents().is_empty())
+            .map(|(number, _)| number)
+            .collect())
+    }
+
+    fn accept(&mut self, number: usize) {
+        // A few at a time, so that signals are seen even where clients come without end.
+        for _ in 0..16 {
+            if self.sessions.len() >= self.limits.all {
+                return;
+            }
+            let accepted = match self.sockets.get(number).map(Socket::accept) {
+                Some(Ok(Some(accepted))) => accepted,
+                Some(Ok(None)) | None => return,
+                Some(Err(error)) => {
+                    log(format!("error: cannot accept a connection: {error}"));
+                    // Too many open files, most likely: they do not become fewer by trying again at once.
+                    std::thread::sleep(Duration::from_millis(50));
+                    return;
+                }
+            };
+            if let Err(error) = self.start(accepted) {
+                log(format!("error: cannot serve a connection: {error}"));
+            }
+        }
+    }
+
+    /// Starts a session for a client.
+    fn start(&mut self, accepted: Accepted) -> io::Result<()> {
+        let (connection, peer) = match accepted {
+            Accepted::Local(stream) => {
+                let identity = peer::of_local_socket(&stream)?;
+                let process = identity.process.map(|number| number.to_string());
+                log(format!(
+                    "accepted connection from pid {}, user {}",
+                    process.as_deref().unwrap_or("unknown"),
+                    users::local_user(identity.user)
+                        .map_or_else(|| identity.user.to_string(), |user| user.name)
+                ));
+                let peer = Peer {
+                    identity: Some(identity),
+                    trusted: self.trusted.has(identity.user, identity.group),
+                };
+                (stream, peer)
+            }
+            Accepted::Remote(connection, address) => {
+                log(format!("accepted connection from {address}"));
+                let peer = Peer {
+                    identity: None,
+                    trusted: false,
+                };
+                (UnixStream::from(connection), peer)
+            }
+        };
+        let share = peer.identity.map(|identity| identity.user);
+        if let Some(reason) = self.no_room(share, peer.trusted) {
+            log(format!("refused: {reason}"));
+            self.refusals.refuse(connection, reason);
+            return Ok(());
+        }
+        let order = Order {
+            configuration: self.configuration.clone(),
+            peer,
+        };
+        let order = serde_json::to_string(&order)?;
+        let process = peer.identity.and_then(|identity| identity.process);
+        let child = Command::new(&self.program)
+            .arg0(SESSION_NAME)
+            .args([&process.unwrap_or(0).to_string(), SESSION_ARGUMENT, &order])
+            .stdin(Stdio::from(OwnedFd::from(connection)))
+            .stdout(Stdio::null())
+            // A signal for the listener's terminal is for the listener alone.
+            .process_group(0)
+            // The listener's sockets are not the sessions'.
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDNAMES")
+            .spawn()?;
+        let trusted = peer.trusted;
+        self.sessions.insert(
+            child.id(),
+            Running {
+                child,
+                share,
+                trusted,
+            },
+        );
+        Ok(())
+    }
+
+    /// Why another session of the user `share` cannot be served, where it cannot.
+    fn no_room(&self, share: Option<u32>, trusted: bool) -> Option<String> {
+        if trusted {
+            return None;
+        }
+        let most = match share {
+            Some(_) => self.limits.each_user,
+            None => self.limits.unknown,
+        };
+        let mine = |running: &&Running| running.share == share && !running.trusted;
+        let count = self.sessions.values().filter(mine).count();
+        (count >= most).then(|| {
+            let whose = match share {
+                Some(user) => format!("user {user} has"),
+                None => "clients over the network have".to_owned(),
+            };
+            format!("{whose} {count} connections to the daemon, the most it serves at a time")
+        })
+    }
+
+    /// Forgets the sessions that have ended.
+    fn reap(&mut self) {
+        self.sessions
+            .retain(|_, running| matches!(running.child.try_wait(), Ok(None)));
+    }
+
+    fn reload(&mut self) {
+        match (self.reload)() {
+            Ok(configuration) => {
+                self.trusted = Trusted::of(&configuration.trusted_users);
+                self.configuration = configuration;
+                log("reloaded the configuration");
+            }
+            Err(problem) => log(format!(
+                "error: the configuration stays as it was: {problem}"
+            )),
+        }
+    }
+
+    /// Ends the sessions: those that do not end in time, or when a second signal comes, are killed.
+    fn end(&mut self, mut signals: UnixStream) -> io::Result<()> {
+        self.sockets.clear();
+        self.signal(Signal::TERM);
+        let until = Instant::now() + FAREWELL;
+        loop {
+            self.reap();
+            let left = until.saturating_duration_since(Instant::now());
+            if self.sessions.is_empty() || left.is_zero() {
+                break;
+            }
+            let timeout = Timespec {
+                tv_sec: 0,
+                tv_nsec: left.as_nanos().min(100_000_000) as _,
+            };
+            let mut waiting = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+            match poll(&mut waiting, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let mut numbers = [0; 64];
+            if let Ok(count) = signals.read(&mut numbers)
+                && numbers[..count]
+                    .iter()
+                    .any(|number| [SIGTERM, SIGINT].contains(&i32::from(*number)))
+            {
+                break;
+            }
+        }
+        self.signal(Signal::KILL);
+        for running in self.sessions.values_mut() {
+            // It was killed: this does not take long.
+            let _ = running.child.wait();
+        }
+        self.sessions.clear();
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) {
+        for running in self.sessions.values() {
+            if let Some(process) = i32::try_from(running.child.id())
+                .ok()
+                .and_then(Pid::from_raw)
+            {
+                // One that has ended by itself needs none.
+                let _ = kill_process(process, signal);
+            }
+        }
+    }
+}
+
+/// Who is trusted.
+#[derive(Debug)]
+struct Trusted {
+    users: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Trusted {
+    /// Root, the user that this process runs as, and `names`: users, or groups with `@` before the name. Unknown ones are
+    /// logged.
+    fn of(names: &[String]) -> Self {
+        let mut trusted = Self {
+            users: vec![0, rustix::process::geteuid().as_raw()],
+            groups: Vec::new(),
+        };
+        for name in names {
+            let found = match name.strip_prefix('@') {
+                Some(group) => users::group(group).map(|(number, members)| {
+                    trusted.groups.push(number);
+                    let members = members.iter().filter_map(|name| users::user(name));
+                    trusted.users.extend(members.map(|user| user.number));
+                }),
+                None => users::user(name).map(|user| trusted.users.push(user.number)),
+            };
+            if found.is_none() {
+                log(format!("warning: the trusted user `{name}` does not exist"));
+            }
+        }
+        trusted
+    }
+
+    fn has(&self, user: u32, group: u32) -> bool {
+        self.users.contains(&user) || self.groups.contains(&group)
+    }
+}

@@ -1,0 +1,34 @@
+//! The daemon: serves Guix's clients on a socket, with guix-daemon's protocol (see
+//! [`formats::worker`](crate::formats::worker)).
+//!
+//! The [`listener`] accepts connections, finds out who the peer is, and runs this program again for each: a *session*. So locks
+//! and temporary roots of different clients are those of different processes, as with guix-daemon, and a fault that one
+//! client causes ends with its process.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`configuration`] | the options of the daemon, as values that sessions get from the listener |
+//! | [`socket`] | listening sockets: made here, or given by the service manager |
+//! | [`listener`] | accepting, limits, signals, children |
+//! | `peer` | who is at the other end |
+//! | `refusal` | telling a client that it cannot be served |
+//! | `users` | names, numbers and groups of users |
+//! | `session` | one connection: greeting, requests, replies |
+
+pub mod configuration;
+pub mod listener;
+mod peer;
+mod refusal;
+mod session;
+pub mod socket;
+mod users;
+
+pub use session::{SESSION_ARGUMENT, main as session_main};
+
+use std::io::Write;
+
+/// Writes a line to the daemon's log, which is standard error. A log that cannot be written stops nothing.
+fn log(message: impl AsRef<str>) {
+    let line = format!("{}\n", message.as_ref());
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}

@@ -1,0 +1,310 @@
+//! Building and substituting what a client wants.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use super::Session;
+use super::fault::Fault;
+use super::traces::Traces;
+use crate::builder::error::{BuildError, Cause};
+use crate::engine::{
+    self, BuildOptions, EngineError, Mode, Realised, SessionOptions, TrustedKeys, Wanted,
+};
+use crate::events::EventSender;
+use crate::exchange::substitute::{Server, Watch};
+use crate::formats::store_path::StorePath;
+use crate::formats::system::System;
+use crate::formats::worker::{AskedPath, Fields, RequestedMode};
+
+/// guix-daemon's status of a build that failed.
+const BUILD_FAILED: u32 = 100;
+
+/// guix-daemon's status of a build that took too long, or was silent for too long.
+const TIMED_OUT: u32 = 101;
+
+/// How often it is found out whether the client is still there.
+const LOOK_AFTER_CLIENT: Duration = Duration::from_millis(250);
+
+impl Session {
+    /// Makes a path valid by a substitute, if it is not.
+    pub(super) fn ensure_path(&self, asked: &AskedPath) -> Result<Fields, Fault> {
+        let path = self.required(asked)?;
+        match self.substitute(&BTreeSet::from([path.clone()]))?.is_empty() {
+            true => Ok(Fields::of_long(1)),
+            false => Err(Fault::refused(format!(
+                "path `{}' does not exist and cannot be created",
+                asked.text()
+            ))),
+        }
+    }
+
+    /// Makes the outputs of derivations valid, and other paths.
+    pub(super) fn build_paths(
+        &self,
+        asked: &[(AskedPath, Vec<String>)],
+        mode: RequestedMode,
+    ) -> Result<Fields, Fault> {
+        let mode = match mode {
+            RequestedMode::Normal => Mode::Build,
+            RequestedMode::Check => Mode::Check,
+            RequestedMode::Repair if !self.peer.trusted => {
+                return Err(Fault::refused("repairing is a privileged operation"));
+            }
+            RequestedMode::Repair => {
+                return Err(Fault::refused(
+                    "this daemon does not repair yet: run `bootstrap build --repair', or delete the path and build it again",
+                ));
+            }
+        };
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut others = BTreeSet::new();
+        for (path, outputs) in asked {
+            let path = self.required(path)?;
+            if path.is_derivation() {
+                wanted.push(Wanted {
+                    derivation: path.clone(),
+                    outputs: outputs.iter().cloned().collect(),
+                });
+            } else {
+                others.insert(path.clone());
+            }
+        }
+        // A derivation that another client deletes meanwhile could not be read.
+        self.store
+            .add_temporary_roots(wanted.iter().map(|wanted| &wanted.derivation))?;
+        let failed = self.substitute(&others)?;
+        if !failed.is_empty() {
+            return Err(self.failure(&failed, 1));
+        }
+        if !wanted.is_empty() {
+            self.realise(&wanted, mode)?;
+        }
+        Ok(Fields::of_long(1))
+    }
+
+    /// Builds, and tells the client how it goes.
+    fn realise(&self, wanted: &[Wanted], mode: Mode) -> Result<(), Fault> {
+        if self.options.max_jobs == 0 && !self.are_built(wanted)? {
+            return Err(Fault::refused(
+                "the client allows no builds on this machine (--max-jobs=0), and this daemon sends none to others yet",
+            ));
+        }
+        let engine = engine::Session::new(self.engine_options()?);
+        let realised = self.run(&engine, wanted, mode)?;
+        self.check_result(wanted, &realised)?;
+        if mode == Mode::Build && self.options.rounds > 1 {
+            let built: Vec<Wanted> = realised
+                .report
+                .summary
+                .made
+                .iter()
+                .filter_map(|made| StorePath::from_base_name(&made.item).ok())
+                .map(Wanted::all)
+                .collect();
+            for _ in 1..self.options.rounds {
+                if built.is_empty() {
+                    break;
+                }
+                let again = self.run(&engine, &built, Mode::Check)?;
+                self.check_result(&built, &again)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `engine` in another thread, while this one tells the client of events and sees whether it is still there.
+    fn run(
+        &self,
+        engine: &engine::Session,
+        wanted: &[Wanted],
+        mode: Mode,
+    ) -> Result<Realised, Fault> {
+        let (events, receiver) = EventSender::channel();
+        let mut traces = Traces::new(
+            &self.tunnel,
+            &self.options,
+            &self.directories,
+            &self.configuration.system,
+        );
+        let realised = std::thread::scope(|scope| {
+            let work = std::thread::Builder::new()
+                .name("engine".to_owned())
+                .spawn_scoped(scope, move || {
+                    engine.realise(&self.store, wanted, mode, &events, &self.cancellation)
+                });
+            let work = work.map_err(|error| {
+                Fault::refused(format!("the daemon cannot start a thread: {error}"))
+            })?;
+            let mut looked = Instant::now();
+            loop {
+                match receiver.recv_timeout(LOOK_AFTER_CLIENT) {
+                    Ok(event) => traces.tell(&event),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+                if looked.elapsed() >= LOOK_AFTER_CLIENT {
+                    looked = Instant::now();
+                    if self.tunnel.is_closed() {
+                        self.cancellation.cancel();
+                    }
+                }
+            }
+            work.join()
+                .map_err(|_| Fault::refused("internal error: the build thread panicked"))
+        })?;
+        if self.cancellation.is_cancelled() {
+            // The client is gone, or the daemon ends: no reply can be read, or this is all of it.
+            return match self.tunnel.is_closed() {
+                true => Err(Fault::Gone),
+                false => Err(Fault::ended("the daemon is ending")),
+            };
+        }
+        realised.map_err(|error| match error {
+            EngineError::Build(error) => self.build_fault(*error),
+            error => error.into(),
+        })
+    }
+
+    fn build_fault(&self, error: BuildError) -> Fault {
+        EngineError::from(error).into()
+    }
+
+    /// The fault that follows from what was made, if one does.
+    fn check_result(&self, wanted: &[Wanted], realised: &Realised) -> Result<(), Fault> {
+        let differing: Vec<&str> = realised
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.difference.is_some())
+            .map(|outcome| outcome.label.as_str())
+            .collect();
+        if let Some(label) = differing.first() {
+            let path = StorePath::from_base_name(label);
+            let shown = path.map_or_else(|_| (*label).to_owned(), |path| self.shown(&path));
+            return Err(Fault::Refused {
+                message: format!(
+                    "derivation `{shown}' may not be deterministic: its outputs differ"
+                ),
+                status: BUILD_FAILED,
+            });
+        }
+        let errors = &realised.report.errors;
+        if errors.is_empty() {
+            return Ok(());
+        }
+        for error in errors {
+            // The trace of a build does not have all of it.
+            self.tunnel.log(format!("{error}\n"));
+        }
+        let timed_out = errors.iter().any(|error| {
+            matches!(error, BuildError::Failed(failed)
+                if matches!(failed.cause, Cause::TimedOut(_) | Cause::Silent(_)))
+        });
+        let permanent = errors
+            .iter()
+            .any(|error| matches!(error, BuildError::Failed(_)));
+        let status = match (timed_out, permanent) {
+            (true, _) => TIMED_OUT,
+            (_, true) => BUILD_FAILED,
+            _ => 1,
+        };
+        let mut failed = BTreeSet::new();
+        for wanted in wanted {
+            if !self.are_built(std::slice::from_ref(wanted))? {
+                failed.insert(wanted.derivation.clone());
+            }
+        }
+        if failed.is_empty() {
+            // Built again, and that failed.
+            failed.extend(wanted.iter().map(|wanted| wanted.derivation.clone()));
+        }
+        Err(self.failure(&failed, status))
+    }
+
+    /// guix-daemon's words for paths that could not be made.
+    fn failure(&self, paths: &BTreeSet<StorePath>, status: u32) -> Fault {
+        let paths = paths.iter().map(|path| format!("`{}'", self.shown(path)));
+        Fault::Refused {
+            message: format!("build of {} failed", paths.collect::<Vec<_>>().join(", ")),
+            status,
+        }
+    }
+
+    /// Whether the outputs that are wanted are valid.
+    fn are_built(&self, wanted: &[Wanted]) -> Result<bool, Fault> {
+        for wanted in wanted {
+            let outputs = self.store.derivation_outputs(&wanted.derivation)?;
+            let paths: Vec<&StorePath> = outputs
+                .iter()
+                .filter(|(name, _)| wanted.outputs.is_empty() || wanted.outputs.contains(*name))
+                .map(|(_, path)| path)
+                .collect();
+            if paths.is_empty()
+                || self.store.valid_among(paths.iter().copied())?.len() < paths.len()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes `paths` valid by substitutes. Gives those that are not valid afterwards.
+    fn substitute(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Fault> {
+        self.store.add_temporary_roots(paths)?;
+        let missing = |paths: &BTreeSet<StorePath>| -> Result<BTreeSet<StorePath>, Fault> {
+            let valid = self.store.valid_among(paths)?;
+            Ok(paths.difference(&valid).cloned().collect())
+        };
+        let mut open = missing(paths)?;
+        if open.is_empty() {
+            return Ok(open);
+        }
+        let keys = self.authorized_keys()?;
+        if keys.is_empty() {
+            return Ok(open);
+        }
+        let watch = Watch {
+            cancellation: self.cancellation.clone(),
+            news: &|_| {},
+        };
+        for url in self.substitute_urls() {
+            let sets: Vec<BTreeSet<StorePath>> = open
+                .iter()
+                .map(|path| BTreeSet::from([path.clone()]))
+                .collect();
+            let installed = Server::new(&url)
+                .and_then(|server| server.install(&self.store, &sets, &keys, &watch));
+            if let Err(error) = installed {
+                self.tunnel.log(format!("warning: {error}\n"));
+            }
+            open = missing(&open)?;
+            if open.is_empty() {
+                break;
+            }
+        }
+        Ok(open)
+    }
+
+    /// The options of the engine for this client's builds.
+    fn engine_options(&self) -> Result<SessionOptions, Fault> {
+        let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
+        let count = |number: u32| NonZeroUsize::new(number as usize);
+        let options = &self.options;
+        Ok(SessionOptions {
+            directories: self.directories.clone(),
+            substitute_urls: self.substitute_urls(),
+            trusted_keys: TrustedKeys::Keys(self.authorized_keys()?),
+            build: BuildOptions {
+                max_jobs: count(options.max_jobs),
+                cores: count(options.cores),
+                keep_failed: options.keep_failed,
+                keep_going: options.keep_going,
+                timeout: options.timeout(),
+                max_silent_time: options.max_silent_time(),
+                ..BuildOptions::default()
+            },
+            ..SessionOptions::new(system, self.directories.store_dir.clone())
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! One connection: this process serves one client and ends with it.
+//!
+//! The client is hostile until its requests are parsed. A request that cannot be parsed ends the connection with an error. One
+//! that fails is an error of its own, after which the next request is served.
+
+use std::io::BufReader;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::configuration::DaemonConfiguration;
+use super::log;
+use super::peer::Peer;
+use crate::events::cancellation::Cancellation;
+use crate::formats::worker::{
+    DAEMON_MAGIC, Fields, Request, VERSION, Version, WireError, WireReader, read_greeting,
+    read_magic,
+};
+use crate::store::directories::Directories;
+use crate::store::{OpenOptions, Store};
+
+mod additions;
+mod building;
+mod collection;
+mod connection;
+mod fault;
+mod operations;
+mod options;
+mod profiles;
+mod substitutes;
+mod traces;
+mod transfer;
+
+use connection::Tunnel;
+use fault::Fault;
+use options::Options;
+
+/// The second argument of a session's process; the first is the client's process, and the third the [`Order`].
+pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-session";
+
+/// How long a client may take for its greeting.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the listener tells a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) configuration: DaemonConfiguration,
+    pub(super) peer: Peer,
+}
+
+type Reader = WireReader<BufReader<UnixStream>>;
+
+/// A client's connection, and what it works with.
+struct Session {
+    configuration: DaemonConfiguration,
+    peer: Peer,
+    directories: Directories,
+    store: Store,
+    tunnel: Arc<Tunnel>,
+    reader: Reader,
+    options: Options,
+    cancellation: Cancellation,
+}
+
+/// Serves the client whose connection is standard input, as the order that follows [`SESSION_ARGUMENT`] says.
+pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
+    let order = arguments.get(3).and_then(|text| text.to_str());
+    let order = order.map(serde_json::from_str::<Order>);
+    let Some(Ok(order)) = order else {
+        log("error: the daemon starts sessions by itself; start it with `bootstrap daemon`");
+        return ExitCode::from(2);
+    };
+    match run(order) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            log(format!("error: {problem}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(order: Order) -> Result<(), String> {
+    let failed =
+        |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
+    let socket = take_connection().map_err(failed("take the client's connection"))?;
+    // A session of its own, so that no terminal reaches it. It fails where it is one already.
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    std::env::set_current_dir("/").map_err(failed("enter /"))?;
+    let tunnel = Tunnel::new(&socket).map_err(failed("share the client's connection"))?;
+    let tunnel = Arc::new(tunnel);
+    let cancellation = Cancellation::new();
+    handle_signals(&tunnel, &cancellation).map_err(failed("handle signals"))?;
+    socket
+        .set_read_timeout(Some(GREETING_TIMEOUT))
+        .map_err(failed("set a time limit"))?;
+    let mut reader = WireReader::new(BufReader::with_capacity(1 << 16, socket));
+    match greet(&mut reader, &tunnel) {
+        Ok(version) => serve(order, reader, version, tunnel, cancellation),
+        Err(error) => {
+            log(format!("a client was disconnected: {error}"));
+            Ok(())
+        }
+    }
+}
+
+/// The connection, which nothing that this process starts inherits.
+fn take_connection() -> std::io::Result<UnixStream> {
+    let stdin = std::io::stdin();
+    let socket = rustix::io::fcntl_dupfd_cloexec(&stdin, 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// The first signal stops what is being done, or ends an idle session; the second ends it in any case.
+fn handle_signals(tunnel: &Arc<Tunnel>, cancellation: &Cancellation) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let (tunnel, cancellation) = (Arc::clone(tunnel), cancellation.clone());
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                if !tunnel.is_working() || cancellation.is_cancelled() {
+                    std::process::exit(1);
+                }
+                cancellation.cancel();
+            }
+        })?;
+    Ok(())
+}
+
+fn greet(reader: &mut Reader, tunnel: &Tunnel) -> Result<Version, WireError> {
+    read_magic(reader)?;
+    let mut fields = Fields::of_long(DAEMON_MAGIC);
+    fields.long(u64::from(VERSION.0));
+    tunnel.send(&fields).map_err(WireError::Io)?;
+    let greeting = read_greeting(reader)?;
+    tunnel.speak(greeting.version);
+    Ok(greeting.version)
+}
+
+/// Opens the store and answers requests until the client is done.
+fn serve(
+    order: Order,
+    reader: Reader,
+    version: Version,
+    tunnel: Arc<Tunnel>,
+    cancellation: Cancellation,
+) -> Result<(), String> {
+    let Order {
+        configuration,
+        peer,
+    } = order;
+    tunnel.begin();
+    let opened = configuration
+        .places
+        .directories()
+        .map_err(Fault::refused)
+        .and_then(|directories| {
+            let options = OpenOptions {
+                patience: tunnel.patience(&cancellation),
+                ..OpenOptions::default()
+            };
+            Ok(Store::open_with(directories, options)?)
+        });
+    let store = match opened {
+        Ok(store) => store,
+        Err(fault) => {
+            tunnel.finish(&Err(fault));
+            return Ok(());
+        }
+    };
+    if let Some(identity) = peer.identity {
+        profiles::create(&store.directories().state, &identity.user.to_string());
+    }
+    tunnel.finish(&Ok(Fields::new()));
+    let mut session = Session {
+        options: Options::new(&configuration),
+        directories: store.directories().clone(),
+        configuration,
+        peer,
+        store,
+        tunnel,
+        reader,
+        cancellation,
+    };
+    let timeout = session.reader.input().get_ref().set_read_timeout(None);
+    timeout.map_err(|error| format!("cannot take back the time limit: {error}"))?;
+    while session.answer(version) && !session.cancellation.is_cancelled() {}
+    Ok(())
+}
+
+impl Session {
+    /// Answers the next request. False at the end of the connection.
+    fn answer(&mut self, version: Version) -> bool {
+        let store_dir = &self.directories.store_dir;
+        let request = match Request::read(&mut self.reader, store_dir, version) {
+            Ok(Some(request)) => request,
+            Ok(None) | Err(WireError::Io(_) | WireError::Truncated) => return false,
+            Err(error) => {
+                log(format!("a client was disconnected: {error}"));
+                self.tunnel.begin();
+                self.tunnel.finish(&Err(Fault::ended(error)));
+                return false;
+            }
+        };
+        if self.configuration.debug {
+            log(format!("request: {}", operations::name(&request)));
+        }
+        self.tunnel.begin();
+        let outcome = self.perform(request);
+        let goes_on = !matches!(&outcome, Err(Fault::Ended { .. } | Fault::Gone));
+        self.tunnel.finish(&outcome) && goes_on
+    }
+}

@@ -1,0 +1,89 @@
+//! What substitute servers have.
+
+use std::collections::BTreeMap;
+
+use super::Session;
+use super::fault::Fault;
+use crate::exchange::substitute::Server;
+use crate::formats::narinfo::NarInfo;
+use crate::formats::store_path::StorePath;
+use crate::formats::worker::{AskedPath, Fields};
+
+impl Session {
+    /// The servers that are asked: the client's own, else the daemon's; none where substitutes are off.
+    pub(super) fn substitute_urls(&self) -> Vec<String> {
+        match (self.options.use_substitutes, &self.options.substitute_urls) {
+            (false, _) => Vec::new(),
+            (true, Some(urls)) => urls.clone(),
+            (true, None) => self.configuration.substitute_urls.clone(),
+        }
+    }
+
+    /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached has
+    /// nothing; the client gets a warning.
+    pub(super) fn offered(
+        &self,
+        paths: &[AskedPath],
+    ) -> Result<BTreeMap<StorePath, NarInfo>, Fault> {
+        let mut found = BTreeMap::new();
+        let keys = self.authorized_keys()?;
+        let urls = match keys.is_empty() {
+            // Nothing that a server has could be taken.
+            true => Vec::new(),
+            false => self.substitute_urls(),
+        };
+        for url in urls {
+            let open: Vec<StorePath> = paths
+                .iter()
+                .filter_map(AskedPath::path)
+                .filter(|path| !found.contains_key(*path))
+                .cloned()
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            let asked = Server::new(&url)
+                .and_then(|server| server.describe(&self.store, &open, &keys, &self.cancellation));
+            match asked {
+                Ok(infos) => found.extend(infos.into_iter().map(|info| (info.path.clone(), info))),
+                Err(error) => self.tunnel.log(format!("warning: {error}\n")),
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn substitutable_paths(&self, paths: &[AskedPath]) -> Result<Fields, Fault> {
+        let offered = self.offered(paths)?;
+        Ok(self.list(offered.keys()))
+    }
+
+    pub(super) fn substitutable_path_info(&self, path: AskedPath) -> Result<Fields, Fault> {
+        match self.offered(&[path])?.values().next() {
+            None => Ok(Fields::of_long(0)),
+            Some(info) => {
+                let mut fields = Fields::of_long(1);
+                self.describe_offer(info, &mut fields);
+                Ok(fields)
+            }
+        }
+    }
+
+    pub(super) fn substitutable_path_infos(&self, paths: &[AskedPath]) -> Result<Fields, Fault> {
+        let offered = self.offered(paths)?;
+        let mut fields = Fields::of_long(offered.len() as u64);
+        for (path, info) in &offered {
+            fields.string(self.shown(path));
+            self.describe_offer(info, &mut fields);
+        }
+        Ok(fields)
+    }
+
+    fn describe_offer(&self, info: &NarInfo, fields: &mut Fields) {
+        let deriver = info.deriver.as_ref();
+        fields.string(deriver.map_or_else(String::new, |deriver| self.shown(deriver)));
+        fields.append(&self.list(&info.references));
+        let sizes = info.files.iter().filter_map(|file| file.size);
+        fields.long(sizes.min().unwrap_or(0));
+        fields.long(info.nar_size);
+    }
+}

@@ -1,0 +1,32 @@
+//! Asking a substitute server about store items, without installing anything.
+
+use rayon::prelude::*;
+
+use super::ExchangeError;
+use super::substitute::Server;
+use crate::events::cancellation::Cancellation;
+use crate::formats::keys::PublicKey;
+use crate::formats::narinfo::NarInfo;
+use crate::formats::store_path::StorePath;
+use crate::store::Store;
+
+impl Server {
+    /// The narinfos of those of `paths` that the server has, each with a good signature by one of `keys`, in the same order.
+    /// Several are asked for at a time. Valid paths are asked for as well.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, or has an item that is not signed.
+    pub fn describe(
+        &self,
+        store: &Store,
+        paths: &[StorePath],
+        keys: &[PublicKey],
+        cancellation: &Cancellation,
+    ) -> Result<Vec<NarInfo>, ExchangeError> {
+        let found = paths
+            .par_iter()
+            .map(|path| self.narinfo(store, path, keys, cancellation))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}

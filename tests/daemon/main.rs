@@ -1,0 +1,7 @@
+//! The daemon, as a client sees it: every operation, malformed requests, many clients, signals.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod client;
+mod hostile;
+mod operations;
+mod service;

@@ -1,0 +1,139 @@
+//! The listener: several sockets, limits, signals.
+
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use crate::client::{Client, Daemon, PROGRAM};
+
+/// A port that nothing listens on at the moment.
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[test]
+fn clients_over_tcp_may_neither_collect_nor_repair() {
+    let place = format!("127.0.0.1:{}", free_port());
+    let daemon = Daemon::with(&["--listen", &place]);
+    let stream = TcpStream::connect(&place).unwrap();
+    let mut client = Client::greet(UnixStream::from(OwnedFd::from(stream)));
+    let path = client.add_text("text", "content", &[]);
+    assert!(client.is_valid(&path));
+    let refused = client.ask(20, |fields| {
+        fields.long(2);
+        fields.strings::<&str>([]);
+        for number in [0, u64::MAX, 0, 0, 0] {
+            fields.long(number);
+        }
+    });
+    assert!(refused.unwrap_err().message.contains("over the network"));
+    let refused = client.ask(35, |fields| {
+        fields.long(0);
+        fields.long(1);
+    });
+    assert!(refused.unwrap_err().message.contains("not privileged"));
+    let refused = client.ask(9, |fields| {
+        fields.strings::<&str>([]);
+        fields.long(1);
+    });
+    assert!(refused.unwrap_err().message.contains("privileged"));
+    assert!(daemon.log().contains("warning"), "{}", daemon.log());
+}
+
+#[test]
+fn a_second_daemon_leaves_the_socket_to_the_first() {
+    let daemon = Daemon::start();
+    let second = Command::new(PROGRAM)
+        .args(["--root", daemon.root().to_str().unwrap(), "daemon"])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(5));
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("another daemon serves"), "{message}");
+    assert!(message.contains("\nhint: "), "{message}");
+    daemon.connect();
+}
+
+#[test]
+fn sigterm_ends_the_sessions_and_removes_the_socket() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    daemon.signal("HUP");
+    daemon.wait_until("it reloads", || daemon.log().contains("reloaded"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.child.wait().unwrap().code(), Some(0));
+    assert!(client.is_closed());
+    assert!(daemon.socket().symlink_metadata().is_err());
+}
+
+#[test]
+fn a_session_that_is_killed_takes_nothing_with_it() {
+    let daemon = Daemon::start();
+    let mut victim = daemon.connect();
+    let path = victim.add_text("text", "content", &[]);
+    let session = daemon.sessions();
+    assert_eq!(session.len(), 1);
+    let killed = Command::new("kill")
+        .args(["-KILL", &session[0].to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    assert!(victim.is_closed());
+    daemon.wait_until("it is reaped", || daemon.sessions().is_empty());
+    assert!(daemon.connect().is_valid(&path));
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_its_sessions_and_its_socket_to_the_next() {
+    let mut daemon = Daemon::start();
+    let mut client = daemon.connect();
+    daemon.signal("KILL");
+    assert_eq!(daemon.child.wait().unwrap().signal(), Some(9));
+    let path = client.add_text("text", "content", &[]);
+    assert!(client.is_valid(&path));
+    drop(client);
+    let socket = daemon.socket();
+    let next = Command::new(PROGRAM)
+        .args(["--root", daemon.root().to_str().unwrap(), "daemon"])
+        .env("BOOTSTRAP_CONFIG", "")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    daemon.child = next;
+    daemon.wait_until("the next daemon listens", || {
+        UnixStream::connect(&socket).is_ok()
+    });
+    assert!(daemon.connect().is_valid(&path));
+}
+
+#[test]
+fn old_clients_are_served_and_others_refused() {
+    use bootstrap::formats::worker::{CLIENT_MAGIC, Fields};
+    use std::io::{Read, Write};
+    let daemon = Daemon::start();
+    let mut stream = daemon.raw();
+    let mut fields = Fields::of_long(CLIENT_MAGIC);
+    fields.long(0x107);
+    // An operation, right after the version: this client knows no other fields.
+    fields.long(1);
+    fields.string("/nowhere");
+    stream.write_all(fields.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.read_to_end(&mut answer).unwrap();
+    let number = |place: usize| u64::from_le_bytes(answer[place..place + 8].try_into().unwrap());
+    assert_eq!((number(16), number(24)), (0x616c_7473, 0x6378_7470));
+    // No status after the message.
+    let length = number(32) as usize;
+    assert_eq!(answer.len(), 40 + length.next_multiple_of(8));
+
+    let mut stream = daemon.raw();
+    let mut fields = Fields::of_long(CLIENT_MAGIC);
+    fields.long(0x264);
+    stream.write_all(fields.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer.len(), 16);
+}
