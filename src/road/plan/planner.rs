@@ -1,7 +1,6 @@
 //! Walking the recipes: every build after its inputs, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -58,13 +57,11 @@ impl<'a> Planner<'a> {
         roots: &'a BTreeMap<String, Seed>,
         settings: &'a Settings,
     ) -> Result<Self, PlanError> {
-        // Only the files at the top: a folder beside them is the source of one package, and the rest is not
-        // built again when that changes.
-        let own = recipes
-            .phases()
-            .iter()
-            .filter(|(path, _)| !path.contains('/'));
-        let (phases, item) = tree_item(settings, PHASES_NAME, own)?;
+        // A shell reads them; the binary's copy has no modes.
+        let files = recipes.phases().iter();
+        let files = files.map(|(name, contents)| (name.into(), Tree::file(contents.clone())));
+        let tree = Tree::Directory(files.collect());
+        let (phases, item) = tree_item(settings, PHASES_NAME, tree)?;
         Ok(Self {
             recipes,
             seed,
@@ -273,26 +270,16 @@ impl<'a> Planner<'a> {
         recipe: &Recipe,
         folder: &Spanned<String>,
     ) -> Result<Option<StorePath>, PlanError> {
-        let prefix = format!("{}/", folder.get_ref());
-        let files: BTreeMap<String, Vec<u8>> = self
-            .recipes
-            .phases()
-            .iter()
-            .filter_map(|(path, contents)| {
-                let path = path.strip_prefix(&prefix)?;
-                Some((path.to_owned(), contents.clone()))
-            })
-            .collect();
-        if files.is_empty() {
+        let Some(tree) = self.recipes.local_sources().get(folder.get_ref()) else {
             let folder_name = folder.get_ref().clone();
             let problem = RecipeProblem::UnknownLocalSource {
                 folder: folder_name,
             };
             self.report(recipe, folder.span(), problem);
             return Ok(None);
-        }
+        };
         let name = format!("{}-{}-source", recipe.name, recipe.version);
-        let (path, item) = tree_item(self.settings, &name, files.iter())?;
+        let (path, item) = tree_item(self.settings, &name, tree.clone())?;
         self.items.insert(path.clone(), item);
         Ok(Some(path))
     }
@@ -356,18 +343,8 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The item called `name` that holds `files`, whose keys are paths, and its store path.
-fn tree_item<'f>(
-    settings: &Settings,
-    name: &str,
-    files: impl Iterator<Item = (&'f String, &'f Vec<u8>)>,
-) -> Result<(StorePath, Item), PlanError> {
-    let mut entries = BTreeMap::new();
-    for (path, contents) in files {
-        // Nothing executes them, a shell or a compiler reads them; the binary's copy has no modes.
-        insert(&mut entries, path, Tree::file(contents.clone()));
-    }
-    let tree = Tree::Directory(entries);
+/// The item called `name` that holds `tree`, and its store path.
+fn tree_item(settings: &Settings, name: &str, tree: Tree) -> Result<(StorePath, Item), PlanError> {
     let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
     let path =
         source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {
@@ -378,17 +355,4 @@ fn tree_item<'f>(
         })?;
     let name = name.to_owned();
     Ok((path, Item::Tree { name, tree }))
-}
-
-fn insert(entries: &mut BTreeMap<OsString, Tree>, path: &str, file: Tree) {
-    let Some((folder, rest)) = path.split_once('/') else {
-        entries.insert(path.into(), file);
-        return;
-    };
-    let below = entries
-        .entry(folder.into())
-        .or_insert_with(|| Tree::Directory(BTreeMap::new()));
-    if let Tree::Directory(entries) = below {
-        insert(entries, rest, file);
-    }
 }

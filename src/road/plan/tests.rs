@@ -470,6 +470,7 @@ fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
     let embedded = load(&RecipeSource::Embedded).unwrap();
     let read = load(&RecipeSource::Directory(directory)).unwrap();
     assert_eq!(embedded.phases(), read.phases());
+    assert_eq!(embedded.local_sources(), read.local_sources());
     let texts = |recipes: &Recipes| -> Vec<String> {
         recipes
             .iter()
@@ -498,6 +499,33 @@ fn a_local_source_changes_only_the_package_that_is_built_of_it() {
     let path = |plan: &Plan, label| plan.get(label).unwrap().derivation_path.clone();
     assert_ne!(path(&before, "stage0/own"), path(&after, "stage0/own"));
     assert_eq!(path(&before, "stage0/make"), path(&after, "stage0/make"));
+}
+
+#[test]
+fn a_local_source_goes_in_with_modes_and_links() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let folder = Folder::new();
+    local_recipe(&folder, "ld-wrapper");
+    let source = folder.0.path().join("stage0/ld-wrapper");
+    let path = |folder: &Folder| {
+        plan_of(&folder.load())
+            .unwrap()
+            .get("stage0/own")
+            .unwrap()
+            .derivation_path
+            .clone()
+    };
+    let mut seen = BTreeSet::from([path(&folder)]);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(source.join("ld.c"), executable).unwrap();
+    assert!(seen.insert(path(&folder)), "the execute bit is lost");
+    symlink("nowhere", source.join("link")).unwrap();
+    assert!(seen.insert(path(&folder)), "a dangling link is lost");
+    std::fs::create_dir(source.join("empty")).unwrap();
+    assert!(seen.insert(path(&folder)), "an empty folder is lost");
+    folder.file("stage0/ld-wrapper/.hidden", "");
+    assert!(seen.insert(path(&folder)), "a dot-file is lost");
 }
 
 #[test]

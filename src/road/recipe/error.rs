@@ -4,24 +4,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-    ThemeCharacters, ThemeStyles,
-};
-
-use super::model::AddressError;
+use super::model::{AddressError, RecipeFile};
 use crate::fetch::InvalidLocation;
 use crate::formats::hash::InvalidDigest;
 use crate::formats::system::UnknownSystem;
-
-/// A recipe's TOML and the name to show for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecipeFile {
-    /// Its path as people find it.
-    pub path: String,
-    /// Its text.
-    pub text: String,
-}
+use crate::formats::visible::visible;
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -122,7 +109,7 @@ pub enum RecipeProblem {
 
 impl RecipeProblem {
     /// What to do about it.
-    fn help(&self) -> Option<String> {
+    pub(super) fn help(&self) -> Option<String> {
         Some(match self {
             Self::UnknownKey { key, known, .. } if key == "proof" && known.contains(&"package") => {
                 "the stage of ordinary packages is called `package`: rename the table".to_owned()
@@ -210,47 +197,12 @@ impl RecipeError {
 
 impl fmt::Display for RecipeError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.problem)
+        // A name from the recipe may have any characters.
+        formatter.write_str(&visible(self.problem.to_string()))
     }
 }
 
 impl std::error::Error for RecipeError {}
-
-/// What miette shows: the error together with its source text.
-struct Shown<'a> {
-    error: &'a RecipeError,
-    source: NamedSource<String>,
-}
-
-impl fmt::Debug for Shown<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.error, formatter)
-    }
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.error, formatter)
-    }
-}
-
-impl std::error::Error for Shown<'_> {}
-
-impl Diagnostic for Shown<'_> {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let help = self.error.problem.help()?;
-        Some(Box::new(help))
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let span = LabeledSpan::underline(self.error.span.clone());
-        Some(Box::new(std::iter::once(span)))
-    }
-}
 
 /// Everything wrong with the recipes, in the order of files and positions. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -272,35 +224,6 @@ impl RecipeErrors {
     /// The errors.
     pub fn errors(&self) -> &[RecipeError] {
         &self.errors
-    }
-
-    /// All of them with the lines they are in and carets below, as people read them.
-    pub fn render(&self, color: bool) -> String {
-        let theme = GraphicalTheme {
-            // Carets, whatever the locale: they are what people search for.
-            characters: ThemeCharacters::ascii(),
-            styles: match color {
-                true => ThemeStyles::ansi(),
-                false => ThemeStyles::none(),
-            },
-        };
-        let handler = GraphicalReportHandler::new_themed(theme)
-            .with_links(false)
-            .with_width(100)
-            .with_context_lines(1);
-        let mut text = String::new();
-        for error in &self.errors {
-            let source = NamedSource::new(&error.file.path, error.file.text.clone());
-            // Writing to a String cannot fail; what could is reading the span, which lies in the text.
-            if handler
-                .render_report(&mut text, &Shown { error, source })
-                .is_err()
-            {
-                let (line, column) = error.position();
-                text.push_str(&format!("{}:{line}:{column}: {error}\n", error.file.path));
-            }
-        }
-        text
     }
 }
 

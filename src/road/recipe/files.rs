@@ -1,14 +1,24 @@
 //! Where recipes come from: the copy inside the binary, or a folder.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use rustix::io::Errno;
+
+use super::folder::{Budget, EntryKind, OpenFolder, counts};
+use crate::diagnostics::on_file;
+use crate::formats::nar::Tree;
+use crate::formats::visible::visible_path;
 
 /// The recipes as they were when the binary was built.
 static RECIPES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/recipes");
-/// The phases that run every build.
+/// The phases that run every build, and the sources that are part of this project.
 static PHASES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/stage0");
+
+/// The file that says that a folder `stage0` is one of phases.
+const MAIN_PHASES: &str = "gnu-build-system.sh";
 
 /// What to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,17 +41,78 @@ pub(super) struct Files {
     pub shown: String,
     /// The folders that have a recipe.toml, by name.
     pub folders: BTreeMap<String, Folder>,
-    /// The phases, by their paths below their folder, `/` between the parts.
-    pub phases: BTreeMap<String, Vec<u8>>,
+    /// The folder of phases.
+    pub stage0: Stage0,
 }
 
-/// A file or folder that could not be read.
+/// The folder `stage0`.
+#[derive(Debug)]
+pub(super) struct Stage0 {
+    /// The phases: the files at its top, by name.
+    pub phases: BTreeMap<String, Vec<u8>>,
+    /// The folders in it, by name: sources that are part of the project.
+    pub sources: BTreeMap<String, Tree>,
+}
+
+/// A file or folder that could not be read, or that recipes may not have.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot read {what} {path}: {error}", path = path.display())]
-pub struct UnreadableRecipes {
-    what: &'static str,
-    path: PathBuf,
-    error: std::io::Error,
+pub enum UnreadableRecipes {
+    /// A system call failed.
+    #[error("cannot read {}: {error}", visible_path(path))]
+    #[diagnostic(help("{}", on_file(error).trim_start_matches("; ")))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// An entry of another kind than expected.
+    #[error("{} is {seen}: expected {expected}", visible_path(path))]
+    #[diagnostic(help(
+        "links out of a folder of recipes could name any file of this machine: copy the file, or remove the entry"
+    ))]
+    Kind {
+        /// The entry.
+        path: PathBuf,
+        /// What it is.
+        seen: &'static str,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A name that cannot be written in a recipe.
+    #[error("the name of {} is not UTF-8", visible_path(path))]
+    Name {
+        /// The entry.
+        path: PathBuf,
+    },
+    /// More bytes than recipes and sources may have.
+    #[error(
+        "{} is too large: the files of a folder may have {most} MiB in all",
+        visible_path(path)
+    )]
+    TooLarge {
+        /// The file that was too much.
+        path: PathBuf,
+        /// The most, in MiB.
+        most: u64,
+    },
+    /// Folders in folders without end.
+    #[error("{} is more than {most} folders deep", visible_path(path))]
+    TooDeep {
+        /// The folder.
+        path: PathBuf,
+        /// The most.
+        most: usize,
+    },
+}
+
+impl UnreadableRecipes {
+    pub(super) fn io(path: &Path, error: Errno) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            error: error.into(),
+        }
+    }
 }
 
 impl Files {
@@ -55,40 +126,102 @@ impl Files {
                     .map(|folder| (base_name(folder.path()), embedded_files(folder)))
                     .filter(|(_, files)| files.contains_key("recipe.toml"))
                     .collect(),
-                phases: embedded_phases(),
+                stage0: embedded_stage0(),
             }),
             RecipeSource::Directory(directory) => Self::read_directory(directory),
         }
     }
 
     fn read_directory(directory: &Path) -> Result<Self, UnreadableRecipes> {
+        let mut budget = Budget::default();
+        let top = OpenFolder::open(directory)?;
         let mut folders = BTreeMap::new();
-        let entries = list(directory, "the folder of recipes")?;
-        for path in entries.into_iter().filter(|path| path.is_dir()) {
-            let files = read_files(&path)?;
-            if files.contains_key("recipe.toml") {
-                folders.insert(base_name(&path), files);
+        for (name, kind) in top.entries()? {
+            match kind {
+                _ if !counts(&name) => {}
+                EntryKind::Folder => {
+                    if let Some(folder) = top.folder(&name)? {
+                        let files = read_files(&folder, &mut budget)?;
+                        if files.contains_key("recipe.toml") {
+                            folders.insert(utf8(&top, &name)?, files);
+                        }
+                    }
+                }
+                // A README, a licence.
+                EntryKind::File => {}
+                EntryKind::Symlink | EntryKind::Other => {
+                    return Err(top.refused(&name, kind, "the folder of a recipe"));
+                }
             }
         }
-        let beside = match directory.canonicalize() {
-            Ok(whole) => whole.parent().map(|parent| parent.join("stage0")),
-            Err(_) => None,
-        };
-        let phases = match beside {
-            Some(beside) if beside.join("gnu-build-system.sh").is_file() => read_tree(&beside)?,
-            _ => embedded_phases(),
-        };
         Ok(Self {
             shown: directory.display().to_string(),
             folders,
-            phases,
+            stage0: match beside(directory)? {
+                Some(stage0) => read_stage0(&stage0, &mut budget)?,
+                None => embedded_stage0(),
+            },
         })
     }
 }
 
-/// Whether a file takes part: editors leave others behind.
-fn counts(name: &str) -> bool {
-    !name.starts_with('.') && !name.ends_with('~')
+/// The folder of phases beside the folder of recipes `directory`, where there is one.
+fn beside(directory: &Path) -> Result<Option<OpenFolder>, UnreadableRecipes> {
+    let Some(parent) = directory
+        .canonicalize()
+        .ok()
+        .and_then(|whole| whole.parent().map(Path::to_owned))
+    else {
+        return Ok(None);
+    };
+    let Some(stage0) = OpenFolder::open(&parent)?.folder(OsStr::new("stage0"))? else {
+        return Ok(None);
+    };
+    let entries = stage0.entries()?;
+    let is_one = entries.iter().any(|(name, _)| name == MAIN_PHASES);
+    Ok(is_one.then_some(stage0))
+}
+
+fn read_stage0(folder: &OpenFolder, budget: &mut Budget) -> Result<Stage0, UnreadableRecipes> {
+    let phases = read_files(folder, budget)?;
+    let mut sources = BTreeMap::new();
+    for (name, kind) in folder.entries()? {
+        if kind == EntryKind::Folder
+            && counts(&name)
+            && let Some(source) = folder.folder(&name)?
+        {
+            sources.insert(utf8(folder, &name)?, source.tree(budget)?);
+        }
+    }
+    Ok(Stage0 { phases, sources })
+}
+
+/// The files at the top of `folder`.
+fn read_files(folder: &OpenFolder, budget: &mut Budget) -> Result<Folder, UnreadableRecipes> {
+    let mut files = Folder::new();
+    for (name, kind) in folder.entries()? {
+        match kind {
+            _ if !counts(&name) => {}
+            EntryKind::File => {
+                let (_, contents) = folder.file(&name, budget)?;
+                files.insert(utf8(folder, &name)?, contents);
+            }
+            EntryKind::Folder => {}
+            EntryKind::Symlink | EntryKind::Other => {
+                return Err(folder.refused(&name, kind, "a file"));
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn utf8(folder: &OpenFolder, name: &OsStr) -> Result<String, UnreadableRecipes> {
+    match name.to_str() {
+        Some(name) => Ok(name.to_owned()),
+        None => Err(UnreadableRecipes::Name {
+            path: folder.path().join(name),
+        }),
+    }
 }
 
 fn base_name(path: &Path) -> String {
@@ -101,69 +234,28 @@ fn embedded_files(folder: &Dir<'_>) -> BTreeMap<String, Vec<u8>> {
     folder
         .files()
         .map(|file| (base_name(file.path()), file.contents().to_vec()))
-        .filter(|(name, _)| counts(name))
+        .filter(|(name, _)| counts(OsStr::new(name)))
         .collect()
 }
 
-fn embedded_phases() -> BTreeMap<String, Vec<u8>> {
-    fn add(folder: &Dir<'_>, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
-        for (name, contents) in embedded_files(folder) {
-            files.insert(format!("{prefix}{name}"), contents);
-        }
-        for below in folder.dirs() {
-            let name = base_name(below.path());
-            if counts(&name) {
-                add(below, &format!("{prefix}{name}/"), files);
-            }
-        }
+fn embedded_stage0() -> Stage0 {
+    let folders = PHASES.dirs();
+    Stage0 {
+        phases: embedded_files(&PHASES),
+        sources: folders
+            .map(|folder| (base_name(folder.path()), embedded_tree(folder)))
+            .collect(),
     }
-    let mut files = BTreeMap::new();
-    add(&PHASES, "", &mut files);
-    files
 }
 
-fn read_tree(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, UnreadableRecipes> {
-    let mut files = read_files(folder)?;
-    for below in list(folder, "the folder")? {
-        let name = base_name(&below);
-        // A link to a folder would lead out of the tree, or around in it.
-        if counts(&name) && below.is_dir() && !below.is_symlink() {
-            for (path, contents) in read_tree(&below)? {
-                files.insert(format!("{name}/{path}"), contents);
-            }
-        }
-    }
-    Ok(files)
-}
-
-fn read_files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, UnreadableRecipes> {
-    let mut files = BTreeMap::new();
-    for path in list(folder, "the folder")? {
-        let name = base_name(&path);
-        if counts(&name) && path.is_file() {
-            let contents = std::fs::read(&path).map_err(|error| UnreadableRecipes {
-                what: "the file",
-                path: path.clone(),
-                error,
-            })?;
-            files.insert(name, contents);
-        }
-    }
-    Ok(files)
-}
-
-/// What lies in `directory`, sorted.
-fn list(directory: &Path, what: &'static str) -> Result<Vec<PathBuf>, UnreadableRecipes> {
-    let failed = |error| UnreadableRecipes {
-        what,
-        path: directory.to_owned(),
-        error,
-    };
-    let mut paths = std::fs::read_dir(directory)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)?;
-    paths.sort();
-    Ok(paths)
+/// The copy inside the binary has no modes: none of the project's own sources is executable, which a test checks.
+fn embedded_tree(folder: &Dir<'_>) -> Tree {
+    let name = |path: &Path| path.file_name().map(OsString::from).unwrap_or_default();
+    let files = folder
+        .files()
+        .map(|file| (name(file.path()), Tree::file(file.contents())));
+    let folders = folder
+        .dirs()
+        .map(|below| (name(below.path()), embedded_tree(below)));
+    Tree::Directory(files.chain(folders).collect())
 }

@@ -8,17 +8,21 @@ use std::collections::BTreeMap;
 mod check;
 mod error;
 mod files;
+mod folder;
 mod model;
 mod parse;
 mod reader;
+mod render;
 #[cfg(test)]
 mod tests;
 
-pub use error::{RecipeError, RecipeErrors, RecipeFile, RecipeProblem, closest};
+use crate::formats::nar::Tree;
+
+pub use error::{RecipeError, RecipeErrors, RecipeProblem, closest};
 pub use files::{RecipeSource, UnreadableRecipes};
 pub use model::{
-    Address, AddressError, InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source,
-    Stage, Variants, choose_variant, variable_name,
+    Address, AddressError, InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate,
+    Settings, Source, Stage, Variants, choose_variant, variable_name,
 };
 
 /// All recipes, and the phases that build them.
@@ -26,6 +30,7 @@ pub use model::{
 pub struct Recipes {
     recipes: BTreeMap<String, Recipe>,
     phases: BTreeMap<String, Vec<u8>>,
+    sources: BTreeMap<String, Tree>,
 }
 
 /// Why there are no recipes.
@@ -68,7 +73,8 @@ pub fn load(source: &RecipeSource) -> Result<Recipes, LoadError> {
                 .into_iter()
                 .map(|recipe| (recipe.name.clone(), recipe))
                 .collect(),
-            phases: files.phases,
+            phases: files.stage0.phases,
+            sources: files.stage0.sources,
         }),
     }
 }
@@ -96,8 +102,13 @@ impl Recipes {
             .flat_map(|recipe| recipe.addresses().map(|(_, address)| address))
     }
 
-    /// The files of the phases of `gnu-build-system`, by their paths in their folder.
+    /// The files of the phases of `gnu-build-system`, by name.
     pub fn phases(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.phases
+    }
+
+    /// The folders that `local-source` can name: sources that are part of the project, as they are.
+    pub fn local_sources(&self) -> &BTreeMap<String, Tree> {
+        &self.sources
     }
 }

@@ -7,12 +7,20 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::error::RecipeFile;
 use crate::fetch::Location;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::system::System;
 
-/// A step of the road. The order is the order of the road.
+/// A recipe's TOML and the name to show for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipeFile {
+    /// Its path, for messages.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A step of a bootstrap. The order is that of the bootstrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Static tools, built in the seed by the seed's compiler.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::error::{RecipeError, RecipeFile, RecipeProblem};
+use super::error::{RecipeError, RecipeProblem};
 use super::files::Folder;
 use super::model::{
-    InputName, Platform, Recipe, RecipeText, Regenerate, Settings, Source, Stage, Variants,
-    is_output_name, variable_name,
+    InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate, Settings, Source, Stage,
+    Variants, is_output_name, variable_name,
 };
 use super::reader::{Field, Reader, Value};
 use crate::fetch::Location;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{RecipeError, RecipeFile, RecipeProblem};
+use super::error::{RecipeError, RecipeProblem};
 use super::files::Folder;
-use super::model::{RecipeText, is_item_name};
+use super::model::{RecipeFile, RecipeText, is_item_name};
 
 /// A table's value at its place.
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;

@@ -355,7 +355,7 @@ fn a_folder_without_recipes_or_none_at_all_is_an_error() {
     let folder = Folder::new();
     let error = folder.load().unwrap_err().to_string();
     assert!(
-        error.starts_with("cannot read the folder of recipes"),
+        error.starts_with("cannot read /") && error.contains("/recipes: "),
         "{error}"
     );
     folder.file("notes.txt", "");
@@ -381,4 +381,80 @@ mod properties {
             prop_assert!(errors.is_none_or(|errors| !errors.render(false).is_empty()));
         }
     }
+}
+
+/// What reading recipes of `folder` fails with.
+fn unreadable(folder: &Folder) -> String {
+    folder.load().unwrap_err().to_string()
+}
+
+#[test]
+fn links_in_a_folder_of_recipes_are_not_followed() {
+    use std::os::unix::fs::symlink;
+
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("secret"), "secret").unwrap();
+    let new = || {
+        let folder = Folder::new();
+        folder.file(
+            "sed/recipe.toml",
+            good("sed", "patches = [\"fix.patch\"]\n[final]\n"),
+        );
+        folder
+    };
+    // A patch, the recipe itself, the recipe's folder.
+    for (link, target) in [
+        ("sed/fix.patch", outside.path().join("secret")),
+        ("tar/recipe.toml", outside.path().join("secret")),
+        ("tar", outside.path().to_owned()),
+    ] {
+        let folder = new();
+        if link != "sed/fix.patch" {
+            folder.file("sed/fix.patch", "");
+        }
+        let place = folder.path().join(link);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        symlink(target, place).unwrap();
+        let error = unreadable(&folder);
+        assert!(
+            error.contains(&format!("/{link} is a symbolic link")),
+            "{error}"
+        );
+    }
+    // What editors leave does not count.
+    let folder = new();
+    folder.file("sed/fix.patch", "");
+    symlink("user@host.123", folder.path().join("sed/.#recipe.toml")).unwrap();
+    symlink("nowhere", folder.path().join(".#sed")).unwrap();
+    folder.load().unwrap();
+    // The folder itself is the user's word.
+    let elsewhere = outside.path().join("recipes");
+    symlink(folder.path(), &elsewhere).unwrap();
+    load(&RecipeSource::Directory(elsewhere)).unwrap();
+}
+
+#[test]
+fn links_in_the_folder_of_phases_are_not_followed() {
+    use std::os::unix::fs::symlink;
+
+    let directory = tempfile::tempdir().unwrap();
+    let recipes = directory.path().join("recipes/sed");
+    std::fs::create_dir_all(&recipes).unwrap();
+    std::fs::write(recipes.join("recipe.toml"), good("sed", "[final]\n")).unwrap();
+    let source = RecipeSource::Directory(directory.path().join("recipes"));
+    let stage0 = directory.path().join("stage0");
+    std::fs::create_dir(&stage0).unwrap();
+    std::fs::write(stage0.join("gnu-build-system.sh"), ":\n").unwrap();
+    load(&source).unwrap();
+    symlink("/etc/passwd", stage0.join("more.sh")).unwrap();
+    let error = load(&source).unwrap_err().to_string();
+    assert!(
+        error.contains("stage0/more.sh is a symbolic link"),
+        "{error}"
+    );
+    // Nor is the folder.
+    std::fs::rename(&stage0, directory.path().join("elsewhere")).unwrap();
+    symlink("elsewhere", &stage0).unwrap();
+    let error = load(&source).unwrap_err().to_string();
+    assert!(error.contains("stage0 is a symbolic link"), "{error}");
 }
