@@ -1,8 +1,10 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 # POSIX make: works with GNU make and BSD make alike.
 #
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
-#   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and what
+#   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and
+#   what
 #                    200 killed builds leave
 #   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
 #   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone
@@ -20,7 +22,8 @@ ARGS =
 PREFIX = /usr/local
 SECONDS = 60
 
-# DESTDIR is not set here, so that it may come from the environment. These are the places that Debian and FreeBSD look in.
+# DESTDIR is not set here, so that it may come from the environment. These are the places that Debian and FreeBSD look
+# in.
 BIN = $(DESTDIR)$(PREFIX)/bin
 MAN = $(DESTDIR)$(PREFIX)/share/man/man1
 BASH = $(DESTDIR)$(PREFIX)/share/bash-completion/completions

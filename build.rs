@@ -1,5 +1,6 @@
-//! Tells cargo what the binary embeds: `include_dir!` reads the folders without cargo's knowledge. And the binary, what it
-//! was compiled by and for.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Tells cargo what the binary embeds: `include_dir!` reads the folders without cargo's knowledge. And the binary, what
+//! it was compiled by and for.
 
 use std::process::Command;
 

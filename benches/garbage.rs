@@ -1,12 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long the garbage collector takes over a large store.
 //!
 //! ```text
 //! cargo bench --bench garbage -- [PATHS]
 //! ```
 //!
-//! makes a store of PATHS items (100,000 by default) under TMPDIR. Each refers to the ones that are 10,000 and 20,000 before it;
-//! roots keep every second one.
-//! Prints the time of a dry run (wanted: under 2 s for 100,000), the best of five, and that of collecting the other half.
+//! makes a store of PATHS items (100,000 by default) under TMPDIR. Each refers to the ones that are 10,000 and 20,000
+//! before it; roots keep every second one.
+//! Prints the time of a dry run (wanted: under 2 s for 100,000), the best of five, and that of collecting the other
+//! half.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

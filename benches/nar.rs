@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How fast a tree is hashed and scanned for references, against well-known programs.
 //!
 //! ```text
 //! cargo bench --bench nar -- [SMALL-FILES SMALL-MIB LARGE-FILES LARGE-MIB]
 //! ```
 //!
-//! makes two trees under TMPDIR (by default 100,000 files of 1,434 MiB together, and 4 files of 2,048 MiB), warms the cache,
-//! and prints the best of five runs each, taken in turn so that a busy machine disturbs all alike:
+//! makes two trees under TMPDIR (by default 100,000 files of 1,434 MiB together, and 4 files of 2,048 MiB), warms the
+//! cache, and prints the best of five runs each, taken in turn so that a busy machine disturbs all alike:
 //!
 //! - few large files: `hash_and_scan` against `sha256sum` of the same bytes; wanted: at most 1.15;
 //! - many small files: `hash_and_scan` against `nix-store --dump TREE | sha256sum`; wanted: at most 0.6;
@@ -94,7 +95,8 @@ fn main() -> Result<()> {
     adding(&small, scanned.nar_sha256, directory.path())
 }
 
-/// Copies `tree`, whose archive has the digest `sha256`, into a store of ours and one of Nix's, in turn and each time anew.
+/// Copies `tree`, whose archive has the digest `sha256`, into a store of ours and one of Nix's, in turn and each time
+/// anew.
 fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
     let store_dir = StoreDir::new("/gnu/store")?;
     let path = fixed_output_path(&store_dir, "tree", FixedOutputMethod::Recursive, sha256)?;

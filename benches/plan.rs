@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long reading the recipes and planning the whole road take: the mark is 10 ms.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]

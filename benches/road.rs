@@ -1,16 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the program costs where there is nothing to do: porters run it again and again while they work on one recipe.
 //!
 //! ```text
 //! cargo bench --bench road -- [ROOT]
 //! ```
 //!
-//! runs the program over the real road, the recipes and seeds that are built into it, twenty times for each command, and prints
-//! the best and the median time and the ratio of the median to the mark: 50 ms for `all`, `build hello` and `explain
-//! hello` with everything built; 50 ms as well for `list`, which plans the whole graph and looks into the store (what
-//! planning alone takes is in the benchmark `plan`).
+//! runs the program over the real road, the recipes and seeds that are built into it, twenty times for each command,
+//! and prints the best and the median time and the ratio of the median to the mark: 50 ms for `all`, `build hello` and
+//! `explain hello` with everything built; 50 ms as well for `list`, which plans the whole graph and looks into the
+//! store (what planning alone takes is in the benchmark `plan`).
 //!
-//! The store is the one below ROOT, else the one in place. Where it has not everything built, which takes an hour and more,
-//! that is said, and `list` and a dry run of `all` are measured alone.
+//! The store is the one below ROOT, else the one in place. Where it has not everything built, which takes an hour and
+//! more, that is said, and `list` and a dry run of `all` are measured alone.
 
 use std::error::Error;
 use std::process::{Command, Output, Stdio};

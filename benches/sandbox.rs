@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long a build that does nothing takes in the sandbox, from spawning it to its end: 100 runs, one after
 //! another. The mark is 8 ms, so that 15 ms do for the whole build, registration included.
 //!

@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How fast an archive is unpacked, against its decoder alone and against tar.
 //!
 //! ```text
 //! cargo bench --bench unpack -- [ARCHIVE…]
 //! ```
 //!
-//! unpacks each ARCHIVE (a tar, compressed by gzip or xz; by default one of either, made of 4,000 files of 96 MiB together)
-//! under TMPDIR five times, in turn with its decoder alone (`gzip -dc`,
+//! unpacks each ARCHIVE (a tar, compressed by gzip or xz; by default one of either, made of 4,000 files of 96 MiB
+//! together) under TMPDIR five times, in turn with its decoder alone (`gzip -dc`,
 //! `xz -dc`) and with `tar -xf`, and prints the best times and the ratios to both; wanted: no slower than the decoder.
 
 mod common;

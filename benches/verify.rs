@@ -1,12 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How fast a store is verified, against `sha256sum` on as many cores.
 //!
 //! ```text
 //! cargo bench --bench verify -- [ROOT]
 //! ```
 //!
-//! reads a whole store with both in turn, and with the command as users run it, five times, and prints the best times and
-//! their ratios; wanted: at most 1.15. The store is the one below ROOT, else the one in place at /gnu/store, to which nothing
-//! is written; where there is none, one with twenty made-up items of 1,000 MiB together is made under TMPDIR.
+//! reads a whole store with both in turn, and with the command as users run it, five times, and prints the best times
+//! and their ratios; wanted: at most 1.15. The store is the one below ROOT, else the one in place at /gnu/store, to
+//! which nothing is written; where there is none, one with twenty made-up items of 1,000 MiB together is made under
+//! TMPDIR.
 
 mod common;
 

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Cross-compiles the tool for FreeBSD on Debian 12.
 #
 #   cross/freebsd.sh build          leaves target/x86_64-unknown-freebsd/release/bootstrap

@@ -1,12 +1,13 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Tries the plain C packages against FreeBSD's headers and libraries on Debian 12: configures and compiles each with
 # zig's clang for FreeBSD, from the sources that the recipes name, with the recipes' flags of stage0's kind.
 #
 #   cross/packages.sh BOOTSTRAP [PACKAGE]...
 #
-# Says for each package whether it passed: whether its programs carry FreeBSD's mark, ask for FreeBSD's loader, and need no
-# symbol that FreeBSD's libraries lack. Run `cross/freebsd.sh link' or `build' first: they install zig and have it make the
-# interfaces. Ends with 0 where all passed.
+# Says for each package whether it passed: whether its programs carry FreeBSD's mark, ask for FreeBSD's loader, and need
+# no symbol that FreeBSD's libraries lack. Run `cross/freebsd.sh link' or `build' first: they install zig and have it
+# make the interfaces. Ends with 0 where all passed.
 #
 # Static programs, as stage0's are, cannot be tried so: zig has FreeBSD's libraries as interfaces only. With BASE in the
 # environment, a directory that a base.txz was unpacked into, Debian's clang and lld (apt-get install clang lld) link
@@ -20,8 +21,8 @@ shift
     zstd ld-wrapper hello which
 work=$PWD/target/freebsd
 mkdir -p "$work/packages"
-# What the interfaces of FreeBSD's libraries offer, a symbol a line: with its version, and without where that is what one
-# gets who asks for none.
+# What the interfaces of FreeBSD's libraries offer, a symbol a line: with its version, and without where that is what
+# one gets who asks for none.
 offered=$work/packages/offered
 [ ! -d "$work/zig/o" ] || find "$work/zig/o" -name 'lib*.so.[0-9]*' -exec readelf --dyn-syms -W {} + | awk '
     $7 ~ /^[0-9]+$/ && NF >= 8 {
@@ -102,8 +103,8 @@ apply_patches() {
     done
 }
 
-# What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it. Both refuse the
-# same of pointers to functions.
+# What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it. Both refuse
+# the same of pointers to functions.
 lenient='-O1 -Wno-error -Wno-error=incompatible-pointer-types -Werror=incompatible-function-pointer-types'
 
 # compile PACKAGE DIRECTORY: leaves programs somewhere in it.
@@ -152,8 +153,8 @@ lacking() {
         $7 == "UND" && $5 == "GLOBAL" && !($8 in there) { printf " %s", $8 }'
 }
 
-# is_freebsds PROGRAM, whose headers are $headers: whether it is a program, and FreeBSD's. What it is for stands in a note;
-# the kernel looks at that first, and linkers leave the header's own field at System V.
+# is_freebsds PROGRAM, whose headers are $headers: whether it is a program, and FreeBSD's. What it is for stands in a
+# note; the kernel looks at that first, and linkers leave the header's own field at System V.
 is_freebsds() {
     type=$(printf '%s\n' "$headers" | sed -n 's/^  Type: *\([A-Z]*\).*/\1/p')
     case $type in

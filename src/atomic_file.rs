@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Files that get their name once they are complete and on the disk.
 //!
-//! The new file is made beside its place, under a name that cannot be guessed and that nothing else has, so that no link
-//! in its way is followed. Then it is renamed.
+//! The new file is made beside its place, under a name that cannot be guessed and that nothing else has, so that no
+//! link in its way is followed. Then it is renamed.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -96,8 +97,8 @@ pub fn replace(place: &Path, content: &[u8]) -> Result<(), FileError> {
     file.persist()
 }
 
-/// Where a file that the user called `path` has to be written: `path` itself, or what it leads to where it is a link of the
-/// user's own. `None` means that `path` is a device or a pipe, to be opened as it is.
+/// Where a file that the user called `path` has to be written: `path` itself, or what it leads to where it is a link of
+/// the user's own. `None` means that `path` is a device or a pipe, to be opened as it is.
 ///
 /// A link that another user made is replaced: in a directory that others may write to, it could lead to any file.
 pub fn place_of(path: &Path) -> Option<PathBuf> {

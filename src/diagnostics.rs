@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Hints: what to do about an error, apart from what failed.
 //!
-//! Error types derive [`miette::Diagnostic`]. An error's message says what failed; its `help` is the hint, which the command
-//! line prints on a line of its own after `hint:`. An empty hint is not printed.
+//! Error types derive [`miette::Diagnostic`]. An error's message says what failed; its `help` is the hint, which the
+//! command line prints on a line of its own after `hint:`. An empty hint is not printed.
 //!
 //! [`FileError`] is the one error for a failed system call on a file.
 
@@ -98,8 +99,8 @@ impl miette::Diagnostic for FileError {
     }
 }
 
-/// Whether a system call failed because of the machine, and not because of the request: no permission, no space, a disk that
-/// fails, a limit that is reached.
+/// Whether a system call failed because of the machine, and not because of the request: no permission, no space, a disk
+/// that fails, a limit that is reached.
 pub fn is_environment(error: &io::Error) -> bool {
     let of_kind = matches!(
         error.kind(),

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From an official base system to the implicit inputs of GNU Guix's `gnu-build-system`.
 //!
-//! Data flows one way: [`recipe`](road::recipe)s and a [`seed`](road::seed) make a [`plan`](road::plan), a graph of [`derivation`](formats::derivation)s; [`fetch`] brings
-//! the bytes, [`builder`] runs each derivation in a [`sandbox`] and registers its outputs in the [`store`]; [`verify`] sees
-//! whether they are still the same bytes, and whether a second build gives them again.
-//! [`cli`] and [`show`] face people.
+//! Data flows one way: [`recipe`](road::recipe)s and a [`seed`](road::seed) make a [`plan`](road::plan), a graph of
+//! [`derivation`](formats::derivation)s; [`fetch`] brings the bytes, [`builder`] runs each derivation in a [`sandbox`]
+//! and registers its outputs in the [`store`]; [`verify`] sees whether they are still the same bytes, and whether a
+//! second build gives them again. [`cli`] and [`show`] face people.
 
 pub mod archive;
 pub mod atomic_file;

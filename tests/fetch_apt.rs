@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Files from the distribution's archive, with programs in the place of APT's that do as these do.
 
 // In a test a failed expectation is the message.
@@ -12,10 +13,10 @@ use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Request, S
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
 
-/// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that start
-/// with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The contents of a
-/// file are its name. Where there is a file `outlive`, something of a call stays for a second after it has ended, and then
-/// writes `outlived`.
+/// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that
+/// start with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The
+/// contents of a file are its name. Where there is a file `outlive`, something of a call stays for a second after it
+/// has ended, and then writes `outlived`.
 const APT_GET: &str = r#"#!/bin/sh
 set -eu
 here=${0%/*}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Downloads from a server that behaves in every way that servers do.
 
 // In a test a failed expectation is the message.

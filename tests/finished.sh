@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Audits a finished road, with other programs than the tool itself where that is possible:
 #
 #   tests/finished.sh BOOTSTRAP

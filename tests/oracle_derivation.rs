@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Derivations and store paths, compared with Nix's to the byte.
 
 #![allow(
@@ -20,9 +21,9 @@ use bootstrap::formats::store_path::{
 };
 use oracle::{Oracle, store_dir};
 
-/// A graph with what a graph can have: flat and recursive fixed outputs, two downloads of one file, several outputs of one
-/// derivation used together and alone, texts that refer to texts, a source tree, characters that need escapes, bytes that
-/// are not UTF-8, and each of Nix's hash algorithms.
+/// A graph with what a graph can have: flat and recursive fixed outputs, two downloads of one file, several outputs of
+/// one derivation used together and alone, texts that refer to texts, a source tree, characters that need escapes,
+/// bytes that are not UTF-8, and each of Nix's hash algorithms.
 const GRAPH: &str = r#"
 let
   system = "x86_64-linux";

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Archives, compared with Nix's to the byte, both ways.
 
 #![allow(
@@ -20,8 +21,8 @@ use bootstrap::store::nar;
 use bootstrap::store::scan::hash_and_scan;
 use oracle::Oracle;
 
-/// A tree with what trees can have: empty files and directories, all paddings, links to nowhere, names whose order by bytes is
-/// not that of any language, and files larger than any buffer.
+/// A tree with what trees can have: empty files and directories, all paddings, links to nowhere, names whose order by
+/// bytes is not that of any language, and files larger than any buffer.
 fn make_tree(root: &Path) {
     fs::create_dir_all(root.join("deep/er/est")).unwrap();
     fs::create_dir(root.join("empty")).unwrap();

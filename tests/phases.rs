@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Phases of stage0, run by this machine's shell over tools that answer as those of other systems do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

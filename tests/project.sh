@@ -24,6 +24,7 @@ rule() {
 # Every tracked file has an SPDX line among its first three, or REUSE.toml covers it.
 licence='SPDX-License-Identifier: GPL-3.0-or-later'
 covered=$(sed -n '/^path = \[/,/\]/p' REUSE.toml | grep -o '"[^"]*"' | tr -d '"' | sed 's/\*\*/*/g')
+set -f
 git ls-files | while IFS= read -r file; do
     # The licence itself needs none; a file may be deleted and not yet committed.
     if [ "$file" = COPYING ] || [ ! -f "$file" ]; then continue; fi
@@ -39,12 +40,14 @@ done | rule "without \`$licence' in the first three lines, and not covered by RE
 git ls-files '*.rs' '*.sh' '*.toml' 'Makefile' | grep -v -e '^stage0/' -e '^recipes/' | while IFS= read -r file; do
     [ -f "$file" ] || continue
     awk -v file="$file" '
-        /^[ \t]*(\/\/|#)/ && length($0) > 120 && $0 !~ /\|/ && $0 !~ /^[ \t]*[\/!#]* *[^ ]*$/ && $0 !~ /https?:/ {
+        (file ~ /\.rs$/ ? /^[ \t]*\/\// : /^[ \t]*#/) && length($0) > 120 && $0 !~ /^[ \t]*[\/!#]* *\|/ &&
+            $0 !~ /^[ \t]*[\/!#]* *[^ ]*$/ && $0 !~ /https?:/ {
             print file ":" FNR ": " length($0) " columns"
         }' "$file"
 done | rule 'comments of more than 120 columns'
 
-# Subjects of commits since this rule. A shallow clone, or a source archive in a repository of its own, may lack the base.
+# Subjects of commits since this rule. A shallow clone, or a source archive in a repository of its own, may lack the
+# base.
 base=54e54f655a
 if git merge-base --is-ancestor "$base" HEAD 2>/dev/null; then
     git log --format='%h %s' "$base..HEAD"

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # A part of the bootstrap, for real: stage0's make and sed, built from the real seed in
 # the real sandbox, then run.
 #

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Everything that `make test' checks, cheapest first; stops at the first failure. tools/prepare.sh installs what it needs.
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Everything that `make test' checks, cheapest first; stops at the first failure. tools/prepare.sh installs what it
+# needs.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -16,7 +18,8 @@ step 'formatting'
 $CARGO fmt --check
 
 step 'shell scripts'
-# Every script under version control, by name or by its first line. In a pipe, a failure of git would look like no files.
+# Every script under version control, by name or by its first line. In a pipe, a failure of git would look like no
+# files.
 files=$(git -c safe.directory="$PWD" ls-files)
 [ -n "$files" ] || {
     echo "tests/run.sh: git knows no files here: run it in a clone" >&2

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Runs docs/tutorial.md as it is written. Needs the implicit inputs built, and
 # writes to the store that is used (BOOTSTRAP_ROOT, or the machine's).
 #

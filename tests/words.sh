@@ -5,7 +5,8 @@
 #   tests/words.sh          checks every tracked text file
 #   tests/words.sh FILE...  checks these
 #
-# Not checked: what enters derivations (stage0/, phase scripts, patches), whose bytes bootstrap.lock pins; licence texts; data.
+# Not checked: what enters derivations (stage0/, phase scripts, patches), whose bytes bootstrap.lock pins; licence
+# texts; data.
 set -eu
 
 here=$(dirname "$0")

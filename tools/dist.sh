@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Writes the source archive target/dist/bootstrap-VERSION.tar.xz from the commit that is checked out.
 #
-# The archive depends on the commit alone, not on place, umask, time zone or configuration: two clones give the same bytes
-# (with the same release of xz; the hash of the tar inside is printed as well). It holds MANIFEST, the SHA-256 of every
-# file, and verify.sh, which checks them.
+# The archive depends on the commit alone, not on place, umask, time zone or configuration: two clones give the same
+# bytes (with the same release of xz; the hash of the tar inside is printed as well). It holds MANIFEST, the SHA-256 of
+# every file, and verify.sh, which checks them.
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -5,7 +5,8 @@
 #
 #   sh verify.sh     status 0 if all is well, 3 if hashes or files differ
 #
-# Needs sha256sum (Linux) or sha256 (FreeBSD). MANIFEST itself is what to compare with a trusted copy: its hash is printed.
+# Needs sha256sum (Linux) or sha256 (FreeBSD). MANIFEST itself is what to compare with a trusted copy: its hash is
+# printed.
 set -eu
 
 cd "$(dirname "$0")"

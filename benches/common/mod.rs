@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What several benchmarks need: made-up trees, and how much memory was needed at most.
 
 #![allow(dead_code)] // No benchmark needs all of it.
@@ -24,8 +25,8 @@ pub fn candidates(count: usize) -> Result<BTreeSet<StorePath>, Box<dyn Error>> {
     Ok((0..count).map(path).collect::<Result<_, _>>()?)
 }
 
-/// Files of the usual kinds in directories of 100: half machine code (random bytes, some zeros), half text with a reference now
-/// and then. The sizes vary from none to twice the mean.
+/// Files of the usual kinds in directories of 100: half machine code (random bytes, some zeros), half text with a
+/// reference now and then. The sizes vary from none to twice the mean.
 pub fn make_tree(
     root: &Path,
     files: usize,

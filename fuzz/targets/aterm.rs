@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes: the derivation reader refuses them, or the derivation is written as those bytes again.
 
 #![no_main]

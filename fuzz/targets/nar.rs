@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes: the archive reader refuses them, or the tree's archive is those bytes again.
 
 #![no_main]

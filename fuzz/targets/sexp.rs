@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! No bytes make the S-expression reader panic, and what it writes it reads back.
 #![no_main]
 

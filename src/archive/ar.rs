@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads `ar` archives, the outer layer of a `.deb`.
 //!
 //! The format: the magic `!<arch>\n`, then members. A member is a header of 60 bytes (name 16, time 12, owner 6, group

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Detects how an archive is compressed, and decompresses it.
 
 use std::io::{self, BufRead, Read};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Finds the files in a Debian binary package.
 //!
 //! A `.deb` (format 2.x, deb(5)) is an `ar` archive of `debian-binary`, `control.tar.*` and `data.tar.*`. The control

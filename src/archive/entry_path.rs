@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The name of an archive's entry, taken apart and checked before anything is done with it.
 
 use super::error::Limit;

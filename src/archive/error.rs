@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why an archive cannot be unpacked.
 
 use std::fmt;

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads a tar block by block: headers, and the contents that follow each.
 //!
-//! A tar is a sequence of 512-byte blocks. A header says how many bytes of contents follow; these are padded to whole blocks. Two
-//! blocks of zeros end the archive (POSIX, pax, "ustar Interchange Format"). The `tar` crate reads the fields of a header. It
-//! cannot iterate over archives with sparse files that have extension blocks unless it also keeps extended headers of any
-//! size in memory, so the iteration is here.
+//! A tar is a sequence of 512-byte blocks. A header says how many bytes of contents follow; these are padded to whole
+//! blocks. Two blocks of zeros end the archive (POSIX, pax, "ustar Interchange Format"). The `tar` crate reads the
+//! fields of a header. It cannot iterate over archives with sparse files that have extension blocks unless it also
+//! keeps extended headers of any size in memory, so the iteration is here.
 
 use std::io::{self, Read};
 

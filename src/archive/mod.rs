@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Unpacks archives that others made into a directory, and nowhere else.
 //!
-//! Formats: `tar` (plain, or compressed with gzip, xz or zstd) and Debian's `.deb` (an `ar` archive that holds a tar). An
-//! archive is input that may be hostile even when its hash is the expected one, so:
+//! Formats: `tar` (plain, or compressed with gzip, xz or zstd) and Debian's `.deb` (an `ar` archive that holds a tar).
+//! An archive is input that may be hostile even when its hash is the expected one, so:
 //!
 //! - An entry's name is taken apart and checked (`entry_path`): absolute names and `..` are refused.
 //! - A file is created relative to the handle of its directory, and each directory on the way to it is opened without

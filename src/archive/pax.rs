@@ -1,4 +1,6 @@
-//! Reads pax extended headers: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record (POSIX, pax, "pax Extended Header").
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Reads pax extended headers: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record (POSIX, pax, "pax Extended
+//! Header").
 
 use super::sparse::SparseRecords;
 

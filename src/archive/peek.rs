@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One small file out of a tar, without unpacking it.
 
 use std::fs::File;
@@ -6,14 +7,15 @@ use std::path::Path;
 
 use super::compression::Decoder;
 
-/// How far into the decoded archive the file is looked for, in bytes: also the most memory that a hostile header can take.
+/// How far into the decoded archive the file is looked for, in bytes: also the most memory that a hostile header can
+/// take.
 const SEARCHED: u64 = 64 << 20;
 
 /// The largest file that is small, in bytes.
 const SMALL: u64 = 1 << 20;
 
-/// The content of the regular file `name` (`bin/sh`) in the tar `archive`, compressed in whatever way; `None` where it is not
-/// among the first 64 MiB, or is larger than 1 MiB.
+/// The content of the regular file `name` (`bin/sh`) in the tar `archive`, compressed in whatever way; `None` where it
+/// is not among the first 64 MiB, or is larger than 1 MiB.
 ///
 /// # Errors
 /// A file that cannot be read, or is damaged before that place.

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Maps of sparse files: which parts of a file an archive holds. The rest is holes, which read as zeros.
 //!
-//! Four formats are in use (GNU tar manual, "Storing Sparse Files"): old GNU (`S` in the header, which also holds the map), and
-//! pax with the keys `GNU.sparse.…` in the versions 0.0, 0.1 (map in the extended header) and 1.0 (map before the contents;
-//! bsdtar writes this one).
+//! Four formats are in use (GNU tar manual, "Storing Sparse Files"): old GNU (`S` in the header, which also holds the
+//! map), and pax with the keys `GNU.sparse.…` in the versions 0.0, 0.1 (map in the extended header) and 1.0 (map before
+//! the contents; bsdtar writes this one).
 
 use std::io::{self, Read};
 
@@ -207,7 +208,8 @@ impl SparseMap {
     }
 }
 
-/// Reads the map of version 1.0: the number of parts, then offset and size of each, a line each, padded to whole blocks.
+/// Reads the map of version 1.0: the number of parts, then offset and size of each, a line each, padded to whole
+/// blocks.
 fn map_before_contents<R: Read>(contents: &mut Headers<R>) -> Result<Vec<u64>, SparseError> {
     let mut block = [0; BLOCK];
     let mut position = BLOCK;

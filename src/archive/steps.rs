@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The channel between the thread that decodes an archive and the thread that creates files.
 //!
 //! It holds at most [`WAITING`] steps of at most [`CHUNK`] bytes, so memory stays small whatever the archive holds.

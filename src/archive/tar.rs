@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Turns a tar into [`Step`]s. Every entry is checked here before the writer gets it.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Makes archives for tests, hostile ones too: headers are filled byte by byte, so that nothing refuses to write them.
 
 use std::io::Write;

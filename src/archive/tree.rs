@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A directory that is being filled, and cannot be left.
 //!
 //! Every path is walked from the tree's top, one component at a time, each opened relative to the one before without
-//! following symbolic links. The handles of the last path stay open: entries of one directory follow each other, so most
-//! need no walk at all.
+//! following symbolic links. The handles of the last path stay open: entries of one directory follow each other, so
+//! most need no walk at all.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -57,8 +58,8 @@ pub(super) struct TreeWriter {
 impl Tree {
     /// Creates the directory `path`, which must not exist or be empty.
     ///
-    /// `merged` (empty, or [`MERGED_USR`]) are the top-level names that become links to the same name under `usr`, as soon
-    /// as an entry uses them. These links, and no others, lead entries elsewhere.
+    /// `merged` (empty, or [`MERGED_USR`]) are the top-level names that become links to the same name under `usr`, as
+    /// soon as an entry uses them. These links, and no others, lead entries elsewhere.
     pub fn create(
         path: &Path,
         merged: &'static [&'static str],
@@ -91,8 +92,8 @@ impl Tree {
         })
     }
 
-    /// Makes a symbolic link at `path` (relative to the top; a leading slash means the top). What was there is replaced,
-    /// unless it is a directory.
+    /// Makes a symbolic link at `path` (relative to the top; a leading slash means the top). What was there is
+    /// replaced, unless it is a directory.
     pub fn symlink(&mut self, label: &str, path: &str, target: &str) -> Result<(), ArchiveError> {
         let path = parse(label, path)?;
         let target = target.as_bytes().to_owned();
@@ -414,8 +415,8 @@ fn refused(label: &str, entry: &EntryPath, reason: &str) -> ArchiveError {
     }
 }
 
-/// Why an entry could not be written: the archive's fault where a file system cannot have such a name, target or number of
-/// links at all, else this machine's.
+/// Why an entry could not be written: the archive's fault where a file system cannot have such a name, target or number
+/// of links at all, else this machine's.
 fn failed(label: &str, top: &Path, entry: &EntryPath, error: io::Error) -> ArchiveError {
     if let Some(Errno::NAMETOOLONG | Errno::ILSEQ | Errno::INVAL | Errno::MLINK) =
         Errno::from_io_error(&error)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Unpacks one tar on two threads: the calling one reads and decodes, a second one creates files.
 
 use std::io::BufRead;

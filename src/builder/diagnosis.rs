@@ -1,18 +1,20 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which line of a failed build's output tells what went wrong.
 //!
 //! The end of a log is mostly make saying that it stops, and between the error and the end there is all that other jobs
-//! still print and a test suite counts. So every line is looked at as it comes, and the most telling one is kept: one in
-//! which a compiler, a linker, a script or a test says what is wrong. This is a guess for people, and said to be one.
+//! still print and a test suite counts. So every line is looked at as it comes, and the most telling one is kept: one
+//! in which a compiler, a linker, a script or a test says what is wrong. This is a guess for people, and said to be
+//! one.
 
-/// The least weight of what stops a build by itself: what comes after it is mostly its consequence, so that the first such
-/// line counts. Weaker ones also come from commands whose failure nobody minds, and the build went on after all of them but
-/// the last: there the last counts.
+/// The least weight of what stops a build by itself: what comes after it is mostly its consequence, so that the first
+/// such line counts. Weaker ones also come from commands whose failure nobody minds, and the build went on after all of
+/// them but the last: there the last counts.
 const STOPS: u8 = 4;
 /// What says not only what is wrong, but also that this was the end.
 const FINAL: u8 = 5;
 
-/// What tells of an error, in lower case, with how well: a message from a compiler about a place in a file says more than
-/// the word `error`, and that something is not there is said by many a script that goes on without it.
+/// What tells of an error, in lower case, with how well: a message from a compiler about a place in a file says more
+/// than the word `error`, and that something is not there is said by many a script that goes on without it.
 const SIGNS: &[(&str, u8)] = &[
     ("internal compiler error", FINAL),
     ("no space left on device", STOPS),
@@ -36,8 +38,8 @@ const SIGNS: &[(&str, u8)] = &[
     ("no such file or directory", 1),
 ];
 
-/// Lines that start so report no error, whatever they name: checks that look for something, tests that went as they should,
-/// commands that are shown before they run.
+/// Lines that start so report no error, whatever they name: checks that look for something, tests that went as they
+/// should, commands that are shown before they run.
 const HARMLESS_STARTS: &[&str] = &[
     "checking ",
     "pass:",
@@ -132,8 +134,8 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether `before`, the start of a line, is that of a command with options, which a message may be among. A message starts
-/// with who says it, or with the place in a file.
+/// Whether `before`, the start of a line, is that of a command with options, which a message may be among. A message
+/// starts with who says it, or with the place in a file.
 fn has_options(before: &str) -> bool {
     let mut words = before.split_whitespace();
     if words.next().is_none_or(|first| first.ends_with(':')) {

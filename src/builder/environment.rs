@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The environment of a build, as guix-daemon makes it (`initEnv` of its `build.cc`).
 
 use std::collections::BTreeMap;

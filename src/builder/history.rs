@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What earlier builds took: one line of JSON for each, in `STATE/bootstrap/builds.jsonl`.
 //!
 //! The scheduler reads it to know which builds are long, people to know where the time goes. A line is appended
@@ -56,8 +57,8 @@ impl History {
     }
 
     /// How long each item took when it was last made, by label. A download that came from the cache says nothing of the
-    /// network. Lines that are no records (cut off by a crash, or from another version of this program) are passed over:
-    /// this is advice and no more.
+    /// network. Lines that are no records (cut off by a crash, or from another version of this program) are passed
+    /// over: this is advice and no more.
     pub fn durations(&self) -> HashMap<String, Duration> {
         let records = self.records().into_iter();
         records

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One pool of job tokens for all running builds.
 //!
 //! A pool has as many tokens as jobs may run at a time. Each running build holds one for as long as it runs
@@ -15,17 +16,17 @@
 //! moment. So, in this order:
 //!
 //! 1. bytes beyond `given` are discarded;
-//! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them. A more urgent
-//!    build that runs and has used tokens comes before them: what becomes free is offered to it first, and what it leaves
-//!    unread is taken back from it only after a while, when it is not just between two jobs. So a build that is
-//!    urgent and long has all cores but in its serial stretches, and these are what others start in;
+//! 2. builds that wait to start get free tokens, and where there are none, unread ones are taken back for them. A more
+//!    urgent build that runs and has used tokens comes before them: what becomes free is offered to it first, and what
+//!    it leaves unread is taken back from it only after a while, when it is not just between two jobs. So a build that
+//!    is urgent and long has all cores but in its serial stretches, and these are what others start in;
 //! 3. free tokens go to the pipes with the fewest unread ones, the most urgent build first;
 //! 4. an unread token moves from a pipe that has one to a pipe that has none.
 //!
-//! A pool may have a few more tokens than the machine has processors, for jobs that sleep ([`Spare`]). A build of much greater
-//! urgency than another, which will outlast it, has these for itself: the other neither starts nor gets more tokens by them.
-//! It is for the other processors while that one is serial, and there will be more such stretches until it ends; what is
-//! hurried through at the first of them is missing at the last.
+//! A pool may have a few more tokens than the machine has processors, for jobs that sleep ([`Spare`]). A build of much
+//! greater urgency than another, which will outlast it, has these for itself: the other neither starts nor gets more
+//! tokens by them. It is for the other processors while that one is serial, and there will be more such stretches until
+//! it ends; what is hurried through at the first of them is missing at the last.
 //!
 //! A build may have a limit of its own: one that is kept on some of the processors keeps nobody from the others then.
 //!
@@ -119,8 +120,8 @@ struct Slot {
     last_given: u64,
     /// Whether the build has read a token, ever: it is one that runs several jobs.
     parallel: bool,
-    /// Since when it has read none of those it was offered; `None` where it used one at the last look, or was offered none
-    /// since one became free.
+    /// Since when it has read none of those it was offered; `None` where it used one at the last look, or was offered
+    /// none since one became free.
     refuses_since: Option<Instant>,
 }
 
@@ -142,8 +143,8 @@ pub struct JobSlot {
 }
 
 impl JobPool {
-    /// A pool of `capacity` tokens, some of which may be `spare`. It makes its pipes in `directory` (a private directory on a
-    /// file system that has FIFOs).
+    /// A pool of `capacity` tokens, some of which may be `spare`. It makes its pipes in `directory` (a private
+    /// directory on a file system that has FIFOs).
     pub fn new(capacity: NonZeroUsize, spare: Option<Spare>, directory: &Path) -> io::Result<Self> {
         Self::with(capacity, spare, directory, BETWEEN_JOBS)
     }
@@ -342,14 +343,15 @@ impl State {
         out && (self.slots.len() > 1 || (waiting && !self.slots.is_empty()))
     }
 
-    /// Whether tokens are better offered to the running build `slot` than given to one of `urgency` that waits to start.
+    /// Whether tokens are better offered to the running build `slot` than given to one of `urgency` that waits to
+    /// start.
     fn comes_before(&self, slot: &Slot, urgency: u64) -> bool {
         let refuses = |since: Instant| since.elapsed() >= self.between_jobs;
         slot.parallel && slot.urgency > urgency && !slot.refuses_since.is_some_and(refuses)
     }
 
-    /// Whether only spare tokens are left, and a running build will go on when one of `urgency` has long ended. That one need
-    /// not have had several jobs yet: to begin with, most are configured.
+    /// Whether only spare tokens are left, and a running build will go on when one of `urgency` has long ended. That
+    /// one need not have had several jobs yet: to begin with, most are configured.
     fn is_full_for(&self, urgency: u64, unread: &BTreeMap<u64, usize>) -> bool {
         let Some(spare) = self.spare else {
             return false;
@@ -439,8 +441,8 @@ impl State {
         any
     }
 
-    /// Gives a free token to a running build that comes before one of `urgency` and has read all it was given; false where
-    /// there is none.
+    /// Gives a free token to a running build that comes before one of `urgency` and has read all it was given; false
+    /// where there is none.
     fn give_to_one_before(&mut self, urgency: u64, unread: &mut BTreeMap<u64, usize>) -> bool {
         let reading = |id: &u64| unread.get(id).is_none_or(|count| *count == 0);
         let before = self

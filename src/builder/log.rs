@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Build logs: everything a build printed, as it was, compressed, where Guix keeps it.
 //!
 //! `LOG-DIRECTORY/drvs/xx/REST.gz`, `xxREST` being the base name of the derivation: `guix build --log-file` finds it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A build's output as people see it: whole lines, safe to print, and the phases that they tell of.
 
 use std::collections::VecDeque;
@@ -10,8 +11,8 @@ use crate::events::{Event, EventSender, PhaseTime};
 const LAST_LINES: usize = 30;
 /// Longer lines are shown in pieces: a build may print gigabytes without an end of line.
 const LINE_MAX: usize = 4096;
-/// Of so many phases the times are kept. No build has a tenth of them, but any can say that it has; they become a line of the
-/// history.
+/// Of so many phases the times are kept. No build has a tenth of them, but any can say that it has; they become a line
+/// of the history.
 const PHASES_MAX: usize = 256;
 /// So many characters of a phase's name are kept.
 const PHASE_NAME_MAX: usize = 64;
@@ -92,8 +93,8 @@ impl Output {
         self.last.iter().cloned().collect()
     }
 
-    /// The line that most looks like the cause of a failure: of the phase the build is in, for the phases before it went
-    /// well, whatever they printed.
+    /// The line that most looks like the cause of a failure: of the phase the build is in, for the phases before it
+    /// went well, whatever they printed.
     pub fn likely_cause(&self) -> Option<&str> {
         self.suspect.line()
     }

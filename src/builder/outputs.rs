@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What becomes of outputs that a builder has made: they are checked, hashed and registered.
 
 use std::collections::BTreeSet;
@@ -88,8 +89,8 @@ impl BuildContext<'_, '_> {
         let status = file
             .symlink_metadata()
             .map_err(BuildError::io("examine", &file))?;
-        // Opening a link would follow it. As in guix-daemon, a file that its owner may execute is refused, too: the hash does
-        // not cover that, and two different items would have one path.
+        // Opening a link would follow it. As in guix-daemon, a file that its owner may execute is refused, too: the
+        // hash does not cover that, and two different items would have one path.
         if !status.is_file() || status.mode() & 0o100 != 0 {
             return Ok(Some(Cause::NotAFile {
                 path: shown(),

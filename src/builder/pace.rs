@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long builds take here for each second that they were expected to take.
 //!
 //! Little work says little: what is expected of the first builds counts as much as what is seen of them.

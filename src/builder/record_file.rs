@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Files that runs leave behind for everybody on the machine to read.
 //!
-//! Their modes do not depend on the umask: neither an administrator's strict one nor that of a build which is made again with
-//! another hides from other users what happened. A file that is there already keeps its mode.
+//! Their modes do not depend on the umask: neither an administrator's strict one nor that of a build which is made
+//! again with another hides from other users what happened. A file that is there already keeps its mode.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -47,8 +48,8 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Appends `record` to the file `path` as one line of JSON, with one write: a process that is killed leaves no half of it, and
-/// lines of several processes do not mix.
+/// Appends `record` to the file `path` as one line of JSON, with one write: a process that is killed leaves no half of
+/// it, and lines of several processes do not mix.
 ///
 /// # Errors
 /// Where the file cannot be written.

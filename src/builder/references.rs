@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What an output must not refer to, and where it does.
 //!
 //! A derivation's `disallowedReferences` lists store paths (or names of its own outputs) that none of its outputs may
-//! refer to; `allowedReferences`, where it is set, lists all that they may refer to. Both hold for direct references, as
-//! in guix-daemon.
+//! refer to; `allowedReferences`, where it is set, lists all that they may refer to. Both hold for direct references,
+//! as in guix-daemon.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Runs a derivation's builder in its sandbox: what the sandbox holds, and what came of it.
 
 use std::collections::BTreeSet;
@@ -23,8 +24,8 @@ use crate::sandbox::{Finished, SandboxError};
 /// A file system with less than this free counts as full when a build has failed on it, in bytes.
 const FULL: u64 = 4 << 20;
 
-/// The same where the build has said that there is no space left: compilers and linkers remove what they could not write to
-/// its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
+/// The same where the build has said that there is no space left: compilers and linkers remove what they could not
+/// write to its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
 const FULL_BY_ITS_OWN_WORDS: u64 = 256 << 20;
 
 /// A build that has ended, one way or another.
@@ -58,8 +59,8 @@ impl Ran {
 }
 
 impl BuildContext<'_, '_> {
-    /// Runs the builder of `job` in a sandbox whose store is a new directory in `staging`, and gives the slot back, whose
-    /// token is still held.
+    /// Runs the builder of `job` in a sandbox whose store is a new directory in `staging`, and gives the slot back,
+    /// whose token is still held.
     ///
     /// # Errors
     /// Where the build could not run at all, or was interrupted. A build that failed is no error here.
@@ -298,8 +299,8 @@ impl Room {
     }
 }
 
-/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to; `said` is
-/// whether it told so.
+/// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to;
+/// `said` is whether it told so.
 fn no_space(places: &[&Path], said: bool) -> Option<Cause> {
     let mut rooms = places
         .iter()

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The directories that builds happen in, on the machine's side.
 //!
-//! A run has one directory, `bootstrap-build-PID-N`, in the place for temporary files, and each build one inside that. The
-//! run's directory is locked as long as the run lives: a directory that is not locked was left behind by a run that was
-//! killed, and the next run removes it. Build trees can be big, so a thread of its own removes them while the next
+//! A run has one directory, `bootstrap-build-PID-N`, in the place for temporary files, and each build one inside that.
+//! The run's directory is locked as long as the run lives: a directory that is not locked was left behind by a run that
+//! was killed, and the next run removes it. Build trees can be big, so a thread of its own removes them while the next
 //! build runs.
 
 use std::fs::{self, DirBuilder, File};
@@ -41,8 +42,8 @@ pub struct Scratch {
     janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
 }
 
-/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that nobody who
-/// has just made it takes it for his.
+/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that nobody
+/// who has just made it takes it for his.
 #[derive(Debug)]
 struct Rubbish {
     path: PathBuf,
@@ -113,8 +114,8 @@ impl Scratch {
     /// Gives a build directory to whoever wants to look at it: it becomes `build` in a directory with the name that
     /// guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
     ///
-    /// That directory is its caller's, and nobody else may enter it: a build may leave programs that are set-user-ID, to
-    /// whoever runs us or to the user of builds that run now, and open its own directory to everybody.
+    /// That directory is its caller's, and nobody else may enter it: a build may leave programs that are set-user-ID,
+    /// to whoever runs us or to the user of builds that run now, and open its own directory to everybody.
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
@@ -187,8 +188,8 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is an
-/// entry in it.
+/// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is
+/// an entry in it.
 fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
     let mut permissions = fs::symlink_metadata(from)?.permissions();
     permissions.set_mode(permissions.mode() | 0o700);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Graphs of made-up items for the tests of this module.
 
 use std::collections::BTreeMap;

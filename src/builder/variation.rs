@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is different about a build that is made again, so that accidents do not pass for reproducibility.
 //!
 //! Everything here is something that a build is not supposed to depend on. Host name and user are the sandbox's own
-//! invention, so that changing them shows what got into an output; the caller's umask must not get into a build at all. The
-//! time of a second build is another by itself.
+//! invention, so that changing them shows what got into an output; the caller's umask must not get into a build at all.
+//! The time of a second build is another by itself.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

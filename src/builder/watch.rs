@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Follows a running build: reads what it prints, and ends it when it takes too long, is silent for too long or
 //! prints too much.
 //!

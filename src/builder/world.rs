@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The world of a build: what its sandbox holds and what its builder gets.
 //!
 //! Builds and the shells that show what a build saw use the same world.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `all`: everything, from the seed to the proof.
 
 use super::context::Context;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line as people type it. What each command does is in the module of its name.
 
 use std::path::PathBuf;
@@ -72,8 +73,8 @@ pub struct Global {
     pub max_jobs: Option<u16>,
     /// Keep N processor cores busy, all builds together [default: all]
     ///
-    /// N jobs run at a time, never more. By default there are some more jobs than processors, one on up to two of them and else two:
-    /// a job that sleeps, as many tests do, keeps none busy.
+    /// N jobs run at a time, never more. By default there are some more jobs than processors, one on up to two of them
+    /// and else two: a job that sleeps, as many tests do, keeps none busy.
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build
@@ -273,7 +274,8 @@ pub enum Command {
     /// Write what happened as one HTML page: time line, packages, graph, sources
     #[command(after_help = REPORT_EXAMPLES)]
     Report {
-        /// The file to write, `-` for standard output; replaced where it exists. With --json the data is printed instead
+        /// The file to write, `-` for standard output; replaced where it exists. With --json the data is printed
+        /// instead
         #[arg(
             short,
             long,
@@ -291,7 +293,8 @@ pub enum Command {
         /// Have the sandbox of PKG's build instead: its inputs and environment, and no more
         #[arg(long, value_name = "PKG", conflicts_with = "packages")]
         of: Option<String>,
-        /// With --of: the build directory, such as one that --keep-failed has kept; it is written to [default: an empty one]
+        /// With --of: the build directory, such as one that --keep-failed has kept; it is written to [default: an empty
+        /// one]
         #[arg(long, value_name = "DIR", requires = "of")]
         directory: Option<PathBuf>,
         /// The command [default: an interactive bash]
@@ -427,8 +430,8 @@ pub struct BuildArguments {
     /// Build everything that needs them, too
     #[arg(long, conflicts_with_all = ["check", "repair"])]
     pub dependents: bool,
-    /// Leave a link to the package's store path, which is kept alive as long as the link is there; other outputs than `out`
-    /// get LINK-NAME
+    /// Leave a link to the package's store path, which is kept alive as long as the link is there; other outputs than
+    /// `out` get LINK-NAME
     #[arg(long, value_name = "LINK", conflicts_with = "dry_run")]
     pub add_root: Option<PathBuf>,
     /// Then build each of them once more, and compare
@@ -477,7 +480,8 @@ pub struct VerifyArguments {
     /// Compare two documents that --json wrote, and check their signatures
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
     pub compare: Option<Vec<PathBuf>>,
-    /// Compare only if both are signed by this key, or another that is named so: 64 hexadecimal digits, NAME:BASE64, or a file
+    /// Compare only if both are signed by this key, or another that is named so: 64 hexadecimal digits, NAME:BASE64, or
+    /// a file
     #[arg(long, value_name = "KEY", requires = "compare")]
     pub signed_by: Vec<String>,
     /// Make a lost or damaged database anew from what the store holds

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `build`: packages and what they need.
 
 use super::arguments::BuildArguments;

@@ -1,5 +1,6 @@
-//! Shells in the sandbox of a build: `shell --of PKG`, to see what the build saw, and `build --shell-on-failure`, to see
-//! where it stopped.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Shells in the sandbox of a build: `shell --of PKG`, to see what the build saw, and `build --shell-on-failure`, to
+//! see where it stopped.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -48,8 +49,8 @@ pub fn shell(
     ended(status)
 }
 
-/// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory was
-/// kept.
+/// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory
+/// was kept.
 pub(super) fn after_failure(context: &Context, of: &Run<'_>) -> Result<(), Failure> {
     let kept = of.report.errors.iter().find_map(|error| match error {
         BuildError::Failed(failed) => Some((failed.label.as_str(), failed.kept.as_ref()?)),

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Settings from `/etc/bootstrap.toml` and the environment, and `config`, which shows them.
 //!
-//! Every global option is a setting: in the file under its long name, in the environment as `BOOTSTRAP_NAME` in capitals.
-//! They become defaults of the options, so that the command line has the last word and help and errors are the same
-//! wherever a value is from. New options are settings without a word about it here.
+//! Every global option is a setting: in the file under its long name, in the environment as `BOOTSTRAP_NAME` in
+//! capitals. They become defaults of the options, so that the command line has the last word and help and errors are
+//! the same wherever a value is from. New options are settings without a word about it here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `daemon`, and the same program under the name `guix-daemon`.
 
 use std::ffi::OsString;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Exit statuses, and the words of a command that fails.
 
 use std::io;
@@ -245,8 +246,8 @@ pub(super) fn of_report(report: &Report) -> Status {
     first_error(report).map_or(Status::Failed, |error| error.kind().into())
 }
 
-/// The exit status for a system call that failed on a file that the user named. A wrong name is wrong usage; anything else is
-/// the machine's.
+/// The exit status for a system call that failed on a file that the user named. A wrong name is wrong usage; anything
+/// else is the machine's.
 fn of_io(error: &io::Error) -> Status {
     match error.kind() {
         io::ErrorKind::NotFound

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `fetch`: sources and seed, without building anything.
 
 use super::context::Context;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `--dry-run`: what a run would download, build and reuse, in words.
 
 use serde::Serialize;
@@ -18,8 +19,8 @@ struct Forecast<'p> {
     builds: Vec<Build<'p>>,
     /// Labels of packages that are there already.
     reused: Vec<&'p str>,
-    /// How long the whole run would take, in seconds, by what earlier runs took and recipes say; `null` where too little is
-    /// known.
+    /// How long the whole run would take, in seconds, by what earlier runs took and recipes say; `null` where too
+    /// little is known.
     seconds: Option<f64>,
     /// Whether most of that goes by recipes, which were timed on two cores.
     guessed: bool,

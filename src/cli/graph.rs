@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `graph`: prints the graph of derivations as DOT, SVG or JSON.
 
 use std::collections::BTreeSet;

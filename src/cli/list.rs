@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `list`: the packages, and whether they are built.
 
 use super::context::{Context, print, print_json};

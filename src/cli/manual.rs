@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `man`: the manual pages, made from what `--help` is made from.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Packages as `list`, `show` and `path` present them.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `path`: the store paths of a package's outputs.
 
 use super::context::{Context, print, print_json};

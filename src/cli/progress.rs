@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Running the engine with its progress shown, and interrupted by signals.
 
 use super::arguments::ProgressStyle;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What `all`, `build` and `fetch` have in common: the run, and its end with roots, records, the summary and the paths.
 
 use std::io::Write;

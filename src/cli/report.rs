@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `report`: what happened, as one HTML file.
 
 use std::io;
@@ -60,8 +61,8 @@ fn recorded(context: &Context) -> Vec<RecordedRun> {
         .collect()
 }
 
-/// What was `read` of `path`, or nothing where that failed: then people are told, and what else is on record is still worth a
-/// report.
+/// What was `read` of `path`, or nothing where that failed: then people are told, and what else is on record is still
+/// worth a report.
 fn as_far_as_readable<T: Default>(context: &Context, path: &Path, read: io::Result<T>) -> T {
     read.unwrap_or_else(|error| {
         context.note(&format!(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `seed list`, `seed show`, `seed update`, `seed reset`.
 
 use std::collections::BTreeMap;

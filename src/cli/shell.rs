@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `shell`: a sandbox with the final inputs and nothing else, to try things in.
 
 use std::collections::BTreeMap;
@@ -83,7 +84,8 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     ended(run(context, sandbox.as_ref(), world)?)
 }
 
-/// Runs the program of `world` to its end, which a signal to this process brings about: its directories are then removed.
+/// Runs the program of `world` to its end, which a signal to this process brings about: its directories are then
+/// removed.
 pub(super) fn run(
     context: &Context,
     sandbox: &dyn Sandbox,

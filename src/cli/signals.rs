@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Signals that end a run: the first one in order, a second one at once.
 //!
-//! Handlers belong to the process, not to a session, so only the command line installs them: once, before its first run. The
-//! daemon's processes have handlers of their own.
+//! Handlers belong to the process, not to a session, so only the command line installs them: once, before its first
+//! run. The daemon's processes have handlers of their own.
 
 use std::io;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Sums up a run for users: what was made, how long it took, what failed and why.
 
 use std::collections::BTreeMap;
@@ -74,8 +75,8 @@ pub fn describe(summary: &Summary) -> String {
     text
 }
 
-/// The failures by cause, and what was not tried by the failed item that it needs. Each failure was shown in full when it
-/// happened.
+/// The failures by cause, and what was not tried by the failed item that it needs. Each failure was shown in full when
+/// it happened.
 fn failures(summary: &Summary) -> String {
     let mut text = String::new();
     let causes = grouped(summary.failed.iter().map(|failed| {

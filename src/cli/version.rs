@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `--version --verbose`: what people put into a report of a problem.
 
 use std::ffi::OsString;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of the daemon, as values. The listener makes them once, and passes them to each session.
 
 use std::path::PathBuf;

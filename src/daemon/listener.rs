@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Accepting clients, and the processes that serve them.
 //!
-//! One thread waits for connections and signals. It trusts no client, reads nothing that a client sends, and holds nothing of
-//! the store, so that no client can stop it. Limits keep clients from exhausting the machine with processes: an unprivileged
-//! user has a share of the sessions, and so have clients whose user is not known.
+//! One thread waits for connections and signals. It trusts no client, reads nothing that a client sends, and holds
+//! nothing of the store, so that no client can stop it. Limits keep clients from exhausting the machine with processes:
+//! an unprivileged user has a share of the sessions, and so have clients whose user is not known.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -86,8 +87,8 @@ struct Running {
 
 /// Serves clients that connect to `sockets` until a signal ends it.
 ///
-/// SIGTERM and SIGINT end it: no client is accepted any more, and each session stops its builds and ends. The second ends the
-/// sessions at once. SIGHUP has `reload` make the configuration of the sessions that follow.
+/// SIGTERM and SIGINT end it: no client is accepted any more, and each session stops its builds and ends. The second
+/// ends the sessions at once. SIGHUP has `reload` make the configuration of the sessions that follow.
 ///
 /// # Errors
 /// Where the system refuses what the daemon needs.
@@ -364,8 +365,8 @@ struct Trusted {
 }
 
 impl Trusted {
-    /// Root, the user that this process runs as, and `names`: users, or groups with `@` before the name. Unknown ones are
-    /// logged.
+    /// Root, the user that this process runs as, and `names`: users, or groups with `@` before the name. Unknown ones
+    /// are logged.
     fn of(names: &[String]) -> Self {
         let mut trusted = Self {
             users: vec![0, rustix::process::geteuid().as_raw()],

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The daemon: serves Guix's clients on a socket, with guix-daemon's protocol (see
 //! [`formats::worker`](crate::formats::worker)).
 //!
-//! The [`listener`] accepts connections, finds out who the peer is, and runs this program again for each: a *session*. So locks
-//! and temporary roots of different clients are those of different processes, as with guix-daemon, and a fault that one
-//! client causes ends with its process.
+//! The [`listener`] accepts connections, finds out who the peer is, and runs this program again for each: a *session*.
+//! So locks and temporary roots of different clients are those of different processes, as with guix-daemon, and a fault
+//! that one client causes ends with its process.
 //!
 //! | module | what |
 //! |---|---|

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Telling a client that it cannot be served, without a process for it.
 //!
 //! A client reads errors only after its greeting. One thread waits for that, for a bounded time, and sends the error.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The sockets that the daemon listens on.
 
 use std::fs::{DirBuilder, Permissions};
@@ -85,7 +86,8 @@ impl Socket {
         }
     }
 
-    /// A local socket at `path`, which everybody who can reach it may connect to. Directories are made where they are missing.
+    /// A local socket at `path`, which everybody who can reach it may connect to. Directories are made where they are
+    /// missing.
     ///
     /// # Errors
     /// Where it cannot be made or another process listens there.
@@ -142,8 +144,8 @@ impl Socket {
         Ok(Self::Remote(socket))
     }
 
-    /// The sockets that the service manager has opened for this process, by `LISTEN_PID` and `LISTEN_FDS`; none where it has
-    /// opened none.
+    /// The sockets that the service manager has opened for this process, by `LISTEN_PID` and `LISTEN_FDS`; none where
+    /// it has opened none.
     ///
     /// # Errors
     /// Where one of them is not a listening socket.
@@ -208,8 +210,8 @@ fn given(descriptor: i32) -> Result<Socket, SocketError> {
         descriptor,
         problem,
     };
-    // SAFETY: the service manager has opened this descriptor for us, as LISTEN_PID says, and nothing else here takes it. A
-    // descriptor that is not open is found out by the next call, which changes nothing.
+    // SAFETY: the service manager has opened this descriptor for us, as LISTEN_PID says, and nothing else here takes
+    // it. A descriptor that is not open is found out by the next call, which changes nothing.
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
     let examined = rustix::io::fcntl_getfd(&socket)
         .and_then(|_| rustix::net::sockopt::socket_acceptconn(&socket))

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Users and groups by name and number.
 //!
-//! The system's own look-up (`getpwnam`) is not safe to call with other threads and loads plugins into this process. So the
-//! files are read, and what is not there is asked of `getent`, which knows the other sources.
+//! The system's own look-up (`getpwnam`) is not safe to call with other threads and loads plugins into this process. So
+//! the files are read, and what is not there is asked of `getent`, which knows the other sources.
 
 use std::process::{Command, Stdio};
 

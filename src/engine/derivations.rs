@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Derivations read from the store, and the graph that they make.
 //!
-//! A `.drv` file may have been added by another program or user, so it is read with care: it must be valid, a regular file of
-//! bounded size, and it is never reached through a link.
+//! A `.drv` file may have been added by another program or user, so it is read with care: it must be valid, a regular
+//! file of bounded size, and it is never reached through a link.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -33,8 +34,8 @@ struct Stored {
 }
 
 impl StoredDerivations {
-    /// Reads the derivations `wanted` and, where some of their outputs are not valid, all derivations that they are built
-    /// from.
+    /// Reads the derivations `wanted` and, where some of their outputs are not valid, all derivations that they are
+    /// built from.
     ///
     /// # Errors
     /// Where one is not valid or not a derivation.
@@ -98,8 +99,8 @@ impl StoredDerivations {
         Ok(())
     }
 
-    /// Whether all outputs of the derivation at `path` are valid. Where the store cannot be asked they are not: the run that
-    /// follows reports why.
+    /// Whether all outputs of the derivation at `path` are valid. Where the store cannot be asked they are not: the run
+    /// that follows reports why.
     fn is_built(&self, store: &Store, path: &StorePath) -> bool {
         let Some(derivation) = self.get(path) else {
             return false;

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Packages built in two ways: with stage0's and with the final tools, or from two seeds.
 //!
-//! The outputs go to different store paths. They are compared with placeholders for store hashes: a difference that is left is
-//! a trace of the tools.
+//! The outputs go to different store paths. They are compared with placeholders for store hashes: a difference that is
+//! left is a trace of the tools.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,7 +20,8 @@ use crate::road::recipe::Stage;
 use crate::verify::rewrite::Rewriting;
 
 impl Session {
-    /// Builds final packages with the final tools instead of stage0's, all of them or those called `packages`, and compares.
+    /// Builds final packages with the final tools instead of stage0's, all of them or those called `packages`, and
+    /// compares.
     ///
     /// # Errors
     /// Where one of `packages` is not a final package, or a build fails.
@@ -154,8 +156,9 @@ impl Session {
 
 /// The placeholders for paths in the outputs of stage0, or in those of later stages.
 ///
-/// A seed's path has no placeholder, and after stage0 neither has one of stage0: no output may hold such a path, and where
-/// it is hidden from the search for references, in a compressed file for instance, it is a trace that has to differ.
+/// A seed's path has no placeholder, and after stage0 neither has one of stage0: no output may hold such a path, and
+/// where it is hidden from the search for references, in a compressed file for instance, it is a trace that has to
+/// differ.
 fn rewriting(plan: &Plan, stage0: bool) -> Rewriting {
     let mut rewriting = Rewriting::none();
     for node in plan.nodes() {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The document of a verification: what is in it whatever was verified.
 
 use std::collections::BTreeMap;
@@ -77,8 +78,8 @@ impl Session {
     }
 }
 
-/// The SHA-256 of all that is planned: of a line `LABEL PATH` for each derivation, sorted. What `--fixpoint` adds is left
-/// out: it follows from the rest.
+/// The SHA-256 of all that is planned: of a line `LABEL PATH` for each derivation, sorted. What `--fixpoint` adds is
+/// left out: it follows from the rest.
 fn plan_digest(session: &Session, plan: &Plan) -> Sha256Digest {
     let nodes = plan.nodes().iter();
     let nodes = nodes.filter(|node| !node.label.starts_with(fixpoint::PREFIX));

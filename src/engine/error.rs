@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why the engine could not do what a front end asked for.
 
 use crate::builder::error::BuildError;
@@ -17,7 +18,8 @@ use crate::verify::lock::LockFileError;
 
 /// Why the engine could not do what a front end asked for.
 ///
-/// A build that fails is such an error only where something else needs its output; otherwise it is in the report of its run.
+/// A build that fails is such an error only where something else needs its output; otherwise it is in the report of its
+/// run.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EngineError {
     /// Recipes that are wrong.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The lock of what is built: writing it, and comparing the store with it.
 
 use std::collections::{BTreeMap, BTreeSet};

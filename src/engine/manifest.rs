@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The manifest of a run: what it was made from, to find out later why two machines differ.
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of a session, as values that are already checked.
 
 use std::num::NonZeroUsize;

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Pairs of outputs that were made in two ways, and how they compare.
 //!
-//! Both sides are hashed before they are compared: a document that names two outputs with their hashes says that these are the
-//! ones that were compared.
+//! Both sides are hashed before they are compared: a document that names two outputs with their hashes says that these
+//! are the ones that were compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

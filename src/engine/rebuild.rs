@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Building again and comparing: rounds over packages, with or without variation.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,8 +70,8 @@ impl RebuildOptions {
         }
     }
 
-    /// So many `rounds`, each varied in another way, with build directories in `directory` or wherever another file system is
-    /// found.
+    /// So many `rounds`, each varied in another way, with build directories in `directory` or wherever another file
+    /// system is found.
     ///
     /// # Errors
     /// Where `directory` cannot be examined.
@@ -97,12 +98,12 @@ impl RebuildOptions {
 }
 
 impl Session {
-    /// Builds what is `wanted`, all of which must be valid, again, once for each variation. Gives the run that the builds
-    /// needed and the result.
+    /// Builds what is `wanted`, all of which must be valid, again, once for each variation. Gives the run that the
+    /// builds needed and the result.
     ///
     /// # Errors
-    /// Where something wanted is not valid, inputs cannot be made, or a round was interrupted. A build that fails is in the
-    /// result.
+    /// Where something wanted is not valid, inputs cannot be made, or a round was interrupted. A build that fails is in
+    /// the result.
     pub fn rebuild(
         &self,
         wanted: Targets<'_>,
@@ -178,7 +179,8 @@ impl Rounds {
             .collect()
     }
 
-    /// Notes that the date was the same, where something should have been different: the clock cannot be set for a build alone.
+    /// Notes that the date was the same, where something should have been different: the clock cannot be set for a
+    /// build alone.
     fn note_date(&mut self) {
         let varied = |variation: &Variation| !variation.describe().is_empty();
         if !self.variations.iter().any(varied) {

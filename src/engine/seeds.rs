@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The choice of a session's seed, and what a front end shows and updates of seeds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,8 +132,8 @@ impl Session {
         described.collect()
     }
 
-    /// Makes the lock of the seed `name`, or of the session's, anew from what the distribution offers. It is written where seeds
-    /// come from a folder; else it becomes this machine's own lock, in place of the one inside the program.
+    /// Makes the lock of the seed `name`, or of the session's, anew from what the distribution offers. It is written
+    /// where seeds come from a folder; else it becomes this machine's own lock, in place of the one inside the program.
     ///
     /// # Errors
     /// Where the seed has no lock, the session has no network, or the distribution's index cannot be had.
@@ -169,8 +170,8 @@ impl Session {
         })
     }
 
-    /// Removes this machine's own lock of the seed `name`, or of the session's, so that the pinned one counts again. Gives the
-    /// seed's name, and whether there was such a lock.
+    /// Removes this machine's own lock of the seed `name`, or of the session's, so that the pinned one counts again.
+    /// Gives the seed's name, and whether there was such a lock.
     ///
     /// # Errors
     /// Where the file cannot be removed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How a front end follows runs, where one operation may need several.
 
 use super::error::EngineError;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Stopping a run from outside: one flag, and the actions that make everything notice it.
 //!
 //! A flag alone would have to be polled by threads that sleep in `wait`, `flock` or a download. So whoever

@@ -1,20 +1,22 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Compressing archives on all cores, into files that are the same on any number of them.
 //!
-//! Archives are read one after the other and cut into chunks; each chunk is compressed in two ways, which are two tasks of
-//! a pool of threads; one thread puts the results into their files, in order:
+//! Archives are read one after the other and cut into chunks; each chunk is compressed in two ways, which are two tasks
+//! of a pool of threads; one thread puts the results into their files, in order:
 //!
 //! ```text
 //! read ──tasks──▶ threads ──one queue for each result──▶ write
 //!   └───────────the queues, in the order of the archives───┘
 //! ```
 //!
-//! So neither one large item nor many small ones leave a core idle. With `n` threads there are at most `n + 3` chunks of
-//! 8 MiB at a time, and what became of them. What is read is hashed, too: a tree that is not what it should be gets no file
-//! under its name.
+//! So neither one large item nor many small ones leave a core idle. With `n` threads there are at most `n + 3` chunks
+//! of 8 MiB at a time, and what became of them. What is read is hashed, too: a tree that is not what it should be gets
+//! no file under its name.
 //!
-//! Of a chunk zstd makes a frame, and the file is one frame after the other, which every reader of zstd takes (RFC 8878,
-//! section 3). With gzip the same would be several members, of which Guix's reader takes the first one only. So the file is
-//! one member (RFC 1952): a chunk becomes deflate's blocks up to a byte's border, by what zlib calls a synchronising flush.
+//! Of a chunk zstd makes a frame, and the file is one frame after the other, which every reader of zstd takes (RFC
+//! 8878, section 3). With gzip the same would be several members, of which Guix's reader takes the first one only. So
+//! the file is one member (RFC 1952): a chunk becomes deflate's blocks up to a byte's border, by what zlib calls a
+//! synchronising flush.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -32,8 +34,8 @@ use crate::formats::nar::NarError;
 use crate::formats::narinfo::shown;
 use crate::store::nar;
 
-/// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 10 % more room than those of 8 MiB, and those of
-/// 16 MiB 1 % less.
+/// The size of a chunk in bytes. Measured with gcc: frames of 4 MiB take 10 % more room than those of 8 MiB, and those
+/// of 16 MiB 1 % less.
 const CHUNK: usize = 8 << 20;
 
 /// zstd's level: above it the archives of programs hardly shrink, and take several times as long.
@@ -80,13 +82,13 @@ impl Archive {
     }
 }
 
-/// Writes `archives` on `threads` threads, which are at least one. `finished` is called on this thread with the number of each
-/// and the sizes of its files, in the order of `archives`, when both files are in their places. An error of `finished`
-/// ends it all and is returned.
+/// Writes `archives` on `threads` threads, which are at least one. `finished` is called on this thread with the number
+/// of each and the sizes of its files, in the order of `archives`, when both files are in their places. An error of
+/// `finished` ends it all and is returned.
 ///
 /// # Errors
-/// Where a tree cannot be read or is not what it should be, or a file cannot be written. The files of archives that were not
-/// finished are gone.
+/// Where a tree cannot be read or is not what it should be, or a file cannot be written. The files of archives that
+/// were not finished are gone.
 pub fn compress(
     archives: &[Archive],
     threads: usize,
@@ -318,7 +320,8 @@ mod tests {
 
     const SIZE: usize = 1000;
 
-    /// Trees whose archives are shorter than a chunk, one of just a chunk, and some of several; what is to be made of them, and the archives.
+    /// Trees whose archives are shorter than a chunk, one of just a chunk, and some of several; what is to be made of
+    /// them, and the archives.
     fn sample(directory: &Path) -> (Vec<Archive>, Vec<Vec<u8>>) {
         let text = |length: usize| (0..length).map(|number| (number * number / 7 % 97) as u8);
         // The archive of a file has 112 bytes beside the content and its padding.

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The final inputs as a Guile module for Guix: each a `<package>` whose derivation is the bootstrap's own.
 //!
 //! The module defines a build system that computes nothing: it reads the `.drv` that is in the store already, so that
-//! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths are
-//! those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
+//! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths
+//! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
 
 use crate::road::recipe::InputName;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Asking a substitute server about store items, without installing anything.
 
 use rayon::prelude::*;
@@ -11,8 +12,8 @@ use crate::formats::store_path::StorePath;
 use crate::store::Store;
 
 impl Server {
-    /// The narinfos of those of `paths` that the server has, each with a good signature by one of `keys`, in the same order.
-    /// Several are asked for at a time. Valid paths are asked for as well.
+    /// The narinfos of those of `paths` that the server has, each with a good signature by one of `keys`, in the same
+    /// order. Several are asked for at a time. Valid paths are asked for as well.
     ///
     /// # Errors
     /// Where the server cannot be reached, or has an item that is not signed.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads an archive that is followed by something else, and ends where it ends.
 //!
 //! The readers of [`nar`](crate::store::nar) want an archive to be all there is. This one follows the archive's strings

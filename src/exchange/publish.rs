@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A substitute server in files, which any HTTP server can serve as they are.
 //!
 //! ```text
@@ -7,11 +8,11 @@
 //! signing-key.pub               the key it is signed with, for `guix archive --authorize`
 //! ```
 //!
-//! Names hold nothing that changes when an item is published again, so that is a matter of comparing: an item whose narinfo
-//! is there, with archives of the sizes that it says, is left alone; one that is signed by another key now gets a new narinfo
-//! only. Everything is written aside, forced to the disk and renamed, and an item is written after those it refers to: a reader
-//! never sees half of it, also not after a crash. What is signed is what the database says, so an item is hashed while it is
-//! compressed, and one that is something else is not published.
+//! Names hold nothing that changes when an item is published again, so that is a matter of comparing: an item whose
+//! narinfo is there, with archives of the sizes that it says, is left alone; one that is signed by another key now gets
+//! a new narinfo only. Everything is written aside, forced to the disk and renamed, and an item is written after those
+//! it refers to: a reader never sees half of it, also not after a crash. What is signed is what the database says, so
+//! an item is hashed while it is compressed, and one that is something else is not published.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -113,8 +114,8 @@ pub fn publish(
     Ok(published)
 }
 
-/// The archives that `narinfo`, the text of a narinfo, names, where what it says of `info` still holds and they are as long as it
-/// says. A disk that was full, or a copy that was stopped, leaves shorter ones.
+/// The archives that `narinfo`, the text of a narinfo, names, where what it says of `info` still holds and they are as
+/// long as it says. A disk that was full, or a copy that was stopped, leaves shorter ones.
 fn known_files(
     store: &Store,
     info: &PathInfo,

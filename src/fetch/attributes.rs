@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a `builtin:download` derivation says about where its file is, in Guix's form.
 //!
 //! | attribute | value |
@@ -8,8 +9,8 @@
 //! | `executable` | `1` where the file becomes a program; its hash is then that of its NAR |
 //! | `download-methods` | a list of the ways to use: `upstream`, `content-addressed-mirrors`, … |
 //!
-//! Guix skips a URL whose scheme it does not know. So our own [`Location`]s stand in the same list as `apt-source:…`, and
-//! Guix realises our derivations, too.
+//! Guix skips a URL whose scheme it does not know. So our own [`Location`]s stand in the same list as `apt-source:…`,
+//! and Guix realises our derivations, too.
 
 use std::collections::BTreeMap;
 

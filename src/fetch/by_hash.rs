@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Servers that have files by their hash, whatever the files are called.
 //!
-//! Guix's downloads name a file of Scheme code, `content-addressed-mirrors`, whose procedures make a URL of a file name, an
-//! algorithm and a hash. The code comes from clients and is never run (CVE-2025-59378). [`templates`] recognises the shapes
-//! that Guix has written since 2017 and reads the URLs out of them as data; a shape that it does not know is left out.
+//! Guix's downloads name a file of Scheme code, `content-addressed-mirrors`, whose procedures make a URL of a file
+//! name, an algorithm and a hash. The code comes from clients and is never run (CVE-2025-59378). [`templates`]
+//! recognises the shapes that Guix has written since 2017 and reads the URLs out of them as data; a shape that it does
+//! not know is left out.
 
 use std::collections::BTreeMap;
 
@@ -74,8 +76,8 @@ impl Template {
     }
 }
 
-/// The servers that `code` lists, the contents of a `content-addressed-mirrors` file; those in a shape that is not known are
-/// missing.
+/// The servers that `code` lists, the contents of a `content-addressed-mirrors` file; those in a shape that is not
+/// known are missing.
 pub fn templates(code: &str) -> Vec<Template> {
     let Ok((code, _)) = Datum::parse_first(code) else {
         return Vec::new();

@@ -1,4 +1,6 @@
-//! Fetched files on disk, by hash: `SHA256` stands for a SHA-256, or for `ALGORITHM-HASH` (see [`FileHash::file_name`]).
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Fetched files on disk, by hash: `SHA256` stands for a SHA-256, or for `ALGORITHM-HASH` (see
+//! [`FileHash::file_name`]).
 //!
 //! ```text
 //! CACHE/files/SHA256       verified when it was stored, and again when it is used
@@ -179,8 +181,8 @@ impl Cache {
         self.partial.join(hash.into().file_name())
     }
 
-    /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as they
-    /// were written. To be called with its [`DownloadLock`]: somebody else may be about to put another one aside.
+    /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as
+    /// they were written. To be called with its [`DownloadLock`]: somebody else may be about to put another one aside.
     pub fn store(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
         let hash = hash.into();
         fs::create_dir_all(&self.files).map_err(FetchError::cache(&self.files))?;
@@ -200,7 +202,8 @@ impl Cache {
         let hash = hash.into();
         let _lock = self.lock(hash)?;
         let partial = self.partial(hash);
-        // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's way.
+        // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's
+        // way.
         let mut original = File::open(path).map_err(FetchError::cache(path))?;
         match fs::remove_file(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -232,8 +235,8 @@ impl Cache {
     }
 }
 
-/// Waits for the exclusive flock(2) of `file`, which is at `path`, and says so where that takes a while: a run that waits
-/// for another one must not look as if it hung.
+/// Waits for the exclusive flock(2) of `file`, which is at `path`, and says so where that takes a while: a run that
+/// waits for another one must not look as if it hung.
 pub(super) fn lock_exclusively(file: &File, path: &Path) -> io::Result<()> {
     let start = Instant::now();
     while start.elapsed() < SILENT_WAIT {

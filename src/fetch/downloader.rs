@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The order in which places are tried, and many files at a time.
 
 use std::io;
@@ -183,8 +184,8 @@ impl Downloader {
             .collect()
     }
 
-    /// Looks into the cache, with the `lock` on the file where that is held; a file with other bytes is put aside, and that
-    /// is said.
+    /// Looks into the cache, with the `lock` on the file where that is held; a file with other bytes is put aside, and
+    /// that is said.
     fn cached(
         &self,
         request: &Request,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The hash by which a file is known before it is fetched.
 
 use std::fmt;

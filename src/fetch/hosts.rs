@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Remembers which servers did not answer, so that sixty downloads do not each wait for the same time-out.
 
 use std::collections::HashMap;

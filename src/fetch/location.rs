@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where a file can be had, and the text form of that in derivations.
 
 use std::fmt;
@@ -5,8 +6,8 @@ use std::str::FromStr;
 
 /// One place to get a file from.
 ///
-/// The text form (`Display`, `FromStr`) is what the variable `url` of a `builtin:download` derivation holds, separated by
-/// spaces: a plain URL, `apt-source:PACKAGE=VERSION/FILE`, or `apt-binary:PACKAGE=VERSION:ARCHITECTURE`.
+/// The text form (`Display`, `FromStr`) is what the variable `url` of a `builtin:download` derivation holds, separated
+/// by spaces: a plain URL, `apt-source:PACKAGE=VERSION/FILE`, or `apt-binary:PACKAGE=VERSION:ARCHITECTURE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Location {
     /// An `http:` or `https:` URL, or `mirror://NAME/PATH` (see [`super::mirrors`]).
@@ -65,10 +66,11 @@ impl Location {
         }
     }
 
-    /// For a file of a Debian source package: where mirrors have it, and the snapshot archive where a time is given. Empty
-    /// for other locations.
+    /// For a file of a Debian source package: where mirrors have it, and the snapshot archive where a time is given.
+    /// Empty for other locations.
     ///
-    /// Debian's archive has the files of a source in a directory that follows from the package's name (dak's `poolify`).
+    /// Debian's archive has the files of a source in a directory that follows from the package's name (dak's
+    /// `poolify`).
     pub fn pool_urls(&self, snapshot: Option<&str>) -> Vec<String> {
         let Self::DebianSource { package, file, .. } = self else {
             return Vec::new();
@@ -170,8 +172,8 @@ impl FromStr for Location {
     }
 }
 
-/// Whether `text` may stand for a package or architecture in APT's arguments: nothing that APT reads as an option, a pattern
-/// or a path (Debian policy, 5.6.1).
+/// Whether `text` may stand for a package or architecture in APT's arguments: nothing that APT reads as an option, a
+/// pattern or a path (Debian policy, 5.6.1).
 pub fn is_package(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `mirror://NAME/PATH`: one short name for several servers that hold the same files.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Nix's base 32, in which store paths and Guix's package hashes are written.
 //!
 //! The alphabet is the ten digits and the lower-case letters without `e`, `o`, `t` and `u`. The bytes are read as one

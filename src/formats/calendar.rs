@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Dates of the Gregorian calendar, in UTC.
 
 /// A date and time of day in UTC, to the second.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Hashes of a named algorithm: what a fixed output is checked against.
 //!
 //! Everywhere else SHA-256 is the only algorithm, and [`Sha256Digest`] its type.
@@ -246,8 +247,8 @@ impl ContentHash {
     }
 }
 
-/// Reads every spelling that Nix and Guix write: `ALGORITHM:DIGITS` in base 16, Nix's base 32 or base 64, which the number
-/// of digits tells apart, and `ALGORITHM-BASE64` (SRI).
+/// Reads every spelling that Nix and Guix write: `ALGORITHM:DIGITS` in base 16, Nix's base 32 or base 64, which the
+/// number of digits tells apart, and `ALGORITHM-BASE64` (SRI).
 impl FromStr for ContentHash {
     type Err = InvalidHash;
 

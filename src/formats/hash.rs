@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! SHA-256 digests and their three spellings: base 16, Nix's base 32, and base 64.
 
 use std::fmt;

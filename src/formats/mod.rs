@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Guix's formats, which are Nix's: hashes, store paths, derivations, archives, signatures.
 //!
 //! Nothing here touches a file: these modules read and write bytes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a store database knows of a valid path.
 
 use std::collections::BTreeSet;

@@ -1,9 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Scheme data as Guile reads and writes them, for the attributes and files of Guix's downloads.
 //!
-//! Guix writes the attribute `url` of a `builtin:download` derivation, and the lists of mirrors that it names, with `write`.
-//! They come from clients, so they are only ever read as data (CVE-2025-59378): nothing here evaluates anything, and `#.`,
-//! with which Guile would, is refused. Read are lists, dotted pairs, strings, symbols, and `quote` and its relatives; whatever
-//! else is one word (numbers, booleans, characters, keywords) is kept as a [`Datum::Symbol`] with its spelling.
+//! Guix writes the attribute `url` of a `builtin:download` derivation, and the lists of mirrors that it names, with
+//! `write`. They come from clients, so they are only ever read as data (CVE-2025-59378): nothing here evaluates
+//! anything, and `#.`, with which Guile would, is refused. Read are lists, dotted pairs, strings, symbols, and `quote`
+//! and its relatives; whatever else is one word (numbers, booleans, characters, keywords) is kept as a
+//! [`Datum::Symbol`] with its spelling.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Hides the secrets of URLs in text that is shown or recorded.
 //!
-//! A user name and password before the host, and the values of query parameters such as `token` or `X-Amz-Signature`, are
-//! replaced by `***`. The text around a URL stays as it is, so whole messages can be given.
+//! A user name and password before the host, and the values of query parameters such as `token` or `X-Amz-Signature`,
+//! are replaced by `***`. The text around a URL stays as it is, so whole messages can be given.
 
 use std::borrow::Cow;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Store paths: `STORE-DIR/HASH-NAME`, and how Guix computes the hash.
 //!
 //! The hash part is 160 bits: the SHA-256 of a *fingerprint*, folded to 20 bytes, in Nix's base 32. The fingerprint is
@@ -10,8 +11,8 @@
 //! | any other fixed output | `output:out` | `fixed:out:[r:]ALGORITHM:CONTENT-HASH:` |
 //! | an output of any other derivation | `output:OUTPUT` | the derivation modulo its inputs |
 //!
-//! The rules are those of `store-path`, `output-path` and `fixed-output-path` in Guix's `(guix store)` and of the daemon's
-//! `store-api.cc`.
+//! The rules are those of `store-path`, `output-path` and `fixed-output-path` in Guix's `(guix store)` and of the
+//! daemon's `store-api.cc`.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The systems that packages are built for: what differs between them beside the seed and the sandbox.
 
 use std::fmt;
@@ -34,8 +35,8 @@ impl System {
         }
     }
 
-    /// GNU's triplet, as `configure --build` takes it. On FreeBSD it has the major number of the seed's `release`, where
-    /// that is known.
+    /// GNU's triplet, as `configure --build` takes it. On FreeBSD it has the major number of the seed's `release`,
+    /// where that is known.
     pub fn triplet(self, release: Option<&str>) -> String {
         match self {
             Self::X86_64Freebsd => {

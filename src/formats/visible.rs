@@ -1,8 +1,9 @@
-//! Makes foreign strings visible: what comes from archives, servers, builds or files is shown as text that a terminal only
-//! displays.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Makes foreign strings visible: what comes from archives, servers, builds or files is shown as text that a terminal
+//! only displays.
 //!
-//! Every message that quotes such a string quotes the text that [`visible`] makes of it. The string then stays on its line,
-//! cannot change colours, titles or the direction of letters, cannot hide anything, and cannot fill the screen.
+//! Every message that quotes such a string quotes the text that [`visible`] makes of it. The string then stays on its
+//! line, cannot change colours, titles or the direction of letters, cannot hide anything, and cannot fill the screen.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -11,8 +12,9 @@ use std::path::Path;
 /// The most characters that [`visible`] shows of one string: more than any usual path has.
 const LONGEST: usize = 1000;
 
-/// `text` on one line: control characters, characters that change the direction of letters, characters without width and
-/// bytes that are not UTF-8 become escapes, such as `\n`, `\u{202e}` and `\xff`. After 1,000 characters the rest is counted.
+/// `text` on one line: control characters, characters that change the direction of letters, characters without width
+/// and bytes that are not UTF-8 become escapes, such as `\n`, `\u{202e}` and `\xff`. After 1,000 characters the rest is
+/// counted.
 pub fn visible(text: impl AsRef<[u8]>) -> String {
     shown(text.as_ref(), LONGEST, |_| false)
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Refuses worlds that contradict themselves, whatever the backend: what the layout does not look at.
 
 use bstr::{BString, ByteSlice};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What can go wrong with a sandbox, in words that say what to do.
 
 use std::fmt;

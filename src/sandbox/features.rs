@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What of the kernel sandboxes are made of, each looked at by itself.
 //!
 //! Whether a sandbox can be had is found out by setting one up ([`Sandbox::check`](super::Sandbox::check)); this says

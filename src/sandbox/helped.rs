@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The helper process's side of what [`helper`](super::helper) starts: being told what to make, and the program's own
 //! process on its way to the program.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
 //!
 //! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children

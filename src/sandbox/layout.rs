@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a sandbox holds, as data: the list of directories, files, links and mounts that make a [`World`], in
 //! the order in which they can be made.
 //!

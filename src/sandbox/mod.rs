@@ -1,14 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One build's world: what a program may see, write and use up, and who it is while it runs.
 //!
 //! This file is the vocabulary. A [`World`] says what a sandbox holds, [`layout`] turns it into a list of
 //! directories, files, links and mounts (pure data), and a [`Sandbox`] makes it real and runs one program in
-//! it. Each platform has its own `Sandbox` in a module of its own: `namespaces` for Linux, [`jail`] for FreeBSD. Adding a platform is
-//! adding a file and a line in [`platform`].
+//! it. Each platform has its own `Sandbox` in a module of its own: `namespaces` for Linux, [`jail`] for FreeBSD. Adding
+//! a platform is adding a file and a line in [`platform`].
 //!
 //! What every backend guarantees:
 //! - The program sees the [`World`]'s root and mounts, `/dev` (null, zero, full, random, urandom, the standard
-//!   streams; on Linux pseudo-terminals), on Linux `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and `hosts`;
-//!   nothing else of the machine, and no network but its own loopback.
+//!   streams; on Linux pseudo-terminals), on Linux `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and
+//!   `hosts`; nothing else of the machine, and no network but its own loopback.
 //! - It can write to `/tmp`, its build directory and the mounts that say so. The store directory itself is
 //!   writable, each input inside it is not.
 //! - It runs as the build user, cannot gain privileges, and gets exactly the environment, arguments and file

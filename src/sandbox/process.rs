@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Processes of a helper: the POSIX calls that the libraries we use have no safe form of.
 //!
 //! Everything in this file is meant for the helper process, which has one thread.

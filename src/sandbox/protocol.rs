@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the spawning process and the helper process say to each other over their socket.
 //!
 //! The spawning process sends one specification (each backend has its own) with its descriptors, and never
 //! anything after it: when its end closes, for whatever reason, the sandbox dies. The helper, or another process
-//! of the sandbox that is still our own program, answers with [`Message`]s. Both are JSON with their length before them (four bytes, little-endian): a stream socket,
-//! because a specification may be longer than a datagram.
+//! of the sandbox that is still our own program, answers with [`Message`]s. Both are JSON with their length before them
+//! (four bytes, little-endian): a stream socket, because a specification may be longer than a datagram.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;

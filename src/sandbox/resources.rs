@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a program may use up, as limits of its process that its children inherit.
 
 use std::io;

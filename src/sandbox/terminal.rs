@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The pseudo-terminal of an interactive program, and the helper's side of it.
 //!
-//! A program that shares the user's terminal can type commands into it (`TIOCSTI`), which the user's shell runs later, and
-//! can read what the user types. So an interactive program gets a session and a pseudo-terminal of its own in place of each
-//! standard stream that is a terminal. The helper, outside the sandbox, copies bytes between the two terminals and forwards
-//! the window size. It also restores the user's terminal: it outlives a run that is killed.
+//! A program that shares the user's terminal can type commands into it (`TIOCSTI`), which the user's shell runs later,
+//! and can read what the user types. So an interactive program gets a session and a pseudo-terminal of its own in place
+//! of each standard stream that is a terminal. The helper, outside the sandbox, copies bytes between the two terminals
+//! and forwards the window size. It also restores the user's terminal: it outlives a run that is killed.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -21,8 +22,8 @@ use rustix::termios::{
     OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-/// Signals that the helper of an interactive program ignores: it ends when the spawning process does, and then restores the
-/// user's terminal, from the background too.
+/// Signals that the helper of an interactive program ignores: it ends when the spawning process does, and then restores
+/// the user's terminal, from the background too.
 pub(super) const IGNORED: [c_int; 5] = [
     libc::SIGINT,
     libc::SIGQUIT,
@@ -55,9 +56,9 @@ pub(super) struct ProgramEnd {
 }
 
 impl Terminal {
-    /// Makes a terminal for the program, of the user `uid` outside, with the modes and size of the user's; `None` where no
-    /// standard stream is a terminal. Then it makes the user's terminal raw. A helper in the background stops there until
-    /// it is in the foreground, so signals of the terminal must not be ignored yet.
+    /// Makes a terminal for the program, of the user `uid` outside, with the modes and size of the user's; `None` where
+    /// no standard stream is a terminal. Then it makes the user's terminal raw. A helper in the background stops there
+    /// until it is in the foreground, so signals of the terminal must not be ignored yet.
     pub(super) fn open(uid: u32) -> io::Result<Option<(Self, ProgramEnd)>> {
         let streams = [
             isatty(stdio::stdin()),
@@ -138,7 +139,8 @@ impl Terminal {
         Ok(())
     }
 
-    /// Copies what the program has printed last, now that none of its processes is alive, and restores the user's terminal.
+    /// Copies what the program has printed last, now that none of its processes is alive, and restores the user's
+    /// terminal.
     pub(super) fn finish(mut self) {
         self.other = None;
         if let Some(relay) = self.relay.take() {

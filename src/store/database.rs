@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The database of valid paths: SQLite, with the schema of Guix's daemon.
 //!
-//! A store path is *valid* exactly if it has a row in `ValidPaths`. Anything else in the store directory is work in progress
-//! or a leftover. The tables, as Guix's schema version 7 has them (`nix/libstore/schema.sql` in Guix):
+//! A store path is *valid* exactly if it has a row in `ValidPaths`. Anything else in the store directory is work in
+//! progress or a leftover. The tables, as Guix's schema version 7 has them (`nix/libstore/schema.sql` in Guix):
 //!
 //! | table | a row says |
 //! |---|---|
@@ -10,9 +11,9 @@
 //! | `DerivationOutputs(drv, id, path)` | the derivation `drv` has an output called `id`, which is or will be `path` |
 //! | `FailedPaths(path, time)` | the build of `path` failed; written with `--cache-failures` only |
 //!
-//! [`schema`] says which other versions can be used. Paths are logical, `/gnu/store/…`, wherever the files are. The journal
-//! is a write-ahead log, as in Guix: readers never wait, and a process killed at any moment leaves all of a transaction or
-//! nothing.
+//! [`schema`] says which other versions can be used. Paths are logical, `/gnu/store/…`, wherever the files are. The
+//! journal is a write-ahead log, as in Guix: readers never wait, and a process killed at any moment leaves all of a
+//! transaction or nothing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,7 +29,8 @@ use super::error::DatabaseError;
 use super::schema;
 use crate::formats::store_path::{StoreDir, StorePath};
 
-/// How transactions are committed. One that is lost in a power cut costs a rebuild; a sync for each would cost every build.
+/// How transactions are committed. One that is lost in a power cut costs a rebuild; a sync for each would cost every
+/// build.
 pub(super) const USUALLY: &str = "PRAGMA synchronous = NORMAL";
 
 /// How a transaction is committed that must be on the disk before what comes next.
@@ -158,8 +160,8 @@ impl Database {
         texts.iter().map(|text| self.parse_path(text)).collect()
     }
 
-    /// Returns once everything that was committed is on the disk, and in the database file alone: that can then be moved
-    /// without its log.
+    /// Returns once everything that was committed is on the disk, and in the database file alone: that can then be
+    /// moved without its log.
     pub(super) fn settle(&self) -> Result<(), DatabaseError> {
         let busy: i64 = self
             .connection()
@@ -195,8 +197,8 @@ impl Database {
 fn configure(connection: &Connection, busy: Duration) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(busy)?;
     connection.set_prepared_statement_cache_capacity(32);
-    // Up to 64 MiB of pages and a log of up to 32 MiB, where there is as much to do: the collector goes through the whole
-    // database in no order.
+    // Up to 64 MiB of pages and a log of up to 32 MiB, where there is as much to do: the collector goes through the
+    // whole database in no order.
     connection.execute_batch(
         "PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8000",
     )
@@ -261,7 +263,8 @@ pub(super) fn texts(
         .collect()
 }
 
-/// With less free space than this many bytes, an error of SQLite's input and output means a full disk: it does not say which.
+/// With less free space than this many bytes, an error of SQLite's input and output means a full disk: it does not say
+/// which.
 const FULL: u64 = 1 << 20;
 
 /// The error that SQLite's `error` stands for, which came of trying to `action` the database `path`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where things are on disk: store, state, logs and cache, all overridable, all relocatable under one root.
 
 use std::io;

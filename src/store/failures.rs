@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The paths whose builds failed, in the table `FailedPaths`: guix-daemon's `--cache-failures`.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! File flags that forbid removal, such as FreeBSD's `uchg`, which a build may set on what it makes.
 
 use std::ffi::CStr;

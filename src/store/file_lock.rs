@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Locks on files, between processes and between threads.
 //!
 //! Between processes they are `fcntl` write or read locks on the whole file, the kind that Guix's daemon uses. Who is
-//! done with a lock file that nobody needs any more removes it and then writes a byte into it, which tells the daemon, and
-//! the lost name tells us, that a lock obtained after that is one on a removed file: whoever waited starts over.
+//! done with a lock file that nobody needs any more removes it and then writes a byte into it, which tells the daemon,
+//! and the lost name tells us, that a lock obtained after that is one on a removed file: whoever waited starts over.
 //!
 //! `fcntl` locks belong to the process: they do not keep its own threads apart, and closing *any* descriptor of a
 //! file drops the process' lock on it. So there is one table of the locks this process holds; a lock file is opened

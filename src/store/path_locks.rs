@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Locks on store paths, which keep processes and threads that build or add the same item apart.
 //!
 //! The protocol is the one of Guix's daemon (`pathlocks.cc`), so that both can work in one store at the same time: a
@@ -15,8 +16,8 @@ use crate::formats::store_path::StorePath;
 
 /// The locks of some store paths, held until dropped.
 ///
-/// Stays with the thread that got it, so that a thread that would wait for itself can be told so; others may look at it, to
-/// work for that thread.
+/// Stays with the thread that got it, so that a thread that would wait for itself can be told so; others may look at
+/// it, to work for that thread.
 #[derive(Debug)]
 pub struct PathLocks {
     #[allow(dead_code)] // Held, not read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Queries of a [`Store`]: what the database records about paths.
 //!
 //! Each query sees one state of the database. A path that another process may delete has to be a
@@ -29,7 +30,8 @@ impl Store {
         Ok(self.database.path_info(path)?)
     }
 
-    /// The valid path whose 32 characters of hash are `hash_part`; `None` if there is none, or if `hash_part` has another length.
+    /// The valid path whose 32 characters of hash are `hash_part`; `None` if there is none, or if `hash_part` has
+    /// another length.
     pub fn path_from_hash_part(&self, hash_part: &str) -> Result<Option<StorePath>, StoreError> {
         Ok(self.database.path_from_hash_part(hash_part)?)
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How long to wait for locks, and who hears of the wait.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Queries of the database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Opening files that a build, an import or a substitute made.
 //!
-//! Whatever made them may have put anything in their place: a symbolic link to a file that only root can read, a FIFO that
-//! never ends, a device, a sparse file of a terabyte. So a link is not followed, opening waits for nothing, only a regular
-//! file is read, and only so much of it.
+//! Whatever made them may have put anything in their place: a symbolic link to a file that only root can read, a FIFO
+//! that never ends, a device, a sparse file of a terabyte. So a link is not followed, opening waits for nothing, only a
+//! regular file is read, and only so much of it.
 
 use std::fs::File;
 use std::io::{self, Read};

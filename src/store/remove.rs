@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Removing trees that somebody else wrote: store items, leftovers of killed builds, garbage.
 //!
 //! A build's output may hold anything: symbolic links that lead out of the store, directories without permissions,
@@ -47,8 +48,8 @@ pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
     Ok(remover.freed)
 }
 
-/// Moves the item `name` of the directory `store` into the directory `trash` inside it, under a name that is free there,
-/// and returns where it is now; `None` where there is no such item.
+/// Moves the item `name` of the directory `store` into the directory `trash` inside it, under a name that is free
+/// there, and returns where it is now; `None` where there is no such item.
 ///
 /// The move is one `rename`: the item's name is free at once, however long the removal takes. A directory is made
 /// writable for its owner, because moving it to another parent changes its `..`.

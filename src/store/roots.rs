@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Garbage-collector roots: what keeps store items, and all that they refer to, from being collected.
 //!
-//! As in Guix, roots are symbolic links below `STATE/gcroots` (and `STATE/profiles`, which Guix's users have): a link into
-//! the store is a root; a link to a link into the store elsewhere is an *indirect* root, which goes when its user removes
-//! that other link; and a plain file named like a store item is a root too. Links hold logical paths (`/gnu/store/…`)
-//! wherever the files are.
+//! As in Guix, roots are symbolic links below `STATE/gcroots` (and `STATE/profiles`, which Guix's users have): a link
+//! into the store is a root; a link to a link into the store elsewhere is an *indirect* root, which goes when its user
+//! removes that other link; and a plain file named like a store item is a root too. Links hold logical paths
+//! (`/gnu/store/…`) wherever the files are.
 //!
 //! Ours are in `STATE/gcroots/bootstrap`: `NAME` for a single root, and `NAME/NUMBER/LABEL` for *generations*, sets of
 //! roots that belong together, such as the results of one `bootstrap all`. Names with a leading dot are unfinished.
@@ -148,8 +149,8 @@ impl Store {
         Ok(true)
     }
 
-    /// Makes a link to `path` at `link`, which is anywhere outside the store, and registers that as a root for as long as
-    /// it exists. A link into the store that is there already is replaced, anything else is left and an error.
+    /// Makes a link to `path` at `link`, which is anywhere outside the store, and registers that as a root for as long
+    /// as it exists. A link into the store that is there already is replaced, anything else is left and an error.
     pub fn add_indirect_root(&self, link: &Path, path: &StorePath) -> Result<(), StoreError> {
         self.writable()?;
         let link = std::path::absolute(link).map_err(FileError::in_store("resolve", link))?;
@@ -169,8 +170,8 @@ impl Store {
         Ok(make_link(&self.automatic(&link), &link)?)
     }
 
-    /// Registers `link`, which is a symbolic link into the store or will be one, as an indirect root: while it exists and leads
-    /// to a store item, it keeps that. This is what guix-daemon's `add-indirect-root` does.
+    /// Registers `link`, which is a symbolic link into the store or will be one, as an indirect root: while it exists
+    /// and leads to a store item, it keeps that. This is what guix-daemon's `add-indirect-root` does.
     pub fn register_indirect_root(&self, link: &Path) -> Result<(), StoreError> {
         self.writable()?;
         let link = std::path::absolute(link).map_err(FileError::in_store("resolve", link))?;
@@ -203,8 +204,8 @@ impl Store {
         Ok(roots)
     }
 
-    /// The store items that running processes use, as far as the system tells: programs, working directories, open and mapped
-    /// files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
+    /// The store items that running processes use, as far as the system tells: programs, working directories, open and
+    /// mapped files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
     pub fn running_roots(&self) -> Vec<Root> {
         let used = running::used_items(self.directories()).into_iter();
         used.map(|(process, path)| Root {

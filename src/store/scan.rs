@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which store items a tree refers to, found in the same pass that hashes its archive.
 //!
-//! An item is referred to where its hash part, 32 characters of base 32, occurs anywhere in the archive: in a file, a file's
-//! name or a link's target. The scanner slides a window of 32 bytes over the archive and checks it *from the
-//! right to the left*: where a byte is no base 32 digit, no window that holds it can match, and the window moves to just
-//! behind it. In binary data that is nearly always the last byte, so that one byte in 32 is looked at; in text the words are
-//! short, and it is one in a few. What is known to be digits is not checked again: no byte is looked at twice. Only 32
-//! digits in a row are looked up.
+//! An item is referred to where its hash part, 32 characters of base 32, occurs anywhere in the archive: in a file, a
+//! file's name or a link's target. The scanner slides a window of 32 bytes over the archive and checks it *from the
+//! right to the left*: where a byte is no base 32 digit, no window that holds it can match, and the window moves to
+//! just behind it. In binary data that is nearly always the last byte, so that one byte in 32 is looked at; in text the
+//! words are short, and it is one in a few. What is known to be digits is not checked again: no byte is looked at
+//! twice. Only 32 digits in a row are looked up.
 //!
 //! Chunks of the archive are scanned on the threads that read them, in no particular order; where two chunks
 //! meet, the consumer scans the 31 bytes on either side.
@@ -36,8 +37,8 @@ pub struct Scanned {
 
 /// Reads the tree at `path` once: hashes its archive and looks for the hash part of each candidate.
 ///
-/// Runs at the speed of SHA-256 on one thread, with a few more threads that read and scan ahead; memory is bounded by a few
-/// MiB whatever the tree. A socket, device or FIFO in the tree is an error that names it.
+/// Runs at the speed of SHA-256 on one thread, with a few more threads that read and scan ahead; memory is bounded by a
+/// few MiB whatever the tree. A socket, device or FIFO in the tree is an error that names it.
 pub fn hash_and_scan(path: &Path, candidates: &BTreeSet<StorePath>) -> Result<Scanned, NarError> {
     let scanner = Scanner::new(candidates);
     let mut tally = Tally::default();
@@ -48,8 +49,8 @@ pub fn hash_and_scan(path: &Path, candidates: &BTreeSet<StorePath>) -> Result<Sc
     Ok(tally.scanned(&scanner, candidates))
 }
 
-/// An archive that is hashed and searched for candidates while somebody reads it: what [`hash_and_scan`] would find in the
-/// tree that is in it.
+/// An archive that is hashed and searched for candidates while somebody reads it: what [`hash_and_scan`] would find in
+/// the tree that is in it.
 pub struct Scanning<'c, S> {
     source: S,
     candidates: &'c BTreeSet<StorePath>,

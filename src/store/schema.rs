@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The schema of the store database: its tables, and the file that holds its version.
 //!
-//! guix-daemon's schema has version 7. Nix upgrades such a database to 8, 9 or 10 as soon as any of its commands opens it:
-//! it adds columns that may be empty (`ultimate`, `sigs`, `ca`) and drops the table of failed builds. guix-daemon refuses
-//! the result. What this program reads and writes is the same in all four, so it takes them all, and leaves the version as
-//! it is.
+//! guix-daemon's schema has version 7. Nix upgrades such a database to 8, 9 or 10 as soon as any of its commands opens
+//! it: it adds columns that may be empty (`ultimate`, `sigs`, `ca`) and drops the table of failed builds. guix-daemon
+//! refuses the result. What this program reads and writes is the same in all four, so it takes them all, and leaves the
+//! version as it is.
 
 use std::io;
 use std::path::Path;

@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Temporary roots: what this process is using, so that no garbage collector takes it away.
 //!
 //! The protocol is that of Guix's daemon (`gc.cc`), so that either's collector spares what the other works on. Each
 //! process has a file of its own in `STATE/temproots`, holding the store paths it uses, each ended by a zero byte, and
 //! keeps a read lock on it; to add a path it takes a write lock for a moment. A collector takes a read lock on every
-//! such file and so stops all additions while it finds and invalidates garbage; a file on which it gets a *write* lock is
-//! that of a dead process, and is removed. New files appear under a shared lock on `STATE/gc.lock`, which the
+//! such file and so stops all additions while it finds and invalidates garbage; a file on which it gets a *write* lock
+//! is that of a dead process, and is removed. New files appear under a shared lock on `STATE/gc.lock`, which the
 //! collector holds exclusively.
 //!
 //! So whoever first adds a path to its temporary roots, and *then* sees that the path is valid, can rely on it.
@@ -140,8 +141,8 @@ impl TemporaryRoots {
         }
     }
 
-    /// The temporary roots of all processes, as far as their files can be read, without a lock: for dry runs on a store that
-    /// cannot be written. Roots of dead processes may be among them.
+    /// The temporary roots of all processes, as far as their files can be read, without a lock: for dry runs on a store
+    /// that cannot be written. Roots of dead processes may be among them.
     pub(super) fn read_without_locks(&self, store_dir: &StoreDir) -> AllRoots {
         let mut roots = HashSet::new();
         for entry in std::fs::read_dir(&self.directory)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How paths become valid in the database, and cease to be.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,8 +200,8 @@ impl Database {
 
     /// Makes paths invalid in one transaction, with their references. Nothing valid may be left that refers to them.
     ///
-    /// Once this returns, that is on the disk: the caller removes files next, and a power cut must not bring back the rows of
-    /// what is gone.
+    /// Once this returns, that is on the disk: the caller removes files next, and a power cut must not bring back the
+    /// rows of what is gone.
     pub(super) fn invalidate<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p StorePath>,

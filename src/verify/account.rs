@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where two files differ, in terms of what they are: sections of programs, members of archives, lines of texts.
 //!
-//! Formats: ELF (System V ABI), `ar` archives in their GNU and BSD forms, gzip (RFC 1952). A file that looks like one of
-//! them and cannot be read as such is a row of bytes like any other.
+//! Formats: ELF (System V ABI), `ar` archives in their GNU and BSD forms, gzip (RFC 1952). A file that looks like one
+//! of them and cannot be read as such is a row of bytes like any other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;

@@ -1,9 +1,11 @@
-//! One document that says what somebody saw: which seed and sources, which outputs with which hashes, how they were checked.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! One document that says what somebody saw: which seed and sources, which outputs with which hashes, how they were
+//! checked.
 //!
-//! It is JSON. What others wrote is read with care (see [`read`]); two people's documents about the same derivations are
-//! compared with [`compare`]; a signature (see [`signature`](super::signature)) says whose a document is. There are no names of machines or people in it, and no times
-//! but those at which packages were built again: two honest runs of one tool on equal machines give documents that are
-//! equal but for these.
+//! It is JSON. What others wrote is read with care (see [`read`]); two people's documents about the same derivations
+//! are compared with [`compare`]; a signature (see [`signature`](super::signature)) says whose a document is. There are
+//! no names of machines or people in it, and no times but those at which packages were built again: two honest runs of
+//! one tool on equal machines give documents that are equal but for these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,17 +32,18 @@ pub struct Attestation {
     pub kernel: String,
     /// What everything was built from, the seed and the larger roots that sources were regenerated in.
     pub seeds: Vec<NamedHash>,
-    /// Those of the seeds that others cannot have, by name, and why: nobody but whoever has them can build the same again.
+    /// Those of the seeds that others cannot have, by name, and why: nobody but whoever has them can build the same
+    /// again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub impure: BTreeMap<String, String>,
     /// The sources, by name.
     pub sources: Vec<NamedHash>,
-    /// What was planned, by seed: the SHA-256 of a list of all derivations, `LABEL PATH` a line. It is another wherever a
-    /// recipe, a patch, the phases or the seed is; documents of older versions have none.
+    /// What was planned, by seed: the SHA-256 of a list of all derivations, `LABEL PATH` a line. It is another wherever
+    /// a recipe, a patch, the phases or the seed is; documents of older versions have none.
     #[serde(default)]
     pub plans: Vec<NamedHash>,
-    /// How the outputs were checked: `store`, `lock`, `rebuild`, `fixpoint`, `diverse`. A lock that had nothing to compare
-    /// with was no check.
+    /// How the outputs were checked: `store`, `lock`, `rebuild`, `fixpoint`, `diverse`. A lock that had nothing to
+    /// compare with was no check.
     pub checks: Vec<String>,
     /// How many outputs compared with the lock in which way, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,8 +145,8 @@ pub struct Rebuilt {
     pub rounds: u32,
     /// Whether every round gave the same bytes.
     pub same: bool,
-    /// What was different in one of these rounds at least, by the names that `variations` has; documents of older versions do
-    /// not say.
+    /// What was different in one of these rounds at least, by the names that `variations` has; documents of older
+    /// versions do not say.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub varied: BTreeSet<String>,
 }

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why two builds of one thing may differ, guessed from the bytes that do.
 //!
-//! A guess is made only where the bytes say it: a time of day in both, the host names of both builds, a path into a build
-//! directory. It is a pointer for whoever looks into it, not a finding.
+//! A guess is made only where the bytes say it: a time of day in both, the host names of both builds, a path into a
+//! build directory. It is a pointer for whoever looks into it, not a finding.
 
 use serde::Serialize;
 

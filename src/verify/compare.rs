@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The account of two trees that should be equal: which files differ, and where in them.
 
 use std::collections::{BTreeMap, BTreeSet};

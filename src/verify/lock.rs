@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `bootstrap.lock`: what was built, for others to compare with.
 //!
-//! One file holds the records of several seeds. Its lines are words separated by spaces; what is indented belongs to the
-//! line above that is indented less, but only the first word of a line counts:
+//! One file holds the records of several seeds. Its lines are words separated by spaces; what is indented belongs to
+//! the line above that is indented less, but only the first word of a line counts:
 //!
 //! ```text
 //! seed SYSTEM SHA256 NAME
@@ -12,9 +13,10 @@
 //! sum SHA256
 //! ```
 //!
-//! `SHA256` of an output is that of its NAR, `SIZE` the NAR's in bytes; that of a seed is [`Seed::digest`]. `REASON`, why
-//! others cannot have the seed, goes on to the end of the line, and most seeds have none. Everything is
-//! sorted, so that the file differs where builds differ and nowhere else. The last line is the SHA-256 of all lines before it: a damaged lock must not pass for builds that differ, and a damaged seed line not for another seed.
+//! `SHA256` of an output is that of its NAR, `SIZE` the NAR's in bytes; that of a seed is [`Seed::digest`]. `REASON`,
+//! why others cannot have the seed, goes on to the end of the line, and most seeds have none. Everything is
+//! sorted, so that the file differs where builds differ and nowhere else. The last line is the SHA-256 of all lines
+//! before it: a damaged lock must not pass for builds that differ, and a damaged seed line not for another seed.
 //!
 //! [`Seed::digest`]: crate::road::seed::Seed::digest
 
@@ -154,8 +156,8 @@ pub struct Compared {
 }
 
 impl Record {
-    /// Compares what is on record with what was built `here`, the labels of which are those that are asked about. What is only on
-    /// record is in the result where `wanted` says so of its label.
+    /// Compares what is on record with what was built `here`, the labels of which are those that are asked about. What
+    /// is only on record is in the result where `wanted` says so of its label.
     pub fn compare(&self, here: &Record, wanted: impl Fn(&str) -> bool) -> Vec<Compared> {
         let labels: BTreeSet<&String> = self
             .derivations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What came of building again: for each output the same bytes, or where they differ.
 
 use std::path::PathBuf;

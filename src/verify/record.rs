@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether the database says of an item what the item and its derivation say themselves.
 //!
 //! The hash on record tells whether an item is what it was; the rest of the record has to be proven by other means. Its
-//! size comes with the hash. Its references have to occur in it, and what occurs in it of all that its build could see has
-//! to be on record. A derivation says itself what it refers to and which outputs it has. Of a deriver nothing can be said
-//! but that it builds the item, where it is there at all: a store may well hold what was built somewhere else.
+//! size comes with the hash. Its references have to occur in it, and what occurs in it of all that its build could see
+//! has to be on record. A derivation says itself what it refers to and which outputs it has. Of a deriver nothing can
+//! be said but that it builds the item, where it is there at all: a store may well hold what was built somewhere else.
 //!
 //! A time of registration cannot be checked: nothing else knows it.
 
@@ -149,8 +150,8 @@ impl Evidence {
                 None => info.deriver.clone(),
             });
         }
-        // It is not there: collected, or never was, if the item was built elsewhere. That cannot be told from damage, but
-        // for a name that is one character from that of what does build the item.
+        // It is not there: collected, or never was, if the item was built elsewhere. That cannot be told from damage,
+        // but for a name that is one character from that of what does build the item.
         let near = self.derivers.iter().find(|known| is_near(known, recorded));
         Ok(Some(near.unwrap_or(recorded).clone()))
     }

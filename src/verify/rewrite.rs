@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Store hashes as placeholders: two outputs that differ only in the paths of what they refer to are then equal.
 //!
-//! The same program built from two seeds, or by two compilers, goes to two store paths, and holds its own path and those
-//! of its inputs. Their hash parts all have 32 characters, so one is put in place of the other without moving anything.
-//! Both sides are rewritten to placeholders made from names, such as `sed:out`: what stays different is a real difference.
+//! The same program built from two seeds, or by two compilers, goes to two store paths, and holds its own path and
+//! those of its inputs. Their hash parts all have 32 characters, so one is put in place of the other without moving
+//! anything. Both sides are rewritten to placeholders made from names, such as `sed:out`: what stays different is a
+//! real difference.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -74,12 +76,12 @@ impl Rewriting {
         }
     }
 
-    /// `bytes` with placeholders in what they hold compressed by gzip, compressed anew, always the same way; `None` where they
-    /// are no such file, or nothing in it is rewritten.
+    /// `bytes` with placeholders in what they hold compressed by gzip, compressed anew, always the same way; `None`
+    /// where they are no such file, or nothing in it is rewritten.
     ///
-    /// How it was compressed is then no difference any more, but for the header, which stays. A file of several members, and
-    /// one with a header that cannot be written again as it is (RFC 1952: a check sum of its own, or flags that mean
-    /// nothing), is no such file.
+    /// How it was compressed is then no difference any more, but for the header, which stays. A file of several
+    /// members, and one with a header that cannot be written again as it is (RFC 1952: a check sum of its own, or flags
+    /// that mean nothing), is no such file.
     pub fn apply_to_gzip(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.parts.is_empty() || !bytes.starts_with(b"\x1f\x8b\x08") {
             return None;
@@ -129,12 +131,13 @@ impl Rewriting {
         Some(rewritten)
     }
 
-    /// `bytes`, which have been through [`apply`](Self::apply), with the ends of placeholders for the ends of hash parts, in front
-    /// of the rest of a path.
+    /// `bytes`, which have been through [`apply`](Self::apply), with the ends of placeholders for the ends of hash
+    /// parts, in front of the rest of a path.
     ///
-    /// GCC puts a long text on the stack in pieces of 16 or 32 bytes, and the last piece reaches back so that it is as long as the
-    /// others: a program can hold `/gnu/store/HASH-hello-2.10/` and elsewhere `H-hello-2.10/lib`, with the last character
-    /// of the hash. A text that only looks like that is changed as well, so what is to be the same may be so before or after.
+    /// GCC puts a long text on the stack in pieces of 16 or 32 bytes, and the last piece reaches back so that it is as
+    /// long as the others: a program can hold `/gnu/store/HASH-hello-2.10/` and elsewhere `H-hello-2.10/lib`, with the
+    /// last character of the hash. A text that only looks like that is changed as well, so what is to be the same may
+    /// be so before or after.
     pub fn with_ends(&self, bytes: &[u8]) -> Vec<u8> {
         let mut rewritten = bytes.to_vec();
         for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'-') {

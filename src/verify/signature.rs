@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Ed25519 signatures of JSON documents.
 //!
 //! Signed is the document without its member `signature`, as JSON without spaces and with the members of every object
-//! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::formats::keys). The signature holds the
-//! public key, which people compare with the one they know: by itself it says only that the document was not changed.
+//! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::formats::keys). The
+//! signature holds the public key, which people compare with the one they know: by itself it says only that the
+//! document was not changed.
 
 use std::path::Path;
 
@@ -76,8 +78,8 @@ pub fn check(mut document: Value) -> Result<Option<String>, SignatureError> {
     }
 }
 
-/// Reads the public keys that `text` stands for: 64 hexadecimal digits, as [`check`] gives them, `NAME:BASE64`, or the name
-/// of a file that holds one, or Guix's access control list. In base 16, as [`check`] gives them.
+/// Reads the public keys that `text` stands for: 64 hexadecimal digits, as [`check`] gives them, `NAME:BASE64`, or the
+/// name of a file that holds one, or Guix's access control list. In base 16, as [`check`] gives them.
 ///
 /// # Errors
 /// Where it is none of these, or the file cannot be read.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A store in a temporary directory, for the tests of this module.
 
 use std::collections::BTreeSet;

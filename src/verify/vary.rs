@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is varied when a build is made again: each round something else of everything that must not matter.
 
 use std::num::NonZeroUsize;
@@ -11,12 +12,12 @@ const HOST_NAMES: [&str; 3] = ["elsewhere", "build-9.example.org", "x"];
 const USERS: [&str; 3] = ["somebody", "nixbld", "u"];
 /// POSIX spellings, which need no data base: east and west of Greenwich, one with a half hour.
 const TIME_ZONES: [&str; 3] = ["UTC-9", "UTC+11", "XYZ-5:30"];
-/// For builders that set none, as the phases do. The first comes with every base system; the others are not installed there,
-/// but may be named.
+/// For builders that set none, as the phases do. The first comes with every base system; the others are not installed
+/// there, but may be named.
 const LOCALES: [&str; 3] = ["C.UTF-8", "ja_JP.UTF-8", "tr_TR.UTF-8"];
 
-/// What is different in round `round`, counted from 0, on a machine with `processors` processors where builds are told to
-/// use `cores`. `directory` is a place for build directories on another file system, where there is one.
+/// What is different in round `round`, counted from 0, on a machine with `processors` processors where builds are told
+/// to use `cores`. `directory` is a place for build directories on another file system, where there is one.
 ///
 /// The first build's user has number 30001; those here follow on it.
 pub fn variation(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds that go wrong, each in its own way: a clear error, and nothing left behind.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Two at the same time, one that is stopped, one that is killed: the next run ends well.
 
 use std::fs;

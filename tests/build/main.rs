@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds from end to end: a store of their own under a temporary root, the real sandbox, and a builder that does as it
 //! is told (`toy.c`).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is there already is used; what only looks as if it were is not.
 
 use std::fs;

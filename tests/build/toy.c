@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 /* A builder for tests: static, so that it runs where there is nothing else. Each argument is one command, its words
  * separated by spaces; the first that fails ends the program with status 1. */
 

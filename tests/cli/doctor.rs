@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether this machine can build: what `doctor` prints, and its exit status.
 
 use serde_json::Value;

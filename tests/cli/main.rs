@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line as people and scripts use it: what is printed where, and the exit status.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `bootstrap report`, also from damaged and hostile records.
 
 use bootstrap::formats::hash::Sha256Digest;

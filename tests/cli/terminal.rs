@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Output on wide and narrow terminals, with and without colours.
 
 use std::io::Read;

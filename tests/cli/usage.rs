@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -90,8 +91,8 @@ fn wrong_usage_ends_with_2_and_says_what_is_right() {
     }
 }
 
-/// Says that what `program` should have checked is not checked, where it may be missing: `tests/run.sh`, whose machine has it,
-/// sets `BOOTSTRAP_PROGRAMS_REQUIRED`.
+/// Says that what `program` should have checked is not checked, where it may be missing: `tests/run.sh`, whose machine
+/// has it, sets `BOOTSTRAP_PROGRAMS_REQUIRED`.
 fn passed_over(program: &str, error: &std::io::Error) {
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{program}");
     assert!(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A daemon in a directory of its own, and a client that speaks the protocol.
 
 use std::io::{BufReader, Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the daemon makes of clients that do not keep to the protocol.
 
 use std::io::{Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The daemon, as a client sees it: every operation, malformed requests, many clients, signals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Each operation on the store.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The listener: several sockets, limits, signals.
 
 use std::net::TcpStream;

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Tries the tool on a FreeBSD host, as root: what no other system can show.
 #
 #   tests/freebsd/run.sh BOOTSTRAP SEED [SOURCES]
@@ -7,8 +8,8 @@
 # unpacked into; or `host', for the host's own base. SOURCES is a directory of source archives, where there is no
 # network to fetch those of make and sed from. Needs nothing but FreeBSD's base.
 #
-# Everything is made in a new directory under ${TMPDIR:-/var/tmp}, and removed again. Prints TAP: lines `ok N - what' and
-# `not ok N - what', and the plan at the end; ends with 0 where all went well.
+# Everything is made in a new directory under ${TMPDIR:-/var/tmp}, and removed again. Prints TAP: lines `ok N - what'
+# and `not ok N - what', and the plan at the end; ends with 0 where all went well.
 set -u
 
 usage() {
@@ -198,8 +199,8 @@ wait_for() {
     "$@"
 }
 
-# start_build NAME OPTION...: builds probe NAME in the background, and waits until it waits for the host. Its process is $build,
-# its jail $jail at $place.
+# start_build NAME OPTION...: builds probe NAME in the background, and waits until it waits for the host. Its process is
+# $build, its jail $jail at $place.
 start_build() {
     build_log=$work/$1.log
     try_probe "$@" >"$build_log" 2>&1 &
@@ -575,7 +576,8 @@ END
     try_probe "parallel$number" >"$work/parallel$number.log" 2>&1 &
     eval "parallel$number=$!"
 done
-# Builds that run, each known by the jail that its process is in; not jails that only find out whether the machine is fit.
+# Builds that run, each known by the jail that its process is in; not jails that only find out whether the machine is
+# fit.
 several_builds() {
     [ "$(ps ax -o jid= -o command= | awk '$1 > 0 && $2 == "sleep" && $3 == 30 && !seen[$1]++' | wc -l)" -ge 2 ]
 }

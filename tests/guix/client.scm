@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; What the unmodified Guix client asks of the daemon, with the answers that guix-daemon gives. Run by daemon.sh.
 (use-modules (guix store)
              (guix derivations)

@@ -1,10 +1,11 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Runs CMD in a Debian root that has Guix, with a scratch store in it.
 #
 # usage: unshare --mount sh enter.sh ROOT SCRATCH CMD ARGUMENT...
 #
-# ROOT is read and not written: what is written is in SCRATCH (store and state directory) and in a file system in memory that
-# goes with the mount namespace.
+# ROOT is read and not written: what is written is in SCRATCH (store and state directory) and in a file system in memory
+# that goes with the mount namespace.
 set -eu
 
 root=$1 scratch=$2

@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Loads the module of the final inputs against stubs of the Guix modules that it uses: records are association lists with the
 ;; fields of Guix's, and the store's monad says that it was used.
 ;;

@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; libgcrypt, by Debian's guile-gcrypt, as Guix uses it.
 ;;
 ;;   guile gcrypt.scm verify FILE DIGEST   is the signature in FILE good, and of DIGEST (base 16)?

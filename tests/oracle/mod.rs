@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Debian's `nix-bin` as an oracle: it computes Guix's formats when its store directory is `/gnu/store`.
 //!
-//! Each [`Oracle`] is a Nix of its own in a temporary directory: *logical* store `/gnu/store`, physical store, database and
-//! logs in the directory. Nothing outside is read or written, no daemon, no network.
+//! Each [`Oracle`] is a Nix of its own in a temporary directory: *logical* store `/gnu/store`, physical store, database
+//! and logs in the directory. Nothing outside is read or written, no daemon, no network.
 
 use std::ffi::OsStr;
 use std::fs;

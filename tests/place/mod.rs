@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A store of a test's own, and a key.
 
 use std::path::{Path, PathBuf};

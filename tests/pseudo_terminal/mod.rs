@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A terminal for programs that behave differently on one.
 
 use std::fs::File;

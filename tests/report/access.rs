@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Accessibility: keyboard, screen readers, contrast.
 
 use serde_json::{Value, json};

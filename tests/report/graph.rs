@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The graph, with the mouse and with the keyboard.
 
 use serde_json::json;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The report in a real browser: it renders, sorts, searches, zooms, and has the expected layout.
 //!
 //! Needs chromium and chromedriver (tools/prepare.sh installs them). Without them the test says so and passes, unless

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The report of a finished run of sixty builds.
 
 use bootstrap::show::report::{

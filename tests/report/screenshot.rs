@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Screenshots reduced to their layout: coarse cells of grey.
 
 const COLUMNS: usize = 60;
@@ -40,8 +41,8 @@ pub fn coarse(png: &[u8]) -> String {
     text
 }
 
-/// The share of different cells among those that are drawn on either side. Blank cells are most of a page, and would hide a
-/// missing part.
+/// The share of different cells among those that are drawn on either side. Blank cells are most of a page, and would
+/// hide a missing part.
 pub fn difference(one: &str, other: &str) -> f64 {
     let cells = |text: &str| -> Vec<i32> {
         text.chars()

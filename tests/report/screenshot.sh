@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # A picture of a report, such as the README's.
 #
 #   tests/report/screenshot.sh REPORT.html PICTURE.png

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A small client of the WebDriver protocol (W3C): JSON over HTTP, to chromedriver.
 
 use std::io::{self, BufRead, BufReader, Read, Write};

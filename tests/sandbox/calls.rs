@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which system calls the filter refuses, and which it does not.
 
 use std::os::linux::net::SocketAddrExt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! When a build ends: by itself, killed, with its parent; and what must be there to start one.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A sandbox to ask questions: its directories on the machine, and the probe in it.
 
 use std::collections::BTreeMap;

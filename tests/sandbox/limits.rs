@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a build may use up, and what is known of it afterwards.
 
 use std::time::Duration;

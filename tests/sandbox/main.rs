@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a build sees, may do and cannot do in the Linux sandbox; and that it dies when it should.
 //!
 //! Run by root, all of it is run a second time by a user without privileges.

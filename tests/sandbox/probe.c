@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 /* The program that the sandbox tests run inside: each argument is a command, its words separated by blanks,
    and each command prints one line (or several) about the world as seen from within. Linked statically, so
    that it runs in a sandbox that holds nothing else. */

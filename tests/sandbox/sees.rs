@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is in the sandbox, and what is not.
 
 use std::fs::{self, File};

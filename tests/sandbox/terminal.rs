@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What an interactive program gets in place of the user's terminal, and what becomes of that.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A small file system, for tests of what becomes of a full one.
 
 use std::path::Path;
@@ -18,10 +19,11 @@ pub fn mounting(script: &str) -> Command {
     command
 }
 
-/// Runs `body`, the test called `test` (with its module), with a directory that is a file system of 16 MiB and 2000 files.
+/// Runs `body`, the test called `test` (with its module), with a directory that is a file system of 16 MiB and 2000
+/// files.
 ///
-/// The test's program runs itself again where that is [mounted](mounting), for this one test. A machine that does not allow
-/// it fails the test; it could not build either.
+/// The test's program runs itself again where that is [mounted](mounting), for this one test. A machine that does not
+/// allow it fails the test; it could not build either.
 pub fn on_small_disk(test: &str, body: impl FnOnce(&Path)) {
     if let Some(place) = std::env::var_os(PLACE) {
         return body(Path::new(&place));

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Seeds whose archives are hostile or unusual.
 
 use std::fs;
@@ -128,8 +129,8 @@ fn a_name_that_no_file_system_can_have_is_the_archives_fault() {
     assert!(err.contains(&name), "{err}");
 }
 
-/// Packs a base system as FreeBSD's releases are packed: by bsdtar, which writes files with holes as sparse files. False where
-/// this machine has no bsdtar; `make test` installs it.
+/// Packs a base system as FreeBSD's releases are packed: by bsdtar, which writes files with holes as sparse files.
+/// False where this machine has no bsdtar; `make test` installs it.
 fn pack_with_bsdtar(world: &World) -> bool {
     let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
     let sha256 = toml

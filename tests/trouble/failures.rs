@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds that fail: what people are told first.
 
 use crate::world::World;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A machine where not everything is allowed.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A seed of pinned packages on a host without APT: where its files come from, and what happens once one is gone.
 
 use std::fs;

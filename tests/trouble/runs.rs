@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Runs that are stopped, and runs at the same time.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Building again: the same bytes, or an account of the difference; and why something is built again.
 
 use std::fs;

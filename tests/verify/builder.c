@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 /* The only program of the test's seed: called as a shell with the phases, it runs the recipe's own phases, one command a
  * line, whose words are separated by spaces. `$NAME' in a word stands for a variable. */
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A porter's day: a recipe edited, what that rebuilds, roots, and what the collector spares.
 
 use std::collections::BTreeSet;

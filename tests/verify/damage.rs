@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Damage: found, reported and repaired.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A database that is gone, damaged, or wrong.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds that fail, and what is left for people to look into.
 
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Runs that are killed, and what they leave.
 
 use std::fs;

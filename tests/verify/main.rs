@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Verification from end to end, as people use it: tiny packages, the real sandbox, the real store.
 
 #![cfg(target_os = "linux")]

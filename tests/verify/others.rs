@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Others: a lock, another seed, other tools.
 
 use std::fs;

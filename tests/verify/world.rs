@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A road of a few tiny packages on two tiny seeds, with the real sandbox and the real command line.
 
 use std::path::{Path, PathBuf};
@@ -164,8 +165,8 @@ impl World {
 
     /// Collects garbage again and again while a command runs: how it ended, and how often that was.
     pub fn collect_beside(&self, arguments: &[&str]) -> (ExitStatus, usize) {
-        // A collector has its record on the disk before it removes anything. What others have written, compilers above all,
-        // would have to get there first, for as long as the command may run.
+        // A collector has its record on the disk before it removes anything. What others have written, compilers above
+        // all, would have to get there first, for as long as the command may run.
         rustix::fs::sync();
         let mut command = self.command(arguments);
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();

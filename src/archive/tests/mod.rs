@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Ordinary archives unpack as they should; hostile ones are refused and leave nothing outside.
 
 use std::fs;

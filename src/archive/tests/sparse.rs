@@ -1,4 +1,6 @@
-//! Sparse files of every format, extended attributes, ACLs. `fixtures/make.sh` makes the archives with GNU tar and bsdtar.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Sparse files of every format, extended attributes, ACLs. `fixtures/make.sh` makes the archives with GNU tar and
+//! bsdtar.
 
 use super::*;
 

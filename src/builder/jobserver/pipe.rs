@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The pipe through which one build gets job tokens.
 //!
 //! Whether reading blocks is a property of an *open file description*, which the two processes at the ends of
@@ -56,8 +57,8 @@ impl TokenPipe {
         Ok((self.build_read.try_clone()?, self.build_write.try_clone()?))
     }
 
-    /// Makes the pipe of a build that has ended as good as new: empty, and blocking for the next build, whatever the last
-    /// one did to it.
+    /// Makes the pipe of a build that has ended as good as new: empty, and blocking for the next build, whatever the
+    /// last one did to it.
     pub(super) fn reset(&self) -> io::Result<()> {
         self.take(usize::MAX);
         rustix::io::ioctl_fionbio(&self.build_read, false)?;

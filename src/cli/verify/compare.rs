@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify --compare`: two people's documents.
 
 use std::collections::BTreeSet;

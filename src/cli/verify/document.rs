@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The document that `verify --json` prints: the records that go into it, and its signature.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

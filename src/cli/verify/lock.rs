@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `lock`, and `verify --lock`.
 
 use std::path::Path;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify`: what the store holds against the database, a lock, or another user's document.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,8 +110,8 @@ fn whole_store(
     }
 }
 
-/// What is wrong with so many `items`: `damaged` of them are not what was registered, and `different` outputs are, but not what
-/// the lock has.
+/// What is wrong with so many `items`: `damaged` of them are not what was registered, and `different` outputs are, but
+/// not what the lock has.
 fn complaint(items: usize, damaged: usize, different: usize) -> Option<Failure> {
     let mut messages = Vec::new();
     let mut hints = Vec::new();

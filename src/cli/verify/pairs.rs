@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify --fixpoint` and `verify --diverse`: outputs made in two ways, and how they compare.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `LOCAL_PEERCRED`, which `getpeereid` is made of and which has the process as well.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Adding texts and files to the store.
 
 use std::collections::BTreeSet;
@@ -34,9 +35,9 @@ impl Session {
 
     /// Adds the tree or file of the archive that follows in the connection.
     ///
-    /// The archive goes to the disk as it arrives, into a directory of the store that belongs to no item yet: which item it
-    /// is follows from its hash. Where the archive is malformed the connection ends, since nothing says where it would.
-    /// Where anything else fails the rest is read and thrown away.
+    /// The archive goes to the disk as it arrives, into a directory of the store that belongs to no item yet: which
+    /// item it is follows from its hash. Where the archive is malformed the connection ends, since nothing says where
+    /// it would. Where anything else fails the rest is read and thrown away.
     pub(super) fn add_to_store(
         &mut self,
         name: &str,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Building and substituting what a client wants.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Collecting garbage, and checking the store.
 
 use std::collections::BTreeSet;

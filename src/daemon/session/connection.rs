@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Both directions of a connection while an operation runs: messages to the client, bytes that are asked of it.
 
 use std::io::{self, Read, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why a request was not answered as asked.
 
 use std::fmt::Display;

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One connection: this process serves one client and ends with it.
 //!
-//! The client is hostile until its requests are parsed. A request that cannot be parsed ends the connection with an error. One
-//! that fails is an error of its own, after which the next request is served.
+//! The client is hostile until its requests are parsed. A request that cannot be parsed ends the connection with an
+//! error. One that fails is an error of its own, after which the next request is served.
 
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What each request comes to. Short answers are here, the others in modules of their own.
 
 use std::collections::BTreeSet;

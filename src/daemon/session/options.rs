@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a client's options come to, given who the client is.
 
 use std::time::Duration;
@@ -53,9 +54,9 @@ impl Options {
 
     /// Takes what `peer` has sent, as far as it may set it. Gives the user that a remote client says it is.
     ///
-    /// Any client may set limits of its own builds. Substitutes can be turned off, but not on. Substitute servers may be named
-    /// by any client: what they give is checked by its signature. Other options are known to guix-daemon's helpers alone, and
-    /// are accepted.
+    /// Any client may set limits of its own builds. Substitutes can be turned off, but not on. Substitute servers may
+    /// be named by any client: what they give is checked by its signature. Other options are known to guix-daemon's
+    /// helpers alone, and are accepted.
     ///
     /// # Errors
     /// Where a value is not what its option takes. Nothing changes then.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The directory where a user's profiles are, which only root can make.
 
 use std::os::unix::fs::DirBuilderExt;
@@ -5,8 +6,8 @@ use std::path::Path;
 
 use crate::daemon::{log, users};
 
-/// Makes the directory of the user whose name or number is `key` below `state`, as guix-daemon does when one connects. Without
-/// it a user has no profile; everything else works, so a failure is logged.
+/// Makes the directory of the user whose name or number is `key` below `state`, as guix-daemon does when one connects.
+/// Without it a user has no profile; everything else works, so a failure is logged.
 pub(super) fn create(state: &Path, key: &str) {
     let Some(user) = users::user(key) else {
         log(format!(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What substitute servers have.
 
 use std::collections::BTreeMap;
@@ -19,8 +20,8 @@ impl Session {
         }
     }
 
-    /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached has
-    /// nothing; the client gets a warning.
+    /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
+    /// has nothing; the client gets a warning.
     pub(super) fn offered(
         &self,
         paths: &[AskedPath],

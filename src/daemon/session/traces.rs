@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The messages that a client gets about its builds: guix-daemon's lines, made of events.
 //!
 //! Lines that begin with `@` are for the client's program, which makes its display of them; the rest is for the user.

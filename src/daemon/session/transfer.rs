@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Exports and imports.
 
 use std::io::Write;
@@ -28,7 +29,8 @@ impl Session {
         Ok(Fields::of_long(1))
     }
 
-    /// Makes the items of an export valid. Each must be signed by a key of the access control list, for trusted clients too.
+    /// Makes the items of an export valid. Each must be signed by a key of the access control list, for trusted clients
+    /// too.
     pub(super) fn import_paths(&mut self) -> Result<Fields, Fault> {
         let keys = self.authorized_keys()?;
         let scratch = self.directories.state.join("bootstrap");

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `builtin:download`: a file with a known hash.
 //!
-//! The builder is Guix's own, with Guix's attributes (see [`attributes`]). [`fetch`](crate::fetch) tries the places that they
-//! name. The store path depends on the hash only. The files of mirrors are store items that clients made: they are read as data.
+//! The builder is Guix's own, with Guix's attributes (see [`attributes`]). [`fetch`](crate::fetch) tries the places
+//! that they name. The store path depends on the hash only. The files of mirrors are store items that clients made:
+//! they are read as data.
 
 use std::fs::Permissions;
 use std::io::Read;
@@ -23,8 +25,8 @@ use crate::formats::store_path::FixedOutputMethod;
 
 /// Makes downloads.
 pub struct Download {
-    /// Where files come from. Shared, because a transfer cannot be stopped: one that is under way when a run is cancelled may
-    /// outlive the run by a moment.
+    /// Where files come from. Shared, because a transfer cannot be stopped: one that is under way when a run is
+    /// cancelled may outlive the run by a moment.
     pub fetcher: Arc<dyn Fetcher>,
 }
 
@@ -67,7 +69,8 @@ impl Builtin for Download {
     }
 }
 
-/// The text of the store file at `path`, which a derivation names; `None` where it is not a valid path or not such a file.
+/// The text of the store file at `path`, which a derivation names; `None` where it is not a valid path or not such a
+/// file.
 fn read(order: &Order<'_>, path: &str) -> Option<String> {
     let path = order.directories.store_dir.parse(path).ok()?;
     // As guix-daemon's helper: a link could lead out of the store, and a pipe would never end.
@@ -149,8 +152,8 @@ pub fn request(
 }
 
 impl Download {
-    /// Fetches a file in a thread of its own: a fetcher cannot be stopped, and must not keep a run from stopping. What it has
-    /// by then stays in its cache for the next time.
+    /// Fetches a file in a thread of its own: a fetcher cannot be stopped, and must not keep a run from stopping. What
+    /// it has by then stays in its cache for the next time.
     fn fetch(&self, order: &Order<'_>, request: &Request) -> Result<FetchedFile, BuiltinError> {
         let (sender, receiver) = channel();
         let cancelled = sender.clone();

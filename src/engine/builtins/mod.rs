@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The builders that are part of this program.
 //!
 //! | builder | makes |
@@ -5,7 +6,8 @@
 //! | `builtin:download` | a file with a known hash ([`download`]) |
 //! | `builtin:unpack-seed` | the tree of a seed ([`seed`]) |
 //!
-//! To add one, implement [`Builtin`](crate::builder::builtin::Builtin) in a file of its own, and name it in [`kind`] and [`all`].
+//! To add one, implement [`Builtin`](crate::builder::builtin::Builtin) in a file of its own, and name it in [`kind`]
+//! and [`all`].
 
 pub mod download;
 pub mod seed;

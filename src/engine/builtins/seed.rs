@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `builtin:unpack-seed`: the tree of a seed, unpacked from archives that are inputs of the derivation.
 
 use std::sync::Arc;

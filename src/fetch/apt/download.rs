@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Gets several files of the archive in as few calls of `apt-get` as it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +25,8 @@ pub struct ArchiveFile {
     pub size: Option<u64>,
 }
 
-/// Fetches the files of `wanted` into `directory` and returns, for each, its path or why it is not there. `tick` is now and
-/// then told the bytes that each has.
+/// Fetches the files of `wanted` into `directory` and returns, for each, its path or why it is not there. `tick` is now
+/// and then told the bytes that each has.
 pub(super) fn fetch(
     apt: &Apt,
     wanted: &[ArchiveFile],
@@ -157,9 +158,9 @@ impl Batch<'_> {
         Ok(failed)
     }
 
-    /// Those of `wanted` whose files are there. After a call that `failed`, only files with the right bytes are: APT writes
-    /// under the final name, and leaves what has come when a connection breaks. What it left is removed. After one that did
-    /// not, a file with other bytes is what the archive has.
+    /// Those of `wanted` whose files are there. After a call that `failed`, only files with the right bytes are: APT
+    /// writes under the final name, and leaves what has come when a connection breaks. What it left is removed. After
+    /// one that did not, a file with other bytes is what the archive has.
     fn arrived(&self, wanted: &BTreeSet<usize>, failed: bool) -> Result<BTreeSet<usize>, AptError> {
         let place = |index: usize| self.directory.join(&self.files[index]);
         let there = wanted.iter().copied();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Asks the signed package index what the archive offers.
 
 use super::{Apt, AptError, command};
@@ -82,8 +83,8 @@ fn show(apt: &Apt, options: &[&str], names: &[String]) -> Result<Vec<BinaryPacka
 
 /// A version of the source package `package` that has a file called `file`; `None` where none has.
 ///
-/// Debian's fixes change the revision and not upstream's tarball, so the version that a recipe names may be gone and its
-/// file still there.
+/// Debian's fixes change the revision and not upstream's tarball, so the version that a recipe names may be gone and
+/// its file still there.
 pub(super) fn source_version_with(
     apt: &Apt,
     package: &str,

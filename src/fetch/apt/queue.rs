@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Collects what several threads want from the archive, so that they share calls of `apt-get`.
 //!
-//! One thread takes all that waits, fetches it, and then looks again. Starting `apt-get` costs about half a second; sixty
-//! packages one by one would cost half a minute.
+//! One thread takes all that waits, fetches it, and then looks again. Starting `apt-get` costs about half a second;
+//! sixty packages one by one would cost half a minute.
 
 use std::fs;
 use std::io;

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads the host's entries for package archives, in both of APT's formats, and picks Debian's own.
 //!
-//! The formats are those of sources.list(5): one line per entry (`deb [options] URI SUITE COMPONENT…`, in files `*.list`),
-//! and paragraphs of fields (`*.sources`).
+//! The formats are those of sources.list(5): one line per entry (`deb [options] URI SUITE COMPONENT…`, in files
+//! `*.list`), and paragraphs of fields (`*.sources`).
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,6 @@
-//! The `.drv` format: one ATerm, `Derive(outputs,input-derivations,input-sources,system,builder,arguments,environment)`.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The `.drv` format: one ATerm,
+//! `Derive(outputs,input-derivations,input-sources,system,builder,arguments,environment)`.
 //!
 //! ```text
 //! Derive([("out","/gnu/store/…-a","","")],              outputs: name, path, algorithm (`r:` = recursive), base 16 hash
@@ -7,12 +9,14 @@
 //!        "x86_64-linux","/gnu/store/…/bin/sh",["-e"],    system, builder, arguments
 //!        [("out","/gnu/store/…-a")])                     environment
 //! ```
-//! without white space between the parts. Strings are bytes, not necessarily UTF-8; they escape `"` and `\` with a backslash, and line feed, carriage return and tab
-//! as `\n`, `\r` and `\t`. All lists but the arguments are sorted, without duplicates.
+//! without white space between the parts. Strings are bytes, not necessarily UTF-8; they escape `"` and `\` with a
+//! backslash, and line feed, carriage return and tab as `\n`, `\r` and `\t`. All lists but the arguments are sorted,
+//! without duplicates.
 //!
 //! A `.drv` file's own path, and the paths of its outputs, are hashes of these bytes. So the reader accepts only what
-//! the writer writes: what [`parse`] accepts, [`write()`] gives back to the byte. (Nix's reader is more lenient; its and Guix's
-//! writers are not.) One pass, no recursion, time and memory linear in the input. Only names and the system must be UTF-8.
+//! the writer writes: what [`parse`] accepts, [`write()`] gives back to the byte. (Nix's reader is more lenient; its
+//! and Guix's writers are not.) One pass, no recursion, time and memory linear in the input. Only names and the system
+//! must be UTF-8.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -91,8 +95,8 @@ pub fn write(store_dir: &StoreDir, derivation: &Derivation) -> Vec<u8> {
     write_with(store_dir, derivation, &inputs, false)
 }
 
-/// As [`write()`], with `inputs` in the place of the input derivations (hash modulo replaces paths by hashes), and, when
-/// `mask_outputs`, with empty output paths both in the outputs and in the environment.
+/// As [`write()`], with `inputs` in the place of the input derivations (hash modulo replaces paths by hashes), and,
+/// when `mask_outputs`, with empty output paths both in the outputs and in the environment.
 pub(super) fn write_with(
     store_dir: &StoreDir,
     derivation: &Derivation,

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What makes one derivation another: the changes themselves, without all that merely follows from them.
 //!
-//! A derivation names its inputs' paths in many places. Where an input has changed, every mention of it has, and so have the
-//! derivation's own outputs; those are consequences. So inputs of the same kind are paired first, the old one's paths
-//! are replaced by the new one's, and only what differs after that is a change.
+//! A derivation names its inputs' paths in many places. Where an input has changed, every mention of it has, and so
+//! have the derivation's own outputs; those are consequences. So inputs of the same kind are paired first, the old
+//! one's paths are replaced by the new one's, and only what differs after that is a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 

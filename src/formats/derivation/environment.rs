@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The environment of a derivation: byte strings by name, which callers look up by text.
 
 use std::collections::BTreeMap;

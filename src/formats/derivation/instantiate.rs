@@ -1,13 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From a derivation without output paths to one with them, and to the path of its `.drv` file.
 //!
 //! An output's path is computed from the derivation's *hash modulo inputs*: the SHA-256 of its ATerm, with
 //!
-//! - each input derivation's path replaced by that derivation's own hash modulo, in base 16 (two inputs with one hash become one);
+//! - each input derivation's path replaced by that derivation's own hash modulo, in base 16 (two inputs with one hash
+//!   become one);
 //! - its own outputs' paths empty, in the outputs and in the environment: they are not known yet.
 //!
 //! The hash modulo of a fixed-output derivation is that of `fixed:out:ALGORITHM:HASH:PATH` instead: how the bytes are
-//! fetched must not change what is built from them. When a derivation with known output paths is itself an input, its hash is
-//! taken with those paths in place. This is `hashDerivationModulo` of the daemon, and `derivation` of Guix's
+//! fetched must not change what is built from them. When a derivation with known output paths is itself an input, its
+//! hash is taken with those paths in place. This is `hashDerivationModulo` of the daemon, and `derivation` of Guix's
 //! `(guix derivations)`.
 //!
 //! [`DerivationSet`] keeps the hash modulo of what was instantiated, so that a graph costs one pass, in the order
@@ -104,8 +106,8 @@ impl DerivationSet {
             .map(|(path, (derivation, _))| (path, derivation))
     }
 
-    /// Adds a derivation that was read from the store, after its inputs, and checks that its path and its outputs' paths
-    /// are those that follow from its content.
+    /// Adds a derivation that was read from the store, after its inputs, and checks that its path and its outputs'
+    /// paths are those that follow from its content.
     pub fn add(
         &mut self,
         store_dir: &StoreDir,

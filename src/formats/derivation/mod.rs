@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Derivations: what is to be built, from what, by which program, and where the results go.
 //!
-//! [`aterm`] reads and writes the `.drv` format. [`instantiate()`] computes the path of each output and of the `.drv` file
-//! itself; [`difference`] finds what makes one derivation another. This module does not know how a derivation is built.
+//! [`aterm`] reads and writes the `.drv` format. [`instantiate()`] computes the path of each output and of the `.drv`
+//! file itself; [`difference`] finds what makes one derivation another. This module does not know how a derivation is
+//! built.
 
 pub mod aterm;
 pub mod difference;

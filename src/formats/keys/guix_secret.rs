@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Secret keys as `guix archive --generate-key` writes them, in `/etc/guix/signing-key.sec`:
 //!
 //! ```text
@@ -5,8 +6,8 @@
 //!           (private-key (ecc (curve Ed25519) (q #Q#) (d #D#))))
 //! ```
 //!
-//! `D` is the secret number itself, big-endian, where Ed25519 has a seed that the number is derived from. So such a key signs
-//! as Guix does and in no other way.
+//! `D` is the secret number itself, big-endian, where Ed25519 has a seed that the number is derived from. So such a key
+//! signs as Guix does and in no other way.
 
 use std::fmt;
 
@@ -25,7 +26,8 @@ pub struct GuixSecretKey {
 }
 
 impl GuixSecretKey {
-    /// Reads the key in `text`. `None` where it is another kind of key, or the public key is not that of the secret number.
+    /// Reads the key in `text`. `None` where it is another kind of key, or the public key is not that of the secret
+    /// number.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let expression = Sexp::parse(text.trim_ascii())?;
         let [secret] = expression.all("private-key")[..] else {

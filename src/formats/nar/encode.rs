@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The strings that archives are made of.
 
 /// The first string of every archive.

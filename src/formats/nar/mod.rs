@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The Nix archive (NAR): one file tree as one sequence of bytes, the same for equal trees.
 //!
 //! A NAR is a sequence of strings, each a little-endian 64-bit length, the bytes, and zeros up to a multiple of eight:
@@ -10,11 +11,12 @@
 //! symlink   = "symlink" "target" TARGET
 //! ```
 //!
-//! Entries ascend by the bytes of their names. Of the metadata only the owner's execute bit is kept. The format is that of
-//! Nix's `nix-store --dump` and of Guix's `(guix serialization)`.
+//! Entries ascend by the bytes of their names. Of the metadata only the owner's execute bit is kept. The format is that
+//! of Nix's `nix-store --dump` and of Guix's `(guix serialization)`.
 //!
-//! [`Tree`] is a tree in memory. Trees on disk are archived and restored by [`store::nar`](crate::store::nar). The readers take hostile input: they accept exactly what the writers write, allocate no more than a
-//! fixed amount beyond what they have read, and never follow a symbolic link.
+//! [`Tree`] is a tree in memory. Trees on disk are archived and restored by [`store::nar`](crate::store::nar). The
+//! readers take hostile input: they accept exactly what the writers write, allocate no more than a fixed amount beyond
+//! what they have read, and never follow a symbolic link.
 
 pub(crate) mod encode;
 pub(crate) mod read;
@@ -27,8 +29,8 @@ use std::path::PathBuf;
 
 /// How many directories may be nested in an archive or in a tree that is archived.
 ///
-/// The format has no bound. Real trees stay far below this one, which keeps a hostile archive from exhausting the stack of
-/// whoever walks the restored tree.
+/// The format has no bound. Real trees stay far below this one, which keeps a hostile archive from exhausting the stack
+/// of whoever walks the restored tree.
 pub const MAX_DEPTH: usize = 512;
 
 /// The longest name of a directory entry, in bytes: `NAME_MAX` of the file systems that hold stores.
@@ -99,8 +101,8 @@ pub enum NarError {
     /// The archive is malformed.
     #[error("not a Nix archive: at byte {offset}: {problem}")]
     Corrupt {
-        /// Where, from 0: the start of the string (its length field) that does not fit, or the very byte where padding is not
-        /// zero, the archive ends too early or goes on too long.
+        /// Where, from 0: the start of the string (its length field) that does not fit, or the very byte where padding
+        /// is not zero, the archive ends too early or goes on too long.
         offset: u64,
         /// What is wrong there.
         problem: NarProblem,

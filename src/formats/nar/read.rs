@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reading archives: one pass, no recursion, fixed buffers; a [`Visitor`] is told of each node.
 
 use std::ffi::{OsStr, OsString};

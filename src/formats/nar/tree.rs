@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A small tree in memory: recipe files, texts that belong together, test fixtures.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Store paths: what is one, and how it is computed.
 
 use super::*;

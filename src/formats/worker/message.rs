@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the daemon sends.
 
 /// A message while an operation runs, or its end.
@@ -15,7 +16,8 @@ pub enum Message<'m> {
     Error {
         /// What went wrong.
         message: &'m str,
-        /// 1, or a build's: 100 where it failed, 101 where it took too long. Clients older than minor version 8 get none.
+        /// 1, or a build's: 100 where it failed, 101 where it took too long. Clients older than minor version 8 get
+        /// none.
         status: Option<u32>,
     },
 }

@@ -1,12 +1,13 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The worker protocol, which Guix's clients and guix-daemon speak: version 0x164, that of Guix 1.5.
 //!
-//! Numbers are 64 bits, little-endian. A string is its length, its bytes, and zeros up to a multiple of eight. A list is
-//! a count and its elements. The client sends a [`Request`]: the number of an operation and its arguments. The daemon answers
-//! with any number of [messages](Message), of which the last one says whether the operation succeeded, and then with the
-//! fields of the reply.
+//! Numbers are 64 bits, little-endian. A string is its length, its bytes, and zeros up to a multiple of eight. A list
+//! is a count and its elements. The client sends a [`Request`]: the number of an operation and its arguments. The
+//! daemon answers with any number of [messages](Message), of which the last one says whether the operation succeeded,
+//! and then with the fields of the reply.
 //!
-//! These modules read and write bytes. The reader takes hostile input: it accepts what a client may send and nothing else,
-//! and allocates no more than a fixed amount beyond what it has read.
+//! These modules read and write bytes. The reader takes hostile input: it accepts what a client may send and nothing
+//! else, and allocates no more than a fixed amount beyond what it has read.
 
 mod message;
 mod options;

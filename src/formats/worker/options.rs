@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The options that a client sets for its connection.
 
 use std::io::Read;

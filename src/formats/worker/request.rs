@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a client asks for.
 
 use std::io::Read;
@@ -6,7 +7,8 @@ use super::wire::{TEXT_MAX, shown};
 use super::{ClientOptions, Version, WireError, WireReader};
 use crate::formats::store_path::{StoreDir, StorePath};
 
-/// A path directly below the store directory, as a client wrote it. Its name is not necessarily one that a store item can have.
+/// A path directly below the store directory, as a client wrote it. Its name is not necessarily one that a store item
+/// can have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskedPath {
     text: String,
@@ -71,7 +73,8 @@ pub enum CollectAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are named after what `worker-protocol` has.
 pub enum Request {
-    /// 1. The path is checked by the daemon: one that is not in the store is an error that leaves the connection usable.
+    /// 1. The path is checked by the daemon: one that is not in the store is an error that leaves the connection
+    ///    usable.
     IsValidPath { path: String },
     /// 3.
     HasSubstitutes(AskedPath),
@@ -158,8 +161,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Reads the next request of a client of `version`, or `None` where the client has closed the connection after the one
-    /// before.
+    /// Reads the next request of a client of `version`, or `None` where the client has closed the connection after the
+    /// one before.
     ///
     /// # Errors
     /// Where it cannot be read. What follows it in the input has no meaning then.

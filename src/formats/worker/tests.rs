@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The reader takes what clients send, and nothing else.
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Numbers, strings and lists.
 
 use std::io::{self, Read};

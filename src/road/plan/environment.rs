@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One build as a derivation: what its environment holds.
 //!
 //! The variables are the contract between recipes, the phases and this program. All of them follow from recipes

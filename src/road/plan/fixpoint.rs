@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Each final package once more, with the final packages as its tools instead of stage0's.
 //!
 //! What a compiler makes of its own source with another compiler's help must not depend on that other compiler: once
 //! the final gcc builds gcc, the same must come out, up to its own store path. A derivation of the plan becomes one
-//! of the fixpoint by putting the final package in the place of stage0's wherever it names that; a tool that only stage0
-//! has stays.
+//! of the fixpoint by putting the final package in the place of stage0's wherever it names that; a tool that only
+//! stage0 has stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 

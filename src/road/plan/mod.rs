@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The plan: recipes, a seed and a system become a graph of derivations.
 //!
 //! Planning is a pure function: it opens no file and starts no process, takes a few milliseconds for the whole

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Flags and variables of recipes as shell text, in which the build's own variables expand and nothing else does.
 
 /// A variable in a flag that the build does not have.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The order of the road: which inputs a build has without its recipe naming them.
 //!
 //! The lists are names and not whatever recipes there are: so another recipe, even one for stage0, changes the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The nodes before the first build: downloads, seeds, and sources completed in a larger root.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,8 +64,8 @@ impl Planner<'_> {
             environment.insert("size", size.to_string());
         }
         let mut label = format!("{class}/{}", download.file);
-        // `mirror://` stays, as in Guix: this program knows the servers itself, and the user may have named others. Guix reads
-        // them in the file.
+        // `mirror://` stays, as in Guix: this program knows the servers itself, and the user may have named others.
+        // Guix reads them in the file.
         let mut input_sources = BTreeSet::new();
         let is_mirror = |location: &Location| location.to_string().starts_with("mirror://");
         if download.locations.iter().any(is_mirror) {

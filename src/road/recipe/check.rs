@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What only shows when all recipes are seen together: names that clash, inputs that do not exist.
 
 use std::collections::BTreeMap;

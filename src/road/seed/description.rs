@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads `seeds/NAME.toml`.
 //!
-//! Keys: `name` (as the file), `system`, `kind`, `source-variant`, `shell`, `search-path`, `[links]` and `[files]`; with `kind =
-//! "archive"` also `url` or `urls`, `sha256` and `size`, and `release` where it is a FreeBSD release; with `kind = "debian"` also `release`, `architecture`,
-//! `packages` and `exclude`. A seed with a `base` has all of that seed's packages, links and files besides its own, and
-//! takes from it every key that it does not give itself.
+//! Keys: `name` (as the file), `system`, `kind`, `source-variant`, `shell`, `search-path`, `[links]` and `[files]`;
+//! with `kind = "archive"` also `url` or `urls`, `sha256` and `size`, and `release` where it is a FreeBSD release; with
+//! `kind = "debian"` also `release`, `architecture`, `packages` and `exclude`. A seed with a `base` has all of that
+//! seed's packages, links and files besides its own, and takes from it every key that it does not give itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Seeds: the base systems that a bootstrap starts from.
 //!
-//! `seeds/NAME.toml` describes a seed ([`description`]). For one that is made of Debian packages, `seeds/NAME.lock` pins every
-//! package by version, size and SHA-256 ([`pins`]). Both together are a [`Seed`]: the archives to fetch, and what to
-//! add to them once they are unpacked ([`unpack`]).
+//! `seeds/NAME.toml` describes a seed ([`description`]). For one that is made of Debian packages, `seeds/NAME.lock`
+//! pins every package by version, size and SHA-256 ([`pins`]). Both together are a [`Seed`]: the archives to fetch, and
+//! what to add to them once they are unpacked ([`unpack`]).
 //!
 //! [`resolve`] loads a seed; [`update`] computes a lock from Debian's signed index.
 //! Instead of a described seed, a build can start from an archive or base directory that the user names ([`own`]).
@@ -54,7 +55,8 @@ pub struct Seed {
     pub files: BTreeMap<String, String>,
     /// The distribution whose archive has the packages, and sources; `None` where there is none.
     pub distribution: Option<Distribution>,
-    /// The FreeBSD release it is, such as `14.3`; `None` where it is none, or nobody knows. The kernel must not be older.
+    /// The FreeBSD release it is, such as `14.3`; `None` where it is none, or nobody knows. The kernel must not be
+    /// older.
     pub release: Option<String>,
     /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
     pub impure: Option<String>,
@@ -102,8 +104,8 @@ impl Archive {
 }
 
 impl Seed {
-    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, as people know it
-    /// from its distributor; otherwise the SHA-256 of a list of archives, links and files.
+    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, as people
+    /// know it from its distributor; otherwise the SHA-256 of a list of archives, links and files.
     pub fn digest(&self) -> Sha256Digest {
         if let ([archive], true, true) = (
             self.archives.as_slice(),
@@ -133,14 +135,15 @@ impl Seed {
         Some(format!("made from the seed `{}`, and {reason}", self.name))
     }
 
-    /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives in
-    /// order. [`unpack::Contents::from_environment`] reads them again.
+    /// The variables of the seed's `builtin:unpack-seed` derivation, with `archives` as the store paths of its archives
+    /// in order. [`unpack::Contents::from_environment`] reads them again.
     pub fn environment(&self, archives: &[String]) -> Environment {
         unpack::environment(self.format, archives, &self.links, &self.files)
     }
 }
 
-/// `name` with what a store item's name cannot hold replaced: Debian's versions have `:` (written `%3a` in file names) and `~`.
+/// `name` with what a store item's name cannot hold replaced: Debian's versions have `:` (written `%3a` in file names)
+/// and `~`.
 pub fn store_name(name: &str) -> String {
     name.replace("%3a", "-")
         .trim_start_matches('.')

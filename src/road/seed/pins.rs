@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads and writes `seeds/NAME.lock`, which pins the packages of a seed.
 //!
 //! One package a line, sorted by name, so that a change of one package changes one line:
-//! `PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE`, separated by spaces. The size is in bytes, the digest in base 16. FILE is
-//! the file's path below a mirror of Debian, `debian/pool/…` or `debian-security/pool/…`; a lock of an earlier version has
-//! only the name that APT gives the file. The line `snapshot STAMP` names a time at which Debian's snapshot archive has all
-//! of the files. Lines that start with `#` are comments.
+//! `PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE`, separated by spaces. The size is in bytes, the digest in base 16.
+//! FILE is the file's path below a mirror of Debian, `debian/pool/…` or `debian-security/pool/…`; a lock of an earlier
+//! version has only the name that APT gives the file. The line `snapshot STAMP` names a time at which Debian's snapshot
+//! archive has all of the files. Lines that start with `#` are comments.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
@@ -16,7 +17,8 @@ use crate::fetch::location::{binary_file_name, is_package, is_version};
 use crate::formats::calendar::DateTime;
 use crate::formats::hash::Sha256Digest;
 
-/// The archives of Debian that a file can be in: the names of their mirrors, and their directories in the snapshot archive.
+/// The archives of Debian that a file can be in: the names of their mirrors, and their directories in the snapshot
+/// archive.
 const ARCHIVES: &[&str] = &["debian", "debian-security"];
 
 /// A time as Debian's snapshot archive writes it: `20261123T180000Z`.
@@ -24,8 +26,8 @@ const ARCHIVES: &[&str] = &["debian", "debian-security"];
 pub struct Snapshot(String);
 
 impl Snapshot {
-    /// How long after the index was fetched the snapshot archive surely has every file of it. It copies Debian's archive
-    /// four times a day; Debian keeps a file for a day and a half after a newer version replaced it.
+    /// How long after the index was fetched the snapshot archive surely has every file of it. It copies Debian's
+    /// archive four times a day; Debian keeps a file for a day and a half after a newer version replaced it.
     const DELAY: u64 = 12 * 3600;
 
     /// The time to ask the snapshot archive for, where the index was fetched `epoch` seconds after the start of 1970.

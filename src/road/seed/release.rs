@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether this machine's kernel can run a seed's programs.
 //!
-//! FreeBSD's kernel runs programs of its own release and of older ones; one that is newer than the kernel may call for what
-//! the kernel does not have, and then dies of it somewhere in the middle of a build.
+//! FreeBSD's kernel runs programs of its own release and of older ones; one that is newer than the kernel may call for
+//! what the kernel does not have, and then dies of it somewhere in the middle of a build.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ fn number(release: &str) -> Option<u32> {
     (minor < 100).then_some(major.checked_mul(100)?.checked_add(minor)?)
 }
 
-/// Refuses a seed that is newer than the kernel it is to run on. A seed of no known release, and another system's, pass.
+/// Refuses a seed that is newer than the kernel it is to run on. A seed of no known release, and another system's,
+/// pass.
 ///
 /// # Errors
 /// [`SeedError::HostTooOld`].
@@ -36,8 +38,8 @@ pub(super) fn of_directory(directory: &Path) -> Option<String> {
     of_script(&script)
 }
 
-/// The release of the base that is packed in `archive`, as its freebsd-version(1) says; `None` where it does not, or is too
-/// far from the start. What is wrong with an archive is told when it is unpacked.
+/// The release of the base that is packed in `archive`, as its freebsd-version(1) says; `None` where it does not, or is
+/// too far from the start. What is wrong with an archive is told when it is unpacked.
 pub(super) fn of_archive(archive: &Path) -> Option<String> {
     let script = file_in(archive, SCRIPT).ok()??;
     of_script(std::str::from_utf8(&script).ok()?)

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Loads seeds.
 //!
-//! A seed of packages is what its lock pins, byte for byte, whatever Debian's archive has now. The one way to another set of
-//! packages is `bootstrap seed update`. For a seed that travels inside the program it writes a lock into the state
-//! directory, which replaces the pinned one on this machine until `bootstrap seed reset` removes it.
+//! A seed of packages is what its lock pins, byte for byte, whatever Debian's archive has now. The one way to another
+//! set of packages is `bootstrap seed update`. For a seed that travels inside the program it writes a lock into the
+//! state directory, which replaces the pinned one on this machine until `bootstrap seed reset` removes it.
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where descriptions and locks come from.
 
 use std::fs;

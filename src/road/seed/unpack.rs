@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Makes a seed's tree from its archives.
 
 use std::collections::BTreeMap;
@@ -149,7 +150,8 @@ impl Contents {
     }
 }
 
-/// Takes the file at `path` as an archive of `seed`, for machines that cannot download it: into the cache, if it is one.
+/// Takes the file at `path` as an archive of `seed`, for machines that cannot download it: into the cache, if it is
+/// one.
 pub fn adopt_file(seed: &Seed, path: &Path, cache: &Cache) -> Result<(), SeedError> {
     let actual = crate::fetch::cache::digest_file(path).map_err(SeedError::read(path))?;
     if !seed.archives.iter().any(|archive| archive.sha256 == actual) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Computes a lock from the package index.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,8 +92,8 @@ pub struct Update {
     pub changes: Vec<Change>,
 }
 
-/// Computes the lock of the seed `name` from the index, which it fetches first, `epoch` seconds after the start of 1970.
-/// Writes nothing.
+/// Computes the lock of the seed `name` from the index, which it fetches first, `epoch` seconds after the start of
+/// 1970. Writes nothing.
 ///
 /// # Errors
 /// A seed without packages, or an index that cannot be fetched or lacks a package.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The spawning process's side of a jail.
 
 use std::fs;

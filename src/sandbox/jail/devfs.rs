@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The rules of devfs(8), as the kernel takes them: which nodes of a mounted devfs are seen.
 //!
 //! A rule does its work once, on the nodes that are there when it is applied. What is to hold for nodes that appear
-//! later, too, has to be in a ruleset that the mount uses: the kernel applies such a ruleset to every node that it adds,
-//! and to no other. Rulesets are the machine's, known by their numbers; they stay when the mount is gone.
+//! later, too, has to be in a ruleset that the mount uses: the kernel applies such a ruleset to every node that it
+//! adds, and to no other. Rulesets are the machine's, known by their numbers; they stay when the mount is gone.
 //!
 //! Sources: `<fs/devfs/devfs.h>`, `<sys/ioccom.h>`, and sys/fs/devfs/devfs_rule.c for what each call does.
 
@@ -107,8 +108,8 @@ const IN: c_ulong = 0x8000_0000;
 /// The kernel reads the argument and writes it again.
 const IN_AND_OUT: c_ulong = 0xc000_0000;
 
-/// `DEVFSIO_RADD`: adds a [`Rule`] to the ruleset that its number names, which is made where there is none. `EEXIST` where
-/// that has a rule of this number.
+/// `DEVFSIO_RADD`: adds a [`Rule`] to the ruleset that its number names, which is made where there is none. `EEXIST`
+/// where that has a rule of this number.
 pub const ADD_RULE: c_ulong = call(IN_AND_OUT, 0, size_of::<Rule>());
 /// `DEVFSIO_RAPPLY`: applies a [`Rule`] to the nodes of the descriptor's devfs, once.
 pub const APPLY_RULE: c_ulong = call(IN, 2, size_of::<Rule>());

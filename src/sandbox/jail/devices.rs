@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which nodes of a mounted devfs are seen: the calls that give [`devfs`]'s rules to the kernel.
 
 use std::io;
@@ -6,8 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::devfs::{self, Rule};
 use crate::sandbox::process::checked;
 
-/// Hides all nodes of the devfs that `devices` is the root of, but those that `visible` matches; and, where `for_good`, all
-/// that appear later.
+/// Hides all nodes of the devfs that `devices` is the root of, but those that `visible` matches; and, where `for_good`,
+/// all that appear later.
 pub(super) fn show(devices: BorrowedFd<'_>, visible: &[&str], for_good: bool) -> io::Result<()> {
     // First: between the two, a node could appear.
     if for_good {
@@ -20,8 +21,8 @@ pub(super) fn show(devices: BorrowedFd<'_>, visible: &[&str], for_good: bool) ->
         .try_for_each(|pattern| apply(Rule::show(pattern)))
 }
 
-/// Has the devfs that `devices` is the root of hide the nodes that are added to it from now on. What it has already stays
-/// as it is.
+/// Has the devfs that `devices` is the root of hide the nodes that are added to it from now on. What it has already
+/// stays as it is.
 ///
 /// The rule for that has to be in a ruleset of the machine's, and stays there: another build may use it. A ruleset that
 /// somebody else has filled is neither used nor changed.

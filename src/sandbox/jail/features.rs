@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the sandbox uses of FreeBSD: jails, and three kinds of file systems.
 
 use crate::sandbox::features::{Feature, version};

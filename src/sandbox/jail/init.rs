@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The helper process: makes root and jail, watches over the program, and undoes both.
 //!
 //! It waits for either of two things: the program ends, or the spawning process closes its socket (by asking for the

@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! FreeBSD's sandbox: a jail on a root of its own.
 //!
 //! The root is an empty file system in memory on a directory that only root can reach. In it, every input is a
 //! read-only nullfs mount, `/tmp` a file system in memory, `/dev` a devfs that shows a few nodes. The jail has no
 //! addresses, a host name of its own and none of the rights that jails can be given; the program in it is the build
-//! user from its first instruction. [`plan`], [`devfs`] and [`parameters`] say what is made, as data that every platform's
-//! tests can look at; the rest makes it, on FreeBSD only.
+//! user from its first instruction. [`plan`], [`devfs`] and [`parameters`] say what is made, as data that every
+//! platform's tests can look at; the rest makes it, on FreeBSD only.
 //!
 //! Two processes carry a build: the *helper*, outside the jail, which makes root and jail, watches, and undoes both;
 //! and the *program*. The helper is our own binary executed again, and ends the jail when the spawning process goes
@@ -16,8 +17,8 @@
 //! order of steps.
 //!
 //! Needs root and FreeBSD 13; where the kernel can, builds cannot gain privileges by set-user-ID programs either.
-//! Sources: FreeBSD's manual pages jail(2), jail(8), nmount(2), mount_nullfs(8), tmpfs(5), devfs(8), procctl(2), rctl(4),
-//! rctl_add_rule(2), kqueue(2).
+//! Sources: FreeBSD's manual pages jail(2), jail(8), nmount(2), mount_nullfs(8), tmpfs(5), devfs(8), procctl(2),
+//! rctl(4), rctl_add_rule(2), kqueue(2).
 
 #[cfg(target_os = "freebsd")]
 mod backend;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a build's jail is: its parameters, and the resource rules that go with it. See jail(8) and rctl(8).
 
 use std::path::Path;
@@ -29,8 +30,8 @@ const DISABLE: i32 = 0;
 /// `JAIL_SYS_INHERIT`: the jail shares the machine's.
 const INHERIT: i32 = 2;
 
-/// What jails may be allowed and a build's is not. Setting a host name, reserved ports and unprivileged debugging are what a
-/// jail has when nothing is said; of the others, saying so makes us independent of another release's defaults.
+/// What jails may be allowed and a build's is not. Setting a host name, reserved ports and unprivileged debugging are
+/// what a jail has when nothing is said; of the others, saying so makes us independent of another release's defaults.
 const FORBIDDEN: [&str; 11] = [
     "allow.noset_hostname",
     // All of sysvmsg, sysvsem and sysvshm.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How a jail's root is made: the layout's items as steps on this machine's paths, in order.
 
 use std::path::{Path, PathBuf};

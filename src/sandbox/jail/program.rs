@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The last steps before the program: what its own process does, on its way into the jail.
 
 use std::ffi::c_int;

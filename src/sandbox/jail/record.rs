@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is on the machine for the builds of a run, written down before it is made.
 //!
 //! The directory `bootstrap/jails` of the state directory has two entries for each build: the directory `NAME`, which

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What to do about a step that failed on FreeBSD.
 
 use rustix::io::Errno;

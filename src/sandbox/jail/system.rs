@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! FreeBSD's system calls that the libraries we use have no safe form of. All `unsafe` code of the jail is here, in
 //! `devices` and in `process`.
 
@@ -141,8 +142,8 @@ pub(super) fn mount(mount: &Mount) -> Result<(), (io::Error, Option<String>)> {
     });
     match mounted {
         Ok(_) => Ok(()),
-        // A file system that the kernel does not have: inside the kernel that is ENODEV, but nmount makes it EINVAL, a wrong
-        // argument, with this message (vfs_donmount in sys/kern/vfs_mount.c).
+        // A file system that the kernel does not have: inside the kernel that is ENODEV, but nmount makes it EINVAL, a
+        // wrong argument, with this message (vfs_donmount in sys/kern/vfs_mount.c).
         Err((_, Some(message))) if message == "Invalid fstype" => {
             Err((io::Error::from_raw_os_error(libc::ENODEV), Some(message)))
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Undoing a build's jail: by the helper that made it, or after one that was killed.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the sandbox uses of Linux: namespaces, file systems in memory, and the newer mount calls.
 
 use std::fs;

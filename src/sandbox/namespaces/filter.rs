@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The system calls that no build may make, refused by a seccomp filter.
 //!
 //! Namespaces do not separate everything. These calls reach what the machine's users share (terminals, keyrings, the
@@ -6,13 +7,13 @@
 //! - `EPERM`: `ioctl` with `TIOCSTI` and `TIOCLINUX`, and `clone` and `unshare` with `CLONE_NEWUSER`;
 //! - `ENOSYS`, as in a kernel without them: `keyctl`, `add_key`, `request_key`, `io_uring_*`, `userfaultfd`,
 //!   `perf_event_open`, `bpf`, and `clone3`, whose flags a filter cannot read (C libraries then call `clone`);
-//! - `EAFNOSUPPORT`: sockets of `AF_VSOCK`. A build with the machine's network gets sockets of IPv4, IPv6 and netlink only:
-//!   abstract Unix sockets belong to the network namespace, so it could reach the machine's. Pairs of connected Unix
-//!   sockets still work, but for datagrams, which can be sent to any address.
+//! - `EAFNOSUPPORT`: sockets of `AF_VSOCK`. A build with the machine's network gets sockets of IPv4, IPv6 and netlink
+//!   only: abstract Unix sockets belong to the network namespace, so it could reach the machine's. Pairs of connected
+//!   Unix sockets still work, but for datagrams, which can be sent to any address.
 //!
 //! Everything else is allowed, on every kernel alike: whether a build may do something must not depend on the kernel's
-//! version. On x86-64 the same list holds for i386 calls, but for `socketcall`, whose arguments a filter cannot read: it
-//! makes no sockets. The x32 calls are refused as a kernel without them does.
+//! version. On x86-64 the same list holds for i386 calls, but for `socketcall`, whose arguments a filter cannot read:
+//! it makes no sockets. The x32 calls are refused as a kernel without them does.
 //!
 //! Sources: seccomp(2), ioctl_tty(2), `arch/x86/entry/syscalls/syscall_32.tbl` and `<linux/audit.h>` of Linux.
 
@@ -146,7 +147,8 @@ fn compile(rules: Rules, errno: i32) -> Result<BpfProgram, Error> {
     SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture)?.try_into()
 }
 
-/// Opcodes of `<linux/bpf_common.h>`: load a word of the call's data, jump always, jump if equal or if at least, return.
+/// Opcodes of `<linux/bpf_common.h>`: load a word of the call's data, jump always, jump if equal or if at least,
+/// return.
 #[cfg(target_arch = "x86_64")]
 mod opcode {
     pub(super) const LOAD: u16 = 0x20;

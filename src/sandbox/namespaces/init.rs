@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The helper process, outside, and the sandbox's first process, inside.
 //!
 //! The helper makes the first process in new namespaces, says who its user is outside, and then waits for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Linux's sandbox: namespaces, entered by a helper process that is our own binary executed again.
 //!
 //! Three processes carry a build: the *helper*, outside, which watches; the sandbox's *first process*, which

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The sandbox's file system: a new root in memory, everything of the layout in it, and the machine's gone.
 //!
 //! Host paths are turned into *trees*, mounts attached nowhere, while the machine's file system is still there;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The last steps before the program: what only its own process must undergo.
 
 use std::io;

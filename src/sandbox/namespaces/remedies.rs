@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What to do about a failed step: the causes that are known, looked up in the machine's settings.
 
 use rustix::io::Errno;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the spawning process tells the helper.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Linux's system calls that the libraries we use have no safe form of. All `unsafe` code of the sandbox is here and
 //! in `process`.
 //!

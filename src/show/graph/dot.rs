@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes the graph in DOT, Graphviz' language: stages as ranks and clusters, a shape per kind, a colour per stage.
 //!
 //! The order of stages alone decides the order of ranks. Edges within a stage, or against the order (`stage0/gcc` needs
@@ -122,8 +123,8 @@ mod tests {
         );
     }
 
-    /// The place of each node according to Graphviz: its label without quotes, and its distance from the left. `None` without
-    /// Graphviz, which `tests/run.sh` requires.
+    /// The place of each node according to Graphviz: its label without quotes, and its distance from the left. `None`
+    /// without Graphviz, which `tests/run.sh` requires.
     fn laid_out(text: &str) -> Option<Vec<(String, f64)>> {
         let started = Command::new("dot")
             .arg("-Tplain")

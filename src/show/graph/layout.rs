@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Places the nodes of a graph in columns, inputs left of their users.
 //!
-//! This is the usual method for layered drawings. The column of a node is its longest chain within its band; bands follow each
-//! other. A few sweeps in both directions then sort each column by the mean place of its nodes' neighbours, which removes
-//! most crossings. A sweep is linear in nodes and edges.
+//! This is the usual method for layered drawings. The column of a node is its longest chain within its band; bands
+//! follow each other. A few sweeps in both directions then sort each column by the mean place of its nodes' neighbours,
+//! which removes most crossings. A sweep is linear in nodes and edges.
 
 /// The height of a node's box.
 pub const HEIGHT: f64 = 26.0;
@@ -54,8 +55,8 @@ pub struct Layout {
     pub height: f64,
 }
 
-/// Lays out nodes. `labels` has the band of each and the length of its label in characters. An edge goes from a user to its
-/// input, which comes earlier in `labels`.
+/// Lays out nodes. `labels` has the band of each and the length of its label in characters. An edge goes from a user to
+/// its input, which comes earlier in `labels`.
 pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
     let columns = columns(labels, edges);
     let count = columns.iter().map(|column| column + 1).max().unwrap_or(0);

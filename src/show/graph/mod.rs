@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws the graph of derivations: as SVG, without other programs, or as DOT for Graphviz.
 //!
 //! [`layout`] places nodes and edges, [`svg`] draws them. [`dot`] leaves the layout to Graphviz.

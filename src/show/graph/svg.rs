@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws the graph as SVG. The output needs no font, style sheet or program from elsewhere.
 
 use super::layout::{HEIGHT, Layout, Place, layout};

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Completes the commands in messages with the options of this run.
 //!
-//! A message names a command between back quotes, such as `bootstrap log sed`. The code that writes it does not know the
-//! options of the program, and the command alone would use another store, recipes or seed. The options are inserted where
-//! the message is shown.
+//! A message names a command between back quotes, such as `bootstrap log sed`. The code that writes it does not know
+//! the options of the program, and the command alone would use another store, recipes or seed. The options are inserted
+//! where the message is shown.
 
 /// The start of each command in a message.
 const COMMAND: &str = "`bootstrap ";

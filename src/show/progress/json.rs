@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes each event as one line of JSON with its time. `docs/events.md` describes the format.
 
 use std::io::Write;

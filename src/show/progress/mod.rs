@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Shows a run to users, or to programs, while it lasts.
 //!
 //! All input comes from [`crate::events`]; nothing here knows how builds work. [`bars`] is for terminals, [`lines`] for

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Standard error, which bars and messages share. Text written past the bars would be overwritten, and break them.
 
 use std::io::{self, Write};
@@ -17,8 +18,8 @@ pub(super) fn share(bars: Option<MultiProgress>) {
 }
 
 /// Standard error for messages at any time and from any thread. The secrets of URLs in them are hidden, and
-/// control characters that are neither ours nor made visible where the message was written are made visible here. If the
-/// reader has gone away, messages are lost without an error: there is no place to report it.
+/// control characters that are neither ours nor made visible where the message was written are made visible here. If
+/// the reader has gone away, messages are lost without an error: there is no place to report it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Messages;
 

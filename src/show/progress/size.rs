@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads and writes sizes, durations and counts as text for users.
 
 use std::time::Duration;

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads the events of runs back, as far as reports need them.
 //!
-//! The records may have some hundred thousand lines. Most are not parsed as JSON: the name of an event is at the start of its line.
-//! The others are parsed into one struct with the members of all events, because serde copies a whole line before it parses
-//! a tagged enum.
+//! The records may have some hundred thousand lines. Most are not parsed as JSON: the name of an event is at the start
+//! of its line. The others are parsed into one struct with the members of all events, because serde copies a whole line
+//! before it parses a tagged enum.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -24,8 +25,8 @@ pub enum RecordedEvent {
         /// The base name of its derivation.
         derivation: String,
     },
-    /// A build entered a phase. Read only for runs with failed or unfinished items: `builds.jsonl` has the phases of finished
-    /// ones.
+    /// A build entered a phase. Read only for runs with failed or unfinished items: `builds.jsonl` has the phases of
+    /// finished ones.
     PhaseStarted {
         /// The label of the item.
         item: String,
@@ -81,8 +82,8 @@ pub enum RecordedEvent {
     },
 }
 
-/// The events of `text`, one a line, each with its time in seconds since the Epoch. Lines that are not events, from another
-/// version or cut off, are skipped.
+/// The events of `text`, one a line, each with its time in seconds since the Epoch. Lines that are not events, from
+/// another version or cut off, are skipped.
 pub(super) fn read(text: &str) -> Vec<(f64, RecordedEvent)> {
     let lines: Vec<(Option<&str>, &str)> = text.lines().map(|line| (name(line), line)).collect();
     let has = |wanted: &str| lines.iter().any(|(name, _)| *name == Some(wanted));
@@ -101,7 +102,8 @@ pub(super) fn read(text: &str) -> Vec<(f64, RecordedEvent)> {
         .collect()
 }
 
-/// The name of the event in `line`, if it is the second member, as [`stamped_line`](crate::events::stamped_line) writes it.
+/// The name of the event in `line`, if it is the second member, as [`stamped_line`](crate::events::stamped_line) writes
+/// it.
 fn name(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once(',')?;
     let (name, _) = rest.strip_prefix("\"event\":\"")?.split_once('"')?;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Keeps records of runs in the state directory, for reports.
 //!
 //! | file under `STATE/bootstrap` | one line for each | written by |
@@ -6,8 +7,9 @@
 //! | `runs/STAMP.events.jsonl` | event of one run ([`Stamped`](crate::events::Stamped)) | [`Recorder`] |
 //! | `rebuilds.jsonl` | second build of an output ([`Rebuild`]) | `verify --rebuild`, `build --check` |
 //!
-//! `runs/STAMP.json`, which the command line writes, says what a run was made from. `docs/events.md` describes the formats: JSON,
-//! one object a line. Each line is written with one call, so that a killed run loses nothing that happened before.
+//! `runs/STAMP.json`, which the command line writes, says what a run was made from. `docs/events.md` describes the
+//! formats: JSON, one object a line. Each line is written with one call, so that a killed run loses nothing that
+//! happened before.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -25,8 +27,8 @@ mod recorder;
 pub use events::RecordedEvent;
 pub use recorder::Recorder;
 
-/// The latest plausible time of a record, in seconds since the Epoch: in 30,000 years. A later time would leave no room for
-/// anything else on a time line.
+/// The latest plausible time of a record, in seconds since the Epoch: in 30,000 years. A later time would leave no room
+/// for anything else on a time line.
 pub const TIME_MAX: u64 = 1_000_000_000_000;
 
 /// The suffix of event files.

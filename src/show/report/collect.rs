@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Gathers a report from the plan, the store and the records of runs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -46,8 +47,8 @@ pub struct Sources<'s> {
 
 /// Makes the report.
 ///
-/// For each derivation of the plan it has the last recorded build; for each output the last substitute; for missing outputs the
-/// last failure, or else the last unfinished build. Builds from other recipes are left out.
+/// For each derivation of the plan it has the last recorded build; for each output the last substitute; for missing
+/// outputs the last failure, or else the last unfinished build. Builds from other recipes are left out.
 ///
 /// # Errors
 /// If the store cannot be queried.

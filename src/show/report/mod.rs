@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `bootstrap report`: one HTML page about what was built.
 //!
-//! [`collect`] gathers plan, store and records into a [`Report`], which is plain data; [`timeline`] and [`page`] turn it into
-//! HTML. The page loads nothing and works from `file://`. Without its script it shows failures, time line, table, graph and
-//! sources. The script sorts, searches and zooms, and shows the details of one package: why it is built, its sources,
-//! references and log.
+//! [`collect`] gathers plan, store and records into a [`Report`], which is plain data; [`timeline`] and [`page`] turn
+//! it into HTML. The page loads nothing and works from `file://`. Without its script it shows failures, time line,
+//! table, graph and sources. The script sorts, searches and zooms, and shows the details of one package: why it is
+//! built, its sources, references and log.
 
 use std::collections::BTreeSet;
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes the page.
 
 use super::timeline::{self, PHASES};
@@ -42,8 +43,8 @@ pub fn html(report: &Report) -> String {
     text
 }
 
-/// The data of the script: the program with its options, the items, and the names and hashes of the files, with nothing that
-/// could end its element. The script takes everything else from the page.
+/// The data of the script: the program with its options, the items, and the names and hashes of the files, with nothing
+/// that could end its element. The script takes everything else from the page.
 fn data(report: &Report) -> String {
     #[derive(serde::Serialize)]
     struct Data<'r> {

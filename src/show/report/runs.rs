@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Evaluates the recorded events of runs: failed and unfinished items, substitutes, the number of cores and their use.
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,9 +38,9 @@ struct Begun<'r> {
     phase: Option<(&'r str, f64)>,
 }
 
-/// The items that were not made in `runs`, which are oldest first: each with its last failure, or else its last start. Keys
-/// are base names of derivations, or labels where no derivation is recorded, as for failures before the start. Items
-/// that a later run finished are left out, and so are unfinished substitutes.
+/// The items that were not made in `runs`, which are oldest first: each with its last failure, or else its last start.
+/// Keys are base names of derivations, or labels where no derivation is recorded, as for failures before the start.
+/// Items that a later run finished are left out, and so are unfinished substitutes.
 pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
     let mut unmade: HashMap<&str, Unmade> = HashMap::new();
     for run in runs {

@@ -1,10 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The bars of the time line: one for each build, download or substitute.
 
 use serde::Serialize;
 
 use crate::events::Kind;
 
-/// A build, download or substitute on the time line. Failed and unfinished ones are shown only while their outputs are missing.
+/// A build, download or substitute on the time line. Failed and unfinished ones are shown only while their outputs are
+/// missing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Span {
     /// The label.
@@ -23,8 +25,8 @@ pub struct Span {
     pub critical: bool,
     /// Whether it failed: `seconds` is the time until then, and its processor time is unknown.
     pub failed: bool,
-    /// Whether it was not finished, because its run was stopped or killed, or still goes on: `seconds` is the time until the last
-    /// event of that run, and its processor time is unknown.
+    /// Whether it was not finished, because its run was stopped or killed, or still goes on: `seconds` is the time
+    /// until the last event of that run, and its processor time is unknown.
     pub unfinished: bool,
 }
 
@@ -35,8 +37,8 @@ impl Span {
     }
 }
 
-/// Whether `seconds` is a plausible duration: at most about thirty years. Other values in a record are not measurements, and
-/// would stretch the time line beyond use.
+/// Whether `seconds` is a plausible duration: at most about thirty years. Other values in a record are not
+/// measurements, and would stretch the time line beyond use.
 pub(super) fn is_duration(seconds: f64) -> bool {
     (0.0..=1e9).contains(&seconds)
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws the time line: a row for each build, with its phases as parts of a bar, and processor use below.
 //!
 //! Downloads share one row, and so do substitutes. Pauses between runs, often of hours, are cut out and marked.

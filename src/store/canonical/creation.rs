@@ -1,5 +1,6 @@
-//! Trees that are canonical from the start, because this process writes them: nobody else's doings have to be undone, and
-//! walking through them again takes as long as writing them did.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Trees that are canonical from the start, because this process writes them: nobody else's doings have to be undone,
+//! and walking through them again takes as long as writing them did.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -27,8 +28,8 @@ pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives each node its metadata as it is made, where that is all there is to do: the new root is nobody else's, the umask takes
-/// nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
+/// Gives each node its metadata as it is made, where that is all there is to do: the new root is nobody else's, the
+/// umask takes nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
 #[derive(Default)]
 struct AtCreation {
     possible: bool,
@@ -132,7 +133,8 @@ mod tests {
     #[test]
     fn inherited_access_lists_go() {
         let scratch = tempfile::tempdir().unwrap();
-        // acl(5) as an extended attribute: version 2, then tag, permissions and number of each entry; user 1 may do all.
+        // acl(5) as an extended attribute: version 2, then tag, permissions and number of each entry; user 1 may do
+        // all.
         let mut list = 2u32.to_le_bytes().to_vec();
         for (tag, permissions, number) in [
             (0x01u16, 7u16, u32::MAX),

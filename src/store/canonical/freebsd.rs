@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Metadata that FreeBSD has beyond POSIX: file flags, such as `uchg`, which forbid any other change.
 
 use std::ffi::{CString, c_char, c_int, c_ulong};

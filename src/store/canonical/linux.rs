@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Metadata that Linux has beyond POSIX: extended attributes, of which ACLs and file capabilities are some.
 
 use std::ffi::CStr;
@@ -10,7 +11,8 @@ use rustix::io::Errno;
 
 use super::{CanonicalError, failed};
 
-/// Attributes that belong to the machine and not to the file: a security module labels every file, and would label it again.
+/// Attributes that belong to the machine and not to the file: a security module labels every file, and would label it
+/// again.
 const KEPT: [&[u8]; 1] = [b"security.selinux"];
 
 /// Removes the extended attributes of `path`.
@@ -29,8 +31,8 @@ pub(super) fn strip(path: &Path, _: &Metadata) -> Result<(), CanonicalError> {
     Ok(())
 }
 
-/// Whether what is made in the new directory `directory` gets no attributes: default ACLs are inherited, and a directory
-/// that inherits them has them itself.
+/// Whether what is made in the new directory `directory` gets no attributes: default ACLs are inherited, and a
+/// directory that inherits them has them itself.
 pub(super) fn inherits_nothing(directory: BorrowedFd<'_>) -> bool {
     let names = attributes(|names| flistxattr(directory, names));
     names.is_ok_and(|names| removable(&names).next().is_none())

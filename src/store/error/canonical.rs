@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Errors of making the metadata of a tree canonical.
 
 use std::path::PathBuf;

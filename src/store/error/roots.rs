@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Errors of garbage-collector roots.
 
 use std::path::PathBuf;

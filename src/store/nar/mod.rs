@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Archives of trees on disk: [`dump`] writes one, [`restore()`] and [`restore_tree`] write the tree of one to disk.
 //!
 //! The format is [`formats::nar`](crate::formats::nar).
@@ -19,7 +20,8 @@ use crate::formats::nar::NarError;
 
 /// Writes the archive of the tree at `path` (a symbolic link is archived as such) to `sink`.
 ///
-/// Files are read ahead on other threads, in bounded memory (a few MiB). A socket, device or FIFO is an error that names it.
+/// Files are read ahead on other threads, in bounded memory (a few MiB). A socket, device or FIFO is an error that
+/// names it.
 pub fn dump(path: &Path, sink: &mut dyn Write) -> Result<(), NarError> {
     stream::stream(path, &|_| {}, |chunk| {
         sink.write_all(chunk).map_err(NarError::Sink)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The archive of a tree on disk as a stream of chunks: read ahead on several threads, delivered in order on one.
 //!
 //! A cryptographic hash takes its input in order, on one thread; that thread must never wait for a file. So one thread
@@ -9,9 +10,10 @@
 //!   └──────────the jobs' queues, in the order of the archive──────────────┘
 //! ```
 //!
-//! Workers take jobs first come, first served, so the job that the consumer waits for is always somebody's, and all queues
-//! can be bounded: with `w` workers at most `w × (AHEAD + 1)` chunks exist beside the one that is consumed. Buffers are reused.
-//! A tree of one job with little content is done on the caller's thread, since starting threads would take longer.
+//! Workers take jobs first come, first served, so the job that the consumer waits for is always somebody's, and all
+//! queues can be bounded: with `w` workers at most `w × (AHEAD + 1)` chunks exist beside the one that is consumed.
+//! Buffers are reused. A tree of one job with little content is done on the caller's thread, since starting threads
+//! would take longer.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -26,8 +28,8 @@ use rustix::io::Errno;
 use super::walk::{Job, Walk, failed, special_kind};
 use crate::formats::nar::{NarError, encode};
 
-/// The size of a chunk in bytes: large enough that handing it over costs nothing, small enough to stay in a core's cache between
-/// being read and being inspected.
+/// The size of a chunk in bytes: large enough that handing it over costs nothing, small enough to stay in a core's
+/// cache between being read and being inspected.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// Room in a buffer for what follows a full chunk until it is handed over.
@@ -39,8 +41,8 @@ const AHEAD: usize = 6;
 /// Up to this many bytes of content a tree is not worth a thread.
 const SMALL: u64 = 512 * 1024;
 
-/// Calls `consume` on this thread with the archive of the tree at `path`, chunk by chunk, in order; and before that, in any
-/// order and on any thread, `inspect` with each chunk. An error of `consume` ends the stream and is returned.
+/// Calls `consume` on this thread with the archive of the tree at `path`, chunk by chunk, in order; and before that, in
+/// any order and on any thread, `inspect` with each chunk. An error of `consume` ends the stream and is returned.
 pub(crate) fn stream(
     path: &Path,
     inspect: &(impl Fn(&[u8]) + Sync),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Archives, there and back, and what is refused.
 
 use std::ffi::OsString;

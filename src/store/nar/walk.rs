@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Walking a tree in the order of its archive, without reading the files' content.
 //!
 //! The walk yields [`Job`]s: a piece of archive with holes, and for each hole the file whose node fills it. What is
-//! between the files (names, directories, links) is already there. Jobs are small, so that several threads share the reading of
-//! even a small tree, and they are what bounds memory: a job knows at most [`FILES`] paths.
+//! between the files (names, directories, links) is already there. Jobs are small, so that several threads share the
+//! reading of even a small tree, and they are what bounds memory: a job knows at most [`FILES`] paths.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What running processes use of the store.
 //!
 //! Somebody may have left a root behind, or removed it, while a program from the store still runs. Its executable,
@@ -15,8 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 use crate::store::directories::Directories;
 
-/// The store items that processes use, with their numbers. Processes that end meanwhile, or that this one may not look at,
-/// are skipped.
+/// The store items that processes use, with their numbers. Processes that end meanwhile, or that this one may not look
+/// at, are skipped.
 pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
     let mut found = Found::new(directories);
     #[cfg(not(target_os = "freebsd"))]

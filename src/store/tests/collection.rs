@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::store::gc::{CollectOptions, Freed, Liveness, collect, delete, liveness};
 use std::os::unix::fs::symlink;

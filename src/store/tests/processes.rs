@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The store with several processes at work, and with processes killed at any moment.
 
 use super::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Two people's documents, compared.
 //!
 //! Outputs are known by their store paths: what has the same path was built by the same derivation, whichever way of
@@ -50,8 +51,8 @@ pub struct DifferentOutput {
 impl Comparison {
     /// Whether both saw the same good outputs, one at least, and nothing that was not as it should be.
     ///
-    /// Another origin, and outputs of other derivations, are no contradiction: what is the same has the same path, and so
-    /// the same origin.
+    /// Another origin, and outputs of other derivations, are no contradiction: what is the same has the same path, and
+    /// so the same origin.
     pub fn agrees(&self) -> bool {
         let against = [self.different.len(), self.bad.len(), self.damage.len()];
         !self.same.is_empty() && against == [0; 3]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reading documents that others wrote, some of whom may want to be misread.
 //!
 //! JSON does not say what two members of one name mean, and readers differ: of a document that has some, each could see

@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Records of the stubs: association lists, with the fields that Guix's records of that type have and no others.
 (define-module (stub-record)
   #:use-module (srfi srfi-1)

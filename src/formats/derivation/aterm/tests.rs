@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The `.drv` format: there and back, and what is refused.
 
 use super::*;

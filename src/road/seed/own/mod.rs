@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Seeds that nobody has published: an archive or an unpacked base directory of the user's own, or the base of the
 //! FreeBSD that this runs on.
 //!
 //! An archive is used as it is, a directory is packed first ([`pack`]); either is then like any archive of a seed, in
-//! the cache under its SHA-256, and what is built from it depends on that alone. What the running host has, nobody else can
-//! get: a seed made of it is marked as impure.
+//! the cache under its SHA-256, and what is built from it depends on that alone. What the running host has, nobody else
+//! can get: a seed made of it is marked as impure.
 //!
 //! Packing reads the whole base, so what it gave is remembered in `bootstrap/seeds` of the state directory, with a
 //! fingerprint of the directory's every entry (name, kind, size, times, inode).
@@ -29,8 +30,8 @@ pub const HOST: &str = "host";
 /// The name of a seed that was given as a file or directory.
 pub const GIVEN: &str = "given";
 
-/// What belongs to the base of a running FreeBSD: where its releases put programs, libraries and headers. Not `/etc` and
-/// `/var`, which are the machine's, and which builds do not see; not `/usr/local`, which ports and packages fill.
+/// What belongs to the base of a running FreeBSD: where its releases put programs, libraries and headers. Not `/etc`
+/// and `/var`, which are the machine's, and which builds do not see; not `/usr/local`, which ports and packages fill.
 const BASE: [&str; 12] = [
     "bin",
     "lib",

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Packs a base system that lies unpacked on this machine.
 //!
-//! The archive is a function of names, contents, owner's execute bits, links and hard links: entries come in the order of
-//! their names, with no owner, time or other mode. So the same base gives the same archive, wherever and whenever.
+//! The archive is a function of names, contents, owner's execute bits, links and hard links: entries come in the order
+//! of their names, with no owner, time or other mode. So the same base gives the same archive, wherever and whenever.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -29,9 +30,9 @@ pub struct Packed {
     pub size: u64,
 }
 
-/// Calls `visit` with the path in the archive, and the path on this machine, of everything in the directories `parts` of
-/// `directory`, and of those and the directories above them; in the order of the names, a directory before what is in it.
-/// Parts that are not there are left out.
+/// Calls `visit` with the path in the archive, and the path on this machine, of everything in the directories `parts`
+/// of `directory`, and of those and the directories above them; in the order of the names, a directory before what is
+/// in it. Parts that are not there are left out.
 fn walk(
     directory: &Path,
     parts: &[&str],

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Seeds of one's own: archives and directories that nobody has published.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Seeds from descriptions, locks and an index that is made up.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Which lock a seed is made from: the pinned one, or the machine's own.
 
 use super::*;

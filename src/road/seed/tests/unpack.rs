@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From a seed's archives to its tree, through its derivation.
 
 use super::*;

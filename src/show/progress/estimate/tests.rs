@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::events::{Made, Stamped};
 use crate::formats::system::System;
@@ -142,8 +143,8 @@ fn a_circular_plan_ends() {
     assert_eq!(estimator.remaining(0.0), None);
 }
 
-/// The relative error at half time of an hour of fifty builds on two cores, as a scheduler would run them. All builds take
-/// `pace` times as long as before, plus or minus a fifth.
+/// The relative error at half time of an hour of fifty builds on two cores, as a scheduler would run them. All builds
+/// take `pace` times as long as before, plus or minus a fifth.
 fn error_at_half_time(pace: f64) -> f64 {
     let mut items: Vec<PlannedItem> = Vec::new();
     let mut actual = Vec::new();
@@ -207,13 +208,13 @@ fn at_half_time_of_an_hour_the_estimate_is_within_fifteen_per_cent() {
     }
 }
 
-/// The events of a whole bootstrap on two cores, two jobs at a time, in an hour and five minutes: the output of `--progress
-/// json`, with times from the start. The plan lacks expected times: the tests fill them in.
+/// The events of a whole bootstrap on two cores, two jobs at a time, in an hour and five minutes: the output of
+/// `--progress json`, with times from the start. The plan lacks expected times: the tests fill them in.
 const ROAD: &str = include_str!("road.events.jsonl");
 
-/// The estimate for the rest of the recorded run when `part` of it is over, relative to the true rest (for the whole run: in
-/// seconds), on a machine that is `slower` times as slow. `plan` fills in the plan of an item, from the item's number and its
-/// recorded time.
+/// The estimate for the rest of the recorded run when `part` of it is over, relative to the true rest (for the whole
+/// run: in seconds), on a machine that is `slower` times as slow. `plan` fills in the plan of an item, from the item's
+/// number and its recorded time.
 fn replayed(part: f64, slower: f64, plan: impl Fn(usize, f64, &mut PlannedItem)) -> f64 {
     let mut events: Vec<Stamped> = ROAD
         .lines()

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! FreeBSD: the system control `kern.cp_time`: user, nice, system, interrupt, idle, as `long`s (`sys/resource.h`).
 
 use super::Ticks;

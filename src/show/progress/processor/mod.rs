@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Measures how busy the processor is, for time lines.
 //!
 //! The kernel counts busy and idle time of all processors since the machine started. Two readings give the share in
@@ -41,7 +42,8 @@ impl Processor {
         }
     }
 
-    /// The mean number of busy cores since the last call; `None` if the system does not report it, or no time has passed.
+    /// The mean number of busy cores since the last call; `None` if the system does not report it, or no time has
+    /// passed.
     pub fn busy(&mut self) -> Option<f64> {
         let now = counters::ticks()?;
         let last = self.last.replace(now)?;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The seeds and everything that is downloaded, with their hashes.
 
 use crate::show::graph::svg::escape;

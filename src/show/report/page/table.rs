@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The table of packages.
 
 use crate::road::recipe::Stage;
@@ -86,8 +87,8 @@ fn hashes(item: &Item) -> String {
     )
 }
 
-/// The cell about the tests: whether they were run, for packages that were built here; whether they are skipped, for all. The
-/// reason is in the title and for screen readers; the details show it as text.
+/// The cell about the tests: whether they were run, for packages that were built here; whether they are skipped, for
+/// all. The reason is in the title and for screen readers; the details show it as text.
 fn tested(item: &Item) -> String {
     let reason = item.tests_reason.as_ref().map(|reason| escape(reason));
     match (item.tests, reason) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws processor use below the bars of the time line.
 
 use super::{LABELS, Report, Scale, WIDTH};

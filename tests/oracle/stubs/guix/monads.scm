@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (guix monads)
   #:export (with-monad return))
 

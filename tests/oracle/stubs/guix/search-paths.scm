@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (guix search-paths)
   #:use-module (stub-record)
   #:export (search-path-specification))
