@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use bootstrap::formats::content_hash::HashAlgorithm;
 use bootstrap::formats::nar::Tree;
-use bootstrap::formats::store_path::{StoreDir, StorePath};
+use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath};
 use bootstrap::store::directories::Directories;
 use bootstrap::store::gc::{CollectOptions, collect};
 use bootstrap::store::{Access, OpenOptions, StagedOutput, Store};
@@ -176,4 +177,40 @@ fn a_database_that_nix_has_upgraded_is_read_and_written() {
     fs::write(directories.state.join("db/schema"), "7").unwrap();
     let store = Store::open(directories.clone()).unwrap();
     assert_eq!(store.valid_paths().unwrap(), BTreeSet::from([kept, added]));
+}
+
+#[test]
+fn archives_become_the_paths_that_nix_gives_them() {
+    let oracle = oracle::Oracle::new();
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir, Some(&oracle.scratch("fixed")));
+    let store = Store::open(directories).unwrap();
+    let file = oracle.scratch("file");
+    fs::write(&file, "content").unwrap();
+    let archive = Tree::file("content").to_nar().unwrap();
+    for algorithm in [
+        HashAlgorithm::Md5,
+        HashAlgorithm::Sha1,
+        HashAlgorithm::Sha256,
+        HashAlgorithm::Sha512,
+    ] {
+        for method in [FixedOutputMethod::Flat, FixedOutputMethod::Recursive] {
+            let ours = store
+                .add_archive("file", method, algorithm, &mut archive.as_slice())
+                .unwrap();
+            let name = algorithm.name();
+            let file = file.to_str().unwrap();
+            let recursive = ["--recursive"].into_iter();
+            let recursive = recursive.filter(|_| method == FixedOutputMethod::Recursive);
+            let arguments: Vec<&str> = ["--add-fixed"]
+                .into_iter()
+                .chain(recursive)
+                .chain([name, file])
+                .collect();
+            let (success, theirs, errors) = oracle.try_run("nix-store", &arguments);
+            assert!(success, "{errors}");
+            let theirs = String::from_utf8(theirs).unwrap();
+            assert_eq!(full(&ours), theirs.trim(), "{name} {method:?}");
+        }
+    }
 }

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::Path;
 
 use super::ExchangeError;
+use crate::diagnostics::FileError;
+use crate::formats::content_hash::HashAlgorithm;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::narinfo::shown;
 use crate::formats::store_path::StorePath;
+use crate::store::content_address;
+use crate::store::names::owner_of;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
 
 /// What an item should be.
@@ -80,7 +85,9 @@ fn check(
             seen,
         })
     };
-    for info in prepared.infos() {
+    for (place, info) in prepared.staged() {
+        check_name(store, info, place, location)?;
+        check_fixed(store, info, place, location)?;
         if let Some(said) = expected.nar_sha256.filter(|said| *said != info.nar_sha256) {
             return differs("the NAR hash", shown(&said), shown(&info.nar_sha256));
         }
@@ -94,6 +101,63 @@ fn check(
                 list(&expected.references),
                 list(&info.references),
             );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an item whose name is that of another item's lock or staging directory, which it would block or lose, unless its
+/// path follows from its content: then no other item can have that hash. `Cargo.lock` is a usual name of a source.
+fn check_name(
+    store: &Store,
+    info: &PathInfo,
+    place: &Path,
+    location: &str,
+) -> Result<(), ExchangeError> {
+    let Some(owner) = owner_of(info.path.base_name()) else {
+        return Ok(());
+    };
+    let store_dir = &store.directories().store_dir;
+    let proven = content_address::proves(
+        store_dir,
+        &info.path,
+        place,
+        &info.nar_sha256,
+        &info.references,
+        &HashAlgorithm::ALL,
+    );
+    match proven.map_err(FileError::in_store("hash", place))? {
+        true => Ok(()),
+        false => Err(ExchangeError::Name {
+            path: store_dir.display(&info.path),
+            location: location.to_owned(),
+            owner: store_dir.display(&owner),
+        }),
+    }
+}
+
+/// Checks an item that is a fixed output of a derivation in this store against the hash in that.
+fn check_fixed(
+    store: &Store,
+    info: &PathInfo,
+    place: &Path,
+    location: &str,
+) -> Result<(), ExchangeError> {
+    let store_dir = &store.directories().store_dir;
+    for deriver in store.derivers(&info.path)? {
+        let Some(fixed) = store.derivation(&deriver)?.fixed_output() else {
+            continue;
+        };
+        let seen = content_address::hash_of(place, fixed.method, fixed.hash.algorithm());
+        let seen = seen.map_err(FileError::in_store("hash", place))?;
+        if seen != fixed.hash {
+            return Err(ExchangeError::Differs {
+                path: store_dir.display(&info.path),
+                location: location.to_owned(),
+                what: "the fixed hash",
+                expected: fixed.hash.to_string(),
+                seen: seen.to_string(),
+            });
         }
     }
     Ok(())

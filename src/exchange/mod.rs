@@ -76,6 +76,18 @@ pub enum ExchangeError {
         /// What is there.
         seen: String,
     },
+    /// An item whose name stands for something else.
+    #[error(
+        "{path}, from {location}: its name is that of a lock or staging directory of {owner}, and its path does not follow from its content"
+    )]
+    Name {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// The item whose lock or staging directory has the name.
+        owner: String,
+    },
     /// An item whose archive, decoded, is none.
     #[error("{path}, from {location}: {error}; it was damaged or tampered with")]
     Archive {
@@ -146,6 +158,7 @@ impl ExchangeError {
                 | Self::Altered { .. }
                 | Self::Differs { .. }
                 | Self::Damaged { .. }
+                | Self::Name { .. }
                 | Self::Archive { .. }
         )
     }

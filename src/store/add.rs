@@ -5,21 +5,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
 use super::canonical;
+use super::content_address;
 use super::error::StoreError;
 use super::open::Store;
 use super::path_locks::PathLocks;
-use super::scan;
+use super::registration::UNPACKED;
+use super::scan::{self, Scanning};
 use crate::diagnostics::FileError;
+use crate::formats::base32;
+use crate::formats::content_hash::{ContentHasher, HashAlgorithm};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::Tree;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{
-    FixedOutputMethod, StorePath, fixed_output_path, source_path, text_path,
+    FixedOutputMethod, StorePath, check_name, fixed_output_path, source_path, text_path,
 };
 
 /// A text to be added.
@@ -137,6 +144,85 @@ impl Store {
         Ok(path)
     }
 
+    /// Adds the tree of `archive`, a NAR, as a fixed output called `name` by `method` and `algorithm`, and makes it a temporary
+    /// root: what guix-daemon's `add-to-store` does. Reads `archive` once, to its end, in little memory. Returns the path.
+    ///
+    /// By [`FixedOutputMethod::Flat`] the archive holds one regular file, whose content is hashed; it is added as a file that
+    /// cannot be executed.
+    ///
+    /// # Errors
+    /// Where `archive` is not a NAR, or not of a regular file though the method is flat, or the store cannot be written.
+    pub fn add_archive(
+        &self,
+        name: &str,
+        method: FixedOutputMethod,
+        algorithm: HashAlgorithm,
+        archive: &mut dyn Read,
+    ) -> Result<StorePath, StoreError> {
+        self.writable()?;
+        check_name(name)?;
+        // The path is known only when all was read, so the tree is unpacked under the lock of one that nothing else has.
+        let unique = unique_path()?;
+        let locks = self.lock([&unique])?;
+        let added = self.add_unpacked(&locks, &unique, name, (method, algorithm), archive);
+        let removed = self.remove_staging_directory(&locks, &unique);
+        added.and_then(|path| removed.map(|()| path))
+    }
+
+    /// Does what [`add_archive`](Self::add_archive) does, in the staging directory of the locked path `unique`.
+    fn add_unpacked(
+        &self,
+        locks: &PathLocks,
+        unique: &StorePath,
+        name: &str,
+        (method, algorithm): (FixedOutputMethod, HashAlgorithm),
+        archive: &mut dyn Read,
+    ) -> Result<StorePath, StoreError> {
+        let none = BTreeSet::new();
+        let staged = self.staging_directory(locks, unique)?.join(UNPACKED);
+        let mut hashing = Hashing {
+            inner: archive,
+            hasher: algorithm.hasher(),
+        };
+        let mut scanning = Scanning::new(&mut hashing, &none);
+        canonical::restore(&mut scanning, &staged)?;
+        let mut scanned = scanning.scanned();
+        let examine = FileError::in_store("examine", &staged);
+        let found = staged.symlink_metadata().map_err(examine)?;
+        let hash = match method {
+            FixedOutputMethod::Recursive => hashing.hasher.finish(),
+            FixedOutputMethod::Flat if !found.is_file() => {
+                return Err(StoreError::NotAFile {
+                    name: name.to_owned(),
+                });
+            }
+            FixedOutputMethod::Flat => {
+                if found.permissions().mode() & 0o111 != 0 {
+                    let plain = std::fs::Permissions::from_mode(0o444);
+                    std::fs::set_permissions(&staged, plain)
+                        .map_err(FileError::in_store("change the mode of", &staged))?;
+                    scanned = scan::hash_and_scan(&staged, &none)?;
+                }
+                content_address::hash_of(&staged, method, algorithm)
+                    .map_err(FileError::in_store("hash", &staged))?
+            }
+        };
+        let path = fixed_output_path(&self.directories().store_dir, name, method, hash)?;
+        let _locks = self.lock([&path])?;
+        if !self.is_valid(&path)? {
+            let info = PathInfo {
+                path: path.clone(),
+                nar_sha256: scanned.nar_sha256,
+                nar_size: scanned.nar_size,
+                references: none,
+                deriver: None,
+                registration_time: 0,
+            };
+            self.move_in(&[(&staged, &info)])?;
+        }
+        Ok(path)
+    }
+
     /// Makes those of `paths` that are not valid with `make`, which is given a path and the free place to make it at, and
     /// registers them together.
     fn add_missing<'p>(
@@ -187,6 +273,30 @@ impl Store {
             .map(|(staged, info)| (staged.as_path(), info))
             .collect();
         self.move_in(&made)
+    }
+}
+
+/// A store path that nothing else has.
+fn unique_path() -> Result<StorePath, StoreError> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let text = format!("{}-{number}-{:?}", std::process::id(), started);
+    let hash = base32::encode(&Sha256Digest::of(text).0[..20]);
+    Ok(StorePath::from_base_name(&format!("{hash}-add"))?)
+}
+
+/// Hashes what is read.
+struct Hashing<'a> {
+    inner: &'a mut dyn Read,
+    hasher: ContentHasher,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
     }
 }
 

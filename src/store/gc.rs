@@ -28,6 +28,7 @@ use super::names::{LINKS, LOCK_SUFFIX, TRASH, owner_of};
 use super::open::Store;
 use super::path_locks::{PathLocks, lock_path};
 use super::queries::Graph;
+use super::reachability::{Keep, mark, referrers, referrers_first};
 use super::remove;
 use super::roots::{Root, RootKind};
 use super::temporary_roots::{AllRoots, State, gc_lock_path};
@@ -53,6 +54,13 @@ pub struct CollectOptions {
 }
 
 impl CollectOptions {
+    fn keep(&self) -> Keep {
+        Keep {
+            derivations: self.keep_derivations,
+            outputs: self.keep_outputs,
+        }
+    }
+
     /// Whether `root` is not of one of the generations that are taken for gone.
     fn heeds(&self, root: &Root) -> bool {
         let RootKind::Named(name) = &root.kind else {
@@ -102,7 +110,7 @@ pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreEr
     let reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
-    let live = mark(&graph, &roots.all, options);
+    let live = mark(&graph, &roots.all, options.keep());
     let mut freed = Freed {
         live: live.iter().filter(|live| **live).count(),
         ..Freed::default()
@@ -131,7 +139,7 @@ pub fn delete(
     let reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
-    let live = mark(&graph, &roots.all, options);
+    let live = mark(&graph, &roots.all, options.keep());
     let positions: HashMap<&StorePath, usize> = graph.paths.iter().zip(0..).collect();
     for path in paths {
         let is_live = match positions.get(path) {
@@ -186,7 +194,7 @@ pub fn liveness(store: &Store, options: &CollectOptions) -> Result<Liveness, Sto
     };
     let roots = Frozen::roots(store, &options)?;
     let graph = store.database.graph()?;
-    let live = mark(&graph, &roots.all, &options);
+    let live = mark(&graph, &roots.all, options.keep());
     let mut found = Liveness::default();
     let mut freed = Freed::default();
     sweep_leftovers(store, &graph, &roots.temporary, &options, &mut freed)?;
@@ -318,69 +326,6 @@ fn finish(
         super::open::reserve_space(&reserve);
     }
     Ok(())
-}
-
-/// The positions in `graph` that are among `positions` or refer to one of them, directly or not.
-fn referrers<'p>(graph: &Graph, positions: impl Iterator<Item = &'p usize>) -> Vec<bool> {
-    let mut referrers = vec![Vec::new(); graph.paths.len()];
-    for (referrer, references) in graph.references.iter().enumerate() {
-        for reference in references {
-            referrers[*reference].push(referrer);
-        }
-    }
-    let mut wanted = vec![false; graph.paths.len()];
-    let mut pending: Vec<usize> = positions.copied().collect();
-    while let Some(position) = pending.pop() {
-        if !std::mem::replace(&mut wanted[position], true) {
-            pending.extend(&referrers[position]);
-        }
-    }
-    wanted
-}
-
-/// Which paths of `graph` are live.
-fn mark(graph: &Graph, roots: &HashSet<StorePath>, options: &CollectOptions) -> Vec<bool> {
-    let mut live = vec![false; graph.paths.len()];
-    let mut pending: Vec<usize> = (0..graph.paths.len())
-        .filter(|index| roots.contains(&graph.paths[*index]))
-        .collect();
-    while let Some(index) = pending.pop() {
-        if std::mem::replace(&mut live[index], true) {
-            continue;
-        }
-        pending.extend(&graph.references[index]);
-        if options.keep_derivations {
-            pending.extend(graph.derivers[index]);
-        }
-        if options.keep_outputs {
-            pending.extend(&graph.outputs[index]);
-        }
-    }
-    live
-}
-
-/// The paths that are not live, each after all that refer to it: nothing valid ever refers to something that is not.
-fn referrers_first(graph: &Graph, live: &[bool]) -> Vec<usize> {
-    let dead: Vec<usize> = (0..live.len()).filter(|index| !live[*index]).collect();
-    let mut referrers = vec![0usize; live.len()];
-    for index in &dead {
-        for reference in &graph.references[*index] {
-            referrers[*reference] += 1;
-        }
-    }
-    let mut order: Vec<usize> = Vec::with_capacity(dead.len());
-    order.extend(dead.iter().filter(|index| referrers[**index] == 0));
-    let mut next = 0;
-    while let Some(index) = order.get(next) {
-        next += 1;
-        for reference in &graph.references[*index] {
-            referrers[*reference] -= 1;
-            if referrers[*reference] == 0 && !live[*reference] {
-                order.push(*reference);
-            }
-        }
-    }
-    order
 }
 
 /// Takes what is in the store directory without being valid.

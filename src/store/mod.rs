@@ -12,6 +12,7 @@
 
 pub mod add;
 pub mod canonical;
+pub mod content_address;
 mod database;
 pub mod directories;
 pub mod error;
@@ -22,10 +23,12 @@ pub mod gc;
 pub mod names;
 pub mod nar;
 pub mod open;
+pub mod optimise;
 mod path_locks;
 mod path_queries;
 mod patience;
 mod queries;
+mod reachability;
 pub mod recover;
 pub mod registration;
 pub mod regular_file;

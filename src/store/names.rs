@@ -26,7 +26,7 @@ pub(super) fn is_work_in_progress(name: &str) -> bool {
 }
 
 /// The store path whose lock or staging directory is called `name`.
-pub(super) fn owner_of(name: &str) -> Option<StorePath> {
+pub fn owner_of(name: &str) -> Option<StorePath> {
     [LOCK_SUFFIX, STAGING_SUFFIX]
         .iter()
         .find_map(|suffix| name.strip_suffix(suffix))

@@ -30,6 +30,9 @@ pub struct OpenOptions {
     pub patience: Patience,
     /// How long to wait for another process' database transaction. Those take milliseconds.
     pub database_timeout: Duration,
+    /// Whether files of new items become hard links of equal files in the store: guix-daemon does that unless it is started
+    /// with `--disable-deduplication`.
+    pub deduplicate: bool,
 }
 
 impl Default for OpenOptions {
@@ -38,6 +41,7 @@ impl Default for OpenOptions {
             access: Access::ReadWrite,
             patience: Patience::default(),
             database_timeout: Duration::from_secs(60),
+            deduplicate: false,
         }
     }
 }

@@ -1,17 +1,24 @@
-//! Making the database anew from what lies in the store, when it is lost or damaged.
+//! Making the database anew from the items in the store, when it is lost or damaged.
 //!
-//! Most of what the database knew can be found out again. A derivation's path follows from its content, and so does that of
-//! a text, a source tree or a fixed output: those are *proven*, to the byte. What a derivation builds goes where it says,
-//! so an item at such a path is taken for its output if its metadata is that of a store item: an item gets its name only
-//! once it is whole. But what its hash was when it was built, nobody knows any more: such items are *taken as they are*, for
-//! `verify --lock` or `verify --rebuild` to judge. Anything else, and what refers to something that is gone, is lost: it
-//! stays in the store directory, and is not valid. So is what is gone itself, where something tells that it was there.
+//! Most of what the database recorded can be found out again. The path of a derivation follows from its content, and so do
+//! those of texts, source trees and fixed outputs: those are *proven*, to the byte. Any other item, an output that was built
+//! or fetched, is *taken as it is* if its metadata is that of a store item: an item gets its name only once it is complete.
+//! Its hash at the time it was made is not known any more, so `verify --lock` or `verify --rebuild` has to judge it. Where its
+//! derivation is there, its references are looked for among what that could see; where not, as with substitutes, among all
+//! items that are there.
 //!
-//! All of that takes minutes, and nobody may use the store meanwhile: to the collector, what is not in the database is
-//! rubbish. So the new database is made in a directory of its own and moved in once it is whole; until then there is the old
-//! one, or none and a schema file, which nobody opens. Killed at any moment, this leaves nothing that looks like an empty store.
+//! Everything else is *lost*: leftovers of killed builds, items whose content is not what their path says, copies that
+//! `--repair` and `--check` kept, and what refers to something that is missing. It stays in the store directory until garbage
+//! is collected, and is not valid. An item that is missing is lost, too, where something shows that it was there.
+//!
+//! This takes minutes, and no other process may use the store meanwhile: to a collector, what the database does not record is
+//! garbage. So the new database is made in a directory of its own and moved in once it is complete; until then there is
+//! the old one, or none and a schema file, which no program opens. Killed at any moment, this leaves nothing that looks like an
+//! empty store.
 //!
 //! Lost for good are the times of registration, which are now, and which of several derivations an output was built from.
+
+mod items;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::canonical;
+use self::items::{Found, consistent, examine};
 use super::database::Database;
 use super::error::DatabaseError;
 use super::error::StoreError;
@@ -28,18 +35,12 @@ use super::file_lock::{FileLock, Mode};
 use super::open::{OpenOptions, Store, furnish, lock_users, make_directories};
 use super::regular_file;
 use super::remove::remove_tree;
-use super::scan;
 use super::schema;
 use super::temporary_roots::gc_lock_path;
 use crate::diagnostics::FileError;
 use crate::formats::derivation::{Derivation, aterm};
-use crate::formats::hash::Sha256Digest;
-use crate::formats::nar::NarError;
 use crate::formats::path_info::PathInfo;
-use crate::formats::store_path::{
-    FixedOutputMethod, StoreDir, StorePath, fixed_output_path, source_path, text_path,
-    text_path_of_digest,
-};
+use crate::formats::store_path::{StorePath, text_path};
 use crate::store::directories::Directories;
 
 /// The database.
@@ -54,9 +55,6 @@ const SCHEMA: &str = "schema";
 /// The directory, beside the database, in which the new one is made.
 const UNFINISHED: &str = "recovering";
 
-/// The builder of seeds, which refer to nothing but themselves.
-const UNPACK_SEED: &str = "builtin:unpack-seed";
-
 /// What was found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
@@ -68,12 +66,6 @@ pub struct Recovered {
     pub taken: BTreeSet<StorePath>,
     /// Items that are not valid any more or not even there, and why.
     pub lost: BTreeMap<StorePath, String>,
-}
-
-/// An item that was looked at.
-struct Found {
-    info: PathInfo,
-    proven: bool,
 }
 
 /// Makes the database in `directories` anew and moves the old one aside. Nobody may use the store meanwhile: waits for the
@@ -136,7 +128,7 @@ fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
     let found: BTreeMap<StorePath, Result<Found, String>> = present
         .par_iter()
         .map(|path| {
-            let found = examine(store, path, &derivations, &outputs);
+            let found = examine(store, path, &present, &derivations, &outputs);
             (path.clone(), found)
         })
         .collect();
@@ -270,194 +262,6 @@ fn gone(
         }
     }
     Ok(gone)
-}
-
-/// What the record of `path` would be, or why there is none.
-fn examine(
-    store: &Store,
-    path: &StorePath,
-    derivations: &BTreeMap<StorePath, Derivation>,
-    outputs: &BTreeMap<&StorePath, &StorePath>,
-) -> Result<Found, String> {
-    let place = store.directories().physical(path);
-    let store_dir = &store.directories().store_dir;
-    let info = |scanned: scan::Scanned, references, deriver| PathInfo {
-        path: path.clone(),
-        nar_sha256: scanned.nar_sha256,
-        nar_size: scanned.nar_size,
-        references,
-        deriver,
-        registration_time: 0,
-    };
-    let scan = |candidates: &BTreeSet<StorePath>| {
-        scan::hash_and_scan(&place, candidates).map_err(|error: NarError| error.to_string())
-    };
-    if path.is_derivation() {
-        let derivation = derivations
-            .get(path)
-            .ok_or("its content is not what its path says")?;
-        return Ok(Found {
-            info: info(scan(&BTreeSet::new())?, derivation.references(), None),
-            proven: true,
-        });
-    }
-    let Some(deriver) = outputs.get(path) else {
-        let scanned = scan(&BTreeSet::new())?;
-        return match is_source(store_dir, path, &place, scanned.nar_sha256) {
-            true => Ok(Found {
-                info: info(scanned, BTreeSet::new(), None),
-                proven: true,
-            }),
-            false => {
-                Err("no derivation builds it, and its path does not follow from its content".into())
-            }
-        };
-    };
-    let derivation = &derivations[*deriver];
-    if let Some(fixed) = derivation.fixed_output() {
-        let scanned = scan(&BTreeSet::from([path.clone()]))?;
-        let hash = match fixed.method {
-            FixedOutputMethod::Recursive => scanned.nar_sha256,
-            FixedOutputMethod::Flat => flat_hash(&place)?,
-        };
-        let computed = fixed_output_path(store_dir, path.name(), fixed.method, hash);
-        if computed.as_ref() != Ok(path) {
-            return Err("its content is not what its path says".into());
-        }
-        let references = scanned.references.clone();
-        return Ok(Found {
-            info: info(scanned, references, Some((*deriver).clone())),
-            proven: true,
-        });
-    }
-    let deviations = canonical::deviations(&place).map_err(|error| error.to_string())?;
-    if let Some(first) = deviations.first() {
-        return Err(format!(
-            "it is not as a finished build leaves it: {}: {}",
-            first.path.display(),
-            first.problem
-        ));
-    }
-    let candidates = match derivation.builder.as_slice() {
-        builder if builder == UNPACK_SEED.as_bytes() => BTreeSet::from([path.clone()]),
-        _ => candidates(derivation, derivations),
-    };
-    let scanned = scan(&candidates)?;
-    let references = scanned.references.clone();
-    Ok(Found {
-        info: info(scanned, references, Some((*deriver).clone())),
-        proven: false,
-    })
-}
-
-/// The hash of a file's content.
-fn flat_hash(place: &Path) -> Result<Sha256Digest, String> {
-    match place.symlink_metadata() {
-        Ok(found) if found.is_file() => content_hash(place).map_err(|error| error.to_string()),
-        Ok(_) => Err("it is no plain file".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Whether `path` is that of its content as a source without references: a text or a tree.
-fn is_source(
-    store_dir: &StoreDir,
-    path: &StorePath,
-    place: &Path,
-    nar_sha256: Sha256Digest,
-) -> bool {
-    let none = BTreeSet::new();
-    if source_path(store_dir, path.name(), &nar_sha256, &none).as_ref() == Ok(path) {
-        return true;
-    }
-    let is_file = place.symlink_metadata().is_ok_and(|found| found.is_file());
-    is_file
-        && content_hash(place).is_ok_and(|digest| {
-            text_path_of_digest(store_dir, path.name(), &digest, &none).as_ref() == Ok(path)
-        })
-}
-
-/// The hash of the content of the file `place`, which may be large, and of which each thread may be at one.
-fn content_hash(place: &Path) -> io::Result<Sha256Digest> {
-    Sha256Digest::of_reader(&mut regular_file::open(place)?)
-}
-
-/// What the outputs of `derivation` can refer to: its outputs, and those of everything before it.
-fn candidates(
-    derivation: &Derivation,
-    derivations: &BTreeMap<StorePath, Derivation>,
-) -> BTreeSet<StorePath> {
-    let mut found = BTreeSet::new();
-    let mut seen: BTreeSet<&StorePath> = BTreeSet::new();
-    let mut open = vec![derivation];
-    while let Some(derivation) = open.pop() {
-        let outputs = derivation.outputs.values();
-        found.extend(outputs.filter_map(|output| output.path.clone()));
-        found.extend(derivation.input_sources.iter().cloned());
-        for input in derivation.input_derivations.keys() {
-            if seen.insert(input) {
-                open.extend(derivations.get(input));
-            }
-        }
-    }
-    found
-}
-
-/// Those of `found` all of whose references are among them, which of them are proven, and what is lost.
-#[allow(clippy::type_complexity)] // Three collections, each used once.
-fn consistent(
-    store: &Store,
-    found: BTreeMap<StorePath, Result<Found, String>>,
-) -> (
-    Vec<PathInfo>,
-    BTreeSet<StorePath>,
-    BTreeMap<StorePath, String>,
-) {
-    let mut lost = BTreeMap::new();
-    let mut good = BTreeMap::new();
-    for (path, found) in found {
-        match found {
-            Ok(found) => {
-                good.insert(path, found);
-            }
-            Err(reason) => {
-                lost.insert(path, reason);
-            }
-        }
-    }
-    loop {
-        let broken: Vec<(StorePath, StorePath)> = good
-            .iter()
-            .filter_map(|(path, found)| {
-                let mut references = found.info.references.iter();
-                let missing = references.find(|reference| !good.contains_key(*reference))?;
-                Some((path.clone(), missing.clone()))
-            })
-            .collect();
-        if broken.is_empty() {
-            break;
-        }
-        for (path, missing) in broken {
-            good.remove(&path);
-            let missing = store.directories().store_dir.display(&missing);
-            lost.insert(path, format!("it refers to {missing}, which is gone"));
-        }
-    }
-    // A deriver that is lost is no deriver to the collector, and none to people.
-    let proven = good
-        .iter()
-        .filter(|(_, found)| found.proven)
-        .map(|(path, _)| path.clone())
-        .collect();
-    let kept: BTreeSet<StorePath> = good.keys().cloned().collect();
-    let infos = good
-        .into_values()
-        .map(|found| PathInfo {
-            deriver: found.info.deriver.filter(|deriver| kept.contains(deriver)),
-            ..found.info
-        })
-        .collect();
-    (infos, proven, lost)
 }
 
 /// Whether the database in `directories` can be used, so that there is nothing to recover.

@@ -23,12 +23,12 @@ use super::regular_file;
 use super::scan::{self, Scanning};
 use super::updates::Registration;
 use crate::diagnostics::FileError;
-use crate::formats::derivation::aterm;
+use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 
 /// What an item is called in its staging directory while it is unpacked.
-const UNPACKED: &str = "item";
+pub(super) const UNPACKED: &str = "item";
 
 /// An output that a build has left somewhere.
 #[derive(Debug, Clone)]
@@ -54,6 +54,12 @@ pub struct PreparedOutputs<'a> {
 }
 
 impl PreparedOutputs<'_> {
+    /// Where the new outputs are until they are committed, and what would be registered.
+    pub fn staged(&self) -> impl Iterator<Item = (&Path, &PathInfo)> {
+        let outputs = self.outputs.iter();
+        outputs.filter_map(|(staged, info)| Some((staged.as_deref()?, info)))
+    }
+
     /// What would be registered, in the order the outputs were given in. An output that was valid before is here as it is in
     /// the store.
     pub fn infos(&self) -> impl Iterator<Item = &PathInfo> {
@@ -86,7 +92,26 @@ impl Store {
         Ok(self.database.register(&registrations, Self::now())?)
     }
 
-    /// The outputs of the derivation `path` that is in `file`; none for a path that is no derivation.
+    /// Reads the valid derivation `path`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is not a derivation.
+    pub fn derivation(&self, path: &StorePath) -> Result<Derivation, StoreError> {
+        self.derivation_in(path, &self.directories().physical(path))
+    }
+
+    /// Reads the derivation `path`, which is in `file`.
+    fn derivation_in(&self, path: &StorePath, file: &Path) -> Result<Derivation, StoreError> {
+        let bytes = regular_file::read(file, regular_file::DERIVATION_MAX)
+            .map_err(FileError::in_store("read the derivation", file))?;
+        let derivation = aterm::parse(&self.directories().store_dir, &bytes);
+        derivation.map_err(|error| StoreError::Derivation {
+            path: self.directories().store_dir.display(path),
+            error,
+        })
+    }
+
+    /// The outputs of the derivation `path` that is in `file`; none for a path that is not a derivation.
     fn outputs_of(
         &self,
         path: &StorePath,
@@ -95,14 +120,7 @@ impl Store {
         if !path.is_derivation() {
             return Ok(BTreeMap::new());
         }
-        let bytes = regular_file::read(file, regular_file::DERIVATION_MAX)
-            .map_err(FileError::in_store("read the derivation", file))?;
-        let derivation = aterm::parse(&self.directories().store_dir, &bytes).map_err(|error| {
-            StoreError::Derivation {
-                path: self.directories().store_dir.display(path),
-                error,
-            }
-        })?;
+        let derivation = self.derivation_in(path, file)?;
         let outputs = derivation.outputs.into_iter();
         Ok(outputs
             .filter_map(|(name, output)| Some((name, output.path?)))
@@ -266,6 +284,9 @@ impl Store {
         for (staged, info) in items {
             self.remove_item(OsStr::new(info.path.base_name()))?;
             self.rename_in(staged, &info.path)?;
+            if self.options.deduplicate {
+                self.optimise_item(&self.directories().physical(&info.path))?;
+            }
         }
         Ok(self.database.register(&registrations, Self::now())?)
     }

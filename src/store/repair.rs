@@ -101,7 +101,8 @@ impl Store {
     pub fn restore_metadata(&self, locks: &PathLocks, path: &StorePath) -> Result<(), StoreError> {
         self.writable()?;
         self.require_lock(locks, path)?;
-        Ok(canonical::canonicalise(&self.directories().physical(path))?)
+        let place = self.directories().physical(path);
+        Ok(canonical::canonicalise_item(&place)?)
     }
 
     /// The names of store items among the entries of the store directory that are not valid, and the other entries.

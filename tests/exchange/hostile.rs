@@ -10,7 +10,8 @@ use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::export;
 use bootstrap::exchange::substitute::Server;
-use bootstrap::formats::store_path::StorePath;
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::store_path::{FixedOutputMethod, StorePath, fixed_output_path};
 use bootstrap::store::nar;
 
 use crate::place::Place;
@@ -266,6 +267,51 @@ fn no_name_in_an_import_leads_out_of_its_item() {
     let error = other.import(&unsigned, trusting(&[key])).unwrap_err();
     assert!(error.to_string().contains("it is not signed"), "{error}");
     assert!(other.store.valid_paths().unwrap().is_empty());
+}
+
+#[test]
+fn items_cannot_take_the_names_of_locks() {
+    let place = Place::new();
+    let hash = "a".repeat(32);
+    for suffix in [".lock", ".chroot"] {
+        let name = full(&StorePath::from_base_name(&format!("{hash}-gcc{suffix}")).unwrap());
+        let bytes = single(&name, &["type", "regular", "contents", "evil"]);
+        let error = place.import(&bytes, UNSIGNED).unwrap_err();
+        assert!(matches!(error, ExchangeError::Name { .. }), "{error}");
+        assert!(error.is_mistrust());
+        assert!(place.store.valid_paths().unwrap().is_empty());
+        assert!(place.is_tidy());
+    }
+    // A source with such a name is nothing unusual: its hash leaves no room for another item.
+    let source = Place::new();
+    let tree = bootstrap::formats::nar::Tree::file("[[package]]");
+    let path = source.store.add_tree("Cargo.lock", &tree).unwrap();
+    let bytes = source.export(&path, None);
+    assert_eq!(place.import(&bytes, UNSIGNED).unwrap(), [path]);
+}
+
+#[test]
+fn a_fixed_output_is_held_against_its_derivation() {
+    let place = Place::new();
+    let hash = Sha256Digest::of("right");
+    let store_dir = &place.store.directories().store_dir;
+    let output = fixed_output_path(store_dir, "x", FixedOutputMethod::Flat, hash).unwrap();
+    let text = format!(
+        r#"Derive([("out","{0}","sha256","{hash}")],[],[],"s","builtin:download",[],[("out","{0}")])"#,
+        full(&output)
+    );
+    place
+        .store
+        .add_text("x.drv", text.as_bytes(), &BTreeSet::new())
+        .unwrap();
+    let import = |content: &str| {
+        let node = ["type", "regular", "contents", content];
+        place.import(&single(&full(&output), &node), UNSIGNED)
+    };
+    let error = import("wrong").unwrap_err();
+    assert!(matches!(error, ExchangeError::Differs { .. }), "{error}");
+    assert!(!place.store.is_valid(&output).unwrap());
+    assert_eq!(import("right").unwrap(), [output]);
 }
 
 #[test]

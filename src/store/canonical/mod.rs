@@ -58,6 +58,20 @@ pub fn canonicalise(path: &Path) -> Result<(), CanonicalError> {
     canonicalise_all(&[path])
 }
 
+/// Makes the metadata of the directory `path` canonical, not of what is in it.
+pub(super) fn canonicalise_directory(path: &Path) -> Result<(), CanonicalError> {
+    let metadata = fs::symlink_metadata(path).map_err(failed("examine", path))?;
+    canonicalise_one(path, &metadata, rustix::process::geteuid().is_root())
+}
+
+/// Makes the metadata of the tree `path`, a valid item's, canonical. Its files may be shared with other items.
+pub(super) fn canonicalise_item(path: &Path) -> Result<(), CanonicalError> {
+    let is_root = rustix::process::geteuid().is_root();
+    walk(path, Directories::AsTheyAre, &mut |path, metadata| {
+        canonicalise_one(path, metadata, is_root)
+    })
+}
+
 /// Makes the metadata of several trees canonical, which may have hard links in common: the outputs of one derivation.
 pub fn canonicalise_all(paths: &[impl AsRef<Path>]) -> Result<(), CanonicalError> {
     let is_root = rustix::process::geteuid().is_root();

@@ -80,6 +80,12 @@ pub enum StoreError {
         /// Where it should be.
         staged: PathBuf,
     },
+    /// A tree that should be one regular file.
+    #[error("cannot add {name} by its flat hash: expected a regular file")]
+    NotAFile {
+        /// The name that it was to have.
+        name: String,
+    },
     /// A file has another content than it was said to have.
     #[error("{} has the SHA-256 {found}, expected {expected}", file.display())]
     #[diagnostic(help("it was changed or cut short: remove it and fetch it again"))]

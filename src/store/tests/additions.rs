@@ -186,3 +186,88 @@ fn more_texts_than_descriptors_are_added_in_any_order() {
     let paths = store.add_texts(&texts).unwrap();
     assert_eq!(store.closure([&paths[0]]).unwrap().len(), 300);
 }
+
+/// A reader that fails after `left` bytes.
+struct Broken<'a>(&'a [u8]);
+
+impl std::io::Read for Broken<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.is_empty() {
+            true => Err(std::io::Error::other("the client is gone")),
+            false => self.0.read(buffer),
+        }
+    }
+}
+
+#[test]
+fn an_archive_becomes_the_fixed_output_of_its_content() {
+    use crate::formats::content_hash::{ContentHash, HashAlgorithm};
+    use crate::formats::store_path::{FixedOutputMethod, fixed_output_path};
+    let store = TestStore::new();
+    let store_dir = &store.directories().store_dir;
+    let tree = Tree::directory([
+        ("program", Tree::executable("#!")),
+        ("link", Tree::symlink("program")),
+    ]);
+    let archive = tree.to_nar().unwrap();
+    for algorithm in HashAlgorithm::ALL {
+        let method = FixedOutputMethod::Recursive;
+        let path = store
+            .add_archive("tree", method, algorithm, &mut archive.as_slice())
+            .unwrap();
+        let hash = ContentHash::of(algorithm, &archive);
+        let expected = fixed_output_path(store_dir, "tree", method, hash).unwrap();
+        assert_eq!(path, expected, "{algorithm}");
+        let info = store.path_info(&path).unwrap().unwrap();
+        assert_eq!(info.nar_sha256, Sha256Digest::of(&archive));
+        assert_eq!(info.nar_size, archive.len() as u64);
+    }
+    // Flat, of a file, which is no program in the store: its path says nothing of that.
+    for node in [Tree::file("x"), Tree::executable("x")] {
+        let archive = node.to_nar().unwrap();
+        let method = FixedOutputMethod::Flat;
+        let path = store
+            .add_archive(
+                "flat",
+                method,
+                HashAlgorithm::Sha512,
+                &mut archive.as_slice(),
+            )
+            .unwrap();
+        let hash = ContentHash::of(HashAlgorithm::Sha512, "x");
+        let expected = fixed_output_path(store_dir, "flat", method, hash).unwrap();
+        assert_eq!(path, expected);
+        let place = store.directories().physical(&path);
+        assert_eq!(canonical::deviations(&place).unwrap(), []);
+        let archive = Tree::file("x").to_nar().unwrap();
+        let info = store.path_info(&path).unwrap().unwrap();
+        assert_eq!(info.nar_sha256, Sha256Digest::of(&archive));
+    }
+    // What was valid is the same path again, and nothing but items is left.
+    let valid = store.valid_paths().unwrap();
+    assert_eq!(store.names().len(), valid.len());
+    assert_eq!(valid.len(), HashAlgorithm::ALL.len() + 1);
+}
+
+#[test]
+fn an_archive_that_cannot_be_added_leaves_nothing() {
+    use crate::formats::content_hash::HashAlgorithm;
+    use crate::formats::store_path::FixedOutputMethod::{Flat, Recursive};
+    let store = TestStore::new();
+    let archive = Tree::directory([("a", Tree::file("x"))]).to_nar().unwrap();
+    let add = |method, name: &str, archive: &mut dyn std::io::Read| {
+        store
+            .add_archive(name, method, HashAlgorithm::Sha256, archive)
+            .unwrap_err()
+    };
+    let error = add(Flat, "tree", &mut archive.as_slice());
+    assert!(matches!(error, StoreError::NotAFile { .. }), "{error}");
+    let error = add(Recursive, "cut", &mut &archive[..archive.len() - 8]);
+    assert!(matches!(error, StoreError::Nar(_)), "{error}");
+    let error = add(Recursive, "broken", &mut Broken(&archive[..40]));
+    assert!(error.to_string().contains("the client is gone"), "{error}");
+    let error = add(Recursive, "../name", &mut archive.as_slice());
+    assert!(matches!(error, StoreError::Path(_)), "{error}");
+    assert!(store.names().is_empty());
+    assert!(store.valid_paths().unwrap().is_empty());
+}

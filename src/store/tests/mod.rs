@@ -2,6 +2,7 @@
 
 mod additions;
 mod collection;
+mod deduplication;
 mod opening;
 mod processes;
 mod queries;
@@ -51,6 +52,13 @@ impl std::ops::Deref for TestStore {
 }
 
 impl Store {
+    fn root_link_of(&self, name: &str) -> std::path::PathBuf {
+        self.directories()
+            .state
+            .join("gcroots/bootstrap")
+            .join(name)
+    }
+
     /// Makes staged outputs valid that need no checks.
     pub(crate) fn register_outputs(
         &self,

@@ -4,9 +4,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::formats::content_hash::HashAlgorithm;
 use crate::formats::derivation::{DerivationSet, Output, instantiate};
 use crate::formats::nar::Tree;
+use crate::formats::path_info::PathInfo;
+use crate::formats::store_path::{FixedOutputMethod, StoreDir};
 use crate::store::{LockError, Patience};
+use crate::store::{canonical, content_address};
 
 fn options() -> OpenOptions {
     OpenOptions::default()
@@ -139,11 +143,115 @@ fn what_cannot_be_vouched_for_is_lost_and_said_to_be() {
     fs::remove_file(made.database("db.sqlite")).unwrap();
     let (store, recovered) = recover(made.directories(), options()).unwrap();
     assert!(store.valid_paths().unwrap().is_empty());
-    assert!(recovered.lost[&made.source].contains("does not follow from its content"));
+    assert!(recovered.lost[&made.source].contains("not as a finished build leaves it"));
     assert!(recovered.lost[&made.derivation].contains("which is gone"));
     assert!(recovered.lost[&made.output].contains("which is gone"));
     // Nothing was removed.
     assert!(place.exists());
+}
+
+#[test]
+fn what_guix_and_nix_put_into_the_store_is_sound() {
+    let made = made();
+    let store = Store::open(made.directories()).unwrap();
+    let store_dir = store.directories().store_dir.clone();
+    let none = BTreeSet::new();
+    // A builder script that names its inputs, and a source tree that names an item without referring to it.
+    let script = format!("(load {:?})", store_dir.display(&made.source));
+    let script = store
+        .add_text("builder", script.as_bytes(), &[made.source.clone()].into())
+        .unwrap();
+    let tree = Tree::file(format!("see {}", store_dir.display(&made.output)));
+    let tree = store.add_tree("notes", &tree).unwrap();
+    // Downloads by other algorithms than SHA-256, flat and recursive; derivations with text that is not UTF-8.
+    let mut fixed = Vec::new();
+    for (algorithm, method) in [
+        (HashAlgorithm::Sha512, FixedOutputMethod::Flat),
+        (HashAlgorithm::Sha1, FixedOutputMethod::Recursive),
+        (HashAlgorithm::Md5, FixedOutputMethod::Flat),
+    ] {
+        let archive = Tree::file(format!("{algorithm}")).to_nar().unwrap();
+        let path = store
+            .add_archive("download", method, algorithm, &mut archive.as_slice())
+            .unwrap();
+        let hash =
+            content_address::hash_of(&store.directories().physical(&path), method, algorithm);
+        let derivation = Derivation {
+            outputs: BTreeMap::from([("out".to_owned(), Output::fixed(method, hash.unwrap()))]),
+            system: "x86_64-linux".into(),
+            builder: "builtin:download".into(),
+            environment: [("url", b"\xff\xfe".as_slice())].into_iter().collect(),
+            ..Derivation::default()
+        };
+        let mut known = DerivationSet::new();
+        let (drv, derivation) =
+            instantiate(&store_dir, "download", derivation, &mut known).unwrap();
+        assert_eq!(derivation.output_path("out"), Some(&path));
+        let text = aterm::write(&store_dir, &derivation);
+        store.add_text("download.drv", &text, &none).unwrap();
+        fixed.extend([path, drv]);
+    }
+    // A substitute: its derivation is not here.
+    let substitute = StorePath::from_base_name(&format!("{}-program", "b".repeat(32))).unwrap();
+    let staged = store.directories().store.join("staged");
+    fs::write(&staged, store_dir.display(&made.output)).unwrap();
+    let output = crate::store::StagedOutput {
+        staged,
+        path: substitute.clone(),
+        candidates: [made.output.clone()].into(),
+        deriver: None,
+    };
+    store.register_outputs(vec![output]).unwrap();
+    let before = infos(&store);
+    // A copy that a check has kept, and a leftover of a build that was killed.
+    let copy = format!("{}-check", substitute.base_name());
+    let copy = StorePath::from_base_name(&copy).unwrap();
+    let leftover = StorePath::from_base_name(&format!("{}-half", "c".repeat(32))).unwrap();
+    for path in [&copy, &leftover] {
+        fs::write(store.directories().physical(path), "other").unwrap();
+    }
+    canonical::canonicalise(&store.directories().physical(&copy)).unwrap();
+    drop(store);
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+
+    let (store, recovered) = recover(made.directories(), options()).unwrap();
+    let lost: Vec<&StorePath> = recovered.lost.keys().collect();
+    assert_eq!(lost, [&copy, &leftover], "{recovered:?}");
+    let without_times = |infos: &[PathInfo]| {
+        let mut infos = infos.to_vec();
+        for info in &mut infos {
+            info.registration_time = 0;
+            // Which derivation an output was built from was recorded, and is found out where there is one.
+            info.deriver = None;
+        }
+        infos
+    };
+    assert_eq!(without_times(&infos(&store)), without_times(&before));
+    let taken = BTreeSet::from([made.output.clone(), substitute]);
+    assert_eq!(recovered.taken, taken);
+    for path in fixed.iter().chain([&script, &tree]) {
+        assert!(recovered.proven.contains(path), "{}", path.base_name());
+    }
+}
+
+#[test]
+fn items_that_refer_to_each_other_do_not_keep_the_others_from_being_recovered() {
+    let made = made();
+    let store = Store::open(made.directories()).unwrap();
+    let paths = ["b", "c"]
+        .map(|letter| StorePath::from_base_name(&format!("{}-item", letter.repeat(32))).unwrap());
+    for (path, other) in [(&paths[0], &paths[1]), (&paths[1], &paths[0])] {
+        let place = store.directories().physical(path);
+        fs::write(&place, other.base_name()).unwrap();
+        canonical::canonicalise(&place).unwrap();
+    }
+    drop(store);
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+    let (store, recovered) = recover(made.directories(), options()).unwrap();
+    assert_eq!(store.valid_paths().unwrap().len(), 3);
+    for path in &paths {
+        assert!(recovered.lost[path].contains("refer to each other"));
+    }
 }
 
 #[test]

@@ -1,0 +1,215 @@
+//! Deduplication: files with the same content are hard links of one file.
+//!
+//! As guix-daemon does it (`optimise-store.cc`): `STORE/.links/HASH` is a hard link of the file whose NAR has the SHA-256
+//! `HASH`, in base 32; the NAR counts, so that a program and a plain file with the same bytes stay apart. A file whose hash is
+//! there already is replaced, in one rename, by a link of that one. The collector removes links that no item shares any more.
+//!
+//! Metadata of store items is canonical, so files with the same NAR have the same metadata. Everything else of an item stays
+//! as it is: the NAR does not change, and a process that has a file open keeps it.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{DirEntryExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+
+use super::canonical;
+use super::error::StoreError;
+use super::names::{LINKS, TRASH};
+use super::open::Store;
+use super::scan;
+use crate::diagnostics::FileError;
+use crate::formats::base32;
+
+/// What deduplication saved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deduplicated {
+    /// Files that became links of another file.
+    pub files: u64,
+    /// Their size, in bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Makes equal files of all valid items hard links of one file. `goes_on` is asked before each item.
+    ///
+    /// Each item is a temporary root while that lasts. A file that its owner may write to is suspicious and skipped.
+    pub fn optimise(&self, goes_on: &dyn Fn() -> bool) -> Result<Deduplicated, StoreError> {
+        self.writable()?;
+        let mut links = Links::open(&self.directories().store)?;
+        for path in self.valid_paths()? {
+            if !goes_on() {
+                break;
+            }
+            self.add_temporary_roots([&path])?;
+            if self.is_valid(&path)? {
+                links.share(&self.directories().physical(&path))?;
+            }
+        }
+        Ok(links.saved)
+    }
+
+    /// Makes files of the canonical tree `place`, an item's, links of equal files in the store.
+    pub(super) fn optimise_item(&self, place: &Path) -> Result<Deduplicated, StoreError> {
+        let mut links = Links::open(&self.directories().store)?;
+        links.share(place)?;
+        Ok(links.saved)
+    }
+}
+
+/// The directory of links of a store.
+struct Links {
+    store: PathBuf,
+    directory: PathBuf,
+    /// The numbers of the files in it. They all are on the store's file system.
+    known: HashSet<u64>,
+    saved: Deduplicated,
+}
+
+impl Links {
+    fn open(store: &Path) -> Result<Self, FileError> {
+        let directory = store.join(LINKS);
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FileError::in_store("create", directory)(error));
+            }
+            _ => {}
+        }
+        let list = || {
+            fs::read_dir(&directory)?
+                .map(|entry| Ok(entry?.ino()))
+                .collect()
+        };
+        let known: io::Result<HashSet<u64>> = list();
+        let known = known.map_err(FileError::in_store("list", &directory))?;
+        Ok(Self {
+            store: store.to_owned(),
+            directory,
+            known,
+            saved: Deduplicated::default(),
+        })
+    }
+
+    /// Shares every file in the tree `root`.
+    fn share(&mut self, root: &Path) -> Result<(), StoreError> {
+        let mut pending = vec![root.to_owned()];
+        while let Some(path) = pending.pop() {
+            let found = match path.symlink_metadata() {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(FileError::in_store("examine", path)(error).into()),
+            };
+            if found.is_dir() {
+                let list = || {
+                    fs::read_dir(&path)?
+                        .map(|entry| Ok(entry?.path()))
+                        .collect()
+                };
+                let entries: io::Result<Vec<PathBuf>> = list();
+                pending.extend(entries.map_err(FileError::in_store("list", &path))?);
+            } else if (found.is_file() || found.is_symlink()) && !self.known.contains(&found.ino())
+            {
+                self.share_file(&path, &found, path != root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shares the file `path`, which is in a directory of an item where `inside` is true.
+    fn share_file(
+        &mut self,
+        path: &Path,
+        found: &Metadata,
+        inside: bool,
+    ) -> Result<(), StoreError> {
+        if found.is_file() && found.mode() & 0o200 != 0 {
+            tracing::warn!(path = %path.display(), "not shared: its owner may write to it");
+            return Ok(());
+        }
+        let scanned = scan::hash_and_scan(path, &Default::default())?;
+        let link = self.directory.join(base32::encode(&scanned.nar_sha256.0));
+        loop {
+            match fs::hard_link(path, &link) {
+                Ok(()) => {
+                    self.known.insert(found.ino());
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return unless_full("link", path, error),
+            }
+            let other = match link.symlink_metadata() {
+                Ok(other) => other,
+                // A collector was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(FileError::in_store("examine", link)(error).into()),
+            };
+            if other.ino() == found.ino() {
+                self.known.insert(found.ino());
+                return Ok(());
+            }
+            if other.len() == found.len() && other.mode() == found.mode() {
+                return self.replace(path, &link, found, inside);
+            }
+            tracing::warn!(path = %link.display(), "removed a link to a file that was changed");
+            fs::remove_file(&link).map_err(FileError::in_store("remove", &link))?;
+        }
+    }
+
+    /// Replaces the file `path` by a link to `link`.
+    fn replace(
+        &mut self,
+        path: &Path,
+        link: &Path,
+        found: &Metadata,
+        inside: bool,
+    ) -> Result<(), StoreError> {
+        // The collector empties the trash: what a killed process leaves there is gone with that.
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let trash = self.store.join(TRASH);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let new = trash.join(format!("{}-{number}-link", std::process::id()));
+        let made = fs::hard_link(link, &new).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let _ = fs::create_dir(&trash);
+                fs::hard_link(link, &new)
+            }
+            _ => Err(error),
+        });
+        if let Err(error) = made {
+            return unless_full("link", link, error);
+        }
+        let directory = path.parent().filter(|_| inside);
+        if let Some(directory) = directory {
+            // Only root may rename into a directory that nobody may write to.
+            let writable = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(directory, writable)
+                .map_err(FileError::in_store("make writable", directory))?;
+        }
+        let renamed = fs::rename(&new, path);
+        if let Some(directory) = directory {
+            canonical::canonicalise_directory(directory)?;
+        }
+        match renamed {
+            Ok(()) => {
+                self.saved.files += 1;
+                self.saved.bytes += found.len();
+                Ok(())
+            }
+            Err(error) => {
+                let _ = fs::remove_file(&new);
+                unless_full("replace", path, error)
+            }
+        }
+    }
+}
+
+/// A file that has as many links as it can have, or a directory of links that is full, is no error: the file is not shared.
+fn unless_full(action: &'static str, path: &Path, error: io::Error) -> Result<(), StoreError> {
+    match Errno::from_io_error(&error) {
+        Some(Errno::MLINK | Errno::NOSPC) => Ok(()),
+        _ => Err(FileError::in_store(action, path)(error).into()),
+    }
+}
