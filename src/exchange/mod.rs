@@ -5,6 +5,7 @@
 //! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
+//! | [`decompress`] | decoding archives of servers | zstd, gzip, xz, lzip, bzip2, brotli |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from such a server | |
 //! | `inquiry` | asking a server about items without installing them | |
@@ -21,6 +22,7 @@ use crate::store::StoreError;
 
 mod batch;
 pub mod compress;
+pub mod decompress;
 mod files;
 pub mod guile;
 mod inquiry;

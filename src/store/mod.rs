@@ -41,6 +41,7 @@ pub mod schema;
 mod temporary_roots;
 #[cfg(test)]
 mod tests;
+mod times;
 mod updates;
 
 pub use crate::formats::path_info::PathInfo;

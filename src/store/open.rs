@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use super::database::{Access, Database};
@@ -56,6 +56,8 @@ pub struct Store {
     /// Keeps the daemon from upgrading the schema under us.
     #[allow(dead_code)] // Held, not read.
     schema_lock: Option<FileLock>,
+    /// Whether the file system keeps times, where that was tried.
+    pub(super) keeps_times: OnceLock<bool>,
 }
 
 impl Store {
@@ -94,6 +96,7 @@ impl Store {
                 database,
                 options,
                 schema_lock: None,
+                keeps_times: OnceLock::new(),
             });
         }
 
@@ -137,6 +140,7 @@ impl Store {
             database,
             options,
             schema_lock,
+            keeps_times: OnceLock::new(),
         })
     }
 
@@ -153,6 +157,7 @@ impl Store {
             database,
             options,
             schema_lock: None,
+            keeps_times: OnceLock::new(),
         }
     }
 

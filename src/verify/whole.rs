@@ -16,7 +16,7 @@ use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
 use crate::store::CanonicalError;
-use crate::store::canonical::{self, Deviation};
+use crate::store::canonical::Deviation;
 use crate::store::repair::Strays;
 use crate::store::{PathInfo, Store, StoreError, scan};
 
@@ -162,7 +162,7 @@ fn condition(store: &Store, info: &PathInfo) -> Result<Condition, StoreError> {
         Err(error) => return Ok(Condition::Unreadable(error.to_string())),
         Ok(_) => {}
     }
-    let deviations = match canonical::deviations(&place) {
+    let deviations = match store.deviations(&info.path) {
         Ok(deviations) => deviations,
         Err(CanonicalError::FileType { path, kind }) => {
             return Ok(Condition::Unreadable(format!(

@@ -62,7 +62,7 @@ pub enum StoreError {
     /// A tree cannot be hashed, scanned or written.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Nar(#[from] NarError),
+    Nar(NarError),
     /// A store item called `….drv` is not a derivation.
     #[error("cannot register {path}: {error}")]
     #[diagnostic(help("only derivations may be called `.drv`"))]
@@ -127,6 +127,19 @@ pub enum StoreError {
         /// The physical store directory.
         path: PathBuf,
     },
+}
+
+impl From<NarError> for StoreError {
+    fn from(error: NarError) -> Self {
+        match error {
+            NarError::File {
+                action,
+                path,
+                error,
+            } => Self::File(FileError::in_store(action, path)(error)),
+            other => Self::Nar(other),
+        }
+    }
 }
 
 impl StoreError {

@@ -9,7 +9,7 @@ use crate::formats::nar::NarError;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::repair::{CHECK_SUFFIX, DAMAGED_SUFFIX};
-use crate::store::{Store, canonical, content_address, scan};
+use crate::store::{Store, content_address, scan};
 
 /// The builder of seeds, which refer to nothing but themselves.
 const UNPACK_SEED: &str = "builtin:unpack-seed";
@@ -67,7 +67,7 @@ pub(super) fn examine(
             proven: true,
         });
     }
-    require_canonical(&place)?;
+    require_canonical(store, path)?;
     let candidates = match derivation.builder.as_slice() {
         builder if builder == UNPACK_SEED.as_bytes() => BTreeSet::from([path.clone()]),
         _ => candidates(derivation, derivations),
@@ -119,7 +119,7 @@ fn examine_alone(
     if is_kept_copy(path, present) {
         return Err("it is a copy that was kept when another item was checked or repaired".into());
     }
-    require_canonical(place)?;
+    require_canonical(store, path)?;
     Ok(found(&scanned.references, false))
 }
 
@@ -136,9 +136,9 @@ fn is_kept_copy(path: &StorePath, present: &BTreeSet<StorePath>) -> bool {
         .any(|original| present.contains(&original))
 }
 
-/// Fails where the tree at `place` is not as a finished build leaves it.
-fn require_canonical(place: &Path) -> Result<(), String> {
-    let deviations = canonical::deviations(place).map_err(|error| error.to_string())?;
+/// Fails where the item `path` is not as a finished build leaves it.
+fn require_canonical(store: &Store, path: &StorePath) -> Result<(), String> {
+    let deviations = store.deviations(path).map_err(|error| error.to_string())?;
     match deviations.first() {
         None => Ok(()),
         Some(first) => Err(format!(

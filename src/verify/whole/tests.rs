@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::formats::nar::Tree;
+use crate::store::canonical;
 use crate::verify::testing::{TestStore, path, unlock};
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
@@ -204,4 +205,68 @@ fn a_database_that_is_gone_is_not_an_empty_store() {
     };
     let error = Store::open_with(TestStore::directories(&store.root), options).unwrap_err();
     assert!(error.to_string().contains("is missing, though"), "{error}");
+}
+
+/// Not a test: the process of the test below, whose calls that set times say that they worked and do nothing.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn process_without_times() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+    if std::env::var_os("BOOTSTRAP_TEST_TIMES").is_none() {
+        return;
+    }
+    let set_times = std::collections::BTreeMap::from([(libc::SYS_utimensat, Vec::new())]);
+    let ignored = SeccompAction::Errno(0);
+    let filter = SeccompFilter::new(set_times, SeccompAction::Allow, ignored, TargetArch::x86_64);
+    let filter: BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&filter).unwrap();
+
+    let store = TestStore::new();
+    let place = small(&store);
+    assert!(
+        !crate::store::canonical::deviations(&place)
+            .unwrap()
+            .is_empty()
+    );
+    let found = |what: &str| {
+        let report = everything(&store.reader(), TWO).unwrap();
+        let conditions = report.items.iter().map(|checked| &checked.condition);
+        let count = conditions
+            .filter(|condition| !condition.is_intact())
+            .count();
+        println!("\n{what}: {count}");
+        count
+    };
+    assert_eq!(found("without times"), 0);
+    // Everything else still counts.
+    let mut pending = vec![place];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(
+                fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        }
+    }
+    assert_eq!(found("with another mode"), 1);
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn where_times_are_not_kept_they_are_not_compared() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "verify::whole::tests::process_without_times",
+            "--nocapture",
+        ])
+        .env("BOOTSTRAP_TEST_TIMES", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("with another mode: 1"), "{text}");
 }

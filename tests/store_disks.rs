@@ -1,0 +1,123 @@
+//! The store on disks that are full or cannot be written.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use bootstrap::formats::content_hash::HashAlgorithm;
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir};
+use bootstrap::store::directories::Directories;
+use bootstrap::store::gc::{CollectOptions, collect};
+use bootstrap::store::{Access, OpenOptions, Store, StoreError};
+use miette::Diagnostic;
+
+#[allow(dead_code, reason = "each test program uses a part")]
+mod small;
+
+fn directories(root: &Path) -> Directories {
+    Directories::new(StoreDir::new("/gnu/store").unwrap(), Some(root))
+}
+
+/// Leaves no room on the file system of `disk`.
+fn fill(disk: &Path) {
+    for size in [1 << 20, 4096, 1] {
+        let block = vec![0; size];
+        let file = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(disk.join("much"));
+        let mut file = file.unwrap();
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    }
+}
+
+/// Whether `error` blames the machine and says what to do.
+fn check(what: &str, error: &StoreError) {
+    assert!(error.is_environment(), "{what}: {error:?}");
+    let help = error.help().map(|help| help.to_string());
+    assert!(help.is_some_and(|help| !help.is_empty()), "{what}: {error}");
+}
+
+#[test]
+fn a_full_disk_is_the_machines_fault_wherever_it_is_met() {
+    small::on_small_disk(
+        "a_full_disk_is_the_machines_fault_wherever_it_is_met",
+        |disk| {
+            let store = Store::open(directories(&disk.join("root"))).unwrap();
+            let none = BTreeSet::new();
+            let path = store.add_text("text", b"before", &none).unwrap();
+            fill(disk);
+            let large = Tree::file(vec![1; 100_000]);
+            let archive = large.to_nar().unwrap();
+            check("tree", &store.add_tree("tree", &large).unwrap_err());
+            let error = store.add_archive(
+                "archive",
+                FixedOutputMethod::Recursive,
+                HashAlgorithm::Sha512,
+                &mut archive.as_slice(),
+            );
+            check("archive", &error.unwrap_err());
+            // The database alone: its log, and the index of that.
+            let mut failed = false;
+            for number in 0..10_000 {
+                let name = bootstrap::formats::store_path::StorePath::from_base_name(&format!(
+                    "{}-{number}",
+                    "a".repeat(32)
+                ));
+                if let Err(error) = store.record_failure([&name.unwrap()]) {
+                    check("database", &error);
+                    failed = true;
+                    break;
+                }
+            }
+            assert!(failed, "the database had room");
+            let other = disk.join("other");
+            match Store::open(directories(&other)) {
+                Ok(_) => panic!("a store was made without room"),
+                Err(error) => check("open", &error),
+            }
+            // The reserve is for this.
+            collect(&store, &CollectOptions::default()).unwrap();
+            assert!(store.is_valid(&path).unwrap(), "it is a temporary root");
+        },
+    );
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at() {
+    small::on_small_disk(
+        "a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at",
+        |disk| {
+            let root = disk.join("root");
+            let store = Store::open(directories(&root)).unwrap();
+            let path = store.add_text("text", b"x", &BTreeSet::new()).unwrap();
+            drop(store);
+            let remounted = Command::new("mount")
+                .args(["-o", "remount,ro"])
+                .arg(disk)
+                .status();
+            assert!(remounted.unwrap().success());
+            let error = Store::open(directories(&root)).unwrap_err();
+            check("open", &error);
+            let help = error.help().unwrap().to_string();
+            assert!(help.contains("mount it for writing"), "{error}: {help}");
+            assert!(!help.contains("run as the user"), "{help}");
+
+            let options = OpenOptions {
+                access: Access::ReadOnly,
+                ..OpenOptions::default()
+            };
+            let store = Store::open_with(directories(&root), options).unwrap();
+            assert!(store.is_valid(&path).unwrap());
+            let options = CollectOptions {
+                dry_run: true,
+                ..CollectOptions::default()
+            };
+            assert_eq!(collect(&store, &options).unwrap().paths, [path]);
+        },
+    );
+}
