@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::arguments::{Color, Global};
 use super::failure::Failure;
-use super::{notices, signals, summary};
+use super::{notices, signals};
 use crate::diagnostics::FileError;
 use crate::engine::{
     BuildOptions, EngineError, Planned, SeedOptions, Session, SessionOptions, TrustedKeys,
@@ -24,6 +24,7 @@ use crate::road::recipe::RecipeSource;
 use crate::road::seed::{SeedSource, own};
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
+use crate::show::summary;
 use crate::store::Store;
 use crate::store::directories::Directories;
 

@@ -1,6 +1,6 @@
 //! `export`, `import`, `publish`, `key`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::atomic_file::{self, AtomicFile};
-use crate::engine::{EngineError, Planned};
+use crate::engine::{Planned, valid_outputs};
 use crate::exchange::guile::{GuilePackage, module};
 use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
 use crate::formats::keys::{self, PublicKey, SecretKey};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
-use crate::road::recipe::InputName;
 use crate::show::progress::size;
-use crate::store::Store;
 
 /// What `export` is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +59,7 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
         return export_guix(context, &planned, file);
     }
     let store = context.store_to_read()?;
-    let paths = outputs(context, &planned, &store, wanted.packages)?;
+    let paths = valid_outputs(&context.session, &planned, &store, wanted.packages)?;
     let paths = match wanted.alone {
         true => paths,
         false => store.closure(paths.iter())?,
@@ -221,7 +219,7 @@ pub fn publish(
     context.note_impurity(&planned);
     let store = context.store_to_read()?;
     let key = key.map(SecretKey::read).transpose()?;
-    let paths = outputs(context, &planned, &store, packages)?;
+    let paths = valid_outputs(&context.session, &planned, &store, packages)?;
     let published = publish::publish(&store, &paths, key.as_ref(), directory)?;
     if !context.options.json {
         context.note(&format!(
@@ -238,56 +236,6 @@ pub fn publish(
         true => print_json(&published),
         false => Ok(()),
     }
-}
-
-/// The outputs of `packages`, or of everything that is asked for by `all`. All must be valid.
-fn outputs(
-    context: &Context,
-    planned: &Planned,
-    store: &Store,
-    packages: &[String],
-) -> Result<BTreeSet<StorePath>, Failure> {
-    let plan = &planned.plan;
-    let mut wanted: Vec<(usize, Option<String>)> = Vec::new();
-    for package in packages {
-        let input: InputName = package.parse()?;
-        let output = package.contains(':').then(|| input.output.clone());
-        wanted.push((plan.find(&input.address.to_string())?, output));
-    }
-    if packages.is_empty() {
-        wanted = plan
-            .everything()?
-            .into_iter()
-            .map(|index| (index, None))
-            .collect();
-    }
-    let mut paths: BTreeMap<StorePath, String> = BTreeMap::new();
-    for (index, output) in &wanted {
-        let node = &plan.nodes()[*index];
-        let before = paths.len();
-        for (name, path) in node.output_paths() {
-            if output.as_deref().is_none_or(|output| output == name) {
-                paths.insert(path.clone(), node.label.clone());
-            }
-        }
-        if let Some(output) = output.as_ref().filter(|_| paths.len() == before) {
-            return Err(EngineError::NoOutput {
-                derivation: node.label.clone(),
-                output: output.clone(),
-                known: node.outputs.join(", "),
-            }
-            .into());
-        }
-    }
-    let valid = store.valid_among(paths.keys())?;
-    if let Some((path, package)) = paths.iter().find(|(path, _)| !valid.contains(*path)) {
-        return Err(EngineError::NotBuilt {
-            package: package.clone(),
-            path: context.shown(path),
-        }
-        .into());
-    }
-    Ok(paths.into_keys().collect())
 }
 
 /// A place given as `-` is standard input or output.

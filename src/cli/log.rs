@@ -1,26 +1,16 @@
 //! `log`: what a build printed.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use super::context::Context;
 use super::failure::Failure;
-use crate::builder::log::{log_path, open_log};
+use crate::engine::BuildLog;
 
 /// `bootstrap log PKG`.
 pub fn log(context: &Context, name: &str) -> Result<(), Failure> {
     let planned = context.plan()?;
-    let node = match planned.package(name) {
-        Ok((node, _)) => node,
-        // A source made again in a larger root is no package, but has a log.
-        Err(failure) => match planned.plan.get(name) {
-            Some(node) => node,
-            None => return Err(failure.into()),
-        },
-    };
-    let path = log_path(&context.directories.log, &node.derivation_path);
-    let opened = open_log(&context.directories.log, &node.derivation_path);
-    let Some(mut log) = opened.map_err(Failure::reading(&path))? else {
-        let label = &node.label;
+    let BuildLog { label, path, text } = context.session.log(&planned, name)?;
+    let Some(mut log) = text.map_err(Failure::reading(&path))? else {
         return Err(Failure::usage(
             format!(
                 "no log of {label} at {}: it was not built here",

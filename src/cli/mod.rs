@@ -21,7 +21,7 @@ mod explain;
 pub mod failure;
 mod fetch;
 mod forecast;
-mod garbage;
+mod gc;
 mod graph;
 mod list;
 mod log;
@@ -31,13 +31,14 @@ mod packages;
 mod path;
 mod progress;
 mod realise;
+mod reasons;
 mod repair;
 mod report;
+mod roots;
 mod seed;
 mod shell;
 mod show;
 mod signals;
-mod summary;
 mod verify;
 mod version;
 
@@ -195,9 +196,9 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 keep_outputs: *keep_outputs,
                 ..CollectOptions::default()
             };
-            garbage::collect(&context, &options, *keep_generations)
+            gc::collect(&context, &options, *keep_generations)
         }
-        Command::Roots => garbage::roots(&context),
+        Command::Roots => roots::roots(&context),
         Command::Seed(SeedCommand::List) => seed::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seed::show(&context, name.as_deref()),
         Command::Seed(SeedCommand::Update { name }) => seed::update(&context, name.as_deref()),

@@ -1,7 +1,7 @@
 //! The engine's notices, in words.
 
-use super::{explain, repair};
-use crate::engine::Notice;
+use super::reasons;
+use crate::engine::{Notice, Repaired};
 
 /// The lines that say what `notice` is about.
 pub(super) fn describe(notice: &Notice) -> Vec<String> {
@@ -11,10 +11,43 @@ pub(super) fn describe(notice: &Notice) -> Vec<String> {
              `bootstrap seed reset {seed}` removes it",
             file.display()
         )],
-        Notice::BuiltAgain(again) => again.iter().map(explain::in_short).collect(),
-        Notice::Repaired(step) => vec![repair::describe(step)],
+        Notice::BuiltAgain(again) => again.iter().map(reasons::in_short).collect(),
+        Notice::Repaired(step) => vec![repaired(step)],
         Notice::ServerLeft { problem } => vec![format!(
             "{problem}; going on without this server: what it does not give is built"
         )],
+    }
+}
+
+/// One step of a repair.
+fn repaired(step: &Repaired) -> String {
+    match step {
+        Repaired::Metadata(path) => format!("{path}: times, modes and owners repaired"),
+        Repaired::Record(path) => format!("{path}: its record repaired"),
+        Repaired::Replaced {
+            path,
+            kept: Some(kept),
+        } => format!("{path}: repaired; the damaged copy is {}", kept.display()),
+        Repaired::Replaced { path, kept: None } => format!("{path}: put back"),
+        Repaired::Rehashed {
+            path,
+            recorded,
+            found,
+        } => format!("{path}: the recorded SHA-256 {recorded} was wrong; recorded is now {found}"),
+        Repaired::NotBuilt { label, because } => {
+            format!("{label}: not built again, since {because}, which it is built with, is damaged")
+        }
+        Repaired::Refused {
+            path,
+            recorded,
+            found,
+            kept,
+        } => format!(
+            "{path}: recorded is the SHA-256 {recorded}, but the build gave {found}; the item stays as it is, and what the \
+             build gave is {}. Either the record is damaged too, or the build is not reproducible: compare with a lock \
+             (`bootstrap verify --lock`). Once nothing keeps the item (`bootstrap roots`), `bootstrap gc` removes it, and it \
+             can be built anew",
+            kept.display()
+        ),
     }
 }

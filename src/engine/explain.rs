@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::EngineError;
+use super::notice::{BuiltAgain, Cause, Reason, Why};
 use super::planned::Planned;
 use super::session::Session;
 use crate::builder::history::History;
@@ -14,24 +15,6 @@ use crate::formats::derivation::difference::{self, Change};
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::Node;
-
-/// A change that follows from nothing else, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
-    /// The package, or source, that has changed.
-    pub of: String,
-    /// What changed of it.
-    pub cause: Cause,
-}
-
-/// What changed of a derivation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// One of its inputs, variables and so on.
-    Change(Change),
-    /// Something unknown: the earlier derivation, whose path this is, is gone.
-    Gone(String),
-}
 
 /// Why one package would be built again.
 #[derive(Debug)]
@@ -48,24 +31,6 @@ pub struct Explanation {
     pub previous: Option<String>,
     /// What makes the one another than the other.
     pub reasons: Vec<Reason>,
-}
-
-/// A package that is about to be built again, and why.
-#[derive(Debug)]
-pub struct BuiltAgain {
-    /// The package.
-    pub package: String,
-    /// Why.
-    pub why: Why,
-}
-
-/// Why a package is about to be built again.
-#[derive(Debug)]
-pub enum Why {
-    /// Its outputs were removed.
-    Removed,
-    /// It, or something that it is built from, changed. Nothing is known where this is empty.
-    Changed(Vec<Reason>),
 }
 
 impl Session {

@@ -1,6 +1,6 @@
 //! The plan of a session: recipes and seeds made into derivations, and how to find one's way in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builtins;
 use super::error::EngineError;
@@ -185,6 +185,37 @@ pub fn valid_inputs(
             path: session.shown(path),
         }),
         None => Ok(inputs),
+    }
+}
+
+/// The outputs of the packages called `names`, or of everything. All must be valid in `store`.
+///
+/// # Errors
+/// Where the plan does not have one of them, or one is not valid.
+pub fn valid_outputs(
+    session: &Session,
+    planned: &Planned,
+    store: &Store,
+    names: &[String],
+) -> Result<BTreeSet<StorePath>, EngineError> {
+    let plan = &planned.plan;
+    let wanted = match names {
+        [] => plan.everything()?.into_iter().map(Target::all).collect(),
+        names => targets(plan, names)?,
+    };
+    let mut paths: BTreeMap<StorePath, String> = BTreeMap::new();
+    for target in &wanted {
+        let label = &plan.nodes()[target.node].label;
+        let outputs = target.outputs(plan).into_iter();
+        paths.extend(outputs.map(|(_, path)| (path.clone(), label.clone())));
+    }
+    let valid = store.valid_among(paths.keys())?;
+    match paths.iter().find(|(path, _)| !valid.contains(*path)) {
+        Some((path, package)) => Err(EngineError::NotBuilt {
+            package: package.clone(),
+            path: session.shown(path),
+        }),
+        None => Ok(paths.into_keys().collect()),
     }
 }
 

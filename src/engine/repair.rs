@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::EngineError;
-use super::notice::Notice;
+use super::notice::{Notice, Repaired};
 use super::planned::{Planned, nodes};
 use super::run::{Run, first_error};
 use super::session::Session;
@@ -18,7 +18,6 @@ use crate::builder::error::BuildError;
 use crate::builder::rebuild::{Rebuilt, RebuiltOutput};
 use crate::builder::variation::Variation;
 use crate::formats::derivation::aterm;
-use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::Tree;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::{Item, Plan};
@@ -26,49 +25,6 @@ use crate::store::nar::restore_tree;
 use crate::store::{PathInfo, PathLocks, StagedOutput, Store, StoreError};
 use crate::verify::record::WrongRecord;
 use crate::verify::whole::{self, Checked, Condition};
-
-/// Something that a repair did, or could not do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Repaired {
-    /// The times, modes and owners of an item are right again.
-    Metadata(String),
-    /// The record of an item is right again.
-    Record(String),
-    /// An item was replaced.
-    Replaced {
-        /// The item.
-        path: String,
-        /// Where the damaged copy is kept; `None` where nothing was left of it.
-        kept: Option<PathBuf>,
-    },
-    /// The recorded hash of an item was wrong, and was replaced.
-    Rehashed {
-        /// The item.
-        path: String,
-        /// The hash that was recorded.
-        recorded: Sha256Digest,
-        /// The hash that is recorded now.
-        found: Sha256Digest,
-    },
-    /// A package was not built again, because something that it is built with is damaged.
-    NotBuilt {
-        /// The package.
-        label: String,
-        /// What is damaged.
-        because: String,
-    },
-    /// A build gave other bytes than those recorded, and nothing vouches for them.
-    Refused {
-        /// The item, which stays as it is.
-        path: String,
-        /// The hash that is recorded.
-        recorded: Sha256Digest,
-        /// The hash of what the build gave.
-        found: Sha256Digest,
-        /// Where that is kept.
-        kept: PathBuf,
-    },
-}
 
 /// The result of a repair.
 #[derive(Debug, Default)]

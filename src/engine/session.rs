@@ -17,7 +17,8 @@ use crate::fetch::{self, Downloader};
 use crate::formats::store_path::StorePath;
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::store::directories::Directories;
-use crate::store::{Access, OpenOptions, Store};
+use crate::store::recover::{Recovered, recover, refuse_whole};
+use crate::store::{Access, OpenOptions, Store, StoreError};
 
 /// Downloads at a time: enough to fill a line that is faster than any one server, and to have APT fetch several packages in
 /// one call.
@@ -113,6 +114,17 @@ impl Session {
             ..OpenOptions::default()
         };
         Ok(Store::open_with(self.directories().clone(), options)?)
+    }
+
+    /// Makes a lost or damaged database anew from what the store holds.
+    ///
+    /// # Errors
+    /// Where the database is intact, or the store cannot be read or the database not be written.
+    pub fn recover(&self) -> Result<Recovered, EngineError> {
+        let options = OpenOptions::default();
+        refuse_whole(self.directories(), &options).map_err(StoreError::from)?;
+        let (_, recovered) = recover(self.directories().clone(), options)?;
+        Ok(recovered)
     }
 
     /// The sandbox of this machine.

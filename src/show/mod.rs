@@ -4,3 +4,4 @@ pub mod graph;
 pub mod progress;
 pub mod records;
 pub mod report;
+pub mod summary;

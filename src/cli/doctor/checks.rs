@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::engine::Reached;
 use crate::formats::system::System;
 use crate::road::seed::SeedError;
 use crate::sandbox::SandboxError;
@@ -128,7 +129,7 @@ pub fn feature(feature: &Feature) -> Finding {
 }
 
 /// Whether all places can be written to: `refused` is the first that cannot, and why.
-pub fn privileges(refused: Option<(&Path, io::Error)>) -> Finding {
+pub fn privileges(refused: Option<(&Path, &io::Error)>) -> Finding {
     match refused {
         None => Finding::good(
             "privileges",
@@ -230,19 +231,6 @@ pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Find
     } else {
         Finding::good("clock", "shows a time that is possible")
     }
-}
-
-/// What became of asking for something over the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reached {
-    /// It is not to be used.
-    Offline,
-    /// Nothing needs it.
-    NotNeeded,
-    /// It could not even be asked: why.
-    Unusable(String),
-    /// A server was asked; why it did not answer, where it did not.
-    Asked(String, Result<(), String>),
 }
 
 /// Whether sources can be had from their servers.

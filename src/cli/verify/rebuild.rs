@@ -1,9 +1,8 @@
 //! `verify --rebuild` and `build --check`: building again, and what came out differently.
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::document;
-use crate::builder::history::epoch_seconds;
 use crate::cli::arguments::VerifyArguments;
 use crate::cli::context::{Context, print};
 use crate::cli::failure::{Failure, Status};
@@ -92,12 +91,14 @@ fn record(context: &Context, run: &Run<'_>, rounds: &Rounds) {
     let records = Rebuilds::new(&context.directories.state);
     let all = run.planned.plan.nodes();
     let nodes = run.targets.iter().map(|index| &all[*index]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs());
     for (node, same) in rounds.compared(nodes) {
         let rebuild = Rebuild {
             item: node.label.clone(),
             derivation: node.derivation_path.base_name().to_owned(),
             same,
-            time: epoch_seconds(SystemTime::now()),
+            time: now,
             rounds: rounds.count(),
             variations: rounds.described_variations(),
         };

@@ -7,8 +7,6 @@ use serde::Serialize;
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::Failure;
 use crate::formats::store_path::StorePath;
-use crate::store::recover::{recover as make_anew, refuse_whole};
-use crate::store::{OpenOptions, StoreError};
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -21,9 +19,7 @@ struct Shown {
 
 /// `bootstrap verify --recover`.
 pub fn recover(context: &Context) -> Result<(), Failure> {
-    let options = OpenOptions::default();
-    refuse_whole(&context.directories, &options).map_err(StoreError::from)?;
-    let (_, recovered) = make_anew(context.directories.clone(), options)?;
+    let recovered = context.session.recover()?;
     let all = |paths: &mut dyn Iterator<Item = &StorePath>| -> Vec<String> {
         paths.map(|path| context.shown(path)).collect()
     };

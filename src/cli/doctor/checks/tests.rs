@@ -57,7 +57,7 @@ fn features_are_findings_of_their_own() {
 fn a_place_that_cannot_be_written_to_is_named() {
     assert_state(&privileges(None), State::Good);
     let refused = io::Error::from(io::ErrorKind::PermissionDenied);
-    let finding = privileges(Some((Path::new("/gnu"), refused)));
+    let finding = privileges(Some((Path::new("/gnu"), &refused)));
     assert_state(&finding, State::Bad);
     assert!(finding.seen.starts_with("/gnu cannot be written to: "));
     assert!(finding.remedy.unwrap().contains("--root DIR"));

@@ -1,0 +1,40 @@
+//! The logs of builds.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use super::error::EngineError;
+use super::planned::Planned;
+use super::session::Session;
+use crate::builder::log::{log_path, open_log};
+
+/// The log of a build.
+pub struct BuildLog {
+    /// The label of what was built.
+    pub label: String,
+    /// The file, compressed.
+    pub path: PathBuf,
+    /// The text; `None` where there is no log. The log of a build that was killed, or still runs, ends with an
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    pub text: io::Result<Option<Box<dyn Read>>>,
+}
+
+impl Session {
+    /// The log of the last build of what is called `name`: a package, or a source that was made again in a larger root.
+    ///
+    /// # Errors
+    /// Where the plan has nothing of that name.
+    pub fn log(&self, planned: &Planned, name: &str) -> Result<BuildLog, EngineError> {
+        let node = match planned.package(name) {
+            Ok((node, _)) => node,
+            Err(error) => planned.plan.get(name).ok_or(error)?,
+        };
+        let logs = &self.directories().log;
+        let opened = open_log(logs, &node.derivation_path);
+        Ok(BuildLog {
+            label: node.label.clone(),
+            path: log_path(logs, &node.derivation_path),
+            text: opened.map(|log| log.map(|log| Box::new(log) as Box<dyn Read>)),
+        })
+    }
+}

@@ -1,0 +1,583 @@
+//! The layers of `src`: a module imports only from layers below its own, peers do not know each other, and siblings form no
+//! circles. `docs/architecture.md` draws the layers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// The layers, bottom to top. Modules of one layer do not import from each other.
+const LAYERS: [&[&str]; 8] = [
+    &["diagnostics", "formats", "events"],
+    &["atomic_file"],
+    &["store", "sandbox", "fetch", "archive"],
+    &["builder"],
+    &["road", "verify", "exchange"],
+    &["engine"],
+    &["show"],
+    &["cli", "daemon"],
+];
+
+/// Imports between peers that the design allows: the first may import from the second.
+const ALLOWED: [(&str, &str); 4] = [
+    // The events of a run name derivations, and its errors carry hints.
+    ("formats", "diagnostics"),
+    ("events", "formats"),
+    // Sources and seeds are unpacked where they are fetched to.
+    ("archive", "store"),
+    ("fetch", "archive"),
+];
+
+/// Faults that are known and on their way out. One that is gone must be removed here.
+const KNOWN: &[&str] = &[
+    "circle: archive::steps, archive::tar, archive::tree",
+    "circle: builder::builtin, builder::context, builder::settings, builder::variation",
+    "circle: exchange::batch, exchange::substitute",
+    "circle: fetch::apt::command, fetch::apt::configuration",
+    "circle: road::recipe::error, road::recipe::model",
+    "circle: sandbox::features, sandbox::jail, sandbox::namespaces",
+    "circle: sandbox::jail::init, sandbox::jail::program",
+    "circle: sandbox::namespaces::init, sandbox::namespaces::program",
+    "cli::shell uses store::remove::remove_tree, which is not a type",
+    "exchange::guile imports from its peer road::recipe",
+    "formats::keys uses files",
+    "formats::keys::guix uses files",
+];
+
+/// The largest number of lines of code in `src/cli`: lines that are not blank, comments or tests.
+const CLI_LINES: usize = 4800;
+
+/// The names of a path: `crate::a::B` is `["a", "B"]`.
+type Names = Vec<String>;
+
+/// One source file.
+struct Source {
+    module: Names,
+    /// Its code without comments, strings and tests.
+    code: String,
+}
+
+/// A whole tree of sources.
+struct Tree {
+    sources: Vec<Source>,
+    modules: BTreeSet<Names>,
+    /// For a module and a name, the module that it re-exports the name from.
+    exports: BTreeMap<(Names, String), Names>,
+}
+
+/// An import: who, of what module, and the names behind it.
+struct Import {
+    from: Names,
+    to: Names,
+    rest: Names,
+}
+
+impl Tree {
+    fn new(files: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut sources: Vec<Source> = files
+            .into_iter()
+            .map(|(path, text)| Source {
+                module: module_of(&path),
+                code: code_of(&text),
+            })
+            .filter(|source| !source.module.iter().any(|name| is_test(name)))
+            .collect();
+        sources.sort_by(|one, other| one.module.cmp(&other.module));
+        let modules = sources.iter().map(|source| source.module.clone()).collect();
+        let mut tree = Self {
+            sources,
+            modules,
+            exports: BTreeMap::new(),
+        };
+        let mut exports = BTreeMap::new();
+        for source in &tree.sources {
+            for path in used(&source.code, "pub use") {
+                let child = [source.module.clone(), path[..1].to_vec()].concat();
+                if let (true, Some(name)) = (tree.modules.contains(&child), path.last()) {
+                    exports.insert((source.module.clone(), name.clone()), child);
+                }
+            }
+        }
+        tree.exports = exports;
+        tree
+    }
+
+    fn read(root: &Path) -> Self {
+        let mut files = Vec::new();
+        let mut open = vec![root.to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                    files.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        Self::new(files)
+    }
+
+    fn imports(&self) -> Vec<Import> {
+        let mut imports = Vec::new();
+        for source in &self.sources {
+            let mut paths = used(&source.code, "use");
+            paths.extend(named(&source.code));
+            for path in paths {
+                let Some(absolute) = absolute(&source.module, path) else {
+                    continue;
+                };
+                imports.push(self.resolve(&source.module, absolute));
+            }
+        }
+        imports
+    }
+
+    /// Finds the module that `path` leads to, through re-exports of a module above `from`.
+    fn resolve(&self, from: &Names, path: Names) -> Import {
+        let mut length = path.len();
+        while length > 0 && !self.modules.contains(&path[..length]) {
+            length -= 1;
+        }
+        let (mut to, rest) = (path[..length].to_vec(), path[length..].to_vec());
+        if from.starts_with(&to)
+            && let Some(name) = rest.first()
+            && let Some(child) = self.exports.get(&(to.clone(), name.clone()))
+        {
+            to.clone_from(child);
+        }
+        Import {
+            from: from.clone(),
+            to,
+            rest,
+        }
+    }
+
+    /// Everything that is wrong, sorted.
+    fn faults(&self) -> BTreeSet<String> {
+        let imports = self.imports();
+        let mut faults = self.circles(&imports);
+        for import in &imports {
+            faults.extend(upward(import));
+            faults.extend(called_from_cli(import));
+        }
+        for source in &self.sources {
+            let is_format = source.module.first().is_some_and(|name| name == "formats");
+            if is_format
+                && ["std::fs", "rustix::fs"]
+                    .iter()
+                    .any(|path| source.code.contains(path))
+            {
+                faults.insert(format!("{} uses files", source.module.join("::")));
+            }
+        }
+        faults
+    }
+
+    /// The circles of siblings: groups of modules that reach each other.
+    fn circles(&self, imports: &[Import]) -> BTreeSet<String> {
+        let mut edges: BTreeMap<Names, BTreeSet<Names>> = BTreeMap::new();
+        for Import { from, to, .. } in imports {
+            let same = from.iter().zip(to).take_while(|(one, other)| one == other);
+            let same = same.count();
+            if same < from.len() && same < to.len() {
+                let siblings = edges.entry(from[..=same].to_vec()).or_default();
+                siblings.insert(to[..=same].to_vec());
+            }
+        }
+        let reach = |start: &Names| {
+            let mut seen = BTreeSet::new();
+            let mut open = vec![start];
+            while let Some(module) = open.pop() {
+                for next in edges.get(module).into_iter().flatten() {
+                    if seen.insert(next) {
+                        open.push(next);
+                    }
+                }
+            }
+            seen
+        };
+        let reached: BTreeMap<&Names, BTreeSet<&Names>> =
+            edges.keys().map(|module| (module, reach(module))).collect();
+        let mut circles = BTreeSet::new();
+        for (module, all) in &reached {
+            if all.contains(module) {
+                let back =
+                    |other: &&Names| reached.get(*other).is_some_and(|all| all.contains(module));
+                let circle: BTreeSet<String> = all
+                    .iter()
+                    .copied()
+                    .filter(back)
+                    .map(|other| other.join("::"))
+                    .collect();
+                let circle: Vec<String> = circle.into_iter().collect();
+                circles.insert(format!("circle: {}", circle.join(", ")));
+            }
+        }
+        circles
+    }
+}
+
+/// An import from a layer above, or from a peer.
+fn upward(import: &Import) -> Option<String> {
+    let (from, to) = (import.from.first()?, import.to.first()?);
+    if from == to || from == "main" {
+        return None;
+    }
+    let layer = |name: &String| {
+        LAYERS
+            .iter()
+            .position(|layer| layer.contains(&name.as_str()))
+    };
+    let fault = match (layer(from), layer(to)) {
+        (Some(user), Some(used)) if user > used => return None,
+        (Some(user), Some(used)) if user == used => {
+            if ALLOWED.contains(&(from.as_str(), to.as_str())) {
+                return None;
+            }
+            "its peer"
+        }
+        (Some(_), Some(_)) => "the layer above",
+        (None, _) => return Some(format!("{from} is in no layer")),
+        (_, None) => return Some(format!("{to} is in no layer")),
+    };
+    Some(format!(
+        "{} imports from {fault} {}",
+        import.from.join("::"),
+        import.to.join("::")
+    ))
+}
+
+/// Something of the builder or the store that the command line uses and that is not a type or a constant.
+fn called_from_cli(import: &Import) -> Option<String> {
+    let is_lower = ["builder", "store"].contains(&import.to.first()?.as_str());
+    if import.from.first()? != "cli" || !is_lower {
+        return None;
+    }
+    let is_type = |name: &String| name.starts_with(|first: char| first.is_ascii_uppercase());
+    match import.rest.first() {
+        Some(name) if is_type(name) => None,
+        _ => Some(format!(
+            "{} uses {}, which is not a type",
+            import.from.join("::"),
+            [import.to.clone(), import.rest.clone()].concat().join("::")
+        )),
+    }
+}
+
+fn is_test(name: &str) -> bool {
+    name == "tests" || name == "testing"
+}
+
+/// The module of the file `path` under `src`.
+fn module_of(path: &str) -> Names {
+    let path = path.trim_end_matches(".rs");
+    let mut names: Names = path.split('/').map(ToOwned::to_owned).collect();
+    if names
+        .last()
+        .is_some_and(|name| name == "mod" || name == "lib")
+    {
+        names.pop();
+    }
+    names
+}
+
+/// `text` without comments, the contents of strings, and the tests at its end.
+fn code_of(text: &str) -> String {
+    let text = match text.find("#[cfg(test)]\nmod tests {") {
+        Some(tests) => &text[..tests],
+        None => text,
+    };
+    let mut code = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let skipped = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => string_length(rest),
+            'r' if rest.starts_with("r#\"") => rest.find("\"#").map_or(rest.len(), |end| end + 2),
+            // A quote as a character is not the start of a string.
+            '\'' if rest.starts_with("'\"'") => 3,
+            '\'' if rest.starts_with("'\\\"'") => 4,
+            _ => 0,
+        };
+        match skipped {
+            0 => {
+                code.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+            length => rest = &rest[length..],
+        }
+    }
+    code
+}
+
+/// How long the string is that `text` starts with.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (place, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return place + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The paths of all statements that start with `keyword`, groups spelled out.
+fn used(code: &str, keyword: &str) -> Vec<Names> {
+    let mut paths = Vec::new();
+    for (place, _) in code.match_indices(keyword) {
+        let before = code[..place].chars().next_back();
+        let after = code[place + keyword.len()..].chars().next();
+        let is_word =
+            |other: Option<char>| other.is_some_and(|one| one.is_alphanumeric() || one == '_');
+        if is_word(before) || !after.is_some_and(char::is_whitespace) {
+            continue;
+        }
+        let statement = &code[place + keyword.len()..];
+        let statement = statement.split(';').next().unwrap_or_default();
+        spell_out(&[], statement, &mut paths);
+    }
+    paths
+}
+
+/// Adds the paths of `text`, such as `a::{b, c::d}`, to `paths`.
+fn spell_out(prefix: &[String], text: &str, paths: &mut Vec<Names>) {
+    let text = text.trim();
+    let (head, group) = match text.split_once('{') {
+        Some((head, group)) => (
+            head,
+            Some(group.rsplit_once('}').map_or(group, |(inner, _)| inner)),
+        ),
+        None => (text.split(" as ").next().unwrap_or_default(), None),
+    };
+    let names = head
+        .split("::")
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let mut path = prefix.to_vec();
+    path.extend(names.map(ToOwned::to_owned));
+    let Some(group) = group else {
+        if path.last().is_some_and(|name| name == "self") {
+            path.pop();
+        }
+        if !path.is_empty() {
+            paths.push(path);
+        }
+        return;
+    };
+    let (mut depth, mut start) = (0, 0);
+    for (place, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                spell_out(&path, &group[start..place], paths);
+                start = place + 1;
+            }
+            _ => {}
+        }
+    }
+    if !group[start..].trim().is_empty() {
+        spell_out(&path, &group[start..], paths);
+    }
+}
+
+/// The paths in `code` that begin with `crate::` or `super::`.
+fn named(code: &str) -> Vec<Names> {
+    let mut paths = Vec::new();
+    for start in ["crate::", "super::"] {
+        for (place, _) in code.match_indices(start) {
+            // `super::super::x` is found at its first word.
+            if code[..place].ends_with(|one: char| one.is_alphanumeric() || "_:$".contains(one)) {
+                continue;
+            }
+            let path: String = code[place..]
+                .chars()
+                .take_while(|one| one.is_alphanumeric() || "_:".contains(*one))
+                .collect();
+            // A group, which is spelled out elsewhere.
+            if !path.ends_with("::") {
+                paths.push(path.split("::").map(ToOwned::to_owned).collect());
+            }
+        }
+    }
+    paths
+}
+
+/// `path`, which `module` uses, from the root of the crate; `None` for what is not of the crate.
+fn absolute(module: &Names, path: Names) -> Option<Names> {
+    match path.first()?.as_str() {
+        "crate" => Some(path[1..].to_vec()),
+        "super" => {
+            let ups = path.iter().take_while(|name| *name == "super").count();
+            let above = &module[..module.len().checked_sub(ups)?];
+            Some([above, &path[ups..]].concat())
+        }
+        _ => None,
+    }
+}
+
+/// The lines of code of `text`: those that are not blank, a comment, or in the tests at its end.
+fn lines_of_code(text: &str) -> usize {
+    let text = match text.find("#[cfg(test)]") {
+        Some(tests) => &text[..tests],
+        None => text,
+    };
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
+}
+
+fn src() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+}
+
+#[test]
+fn every_import_points_down_and_siblings_form_no_circles() {
+    let faults = Tree::read(src()).faults();
+    let known: BTreeSet<String> = KNOWN.iter().map(|fault| (*fault).to_owned()).collect();
+    let new: Vec<&String> = faults.difference(&known).collect();
+    let gone: Vec<&String> = known.difference(&faults).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    assert!(
+        gone.is_empty(),
+        "no longer true, remove them from KNOWN: {gone:#?}"
+    );
+}
+
+#[test]
+fn the_command_line_stays_small() {
+    let mut total = 0;
+    let mut open = vec![src().join("cli")];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.file_stem().unwrap().to_str().is_some_and(is_test)
+            {
+                total += lines_of_code(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    assert!(total <= CLI_LINES, "src/cli has {total} lines of code");
+    assert!(total > 1000, "only {total}: are they counted?");
+}
+
+/// The faults of made-up sources.
+fn faults(files: &[(&str, &str)]) -> Vec<String> {
+    let files = files.iter();
+    let tree = Tree::new(files.map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
+    tree.faults().into_iter().collect()
+}
+
+#[test]
+fn an_import_that_points_up_is_found_however_it_is_written() {
+    for import in [
+        "use crate::engine::Session;",
+        "pub(crate) use crate::engine::Session;",
+        "use crate::{engine::Session, formats::hash};",
+        "use crate::{formats::{hash, keys}, engine::{self, Session}};",
+        "use super::engine::Session;",
+        "fn f() { crate::engine::run(); }",
+        "fn f() -> super::engine::Session {}",
+    ] {
+        let found = faults(&[
+            ("store.rs", import),
+            ("engine/mod.rs", ""),
+            ("formats/mod.rs", ""),
+        ]);
+        assert_eq!(
+            found,
+            ["store imports from the layer above engine"],
+            "{import}"
+        );
+    }
+    let down = [
+        ("engine/mod.rs", "use crate::store::Store;"),
+        ("store.rs", ""),
+    ];
+    assert!(faults(&down).is_empty());
+}
+
+#[test]
+fn peers_do_not_know_each_other() {
+    let found = faults(&[
+        ("road/plan.rs", "use crate::verify::Lock;"),
+        ("road/mod.rs", ""),
+        ("verify.rs", ""),
+    ]);
+    assert_eq!(found, ["road::plan imports from its peer verify"]);
+    let found = faults(&[("odd.rs", "use crate::store::Store;"), ("store.rs", "")]);
+    assert_eq!(found, ["odd is in no layer"]);
+}
+
+#[test]
+fn circles_of_any_length_are_found_through_re_exports_too() {
+    let two = [
+        ("store/mod.rs", "mod a; mod b;"),
+        ("store/a.rs", "use super::b::B;"),
+        ("store/b.rs", "use crate::store::a::A;"),
+    ];
+    assert_eq!(faults(&two), ["circle: store::a, store::b"]);
+    let three = [
+        ("store/mod.rs", "pub use a::A;"),
+        ("store/a.rs", "use super::b::B;"),
+        ("store/b/mod.rs", ""),
+        ("store/b/inner.rs", "use super::super::c::C;"),
+        ("store/c.rs", "use crate::store::A;"),
+    ];
+    assert_eq!(faults(&three), ["circle: store::a, store::b, store::c"]);
+    let none = [
+        ("store/mod.rs", "pub use a::A;"),
+        ("store/a.rs", "use super::b::B;"),
+        ("store/b.rs", ""),
+    ];
+    assert!(faults(&none).is_empty());
+}
+
+#[test]
+fn comments_strings_and_tests_import_nothing() {
+    let text = "// use crate::engine::A;\n/// [`crate::engine::A`]\nconst B: &str = \"\\\" use crate::engine::A;\";\nconst C: char = '\"';\n\
+                #[cfg(test)]\nmod tests {\n    use crate::engine::A;\n}\n";
+    let files = [
+        ("store/mod.rs", text),
+        ("store/tests.rs", "use crate::engine::A;"),
+        ("engine/mod.rs", ""),
+    ];
+    assert!(faults(&files).is_empty());
+}
+
+#[test]
+fn formats_know_no_files_and_the_command_line_calls_neither_store_nor_builder() {
+    let found = faults(&[("formats/mod.rs", ""), ("formats/keys.rs", "use std::fs;")]);
+    assert_eq!(found, ["formats::keys uses files"]);
+    let files = |import| {
+        [
+            ("cli/gc.rs", import),
+            ("cli/mod.rs", ""),
+            ("store/mod.rs", ""),
+            ("store/gc.rs", ""),
+        ]
+    };
+    let found = faults(&files("use crate::store::gc::{self, CollectOptions};"));
+    assert_eq!(found, ["cli::gc uses store::gc, which is not a type"]);
+    let found = faults(&files("use crate::store::gc::collect;"));
+    assert_eq!(
+        found,
+        ["cli::gc uses store::gc::collect, which is not a type"]
+    );
+    assert!(faults(&files("use crate::store::gc::CollectOptions;")).is_empty());
+}
+
+#[test]
+fn lines_of_code_are_counted_without_blanks_comments_and_tests() {
+    let text = "//! What.\n\nuse a::b;\n/// Doc.\nfn f() {\n    // Why.\n    g()\n}\n\n#[cfg(test)]\nmod tests {\n    fn t() {}\n}\n";
+    assert_eq!(lines_of_code(text), 4);
+}
