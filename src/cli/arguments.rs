@@ -9,8 +9,10 @@ use crate::fetch::mirrors::Mirrors;
 use crate::formats::system::System;
 use crate::show::progress::invocation::Invocation;
 
+mod daemon;
 mod examples;
 
+pub use daemon::DaemonArguments;
 use examples::*;
 
 /// Build the implicit inputs of GNU Guix's gnu-build-system from an official base system
@@ -387,7 +389,7 @@ pub enum Command {
     },
     /// Serve Guix's clients, as guix-daemon does
     #[command(after_help = DAEMON_EXAMPLES)]
-    Daemon(super::daemon::DaemonArguments),
+    Daemon(DaemonArguments),
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
-use super::arguments::{Global, yes_or_no};
+use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
 use super::failure::{Failure, Status};
 use crate::daemon::configuration::{DaemonConfiguration, LogCompression};
@@ -17,72 +17,6 @@ use crate::show::progress::invocation::Invocation;
 
 /// The name under which the program takes guix-daemon's options.
 const GUIX_DAEMON: &str = "guix-daemon";
-
-/// What only the daemon has.
-#[derive(Debug, Clone, Args)]
-pub struct DaemonArguments {
-    /// Listen on SOCKET: a file name, or HOST or HOST:PORT for clients elsewhere; may be given several times [default:
-    /// daemon-socket/socket in the state directory]
-    #[arg(long, value_name = "SOCKET")]
-    pub listen: Vec<String>,
-    /// Accepted, since service files give it: each build has a user of its own in its sandbox, and no account is needed
-    #[arg(long, value_name = "GROUP")]
-    pub build_users_group: Option<String>,
-    /// Trust USER as root is trusted, or the members of a group: @GROUP; may be given several times
-    #[arg(long, value_name = "USER")]
-    pub trusted_user: Vec<String>,
-    /// Use no substitutes
-    #[arg(long)]
-    pub no_substitutes: bool,
-    /// Build each derivation N times, and fail where the results differ
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub rounds: u32,
-    /// Keep the outputs of live derivations
-    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]
-    pub gc_keep_outputs: bool,
-    /// Keep the derivations of live outputs
-    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
-    pub gc_keep_derivations: bool,
-    /// Compress build logs with gzip, which is what they are compressed with
-    #[arg(long, value_name = "TYPE", default_value = "gzip")]
-    pub log_compression: String,
-    /// Accepted: equal files are not made one
-    #[arg(long, alias = "disable-store-optimization")]
-    pub disable_deduplication: bool,
-    /// Accepted: no build is sent to other machines
-    #[arg(long, alias = "no-build-hook")]
-    pub no_offload: bool,
-    /// Whether to use substitute servers found on the local network; only `no` is accepted
-    #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]
-    pub discover: bool,
-    /// Read the keys whose owners may say what is in the store from FILE
-    #[arg(long, value_name = "FILE", default_value = "/etc/guix/acl")]
-    pub acl: PathBuf,
-    /// Sign exports with the key in FILE
-    #[arg(long, value_name = "FILE", default_value = "/etc/guix/signing-key.sec")]
-    pub signing_key: PathBuf,
-    /// Log each request
-    #[arg(long)]
-    pub debug: bool,
-    /// Not supported: builds are always isolated
-    #[arg(long, hide = true)]
-    pub disable_chroot: bool,
-    /// Not supported: a build sees its inputs and nothing else
-    #[arg(long, value_name = "DIR", hide = true)]
-    pub chroot_directory: Vec<PathBuf>,
-    /// Not supported
-    #[arg(long = "impersonate-linux-2.6", hide = true)]
-    pub impersonate_linux: bool,
-    /// Not supported: a failed build is tried again
-    #[arg(long, hide = true)]
-    pub cache_failures: bool,
-    /// Not supported: logs are kept
-    #[arg(long, hide = true)]
-    pub lose_logs: bool,
-    /// Not supported
-    #[arg(long, hide = true)]
-    pub isolate_host_loopback: bool,
-}
 
 /// Perform derivation builds and store accesses for Guix's clients
 #[derive(Debug, Parser)]
