@@ -19,7 +19,7 @@ pub enum ArError {
     /// The first eight bytes are something else.
     #[error("expected an ar archive, which starts with `!<arch>`")]
     Magic,
-    /// A header without its end mark, or with a size that is no number.
+    /// A header without its end mark, or with a damaged size.
     #[error("the header of member {number} at byte {offset} is damaged")]
     Header {
         /// Counted from 1.

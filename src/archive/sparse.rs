@@ -2,7 +2,7 @@
 //! Maps of sparse files: which parts of a file an archive holds. The rest is holes, which read as zeros.
 //!
 //! Four formats are in use (GNU tar manual, "Storing Sparse Files"): old GNU (`S` in the header, which also holds the
-//! map), and pax with the keys `GNU.sparse.…` in the versions 0.0, 0.1 (map in the extended header) and 1.0 (map before
+//! map), and pax with the keys `GNU.sparse.*` in the versions 0.0, 0.1 (map in the extended header) and 1.0 (map before
 //! the contents; bsdtar writes this one).
 
 use std::io::{self, Read};

@@ -16,7 +16,7 @@ use super::pax::Extensions;
 use super::sparse::{PARTS, SparseError, SparseMap, Stretch};
 use super::steps::{CHUNK, Outlet, Step, Stopped};
 
-/// The largest extended header. Names end at 4 KiB on every system; attributes that nobody reads may be longer.
+/// The largest extended header. Names end at 4 KiB on every system; attributes, which are ignored, may be longer.
 const HEADER_BYTES: u64 = 1 << 20;
 
 /// What is left of the [`Limits`] of a tree.

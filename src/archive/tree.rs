@@ -260,8 +260,9 @@ impl TreeWriter {
             .map_err(|error| failed(label, &self.top_path, &target, error))?;
         let missing = || {
             let target = display(&target);
-            let reason =
-                format!("is a hard link to `{target}`, which is no file before it in the archive");
+            let reason = format!(
+                "is a hard link to `{target}`, which is not a file before it in the archive"
+            );
             refused(label, &path, &reason)
         };
         match rustix::fs::statat(&directory, target_name, AtFlags::SYMLINK_NOFOLLOW) {

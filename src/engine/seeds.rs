@@ -13,6 +13,7 @@ use crate::fetch::cache::Cache;
 use crate::formats::system::System;
 use crate::road::recipe::{Recipes, choose_variant};
 use crate::road::seed::description::Description;
+use crate::road::seed::release::default_seed;
 use crate::road::seed::resolve::{self, Resolved, Strictness, load};
 use crate::road::seed::update::update;
 use crate::road::seed::{Archive, Seed, SeedSource, own};
@@ -90,7 +91,7 @@ impl Session {
     /// The name of the session's seed.
     pub fn seed_name(&self) -> &str {
         let named = self.options().seed.name.as_deref();
-        named.unwrap_or(self.options().system.default_seed())
+        named.unwrap_or(default_seed(self.options().system))
     }
 
     /// The seed called `name`; without a name, that of the session. It is as this machine knows it.
@@ -122,7 +123,7 @@ impl Session {
             let system = Description::load(source, &name)?.with_pins(None).system;
             let known = system.parse::<System>().ok();
             Ok(DescribedSeed {
-                default: known.is_some_and(|system| system.default_seed() == name),
+                default: known.is_some_and(|system| default_seed(system) == name),
                 // A seed without a lock is still one: an update makes it.
                 seed: load(source, &name).ok(),
                 system,
@@ -234,7 +235,7 @@ impl Session {
             return Ok(None);
         }
         let model = match is_host {
-            true => self.options().system.default_seed(),
+            true => default_seed(self.options().system),
             false => self.seed_name(),
         };
         let model = load(&options.descriptions, model)?;

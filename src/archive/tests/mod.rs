@@ -16,7 +16,7 @@ struct Place {
     directory: tempfile::TempDir,
 }
 
-/// For unpacking that nobody stops.
+/// For unpacking without a stop.
 static GO: AtomicBool = AtomicBool::new(false);
 
 impl Place {
@@ -251,7 +251,7 @@ fn hard_links_out_of_the_tree_are_refused() {
         .symlink("s", "../outside/victim")
         .hard_link("h", "s")
         .finish();
-    assert_refused(&tar, &["is no file before it"]);
+    assert_refused(&tar, &["is not a file before it"]);
     for target in ["missing", "no/such", "./"] {
         let tar = TarWriter::default().hard_link("h", target).finish();
         assert_refused(&tar, &["`h`"]);

@@ -303,8 +303,8 @@ impl Planner<'_> {
     }
 }
 
-/// Test suites run where the recipe does not say otherwise: in stage0 and libc they would cost time and prove
-/// nothing about what people use.
+/// Whether the test suite runs. By default it does after stage0 and libc: there it would take time and prove nothing
+/// about the programs that users get.
 fn runs_tests(stage: Stage, settings: &Settings) -> bool {
     settings.tests.unwrap_or(!road::in_seed(stage))
 }

@@ -105,7 +105,7 @@ impl Plan {
             label,
             kind: Kind::Build,
             recipe: node.recipe.clone(),
-            // It is on no stage of the road.
+            // It belongs to no stage.
             stage: None,
             name: node.name.clone(),
             derivation_path,

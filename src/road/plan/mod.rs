@@ -2,8 +2,8 @@
 //! The plan: recipes, a seed and a system become a graph of derivations.
 //!
 //! Planning is a pure function: it opens no file and starts no process, takes a few milliseconds for the whole
-//! road, and gives the same derivations in the same order whenever the recipes are the same. Which inputs a build
-//! has without asking is told by [`road`]; what is in its environment, by the module `environment`.
+//! bootstrap, and gives the same derivations in the same order whenever the recipes are the same. Which inputs a build
+//! has without asking is in [`road`]; what is in its environment, in the module `environment`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub enum Kind {
 /// One derivation of the graph, and where it comes from.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What people call it: `stage0/sed`, `sed`, `source/sed-4.9.tar.xz`, `regenerate/make`,
+    /// Its name for users: `stage0/sed`, `sed`, `source/sed-4.9.tar.xz`, `regenerate/make`,
     /// `seed/debian-12-amd64`. No two nodes share one.
     pub label: String,
     /// What it is.
@@ -179,7 +179,7 @@ impl Plan {
         self.by_label.get(label).map(|index| &self.nodes[*index])
     }
 
-    /// The index of the package that people call `name`: `sed`, or `stage0/sed`.
+    /// The index of the package with the address `name`: `sed`, or `stage0/sed`.
     pub fn find(&self, name: &str) -> Result<usize, FindError> {
         if let Some(index) = self.by_label.get(name) {
             return Ok(*index);
@@ -197,7 +197,7 @@ impl Plan {
         })
     }
 
-    /// The nodes that are packages, along the road.
+    /// The nodes that are packages, in the order of the bootstrap.
     pub fn packages(&self) -> impl Iterator<Item = &Node> {
         let mut packages: Vec<&Node> = self
             .nodes

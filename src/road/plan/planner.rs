@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Walking the recipes: every build after its inputs, each once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +81,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// Plans every build, along the road.
+    /// Plans every build, in the order of the bootstrap.
     pub(super) fn run(mut self) -> Result<Plan, PlanError> {
         let recipes = self.recipes;
         let mut builds: Vec<(Stage, &Recipe)> = recipes

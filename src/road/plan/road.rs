@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The order of the road: which inputs a build has without its recipe naming them.
+//! The order of the bootstrap: which inputs a build has without its recipe naming them.
 //!
 //! The lists are names and not whatever recipes there are: so another recipe, even one for stage0, changes the
 //! path of nothing that does not name it.
 
 use crate::road::recipe::{Address, InputName, Stage};
 
-/// The packages of stage0, in the order of the road.
+/// The packages of stage0, in the order of the bootstrap.
 pub const STAGE0: &[&str] = &[
     "make",
     "bash",
@@ -114,7 +114,7 @@ pub fn in_seed(stage: Stage) -> bool {
     matches!(stage, Stage::Stage0 | Stage::Libc)
 }
 
-/// Where a build comes in listings: along the road, then by name.
+/// Where a build comes in listings: in the order of the bootstrap, then by name.
 pub fn rank(stage: Stage, name: &str) -> (Stage, usize) {
     let names = match stage {
         Stage::Stage0 => STAGE0,

@@ -18,7 +18,7 @@ pub(super) struct Download<'a> {
     pub sha256: Sha256Digest,
     /// The size that the derivation says.
     pub size: Option<u64>,
-    /// The size for people, which it does not say.
+    /// The size for forecasts, which the derivation does not hold.
     pub expected: Option<u64>,
     /// In the order to try them.
     pub locations: &'a [Location],

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The plan as a whole: what a small set of recipes becomes, and what changes what.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,7 @@ fn recipe_text(name: &str, rest: &str) -> String {
     )
 }
 
-/// Every package of the road, as plain as can be.
+/// Every package of the bootstrap, as plain as can be.
 fn whole_road() -> Folder {
     let folder = Folder::new();
     let names: BTreeSet<&str> = road::STAGE0.iter().chain(road::FINAL).copied().collect();
@@ -577,8 +578,8 @@ fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
     assert!(!environment["disallowedReferences"].contains_str(path("bash")));
 }
 
-/// The project's recipes and pinned seeds give the output paths that `bootstrap.lock` records: what was built and compared
-/// is what a user gets. Where a change of a recipe is meant to change paths, build and write the lock anew.
+/// The project's recipes and pinned seeds give the output paths that `bootstrap.lock` records: what was built and
+/// compared is what a user gets. Where a change of a recipe is meant to change paths, build and write the lock anew.
 #[test]
 fn the_projects_own_plan_is_what_its_lock_records() {
     use crate::road::seed::{SeedSource, resolve::load as load_seed};

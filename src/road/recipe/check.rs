@@ -11,7 +11,7 @@ use super::model::{InputName, Recipe, Settings, Stage};
 use crate::formats::system::System;
 
 /// Adds what is wrong among `recipes` to `errors`. Unless `all_read`, recipes are missing that could not be
-/// read, and inputs without a recipe are no news.
+/// read, and inputs without a recipe are not reported.
 pub(super) fn together(recipes: &[Recipe], all_read: bool, errors: &mut Vec<RecipeError>) {
     let mut by_name: BTreeMap<&str, &Recipe> = BTreeMap::new();
     let mut libc: Option<&Recipe> = None;

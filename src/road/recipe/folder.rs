@@ -1,5 +1,6 @@
-//! Reads a folder whose contents may be hostile: relative to its descriptor, without following symbolic links, and nothing but
-//! regular files. A clone of somebody else's recipes then cannot name a file outside of it.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Reads a folder whose contents may be hostile: relative to its descriptor, without following symbolic links, and
+//! nothing but regular files. A hostile clone then cannot name a file outside of the folder.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::files::UnreadableRecipes;
+use super::unreadable::UnreadableRecipes;
 use crate::formats::nar::Tree;
 
 /// The most bytes of all files below a folder. Sources and patches of this project have less than 1 MiB.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Recipes: the TOML of `recipes/NAME/recipe.toml`, read with exact positions and checked as a whole.
 //!
 //! Reading goes on after a mistake, so that one run shows them all. Nothing here knows the store; what a recipe
@@ -15,15 +16,17 @@ mod reader;
 mod render;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use crate::formats::nar::Tree;
 
 pub use error::{RecipeError, RecipeErrors, RecipeProblem, closest};
-pub use files::{RecipeSource, UnreadableRecipes};
+pub use files::RecipeSource;
 pub use model::{
     Address, AddressError, InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate,
     Settings, Source, Stage, Variants, choose_variant, variable_name,
 };
+pub use unreadable::UnreadableRecipes;
 
 /// All recipes, and the phases that build them.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ pub fn load(source: &RecipeSource) -> Result<Recipes, LoadError> {
         read.extend(recipe);
         errors.extend(problems);
     }
-    // A recipe that could not be read cannot be told from one that is not there.
+    // A recipe that could not be read looks like a missing one.
     let all_read = read.len() == files.folders.len();
     check::together(&read, all_read, &mut errors);
     match RecipeErrors::new(errors) {

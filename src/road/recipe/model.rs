@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a recipe says, once it has been read and checked.
 
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage, in the order of the road.
+    /// Every stage, in the order of the bootstrap.
     pub const ALL: [Self; 4] = [Self::Stage0, Self::Libc, Self::Final, Self::Package];
 
     /// The name: the recipe's table.
@@ -68,7 +69,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// How people and recipes address a build: `stage0/NAME`, or `NAME` for the stage after stage0 that the
+/// How users and recipes address a build: `stage0/NAME`, or `NAME` for the stage after stage0 that the
 /// recipe has (libc, final or package).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
@@ -414,7 +415,7 @@ impl Recipe {
         }
     }
 
-    /// The addresses of its builds, in the order of the road.
+    /// The addresses of its builds, in the order of the bootstrap.
     pub fn addresses(&self) -> impl Iterator<Item = (Stage, Address)> + '_ {
         self.stages
             .keys()

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! From the TOML of one recipe to a [`Recipe`].
 
 use std::collections::BTreeMap;
@@ -290,7 +291,7 @@ fn check_scripts(reader: &mut Reader<'_>, span: &Range<usize>) {
     }
 }
 
-/// A package that people use runs its test suite, or says why not.
+/// A package after stage0 and libc runs its test suite, or says why not.
 fn check_tests(reader: &mut Reader<'_>, recipe: &Recipe) {
     for stage in [Stage::Final, Stage::Package] {
         if !recipe.stages.contains_key(&stage) {

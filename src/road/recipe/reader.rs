@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reading TOML values with their positions, collecting every problem instead of stopping at the first.
 
 use std::ops::Range;

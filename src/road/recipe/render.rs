@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Shows errors in recipes with the lines they are in, and carets below.
 
 use std::fmt;
@@ -48,8 +49,8 @@ impl RecipeErrors {
 
 /// The part of a recipe around an error, in visible characters.
 ///
-/// The terminal gets nothing else of the file. Of a long line only the part around the error is shown: the library cannot
-/// indent by more than 65,535 columns, and nobody reads them.
+/// The terminal gets nothing else of the file. Of a long line only the part around the error is shown: the library
+/// panics where it must indent by more than 65,535 columns.
 #[derive(Debug)]
 struct Excerpt {
     name: String,

@@ -1,4 +1,5 @@
-//! Recipes as people write them: right ones, and every way to get one wrong.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Right recipes, and every way to get one wrong.
 
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ impl Folder {
         load(&RecipeSource::Directory(self.path()))
     }
 
-    /// What people see, without the folder that changes from run to run.
+    /// The errors as shown, without the folder that changes from run to run.
     fn errors(&self) -> String {
         match self.load() {
             Err(LoadError::Recipes(errors)) => errors

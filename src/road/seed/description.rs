@@ -324,7 +324,8 @@ fn check_archive(
         Location::Url(url) => url.rsplit('/').next(),
         _ => None,
     });
-    let file = file.ok_or_else(|| invalid("the key `url` is missing, or is no URL".to_owned()))?;
+    let file =
+        file.ok_or_else(|| invalid("the key `url` is missing, or is not a URL".to_owned()))?;
     Ok(Archive {
         // Each release calls its archive base.txz; the seed's name tells them apart in the store.
         name: store_name(&format!("{}-{file}", description.name)),

@@ -55,8 +55,8 @@ pub struct Seed {
     pub files: BTreeMap<String, String>,
     /// The distribution whose archive has the packages, and sources; `None` where there is none.
     pub distribution: Option<Distribution>,
-    /// The FreeBSD release it is, such as `14.3`; `None` where it is none, or nobody knows. The kernel must not be
-    /// older.
+    /// The FreeBSD release it is, such as `14.3`; `None` where it is not one, or that is not known. The kernel must not
+    /// be older.
     pub release: Option<String>,
     /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
     pub impure: Option<String>,
@@ -104,8 +104,8 @@ impl Archive {
 }
 
 impl Seed {
-    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, as people
-    /// know it from its distributor; otherwise the SHA-256 of a list of archives, links and files.
+    /// What the seed is made of, in one hash: that of its archive where it is one archive and nothing else, which its
+    /// distributor publishes; otherwise the SHA-256 of a list of archives, links and files.
     pub fn digest(&self) -> Sha256Digest {
         if let ([archive], true, true) = (
             self.archives.as_slice(),

@@ -3,7 +3,7 @@
 //!
 //! One package a line, sorted by name, so that a change of one package changes one line:
 //! `PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE`, separated by spaces. The size is in bytes, the digest in base 16.
-//! FILE is the file's path below a mirror of Debian, `debian/pool/…` or `debian-security/pool/…`; a lock of an earlier
+//! FILE is the file's path below a mirror of Debian, `debian/pool/` or `debian-security/pool/`; a lock of an earlier
 //! version has only the name that APT gives the file. The line `snapshot STAMP` names a time at which Debian's snapshot
 //! archive has all of the files. Lines that start with `#` are comments.
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Whether this machine's kernel can run a seed's programs.
+//! Which FreeBSD release a seed is, and which this machine's kernel can run.
 //!
-//! FreeBSD's kernel runs programs of its own release and of older ones; one that is newer than the kernel may call for
-//! what the kernel does not have, and then dies of it somewhere in the middle of a build.
+//! FreeBSD's kernel runs programs of its own release and of older ones. A newer program may use system calls that the
+//! kernel lacks, and then fails in the middle of a build.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::{Seed, SeedError};
 use crate::archive::file_in;
+use crate::formats::system::System;
 
 /// A release as the kernel counts: major × 100 + minor.
 fn number(release: &str) -> Option<u32> {
@@ -29,6 +31,27 @@ pub fn check_host(seed: &Seed) -> Result<(), SeedError> {
     }
 }
 
+/// The newest release that is a default seed, as the kernel counts, and the seed.
+const NEWEST: (u32, &str) = (1501, "freebsd-15.1-amd64");
+
+/// The seed that is used for `system` where none is named: on a host of FreeBSD 15.1 or newer that release, else the
+/// system's default.
+pub fn default_seed(system: System) -> &'static str {
+    static KERNEL: OnceLock<Option<u32>> = OnceLock::new();
+    if cfg!(target_os = "freebsd") && system == System::X86_64Freebsd {
+        default_on(system, *KERNEL.get_or_init(kernel))
+    } else {
+        system.default_seed()
+    }
+}
+
+fn default_on(system: System, kernel: Option<u32>) -> &'static str {
+    match kernel {
+        Some(kernel) if kernel / 1000 >= NEWEST.0 => NEWEST.1,
+        _ => system.default_seed(),
+    }
+}
+
 /// The script in a base that says which release it is.
 const SCRIPT: &str = "bin/freebsd-version";
 
@@ -39,7 +62,7 @@ pub(super) fn of_directory(directory: &Path) -> Option<String> {
 }
 
 /// The release of the base that is packed in `archive`, as its freebsd-version(1) says; `None` where it does not, or is
-/// too far from the start. What is wrong with an archive is told when it is unpacked.
+/// too far from the start. Unpacking reports what is wrong with an archive.
 pub(super) fn of_archive(archive: &Path) -> Option<String> {
     let script = file_in(archive, SCRIPT).ok()??;
     of_script(std::str::from_utf8(&script).ok()?)
@@ -98,6 +121,23 @@ mod tests {
             assert!(text.contains("14.3") && text.contains(shown), "{text}");
             assert_eq!(text.lines().count(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn the_newest_release_is_the_default_on_a_host_that_runs_it() {
+        let system = System::X86_64Freebsd;
+        for (kernel, name) in [
+            (Some(1501000), "freebsd-15.1-amd64"),
+            (Some(1600005), "freebsd-15.1-amd64"),
+            (Some(1500068), "freebsd-14.3-amd64"),
+            (Some(1403000), "freebsd-14.3-amd64"),
+            (None, "freebsd-14.3-amd64"),
+        ] {
+            assert_eq!(default_on(system, kernel), name);
+            let seed = load(&SeedSource::Embedded, name).unwrap();
+            assert_eq!(seed.system, system.name());
+        }
+        assert_eq!(default_seed(System::X86_64Linux), "debian-12-amd64");
     }
 
     #[test]

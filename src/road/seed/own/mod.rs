@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Seeds that nobody has published: an archive or an unpacked base directory of the user's own, or the base of the
-//! FreeBSD that this runs on.
+//! Seeds of the user's own: an archive, an unpacked base directory, or the base of the FreeBSD that this runs on.
 //!
-//! An archive is used as it is, a directory is packed first ([`pack`]); either is then like any archive of a seed, in
-//! the cache under its SHA-256, and what is built from it depends on that alone. What the running host has, nobody else
-//! can get: a seed made of it is marked as impure.
+//! An archive is used as it is; a directory is packed first ([`pack`]). Either is then in the cache under its SHA-256,
+//! like any archive of a seed, and builds depend on that alone. Others cannot get the base of a running host, so a seed
+//! made of it is marked as impure.
 //!
-//! Packing reads the whole base, so what it gave is remembered in `bootstrap/seeds` of the state directory, with a
-//! fingerprint of the directory's every entry (name, kind, size, times, inode).
+//! Packing reads the whole base. Its result is kept in `bootstrap/seeds` of the state directory, with a fingerprint of
+//! every entry of the directory (name, kind, size, times, inode).
 
 mod pack;
 
@@ -47,7 +46,7 @@ const BASE: [&str; 12] = [
     "usr/share",
 ];
 
-/// The places that seeds of one's own are kept in.
+/// Where seeds of the user's own are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'p> {
     /// Fetched files.
@@ -70,7 +69,7 @@ struct Remembered {
 /// When it is `model`'s own archive, it is that seed: the same store paths come of it as of a download.
 ///
 /// # Errors
-/// A file or directory that cannot be read, or is no base system; a cache or state directory that cannot be written.
+/// A file or directory that cannot be read, or is not a base system; a cache or state directory that cannot be written.
 pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, SeedError> {
     let path = path.canonicalize().map_err(SeedError::read(path))?;
     if path.is_dir() {
@@ -106,7 +105,7 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
 /// The seed made of the base of the FreeBSD that this runs on, otherwise like `model`.
 ///
 /// # Errors
-/// This is no FreeBSD; otherwise as of [`given`].
+/// The host does not run FreeBSD; otherwise those of [`given`].
 pub fn host(model: &Seed, places: Places<'_>) -> Result<Seed, SeedError> {
     if !cfg!(target_os = "freebsd") {
         return Err(SeedError::NoHostBase {

@@ -78,7 +78,7 @@ fn descend(
         let (inside, place) = (inside.join(&name), place.join(&name));
         let metadata = fs::symlink_metadata(&place).map_err(SeedError::read(&place))?;
         let kind = metadata.file_type();
-        // Of a system that was unpacked, or runs, these are no part: devices, sockets of its services.
+        // Devices, and sockets of services, do not belong to the base.
         if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
             continue;
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Seeds of one's own: archives and directories that nobody has published.
+//! Seeds of the user's own: archives and directories without a description.
 
 use std::collections::BTreeMap;
 use std::fs::File;
