@@ -158,6 +158,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
             store: &store,
             sandbox: &sandbox,
             builtins: &Builtins::new(),
+            alternative: None,
         };
         let report = realise(
             &request,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use bootstrap::builder::history::Record;
 use bootstrap::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summary};
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::substitute::{Server, Watch};
+use bootstrap::exchange::substitute::{Server, Substituter, Watch};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::keys::SecretKey;
 use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
@@ -213,7 +213,8 @@ fn installing(
         let start = Instant::now();
         // A set for each, as `all` asks for its final inputs.
         let sets: Vec<_> = paths.iter().map(|path| [path.clone()].into()).collect();
-        let installed = Server::new(&url)?.install(&store, &sets, &keys, &Watch::nobody())?;
+        let server = Substituter::new(vec![Server::new(&url)?], keys.to_vec());
+        let installed = server.install(&store, &sets, &Watch::nobody())?;
         best[2] = best[2].min(start.elapsed());
         grown = grown.max(peak() - before);
         let installed = installed.iter().flatten().map(|set| set.nar_bytes);

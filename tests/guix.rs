@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
-use bootstrap::exchange::substitute::{Server, Watch};
+use bootstrap::exchange::substitute::{Server, Substituter, Watch};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
 use bootstrap::formats::store_path::StorePath;
@@ -236,14 +236,17 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     let signature = their_signature(&key, &Sha256Digest::of(&signed));
     let signature = STANDARD.encode(signature);
     fs::write(&narinfo, format!("{signed}Signature: 1;host;{signature}\n")).unwrap();
-    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let server = |keys: &[PublicKey]| {
+        let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+        Substituter::new(vec![server], keys.to_vec())
+    };
     let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
     let nobody = Watch::nobody();
-    let refused = server.install(&other.store, &wanted, &[public], &nobody);
+    let refused = server(&[public]).install(&other.store, &wanted, &nobody);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();
-    let installed = server.install(&other.store, &wanted, &theirs, &nobody);
+    let installed = server(&theirs).install(&other.store, &wanted, &nobody);
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()

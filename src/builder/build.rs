@@ -7,10 +7,11 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
 use super::error::{BuildError, FailedBuild};
-use super::graph::{Job, Task};
+use super::graph::{Job, Task, Way};
 use super::history::{Record, epoch_seconds};
 use super::jobserver::JobSlot;
 use super::outputs::NewOutputs;
@@ -29,10 +30,13 @@ struct Attempt<'x> {
     staging: &'x Path,
 }
 
-impl Worker for BuildContext<'_, '_> {
-    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+impl<'a> Worker<'a> for BuildContext<'_, 'a> {
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
         let job = task.job;
-        let outcome = self.build(task);
+        let outcome = match (&task.way, self.tools.alternative) {
+            (Way::Alternative(_), Some(alternative)) => self.have_delivered(job, alternative),
+            _ => self.build(task),
+        };
         let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
         if let Outcome::Made(made) = &outcome {
             let ended = SystemTime::now();
@@ -52,11 +56,59 @@ impl Worker for BuildContext<'_, '_> {
         }
         Ok(outcome)
     }
+
+    fn alternative_is_done(&self) {
+        if let Some(alternative) = self.tools.alternative {
+            alternative.pause();
+        }
+    }
+}
+
+impl<'a> BuildContext<'_, 'a> {
+    /// Has `alternative` make an item, or finds out what it takes to build it.
+    fn have_delivered(
+        &self,
+        job: Job<'a>,
+        alternative: &dyn Alternative,
+    ) -> Result<Outcome<'a>, BuildError> {
+        match alternative.make(job)? {
+            Delivery::Delivered => return Ok(Outcome::Delivered),
+            Delivery::Failed if self.cancellation.is_cancelled() => {
+                return Err(BuildError::Interrupted);
+            }
+            Delivery::Failed => {}
+        }
+        let offers = |jobs: &[Job<'a>]| {
+            let others: Vec<Job<'a>> = jobs
+                .iter()
+                .filter(|other| other.path != job.path)
+                .copied()
+                .collect();
+            let mut offered = alternative.offers(&others)?.into_iter();
+            let offers = jobs.iter().map(|other| match other.path == job.path {
+                true => None,
+                false => offered.next().flatten(),
+            });
+            Ok::<_, BuildError>(offers.collect())
+        };
+        let durations = self.history.durations();
+        let estimate = |label: &str| durations.get(label).copied();
+        let store = self.tools.store;
+        let wanted = [job.path];
+        let todo = self
+            .graph
+            .missing_or_offered(wanted, store, offers, estimate)?;
+        if todo.tasks.is_empty() {
+            return Ok(Outcome::Reused);
+        }
+        self.prepare(&todo)?;
+        Ok(Outcome::Instead(todo))
+    }
 }
 
 impl BuildContext<'_, '_> {
     /// Makes an item with its builder.
-    fn build(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+    fn build<'a>(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
         let job = task.job;
         let builtin = self.tools.builtins.of(job)?;
         let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;

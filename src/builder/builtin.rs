@@ -175,7 +175,7 @@ impl BuildContext<'_, '_> {
                 label: job.label.to_owned(),
                 message,
             },
-            BuiltinError::Failed { kind, error } => BuildError::Builtin {
+            BuiltinError::Failed { kind, error } => BuildError::Maker {
                 label: job.label.to_owned(),
                 kind,
                 error,

@@ -1,10 +1,12 @@
 //! What all items of one run share, and the steps that every way to make an item has in common.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use super::derivations::{AddSource, add_derivations};
 use super::error::BuildError;
-use super::graph::{Graph, Job};
+use super::graph::{Graph, Job, Todo, Way};
 use super::history::History;
 use super::jobserver::JobPool;
 use super::log::log_path;
@@ -12,7 +14,7 @@ use super::scratch::Scratch;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
-use crate::events::{Event, EventSender, Made, OutputMade};
+use crate::events::{Event, EventSender, Kind, Made, OutputMade};
 use crate::formats::store_path::StorePath;
 use crate::store::remove::remove_tree;
 use crate::store::{PathInfo, PathLocks, Store, StoreError};
@@ -22,6 +24,7 @@ pub(super) struct BuildContext<'b, 'a> {
     pub tools: Tools<'b>,
     pub settings: &'b BuildSettings,
     pub graph: &'b Graph<'a>,
+    pub add_source: AddSource<'b>,
     pub pool: JobPool,
     pub scratch: Scratch,
     /// Where logs go.
@@ -31,6 +34,7 @@ pub(super) struct BuildContext<'b, 'a> {
     pub history: History,
     pub events: EventSender,
     pub cancellation: Cancellation,
+    pub sandbox_is_ready: Mutex<bool>,
 }
 
 /// The staging directory of one build. Dropping it removes it. Its locks must be held as long.
@@ -83,6 +87,31 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
 }
 
 impl BuildContext<'_, '_> {
+    /// Does what has to come before the builds of `todo`: their derivations go into the store, and the sandbox is checked.
+    pub(super) fn prepare(&self, todo: &Todo<'_>) -> Result<(), BuildError> {
+        let mut tasks = todo.tasks.iter();
+        if tasks.any(|task| task.way == Way::Builder && task.job.kind == Kind::Build) {
+            self.prepare_sandbox()?;
+        }
+        add_derivations(self.graph, self.add_source, todo, self.tools.store)
+    }
+
+    /// Sees, once, that builds can run in the sandbox, and removes what killed ones left.
+    pub(super) fn prepare_sandbox(&self) -> Result<(), BuildError> {
+        let is_ready = self.sandbox_is_ready.lock();
+        let mut is_ready = is_ready.unwrap_or_else(PoisonError::into_inner);
+        if !*is_ready {
+            let sandbox = self.tools.sandbox;
+            let check = sandbox.check().and_then(|()| sandbox.clean_leftovers());
+            check.map_err(|source| BuildError::Sandbox {
+                label: "the sandbox".to_owned(),
+                source: Box::new(source),
+            })?;
+            *is_ready = true;
+        }
+        Ok(())
+    }
+
     /// Locks the outputs, valid or not.
     pub(super) fn lock_outputs(
         &self,

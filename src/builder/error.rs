@@ -33,10 +33,10 @@ pub enum BuildError {
     /// A build ran, and failed or left something that cannot become a store item.
     #[error("{0}")]
     Failed(Box<FailedBuild>),
-    /// A builtin made nothing.
+    /// A builtin, or another way to make an item, made nothing.
     #[error("{label}: {error}")]
     #[diagnostic(help("{}", help_of(error.as_ref())))]
-    Builtin {
+    Maker {
         /// The item.
         label: String,
         /// What kind of failure it is.
@@ -288,7 +288,7 @@ impl BuildError {
     pub fn label(&self) -> Option<&str> {
         match self {
             Self::Failed(failed) => Some(&failed.label),
-            Self::Builtin { label, .. }
+            Self::Maker { label, .. }
             | Self::Store { label, .. }
             | Self::Sandbox { label, .. }
             | Self::Derivation { label, .. }
@@ -306,7 +306,7 @@ impl BuildError {
                 Cause::UnusableOutput(error) if error.is_environment() => FailureKind::Environment,
                 _ => FailureKind::Build,
             },
-            Self::Builtin { kind, .. } => *kind,
+            Self::Maker { kind, .. } => *kind,
             Self::Store { source, .. } => match source.as_ref() {
                 StoreError::Digest { .. } => FailureKind::HashDiffers,
                 source if source.is_environment() => FailureKind::Environment,

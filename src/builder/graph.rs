@@ -13,7 +13,9 @@ use super::pace::pace;
 use crate::events::Kind;
 use crate::formats::derivation::Derivation;
 use crate::formats::store_path::StorePath;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
+
+mod missing;
 
 /// How long a build takes that no earlier run knows. Only ratios matter: a download is a tenth of it.
 const UNKNOWN_BUILD: Duration = Duration::from_secs(10);
@@ -87,11 +89,29 @@ impl<'a> FromIterator<Job<'a>> for Graph<'a> {
     }
 }
 
+/// An offer to make an item in another way than by its builder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offered {
+    /// The store items that it makes valid: the outputs, and what is missing of their closure.
+    pub brings: BTreeSet<StorePath>,
+}
+
+/// How a task makes its item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// By its builder.
+    Builder,
+    /// By an [`Alternative`](super::alternative::Alternative), as offered.
+    Alternative(Offered),
+}
+
 /// An item that is to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Task<'a> {
     /// What it is.
     pub job: Job<'a>,
+    /// How it is made.
+    pub way: Way,
     /// The tasks that come before it, as indices.
     pub inputs: Vec<usize>,
     /// The tasks that wait for it, as indices.
@@ -106,6 +126,14 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
+    /// How events call what it does.
+    pub fn kind(&self) -> Kind {
+        match self.way {
+            Way::Builder => self.job.kind,
+            Way::Alternative(_) => Kind::Substitute,
+        }
+    }
+
     /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes say.
     fn alone(job: Job<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
         let before = estimate(job.label);
@@ -122,6 +150,7 @@ impl<'a> Task<'a> {
         });
         Self {
             job,
+            way: Way::Builder,
             inputs: Vec::new(),
             dependants: Vec::new(),
             urgency: u64::try_from(own.as_millis()).unwrap_or(u64::MAX),
@@ -143,135 +172,14 @@ pub struct Todo<'a> {
 }
 
 impl<'a> Graph<'a> {
+    /// All derivations.
+    pub fn jobs(&self) -> impl Iterator<Item = Job<'a>> {
+        self.jobs.values().copied()
+    }
+
     /// The job of the derivation `path`.
     pub fn get(&self, path: &StorePath) -> Option<Job<'a>> {
         self.jobs.get(path).copied()
-    }
-
-    /// What has to be made for all outputs of the `wanted` derivations to be valid. What is relied on (valid outputs
-    /// of wanted derivations and of inputs) and what will be made is kept from the garbage collector.
-    ///
-    /// `estimate` tells how long an item took before.
-    ///
-    /// # Errors
-    /// Where an input is not in the graph, or the store cannot be asked.
-    pub fn missing(
-        &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
-        store: &Store,
-        estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Todo<'a>, GraphError> {
-        let valid = |paths: &BTreeSet<&StorePath>| -> Result<BTreeSet<StorePath>, GraphError> {
-            // First kept, then asked: what is found valid stays so.
-            store.add_temporary_roots(paths.iter().copied())?;
-            Ok(store.valid_among(paths.iter().copied())?)
-        };
-        self.missing_with(wanted, valid, estimate)
-    }
-
-    /// As [`missing`](Self::missing), for a store that is only looked at: what is found valid may be gone a moment later.
-    ///
-    /// # Errors
-    /// As for [`missing`](Self::missing).
-    pub fn missing_now(
-        &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
-        store: &Store,
-        estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Todo<'a>, GraphError> {
-        let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
-        self.missing_with(wanted, valid, estimate)
-    }
-
-    /// As [`missing_now`](Self::missing_now), as if the items `there` were valid, too.
-    ///
-    /// # Errors
-    /// As for [`missing`](Self::missing).
-    pub fn missing_with_items(
-        &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
-        store: &Store,
-        there: &BTreeSet<StorePath>,
-        estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Todo<'a>, GraphError> {
-        let valid = |paths: &BTreeSet<&StorePath>| {
-            let mut valid = store.valid_among(paths.iter().copied())?;
-            let besides = paths.iter().filter(|path| there.contains(**path));
-            valid.extend(besides.map(|path| (*path).clone()));
-            Ok(valid)
-        };
-        self.missing_with(wanted, valid, estimate)
-    }
-
-    pub(super) fn missing_with(
-        &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
-        valid: impl Fn(&BTreeSet<&StorePath>) -> Result<BTreeSet<StorePath>, GraphError>,
-        estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Todo<'a>, GraphError> {
-        let wanted: Vec<Job<'a>> = wanted
-            .into_iter()
-            .map(|path| self.require(path, "the request"))
-            .collect::<Result<_, _>>()?;
-        let mut missing: BTreeSet<&'a StorePath> = BTreeSet::new();
-        // One round asks the store about one layer of the graph.
-        let mut layer: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = wanted
-            .iter()
-            .map(|job| {
-                let outputs = job.derivation.outputs.keys().map(String::as_str);
-                (job.path, outputs.collect())
-            })
-            .collect();
-        while !layer.is_empty() {
-            let mut outputs = BTreeSet::new();
-            for (path, names) in &layer {
-                let job = self.require(path, "the request")?;
-                outputs.extend(
-                    names
-                        .iter()
-                        .filter_map(|name| job.derivation.output_path(name)),
-                );
-            }
-            let valid = valid(&outputs)?;
-            let mut next: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = BTreeMap::new();
-            for (path, names) in layer {
-                let job = self.require(path, "the request")?;
-                let is_valid = |name: &&str| {
-                    let output = job.derivation.output_path(name);
-                    output.is_some_and(|output| valid.contains(output))
-                };
-                if names.iter().all(is_valid) || !missing.insert(path) {
-                    continue;
-                }
-                for (input, names) in &job.derivation.input_derivations {
-                    let input_job = self.require(input, job.label)?;
-                    for name in names {
-                        if !input_job.derivation.outputs.contains_key(name) {
-                            return Err(GraphError::NoOutput {
-                                label: job.label.to_owned(),
-                                input: input_job.label.to_owned(),
-                                output: name.clone(),
-                            });
-                        }
-                    }
-                    if !missing.contains(input) {
-                        let wanted = next.entry(input_job.path).or_default();
-                        wanted.extend(names.iter().map(String::as_str));
-                    }
-                }
-            }
-            layer = next;
-        }
-        let reused = wanted
-            .iter()
-            .filter(|job| !missing.contains(job.path))
-            .map(|job| job.label)
-            .collect();
-        Ok(Todo {
-            tasks: self.order(&missing, estimate)?,
-            reused,
-            impure: None,
-        })
     }
 
     /// The derivations that `roots` are made of, themselves included: their closure in the graph.
@@ -366,71 +274,6 @@ impl<'a> Graph<'a> {
             label: label.to_owned(),
             missing: path.base_name().to_owned(),
         })
-    }
-
-    /// `missing` as tasks, dependencies first, with their urgency.
-    fn order(
-        &self,
-        missing: &BTreeSet<&'a StorePath>,
-        estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Vec<Task<'a>>, GraphError> {
-        let mut tasks: Vec<Task<'a>> = Vec::with_capacity(missing.len());
-        if missing.is_empty() {
-            // Nobody needs to look what earlier runs took.
-            return Ok(tasks);
-        }
-        let pace = self.pace(&estimate);
-        let mut index: BTreeMap<&'a StorePath, usize> = BTreeMap::new();
-        let mut open: Vec<&'a StorePath> = missing.iter().copied().collect();
-        // Rounds instead of recursion: a chain may be as long as it likes.
-        while !open.is_empty() {
-            let before = open.len();
-            let mut left = Vec::new();
-            for path in open {
-                let job = self.require(path, "the request")?;
-                let inputs: Vec<&StorePath> = job
-                    .derivation
-                    .input_derivations
-                    .keys()
-                    .filter(|input| missing.contains(*input))
-                    .collect();
-                if inputs.iter().all(|input| index.contains_key(*input)) {
-                    index.insert(job.path, tasks.len());
-                    tasks.push(Task {
-                        inputs: inputs
-                            .iter()
-                            .filter_map(|input| index.get(*input).copied())
-                            .collect(),
-                        ..Task::alone(job, pace, &estimate)
-                    });
-                } else {
-                    left.push(path);
-                }
-            }
-            if left.len() == before {
-                let path = left.first().copied();
-                let label = path.and_then(|path| self.get(path)).map(|job| job.label);
-                return Err(GraphError::Cycle {
-                    label: label.unwrap_or_default().to_owned(),
-                });
-            }
-            open = left;
-        }
-        for number in 0..tasks.len() {
-            for input in tasks[number].inputs.clone() {
-                tasks[input].dependants.push(number);
-            }
-        }
-        for number in (0..tasks.len()).rev() {
-            let task = &tasks[number];
-            let after = task
-                .dependants
-                .iter()
-                .map(|next| tasks[*next].urgency)
-                .max();
-            tasks[number].urgency = task.urgency.saturating_add(after.unwrap_or(0));
-        }
-        Ok(tasks)
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! This is the only part that runs programs. [`events`](crate::events) is the only thing it tells anybody about what it does.
 
+pub mod alternative;
 mod build;
 pub mod builtin;
 mod context;
+mod derivations;
 pub mod diagnosis;
 pub mod environment;
 pub mod error;

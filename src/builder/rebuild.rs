@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::context::{BuildContext, Staging, outputs};
@@ -16,7 +17,6 @@ use super::history::History;
 use super::jobserver::JobPool;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
-use super::run::prepare_sandbox;
 use super::scheduler::{self, Outcome, Report, Worker};
 use super::scratch::Scratch;
 use super::settings::{BuildSettings, Tools};
@@ -86,9 +86,6 @@ pub fn rebuild(
     })?;
     todo.impure.clone_from(&again.impure);
     keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
-    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
-        prepare_sandbox(&tools)?;
-    }
     let _umask = again.variation.enter();
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
@@ -109,10 +106,16 @@ pub fn rebuild(
             history,
             events: events.clone(),
             cancellation: cancellation.clone(),
+            // Everything is in the store.
+            add_source: &|_, _| Ok(()),
+            sandbox_is_ready: Mutex::default(),
             tools,
         },
         inspect,
     };
+    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
+        rebuilder.builder.prepare_sandbox()?;
+    }
     Ok(scheduler::run(
         &todo,
         &rebuilder,
@@ -171,15 +174,15 @@ struct Rebuilder<'b, 'a, 'i> {
     inspect: Inspect<'i>,
 }
 
-impl Worker for Rebuilder<'_, '_, '_> {
-    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+impl<'a> Worker<'a> for Rebuilder<'_, 'a, '_> {
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
         let made = self.make_again(task);
         made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
     }
 }
 
 impl Rebuilder<'_, '_, '_> {
-    fn make_again(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+    fn make_again<'t>(&self, task: &Task<'t>) -> Result<Outcome<'t>, BuildError> {
         let builder = &self.builder;
         let job = task.job;
         let outputs = outputs(job)?;

@@ -1,25 +1,24 @@
 //! A whole run: from the derivations somebody wants to valid outputs.
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::alternative::Alternative;
 use super::context::BuildContext;
+pub use super::derivations::AddSource;
 use super::error::BuildError;
-use super::graph::{Graph, Job, Todo};
+use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
 use super::jobserver::{JobPool, Spare};
-use super::scheduler::{self, Report, Worker};
+use super::scheduler::{self, Outcome, Report, Worker};
 use super::scratch::Scratch;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
-use crate::events::{Event, EventSender, Kind};
-use crate::formats::derivation::aterm;
+use crate::events::{Event, EventSender, Summary};
 use crate::formats::store_path::StorePath;
-use crate::store::add::Text;
-use crate::store::{Patience, Store, StoreError};
+use crate::store::{Patience, Store};
 
 /// What a run is to do.
 pub struct Request<'r, 'a> {
@@ -30,7 +29,7 @@ pub struct Request<'r, 'a> {
     /// Why others cannot make the same, where they cannot. The summary says so.
     pub impure: Option<String>,
     /// Makes one of the derivations' input sources valid, which is not yet.
-    pub add_source: &'r dyn Fn(&Store, &StorePath) -> Result<(), StoreError>,
+    pub add_source: AddSource<'r>,
 }
 
 /// How a store waits for locks during a run: it says so in `events`, and stops when the run is cancelled. To be given to
@@ -53,6 +52,45 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patie
     }
 }
 
+/// What has to be made, or can be had from `alternative`, for the outputs of the wanted derivations to be valid.
+///
+/// # Errors
+/// Where the graph, the store or the alternative says so.
+pub fn missing<'a>(
+    request: &Request<'_, 'a>,
+    store: &Store,
+    alternative: Option<&dyn Alternative>,
+    cancellation: &Cancellation,
+) -> Result<Todo<'a>, BuildError> {
+    let todo = missing_now(request, store, alternative);
+    todo.map_err(|error| error.unless_stopped(cancellation))
+}
+
+fn missing_now<'a>(
+    request: &Request<'_, 'a>,
+    store: &Store,
+    alternative: Option<&dyn Alternative>,
+) -> Result<Todo<'a>, BuildError> {
+    let history = History::new(&store.directories().state);
+    let durations = OnceCell::new();
+    let estimate = |label: &str| {
+        let durations = durations.get_or_init(|| history.durations());
+        durations.get(label).copied()
+    };
+    let wanted = request.wanted.iter().copied();
+    let mut todo = match alternative {
+        Some(alternative) => {
+            let offers = |jobs: &[Job<'a>]| alternative.offers(jobs);
+            request
+                .graph
+                .missing_or_offered(wanted, store, offers, estimate)?
+        }
+        None => request.graph.missing(wanted, store, estimate)?,
+    };
+    todo.impure.clone_from(&request.impure);
+    Ok(todo)
+}
+
 /// Makes the outputs of the wanted derivations valid. Whatever can be made is; what could not is in the report.
 ///
 /// With everything valid this is a few questions to the database.
@@ -66,31 +104,53 @@ pub fn realise(
     events: &EventSender,
     cancellation: &Cancellation,
 ) -> Result<Report, BuildError> {
-    let history = History::new(&tools.store.directories().state);
-    let durations = OnceCell::new();
-    let mut todo = request
-        .graph
-        .missing(request.wanted.iter().copied(), tools.store, |label| {
-            durations
-                .get_or_init(|| history.durations())
-                .get(label)
-                .copied()
-        })
-        .map_err(|error| BuildError::from(error).unless_stopped(cancellation))?;
-    todo.impure.clone_from(&request.impure);
+    let todo = missing(request, tools.store, tools.alternative, cancellation)?;
+    realise_todo(request, &todo, tools, settings, events, cancellation)
+}
+
+/// The report of a run that was stopped before it knew what to make.
+pub fn interrupted(
+    request: &Request<'_, '_>,
+    settings: &BuildSettings,
+    events: &EventSender,
+) -> Report {
+    let summary = Summary {
+        interrupted: true,
+        impure: request.impure.clone(),
+        seconds: events.since().elapsed().as_secs_f64(),
+        cores: settings.cores.get(),
+        ..Summary::default()
+    };
+    events.emit(Event::Interrupted);
+    events.emit(Event::RunFinished {
+        summary: summary.clone(),
+    });
+    Report {
+        summary,
+        errors: Vec::new(),
+    }
+}
+
+/// Makes what is to be done, which is what [`missing`] has found for the same request.
+///
+/// # Errors
+/// As for [`realise`].
+pub fn realise_todo<'a>(
+    request: &Request<'_, 'a>,
+    todo: &Todo<'a>,
+    tools: Tools<'_>,
+    settings: &BuildSettings,
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<Report, BuildError> {
     if todo.tasks.is_empty() {
-        return Ok(run(&todo, &Nothing, settings, events, cancellation));
+        return Ok(run(todo, &Nothing, settings, events, cancellation));
     }
-    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
-        prepare_sandbox(&tools)?;
-    }
-    add_derivations(request, &todo, tools.store)
-        .map_err(|error| error.unless_stopped(cancellation))?;
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     let spare = Spare {
         processors: settings.cores,
-        outlasting: outlasting(&todo),
+        outlasting: outlasting(todo),
     };
     let pool = JobPool::new(settings.tokens, Some(spare), scratch.directory())
         .map_err(BuildError::Thread)?;
@@ -98,16 +158,21 @@ pub fn realise(
     let builder = BuildContext {
         settings,
         graph: request.graph,
+        add_source: request.add_source,
         pool,
         scratch,
         logs: tools.store.directories().log.clone(),
         variation: Variation::default(),
-        history,
+        history: History::new(&tools.store.directories().state),
         events: events.clone(),
         cancellation: cancellation.clone(),
+        sandbox_is_ready: Mutex::default(),
         tools,
     };
-    Ok(run(&todo, &builder, settings, events, cancellation))
+    builder
+        .prepare(todo)
+        .map_err(|error| error.unless_stopped(cancellation))?;
+    Ok(run(todo, &builder, settings, events, cancellation))
 }
 
 /// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least, and no less
@@ -118,9 +183,9 @@ fn outlasting(todo: &Todo<'_>) -> u64 {
     (longest.unwrap_or(0) / 6).max(120_000)
 }
 
-fn run(
-    todo: &Todo<'_>,
-    worker: &dyn Worker,
+fn run<'a>(
+    todo: &Todo<'a>,
+    worker: &dyn Worker<'a>,
     settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
@@ -138,91 +203,11 @@ fn run(
 /// The worker for a run without tasks.
 struct Nothing;
 
-impl Worker for Nothing {
-    fn make(&self, task: &super::graph::Task<'_>) -> Result<scheduler::Outcome, BuildError> {
+impl<'a> Worker<'a> for Nothing {
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
         Err(BuildError::Derivation {
             label: task.job.label.to_owned(),
             problem: "it was valid when the run began".to_owned(),
         })
-    }
-}
-
-pub(super) fn prepare_sandbox(tools: &Tools<'_>) -> Result<(), BuildError> {
-    let check = tools
-        .sandbox
-        .check()
-        .and_then(|()| tools.sandbox.clean_leftovers());
-    check.map_err(|source| BuildError::Sandbox {
-        label: "the sandbox".to_owned(),
-        source: Box::new(source),
-    })
-}
-
-/// Makes the derivations that are to be built valid, with everything they refer to but other outputs: a store item
-/// without its derivation could not be traced back to where it comes from.
-fn add_derivations(
-    request: &Request<'_, '_>,
-    todo: &Todo<'_>,
-    store: &Store,
-) -> Result<(), BuildError> {
-    let store_dir = &store.directories().store_dir;
-    let jobs = request
-        .graph
-        .closure(todo.tasks.iter().map(|task| task.job.path))?;
-    let sources: BTreeSet<&StorePath> = jobs
-        .iter()
-        .flat_map(|job| &job.derivation.input_sources)
-        .collect();
-    let fail = BuildError::store("the sources of builds");
-    store
-        .add_temporary_roots(sources.iter().copied())
-        .map_err(&fail)?;
-    let valid = store.valid_among(sources.iter().copied()).map_err(&fail)?;
-    for source in sources {
-        if !valid.contains(source) {
-            (request.add_source)(store, source).map_err(&fail)?;
-        }
-    }
-
-    let fail = BuildError::store("the derivations");
-    let paths = jobs.iter().map(|job| job.path);
-    let valid = store.valid_among(paths).map_err(&fail)?;
-    let jobs: Vec<&Job<'_>> = jobs
-        .iter()
-        .filter(|job| !valid.contains(job.path))
-        .collect();
-    let contents: Vec<_> = jobs
-        .iter()
-        .map(|job| {
-            (
-                aterm::write(store_dir, job.derivation),
-                job.derivation.references(),
-            )
-        })
-        .collect();
-    let texts: Vec<Text<'_>> = jobs
-        .iter()
-        .zip(&contents)
-        .map(|(job, (content, references))| Text {
-            name: job.path.name(),
-            content,
-            references,
-        })
-        .collect();
-    let paths = store.add_texts(&texts).map_err(&fail)?;
-    match jobs
-        .iter()
-        .zip(&paths)
-        .find(|(job, path)| job.path != *path)
-    {
-        Some((job, path)) => Err(BuildError::Derivation {
-            label: job.label.to_owned(),
-            problem: format!(
-                "it was planned as {}, but is {}",
-                store_dir.display(job.path),
-                store_dir.display(path)
-            ),
-        }),
-        None => Ok(()),
     }
 }

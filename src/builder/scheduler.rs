@@ -4,40 +4,51 @@
 //! builds, so that the network is busy while the processor is; within each kind the most urgent ready task is next.
 //! How many builds really compute at a time is not decided here but by the job tokens each of them waits for.
 //!
+//! A task of an [`Alternative`](super::alternative::Alternative) counts as a download. Where it fails to deliver, the task
+//! becomes a build, and what that needs joins the tasks, while everything else goes on.
+//!
 //! When something fails, what waits for it is skipped, and named together with the reason. Unless the run is
 //! to keep going, nothing new is started then; what runs already may end, for its result is of use next time.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::error::BuildError;
-use super::graph::{Task, Todo};
+use super::graph::{Task, Todo, Way};
 use crate::events::cancellation::Cancellation;
 use crate::events::{
     Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
 };
 use crate::formats::secrets::without_secrets;
+use crate::formats::store_path::StorePath;
 
 /// How an item was come by.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+#[derive(Debug)]
+pub enum Outcome<'a> {
     /// We made it.
     Made(Made),
     /// Another process made it while we waited for its lock.
     Reused,
+    /// An alternative made it, and has reported that.
+    Delivered,
+    /// An alternative did not make it. This is what has to be made to build it, itself included.
+    Instead(Todo<'a>),
 }
 
 /// Something that makes items.
-pub trait Worker: Sync {
+pub trait Worker<'a>: Sync {
     /// Makes the item, in the calling thread. Returns soon once the run is cancelled.
     ///
     /// # Errors
     /// Why there is no item.
-    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError>;
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError>;
+
+    /// No task of an alternative is left, for now.
+    fn alternative_is_done(&self) {}
 }
 
 /// How much is done at a time, and what a failure means.
@@ -61,8 +72,10 @@ pub struct Report {
 }
 
 /// The state of a run, owned by the thread that decides.
-struct Run<'r, 'a> {
-    todo: &'r Todo<'a>,
+struct Run<'a> {
+    tasks: Vec<Task<'a>>,
+    /// The number of each task, by derivation.
+    index: BTreeMap<&'a StorePath, usize>,
     /// For each task, how many of its inputs are still to be made.
     open_inputs: Vec<usize>,
     ready: BTreeSet<(std::cmp::Reverse<u64>, usize)>,
@@ -70,14 +83,19 @@ struct Run<'r, 'a> {
     running_downloads: usize,
     skipped: BTreeSet<usize>,
     started: BTreeSet<usize>,
+    done: BTreeSet<usize>,
+    /// Tasks that ended without an item.
+    failed: BTreeSet<usize>,
+    /// How many tasks of an alternative are neither done nor failed.
+    open_alternatives: usize,
     summary: Summary,
     errors: Vec<BuildError>,
 }
 
 /// Makes all tasks of `todo`.
-pub fn run(
-    todo: &Todo<'_>,
-    worker: &dyn Worker,
+pub fn run<'a>(
+    todo: &Todo<'a>,
+    worker: &dyn Worker<'a>,
     parallelism: Parallelism,
     cores: NonZeroUsize,
     events: &EventSender,
@@ -85,18 +103,13 @@ pub fn run(
 ) -> Report {
     let start = (events.since(), own_processor_seconds());
     let mut run = Run::new(todo, cores);
-    let count = |download: bool| {
-        let kinds = todo.tasks.iter().map(|task| task.job.kind);
-        kinds
-            .filter(|kind| (*kind == Kind::Download) == download)
-            .count()
-    };
+    let (builds, downloads) = counts(&todo.tasks);
     events.emit(Event::RunStarted {
-        builds: count(false),
-        downloads: count(true),
+        builds,
+        downloads,
         reused: todo.reused.len(),
     });
-    if !todo.tasks.is_empty() {
+    if builds + downloads > 0 {
         events.emit(planned(todo, parallelism, cores));
     }
     let (sender, receiver) = channel();
@@ -104,10 +117,11 @@ pub fn run(
         loop {
             while let Some(number) = run.next(parallelism, cancellation) {
                 let sender = sender.clone();
+                let task = run.tasks[number].clone();
+                let label = task.job.label;
                 let work = move || {
-                    let task = &todo.tasks[number];
                     // A bug in one build is one failed build, not a run that hangs waiting for it.
-                    let result = catch_unwind(AssertUnwindSafe(|| worker.make(task)));
+                    let result = catch_unwind(AssertUnwindSafe(|| worker.make(&task)));
                     let result = result.unwrap_or_else(|panic| {
                         Err(BuildError::Panicked {
                             label: task.job.label.to_owned(),
@@ -117,8 +131,7 @@ pub fn run(
                     // The receiver outlives this scope.
                     let _ = sender.send((number, result));
                 };
-                let thread =
-                    std::thread::Builder::new().name(todo.tasks[number].job.label.to_owned());
+                let thread = std::thread::Builder::new().name(label.to_owned());
                 if let Err(source) = thread.spawn_scoped(scope, work) {
                     run.ended(number, Err(BuildError::Thread(source)), events);
                 }
@@ -129,31 +142,54 @@ pub fn run(
             let Ok((number, result)) = receiver.recv() else {
                 break;
             };
+            let before = run.open_alternatives;
             run.ended(number, result, events);
+            if before > 0 && run.open_alternatives == 0 {
+                worker.alternative_is_done();
+            }
         }
     });
+    if run.open_alternatives > 0 {
+        worker.alternative_is_done();
+    }
     run.finish(start, events, cancellation)
 }
 
-/// What is to be made, for those who estimate how long it will take.
+/// What is to be made here, for those who estimate how long it will take.
 pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
-    let item = |task: &Task<'_>| PlannedItem {
-        item: task.job.label.to_owned(),
-        kind: task.job.kind,
-        inputs: task
-            .inputs
-            .iter()
-            .map(|input| todo.tasks[*input].job.label.to_owned())
-            .collect(),
-        seconds: task.expected.map(|expected| expected.as_secs_f64()),
-        guessed: task.guessed,
-    };
     Event::Planned {
-        items: todo.tasks.iter().map(item).collect(),
+        items: planned_items(&todo.tasks, 0..todo.tasks.len()),
         jobs: parallelism.builds.get(),
         downloads: parallelism.downloads.get(),
         cores: cores.get(),
     }
+}
+
+/// Those of the tasks with these `numbers` that are made by their builders.
+fn planned_items(tasks: &[Task<'_>], numbers: impl IntoIterator<Item = usize>) -> Vec<PlannedItem> {
+    let is_made = |number: &usize| tasks[*number].way == Way::Builder;
+    let items = numbers.into_iter().filter(is_made).map(|number| {
+        let task = &tasks[number];
+        let inputs = task.inputs.iter().filter(|input| is_made(input));
+        PlannedItem {
+            item: task.job.label.to_owned(),
+            kind: task.job.kind,
+            inputs: inputs
+                .map(|input| tasks[*input].job.label.to_owned())
+                .collect(),
+            seconds: task.expected.map(|expected| expected.as_secs_f64()),
+            guessed: task.guessed,
+        }
+    });
+    items.collect()
+}
+
+/// How many of `tasks` are builds or seeds, and how many are downloads.
+fn counts(tasks: &[Task<'_>]) -> (usize, usize) {
+    let made = tasks.iter().filter(|task| task.way == Way::Builder);
+    let (downloads, builds): (Vec<&Task<'_>>, Vec<_>) =
+        made.partition(|task| task.job.kind == Kind::Download);
+    (builds.len(), downloads.len())
 }
 
 /// The processor time this process has used so far.
@@ -168,16 +204,24 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-impl<'r, 'a> Run<'r, 'a> {
-    fn new(todo: &'r Todo<'a>, cores: NonZeroUsize) -> Self {
+impl<'a> Run<'a> {
+    fn new(todo: &Todo<'a>, cores: NonZeroUsize) -> Self {
+        let tasks = todo.tasks.clone();
+        let alternatives = tasks.iter().filter(|task| task.way != Way::Builder);
         let mut run = Self {
-            todo,
-            open_inputs: todo.tasks.iter().map(|task| task.inputs.len()).collect(),
+            index: (0..tasks.len())
+                .map(|number| (tasks[number].job.path, number))
+                .collect(),
+            open_inputs: tasks.iter().map(|task| task.inputs.len()).collect(),
+            open_alternatives: alternatives.count(),
+            tasks,
             ready: BTreeSet::new(),
             running_builds: 0,
             running_downloads: 0,
             skipped: BTreeSet::new(),
             started: BTreeSet::new(),
+            done: BTreeSet::new(),
+            failed: BTreeSet::new(),
             summary: Summary {
                 reused: todo
                     .reused
@@ -190,7 +234,7 @@ impl<'r, 'a> Run<'r, 'a> {
             },
             errors: Vec::new(),
         };
-        for number in 0..todo.tasks.len() {
+        for number in 0..run.tasks.len() {
             if run.open_inputs[number] == 0 {
                 run.make_ready(number);
             }
@@ -199,14 +243,18 @@ impl<'r, 'a> Run<'r, 'a> {
     }
 
     fn make_ready(&mut self, number: usize) {
-        let urgency = self.todo.tasks[number].urgency;
+        let urgency = self.tasks[number].urgency;
         self.ready.insert((std::cmp::Reverse(urgency), number));
     }
 
+    fn label(&self, number: usize) -> &'a str {
+        self.tasks[number].job.label
+    }
+
     fn running(&mut self, number: usize) -> &mut usize {
-        match self.todo.tasks[number].job.kind {
-            Kind::Download | Kind::Substitute => &mut self.running_downloads,
-            Kind::Seed | Kind::Build => &mut self.running_builds,
+        match is_transfer(&self.tasks[number]) {
+            true => &mut self.running_downloads,
+            false => &mut self.running_builds,
         }
     }
 
@@ -217,29 +265,37 @@ impl<'r, 'a> Run<'r, 'a> {
         }
         let build = self.running_builds < parallelism.builds.get();
         let download = self.running_downloads < parallelism.downloads.get();
-        let next =
-            *self
-                .ready
-                .iter()
-                .find(|(_, number)| match self.todo.tasks[*number].job.kind {
-                    Kind::Download | Kind::Substitute => download,
-                    Kind::Seed | Kind::Build => build,
-                })?;
+        let mut ready = self.ready.iter();
+        let next = *ready.find(|(_, number)| match is_transfer(&self.tasks[*number]) {
+            true => download,
+            false => build,
+        })?;
         self.ready.remove(&next);
         self.started.insert(next.1);
         *self.running(next.1) += 1;
         Some(next.1)
     }
 
-    fn ended(&mut self, number: usize, result: Result<Outcome, BuildError>, events: &EventSender) {
+    fn ended(
+        &mut self,
+        number: usize,
+        result: Result<Outcome<'a>, BuildError>,
+        events: &EventSender,
+    ) {
         *self.running(number) -= 1;
-        let task = &self.todo.tasks[number];
-        let item = task.job.label.to_owned();
+        let item = self.label(number).to_owned();
+        let is_alternative = self.tasks[number].way != Way::Builder;
         match result {
+            Ok(Outcome::Instead(todo)) => {
+                self.open_alternatives -= usize::from(is_alternative);
+                self.started.remove(&number);
+                self.join(number, todo, events);
+                return;
+            }
             Ok(outcome) => {
                 match outcome {
                     Outcome::Made(made) => {
-                        let kind = task.job.kind;
+                        let kind = self.tasks[number].kind();
                         events.emit(Event::Finished {
                             item: item.clone(),
                             kind,
@@ -251,16 +307,25 @@ impl<'r, 'a> Run<'r, 'a> {
                         events.emit(Event::Reused { item: item.clone() });
                         self.summary.reused.push(item);
                     }
+                    Outcome::Delivered | Outcome::Instead(_) => {}
                 }
-                for dependant in &task.dependants {
-                    self.open_inputs[*dependant] -= 1;
-                    if self.open_inputs[*dependant] == 0 && !self.skipped.contains(dependant) {
-                        self.make_ready(*dependant);
+                self.done.insert(number);
+                for dependant in self.tasks[number].dependants.clone() {
+                    self.open_inputs[dependant] -= 1;
+                    if self.open_inputs[dependant] == 0 && !self.skipped.contains(&dependant) {
+                        self.make_ready(dependant);
                     }
                 }
             }
             // Stopping is no failure of what was stopped.
-            Err(BuildError::Interrupted) => self.summary.interrupted = true,
+            Err(BuildError::Interrupted) => {
+                self.failed.insert(number);
+                if is_alternative {
+                    // Nothing of it is left.
+                    self.started.remove(&number);
+                }
+                self.summary.interrupted = true;
+            }
             Err(error) => {
                 // Summaries are printed and recorded.
                 let message = without_secrets(&error.to_string()).into_owned();
@@ -272,25 +337,90 @@ impl<'r, 'a> Run<'r, 'a> {
                     log: error.log().map(ToOwned::to_owned),
                     kept: error.kept().map(ToOwned::to_owned),
                 });
-                self.skip_dependants(number, &item, events);
+                self.failed.insert(number);
+                self.skip(self.tasks[number].dependants.clone(), &item, events);
                 self.summary.failed.push(FailedItem { item, message });
                 self.errors.push(error);
             }
         }
+        self.open_alternatives -= usize::from(is_alternative);
     }
 
-    fn skip_dependants(&mut self, number: usize, because: &str, events: &EventSender) {
-        let mut waiting = self.todo.tasks[number].dependants.clone();
+    /// Makes the task `number`, which an alternative has not delivered, a build, and adds the tasks of `todo` that come before
+    /// it and are not there yet.
+    fn join(&mut self, number: usize, todo: Todo<'a>, events: &EventSender) {
+        let after = self.tasks[number].urgency;
+        let mut numbers: Vec<usize> = Vec::with_capacity(todo.tasks.len());
+        let mut joined: Vec<usize> = Vec::new();
+        for task in todo.tasks {
+            let known = self.index.get(task.job.path).copied();
+            if let Some(known) = known.filter(|known| *known != number) {
+                numbers.push(known);
+                continue;
+            }
+            let inputs: Vec<usize> = task.inputs.iter().map(|input| numbers[*input]).collect();
+            let new = match known {
+                Some(number) => {
+                    let own = &mut self.tasks[number];
+                    (own.way, own.inputs) = (task.way, inputs);
+                    (own.expected, own.guessed) = (task.expected, task.guessed);
+                    number
+                }
+                None => {
+                    let new = self.tasks.len();
+                    self.open_alternatives += usize::from(task.way != Way::Builder);
+                    self.index.insert(task.job.path, new);
+                    self.open_inputs.push(0);
+                    self.tasks.push(Task {
+                        inputs,
+                        dependants: Vec::new(),
+                        urgency: task.urgency.saturating_add(after),
+                        ..task
+                    });
+                    new
+                }
+            };
+            numbers.push(new);
+            joined.push(new);
+        }
+        let items = planned_items(&self.tasks, joined.iter().copied());
+        events.emit(Event::MorePlanned { items });
+        for new in joined {
+            let mut open = 0;
+            let mut lost = None;
+            for input in self.tasks[new].inputs.clone() {
+                if self.failed.contains(&input) || self.skipped.contains(&input) {
+                    lost = Some(input);
+                } else if !self.done.contains(&input) {
+                    open += 1;
+                    self.tasks[input].dependants.push(new);
+                }
+            }
+            self.open_inputs[new] = open;
+            match lost {
+                Some(input) => {
+                    let because = self.label(input).to_owned();
+                    self.skip(vec![new], &because, events);
+                }
+                None if open == 0 => self.make_ready(new),
+                None => {}
+            }
+        }
+    }
+
+    /// Skips the tasks `waiting` and all that wait for them.
+    fn skip(&mut self, mut waiting: Vec<usize>, because: &str, events: &EventSender) {
         let mut found = BTreeSet::new();
         while let Some(number) = waiting.pop() {
             if self.skipped.insert(number) {
                 found.insert(number);
-                waiting.extend(&self.todo.tasks[number].dependants);
+                waiting.extend(&self.tasks[number].dependants);
             }
         }
         for number in found {
+            self.open_alternatives -= usize::from(self.tasks[number].way != Way::Builder);
             let skipped = SkippedItem {
-                item: self.todo.tasks[number].job.label.to_owned(),
+                item: self.label(number).to_owned(),
                 because: because.to_owned(),
             };
             events.emit(Event::Skipped {
@@ -308,10 +438,8 @@ impl<'r, 'a> Run<'r, 'a> {
         cancellation: &Cancellation,
     ) -> Report {
         let tried = |number: &usize| self.started.contains(number) || self.skipped.contains(number);
-        let left = (0..self.todo.tasks.len()).filter(|number| !tried(number));
-        self.summary.not_started = left
-            .map(|number| self.todo.tasks[number].job.label.to_owned())
-            .collect();
+        let left = (0..self.tasks.len()).filter(|number| !tried(number));
+        self.summary.not_started = left.map(|number| self.label(number).to_owned()).collect();
         // A cancellation that came when all was done interrupted nothing.
         self.summary.interrupted |=
             cancellation.is_cancelled() && !self.summary.not_started.is_empty();
@@ -328,6 +456,11 @@ impl<'r, 'a> Run<'r, 'a> {
             errors: self.errors,
         }
     }
+}
+
+/// Whether `task` waits for the network more than for a processor.
+fn is_transfer(task: &Task<'_>) -> bool {
+    matches!(task.kind(), Kind::Download | Kind::Substitute)
 }
 
 #[cfg(test)]

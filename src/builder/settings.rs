@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::alternative::Alternative;
 use super::builtin::Builtins;
 use super::scheduler::Parallelism;
 use super::watch::Patience;
@@ -18,6 +19,8 @@ pub struct Tools<'t> {
     pub sandbox: &'t dyn Sandbox,
     /// The builders that are part of this program.
     pub builtins: &'t Builtins<'t>,
+    /// Another way to make items, such as substitute servers.
+    pub alternative: Option<&'t dyn Alternative>,
 }
 
 /// What users can choose about builds.

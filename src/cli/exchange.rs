@@ -279,6 +279,7 @@ mod tests {
                 ExchangeError::Server {
                     url: "https://example.org".to_owned(),
                     problem: "it broke off".to_owned(),
+                    trouble: crate::exchange::Trouble::File,
                 },
                 4,
             ),

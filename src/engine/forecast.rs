@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::EngineError;
+use super::notice::Notice;
 use super::planned::{Planned, derivations, graph};
 use super::run::downloader;
 use super::session::Session;
-use super::substitutes;
-use crate::builder::graph::Task;
+use super::substitutes::{Substitutes, substituter};
+use crate::builder::alternative::Alternative;
+use crate::builder::graph::{Job, Task, Todo, Way};
 use crate::builder::history::History;
 use crate::builder::scheduler;
-use crate::events::{Event, Kind};
+use crate::events::cancellation::Cancellation;
+use crate::events::{Event, EventSender, Kind};
+use crate::exchange::substitute::Substituter;
+use crate::formats::store_path::StorePath;
 
 /// What making some targets would mean.
 #[derive(Debug)]
@@ -81,16 +86,31 @@ impl Session {
         let graph = graph(plan, &self.directories().store_dir);
         let durations = History::new(&self.directories().state).durations();
         let estimate = |label: &str| durations.get(label).copied();
-        let mut todo = graph.missing_now(derivations(plan, wanted), &store, estimate)?;
-        let offered = substitutes::forecast(self, plan, wanted, &todo, &store)?;
-        if !offered.is_empty() {
-            let there = offered.iter().flat_map(|offered| offered.outputs.clone());
-            let wanted = derivations(plan, wanted);
-            todo = graph.missing_with_items(wanted, &store, &there.collect(), estimate)?;
+        let wanted_paths = derivations(plan, wanted);
+        let substituter = substituter(self)?;
+        let (events, cancellation) = (EventSender::ignored(), Cancellation::new());
+        let substitutes = substituter.as_ref().map(|substituter| {
+            Substitutes::new(substituter, &store, &graph, &events, &cancellation)
+        });
+        let todo = match &substitutes {
+            Some(substitutes) => {
+                let offers = |jobs: &[Job<'_>]| substitutes.offers(jobs);
+                graph.missing_or_offered_now(wanted_paths, &store, offers, estimate)?
+            }
+            None => graph.missing_now(wanted_paths, &store, estimate)?,
+        };
+        let offered = match &substitutes {
+            Some(substitutes) => offered(substitutes, &todo)?,
+            None => Vec::new(),
+        };
+        for (url, problem) in substituter.iter().flat_map(Substituter::problems) {
+            let problem = format!("{url}: {problem}");
+            self.notify(Notice::ServerLeft { problem });
         }
         let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
             .tasks
             .iter()
+            .filter(|task| task.way == Way::Builder)
             .partition(|task| task.job.kind == Kind::Download);
         let missing: BTreeSet<&str> = todo.tasks.iter().map(|task| task.job.label).collect();
         let closure = plan.closure(wanted.iter().copied());
@@ -105,16 +125,7 @@ impl Session {
             .filter(|node| node.output_paths().all(|(_, path)| valid.contains(path)));
         let settings = self.build_settings();
         Ok(Forecast {
-            substitutes: offered
-                .into_iter()
-                .map(|offered| OfferedItem {
-                    item: offered.item.to_owned(),
-                    from: offered.url,
-                    store_items: offered.paths,
-                    download_size: offered.download_size,
-                    size: offered.nar_size,
-                })
-                .collect(),
+            substitutes: offered,
             downloads: downloads
                 .iter()
                 .map(|task| {
@@ -141,4 +152,30 @@ impl Session {
             impure: planned.impurity(),
         })
     }
+}
+
+/// What the servers would give for the tasks of `todo` that are theirs. What several items refer to counts with the first.
+fn offered(
+    substitutes: &Substitutes<'_>,
+    todo: &Todo<'_>,
+) -> Result<Vec<OfferedItem>, EngineError> {
+    let tasks = todo.tasks.iter().filter(|task| task.way != Way::Builder);
+    let jobs: Vec<Job<'_>> = tasks.map(|task| task.job).collect();
+    let mut there: BTreeSet<StorePath> = BTreeSet::new();
+    let mut items = Vec::new();
+    for (job, offers) in jobs.iter().zip(substitutes.offers_of(&jobs)?) {
+        let mut offers = offers.unwrap_or_default();
+        let Some(from) = offers.last().map(|offer| offer.location.clone()) else {
+            continue;
+        };
+        offers.retain(|offer| there.insert(offer.path.clone()));
+        items.push(OfferedItem {
+            item: job.label.to_owned(),
+            from,
+            store_items: offers.len(),
+            download_size: offers.iter().map(|offer| offer.download_size).sum(),
+            size: offers.iter().map(|offer| offer.nar_size).sum(),
+        });
+    }
+    Ok(items)
 }

@@ -6,6 +6,7 @@ use super::builtins::{self, download::Download};
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
+use super::substitutes::{Substitutes, substituter};
 use crate::builder::rebuild::{Again, Rebuilt, rebuild};
 use crate::builder::run::{Request, realise};
 use crate::builder::scheduler::Report;
@@ -87,10 +88,18 @@ impl Session {
             fetcher: self.downloader(None),
         };
         let builtins = builtins::all(&download);
+        let substituter = match mode {
+            Mode::Build => substituter(self)?,
+            Mode::Check => None,
+        };
+        let substitutes = substituter
+            .as_ref()
+            .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
         let tools = Tools {
             store,
             sandbox: sandbox.as_ref(),
             builtins: &builtins,
+            alternative: substitutes.as_ref().map(|substitutes| substitutes as _),
         };
         let settings = self.build_settings();
         match mode {

@@ -10,11 +10,11 @@ use super::explain::built_again;
 use super::notice::Notice;
 use super::planned::{Planned, add_item, derivations, graph};
 use super::session::Session;
-use super::substitutes;
+use super::substitutes::{Substitutes, substituter};
 use super::watcher::{Watcher, watched};
 use crate::builder::error::BuildError;
 use crate::builder::rebuild::{Again, Inspect, rebuild};
-use crate::builder::run::{Request, realise};
+use crate::builder::run::{Request, interrupted, missing, realise_todo};
 use crate::builder::scheduler::Report;
 use crate::builder::settings::{BuildSettings, Tools};
 use crate::builder::variation::Variation;
@@ -90,52 +90,15 @@ impl<'s> Run<'s> {
         let store = session.open_store(events, cancellation)?;
         let downloader = downloader(session, &planned);
         events.preparing("looking up what is missing");
-        let stopped =
-            substitutes::install(session, &planned, &wanted, &store, events, cancellation)?;
-        if let Some(report) = stopped {
-            return Ok(Self {
-                session,
-                store,
-                targets: wanted,
-                planned,
-                report,
-                downloader,
-            });
-        }
-        let builds = missing_builds(&planned, &wanted, &store)?;
-        let nodes = planned.plan.nodes();
-        if wanted
-            .iter()
-            .any(|index| nodes[*index].kind != plan::Kind::Download)
-        {
-            release::check_host(&planned.seeds.seed)?;
-        }
-        if !builds.is_empty() {
-            session.notify(Notice::BuiltAgain(built_again(session, &planned, &builds)));
-        }
-        events.preparing("writing derivations and checking the sandbox");
-        let report = {
-            let plan = &planned.plan;
-            let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
-            let graph = graph(plan, &session.directories().store_dir);
-            let request = Request {
-                graph: &graph,
-                wanted: derivations(plan, &wanted),
-                impure: planned.impurity(),
-                add_source: &add_source,
-            };
-            let sandbox = session.sandbox()?;
-            let download = Download {
-                fetcher: downloader.clone(),
-            };
-            let tools = Tools {
-                store: &store,
-                sandbox: sandbox.as_ref(),
-                builtins: &builtins::all(&download),
-            };
-            let settings = session.build_settings();
-            realise(&request, tools, &settings, events, cancellation)?
-        };
+        let report = make(
+            session,
+            &planned,
+            &wanted,
+            &store,
+            &downloader,
+            events,
+            cancellation,
+        )?;
         Ok(Self {
             session,
             store,
@@ -189,6 +152,7 @@ impl<'s> Run<'s> {
             store: &self.store,
             sandbox: sandbox.as_ref(),
             builtins: &builtins::all(&download),
+            alternative: None,
         };
         let settings = BuildSettings {
             // One that cannot be built again says nothing of the others.
@@ -257,20 +221,66 @@ pub(super) fn downloader(session: &Session, planned: &Planned) -> Arc<Downloader
     session.downloader(distribution.map(|distribution| distribution.apt_settings()))
 }
 
-/// The labels of what a run would have to build.
-fn missing_builds(
+/// Makes the nodes `wanted` of the plan.
+fn make(
+    session: &Session,
     planned: &Planned,
     wanted: &[usize],
     store: &Store,
-) -> Result<Vec<String>, EngineError> {
+    downloader: &Arc<Downloader>,
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<Report, EngineError> {
     let plan = &planned.plan;
-    let graph = graph(plan, &store.directories().store_dir);
-    let todo = graph.missing(derivations(plan, wanted), store, |_| None)?;
-    let builds = todo
-        .tasks
+    let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
+    let graph = graph(plan, &session.directories().store_dir);
+    let request = Request {
+        graph: &graph,
+        wanted: derivations(plan, wanted),
+        impure: planned.impurity(),
+        add_source: &add_source,
+    };
+    let substituter = substituter(session)?;
+    let substitutes = substituter
+        .as_ref()
+        .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
+    let alternative = substitutes.as_ref().map(|substitutes| substitutes as _);
+    let settings = session.build_settings();
+    let todo = match missing(&request, store, alternative, cancellation) {
+        Err(BuildError::Interrupted) => return Ok(interrupted(&request, &settings, events)),
+        todo => todo?,
+    };
+    let nodes = plan.nodes();
+    if wanted
         .iter()
-        .filter(|task| task.job.kind == Kind::Build);
-    Ok(builds.map(|task| task.job.label.to_owned()).collect())
+        .any(|index| nodes[*index].kind != plan::Kind::Download)
+    {
+        release::check_host(&planned.seeds.seed)?;
+    }
+    let builds = todo.tasks.iter().filter(|task| task.kind() == Kind::Build);
+    let builds: Vec<String> = builds.map(|task| task.job.label.to_owned()).collect();
+    if !builds.is_empty() {
+        session.notify(Notice::BuiltAgain(built_again(session, planned, &builds)));
+    }
+    events.preparing("writing derivations and checking the sandbox");
+    let sandbox = session.sandbox()?;
+    let download = Download {
+        fetcher: downloader.clone(),
+    };
+    let tools = Tools {
+        store,
+        sandbox: sandbox.as_ref(),
+        builtins: &builtins::all(&download),
+        alternative,
+    };
+    Ok(realise_todo(
+        &request,
+        &todo,
+        tools,
+        &settings,
+        events,
+        cancellation,
+    )?)
 }
 
 /// The first thing that went wrong in a run, other than that it was interrupted.

@@ -58,6 +58,11 @@ pub enum Event {
         /// Processor cores that all builds together use.
         cores: usize,
     },
+    /// Items that are to be made besides, because a substitute server did not deliver.
+    MorePlanned {
+        /// The items, each after those it needs. Their inputs may be items that were planned before.
+        items: Vec<PlannedItem>,
+    },
     /// How busy the machine was since the last event of this kind, whoever used it.
     Processor {
         /// The mean number of busy cores.
@@ -83,6 +88,15 @@ pub enum Event {
         size: Option<u64>,
         /// The server's URL.
         location: String,
+    },
+    /// A substitute server did not deliver an item. It is taken from another server, or built.
+    SubstituteFailed {
+        /// The label of the item.
+        item: String,
+        /// The server's URL.
+        location: String,
+        /// What went wrong.
+        problem: String,
     },
     /// Nothing more is being taken from a substitute server. What was begun and is not finished is not there, and nothing of
     /// it is left.

@@ -79,6 +79,20 @@ fn every_kind() -> Vec<Event> {
             downloads: 1,
             cores: 1,
         },
+        Event::MorePlanned {
+            items: vec![PlannedItem {
+                item: item(),
+                kind: Kind::Build,
+                inputs: Vec::new(),
+                seconds: None,
+                guessed: false,
+            }],
+        },
+        Event::SubstituteFailed {
+            item: item(),
+            location: "https://example.org".into(),
+            problem: "it answers 503".into(),
+        },
         Event::Processor { busy: 1.0 },
         Event::WaitingForLock {
             path: "/gnu/store/x.lock".into(),
@@ -169,6 +183,8 @@ fn is_in_the_list(event: &Event) {
         Event::Preparing { .. }
         | Event::RunStarted { .. }
         | Event::Planned { .. }
+        | Event::MorePlanned { .. }
+        | Event::SubstituteFailed { .. }
         | Event::Processor { .. }
         | Event::WaitingForLock { .. }
         | Event::SubstitutesFound { .. }

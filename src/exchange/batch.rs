@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::ExchangeError;
 use super::install::commit;
-use super::substitute::{News, Watch};
+use super::watch::{News, Watch};
 use crate::diagnostics::FileError;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
@@ -26,38 +26,53 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// It waits for so many times what the last time took, too: then a slow disk does not spend its time on this alone.
 const PAUSES: u32 = 10;
 
+/// One item of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'b> {
+    /// What is said of it.
+    pub info: &'b NarInfo,
+    /// The number of the server that it comes from.
+    pub server: usize,
+    /// That server's URL.
+    pub location: &'b str,
+}
+
 /// What is to be installed.
 pub(super) struct Batch<'b, 's> {
     /// Where to.
     pub store: &'s Store,
     /// The locks of all items.
     pub locks: &'b PathLocks,
-    /// What is said of the items, none of which is valid, in the order in which they are begun.
-    pub items: Vec<&'b NarInfo>,
-    /// Who watches.
+    /// The items, none of which is valid, in the order in which they are begun.
+    pub items: Vec<Item<'b>>,
+    /// Reports, and stops it.
     pub watch: &'b Watch<'b>,
     /// Prepares an item.
-    pub prepare: &'b (dyn Fn(&NarInfo) -> Result<PreparedOutputs<'s>, ExchangeError> + Sync),
+    pub prepare: &'b (dyn Fn(&Item<'b>) -> Result<PreparedOutputs<'s>, ExchangeError> + Sync),
 }
 
-type Prepared<'b, 's> = (&'b NarInfo, Result<PreparedOutputs<'s>, ExchangeError>);
+type Prepared<'b, 's> = (Item<'b>, Result<PreparedOutputs<'s>, ExchangeError>);
 
-/// Makes the items of `batch` valid, on as many threads as `rayon` has here. After an error only what was begun is
-/// brought to its end, and after a cancellation not even that; what is right by then becomes valid if all it refers to does,
-/// and of the others nothing is left.
+/// What a batch has made valid, and what its servers did not deliver: item, server and reason.
+pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>);
+
+/// Makes the items of `batch` valid, on as many threads as `rayon` has here. An item that its server does not deliver holds up
+/// only those that refer to it. After an error of this machine only what was begun is finished, and after a cancellation not
+/// even that. What is right by then becomes valid if all it refers to does; nothing is left of the others.
 ///
 /// # Errors
-/// What went wrong first, unless somebody else's bytes are wrong, too: then that.
-pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Vec<PathInfo>, ExchangeError> {
+/// What went wrong on this machine, or that the run was stopped.
+pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Outcome, ExchangeError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (sender, receiver) = channel::<Prepared<'b, '_>>();
     let mut waiting = Waiting {
-        pending: batch.items.iter().map(|info| &info.path).collect(),
+        pending: batch.items.iter().map(|item| &item.info.path).collect(),
         ready: BTreeMap::new(),
         installed: Vec::new(),
     };
     let mut first_error = None;
+    let mut undelivered = Vec::new();
     let threads = rayon::current_num_threads().min(batch.items.len());
     std::thread::scope(|scope| {
         for number in 0..threads {
@@ -80,8 +95,11 @@ pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Vec<PathInfo>, Exchan
                 false => receiver.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
             match result {
-                Ok((info, Ok(prepared))) => {
-                    waiting.ready.insert(&info.path, (info, prepared));
+                Ok((item, Ok(prepared))) => {
+                    waiting.ready.insert(&item.info.path, (item, prepared));
+                }
+                Ok((item, Err(error))) if error.is_of_server() => {
+                    undelivered.push((item.info.path.clone(), item.server, error));
                 }
                 Ok((_, Err(error))) => note(&mut first_error, error),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -106,8 +124,10 @@ pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Vec<PathInfo>, Exchan
     }
     match first_error {
         Some(error) => Err(error),
-        None if !waiting.pending.is_empty() => Err(ExchangeError::Interrupted),
-        None => Ok(waiting.installed),
+        None if undelivered.is_empty() && !waiting.pending.is_empty() => {
+            Err(ExchangeError::Interrupted)
+        }
+        None => Ok((waiting.installed, undelivered)),
     }
 }
 
@@ -118,20 +138,21 @@ fn work<'b, 's>(
     failed: &AtomicBool,
     results: &Sender<Prepared<'b, 's>>,
 ) {
-    while let Some(&info) = batch.items.get(next.fetch_add(1, Ordering::Relaxed)) {
+    while let Some(&item) = batch.items.get(next.fetch_add(1, Ordering::Relaxed)) {
         if failed.load(Ordering::Relaxed) || batch.watch.cancellation.is_cancelled() {
             return;
         }
-        let prepared = (batch.prepare)(info);
-        failed.fetch_or(prepared.is_err(), Ordering::Relaxed);
-        if results.send((info, prepared)).is_err() {
+        let prepared = (batch.prepare)(&item);
+        let is_fatal = |error: &ExchangeError| !error.is_of_server();
+        failed.fetch_or(prepared.as_ref().is_err_and(is_fatal), Ordering::Relaxed);
+        if results.send((item, prepared)).is_err() {
             return;
         }
     }
 }
 
-/// Remembers `error`, unless there was one that is as important.
-fn note(first: &mut Option<ExchangeError>, error: ExchangeError) {
+/// Keeps the first error, or the first that says that bytes are wrong.
+pub(super) fn note(first: &mut Option<ExchangeError>, error: ExchangeError) {
     match first {
         Some(first) if first.is_mistrust() || !error.is_mistrust() => {}
         _ => *first = Some(error),
@@ -143,7 +164,7 @@ struct Waiting<'b, 's> {
     /// All of it.
     pending: BTreeSet<&'b StorePath>,
     /// What is prepared.
-    ready: BTreeMap<&'b StorePath, (&'b NarInfo, PreparedOutputs<'s>)>,
+    ready: BTreeMap<&'b StorePath, (Item<'b>, PreparedOutputs<'s>)>,
     installed: Vec<PathInfo>,
 }
 
@@ -156,7 +177,7 @@ impl<'b, 's> Waiting<'b, 's> {
             let lacking: Vec<&'b StorePath> = whole
                 .iter()
                 .copied()
-                .filter(|path| self.ready[*path].0.references.iter().any(lacks))
+                .filter(|path| self.ready[*path].0.info.references.iter().any(lacks))
                 .collect();
             if lacking.is_empty() {
                 break;
@@ -166,16 +187,22 @@ impl<'b, 's> Waiting<'b, 's> {
         if whole.is_empty() {
             return Ok(());
         }
-        let prepared: Vec<PreparedOutputs<'s>> = whole
-            .iter()
-            .filter_map(|path| self.ready.remove(*path))
-            .map(|(_, prepared)| prepared)
-            .collect();
+        let mut locations: BTreeMap<&StorePath, &str> = BTreeMap::new();
+        let mut prepared: Vec<PreparedOutputs<'s>> = Vec::with_capacity(whole.len());
+        for path in &whole {
+            if let Some((item, one)) = self.ready.remove(*path) {
+                locations.insert(*path, item.location);
+                prepared.push(one);
+            }
+        }
         match commit(batch.store, batch.locks, prepared) {
             Ok(infos) => {
                 for info in infos {
                     self.pending.remove(&info.path);
-                    (batch.watch.news)(News::Installed(&info));
+                    (batch.watch.news)(News::Installed {
+                        info: &info,
+                        location: locations.get(&info.path).copied().unwrap_or_default(),
+                    });
                     self.installed.push(info);
                 }
                 Ok(())

@@ -10,19 +10,23 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::redirect::Policy;
 
-use super::ExchangeError;
+use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
-use crate::fetch::http::causes;
+use crate::fetch::http::{causes, redirect, retry_after};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte for so long, a server is dead.
 const SILENCE: Duration = Duration::from_secs(60);
+/// The time over which a transfer must bring [`SLOWEST`] bytes: a server that sends a byte now and then is as good as dead.
+const WINDOW: Duration = Duration::from_secs(60);
+const SLOWEST: usize = 60 << 10;
 /// The most bytes of a piece.
 const PIECE: usize = 64 << 10;
 /// How many pieces may wait to be read.
@@ -54,10 +58,12 @@ impl Files {
                 .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT)
                 .timeout(SILENCE)
+                .redirect(Policy::custom(redirect))
                 .build();
             Place::Http(client.map_err(|error| ExchangeError::Server {
                 url: url.to_owned(),
                 problem: causes(&error),
+                trouble: Trouble::Server,
             })?)
         } else {
             return Err(ExchangeError::Url(url.to_owned()));
@@ -68,6 +74,11 @@ impl Files {
         })
     }
 
+    /// Whether it is asked by HTTP.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Http(_))
+    }
+
     /// The file `name`; `None` where there is none. Reading it, too, fails once the run is cancelled.
     pub fn open(
         &self,
@@ -75,21 +86,26 @@ impl Files {
         cancellation: &Cancellation,
     ) -> Result<Option<Box<dyn Read>>, ExchangeError> {
         let url = format!("{}/{name}", self.url);
-        let wrong = |problem: String| ExchangeError::Server {
+        let wrong = |trouble: Trouble, problem: String| ExchangeError::Server {
             url: url.clone(),
             problem,
+            trouble,
         };
         if cancellation.is_cancelled() {
             return Err(ExchangeError::Interrupted);
         }
         match &self.place {
+            Place::Directory(directory) if !directory.is_dir() => Err(wrong(
+                Trouble::Server,
+                "there is no such directory".to_owned(),
+            )),
             Place::Directory(directory) => match File::open(directory.join(name)) {
                 Ok(file) => Ok(Some(Box::new(Stoppable {
                     inner: file,
                     cancellation: cancellation.clone(),
                 }))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(wrong(error.to_string())),
+                Err(error) => Err(wrong(Trouble::File, error.to_string())),
             },
             Place::Http(client) => {
                 let mut answer = Answer::to(client.get(&url), cancellation)
@@ -97,9 +113,9 @@ impl Files {
                 match answer.next() {
                     Piece::Found => Ok(Some(Box::new(answer))),
                     Piece::Missing => Ok(None),
-                    Piece::Failed(problem) => Err(wrong(problem)),
+                    Piece::Failed(trouble, problem) => Err(wrong(trouble, problem)),
                     Piece::Cancelled => Err(ExchangeError::Interrupted),
-                    Piece::Bytes(_) | Piece::End => Err(wrong(DIED.to_owned())),
+                    Piece::Bytes(_) | Piece::End => Err(wrong(Trouble::File, DIED.to_owned())),
                 }
             }
         }
@@ -134,7 +150,7 @@ enum Piece {
     Found,
     Bytes(Vec<u8>),
     End,
-    Failed(String),
+    Failed(Trouble, String),
     Cancelled,
 }
 
@@ -180,7 +196,7 @@ impl Answer {
             return Piece::Cancelled;
         }
         let piece = self.pieces.recv();
-        piece.unwrap_or_else(|_| Piece::Failed(DIED.to_owned()))
+        piece.unwrap_or_else(|_| Piece::Failed(Trouble::File, DIED.to_owned()))
     }
 }
 
@@ -191,7 +207,7 @@ impl Read for Answer {
                 Piece::Bytes(bytes) => (self.bytes, self.start) = (bytes, 0),
                 Piece::Found | Piece::Missing => {}
                 Piece::End => self.is_over = true,
-                Piece::Failed(problem) => return Err(io::Error::other(problem)),
+                Piece::Failed(_, problem) => return Err(io::Error::other(problem)),
                 Piece::Cancelled => return Err(stopped()),
             }
         }
@@ -206,7 +222,7 @@ fn ask(request: RequestBuilder, pieces: &SyncSender<Piece>) {
     let mut response = match request.send() {
         Ok(response) => response,
         Err(error) => {
-            let _ = pieces.send(Piece::Failed(causes(&error)));
+            let _ = pieces.send(Piece::Failed(trouble(&error), causes(&error)));
             return;
         }
     };
@@ -214,23 +230,81 @@ fn ask(request: RequestBuilder, pieces: &SyncSender<Piece>) {
         StatusCode::OK => Piece::Found,
         // Object stores say 403 of what is not there.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Piece::Missing,
-        other => Piece::Failed(format!("the server says {other}")),
+        other => {
+            let trouble = match other {
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                    Trouble::Passing(retry_after(&response))
+                }
+                other if other.is_server_error() => Trouble::Passing(retry_after(&response)),
+                _ => Trouble::File,
+            };
+            Piece::Failed(trouble, format!("the server answers {other}"))
+        }
     };
     let mut is_last = !matches!(first, Piece::Found);
     if pieces.send(first).is_err() {
         return;
     }
     let mut buffer = vec![0; PIECE];
+    let (mut since, mut received) = (Instant::now(), 0);
     while !is_last {
         let piece = match response.read(&mut buffer) {
             Ok(0) => Piece::End,
-            Ok(count) => Piece::Bytes(buffer[..count].to_vec()),
+            Ok(count) => {
+                received += count;
+                Piece::Bytes(buffer[..count].to_vec())
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Piece::Failed(causes(&error)),
+            Err(error) => Piece::Failed(Trouble::Passing(None), causes(&error)),
+        };
+        let waited = since.elapsed();
+        let piece = match piece {
+            Piece::Bytes(_) if waited >= WINDOW && received < SLOWEST => Piece::Failed(
+                Trouble::Passing(None),
+                format!(
+                    "transfer stalled ({received} bytes in {} s)",
+                    waited.as_secs()
+                ),
+            ),
+            piece => piece,
         };
         is_last = !matches!(piece, Piece::Bytes(_));
         if pieces.send(piece).is_err() {
             return;
         }
+        // The time that a reader took to make room is not the server's.
+        if waited >= WINDOW || since.elapsed() > waited + Duration::from_secs(1) {
+            (since, received) = (Instant::now(), 0);
+        }
+    }
+}
+
+/// Whether the request that failed with `error` is worth another try.
+fn trouble(error: &reqwest::Error) -> Trouble {
+    if error.is_redirect() || error.is_builder() {
+        return Trouble::File;
+    }
+    if !error.is_connect() {
+        return Trouble::Passing(None);
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        match kind {
+            Some(io::ErrorKind::ConnectionRefused) => return Trouble::Refused,
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::TimedOut,
+            ) => return Trouble::Passing(None),
+            _ => cause = error.source(),
+        }
+    }
+    // No such host, or a certificate that does not fit.
+    match error.is_timeout() {
+        true => Trouble::Passing(None),
+        false => Trouble::Server,
     }
 }

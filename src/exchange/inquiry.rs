@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::ExchangeError;
-use super::substitute::Server;
+use super::server::Server;
 use crate::events::cancellation::Cancellation;
 use crate::formats::keys::PublicKey;
 use crate::formats::narinfo::NarInfo;
@@ -24,9 +24,10 @@ impl Server {
         keys: &[PublicKey],
         cancellation: &Cancellation,
     ) -> Result<Vec<NarInfo>, ExchangeError> {
+        let store_dir = &store.directories().store_dir;
         let found = paths
             .par_iter()
-            .map(|path| self.narinfo(store, path, keys, cancellation))
+            .map(|path| self.narinfo(store_dir, path, keys, cancellation))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(found.into_iter().flatten().collect())
     }

@@ -7,13 +7,16 @@
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`decompress`] | decoding archives of servers | zstd, gzip, xz, lzip, bzip2, brotli |
 //! | [`publish`] | a substitute server in files | Nix and Guix |
-//! | [`substitute`] | installing from such a server | |
+//! | [`substitute`] | installing from several such servers | |
+//! | [`server`] | one server: narinfos, archives, further tries | Nix and Guix |
 //! | `inquiry` | asking a server about items without installing them | |
 //! | `files` | reading its files | |
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
 //! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+
+use std::time::Duration;
 
 use crate::diagnostics::FileError;
 use crate::formats::nar::NarError;
@@ -29,8 +32,23 @@ mod inquiry;
 pub mod install;
 pub mod nar_reader;
 pub mod publish;
+pub mod server;
 pub mod stream;
 pub mod substitute;
+mod watch;
+
+/// Whether a server that does not answer as it should is worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may pass: try again, after the time that the server asked for.
+    Passing(Option<Duration>),
+    /// Nothing listens at the server's address.
+    Refused,
+    /// The server itself is of no use: its name or certificate is wrong, or it is for another store.
+    Server,
+    /// This file is of no use. The server may have others.
+    File,
+}
 
 /// Why items could not be given or taken.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -133,6 +151,8 @@ pub enum ExchangeError {
         url: String,
         /// What went wrong.
         problem: String,
+        /// Whether another try can help.
+        trouble: Trouble,
     },
     /// The run was stopped.
     #[error("interrupted")]
@@ -152,6 +172,14 @@ pub enum ExchangeError {
 }
 
 impl ExchangeError {
+    /// Whether a server is at fault, which another may make good, and not this machine.
+    pub(crate) fn is_of_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Server { .. } | Self::NarInfo(_) | Self::Differs { .. } | Self::Archive { .. }
+        )
+    }
+
     /// Whether bytes are wrong, somebody else's or the store's, and not the machine or the question.
     pub fn is_mistrust(&self) -> bool {
         matches!(

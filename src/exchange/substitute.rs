@@ -1,90 +1,35 @@
-//! Installing items from substitute servers: `http://`, `https://`, or a directory as `file://`.
+//! Installing items from substitute servers.
 //!
-//! First the narinfos of everything that is missing are asked for, level by level along the references, and their
-//! signatures checked. Then items are installed in batches, what is referred to first: archives are
-//! downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first; and what is right becomes
-//! valid. A core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of
-//! memory, whatever the items.
-//! A server that does not have everything, cannot be reached, breaks off or sends what cannot be decoded is no reason to
-//! stop: what it does not give is built. One that has something else than it signed is.
+//! First the narinfos of everything that is missing are asked for, level by level along the references, many at a time, and
+//! their signatures checked. The servers are asked in the order of their ranks; a later one is asked for what those before it
+//! lack or have without a trusted signature. Then items are installed in batches, references first: archives are
+//! downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first. What is right becomes valid. A
+//! core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of memory, whatever
+//! the items.
 //!
-//! Whoever is [watching](Watch) hears of every item, and can stop it all at any moment: then nothing is half valid, and of
-//! what was half unpacked nothing is left.
+//! An item that one server cannot deliver is taken from the next. The items of a batch do not wait for each other.
+//!
+//! A [`Watch`] reports on every item, and stops everything at any moment: then nothing is half valid, and nothing is left of
+//! what was half unpacked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader, Read};
-use std::time::{Duration, Instant};
-
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::ExchangeError;
-use super::batch::{self, Batch};
-use super::files::{Files, Stoppable};
-use super::install::{Expected, prepare};
+use super::batch::{self, Batch, Item};
+pub use super::server::Server;
+pub use super::watch::{News, Offer, Watch};
 use crate::events::cancellation::Cancellation;
 use crate::formats::keys::PublicKey;
-use crate::formats::nar::{NarError, NarProblem};
-use crate::formats::narinfo::{File, NarInfo, NarInfoError};
+use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
-use crate::store::{LockError, PathInfo, PathLocks, PreparedOutputs, Store, StoreError};
+use crate::store::{LockError, PathInfo, Store, StoreError};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
-/// A narinfo of this many bytes names thousands of references.
-const NARINFO_MAX: u64 = 1 << 20;
-/// A larger window would take more memory than a decoder should.
-const ZSTD_WINDOW: u32 = 27;
-/// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
-const OVERHEAD_MAX: u64 = 1 << 16;
-/// How often it is told how much of an item has arrived.
-const NEWS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// A server.
-#[derive(Debug)]
-pub struct Server {
-    files: Files,
-}
-
-/// Who watches an installation, and may stop it.
-#[derive(Clone)]
-pub struct Watch<'w> {
-    /// Stops it.
-    pub cancellation: Cancellation,
-    /// Is called, on any thread, with what happens.
-    pub news: &'w (dyn Fn(News<'_>) + Sync),
-}
-
-impl Watch<'static> {
-    /// Nobody.
-    pub fn nobody() -> Self {
-        Self {
-            cancellation: Cancellation::new(),
-            news: &|_: News<'_>| {},
-        }
-    }
-}
-
-/// What happens while items are installed.
-#[derive(Debug, Clone, Copy)]
-pub enum News<'n> {
-    /// These will be installed. Comes once, before all else; not where there are none.
-    Found(&'n [Offer]),
-    /// Work on an item begins.
-    Begun(&'n StorePath),
-    /// So many bytes of an item's compressed archive have arrived.
-    Received {
-        /// The item.
-        path: &'n StorePath,
-        /// The bytes so far.
-        bytes: u64,
-        /// The size of the compressed archive, where the server says.
-        total: Option<u64>,
-    },
-    /// An item is valid.
-    Installed(&'n PathInfo),
-    /// Another process has made an item valid meanwhile.
-    Reused(&'n StorePath),
-}
+/// How many narinfos are asked for at a time.
+const QUERIES: usize = 16;
 
 /// What was installed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -95,83 +40,103 @@ pub struct Installed {
     pub nar_bytes: u64,
 }
 
-/// An item that a server would give.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The item.
-    pub path: StorePath,
-    /// The size of its archive, in bytes.
-    pub nar_size: u64,
-    /// The size of the compressed archive that would be downloaded, in bytes, where the server says.
-    pub download_size: Option<u64>,
+/// Several servers, and what they have said so far.
+#[derive(Debug)]
+pub struct Substituter {
+    servers: Vec<Server>,
+    /// The servers by rank.
+    order: OnceLock<Vec<usize>>,
+    keys: Vec<PublicKey>,
+    answers: Mutex<BTreeMap<StorePath, Answers>>,
 }
 
-impl Server {
-    /// The server at `url`. Asks nothing yet.
-    ///
-    /// # Errors
-    /// Where the URL is of another kind.
-    pub fn new(url: &str) -> Result<Self, ExchangeError> {
-        Ok(Self {
-            files: Files::below(url)?,
-        })
+/// What the servers say of one item.
+#[derive(Debug, Default)]
+struct Answers {
+    /// How many servers were asked, in the order of their ranks.
+    asked: usize,
+    /// What they offer, each with the server's number.
+    infos: Vec<(usize, Arc<NarInfo>)>,
+    /// The servers that did not deliver.
+    failed: BTreeSet<usize>,
+    /// Why one server is not believed.
+    mistrust: Option<ExchangeError>,
+    /// Why the answer of one server cannot be used.
+    problem: Option<ExchangeError>,
+}
+
+/// Where an item is taken from.
+#[derive(Debug, Clone)]
+struct Choice {
+    server: usize,
+    info: Arc<NarInfo>,
+}
+
+/// What is missing of some items and of all they refer to.
+#[derive(Debug, Default)]
+struct Missing(BTreeMap<StorePath, Option<Choice>>);
+
+impl Missing {
+    /// What is missing of the closure of `wanted`; the first of it that no server has, where there is one.
+    fn closure<'m>(
+        &'m self,
+        wanted: &'m BTreeSet<StorePath>,
+    ) -> Result<BTreeMap<&'m StorePath, &'m Choice>, &'m StorePath> {
+        let mut closure = BTreeMap::new();
+        let mut open: Vec<&StorePath> = wanted.iter().collect();
+        while let Some(path) = open.pop() {
+            // What is valid is not in here.
+            if let Some((path, choice)) = self.0.get_key_value(path) {
+                let choice = choice.as_ref().ok_or(path)?;
+                if closure.insert(path, choice).is_none() {
+                    open.extend(&choice.info.references);
+                }
+            }
+        }
+        Ok(closure)
+    }
+}
+
+impl Substituter {
+    /// Takes from `servers` what one of `keys` has signed. Asks nothing yet.
+    pub fn new(servers: Vec<Server>, keys: Vec<PublicKey>) -> Self {
+        Self {
+            servers,
+            order: OnceLock::new(),
+            keys,
+            answers: Mutex::default(),
+        }
     }
 
-    /// What the server says of `path`, with a good signature by one of `keys`; `None` where it does not have it. Text that is
-    /// no narinfo, such as the page of a network that wants a password first, is nothing that this server says.
-    pub(super) fn narinfo(
-        &self,
-        store: &Store,
-        path: &StorePath,
-        keys: &[PublicKey],
-        cancellation: &Cancellation,
-    ) -> Result<Option<NarInfo>, ExchangeError> {
-        let store_dir = &store.directories().store_dir;
-        let name = format!("{}.narinfo", path.hash_part());
-        let Some(file) = self.files.open(&name, cancellation)? else {
-            return Ok(None);
-        };
-        let location = format!("{}/{name}", self.files.url);
-        let mut text = String::new();
-        file.take(NARINFO_MAX)
-            .read_to_string(&mut text)
-            .map_err(|error| ExchangeError::Server {
-                url: location.clone(),
-                problem: error.to_string(),
-            })?;
-        let info = NarInfo::parse(store_dir, path, &text, &location);
-        let info = info.map_err(|error| match error {
-            NarInfoError::Syntax {
-                location,
-                line,
-                problem,
-            } => ExchangeError::Server {
-                url: location,
-                problem: match line {
-                    0 => format!("it is no narinfo: {problem}"),
-                    line => format!("it is no narinfo: line {line}: {problem}"),
-                },
-            },
-            error => error.into(),
-        })?;
-        info.check(store_dir, keys, &self.files.url)?;
-        Ok(Some(info))
+    /// The first problem of each server that had one.
+    pub fn problems(&self) -> Vec<(&str, String)> {
+        let servers = self.servers.iter();
+        servers
+            .filter_map(|server| Some((server.url(), server.problem()?)))
+            .collect()
     }
 
-    /// For each set of `wanted`: makes its paths and all they refer to valid, if the server has all of it; `None` where it
-    /// lacks something. What several sets refer to is told of the first.
+    /// The servers that are not asked any more, each with the reason.
+    pub fn left(&self) -> Vec<(&str, String)> {
+        let servers = self.servers.iter();
+        servers
+            .filter_map(|server| Some((server.url(), server.left()?)))
+            .collect()
+    }
+
+    /// For each set of `wanted`: makes its paths and all they refer to valid, if the servers have all of it; `None` where they
+    /// lack something. What several sets refer to is listed with the first.
     ///
     /// # Errors
-    /// Where the server cannot be reached or breaks off, or has something that is not signed or not what was signed, and
-    /// where whoever watches stops it. Nothing of that is valid then, nor what refers to it; other items may be.
+    /// Where no server delivers what was offered, or delivers something that is not what was signed, and where the
+    /// watch stops it. Nothing of that is valid then, nor what refers to it; other items may be.
     pub fn install(
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
-        keys: &[PublicKey],
         watch: &Watch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
-        let installed = self.install_watched(store, wanted, keys, watch);
+        let installed = self.install_watched(store, wanted, watch);
         installed.map_err(|error| match error {
             // What stopping it looks like.
             ExchangeError::Server { .. }
@@ -188,34 +153,79 @@ impl Server {
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
-        keys: &[PublicKey],
         watch: &Watch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
         store.add_temporary_roots(wanted.iter().flatten())?;
-        let paths = wanted.iter().flatten();
-        let offered = self.closure(store, paths, keys, &watch.cancellation)?;
-        let closures: Vec<_> = wanted.iter().map(|set| offered.closure(set)).collect();
-        let infos: BTreeMap<&StorePath, &NarInfo> = closures
-            .iter()
-            .flatten()
-            .flatten()
-            .map(|(path, info)| (*path, *info))
-            .collect();
-        store.add_temporary_roots(infos.keys().copied())?;
         let mut new: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
-        let order = references_first(&infos);
-        if !order.is_empty() {
-            let offers: Vec<Offer> = order.iter().map(|info| offer(info)).collect();
-            (watch.news)(News::Found(&offers));
+        let mut order: Vec<StorePath> = Vec::new();
+        let mut found: BTreeSet<StorePath> = BTreeSet::new();
+        let mut first_error: Option<ExchangeError> = None;
+        // The closures as they were before anything was installed.
+        let mut closures: Option<Vec<Option<BTreeSet<StorePath>>>> = None;
+        let mut problem = None;
+        loop {
+            let missing = self.missing(store, wanted.iter().flatten(), &watch.cancellation)?;
+            let sets: Vec<_> = wanted.iter().map(|set| missing.closure(set).ok()).collect();
+            let lacks = sets.iter().any(Option::is_none);
+            closures.get_or_insert_with(|| {
+                let paths = |set: &BTreeMap<&StorePath, &Choice>| {
+                    set.keys().map(|path| (*path).clone()).collect()
+                };
+                sets.iter().map(|set| set.as_ref().map(paths)).collect()
+            });
+            if lacks && let Some(error) = first_error.take() {
+                // What was offered is not to be had.
+                return Err(error);
+            }
+            if lacks {
+                self.believe(&missing, wanted)?;
+                problem = problem.or_else(|| self.problem(&missing, wanted));
+            }
+            let choices: BTreeMap<&StorePath, &Choice> =
+                sets.into_iter().flatten().flatten().collect();
+            if choices.is_empty() {
+                break;
+            }
+            store.add_temporary_roots(choices.keys().copied())?;
+            let ordered = references_first(&choices);
+            let offers = ordered
+                .iter()
+                .filter(|choice| found.insert(choice.info.path.clone()));
+            let offers: Vec<Offer> = offers.map(|choice| self.offer(choice)).collect();
+            if !offers.is_empty() {
+                (watch.news)(News::Found(&offers));
+            }
+            order.extend(offers.into_iter().map(|offer| offer.path));
+            let mut has_failed = false;
+            for batch in ordered.chunks(AT_ONCE) {
+                let (installed, failed) = self.install_batch(store, batch, watch)?;
+                new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
+                for (path, server, error) in failed {
+                    has_failed = true;
+                    (watch.news)(News::Failed {
+                        path: &path,
+                        location: self.servers[server].url(),
+                        problem: &self.servers[server].in_short(&error),
+                    });
+                    self.answers()
+                        .entry(path)
+                        .or_default()
+                        .failed
+                        .insert(server);
+                    batch::note(&mut first_error, error);
+                }
+            }
+            if !has_failed {
+                break;
+            }
         }
-        for batch in order.chunks(AT_ONCE) {
-            let installed = self.install_batch(store, batch, watch)?;
-            new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
+        if let Some(error) = problem {
+            return Err(error);
         }
-        let mut tell = |closure: BTreeMap<&StorePath, &NarInfo>| {
+        let mut tell = |closure: BTreeSet<StorePath>| {
             let mut installed = Installed::default();
-            for path in order.iter().map(|info| &info.path) {
-                if closure.contains_key(path)
+            for path in &order {
+                if closure.contains(path)
                     && let Some(info) = new.remove(path)
                 {
                     installed.nar_bytes += info.nar_size;
@@ -225,307 +235,255 @@ impl Server {
             installed
         };
         Ok(closures
+            .unwrap_or_default()
             .into_iter()
             .map(|closure| closure.map(&mut tell))
             .collect())
     }
 
-    /// For each set of `wanted`: what [`install`](Self::install) would make valid, references first; `None` where the server
-    /// lacks something. What several sets refer to is told of each. Asks for narinfos alone, and changes nothing.
+    /// For each set of `wanted`: what [`install`](Self::install) would make valid, references first; `None` where the servers
+    /// lack something. What several sets refer to is listed with each. Asks for narinfos alone, and changes nothing.
     ///
     /// # Errors
-    /// Where the server cannot be reached, or has something that is not signed.
+    /// Where something is missing that a server has without a trusted signature.
     pub fn offers(
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
-        keys: &[PublicKey],
+        cancellation: &Cancellation,
     ) -> Result<Vec<Option<Vec<Offer>>>, ExchangeError> {
-        let paths = wanted.iter().flatten();
-        let offered = self.closure(store, paths, keys, &Cancellation::new())?;
+        let missing = self.missing(store, wanted.iter().flatten(), cancellation)?;
+        self.believe(&missing, wanted)?;
         Ok(wanted
             .iter()
             .map(|set| {
-                let infos = references_first(&offered.closure(set)?);
-                Some(infos.into_iter().map(offer).collect())
+                let closure = missing.closure(set).ok()?;
+                let choices = references_first(&closure);
+                Some(
+                    choices
+                        .into_iter()
+                        .map(|choice| self.offer(choice))
+                        .collect(),
+                )
             })
             .collect())
     }
 
-    /// Makes those of `batch`, each after those it refers to, valid that are not.
+    fn offer(&self, choice: &Choice) -> Offer {
+        Offer::of(&choice.info, self.servers[choice.server].url())
+    }
+
+    /// Fails where a set of `wanted` lacks something that a server has and no trusted key has signed.
+    fn believe(
+        &self,
+        missing: &Missing,
+        wanted: &[BTreeSet<StorePath>],
+    ) -> Result<(), ExchangeError> {
+        let mut answers = self.answers();
+        for set in wanted {
+            let Err(path) = missing.closure(set) else {
+                continue;
+            };
+            let mistrust = answers
+                .get_mut(path)
+                .and_then(|answers| answers.mistrust.take());
+            if let Some(error) = mistrust {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Why an answer about something that is lacking cannot be used, where there is such an answer.
+    fn problem(&self, missing: &Missing, wanted: &[BTreeSet<StorePath>]) -> Option<ExchangeError> {
+        let mut answers = self.answers();
+        wanted.iter().find_map(|set| {
+            let path = missing.closure(set).err()?;
+            answers.get_mut(path)?.problem.take()
+        })
+    }
+
+    /// Makes those of `batch`, each after those it refers to, valid that are not. Also returns what failed.
     fn install_batch(
         &self,
         store: &Store,
-        batch: &[&NarInfo],
+        batch: &[&Choice],
         watch: &Watch<'_>,
-    ) -> Result<Vec<PathInfo>, ExchangeError> {
-        let paths = batch.iter().map(|info| &info.path);
+    ) -> Result<batch::Outcome, ExchangeError> {
+        let paths = batch.iter().map(|choice| &choice.info.path);
         let locks = store.lock(paths.clone())?;
-        // Somebody may have been faster while we waited.
+        // Another process may have been faster while we waited.
         let valid = store.valid_among(paths)?;
         for path in &valid {
             (watch.news)(News::Reused(path));
         }
-        let mut items = batch.to_vec();
-        items.retain(|info| !valid.contains(&info.path));
-        items.sort_by_key(|info| std::cmp::Reverse(info.nar_size));
+        let items = batch
+            .iter()
+            .filter(|choice| !valid.contains(&choice.info.path));
+        let mut items: Vec<Item<'_>> = items
+            .map(|choice| Item {
+                info: &choice.info,
+                server: choice.server,
+                location: self.servers[choice.server].url(),
+            })
+            .collect();
+        items.sort_by_key(|item| std::cmp::Reverse(item.info.nar_size));
         batch::install(&Batch {
             store,
             locks: &locks,
             items,
             watch,
-            prepare: &|info| self.prepare(store, &locks, info, watch),
+            prepare: &|item| self.servers[item.server].prepare(store, &locks, item.info, watch),
         })
     }
 
-    /// Downloads, unpacks and checks an item, whose lock is held.
-    fn prepare<'s>(
-        &self,
-        store: &'s Store,
-        locks: &PathLocks,
-        info: &NarInfo,
-        watch: &Watch<'_>,
-    ) -> Result<PreparedOutputs<'s>, ExchangeError> {
-        let expected = Expected {
-            path: info.path.clone(),
-            nar_sha256: Some(info.nar_sha256),
-            references: info.references.clone(),
-            deriver: info.deriver.clone(),
-        };
-        let url = &self.files.url;
-        (watch.news)(News::Begun(&info.path));
-        let mut archive = self.archive(info, watch)?;
-        let prepared = prepare(store, locks, &expected, &mut archive, url);
-        prepared.map_err(|error| {
-            let problem = match &error {
-                ExchangeError::Nar(NarError::Source { error, .. }) => error.to_string(),
-                ExchangeError::Archive {
-                    error:
-                        NarError::Corrupt {
-                            offset,
-                            problem: problem @ NarProblem::Truncated,
-                        },
-                    ..
-                    // One that is longer than what was signed was cut off here.
-                } if *offset < info.nar_size => problem.to_string(),
-                _ => return error,
-            };
-            let path = info.path.base_name();
-            ExchangeError::Server {
-                url: url.clone(),
-                problem: format!("the archive of {path} cannot be read to its end: {problem}"),
-            }
-        })
-    }
-
-    /// What the server says of all that is missing of the closure of `wanted`.
-    fn closure<'p>(
+    /// What is missing of the closure of `wanted`, and where to take it from.
+    fn missing<'p>(
         &self,
         store: &Store,
         wanted: impl Iterator<Item = &'p StorePath>,
-        keys: &[PublicKey],
         cancellation: &Cancellation,
-    ) -> Result<Offered, ExchangeError> {
-        let mut offered = Offered::default();
+    ) -> Result<Missing, ExchangeError> {
+        let mut missing = Missing::default();
         let mut level: BTreeSet<StorePath> = wanted.cloned().collect();
         while !level.is_empty() {
             let valid = store.valid_among(level.iter())?;
             level.retain(|path| !valid.contains(path));
-            let found = level
-                .par_iter()
-                .map(|path| self.narinfo(store, path, keys, cancellation))
-                .collect::<Result<Vec<_>, _>>()?;
+            self.ask(store, &level, cancellation)?;
             let mut next = BTreeSet::new();
-            for (path, info) in level.into_iter().zip(found) {
-                next.extend(info.iter().flat_map(|info| info.references.iter().cloned()));
-                offered.0.insert(path, info);
+            for path in level {
+                let choice = self.choice(&path);
+                let references = choice.iter().flat_map(|choice| &choice.info.references);
+                next.extend(references.cloned());
+                missing.0.insert(path, choice);
             }
-            next.retain(|path| !offered.0.contains_key(path));
+            next.retain(|path| !missing.0.contains_key(path));
             level = next;
         }
-        Ok(offered)
+        Ok(missing)
     }
 
-    /// The archive of an item, decoded, and no more of it than was said. Reading it tells how much has arrived.
-    fn archive<'a>(
-        &self,
-        info: &'a NarInfo,
-        watch: &'a Watch<'_>,
-    ) -> Result<Box<dyn Read + 'a>, ExchangeError> {
-        let wrong = |url: &str, problem: String| ExchangeError::Server {
-            url: format!("{}/{url}", self.files.url),
-            problem,
-        };
-        let file = best_file(info).ok_or_else(|| {
-            wrong(
-                "",
-                format!(
-                    "{} is there in no compression that is known here (zstd, gzip, none)",
-                    info.path.base_name()
-                ),
-            )
-        })?;
-        let bytes = self.files.open(&file.url, &watch.cancellation)?;
-        let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
-        let bytes = Counting {
-            inner: bytes,
-            path: &info.path,
-            bytes: 0,
-            total: file.size,
-            told: Instant::now(),
-            watch,
-        };
-        bytes.tell();
-        // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
-        let most = info.nar_size.saturating_add(info.nar_size / 8);
-        let bytes = Bounded {
-            inner: bytes,
-            left: most.saturating_add(OVERHEAD_MAX),
-            contents: info.nar_size,
-        };
-        let bytes = BufReader::with_capacity(1 << 17, bytes);
-        let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
-            "zstd" => {
-                let decoder =
-                    zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
-                        decoder.window_log_max(ZSTD_WINDOW)?;
-                        Ok(decoder)
-                    });
-                Box::new(decoder.map_err(|error| wrong(&file.url, error.to_string()))?)
-            }
-            "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            _ => Box::new(bytes),
-        };
-        Ok(Box::new(Stoppable {
-            // One byte more than there should be is enough to see that there is more.
-            inner: decoded.take(info.nar_size.saturating_add(1)),
-            // Few bytes may become many.
-            cancellation: watch.cancellation.clone(),
-        }))
-    }
-}
-
-/// An archive as it arrives, and an error instead of more than there can be of it.
-struct Bounded<R> {
-    inner: R,
-    left: u64,
-    /// The bytes that it is to become.
-    contents: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other(format!(
-                "it goes on, though it is longer already than what {} bytes can be compressed to",
-                self.contents
-            )));
-        }
-        let count = (&mut self.inner).take(self.left).read(buffer)?;
-        self.left -= count as u64;
-        Ok(count)
-    }
-}
-
-/// Tells how much of an item's archive has arrived.
-struct Counting<'w, R> {
-    inner: R,
-    path: &'w StorePath,
-    bytes: u64,
-    total: Option<u64>,
-    told: Instant,
-    watch: &'w Watch<'w>,
-}
-
-impl<R> Counting<'_, R> {
-    fn tell(&self) {
-        (self.watch.news)(News::Received {
-            path: self.path,
-            bytes: self.bytes,
-            total: self.total,
+    /// The first server that offers `path` and has not failed to deliver it.
+    fn choice(&self, path: &StorePath) -> Option<Choice> {
+        let answers = self.answers();
+        let of_path = answers.get(path)?;
+        let mut infos = of_path.infos.iter().filter(|(server, _)| {
+            !of_path.failed.contains(server) && self.servers[*server].left().is_none()
         });
+        infos.next().map(|(server, info)| Choice {
+            server: *server,
+            info: Arc::clone(info),
+        })
     }
-}
 
-impl<R: Read> Read for Counting<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let is_first = self.bytes == 0;
-        self.bytes += count as u64;
-        // A decoder need not read on when it has all.
-        let is_last = Some(self.bytes) == self.total;
-        if is_first || is_last || self.told.elapsed() >= NEWS_INTERVAL {
-            self.told = Instant::now();
-            self.tell();
-        }
-        Ok(count)
-    }
-}
-
-/// What is offered with `info`.
-fn offer(info: &NarInfo) -> Offer {
-    Offer {
-        path: info.path.clone(),
-        nar_size: info.nar_size,
-        download_size: best_file(info).and_then(|file| file.size),
-    }
-}
-
-/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is none in a compression that is known.
-fn best_file(info: &NarInfo) -> Option<&File> {
-    let rank = |file: &&File| match file.compression.as_str() {
-        "zstd" => 3,
-        "none" => 2,
-        "gzip" => 1,
-        _ => 0,
-    };
-    let best = info.files.iter().max_by_key(rank);
-    best.filter(|file| rank(file) > 0)
-}
-
-/// What a server says of paths that are not valid; nothing of those it lacks.
-#[derive(Default)]
-struct Offered(BTreeMap<StorePath, Option<NarInfo>>);
-
-impl Offered {
-    /// What is missing of the closure of `wanted`; `None` where the server lacks some of it.
-    fn closure<'o>(
-        &'o self,
-        wanted: &BTreeSet<StorePath>,
-    ) -> Option<BTreeMap<&'o StorePath, &'o NarInfo>> {
-        let mut closure = BTreeMap::new();
-        let mut open: Vec<&StorePath> = wanted.iter().collect();
-        while let Some(path) = open.pop() {
-            // What is valid was not asked for.
-            if let Some((path, info)) = self.0.get_key_value(path) {
-                let info = info.as_ref()?;
-                if closure.insert(path, info).is_none() {
-                    open.extend(&info.references);
+    /// Asks for those of `paths` that nobody has offered yet, one server after the other.
+    fn ask(
+        &self,
+        store: &Store,
+        paths: &BTreeSet<StorePath>,
+        cancellation: &Cancellation,
+    ) -> Result<(), ExchangeError> {
+        let store_dir = &store.directories().store_dir;
+        let order = self.order.get_or_init(|| {
+            at_once(&self.servers, |server| {
+                server.introduce(store_dir, cancellation)
+            });
+            let mut order: Vec<usize> = (0..self.servers.len()).collect();
+            order.sort_by_key(|server| self.servers[*server].priority());
+            order
+        });
+        for (position, number) in order.iter().enumerate() {
+            let server = &self.servers[*number];
+            let open: Vec<&StorePath> = {
+                let asked = |path: &StorePath| {
+                    let answers = self.answers();
+                    answers.get(path).map_or(0, |answers| answers.asked)
+                };
+                let open = paths.iter().filter(|path| asked(path) <= position);
+                open.filter(|path| self.choice(path).is_none()).collect()
+            };
+            let said = match server.left() {
+                Some(_) => Vec::new(),
+                None => at_once(&open, |path| {
+                    server.narinfo(store_dir, path, &self.keys, cancellation)
+                }),
+            };
+            let mut answers = self.answers();
+            for path in &open {
+                answers.entry((*path).clone()).or_default().asked = position + 1;
+            }
+            for (path, said) in open.iter().zip(said) {
+                let of_path = answers.entry((*path).clone()).or_default();
+                match said {
+                    Ok(Some(info)) => of_path.infos.push((*number, Arc::new(info))),
+                    Ok(None) => {}
+                    Err(ExchangeError::Interrupted) => return Err(ExchangeError::Interrupted),
+                    Err(error) if error.is_mistrust() => {
+                        of_path.mistrust.get_or_insert(error);
+                    }
+                    Err(error) => {
+                        of_path.problem.get_or_insert(error);
+                    }
                 }
             }
         }
-        Some(closure)
+        Ok(())
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<StorePath, Answers>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// `infos`, each after those it refers to.
-fn references_first<'i>(infos: &BTreeMap<&StorePath, &'i NarInfo>) -> Vec<&'i NarInfo> {
-    let mut order = Vec::with_capacity(infos.len());
-    let mut done: BTreeSet<&StorePath> = BTreeSet::new();
-    let mut open: Vec<&NarInfo> = infos.values().copied().collect();
+/// Does `work` for all of `items`, [`QUERIES`] at a time: requests wait for the network, not for a processor. The results are in
+/// the order of the items.
+fn at_once<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, R)>> = Mutex::default();
+    let run = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else {
+                return;
+            };
+            let result = work(item);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((number, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..items.len().min(QUERIES) {
+            // Fewer threads do as well.
+            let _ = std::thread::Builder::new()
+                .name("narinfo".to_owned())
+                .spawn_scoped(scope, run);
+        }
+        run();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// `choices`, each after those it refers to.
+fn references_first<'i>(choices: &BTreeMap<&StorePath, &'i Choice>) -> Vec<&'i Choice> {
+    let mut order = Vec::with_capacity(choices.len());
+    let mut done: BTreeSet<&'i StorePath> = BTreeSet::new();
+    let mut open: Vec<&'i Choice> = choices.values().copied().collect();
     while !open.is_empty() {
         let before = open.len();
-        for info in std::mem::take(&mut open) {
+        for choice in std::mem::take(&mut open) {
+            let info = &choice.info;
             let waits = info.references.iter().any(|reference| {
                 *reference != info.path
-                    && infos.contains_key(reference)
+                    && choices.contains_key(reference)
                     && !done.contains(reference)
             });
             match waits {
-                true => open.push(info),
+                true => open.push(choice),
                 false => {
                     done.insert(&info.path);
-                    order.push(info);
+                    order.push(choice);
                 }
             }
         }

@@ -322,7 +322,8 @@ impl<'a> Pace<'a> {
     }
 }
 
-fn redirect(attempt: Redirect<'_>) -> Action {
+/// Follows a redirection, unless it goes on for ever or gives up encryption.
+pub(crate) fn redirect(attempt: Redirect<'_>) -> Action {
     match refuse_redirection(attempt.previous(), attempt.url()) {
         Some(reason) => attempt.error(reason),
         None => attempt.follow(),
@@ -369,7 +370,7 @@ fn status_failure(status: StatusCode, response: &Response) -> Failure {
 }
 
 /// The wait in seconds that the server asks for. Its other form, a date, is not worth reading here.
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     value.trim().parse().ok().map(Duration::from_secs)
 }

@@ -8,9 +8,10 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use bootstrap::builder::alternative::{Alternative, Delivery};
 use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::error::{BuildError, Cause, FailureKind};
-use bootstrap::builder::graph::{Graph, Job};
+use bootstrap::builder::graph::{Graph, Job, Offered};
 use bootstrap::builder::rebuild::{Again, rebuild};
 use bootstrap::builder::run::{Request, lock_patience, realise};
 use bootstrap::builder::scheduler::Report;
@@ -68,6 +69,26 @@ impl Fetcher for Shelf {
     }
 }
 
+/// Offers the items with these labels, and delivers none.
+pub struct Promises(pub Vec<&'static str>);
+
+impl Alternative for Promises {
+    fn offers(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
+        let offers = jobs.iter().map(|job| {
+            let outputs = job.derivation.outputs.values();
+            let brings = outputs.filter_map(|output| output.path.clone()).collect();
+            self.0.contains(&job.label).then_some(Offered { brings })
+        });
+        Ok(offers.collect())
+    }
+
+    fn make(&self, _: Job<'_>) -> Result<Delivery, BuildError> {
+        Ok(Delivery::Failed)
+    }
+
+    fn pause(&self) {}
+}
+
 /// The toy builder, compiled once.
 fn toy() -> &'static [u8] {
     static TOY: OnceLock<Vec<u8>> = OnceLock::new();
@@ -110,6 +131,8 @@ pub struct Site {
     pub sandbox: Namespaces,
     pub settings: BuildSettings,
     pub cancellation: Cancellation,
+    /// Another way to make items.
+    pub promises: Option<Promises>,
     events: EventSender,
     received: Arc<Mutex<Vec<Event>>>,
     toy: StorePath,
@@ -172,6 +195,7 @@ impl Site {
                 temporary: root.join("tmp"),
             },
             cancellation,
+            promises: None,
             events,
             received,
             toy: toy.unwrap(),
@@ -324,6 +348,7 @@ impl Site {
             store: &self.store,
             sandbox: &self.sandbox,
             builtins,
+            alternative: self.promises.as_ref().map(|promises| promises as _),
         }
     }
 

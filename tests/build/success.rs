@@ -13,7 +13,7 @@ use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 
-use crate::site::{Site, names};
+use crate::site::{Promises, Site, names};
 
 #[test]
 fn a_build_becomes_a_valid_store_item() {
@@ -403,4 +403,35 @@ fn tokens_that_a_build_invents_and_keeps_do_not_matter_to_the_next() {
     site.build(cheat);
     let honest = site.add("honest", &["take 1", "write $out"]);
     site.build(honest);
+}
+
+#[test]
+fn what_was_offered_and_not_delivered_is_built_with_all_that_it_needs() {
+    let mut site = Site::new();
+    let library = site.add("library", &["write $out"]);
+    let tool = site.add_with("tool", &["write $out"], |site, derivation| {
+        site.input(derivation, library);
+    });
+    let user = site.add_with("user", &["write $out"], |site, derivation| {
+        site.input(derivation, tool);
+    });
+    site.promises = Some(Promises(vec!["tool", "library"]));
+    let report = site.run(&[user]);
+    assert!(report.errors.is_empty(), "{:?}", report.errors);
+    let made: Vec<_> = report
+        .summary
+        .made
+        .iter()
+        .map(|made| made.item.as_str())
+        .collect();
+    assert_eq!(made, ["library", "tool", "user"]);
+    assert!(
+        [library, tool, user]
+            .iter()
+            .all(|item| site.is_valid(*item))
+    );
+    // Every derivation that was built is in the store.
+    let derivation = &site.items[library].path;
+    assert!(site.store.is_valid(derivation).unwrap());
+    site.assert_clean();
 }

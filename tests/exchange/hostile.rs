@@ -103,7 +103,7 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
     assert!(break_and_try(&|| change("Sig: test-1:", "Sig: test-2:")).is_mistrust());
     let error = break_and_try(&|| change("URL: nar/", "URL: ../nar/"));
     let text = error.to_string();
-    assert!(text.contains("it is no narinfo: line 2: URL: "), "{text}");
+    assert!(text.contains("not a narinfo: line 2: URL: "), "{text}");
     assert!(matches!(error, ExchangeError::Server { .. }), "{text}");
     // The page of a network that wants a password first.
     let error = break_and_try(&|| fs::write(&narinfo, "<html>log in</html>\n").unwrap());
@@ -391,12 +391,12 @@ fn a_server_that_never_comes_to_an_end_is_left() {
     });
     let error = failure(&url);
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
-    assert!(error.to_string().contains("redirects"), "{error}");
+    assert!(error.to_string().contains("redirections"), "{error}");
     // A narinfo without an end.
     let url = serve_endlessly(|_| (OK.to_owned(), b"More: and more\n".repeat(1000)));
     let error = failure(&url);
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
-    assert!(error.to_string().contains("it is no narinfo"), "{error}");
+    assert!(error.to_string().contains("not a narinfo"), "{error}");
     // An archive that becomes more and more when it is decoded, and one that never becomes anything.
     let bomb = zstd::encode_all(&vec![0; 1 << 24][..], 3).unwrap();
     let nothing = [

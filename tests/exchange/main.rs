@@ -13,7 +13,8 @@ use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import, in_order};
-use bootstrap::exchange::substitute::{News, Server, Watch};
+use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
+use bootstrap::fetch::http::Patience;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
@@ -25,9 +26,10 @@ mod oracle;
 mod place;
 #[path = "../server/mod.rs"]
 mod server;
+mod servers;
 
 use place::Place;
-use server::{serve, serve_halves, serve_with};
+use server::{serve, serve_answers, serve_halves, serve_with};
 
 impl Place {
     fn add(&self, letter: &str, name: &str, references: &[&StorePath]) -> StorePath {
@@ -89,7 +91,7 @@ impl Place {
     ) -> Result<Option<usize>, ExchangeError> {
         let wanted = [BTreeSet::from([path.clone()])];
         let nobody = Watch::nobody();
-        let mut installed = Server::new(url)?.install(&self.store, &wanted, keys, &nobody)?;
+        let mut installed = substituter(&[url], keys).install(&self.store, &wanted, &nobody)?;
         assert_eq!(installed.len(), 1);
         Ok(installed.remove(0).map(|installed| installed.paths.len()))
     }
@@ -99,6 +101,23 @@ impl Place {
         let names = oracle::names_in(&self.store.directories().store);
         names.iter().all(|name| !name.ends_with(".chroot"))
     }
+}
+
+/// Takes from the servers at `urls`, without further tries.
+fn substituter(urls: &[&str], keys: &[PublicKey]) -> Substituter {
+    substituter_with(urls, keys, &[])
+}
+
+/// As [`substituter`], with further tries after so many milliseconds each.
+fn substituter_with(urls: &[&str], keys: &[PublicKey], pauses: &[u64]) -> Substituter {
+    let patience = Patience {
+        pauses: pauses.iter().copied().map(Duration::from_millis).collect(),
+        ..Patience::default()
+    };
+    let servers = urls
+        .iter()
+        .map(|url| Server::with_patience(url, patience.clone()));
+    Substituter::new(servers.map(Result::unwrap).collect(), keys.to_vec())
 }
 
 fn full(path: &StorePath) -> String {
@@ -349,8 +368,9 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     fs::remove_file(directory.join(format!("{}.narinfo", lacking.hash_part()))).unwrap();
     let other = Place::new();
     let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
-    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
-    let installed = server.install(&other.store, &sets, &[public], &Watch::nobody());
+    let url = format!("file://{}", directory.display());
+    let server = substituter(&[&url], &[public]);
+    let installed = server.install(&other.store, &sets, &Watch::nobody());
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()
@@ -378,18 +398,13 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     let last = directory.join(format!("nar/{}.nar.zst", unused.base_name()));
     fs::remove_file(last).unwrap();
     let other = Place::new();
-    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
+    let url = format!("file://{}", directory.display());
+    let server = substituter(&[&url], &[public]);
     // One thread takes them in their order.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let error = pool.unwrap().install(|| {
-        let keys = [public];
         server
-            .install(
-                &other.store,
-                std::slice::from_ref(&all),
-                &keys,
-                &Watch::nobody(),
-            )
+            .install(&other.store, std::slice::from_ref(&all), &Watch::nobody())
             .unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
@@ -424,9 +439,9 @@ fn archives_are_fetched_at_once() {
     let other = Place::new();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     pool.unwrap().install(|| {
-        let server = Server::new(&url).unwrap();
+        let server = substituter(&[&url], &[public]);
         server
-            .install(&other.store, &[wanted], &[public], &Watch::nobody())
+            .install(&other.store, &[wanted], &Watch::nobody())
             .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
@@ -457,23 +472,23 @@ fn whoever_watches_hears_of_every_item_with_its_bytes() {
                     assert_eq!(offers[0].download_size, Some(size(&library)));
                     (program.clone(), "found", 0)
                 }
-                News::Begun(path) => (path.clone(), "begun", 0),
-                News::Received { path, bytes, total } => {
+                News::Begun { path, .. } => (path.clone(), "begun", 0),
+                News::Received {
+                    path, bytes, total, ..
+                } => {
                     assert_eq!(total, Some(size(path)));
                     (path.clone(), "received", bytes)
                 }
-                News::Installed(info) => (info.path.clone(), "installed", info.nar_size),
-                News::Reused(path) => panic!("nobody else made {}", path.base_name()),
+                News::Installed { info, .. } => (info.path.clone(), "installed", info.nar_size),
+                other => panic!("{other:?}"),
             };
             heard.push(item);
         },
     };
     let other = Place::new();
-    let server = Server::new(&format!("file://{}", directory.display())).unwrap();
-    let keys = [public];
-    server
-        .install(&other.store, &wanted, &keys, &watch)
-        .unwrap();
+    let url = format!("file://{}", directory.display());
+    let server = substituter(&[&url], &[public]);
+    server.install(&other.store, &wanted, &watch).unwrap();
     let told = std::mem::take(&mut *heard.lock().unwrap());
     for path in &all {
         let of_it: Vec<_> = told
@@ -488,9 +503,7 @@ fn whoever_watches_hears_of_every_item_with_its_bytes() {
         assert!(of_it.contains(&("received", size(path))), "{of_it:?}");
     }
     // What is there already is nothing new.
-    server
-        .install(&other.store, &wanted, &keys, &watch)
-        .unwrap();
+    server.install(&other.store, &wanted, &watch).unwrap();
     assert!(heard.lock().unwrap().is_empty());
 }
 
@@ -524,7 +537,7 @@ fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_fro
         cancellation: cancellation.clone(),
         news: &|news: News<'_>| {
             // The program is half there by then, or will not be.
-            if let News::Installed(info) = news {
+            if let News::Installed { info, .. } = news {
                 assert_eq!(info.path, library);
                 *stopped.lock().unwrap() = Some(Instant::now());
                 cancellation.cancel();
@@ -534,9 +547,8 @@ fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_fro
     let other = Place::new();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
     let error = pool.unwrap().install(|| {
-        let server = Server::new(&url).unwrap();
-        let keys = [public];
-        let installed = server.install(&other.store, &wanted, &keys, &watch);
+        let server = substituter(&[&url], &[public]);
+        let installed = server.install(&other.store, &wanted, &watch);
         installed.unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Interrupted), "{error}");

@@ -28,14 +28,40 @@ pub fn serve_halves(
     before: impl Fn(&str) + Send + Sync + 'static,
     between: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> String {
+    serve_or(directory, headers, before, between, |_| None)
+}
+
+/// Serves `directory`, but sends what `answer` has for the name of a file in place of it: a whole answer, or nothing before the
+/// connection ends.
+#[allow(dead_code)]
+pub fn serve_answers(
+    directory: &Path,
+    answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> String {
+    serve_or(directory, "", |_| {}, |_| true, answer)
+}
+
+fn serve_or(
+    directory: &Path,
+    headers: &str,
+    before: impl Fn(&str) + Send + Sync + 'static,
+    between: impl Fn(&str) -> bool + Send + Sync + 'static,
+    answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let shared = Arc::new((directory.to_owned(), headers.to_owned(), before, between));
+    let shared = Arc::new((
+        directory.to_owned(),
+        headers.to_owned(),
+        before,
+        between,
+        answer,
+    ));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (mut stream, shared) = (stream.unwrap(), Arc::clone(&shared));
             std::thread::spawn(move || {
-                let (directory, headers, before, between) = shared.as_ref();
+                let (directory, headers, before, between, answer) = shared.as_ref();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
                 // A client that only checks whether the server is up sends no request.
                 let Some(Ok(request)) = lines.next() else {
@@ -48,6 +74,10 @@ pub fn serve_halves(
                 }
                 let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
                 before(name);
+                if let Some(answer) = answer(name) {
+                    let _ = stream.write_all(&answer);
+                    return;
+                }
                 let (status, content) = match fs::read(directory.join(name)) {
                     Ok(content) => ("200 OK", content),
                     Err(_) => ("404 Not Found", Vec::new()),

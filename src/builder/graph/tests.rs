@@ -8,6 +8,11 @@ fn labels(todo: &Todo<'_>) -> Vec<String> {
         .collect()
 }
 
+/// Offers none of `jobs`.
+fn none(jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, GraphError> {
+    Ok(jobs.iter().map(|_| None).collect())
+}
+
 fn missing<'a>(
     items: &'a Items,
     wanted: &str,
@@ -21,6 +26,7 @@ fn missing<'a>(
             let found = asked.iter().filter(|path| valid.contains(**path));
             Ok(found.map(|path| (*path).clone()).collect())
         },
+        none,
         |label| {
             estimates
                 .get(label)
@@ -108,8 +114,8 @@ fn what_a_recipe_says_counts_where_no_earlier_run_tells_at_the_pace_of_what_was_
             "known" => known.map(Duration::from_secs),
             _ => None,
         };
-        let none = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
-        let todo = graph.missing_with([items.path("all")], none, estimate);
+        let nothing = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
+        let todo = graph.missing_with([items.path("all")], nothing, none, estimate);
         let alone = graph.alone(
             ["known", "said", "all"].map(|label| items.path(label)),
             estimate,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::builder::graph::Graph;
+use crate::builder::graph::{Graph, GraphError, Job, Offered};
 use crate::builder::testing::Items;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -44,8 +44,8 @@ impl FakeWorker {
     }
 }
 
-impl Worker for FakeWorker {
-    fn make(&self, task: &Task<'_>) -> Result<Outcome, BuildError> {
+impl<'a> Worker<'a> for FakeWorker {
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
         let label = task.job.label;
         self.order.lock().unwrap().push(label.to_owned());
         let overlap = match task.job.kind {
@@ -80,6 +80,7 @@ fn everything<'a>(items: &'a Items, graph: &Graph<'a>, wanted: &[&str]) -> Todo<
         .missing_with(
             wanted.iter().map(|label| items.path(label)),
             |_| Ok(BTreeSet::new()),
+            |jobs| Ok::<_, GraphError>(jobs.iter().map(|_| None).collect()),
             |_| None,
         )
         .unwrap()
@@ -304,4 +305,175 @@ fn the_time_of_a_run_includes_its_preparation() {
     let cores = NonZeroUsize::MIN;
     let report = run(&todo, &worker, parallelism, cores, &events, &cancellation);
     assert!(report.summary.seconds >= 0.05);
+}
+
+/// Delivers what is offered, unless it is made to fail, and builds the rest.
+struct Deliverer<'g, 'a> {
+    graph: &'g Graph<'a>,
+    offered: Vec<&'static str>,
+    undelivered: Vec<&'static str>,
+    fails: Vec<&'static str>,
+    order: Mutex<Vec<String>>,
+    pauses: AtomicUsize,
+}
+
+impl<'a> Deliverer<'_, 'a> {
+    fn missing(&self, wanted: &'a StorePath, without: Option<&str>) -> Todo<'a> {
+        let offers = |jobs: &[Job<'a>]| {
+            let offers = jobs.iter().map(|job| {
+                let is_offered = self.offered.contains(&job.label) && without != Some(job.label);
+                let brings = job.derivation.outputs.values();
+                is_offered.then(|| Offered {
+                    brings: brings.filter_map(|output| output.path.clone()).collect(),
+                })
+            });
+            Ok::<_, GraphError>(offers.collect())
+        };
+        let valid = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
+        let todo = self.graph.missing_with([wanted], valid, offers, |_| None);
+        todo.unwrap()
+    }
+}
+
+impl<'a> Worker<'a> for Deliverer<'_, 'a> {
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+        let label = task.job.label;
+        let way = match task.way {
+            Way::Builder => "build",
+            Way::Alternative(_) => "take",
+        };
+        self.order.lock().unwrap().push(format!("{way} {label}"));
+        if self.fails.contains(&label) {
+            return Err(BuildError::Derivation {
+                label: label.to_owned(),
+                problem: "it is made to fail".to_owned(),
+            });
+        }
+        Ok(match (&task.way, self.undelivered.contains(&label)) {
+            (Way::Builder, _) => Outcome::Made(Made::default()),
+            (Way::Alternative(_), false) => Outcome::Delivered,
+            (Way::Alternative(_), true) => {
+                Outcome::Instead(self.missing(task.job.path, Some(label)))
+            }
+        })
+    }
+
+    fn alternative_is_done(&self) {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Makes `c`, which is built from `a` and `b`, of which `b` is built from `a`, and `a` from `source`.
+fn deliver(
+    offered: &[&'static str],
+    undelivered: &[&'static str],
+    fails: &[&'static str],
+) -> (Vec<String>, Report, Vec<Event>) {
+    let items = Items::new(&[
+        ("source", &[]),
+        ("a", &["source"]),
+        ("b", &["a"]),
+        ("c", &["b", "a"]),
+    ]);
+    let graph = items.graph();
+    let worker = Deliverer {
+        graph: &graph,
+        offered: offered.to_vec(),
+        undelivered: undelivered.to_vec(),
+        fails: fails.to_vec(),
+        order: Mutex::default(),
+        pauses: AtomicUsize::new(0),
+    };
+    let todo = worker.missing(items.path("c"), None);
+    let (events, receiver) = EventSender::channel();
+    let one = NonZeroUsize::MIN;
+    let parallelism = Parallelism {
+        builds: one,
+        downloads: one,
+        keep_going: true,
+    };
+    let report = run(
+        &todo,
+        &worker,
+        parallelism,
+        one,
+        &events,
+        &Cancellation::new(),
+    );
+    drop(events);
+    assert_eq!(
+        worker.pauses.load(Ordering::SeqCst) > 0,
+        !offered.is_empty()
+    );
+    let order = worker.order.into_inner().unwrap();
+    (order, report, receiver.iter().collect())
+}
+
+#[test]
+fn what_an_alternative_delivers_needs_no_inputs() {
+    let (order, report, events) = deliver(&["c"], &[], &[]);
+    assert_eq!(order, ["take c"]);
+    assert!(report.summary.made.is_empty() && report.summary.not_started.is_empty());
+    assert!(matches!(
+        events[0],
+        Event::RunStarted {
+            builds: 0,
+            downloads: 0,
+            ..
+        }
+    ));
+    let (order, report, _) = deliver(&["a", "b"], &[], &[]);
+    assert_eq!(order.last().unwrap(), "build c");
+    assert_eq!(report.summary.made.len(), 1);
+}
+
+#[test]
+fn what_an_alternative_does_not_deliver_is_built_from_what_that_needs() {
+    let (order, report, events) = deliver(&["c"], &["c"], &[]);
+    assert_eq!(
+        order,
+        ["take c", "build source", "build a", "build b", "build c"]
+    );
+    assert_eq!(report.summary.made.len(), 4);
+    let more = events.iter().find_map(|event| match event {
+        Event::MorePlanned { items } => Some(items),
+        _ => None,
+    });
+    let more: Vec<_> = more
+        .unwrap()
+        .iter()
+        .map(|item| item.item.as_str())
+        .collect();
+    assert_eq!(more, ["source", "a", "b", "c"]);
+    // Inputs may be offered in their turn, and fail in their turn, and are made once.
+    let (order, report, _) = deliver(&["c", "b", "a"], &["c", "a"], &[]);
+    let count = |what: &str| order.iter().filter(|done| *done == what).count();
+    for what in [
+        "take c",
+        "take b",
+        "take a",
+        "build source",
+        "build a",
+        "build c",
+    ] {
+        assert_eq!(count(what), 1, "{what}: {order:?}");
+    }
+    assert_eq!(order.len(), 6, "{order:?}");
+    assert!(report.errors.is_empty());
+}
+
+#[test]
+fn what_cannot_be_built_in_place_of_a_delivery_is_skipped() {
+    let (order, report, _) = deliver(&["c", "b"], &["b"], &["source"]);
+    assert_eq!(order, ["take c"]);
+    assert!(report.errors.is_empty());
+    let (_, report, events) = deliver(&["c"], &["c"], &["a"]);
+    let skipped = report.summary.skipped.iter();
+    let skipped: BTreeSet<_> = skipped.map(|item| item.item.as_str()).collect();
+    assert_eq!(skipped, BTreeSet::from(["b", "c"]));
+    assert!(matches!(events.last(), Some(Event::RunFinished { .. })));
+    // It needs what failed before.
+    let (order, report, _) = deliver(&["b"], &["b"], &["a"]);
+    assert!(order.contains(&"build a".to_owned()), "{order:?}");
+    assert_eq!(report.summary.skipped.len(), 2, "{:?}", report.summary);
 }

@@ -14,7 +14,7 @@ use crate::engine::{
     self, BuildOptions, EngineError, Mode, Realised, SessionOptions, TrustedKeys, Wanted,
 };
 use crate::events::EventSender;
-use crate::exchange::substitute::{Server, Watch};
+use crate::exchange::substitute::{Server, Substituter, Watch};
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::formats::worker::{AskedPath, Fields, RequestedMode};
@@ -257,7 +257,7 @@ impl Session {
             let valid = self.store.valid_among(paths)?;
             Ok(paths.difference(&valid).cloned().collect())
         };
-        let mut open = missing(paths)?;
+        let open = missing(paths)?;
         if open.is_empty() {
             return Ok(open);
         }
@@ -269,22 +269,22 @@ impl Session {
             cancellation: self.cancellation.clone(),
             news: &|_| {},
         };
+        let mut servers = Vec::new();
         for url in self.substitute_urls() {
-            let sets: Vec<BTreeSet<StorePath>> = open
-                .iter()
-                .map(|path| BTreeSet::from([path.clone()]))
-                .collect();
-            let installed = Server::new(&url)
-                .and_then(|server| server.install(&self.store, &sets, &keys, &watch));
-            if let Err(error) = installed {
-                self.tunnel.log(format!("warning: {error}\n"));
-            }
-            open = missing(&open)?;
-            if open.is_empty() {
-                break;
+            match Server::new(&url) {
+                Ok(server) => servers.push(server),
+                Err(error) => self.tunnel.log(format!("warning: {error}\n")),
             }
         }
-        Ok(open)
+        let sets: Vec<BTreeSet<StorePath>> = open
+            .iter()
+            .map(|path| BTreeSet::from([path.clone()]))
+            .collect();
+        let installed = Substituter::new(servers, keys).install(&self.store, &sets, &watch);
+        if let Err(error) = installed {
+            self.tunnel.log(format!("warning: {error}\n"));
+        }
+        missing(&open)
     }
 
     /// The options of the engine for this client's builds.
@@ -292,10 +292,15 @@ impl Session {
         let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
         let count = |number: u32| NonZeroUsize::new(number as usize);
         let options = &self.options;
+        let keys = self.authorized_keys()?;
         Ok(SessionOptions {
             directories: self.directories.clone(),
-            substitute_urls: self.substitute_urls(),
-            trusted_keys: TrustedKeys::Keys(self.authorized_keys()?),
+            // Without a key nothing could be taken.
+            substitute_urls: match keys.is_empty() {
+                true => Vec::new(),
+                false => self.substitute_urls(),
+            },
+            trusted_keys: TrustedKeys::Keys(keys),
             build: BuildOptions {
                 max_jobs: count(options.max_jobs),
                 cores: count(options.cores),

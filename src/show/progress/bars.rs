@@ -31,6 +31,8 @@ pub struct Bars {
     screen: MultiProgress,
     overall: ProgressBar,
     running: HashMap<String, Running>,
+    /// The number of items that each substitute server offers, by URL.
+    offered: HashMap<String, usize>,
     writer: Writer,
     color: bool,
     columns: u16,
@@ -87,6 +89,7 @@ impl Bars {
             screen,
             overall,
             running: HashMap::new(),
+            offered: HashMap::new(),
             writer: Writer::without_estimates(verbosity, color, invocation),
             color,
             columns,
@@ -236,8 +239,26 @@ impl Reporter for Bars {
             Event::RunStarted {
                 builds, downloads, ..
             } => self.count(0, builds + downloads),
-            Event::SubstitutesFound { substitutes, .. } => self.expect(*substitutes),
-            Event::SubstitutesEnded { .. } => {
+            Event::SubstitutesFound {
+                substitutes,
+                location,
+                ..
+            } => {
+                *self.offered.entry(location.clone()).or_default() += substitutes;
+                self.expect(*substitutes);
+            }
+            Event::MorePlanned { items } => self.expect(items.len()),
+            Event::SubstituteFailed { item, .. } => {
+                self.stop(item);
+                if let Some(text) = text {
+                    self.say(&text);
+                }
+            }
+            Event::SubstitutesEnded {
+                location,
+                installed,
+                ..
+            } => {
                 let running = self.running.iter();
                 let left: Vec<String> = running
                     .filter(|(_, running)| running.kind == Kind::Substitute)
@@ -246,8 +267,11 @@ impl Reporter for Bars {
                 for item in left {
                     self.stop(&item);
                 }
-                let (done, _) = self.counts();
-                self.count(done, done);
+                // What was not taken does not come from there any more.
+                let offered = self.offered.remove(location).unwrap_or(0);
+                let (done, total) = self.counts();
+                let missed = offered.saturating_sub(*installed);
+                self.count(done, total.saturating_sub(missed).max(done));
                 if let Some(text) = text {
                     self.say(&text);
                 }

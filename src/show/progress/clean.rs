@@ -13,6 +13,12 @@ pub(super) fn hide_secrets(event: &mut Event) {
         Event::SubstitutesFound { location, .. } | Event::DownloadProgress { location, .. } => {
             hide(location);
         }
+        Event::SubstituteFailed {
+            location, problem, ..
+        } => {
+            hide(location);
+            hide(problem);
+        }
         Event::SubstitutesEnded {
             location, problem, ..
         } => {
@@ -37,6 +43,7 @@ pub(super) fn hide_secrets(event: &mut Event) {
         Event::Preparing { .. }
         | Event::RunStarted { .. }
         | Event::Planned { .. }
+        | Event::MorePlanned { .. }
         | Event::Processor { .. }
         | Event::WaitingForLock { .. }
         | Event::Started { .. }
@@ -57,7 +64,7 @@ pub(super) fn for_terminal(event: &Event) -> Event {
     let show_path = |path: &mut PathBuf| *path = visible_path(&*path).into();
     match &mut event {
         Event::Preparing { step } => show(step),
-        Event::Planned { items, .. } => {
+        Event::Planned { items, .. } | Event::MorePlanned { items } => {
             for item in items {
                 show(&mut item.item);
                 item.inputs.iter_mut().for_each(show);
@@ -65,6 +72,15 @@ pub(super) fn for_terminal(event: &Event) -> Event {
         }
         Event::WaitingForLock { path, .. } => show_path(path),
         Event::SubstitutesFound { location, .. } => show(location),
+        Event::SubstituteFailed {
+            item,
+            location,
+            problem,
+        } => {
+            show(item);
+            show(location);
+            show(problem);
+        }
         Event::SubstitutesEnded {
             location, problem, ..
         } => {
@@ -147,6 +163,11 @@ mod tests {
                 substitutes: 1,
                 size: None,
                 location: text(),
+            },
+            Event::SubstituteFailed {
+                item: text(),
+                location: text(),
+                problem: text(),
             },
             Event::Started {
                 item: text(),

@@ -57,6 +57,7 @@ impl Item {
 /// The items of a run and their state.
 #[derive(Debug, Default)]
 pub struct Estimator {
+    planned: Vec<PlannedItem>,
     items: Vec<Item>,
     index: HashMap<String, usize>,
     jobs: usize,
@@ -75,7 +76,11 @@ impl Estimator {
                 jobs,
                 downloads,
                 ..
-            } => self.plan(items, *jobs, *downloads),
+            } => {
+                self.planned.clone_from(items);
+                self.plan(*jobs, *downloads);
+            }
+            Event::MorePlanned { items } => self.plan_more(items),
             Event::Started { item, .. } => self.set(item, State::Running { since: now }),
             Event::Finished { item, made, .. } => {
                 if let Some(item) = self.index.get(item).map(|index| &self.items[*index])
@@ -123,7 +128,25 @@ impl Estimator {
         }
     }
 
-    fn plan(&mut self, planned: &[PlannedItem], jobs: usize, downloads: usize) {
+    /// Adds `items` to the plan; what has happened so far stays.
+    fn plan_more(&mut self, items: &[PlannedItem]) {
+        let states: HashMap<String, State> = self
+            .index
+            .iter()
+            .map(|(item, number)| (item.clone(), self.items[*number].state))
+            .collect();
+        let seen = (self.taken, self.expected);
+        let more = items.iter().filter(|item| !states.contains_key(&item.item));
+        self.planned.extend(more.cloned());
+        self.plan(self.jobs, self.downloads);
+        for (item, state) in states {
+            self.set(&item, state);
+        }
+        (self.taken, self.expected) = seen;
+    }
+
+    fn plan(&mut self, jobs: usize, downloads: usize) {
+        let planned = std::mem::take(&mut self.planned);
         let usual = |kind: Kind| {
             let of_kind = |item: &&PlannedItem| item.kind == kind;
             let known = planned.iter().filter(of_kind);
@@ -174,6 +197,7 @@ impl Estimator {
         self.jobs = jobs.max(1);
         self.downloads = downloads.max(1);
         (self.taken, self.expected) = (0.0, 0.0);
+        self.planned = planned;
     }
 
     /// The time of this run for each expected second.

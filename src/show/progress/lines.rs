@@ -15,6 +15,9 @@ const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
 /// A step of the preparation is shown once it has lasted this long.
 const SLOW_STEP: Duration = Duration::from_secs(1);
 
+/// What becomes of items that a substitute server did not deliver.
+const REST: &str = "the rest comes from other servers or is built";
+
 /// How often a download reports its progress.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -66,6 +69,8 @@ pub(super) struct Writer {
     total: usize,
     /// When the progress of each download was last shown.
     said: BTreeMap<String, Instant>,
+    /// The number of items that each substitute server offers, by URL.
+    offered: BTreeMap<String, usize>,
     estimator: Estimator,
     started: Instant,
     /// The step of the preparation under way, and since when, until it has been shown.
@@ -85,6 +90,7 @@ impl Writer {
             done: 0,
             total: 0,
             said: BTreeMap::new(),
+            offered: BTreeMap::new(),
             estimator: Estimator::default(),
             started: Instant::now(),
             step: None,
@@ -213,6 +219,7 @@ impl Writer {
                 size,
                 location,
             } => {
+                *self.offered.entry(location.clone()).or_default() += substitutes;
                 self.total += substitutes;
                 let size = size.map_or_else(String::new, |size| format!(", {}", size::bytes(size)));
                 format!("{substitutes} to take from {location}{size}")
@@ -221,17 +228,34 @@ impl Writer {
                 location,
                 installed,
                 nar_size,
-                ..
+                problem,
             } => {
-                // Unfinished items are built, or come from another server.
-                self.total = self.done;
-                self.said.clear();
-                if *installed == 0 {
-                    return None;
-                }
+                // What was not taken does not come from there any more.
+                let offered = self.offered.remove(location).unwrap_or(0);
+                let missed = offered.saturating_sub(*installed);
+                self.total = self.total.saturating_sub(missed).max(self.done);
                 let items = size::counted(*installed, "item");
                 let bytes = size::bytes(*nar_size);
-                format!("installed {items}, {bytes}, from {location}")
+                match (installed, problem) {
+                    (0, None) => return None,
+                    (0, Some(problem)) => format!("{location}: {problem}; {REST}"),
+                    (_, None) => format!("installed {items}, {bytes}, from {location}"),
+                    (_, Some(problem)) => format!(
+                        "installed {items}, {bytes}, from {location}; then: {problem}; {REST}"
+                    ),
+                }
+            }
+            Event::SubstituteFailed {
+                item,
+                location,
+                problem,
+            } => {
+                self.said.remove(item);
+                format!("{item}: not taken from {location}: {problem}")
+            }
+            Event::MorePlanned { items } => {
+                self.total += items.len();
+                return None;
             }
             Event::Started { item, kind, .. } => match kind {
                 Kind::Download | Kind::Substitute => return None,

@@ -70,10 +70,9 @@ impl Reporter for Recorder {
         match (event, &self.file) {
             (Event::Preparing { .. } | Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
             (event, State::Writing(..)) => self.write(event),
-            // Something will be installed.
-            (Event::SubstitutesFound { .. }, _) => self.start(event),
             (Event::RunStarted { .. }, _) => self.file = State::Waiting(event.clone()),
-            (Event::Planned { .. }, State::Waiting(first)) => {
+            // Something will be made, if only by installing it.
+            (Event::Planned { .. } | Event::SubstitutesFound { .. }, State::Waiting(first)) => {
                 let first = first.clone();
                 self.start(&first);
                 self.write(event);
@@ -148,18 +147,17 @@ mod tests {
             size: None,
             location: "https://example.org".into(),
         };
-        for rest in [
-            vec![started(), finished()],
-            vec![started(), planned(), finished()],
+        for told in [
+            vec![started(), found.clone(), finished()],
+            vec![started(), planned(), found, finished()],
         ] {
             let state = tempfile::tempdir().unwrap();
             let runs = Runs::new(state.path());
             let mut recorder = Recorder::new(&runs);
-            let events = [vec![found.clone()], rest].concat();
-            for event in &events {
+            for event in &told {
                 recorder.report(event);
             }
-            assert_eq!(recorded(&runs), events);
+            assert_eq!(recorded(&runs), told);
         }
     }
 

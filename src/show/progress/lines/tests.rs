@@ -159,7 +159,8 @@ fn substitutes_are_shown_as_they_arrive_and_counted_before_the_run() {
     let told = "2 to take from https://example.org, 1.0 MiB\n\
                 libc: downloading from https://example.org\n\
                 [1/2] libc: installed, 3.0 MiB in 2.5 s\n\
-                installed 1 item, 3.0 MiB, from https://example.org\n\
+                installed 1 item, 3.0 MiB, from https://example.org; then: it broke off; the rest comes from other \
+                servers or is built\n\
                 2 to build, 2 to fetch\n";
     assert!(text.starts_with(told), "{text}");
     assert!(text.contains("[1/4] source/"), "{text}");

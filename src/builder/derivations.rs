@@ -1,0 +1,82 @@
+//! Puts the derivations that are to be built into the store.
+
+use std::collections::BTreeSet;
+
+use super::error::BuildError;
+use super::graph::{Graph, Job, Todo, Way};
+use crate::formats::derivation::aterm;
+use crate::formats::store_path::StorePath;
+use crate::store::add::Text;
+use crate::store::{Store, StoreError};
+
+/// Makes one of the derivations' input sources valid.
+pub type AddSource<'s> = &'s (dyn Fn(&Store, &StorePath) -> Result<(), StoreError> + Sync);
+
+/// Makes the derivations that are to be built valid, with everything they refer to but other outputs: a store item
+/// without its derivation could not be traced back to where it comes from.
+pub(super) fn add_derivations(
+    graph: &Graph<'_>,
+    add_source: AddSource<'_>,
+    todo: &Todo<'_>,
+    store: &Store,
+) -> Result<(), BuildError> {
+    let store_dir = &store.directories().store_dir;
+    let built = todo.tasks.iter().filter(|task| task.way == Way::Builder);
+    let jobs = graph.closure(built.map(|task| task.job.path))?;
+    let sources: BTreeSet<&StorePath> = jobs
+        .iter()
+        .flat_map(|job| &job.derivation.input_sources)
+        .collect();
+    let fail = BuildError::store("the sources of builds");
+    store
+        .add_temporary_roots(sources.iter().copied())
+        .map_err(&fail)?;
+    let valid = store.valid_among(sources.iter().copied()).map_err(&fail)?;
+    for source in sources {
+        if !valid.contains(source) {
+            add_source(store, source).map_err(&fail)?;
+        }
+    }
+
+    let fail = BuildError::store("the derivations");
+    let paths = jobs.iter().map(|job| job.path);
+    let valid = store.valid_among(paths).map_err(&fail)?;
+    let jobs: Vec<&Job<'_>> = jobs
+        .iter()
+        .filter(|job| !valid.contains(job.path))
+        .collect();
+    let contents: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            (
+                aterm::write(store_dir, job.derivation),
+                job.derivation.references(),
+            )
+        })
+        .collect();
+    let texts: Vec<Text<'_>> = jobs
+        .iter()
+        .zip(&contents)
+        .map(|(job, (content, references))| Text {
+            name: job.path.name(),
+            content,
+            references,
+        })
+        .collect();
+    let paths = store.add_texts(&texts).map_err(&fail)?;
+    match jobs
+        .iter()
+        .zip(&paths)
+        .find(|(job, path)| job.path != *path)
+    {
+        Some((job, path)) => Err(BuildError::Derivation {
+            label: job.label.to_owned(),
+            problem: format!(
+                "it was planned as {}, but is {}",
+                store_dir.display(job.path),
+                store_dir.display(path)
+            ),
+        }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,503 @@
+//! One substitute server: `http://`, `https://`, or a directory as `file://`.
+//!
+//! A request that fails for a passing reason (status 503, a reset connection) is made again, as often and after the same
+//! pauses as for sources, or after the time that the server asks for. A server is left for the rest of a run only for a reason
+//! that lasts: its host does not exist, its certificate is wrong, it is for another store, or [`FAILURES`] requests in a
+//! row failed, each after all its tries.
+
+use std::io::{self, BufReader, Read};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::files::{Files, Stoppable};
+use super::install::{Expected, prepare};
+use super::watch::{News, Watch};
+use super::{ExchangeError, Trouble};
+use crate::events::cancellation::Cancellation;
+use crate::fetch::http::Patience;
+use crate::formats::keys::PublicKey;
+use crate::formats::nar::{NarError, NarProblem};
+use crate::formats::narinfo::{File, NarInfo, NarInfoError};
+use crate::formats::store_path::{StoreDir, StorePath};
+use crate::store::{PathLocks, PreparedOutputs, Store};
+
+/// After this many failed requests in a row a server is left.
+const FAILURES: usize = 5;
+/// The rank of a server that does not give one, as in Nix. A lower number comes first.
+const PRIORITY: u32 = 50;
+/// How often a request is made again where nothing listens at the server's address.
+const REFUSALS: usize = 2;
+/// The longest `nix-cache-info` that is read, in bytes.
+const CACHE_INFO_MAX: u64 = 1 << 16;
+/// A narinfo of this many bytes names thousands of references.
+const NARINFO_MAX: u64 = 1 << 20;
+/// A larger window would take more memory than a decoder should.
+const ZSTD_WINDOW: u32 = 27;
+/// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
+const OVERHEAD_MAX: u64 = 1 << 16;
+/// How often it is told how much of an item has arrived.
+const NEWS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    files: Files,
+    /// The rank that the URL gives.
+    priority: Option<u32>,
+    /// The pauses before further tries.
+    patience: Patience,
+    /// The rank that the server gives.
+    about: OnceLock<u32>,
+    health: Mutex<Health>,
+}
+
+/// How a server has done so far.
+#[derive(Debug, Default)]
+struct Health {
+    /// Failed requests since the last one that did not fail.
+    failures: usize,
+    /// Its first problem.
+    problem: Option<String>,
+    /// Why it is not asked any more.
+    left: Option<String>,
+}
+
+impl Server {
+    /// The server at `url`, which may end in `?priority=NUMBER`. Asks nothing yet.
+    ///
+    /// # Errors
+    /// Where the URL is of another kind.
+    pub fn new(url: &str) -> Result<Self, ExchangeError> {
+        Self::with_patience(url, Patience::default())
+    }
+
+    /// Like [`new`](Self::new), with other pauses before further tries.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_patience(url: &str, patience: Patience) -> Result<Self, ExchangeError> {
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut priority = None;
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            let number = parameter.strip_prefix("priority=");
+            let number = number.and_then(|number| number.parse().ok());
+            // Another parameter would have to be part of the URL of each file, or is a mistake.
+            priority = Some(number.ok_or_else(|| ExchangeError::Url(url.to_owned()))?);
+        }
+        Ok(Self {
+            files: Files::below(place)?,
+            priority,
+            patience,
+            about: OnceLock::new(),
+            health: Mutex::default(),
+        })
+    }
+
+    /// Its URL, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.files.url
+    }
+
+    /// Its rank: the lower the number, the earlier it is asked. Known after [`introduce`](Self::introduce).
+    pub fn priority(&self) -> u32 {
+        let own = || self.about.get().copied().unwrap_or(PRIORITY);
+        self.priority.unwrap_or_else(own)
+    }
+
+    /// Why it is not asked any more, where that is so.
+    pub fn left(&self) -> Option<String> {
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.left.clone()
+    }
+
+    /// Its first problem, or why it is not asked any more.
+    pub fn problem(&self) -> Option<String> {
+        let health = self.health();
+        health.left.clone().or_else(|| health.problem.clone())
+    }
+
+    /// Asks the server, once, what it is. One that is for another store is left; one that does not say is not.
+    pub(super) fn introduce(&self, store_dir: &StoreDir, cancellation: &Cancellation) {
+        if self.about.get().is_some() || self.left().is_some() {
+            return;
+        }
+        let read = self.tries(cancellation, || {
+            let file = self.files.open("nix-cache-info", cancellation)?;
+            let mut text = String::new();
+            if let Some(file) = file {
+                let read = file.take(CACHE_INFO_MAX).read_to_string(&mut text);
+                read.map_err(|error| self.wrong(self.passing(), error.to_string()))?;
+            }
+            Ok(text)
+        });
+        let Ok(text) = read else {
+            return;
+        };
+        let field = |name: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+            lines.find_map(|(key, value)| (key == name).then(|| value.trim()))
+        };
+        let priority = field("Priority").and_then(|text| text.parse().ok());
+        // Another thread may have been faster.
+        let _ = self.about.set(priority.unwrap_or(PRIORITY));
+        if let Some(other) = field("StoreDir").filter(|other| *other != store_dir.as_str()) {
+            self.leave(format!("it is for the store {other}, expected {store_dir}"));
+        }
+    }
+
+    /// What the server says of `path`, signed by one of `keys`; `None` where it does not have it. Text that is not a narinfo,
+    /// such as the page of a network that wants a password first, is nothing that this server says.
+    ///
+    /// # Errors
+    /// Where it could not be asked, or its answer cannot be used.
+    pub(super) fn narinfo(
+        &self,
+        store_dir: &StoreDir,
+        path: &StorePath,
+        keys: &[PublicKey],
+        cancellation: &Cancellation,
+    ) -> Result<Option<NarInfo>, ExchangeError> {
+        let name = format!("{}.narinfo", path.hash_part());
+        let location = format!("{}/{name}", self.files.url);
+        let text = self.tries(cancellation, || {
+            let Some(file) = self.files.open(&name, cancellation)? else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::new();
+            file.take(NARINFO_MAX)
+                .read_to_end(&mut bytes)
+                .map_err(|error| ExchangeError::Server {
+                    url: location.clone(),
+                    problem: error.to_string(),
+                    trouble: self.passing(),
+                })?;
+            Ok(Some(bytes))
+        })?;
+        let Some(bytes) = text else {
+            return Ok(None);
+        };
+        let not_a_narinfo = |problem: String| {
+            let error = ExchangeError::Server {
+                url: location.clone(),
+                problem: format!("not a narinfo: {problem}"),
+                trouble: Trouble::File,
+            };
+            self.note(&error);
+            error
+        };
+        let text =
+            String::from_utf8(bytes).map_err(|_| not_a_narinfo("it is not text".to_owned()))?;
+        let info = NarInfo::parse(store_dir, path, &text, &location);
+        let info = info.map_err(|error| match error {
+            NarInfoError::Syntax { line, problem, .. } => not_a_narinfo(match line {
+                0 => problem,
+                line => format!("line {line}: {problem}"),
+            }),
+            error => error.into(),
+        })?;
+        info.check(store_dir, keys, &self.files.url)?;
+        Ok(Some(info))
+    }
+
+    /// Downloads, unpacks and checks an item, whose lock is held.
+    ///
+    /// # Errors
+    /// Where it cannot be had, or is not what was signed.
+    pub(super) fn prepare<'s>(
+        &self,
+        store: &'s Store,
+        locks: &PathLocks,
+        info: &NarInfo,
+        watch: &Watch<'_>,
+    ) -> Result<PreparedOutputs<'s>, ExchangeError> {
+        let expected = Expected {
+            path: info.path.clone(),
+            nar_sha256: Some(info.nar_sha256),
+            references: info.references.clone(),
+            deriver: info.deriver.clone(),
+        };
+        let url = &self.files.url;
+        (watch.news)(News::Begun {
+            path: &info.path,
+            location: url,
+        });
+        self.tries(&watch.cancellation, || {
+            let mut archive = self.archive(info, watch)?;
+            let prepared = prepare(store, locks, &expected, &mut archive, url);
+            prepared.map_err(|error| {
+                let problem = match &error {
+                    ExchangeError::Nar(NarError::Source { error, .. }) => error.to_string(),
+                    ExchangeError::Archive {
+                        error:
+                            NarError::Corrupt {
+                                offset,
+                                problem: problem @ NarProblem::Truncated,
+                            },
+                        ..
+                        // One that is longer than what was signed was cut off here.
+                    } if *offset < info.nar_size => problem.to_string(),
+                    _ => return error,
+                };
+                let path = info.path.base_name();
+                self.wrong(
+                    self.passing(),
+                    format!("the archive of {path} cannot be read to its end: {problem}"),
+                )
+            })
+        })
+    }
+
+    /// The trouble with an answer that breaks off: from a directory it will break off again.
+    fn passing(&self) -> Trouble {
+        match self.files.is_remote() {
+            true => Trouble::Passing(None),
+            false => Trouble::File,
+        }
+    }
+
+    fn wrong(&self, trouble: Trouble, problem: String) -> ExchangeError {
+        ExchangeError::Server {
+            url: self.files.url.clone(),
+            problem,
+            trouble,
+        }
+    }
+
+    /// Does `request`, and again after a pause where it failed for a passing reason.
+    fn tries<T>(
+        &self,
+        cancellation: &Cancellation,
+        mut request: impl FnMut() -> Result<T, ExchangeError>,
+    ) -> Result<T, ExchangeError> {
+        let mut pauses = self.patience.pauses.iter();
+        let mut refused = 0;
+        loop {
+            if let Some(problem) = self.left() {
+                return Err(self.wrong(Trouble::Server, problem));
+            }
+            let error = match request() {
+                Err(error) => error,
+                done => {
+                    self.health().failures = 0;
+                    return done;
+                }
+            };
+            if cancellation.is_cancelled() {
+                return Err(ExchangeError::Interrupted);
+            }
+            let ExchangeError::Server {
+                trouble, problem, ..
+            } = &error
+            else {
+                return Err(error);
+            };
+            let asked = match *trouble {
+                Trouble::Passing(asked) => asked,
+                Trouble::Refused if refused == REFUSALS => {
+                    self.leave(problem.clone());
+                    return Err(error);
+                }
+                Trouble::Refused => {
+                    refused += 1;
+                    None
+                }
+                Trouble::Server => {
+                    self.leave(problem.clone());
+                    return Err(error);
+                }
+                Trouble::File => {
+                    self.note(&error);
+                    return Err(error);
+                }
+            };
+            let pause = pauses.next().map(|own| match asked {
+                Some(asked) => asked.max(*own),
+                None => *own,
+            });
+            let pause = pause.filter(|pause| *pause <= self.patience.longest_pause);
+            let Some(pause) = pause else {
+                self.count_failure(problem, &error);
+                return Err(error);
+            };
+            tracing::debug!(url = self.files.url, problem, ?pause, "trying again");
+            wait(pause, cancellation);
+        }
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_failure(&self, problem: &str, error: &ExchangeError) {
+        self.note(error);
+        let mut health = self.health();
+        health.failures += 1;
+        if health.failures >= FAILURES {
+            let failures = health.failures;
+            let problem = format!("{problem} ({failures} requests in a row failed)");
+            health.left.get_or_insert(problem);
+        }
+    }
+
+    /// Keeps the first problem.
+    fn note(&self, error: &ExchangeError) {
+        let problem = self.in_short(error);
+        self.health().problem.get_or_insert(problem);
+    }
+
+    /// `error` in words, without this server's URL.
+    pub(super) fn in_short(&self, error: &ExchangeError) -> String {
+        let text = error.to_string();
+        let rest = text.strip_prefix(&self.files.url);
+        let rest = rest.map(|rest| rest.trim_start_matches([':', '/', ' ']).to_owned());
+        rest.unwrap_or(text)
+    }
+
+    /// Does not ask this server any more.
+    fn leave(&self, problem: String) {
+        self.health().left.get_or_insert(problem);
+    }
+
+    /// The archive of an item, decoded, and no more of it than was said. Reading it tells how much has arrived.
+    fn archive<'a>(
+        &'a self,
+        info: &'a NarInfo,
+        watch: &'a Watch<'_>,
+    ) -> Result<Box<dyn Read + 'a>, ExchangeError> {
+        let wrong = |url: &str, problem: String| ExchangeError::Server {
+            url: format!("{}/{url}", self.files.url),
+            problem,
+            trouble: Trouble::File,
+        };
+        let file = best_file(info).ok_or_else(|| {
+            wrong(
+                "",
+                format!(
+                    "{} is there in no compression that is known here (zstd, gzip, none)",
+                    info.path.base_name()
+                ),
+            )
+        })?;
+        let bytes = self.files.open(&file.url, &watch.cancellation)?;
+        let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
+        let bytes = Counting {
+            inner: bytes,
+            path: &info.path,
+            location: &self.files.url,
+            bytes: 0,
+            total: file.size,
+            told: Instant::now(),
+            watch,
+        };
+        bytes.tell();
+        // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
+        let most = info.nar_size.saturating_add(info.nar_size / 8);
+        let bytes = Bounded {
+            inner: bytes,
+            left: most.saturating_add(OVERHEAD_MAX),
+            contents: info.nar_size,
+        };
+        let bytes = BufReader::with_capacity(1 << 17, bytes);
+        let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
+            "zstd" => {
+                let decoder =
+                    zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
+                        decoder.window_log_max(ZSTD_WINDOW)?;
+                        Ok(decoder)
+                    });
+                Box::new(decoder.map_err(|error| wrong(&file.url, error.to_string()))?)
+            }
+            "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+            _ => Box::new(bytes),
+        };
+        Ok(Box::new(Stoppable {
+            // One byte more than there should be is enough to see that there is more.
+            inner: decoded.take(info.nar_size.saturating_add(1)),
+            // Few bytes may become many.
+            cancellation: watch.cancellation.clone(),
+        }))
+    }
+}
+
+/// Waits for `pause`, or until the run is cancelled.
+fn wait(pause: Duration, cancellation: &Cancellation) {
+    let end = Instant::now() + pause;
+    while !cancellation.is_cancelled() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+}
+
+/// An archive as it arrives, and an error instead of more than there can be of it.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+    /// The bytes that it is to become.
+    contents: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::other(format!(
+                "it goes on, though it is longer already than what {} bytes can be compressed to",
+                self.contents
+            )));
+        }
+        let count = (&mut self.inner).take(self.left).read(buffer)?;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// Tells how much of an item's archive has arrived.
+struct Counting<'w, R> {
+    inner: R,
+    path: &'w StorePath,
+    location: &'w str,
+    bytes: u64,
+    total: Option<u64>,
+    told: Instant,
+    watch: &'w Watch<'w>,
+}
+
+impl<R> Counting<'_, R> {
+    fn tell(&self) {
+        (self.watch.news)(News::Received {
+            path: self.path,
+            location: self.location,
+            bytes: self.bytes,
+            total: self.total,
+        });
+    }
+}
+
+impl<R: Read> Read for Counting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        let is_first = self.bytes == 0;
+        self.bytes += count as u64;
+        // A decoder need not read on when it has all.
+        let is_last = Some(self.bytes) == self.total;
+        if is_first || is_last || self.told.elapsed() >= NEWS_INTERVAL {
+            self.told = Instant::now();
+            self.tell();
+        }
+        Ok(count)
+    }
+}
+
+/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is none in a compression that is known.
+pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
+    let rank = |file: &&File| match file.compression.as_str() {
+        "zstd" => 3,
+        "none" => 2,
+        "gzip" => 1,
+        _ => 0,
+    };
+    let best = info.files.iter().max_by_key(rank);
+    best.filter(|file| rank(file) > 0)
+}

@@ -1,0 +1,231 @@
+//! Several servers, and servers that fail now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bootstrap::events::cancellation::Cancellation;
+use bootstrap::exchange::ExchangeError;
+use bootstrap::exchange::publish::publish;
+use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
+use bootstrap::formats::keys::SecretKey;
+use bootstrap::formats::store_path::StorePath;
+
+use crate::place::Place;
+use crate::{serve, serve_answers, substituter, substituter_with};
+
+/// Publishes `path` of `place`, signed with `key`, in a directory called `name`.
+fn published(place: &Place, path: &StorePath, key: Option<&SecretKey>, name: &str) -> PathBuf {
+    let directory = place.path(name);
+    publish(&place.store, &[path.clone()].into(), key, &directory).unwrap();
+    directory
+}
+
+/// Installs `path` in a new store; how many items that took, and from which server each came.
+fn install(
+    substituter: &Substituter,
+    path: &StorePath,
+) -> Result<BTreeMap<StorePath, String>, ExchangeError> {
+    let other = Place::new();
+    let from = Mutex::new(BTreeMap::new());
+    let watch = Watch {
+        cancellation: Cancellation::new(),
+        news: &|news: News<'_>| {
+            if let News::Installed { info, location } = news {
+                let mut from = from.lock().unwrap();
+                from.insert(info.path.clone(), location.to_owned());
+            }
+        },
+    };
+    let wanted = [BTreeSet::from([path.clone()])];
+    let installed = substituter.install(&other.store, &wanted, &watch);
+    assert!(other.is_tidy());
+    let from = from.into_inner().unwrap();
+    let valid = other.store.valid_paths().unwrap();
+    assert_eq!(valid, from.keys().cloned().collect());
+    installed.map(|_| from)
+}
+
+const BUSY: &[u8] =
+    b"HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Answers the first request for each file with `answer`.
+fn fails_once(directory: &std::path::Path, answer: &'static [u8]) -> String {
+    let asked: Mutex<BTreeSet<String>> = Mutex::default();
+    serve_answers(directory, move |name| {
+        let is_first = asked.lock().unwrap().insert(name.to_owned());
+        is_first.then(|| answer.to_vec())
+    })
+}
+
+#[test]
+fn one_503_or_reset_is_tried_again_and_retry_after_is_heeded() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = published(&place, &program, Some(&secret), "published");
+    let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nConnection: close\r\n\r\nhalf";
+    for (answer, least) in [(BUSY, 1000), (b"", 0), (half, 0)] {
+        let url = fails_once(&directory, answer);
+        let keys = std::slice::from_ref(&public);
+        let start = Instant::now();
+        let from = install(&substituter_with(&[&url], keys, &[1, 1]), &program).unwrap();
+        assert_eq!(from.len(), 2);
+        assert!(start.elapsed() >= Duration::from_millis(least));
+        // Without another try nothing comes.
+        let url = fails_once(&directory, answer);
+        assert!(install(&substituter(&[&url], keys), &program).is_err());
+    }
+}
+
+#[test]
+fn what_one_server_cannot_deliver_comes_from_the_next() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let whole = published(&place, &program, Some(&secret), "whole");
+    let keys = std::slice::from_ref(&public);
+    let archive = format!("nar/{}.nar.zst", library.base_name());
+    let second = format!("file://{}", whole.display());
+    let broken = published(&place, &program, Some(&secret), "broken");
+    let spoil: [&dyn Fn(); 3] = [
+        &|| fs::remove_file(broken.join(&archive)).unwrap(),
+        &|| fs::write(broken.join(&archive), "not zstd").unwrap(),
+        // Well compressed, and something else than was signed.
+        &|| {
+            let nonsense = zstd::encode_all(&b"nonsense"[..], 1).unwrap();
+            fs::write(broken.join(&archive), nonsense).unwrap();
+        },
+    ];
+    for spoil in spoil {
+        let _ = fs::remove_dir_all(&broken);
+        published(&place, &program, Some(&secret), "broken");
+        spoil();
+        let first = format!("file://{}", broken.display());
+        let from = install(&substituter(&[&first, &second], keys), &program).unwrap();
+        assert_eq!(from[&library], second);
+        assert_eq!(from.len(), 2);
+        // Where there is no other, that is an error.
+        assert!(install(&substituter(&[&first], keys), &program).is_err());
+    }
+}
+
+#[test]
+fn an_item_without_a_trusted_signature_is_taken_from_a_server_that_has_it_signed() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let (stranger, _) = Place::new().key();
+    let signed = published(&place, &program, Some(&secret), "signed");
+    let second = format!("file://{}", signed.display());
+    for (name, key) in [("unsigned", None), ("strange", Some(&stranger))] {
+        let first = published(&place, &program, key, name);
+        let first = format!("file://{}", first.display());
+        let keys = std::slice::from_ref(&public);
+        let from = install(&substituter(&[&first, &second], keys), &program).unwrap();
+        let expected = [&library, &program].map(|path| (path.clone(), second.clone()));
+        assert_eq!(from, BTreeMap::from(expected));
+        let error = install(&substituter(&[&first], keys), &program).unwrap_err();
+        assert!(error.is_mistrust(), "{error}");
+    }
+}
+
+#[test]
+fn a_server_is_left_only_for_a_reason_that_lasts() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = published(&place, &program, Some(&secret), "published");
+    let keys = std::slice::from_ref(&public);
+    let many: Vec<StorePath> = (b'b'..=b'z')
+        .filter(|letter| !b"eotu".contains(letter))
+        .map(|letter| {
+            let hash = String::from(char::from(letter)).repeat(32);
+            StorePath::from_base_name(&format!("{hash}-x")).unwrap()
+        })
+        .collect();
+    let wanted: BTreeSet<StorePath> = many.iter().cloned().collect();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let url = serve_answers(&directory, move |name| {
+        let is_narinfo = name.ends_with(".narinfo");
+        counted.fetch_add(usize::from(is_narinfo), Ordering::SeqCst);
+        is_narinfo.then(|| BUSY.to_vec())
+    });
+    let server = substituter(&[&url], keys);
+    for path in &wanted {
+        let _ = install(&server, path);
+    }
+    // Five failures in a row, each after all its tries.
+    assert_eq!(count.load(Ordering::SeqCst), 5);
+    let left = server.left();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].1.contains("5 requests in a row failed"), "{left:?}");
+
+    // One failure now and then is no reason.
+    let count = AtomicUsize::new(0);
+    let url = serve_answers(&directory, move |name| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        (name.ends_with(".narinfo") && number.is_multiple_of(2)).then(|| BUSY.to_vec())
+    });
+    let server = substituter(&[&url], keys);
+    for path in &wanted {
+        let _ = install(&server, path);
+    }
+    assert!(server.left().is_empty());
+}
+
+#[test]
+fn a_wrong_address_or_a_server_for_another_store_is_named() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = published(&place, &program, Some(&secret), "published");
+    let keys = std::slice::from_ref(&public);
+    let about = directory.join("nix-cache-info");
+    fs::write(&about, "StoreDir: /nix/store\nPriority: 30\n").unwrap();
+    let here = format!("file://{}", directory.display());
+    for (url, said) in [
+        (
+            here.as_str(),
+            "it is for the store /nix/store, expected /gnu/store",
+        ),
+        ("file:///nowhere/at/all", "there is no such directory"),
+        ("http://127.0.0.1:9", "refused"),
+    ] {
+        let server = substituter_with(&[url], keys, &[1, 1, 1]);
+        assert!(install(&server, &program).unwrap().is_empty());
+        let left = server.left();
+        assert_eq!(left.len(), 1, "{url}");
+        assert!(left[0].1.contains(said), "{left:?}");
+    }
+    for url in ["ftp://x", "file:///x?color=blue", "http://x?priority=high"] {
+        assert!(
+            matches!(Server::new(url), Err(ExchangeError::Url(_))),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn servers_are_asked_in_the_order_of_their_ranks() {
+    let (place, _, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let [one, two] = ["one", "two"].map(|name| published(&place, &program, Some(&secret), name));
+    let rank = |directory: &PathBuf, rank: u32| {
+        let about = format!("StoreDir: /gnu/store\nPriority: {rank}\n");
+        fs::write(directory.join("nix-cache-info"), about).unwrap();
+    };
+    rank(&one, 40);
+    rank(&two, 30);
+    let keys = std::slice::from_ref(&public);
+    let [one, two] = [one, two].map(|directory| format!("file://{}", directory.display()));
+    let first = |urls: &[&str]| {
+        let from = install(&substituter(urls, keys), &program).unwrap();
+        from[&program].clone()
+    };
+    assert_eq!(first(&[&one, &two]), two);
+    // The user's own rank comes before the server's.
+    assert_eq!(first(&[&format!("{one}?priority=10"), &two]), one);
+    let same = serve(&place.path("one"));
+    assert_eq!(first(&[&one, &same]), one);
+    assert_eq!(first(&[&same, &one]), same);
+}
