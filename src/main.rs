@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         // The sandbox's first process is this program, too. It must not do anything before that.
         bootstrap::sandbox::init_main();
     }
+    bootstrap::sandbox::prepare_process();
     if is(2, bootstrap::daemon::SESSION_ARGUMENT) {
         // So is each process that serves a client of the daemon.
         return bootstrap::daemon::session_main(&arguments);

@@ -54,6 +54,7 @@ pub enum BuildError {
     },
     /// See [`SandboxError`].
     #[error("{label}: {source}")]
+    #[diagnostic(help("{}", help_of(source.as_ref())))]
     Sandbox {
         /// The item.
         label: String,

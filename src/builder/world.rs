@@ -73,7 +73,8 @@ impl BuildWorld<'_> {
             ),
             descriptors: Vec::new(),
             output,
-            network: false,
+            // The bytes of a fixed output are known: the network cannot change them.
+            network: job.derivation.fixed_output().is_some(),
             interactive: false,
         }
     }

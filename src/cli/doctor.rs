@@ -50,6 +50,11 @@ fn look(context: &Context) -> Vec<Finding> {
     findings.extend(machine.features.iter().map(checks::feature));
     findings.push(checks::privileges(refused));
     for disk in machine.disks {
+        findings.push(checks::programs(
+            disk.what,
+            &disk.place,
+            disk.forbids_programs,
+        ));
         findings.push(checks::space(
             disk.what,
             &disk.place,

@@ -15,7 +15,7 @@ use crate::fetch::{Location, attributes};
 use crate::road::plan::Plan;
 use crate::road::seed::SeedError;
 use crate::road::seed::release::check_host;
-use crate::sandbox::features::{Feature, features};
+use crate::sandbox::features::Feature;
 use crate::sandbox::{self, SandboxError};
 use crate::store::directories::free_space;
 
@@ -61,6 +61,8 @@ pub struct Disk {
     pub what: &'static str,
     /// It, or the directory that it will be made in.
     pub place: PathBuf,
+    /// Whether its file system forbids programs to run.
+    pub forbids_programs: io::Result<bool>,
     /// The bytes that are free.
     pub free: io::Result<u64>,
     /// The bytes that a whole bootstrap writes to its file system.
@@ -124,7 +126,7 @@ impl Session {
         Machine {
             system: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             sandbox: checked,
-            features: features(),
+            features: sandbox::kernel_features(),
             refused: self.refused(),
             disks,
             cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
@@ -179,6 +181,7 @@ impl Disk {
         Self {
             what,
             device: place.metadata().ok().map(|found| found.dev()),
+            forbids_programs: sandbox::forbids_programs(&place),
             free: free_space(&place),
             place,
             needed,
@@ -318,6 +321,7 @@ mod tests {
         let disk = |device, needed| Disk {
             what: "disk",
             place: PathBuf::new(),
+            forbids_programs: Ok(false),
             free: Ok(0),
             device,
             needed,

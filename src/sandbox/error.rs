@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What can go wrong with a sandbox, in words that say what to do.
+//! What can go wrong with a sandbox. Hints are apart from the messages.
 
 use std::fmt;
 use std::io;
@@ -13,13 +13,15 @@ use super::ExitStatusKind;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SandboxError {
     /// No backend for this operating system.
-    #[error("there is no sandbox for this system ({system}): builds run on Linux and on FreeBSD")]
+    #[error("there is no sandbox for {system}")]
+    #[diagnostic(help("build on Linux or on FreeBSD"))]
     NoBackend {
         /// The operating system's name.
         system: &'static str,
     },
     /// The machine or the user's privileges do not allow sandboxes.
-    #[error("this machine does not allow sandboxed builds: {problem}. {remedy}")]
+    #[error("this machine does not allow sandboxed builds: {problem}")]
+    #[diagnostic(help("{remedy}"))]
     Unfit {
         /// The step that failed, and why.
         problem: String,
@@ -29,32 +31,40 @@ pub enum SandboxError {
     /// The world contradicts itself; the caller's mistake.
     #[error("the sandbox is described wrongly: {0}")]
     BadWorld(String),
-    /// A host path that the world names cannot be looked at.
-    #[error("the sandbox needs `{}`, which cannot be looked at: {source}", path.display())]
+    /// A host path that the world names cannot be read.
+    #[error("the sandbox needs `{}`, which cannot be read: {source}", path.display())]
     Source {
         /// The host path.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The helper process could not be started or told what to do.
+    /// A directory that a build runs programs in is on a file system that forbids it.
+    #[error("no program can run in `{}`: its file system is mounted noexec", path.display())]
+    #[diagnostic(help("{}", EXECUTABLE))]
+    NoExecution {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The helper process could not be started.
     #[error("cannot start the sandbox's helper process `{}`: {source}", helper.display())]
+    #[diagnostic(help("{}", of_start(source)))]
     Helper {
         /// The binary that was to be run.
         helper: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The helper process died before it could say anything.
-    #[error(
-        "the sandbox's helper process ended without a word ({how}); was it killed for want of memory?"
-    )]
+    /// The helper process died before it reported anything.
+    #[error("the sandbox's helper process ended without a report: {how}")]
+    #[diagnostic(help("the system may have killed it because memory ran out: see its log"))]
     HelperDied {
         /// How it ended.
         how: String,
     },
     /// A step of setting up the world failed, before the program started.
-    #[error("cannot {step}{}: {source}{}", on(.path), advice(.remedy))]
+    #[error("cannot {step}{}: {source}", on(.path))]
+    #[diagnostic(help("{}", remedy.as_deref().unwrap_or_default()))]
     Setup {
         /// The step.
         step: Step,
@@ -66,7 +76,8 @@ pub enum SandboxError {
         remedy: Option<String>,
     },
     /// The sandbox is there, but its program cannot be executed.
-    #[error("cannot run `{program}` in the sandbox: {source}{}", advice(.remedy))]
+    #[error("cannot run `{program}` in the sandbox: {source}")]
+    #[diagnostic(help("{}", remedy.as_deref().unwrap_or_default()))]
     Program {
         /// Guest path of the program.
         program: String,
@@ -83,8 +94,8 @@ impl SandboxError {
         !matches!(self, Self::Program { .. } | Self::BadWorld(_))
     }
 
-    /// What it means if a sandbox for nothing in particular cannot be set up: a failure of which is known what to do
-    /// about it makes the machine [`Unfit`](Self::Unfit).
+    /// The error of a sandbox for no build in particular: a failed step with a known remedy makes the machine
+    /// [`Unfit`](Self::Unfit).
     pub(super) fn of_the_machine(self) -> Self {
         match self {
             Self::Setup {
@@ -107,11 +118,22 @@ fn on(path: &Option<PathBuf>) -> String {
         .unwrap_or_default()
 }
 
-fn advice(remedy: &Option<String>) -> String {
-    remedy
-        .as_ref()
-        .map(|remedy| format!(". {remedy}"))
-        .unwrap_or_default()
+/// What to do about a file system without programs.
+pub const EXECUTABLE: &str = "set TMPDIR to a directory of another file system, put the store elsewhere with --root, or mount \
+     it again: mount -o remount,exec";
+
+/// What to do about a process that cannot be started.
+fn of_start(error: &io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::AGAIN) => {
+            "no more processes are allowed: end some, or raise the limit (ulimit -u; pids.max of the control group)"
+        }
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+            "too many files are open: raise the limit (ulimit -n)"
+        }
+        Some(rustix::io::Errno::NOMEM) => "free memory, or build less at a time (-j, --cores)",
+        _ => "",
+    }
 }
 
 /// A step on the way from nothing to the running program. Displays as what follows "cannot …".
@@ -253,32 +275,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_wrong_and_what_to_do_about_it_are_one_line() {
-        let failed = failed(Some("As root: kldload nullfs."));
-        assert_eq!(
-            failed.to_string(),
-            "cannot mount on `/j/b/bin`: no such file system. As root: kldload nullfs."
-        );
-        assert_eq!(
-            failed.of_the_machine().to_string(),
-            "this machine does not allow sandboxed builds: cannot mount on `/j/b/bin`: no such file system. \
-             As root: kldload nullfs."
-        );
-        let program = SandboxError::Program {
-            program: "/bin/sh".into(),
-            source: io::Error::other("no such file"),
-            remedy: Some("Is it there?".into()),
-        };
-        assert_eq!(
-            program.to_string(),
-            "cannot run `/bin/sh` in the sandbox: no such file. Is it there?"
-        );
+    fn hint(error: &SandboxError) -> String {
+        use miette::Diagnostic;
+        error
+            .help()
+            .map_or_else(String::new, |help| help.to_string())
     }
 
     #[test]
-    fn a_failure_that_nobody_knows_a_remedy_for_is_no_judgement_of_the_machine() {
+    fn messages_and_hints_are_apart() {
+        let failed = failed(Some("as root: kldload nullfs"));
+        assert_eq!(
+            failed.to_string(),
+            "cannot mount on `/j/b/bin`: no such file system"
+        );
+        assert_eq!(hint(&failed), "as root: kldload nullfs");
+        let unfit = failed.of_the_machine();
+        assert_eq!(
+            unfit.to_string(),
+            "this machine does not allow sandboxed builds: cannot mount on `/j/b/bin`: no such file system"
+        );
+        assert_eq!(hint(&unfit), "as root: kldload nullfs");
+        let program = SandboxError::Program {
+            program: "/bin/sh".into(),
+            source: io::Error::other("no such file"),
+            remedy: Some("add the item that holds it to the inputs".into()),
+        };
+        assert_eq!(
+            program.to_string(),
+            "cannot run `/bin/sh` in the sandbox: no such file"
+        );
+        assert!(hint(&program).contains("inputs"));
+    }
+
+    #[test]
+    fn a_failure_without_a_known_remedy_says_nothing_about_the_machine() {
         let failed = failed(None).of_the_machine();
+        assert_eq!(hint(&failed), "");
         assert_eq!(
             failed.to_string(),
             "cannot mount on `/j/b/bin`: no such file system"

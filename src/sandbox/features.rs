@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What of the kernel sandboxes are made of, each looked at by itself.
+//! The kernel features that sandboxes use, one by one, for `bootstrap doctor`.
 //!
-//! Whether a sandbox can be had is found out by setting one up ([`Sandbox::check`](super::Sandbox::check)); this says
-//! what is missing where it cannot.
+//! [`Sandbox::check`](super::Sandbox::check) decides whether builds can be isolated, by setting up a sandbox. A feature says
+//! why it cannot.
 
 /// Something that sandboxes use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +45,6 @@ impl Feature {
             missing: false,
         }
     }
-}
-
-/// What this system's sandbox uses, as far as that can be seen without making one; nothing where there is no backend.
-pub fn features() -> Vec<Feature> {
-    #[cfg(target_os = "linux")]
-    return super::namespaces::features();
-    #[cfg(target_os = "freebsd")]
-    return super::jail::features::look();
-    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-    Vec::new()
 }
 
 /// The first two numbers of a kernel's release, such as `6.1.0-13-amd64` or `14.3-RELEASE-p2`.

@@ -1,232 +1,127 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
-//!
-//! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children
-//! of a helper that has one. What the helper is told goes over a socket, so that there is nothing to see in its
-//! arguments; when our end of the socket closes, for whatever reason, the helper ends the sandbox.
+//! The helper process: it receives the specification and executes the program. [`spawn`](super::spawn) is the other side.
 
+use std::ffi::{CString, NulError};
+use std::fs::File;
 use std::io;
-use std::net::Shutdown;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bstr::BString;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use serde::Serialize;
 
-use super::protocol::{self, Failure, Message};
-use super::{ExitStatusKind, Finished, INIT_ARGUMENT, Running, SandboxError, Step};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::stdio;
+use serde::de::DeserializeOwned;
 
-/// What a helper is started with.
-pub(super) struct Told<'t, S> {
-    /// What it is to make.
-    pub specification: &'t S,
-    /// The descriptors that the specification speaks of, in its order.
-    pub descriptors: &'t [BorrowedFd<'t>],
-    /// Standard output and standard error; `None`: our own.
-    pub output: Option<OwnedFd>,
-    /// Whether it has our terminal.
-    pub interactive: bool,
-    /// Guest path of the program, for messages.
-    pub program: &'t BString,
-    /// What to do about a failure, when known.
-    pub remedy: fn(&Failure) -> Option<String>,
+use super::Step;
+use super::process;
+use super::protocol::{During, Failure, Message, receive, receive_descriptors, send};
+
+/// A specification with what came with it.
+pub(super) struct Received<S> {
+    pub specification: S,
+    /// To the spawning process. Its end is the order to stop.
+    pub socket: UnixStream,
+    /// In the order in which they were sent.
+    pub descriptors: Vec<OwnedFd>,
+    /// `/dev/null` of the machine, which is standard input too.
+    pub null: OwnedFd,
 }
 
-/// Starts `binary` as a helper and tells it what to make.
-///
-/// # Errors
-/// [`SandboxError::Helper`] when there is no process to be had. What goes wrong later, waiting tells.
-pub(super) fn start<S: Serialize>(
-    binary: &Path,
-    told: Told<'_, S>,
-) -> Result<Helped, SandboxError> {
-    let failed = |source| SandboxError::Helper {
-        helper: binary.to_owned(),
-        source,
+/// The helper's whole life. `start` fails where this process was not started by this program.
+pub(super) fn live(start: impl FnOnce() -> io::Result<()>) -> ! {
+    let status = match start() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("bootstrap: only bootstrap itself runs this command: {error}");
+            5
+        }
     };
-    // Some have ended meanwhile.
-    reap_helpers();
-    let modes = told
-        .interactive
-        .then(|| tcgetattr(rustix::stdio::stdin()).ok())
-        .flatten();
-    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut command = Command::new(binary);
-    command
-        // What the sandbox's processes see as the first process's command line.
-        .arg0("bootstrap")
-        .arg(INIT_ARGUMENT)
-        .env_clear()
-        .stdin(OwnedFd::from(theirs));
-    if let Some(output) = told.output {
-        command
-            .stdout(output.try_clone().map_err(failed)?)
-            .stderr(output);
-    } else {
-        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    }
-    let child = command.spawn().map_err(failed)?;
-    // The command holds the helper's end of the socket and the output: both must end with the helper.
-    drop(command);
-    let sent = protocol::send_descriptors(&ours, told.descriptors)
-        .and_then(|()| protocol::send(&mut ours, told.specification));
-    let helped = Helped {
-        helper: Some(child),
-        socket: Arc::new(ours),
-        modes,
-        interactive: told.interactive,
-        program: told.program.to_string(),
-        remedy: told.remedy,
-        result: None,
+    process::exit_now(status)
+}
+
+/// Receives the specification from the socket, which is standard input. `None` where there is nothing to make: the spawning
+/// process is gone, or the specification was wrong, which has been reported.
+pub(super) fn receive_specification<S: DeserializeOwned>() -> io::Result<Option<Received<S>>> {
+    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
+    let null: OwnedFd = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?
+        .into();
+    stdio::dup2_stdin(&null)?;
+    let descriptors = receive_descriptors(&socket)?;
+    let specification = match receive(&mut socket) {
+        Ok(Some(specification)) => specification,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            let failure = Err(error).during(Step::ReadSpecification);
+            let reported = failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
+            return reported.map(|()| None);
+        }
     };
-    match sent {
-        // It died before it listened; waiting will tell how.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(helped),
-        Err(error) => Err(failed(error)),
-        Ok(()) => Ok(helped),
-    }
+    Ok(Some(Received {
+        specification,
+        socket,
+        descriptors,
+        null,
+    }))
 }
 
-/// A helper, and what it has said.
-pub(super) struct Helped {
-    helper: Option<Child>,
-    /// The helper ends the sandbox when our end has shut down, or is gone.
-    socket: Arc<UnixStream>,
-    /// The terminal's modes before an interactive program: the helper restores them unless it is killed.
-    modes: Option<Termios>,
-    interactive: bool,
-    program: String,
-    remedy: fn(&Failure) -> Option<String>,
-    result: Option<Finished>,
+/// A program with what it is given, in the form that the system takes.
+pub(super) struct Execution {
+    program: CString,
+    /// The program's name first.
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
 }
 
-/// What a helper has said in the end.
-pub(super) enum Conclusion {
-    /// A rehearsal went well.
-    Fit,
-    /// The program ended.
-    Finished(Finished),
-}
-
-impl Helped {
-    /// Waits for the helper's word.
-    pub(super) fn conclude(&mut self) -> Result<Conclusion, SandboxError> {
-        let mut socket = match self.socket.try_clone() {
-            Ok(socket) => socket,
-            Err(error) => return Err(self.died(error.to_string())),
+impl Execution {
+    /// Fails on a NUL in any of them; `environment` is `NAME=VALUE`s.
+    pub(super) fn new(
+        program: &BString,
+        arguments: &[BString],
+        environment: &[BString],
+    ) -> Result<Self, Failure> {
+        let strings = |strings: &[BString]| -> Result<Vec<CString>, NulError> {
+            let strings = strings.iter();
+            strings
+                .map(|string| CString::new(string.as_slice()))
+                .collect()
         };
-        match protocol::receive(&mut socket) {
-            Ok(Some(Message::Fit)) => Ok(Conclusion::Fit),
-            Ok(Some(Message::Finished(finished))) => Ok(Conclusion::Finished(finished)),
-            Ok(Some(Message::Ended {
-                killed: true,
-                first,
-            })) => Ok(Conclusion::Finished(Finished {
-                status: ExitStatusKind::Signaled(rustix::process::Signal::KILL.as_raw()),
-                ..first
-            })),
-            Ok(Some(Message::Ended {
-                killed: false,
-                first,
-            })) => Err(SandboxError::HelperDied {
-                how: first.status.to_string(),
-            }),
-            Ok(Some(Message::Failed(failure))) => Err(self.explain(failure)),
-            Ok(None) => Err(self.died("no status".to_owned())),
-            Err(error) => Err(self.died(error.to_string())),
-        }
-    }
-
-    fn explain(&self, failure: Failure) -> SandboxError {
-        let source = io::Error::from_raw_os_error(failure.errno);
-        let remedy = (self.remedy)(&failure);
-        let detail = failure
-            .detail
-            .map(|detail| format!("The kernel says: {detail}"));
-        let said: Vec<String> = detail.into_iter().chain(remedy).collect();
-        let remedy = (!said.is_empty()).then(|| said.join(". "));
-        if failure.step == Step::Execute {
-            return SandboxError::Program {
-                program: self.program.clone(),
-                source,
-                remedy,
-            };
-        }
-        SandboxError::Setup {
-            step: failure.step,
-            path: failure.path,
-            source,
-            remedy,
-        }
-    }
-
-    /// The helper's end, when it did not report itself.
-    fn died(&mut self, otherwise: String) -> SandboxError {
-        let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
-        if let Some(modes) = &self.modes {
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, modes);
-        }
-        let how = status.map_or(otherwise, |status| match status.signal() {
-            Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
-            None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),
-        });
-        SandboxError::HelperDied { how }
-    }
-}
-
-impl Running for Helped {
-    fn wait(&mut self) -> Result<Finished, SandboxError> {
-        if let Some(finished) = self.result {
-            return Ok(finished);
-        }
-        match self.conclude()? {
-            Conclusion::Finished(finished) => {
-                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
-                    // The last thing it does is to take the terminal back.
-                    let _ = helper.wait();
-                }
-                self.result = Some(finished);
-                Ok(finished)
-            }
-            Conclusion::Fit => Err(self.died("a rehearsal".to_owned())),
-        }
-    }
-
-    fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
-        let socket = Arc::clone(&self.socket);
-        Box::new(move || {
-            // The helper sees the end of what we have to say. Answers still come.
-            let _ = socket.shutdown(Shutdown::Write);
+        let program = CString::new(program.as_slice()).during(Step::Execute)?;
+        let mut arguments = strings(arguments).during(Step::Execute)?;
+        arguments.insert(0, program.clone());
+        Ok(Self {
+            program,
+            arguments,
+            environment: strings(environment).during(Step::Execute)?,
         })
     }
-}
 
-impl Drop for Helped {
-    fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-        if let Some(mut helper) = self.helper.take() {
-            // It ends once the kernel has dismantled the namespaces: nothing to wait for.
-            if !matches!(helper.try_wait(), Ok(Some(_))) {
-                ENDING
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(helper);
-            }
-        }
+    /// Becomes the program; returns only on failure.
+    pub(super) fn execute(&self) -> io::Error {
+        process::execute(&self.program, &self.arguments, &self.environment)
     }
 }
 
-/// Helpers that are about to end, or have ended and are still to be reaped.
-static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
-
-fn reap_helpers() {
-    ENDING
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+/// Gives `descriptors` the numbers that the program expects, and `socket` one that is none of those.
+pub(super) fn place_descriptors(
+    socket: &mut UnixStream,
+    descriptors: &mut [OwnedFd],
+    numbers: &[i32],
+) -> Result<(), Failure> {
+    let step = Step::PlaceDescriptors;
+    // Out of the way of the numbers that the program expects.
+    let beyond = numbers.iter().max().unwrap_or(&2) + 1;
+    *socket = fcntl_dupfd_cloexec(&*socket, beyond).during(step)?.into();
+    for descriptor in descriptors.iter_mut() {
+        let moved = fcntl_dupfd_cloexec(&*descriptor, beyond).during(step)?;
+        // Not closed: its number may be one of those placed below.
+        std::mem::forget(std::mem::replace(descriptor, moved));
+    }
+    for (descriptor, &number) in descriptors.iter().zip(numbers) {
+        process::place(descriptor, number).during(step)?;
+    }
+    Ok(())
 }

@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Root, SandboxError, World};
+use super::{Root, SandboxError, World, forbids_programs};
 
 /// One thing to make. Guest paths are absolute; a parent comes before what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +101,21 @@ pub struct Sources {
     pub mounts: BTreeMap<PathBuf, Kind>,
     /// The entries of [`Root::Tree`]'s directory.
     pub root: BTreeMap<PathBuf, Kind>,
+    /// The machine's files about the network, where the world shares it: guest path and contents.
+    pub network: BTreeMap<PathBuf, String>,
 }
+
+/// The machine's files that say how to find hosts and services. A build with the machine's network sees those that exist,
+/// as guix-daemon's builds do.
+const NETWORK_FILES: [&str; 4] = [
+    "/etc/resolv.conf",
+    "/etc/nsswitch.conf",
+    "/etc/services",
+    "/etc/hosts",
+];
+
+/// What is copied of one of them at most, in bytes.
+const LONGEST_NETWORK_FILE: u64 = 8 << 20;
 
 impl Sources {
     /// Looks at the host paths of `world`, without following links.
@@ -134,9 +148,33 @@ impl Sources {
                     source: io::ErrorKind::NotADirectory.into(),
                 });
             }
+            if forbids_programs(directory).is_ok_and(|forbids| forbids) {
+                let path = directory.clone();
+                return Err(SandboxError::NoExecution { path });
+            }
+        }
+        if world.network {
+            for path in NETWORK_FILES.map(PathBuf::from) {
+                // Some are links out of /etc, and none need be there.
+                if let Ok(contents) = read_some(&path) {
+                    sources.network.insert(path, contents);
+                }
+            }
         }
         Ok(sources)
     }
+}
+
+/// The beginning of the regular file `path`.
+fn read_some(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?
+        .take(LONGEST_NETWORK_FILE)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn kind(path: &Path) -> Result<Kind, SandboxError> {
@@ -163,7 +201,7 @@ fn kind(path: &Path) -> Result<Kind, SandboxError> {
 /// place lies where nothing can be made.
 pub fn layout(world: &World, sources: &Sources) -> Result<Vec<Item>, SandboxError> {
     let mut layout = Layout::default();
-    layout.essentials(world)?;
+    layout.essentials(world, &sources.network)?;
     let store_dir = Path::new(&world.store_dir);
     if let Root::Tree(tree) = &world.root {
         let own = ["dev", "proc", "tmp", "etc"].map(OsStr::new);
@@ -208,7 +246,11 @@ struct Layout {
 
 impl Layout {
     /// What every world has, whatever its root.
-    fn essentials(&mut self, world: &World) -> Result<(), SandboxError> {
+    fn essentials(
+        &mut self,
+        world: &World,
+        network: &BTreeMap<PathBuf, String>,
+    ) -> Result<(), SandboxError> {
         let size = world.limits.temporary;
         let target = PathBuf::from("/dev");
         self.place(&target)?;
@@ -241,8 +283,18 @@ impl Layout {
             ),
         ] {
             let target = PathBuf::from(target);
+            if network.contains_key(&target) {
+                continue;
+            }
             self.place(&target)?;
             self.items.push(Item::File { target, contents });
+        }
+        for (target, contents) in network {
+            self.place(target)?;
+            self.items.push(Item::File {
+                target: target.clone(),
+                contents: contents.clone(),
+            });
         }
         Ok(())
     }
@@ -375,6 +427,7 @@ mod tests {
         Sources {
             mounts: map(mounts),
             root: map(root),
+            ..Sources::default()
         }
     }
 
@@ -526,6 +579,37 @@ mod tests {
             assert!(error.contains(complaint), "{target}: {error}");
             assert!(error.contains(target), "{target}: {error}");
         }
+    }
+
+    #[test]
+    fn a_world_with_the_network_has_the_machines_files_about_it() {
+        let mut world = world(Root::Empty, vec![]);
+        world.network = true;
+        let mut sources = Sources::default();
+        for (path, contents) in [
+            ("/etc/hosts", "192.0.2.1 here\n"),
+            ("/etc/services", "ftp 21/tcp\n"),
+        ] {
+            sources.network.insert(path.into(), contents.to_owned());
+        }
+        let items = layout(&world, &sources).unwrap();
+        let files: Vec<_> = items
+            .iter()
+            .filter_map(|item| match item {
+                Item::File { target, contents } => {
+                    Some((target.to_str().unwrap(), contents.as_str()))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            files[2..],
+            [
+                ("/etc/hosts", "192.0.2.1 here\n"),
+                ("/etc/services", "ftp 21/tcp\n")
+            ]
+        );
+        assert_eq!(files.len(), 4);
     }
 
     #[test]

@@ -27,9 +27,9 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod error;
+mod executable;
 pub mod features;
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
-mod helped;
 mod helper;
 pub mod inherited;
 pub mod jail;
@@ -39,10 +39,12 @@ pub mod namespaces;
 mod process;
 mod protocol;
 mod resources;
+mod spawn;
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
 mod terminal;
 
-pub use error::{SandboxError, Step};
+pub use error::{EXECUTABLE, SandboxError, Step};
+pub use executable::forbids_programs;
 
 /// The argument that makes our own binary play the sandbox's first process instead of the command line.
 pub const INIT_ARGUMENT: &str = "sandbox-init";
@@ -77,7 +79,8 @@ pub struct World {
     pub descriptors: Vec<(OwnedFd, i32)>,
     /// Where standard output and standard error go. Unused when `interactive`.
     pub output: OwnedFd,
-    /// Shares the machine's network; never for builds, whose result must not depend on it.
+    /// Shares the machine's network and sees its `/etc/resolv.conf`, `hosts`, `services` and `nsswitch.conf`: for fixed
+    /// outputs, whose bytes are known beforehand, and for nothing else.
     pub network: bool,
     /// Standard streams are this process's own, for a user's shell. In place of each one that is a terminal the program
     /// gets a pseudo-terminal, which controls its session. Builds read `/dev/null` and have no terminal.
@@ -225,6 +228,23 @@ pub trait Running: Send {
     fn kill(&self) {
         self.killer()();
     }
+}
+
+/// The kernel features that this system's sandbox uses, as far as they can be seen without making one. None where there
+/// is no backend.
+pub fn kernel_features() -> Vec<features::Feature> {
+    #[cfg(target_os = "linux")]
+    return namespaces::features();
+    #[cfg(target_os = "freebsd")]
+    return jail::features::look();
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+    Vec::new()
+}
+
+/// Prepares this process, before it has threads, for what the system lets it do.
+pub fn prepare_process() {
+    #[cfg(target_os = "linux")]
+    namespaces::allow_threads();
 }
 
 /// This system's sandbox. What outlives a killed run is recorded in the state directory `state`.

@@ -267,7 +267,7 @@ fn a_machine_without_user_namespaces_says_what_to_set() {
 fn part_that_checks() {
     let error = guest::sandbox().check().unwrap_err();
     assert!(error.is_environment());
-    println!("\n{error}");
+    println!("\n{error}\nhint: {}", crate::guest::hint(&error));
 }
 
 #[test]

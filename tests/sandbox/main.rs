@@ -10,6 +10,7 @@
 mod calls;
 mod ends;
 mod guest;
+mod hosts;
 mod limits;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;

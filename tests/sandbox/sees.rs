@@ -310,6 +310,31 @@ fn there_is_no_network_but_a_loopback_of_its_own() {
 }
 
 #[test]
+fn with_the_network_come_the_machines_files_about_it() {
+    let files = ["resolv.conf", "nsswitch.conf", "services", "hosts"];
+    let commands: Vec<String> = files
+        .iter()
+        .map(|name| format!("cat /etc/{name}"))
+        .collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    let mut guest = Guest::new();
+    guest.network = true;
+    let expected: String = files
+        .iter()
+        .map(|name| match fs::read_to_string(format!("/etc/{name}")) {
+            Ok(contents) => contents,
+            Err(_) => format!("/etc/{name}: ENOENT\n"),
+        })
+        .collect();
+    assert_eq!(guest.ask(&commands), expected);
+    assert!(
+        Guest::new()
+            .ask(&["ls /etc"])
+            .ends_with("group hosts passwd\n")
+    );
+}
+
+#[test]
 fn host_name_and_addresses_are_always_the_same() {
     let commands = ["hostname", "addresses", "status NStgid"];
     let output = Guest::new().ask(&commands);
@@ -349,5 +374,6 @@ fn a_program_that_is_not_there_is_an_error_of_its_own() {
     assert!(!error.is_environment());
     let text = error.to_string();
     assert!(text.contains("`/bin/sh`"), "{text}");
-    assert!(text.contains("among the inputs"), "{text}");
+    let hint = crate::guest::hint(&error);
+    assert!(hint.contains("to the inputs"), "{hint}");
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::engine::Reached;
 use crate::formats::system::System;
 use crate::road::seed::SeedError;
-use crate::sandbox::SandboxError;
 use crate::sandbox::features::Feature;
+use crate::sandbox::{EXECUTABLE, SandboxError};
 use crate::show::progress::size;
 
 /// The largest compilations of gcc take about this for each core, in bytes.
@@ -170,6 +170,25 @@ pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Fi
             what,
             format!("{place}: {error}"),
             "Look with df(1) whether there is room.",
+        ),
+    }
+}
+
+/// Whether programs can run on the disk `what`, where `place` is; `forbids` is what its file system says.
+pub fn programs(what: &str, place: &Path, forbids: io::Result<bool>) -> Finding {
+    let what = &format!("programs on the {what}");
+    let shown = place.display();
+    match forbids {
+        Ok(false) => Finding::good(what, format!("programs can run in {shown}")),
+        Ok(true) => Finding::bad(
+            what,
+            format!("no program can run in {shown}: its file system is mounted noexec"),
+            EXECUTABLE,
+        ),
+        Err(error) => Finding::doubtful(
+            what,
+            format!("{shown}: {error}"),
+            "look with mount(8) whether it is mounted noexec",
         ),
     }
 }

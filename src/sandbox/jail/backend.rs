@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::init::Specification;
 use super::record::{Record, Records};
 use super::remedies::remedy;
+use super::specification::Specification;
 use super::{system, teardown};
 use crate::sandbox::check::sensible;
-use crate::sandbox::helper::{self, Conclusion, Helped, Told};
 use crate::sandbox::layout::{Item, Sources, layout};
+use crate::sandbox::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
 use crate::sandbox::{BuildUser, Finished, Limits, Running, Sandbox, SandboxError, World};
 
 /// The FreeBSD backend.
@@ -54,7 +54,7 @@ impl Jails {
             passed.push(stdin.as_fd());
         }
         passed.extend(descriptors.iter().map(|(descriptor, _)| descriptor.as_fd()));
-        let told = Told {
+        let told = HelperCommand {
             specification: &specification,
             descriptors: &passed,
             output,
@@ -62,7 +62,7 @@ impl Jails {
             program: &specification.program,
             remedy: |failure| remedy(failure.step, failure.errno, system::is_jailed()),
         };
-        match helper::start(&self.helper, told) {
+        match spawn::start(&self.helper, told) {
             Ok(helped) => Ok(Jailed { helped, record }),
             Err(error) => {
                 // Nothing has been made yet.
@@ -180,7 +180,7 @@ impl Sandbox for Jails {
 
 /// A program in its jail.
 struct Jailed {
-    helped: Helped,
+    helped: SpawnedHelper,
     record: Record,
 }
 

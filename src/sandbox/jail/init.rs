@@ -16,71 +16,25 @@ use std::path::{Path, PathBuf};
 use bstr::BString;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit};
 use rustix::stdio;
-use serde::{Deserialize, Serialize};
 
 use super::parameters::{parameters, rules};
 use super::plan::{Action, FileSystem, Mount, plan};
+use super::specification::{Helper, Specification};
 use super::system::{Seen, Watch};
 use super::{devices, program, record, system, teardown};
 use crate::sandbox::layout::Item;
 use crate::sandbox::protocol::{During, Failure, Message, receive, send};
 use crate::sandbox::terminal::{ProgramEnd, Terminal};
-use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helped, process, terminal};
-
-/// What the helper is told.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Specification {
-    /// The jail's name.
-    pub name: String,
-    /// What its root is mounted on.
-    pub root: PathBuf,
-    /// The record's file, to be removed in the end.
-    pub record: PathBuf,
-    /// What the world holds.
-    pub items: Vec<Item>,
-    pub host_name: String,
-    pub user: BuildUser,
-    pub limits: Limits,
-    pub network: bool,
-    pub interactive: bool,
-    /// Where the program starts.
-    pub directory: PathBuf,
-    pub program: BString,
-    pub arguments: Vec<BString>,
-    /// `NAME=VALUE`.
-    pub environment: Vec<BString>,
-    /// The numbers that the descriptors sent along get, in their order. In front of those is the record's lock and,
-    /// when `interactive`, standard input.
-    pub descriptors: Vec<i32>,
-    /// Stop before the program and say [`Message::Fit`].
-    pub rehearse: bool,
-}
-
-/// What the helper and the program's process work with.
-pub(super) struct Helper {
-    pub specification: Specification,
-    /// For the program, in the order of the specification's numbers.
-    pub descriptors: Vec<OwnedFd>,
-    /// What is left for the process's own limits.
-    pub limits: Limits,
-    /// The caller's limits of open files, which are the program's where it is given none of its own.
-    pub open_files: Rlimit,
-    /// The program's terminal, when it is interactive and has one.
-    pub terminal: Option<ProgramEnd>,
-    /// The spawning process's end says when to stop.
-    socket: UnixStream,
-    /// `/dev/null` of the machine.
-    null: OwnedFd,
-}
+use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helper, process, terminal};
 
 /// The helper's whole life.
 pub(in crate::sandbox) fn main() -> ! {
     system::close_inherited();
-    helped::live(start)
+    helper::live(start)
 }
 
 fn start() -> io::Result<()> {
-    let Some(told) = helped::be_told()? else {
+    let Some(told) = helper::receive_specification()? else {
         return Ok(());
     };
     let (specification, mut descriptors): (Specification, _) =

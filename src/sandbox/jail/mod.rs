@@ -35,6 +35,8 @@ mod program;
 pub mod record;
 pub mod remedies;
 #[cfg(target_os = "freebsd")]
+mod specification;
+#[cfg(target_os = "freebsd")]
 mod system;
 #[cfg(target_os = "freebsd")]
 mod teardown;

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 
 use bstr::ByteSlice;
 
-use super::init::Helper;
+use super::specification::Helper;
 use super::system;
-use crate::sandbox::helped::{Execution, place_descriptors};
+use crate::sandbox::helper::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, Failure, Message, send};
 use crate::sandbox::{Step, process, resources};
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::remedies::{APPARMOR_SWITCH, DEBIAN_SWITCH};
+use super::system;
 use crate::sandbox::features::{Feature, version};
 
 /// The namespaces: what people call them, what the kernel calls them, and the kernel's own setting that gives it.
@@ -39,6 +40,8 @@ struct Seen<'s> {
     root: bool,
     /// Whether the kernel has a kind of namespace, by its own name.
     namespace: &'s dyn Fn(&str) -> bool,
+    /// Whether this process may switch off address-space randomisation.
+    fixed_addresses: bool,
     /// A file of the machine's settings.
     setting: &'s dyn Fn(&str) -> Option<String>,
 }
@@ -49,6 +52,7 @@ pub(in crate::sandbox) fn features() -> Vec<Feature> {
         release: &release(),
         root: rustix::process::geteuid().is_root(),
         namespace: &|name| Path::new("/proc/self/ns").join(name).exists(),
+        fixed_addresses: system::can_fix_addresses(),
         setting: &|path| fs::read_to_string(path).ok(),
     })
 }
@@ -64,7 +68,35 @@ fn judge(seen: &Seen<'_>) -> Vec<Feature> {
     features.extend(NAMESPACES.map(|names| namespace(names, seen)));
     let known = (seen.setting)("/proc/filesystems").unwrap_or_default();
     features.extend(FILE_SYSTEMS.map(|names| file_system(names, &known)));
+    features.push(filter(seen));
+    features.push(addresses(seen.fixed_addresses));
     features
+}
+
+fn filter(seen: &Seen<'_>) -> Feature {
+    let name = "system-call filter (seccomp)";
+    match (seen.setting)("/proc/sys/kernel/seccomp/actions_avail") {
+        Some(actions) if actions.split_whitespace().any(|action| action == "errno") => {
+            Feature::there(name, "there")
+        }
+        _ => Feature::doubtful(
+            name,
+            "/proc/sys/kernel/seccomp/actions_avail does not list it",
+            "use a kernel that was built with CONFIG_SECCOMP_FILTER",
+        ),
+    }
+}
+
+fn addresses(fixed: bool) -> Feature {
+    let name = "fixed addresses (personality)";
+    if fixed {
+        return Feature::there(name, "allowed");
+    }
+    Feature::doubtful(
+        name,
+        "the system refuses them: a build whose result depends on addresses may not be reproducible",
+        "allow the call in the container's seccomp profile (for Docker and podman: --security-opt seccomp=unconfined)",
+    )
 }
 
 fn kernel(release: &str) -> Feature {
@@ -74,12 +106,12 @@ fn kernel(release: &str) -> Feature {
         Some(_) => Feature::missing(
             name,
             format!("Linux {release} does not have them"),
-            "Use a kernel from 5.2 on.",
+            "use Linux 5.2 or newer",
         ),
         None => Feature::doubtful(
             name,
             format!("Linux `{release}`, which may be any"),
-            "They are there from Linux 5.2 on.",
+            "Linux 5.2 or newer has them",
         ),
     }
 }
@@ -90,7 +122,7 @@ fn namespace((name, short, option): (&'static str, &str, &str), seen: &Seen<'_>)
         return Feature::missing(
             name,
             "the kernel does not have them",
-            &format!("Use a kernel that was built with {option}."),
+            &format!("use a kernel that was built with {option}"),
         );
     }
     let limit = format!("max_{short}_namespaces");
@@ -99,7 +131,7 @@ fn namespace((name, short, option): (&'static str, &str, &str), seen: &Seen<'_>)
             name,
             format!("none are allowed: user.{limit} is 0"),
             &format!(
-                "As root: sysctl -w user.{limit}=15000; in a sandbox or container, run this outside."
+                "as root: sysctl -w user.{limit}=15000; in a sandbox or container, run this outside"
             ),
         );
     }
@@ -109,15 +141,15 @@ fn namespace((name, short, option): (&'static str, &str, &str), seen: &Seen<'_>)
             return Feature::missing(
                 name,
                 "only root may make them: kernel.unprivileged_userns_clone is 0",
-                "As root: sysctl -w kernel.unprivileged_userns_clone=1; or run this as root.",
+                "as root: sysctl -w kernel.unprivileged_userns_clone=1; or run this as root",
             );
         }
         if setting(APPARMOR_SWITCH).as_deref() == Some("1") {
             return Feature::doubtful(
                 name,
-                "AppArmor takes their privileges away from programs without a profile",
-                "As root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or give this program a profile that \
-                 allows `userns`; or run it as root.",
+                "AppArmor takes the privileges in them from programs without a profile",
+                "as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or give this program a profile that \
+                 allows `userns`; or run it as root",
             );
         }
     }
@@ -136,13 +168,13 @@ fn file_system((name, short, option): (&'static str, &str, &str), known: &str) -
         return Feature::doubtful(
             name,
             "/proc/filesystems cannot be read",
-            "Mount /proc: mount -t proc proc /proc.",
+            "mount it: mount -t proc proc /proc",
         );
     }
     Feature::missing(
         name,
         format!("the kernel does not have {short}"),
-        &format!("Use a kernel that was built with {option}."),
+        &format!("use a kernel that was built with {option}"),
     )
 }
 
@@ -160,8 +192,15 @@ mod tests {
             setting: &|path| {
                 let found = settings.iter().find(|(name, _)| *name == path);
                 let found = found.map(|(_, value)| format!("{value}\n"));
-                found.or_else(|| (path == "/proc/filesystems").then(|| KNOWN.to_owned()))
+                found.or_else(|| match path {
+                    "/proc/filesystems" => Some(KNOWN.to_owned()),
+                    "/proc/sys/kernel/seccomp/actions_avail" => {
+                        Some("kill_process errno allow\n".to_owned())
+                    }
+                    _ => None,
+                })
             },
+            fixed_addresses: true,
         })
     }
 
@@ -172,7 +211,7 @@ mod tests {
     #[test]
     fn nothing_is_wrong_with_a_usual_kernel() {
         let features = seen("6.1.0-13-amd64", false, "", &[]);
-        assert_eq!(features.len(), 11);
+        assert_eq!(features.len(), 13);
         let wrong: Vec<_> = features.iter().filter(|one| one.remedy.is_some()).collect();
         assert!(wrong.is_empty(), "{wrong:?}");
         assert!(features.iter().all(|one| !one.missing));
@@ -238,6 +277,6 @@ mod tests {
     #[test]
     fn the_machine_that_runs_the_tests_has_a_kernel() {
         assert!(version(&release()).is_some());
-        assert_eq!(features().len(), 11);
+        assert_eq!(features().len(), 13);
     }
 }

@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use std::io;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen,
+    SeccompCmpOp::{self, Eq, MaskedEq, Ne},
+    SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
 /// The numbers of one architecture's calls that the filter looks at.
@@ -99,10 +100,11 @@ fn any<const N: usize>(
     Ok(())
 }
 
-/// The rules for each error that a refused call gets.
-fn rules(calls: &Numbers, network: bool) -> Result<[(i32, Rules); 3], Error> {
-    use SeccompCmpOp::{Eq, MaskedEq, Ne};
+/// What makes the calls that get one error.
+type MakeRules = fn(&Numbers, bool) -> Result<Rules, Error>;
 
+/// Calls that reach further than a build may.
+fn forbidden(calls: &Numbers, _network: bool) -> Result<Rules, Error> {
     let mut forbidden = Rules::new();
     let terminal = [libc::TIOCSTI, libc::TIOCLINUX];
     let [sti, linux] = terminal.map(|request| argument(1, Eq, request));
@@ -111,8 +113,17 @@ fn rules(calls: &Numbers, network: bool) -> Result<[(i32, Rules); 3], Error> {
     for call in [calls.clone, calls.unshare] {
         any(&mut forbidden, call, [argument(0, MaskedEq(user), user)?])?;
     }
+    Ok(forbidden)
+}
+
+/// Calls that look as if the kernel lacked them.
+fn missing(calls: &Numbers, _network: bool) -> Result<Rules, Error> {
     let missing = calls.whole.iter().chain([&calls.clone3]);
-    let missing = missing.map(|&call| (call, Vec::new())).collect();
+    Ok(missing.map(|&call| (call, Vec::new())).collect())
+}
+
+/// Sockets of families that a build may not use.
+fn families(calls: &Numbers, network: bool) -> Result<Rules, Error> {
     let mut families = Rules::new();
     if network {
         let others = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
@@ -133,11 +144,7 @@ fn rules(calls: &Numbers, network: bool) -> Result<[(i32, Rules); 3], Error> {
             any(&mut families, call, [argument(0, Eq, MAKE_PAIR)?])?;
         }
     }
-    Ok([
-        (libc::EPERM, forbidden),
-        (libc::ENOSYS, missing),
-        (libc::EAFNOSUPPORT, families),
-    ])
+    Ok(families)
 }
 
 /// The program that gives `errno` for calls that match `rules`.
@@ -175,7 +182,7 @@ fn join(native: BpfProgram, mut other: BpfProgram) -> BpfProgram {
             step.k = AUDIT_I386;
         }
     }
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let step = |code, jt, jf, k| seccompiler::sock_filter { code, jt, jf, k };
     let refuse = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
     // The offsets of the call's number and architecture in `struct seccomp_data` are 0 and 4.
     let mut program = vec![
@@ -191,25 +198,36 @@ fn join(native: BpfProgram, mut other: BpfProgram) -> BpfProgram {
     program
 }
 
-/// The filter's programs, one for each error.
-fn programs(network: bool) -> Result<Vec<BpfProgram>, Error> {
-    let native = rules(&NATIVE, network)?.into_iter();
+/// The program for what `rules` makes of the numbers of each architecture.
+fn program(
+    errno: i32,
+    rules: impl Fn(&Numbers) -> Result<Rules, Error>,
+) -> Result<BpfProgram, Error> {
+    let native = compile(rules(&NATIVE)?, errno)?;
     #[cfg(target_arch = "x86_64")]
-    return native
-        .zip(rules(&I386, network)?)
-        .map(|((errno, native), (_, other))| {
-            Ok(join(compile(native, errno)?, compile(other, errno)?))
-        })
-        .collect();
-    #[cfg(not(target_arch = "x86_64"))]
-    native.map(|(errno, rules)| compile(rules, errno)).collect()
+    let native = join(native, compile(rules(&I386)?, errno)?);
+    Ok(native)
+}
+
+/// Lets this process make threads where a filter that it has inherited refuses `clone3` with `EPERM`. C libraries call
+/// `clone` instead only where `clone3` is missing; of two filters that refuse a call, the one that came last names the error.
+pub(super) fn allow_threads() -> io::Result<()> {
+    let missing = |calls: &Numbers| Ok([(calls.clone3, Vec::new())].into());
+    apply(&program(libc::ENOSYS, missing).map_err(io::Error::other)?)
 }
 
 /// Refuses the calls for this process and all that it starts, for good. It must not gain privileges any more. `network`
 /// tells whether it shares the machine's network.
 pub(super) fn install(network: bool) -> io::Result<()> {
-    let programs = programs(network).map_err(io::Error::other)?;
-    programs.iter().try_for_each(apply)
+    for (errno, rules) in [
+        (libc::EPERM, forbidden as MakeRules),
+        (libc::ENOSYS, missing),
+        (libc::EAFNOSUPPORT, families),
+    ] {
+        let program = program(errno, |calls| rules(calls, network));
+        apply(&program.map_err(io::Error::other)?)?;
+    }
+    Ok(())
 }
 
 fn apply(program: &BpfProgram) -> io::Result<()> {

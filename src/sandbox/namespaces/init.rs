@@ -11,10 +11,8 @@
 //! The first process sets up the world, makes the program's process, and then reaps whatever dies. It keeps
 //! its capabilities and is not dumpable, so that no process of the build may trace it or look through it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
@@ -26,35 +24,20 @@ use rustix::process::{
 use rustix::stdio;
 
 use super::mounts::{self, Kernel, Tree};
-use super::specification::Specification;
+use super::specification::{Helper, Specification};
 use super::{program, system};
 use crate::sandbox::protocol::{During, Failure, Message, send};
-use crate::sandbox::terminal::{ProgramEnd, Terminal};
-use crate::sandbox::{Step, helped, process, terminal};
-
-/// What the helper and its children work with.
-pub(super) struct Helper {
-    pub specification: Specification,
-    /// For [`Message`]s.
-    pub socket: UnixStream,
-    /// For the program, in the order of the specification's numbers.
-    pub descriptors: Vec<OwnedFd>,
-    /// `/dev/null` of the machine.
-    pub null: OwnedFd,
-    /// The caller's limits of open files, which are the program's where it is given none of its own.
-    pub open_files: Rlimit,
-    /// The program's terminal, when it is interactive and has one.
-    pub terminal: Option<ProgramEnd>,
-}
+use crate::sandbox::terminal::Terminal;
+use crate::sandbox::{Step, helper, process, terminal};
 
 /// The helper's whole life.
 pub(super) fn main() -> ! {
     system::close_inherited();
-    helped::live(start)
+    helper::live(start)
 }
 
 fn start() -> io::Result<()> {
-    let Some(told) = helped::be_told()? else {
+    let Some(told) = helper::receive_specification()? else {
         return Ok(());
     };
     let (specification, mut descriptors): (Specification, _) =
@@ -122,6 +105,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
         first_process(helper, from_helper, trees);
     };
     drop((trees, from_helper));
+    prefer_to_kill(first);
     helper.terminal = None;
     let relayed = match &mut users_terminal {
         Some(terminal) => terminal.start().during(Step::OpenTerminal),
@@ -148,6 +132,17 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     // The spawning process may have its answer already and be gone.
     let _ = send(&mut helper.socket, &Message::Ended { killed, first });
     Ok(())
+}
+
+/// What is added to a build's `oom_score_adj`: it counts as if it used 30 % more of the memory than it does.
+const MORE_LIKELY: i32 = 300;
+
+/// Has the kernel kill the build, and not the run, where memory runs out. A system that refuses decides by itself.
+fn prefer_to_kill(first: Pid) {
+    let path = format!("/proc/{}/oom_score_adj", first.as_raw_pid());
+    let own = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let own: i32 = own.trim().parse().unwrap_or(0);
+    let _ = fs::write(path, (own + MORE_LIKELY).min(1000).to_string());
 }
 
 /// Allows as many open files as may be, and tells how many were: every input is a descriptor for a moment,

@@ -23,15 +23,17 @@ mod system;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 pub(super) use features::features;
+use rustix::thread::CapabilitySet;
 use specification::Specification;
 
 use super::check::sensible;
 use super::features::version;
-use super::helper::{self, Conclusion, Helped, Told};
-use super::layout::{Item, Sources, layout};
+use super::layout::{Item, Point, Sources, layout};
+use super::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
 use super::{BuildUser, Limits, Running, Sandbox, SandboxError, World};
 
 /// The Linux backend.
@@ -70,8 +72,8 @@ impl Namespaces {
         specification: &Specification,
         descriptors: &[BorrowedFd<'_>],
         output: Option<OwnedFd>,
-    ) -> Result<Helped, SandboxError> {
-        let told = Told {
+    ) -> Result<SpawnedHelper, SandboxError> {
+        let told = HelperCommand {
             specification,
             descriptors,
             output,
@@ -79,15 +81,31 @@ impl Namespaces {
             program: &specification.program,
             remedy: |failure| remedies::remedy(failure, &|path| fs::read_to_string(path).ok()),
         };
-        helper::start(&self.helper, told)
+        spawn::start(&self.helper, told)
     }
 }
 
 impl Sandbox for Namespaces {
     fn check(&self) -> Result<(), SandboxError> {
         let user = BuildUser::default();
+        let outside = self.outside(&user);
+        // As a build's directories are: nobody else may enter it, and what is in it is the build user's.
+        let place = tempfile::Builder::new()
+            .prefix("bootstrap-check-")
+            .tempdir();
+        let place = place.map_err(|source| SandboxError::Source {
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        let directory = place.path().join("build");
+        fs::create_dir(&directory)
+            .and_then(|()| chown(&directory, Some(outside.0), Some(outside.1)))
+            .map_err(|source| SandboxError::Source {
+                path: directory.clone(),
+                source,
+            })?;
         let specification = Specification {
-            outside: self.outside(&user),
+            outside,
             items: vec![
                 Item::Devices {
                     target: "/dev".into(),
@@ -97,13 +115,19 @@ impl Sandbox for Namespaces {
                 Item::Processes {
                     target: "/proc".into(),
                 },
+                Item::Mount {
+                    source: directory,
+                    target: "/build".into(),
+                    point: Point::Directory,
+                    writable: true,
+                },
             ],
             host_name: "localhost".to_owned(),
             user,
             limits: Limits::default(),
             network: false,
             interactive: false,
-            directory: "/".into(),
+            directory: "/build".into(),
             program: "/nothing".into(),
             arguments: vec![],
             environment: vec![],
@@ -169,8 +193,9 @@ impl Sandbox for Namespaces {
         )?))
     }
 
-    /// The build user itself for root, where the machine (a container, perhaps) has such a number; else the
-    /// caller.
+    /// The build user itself for root with all that it takes, where the machine (a container, perhaps) has such a number;
+    /// else the caller. Root without CAP_SYS_ADMIN makes a user namespace as other users do, and then only its own files
+    /// are within reach.
     fn outside(&self, user: &BuildUser) -> (u32, u32) {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let has = |map: &str, number| {
@@ -178,6 +203,7 @@ impl Sandbox for Namespaces {
             fs::read_to_string(map).map_or(true, |map| is_mapped(&map, number))
         };
         if uid.is_root()
+            && is_administrator()
             && has("/proc/self/uid_map", user.uid)
             && has("/proc/self/gid_map", user.gid)
         {
@@ -191,6 +217,12 @@ impl Sandbox for Namespaces {
     fn clean_leftovers(&self) -> Result<(), SandboxError> {
         Ok(())
     }
+}
+
+/// Whether this process may mount, and not only in a user namespace of its own.
+fn is_administrator() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// Whether `number` is in `map`, a user namespace's: lines of first number inside, first outside, length.
@@ -209,6 +241,15 @@ fn is_mapped(map: &str, number: u32) -> bool {
 /// Whether a kernel of that `release` lacks a call that the usual way needs.
 fn is_old(release: &str) -> bool {
     version(release).is_some_and(|version| version < features::CURRENT)
+}
+
+/// See [`super::prepare_process`].
+pub(super) fn allow_threads() {
+    if system::is_clone3_refused()
+        && let Err(error) = filter::allow_threads()
+    {
+        eprintln!("bootstrap: cannot make clone3 fall back to clone: {error}");
+    }
 }
 
 /// See [`super::init_main`].

@@ -7,9 +7,9 @@ use bstr::ByteSlice;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::init::Helper;
+use super::specification::Helper;
 use super::{filter, system};
-use crate::sandbox::helped::{Execution, place_descriptors};
+use crate::sandbox::helper::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, Failure, Message, send};
 use crate::sandbox::{Step, process, resources};
 
@@ -30,7 +30,13 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     if let Some(terminal) = helper.terminal.take() {
         terminal.attach().during(Step::OpenTerminal)?;
     }
-    system::fix_addresses().during(Step::FixAddresses)?;
+    match system::fix_addresses() {
+        // Docker's and podman's own filters refuse it.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+            send(&mut helper.socket, &Message::RandomAddresses).during(Step::FixAddresses)?;
+        }
+        other => other.during(Step::FixAddresses)?,
+    }
     rustix::process::chdir(&specification.directory)
         .during_on(Step::EnterBuildDirectory, &specification.directory)?;
     let execution = Execution::new(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What to do about a failed step: the causes that are known, looked up in the machine's settings.
+//! Hints for failed steps, from the known causes and the machine's settings.
 
 use rustix::io::Errno;
 
@@ -10,7 +10,7 @@ const MAX_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
 pub(super) const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
-/// What a person can do about `failure`; `setting` reads a file of the machine's settings.
+/// The hint for `failure`, without a full stop; `setting` reads a file of the machine's settings.
 pub(super) fn remedy(
     failure: &Failure,
     setting: &dyn Fn(&str) -> Option<String>,
@@ -19,78 +19,96 @@ pub(super) fn remedy(
     let is = |path: &str, value: &str| setting(path).is_some_and(|text| text.trim() == value);
     let text = match (failure.step, error) {
         (Step::Execute, Errno::NOENT) => {
-            "The file, or the interpreter or loader that it names, is not in the sandbox: \
-             is the item that holds it among the inputs?"
-                .to_owned()
+            "the file, or the interpreter or loader that it names, is not in the sandbox: add the item that holds it to \
+             the inputs"
         }
         (Step::Execute, Errno::ACCESS) => {
-            "The file is not executable, or lies in a directory that the build user may not enter."
-                .to_owned()
+            "the file is not executable, or is in a directory that the build user may not enter"
+        }
+        (Step::FilterCalls, Errno::INVAL) => {
+            "use a kernel that was built with CONFIG_SECCOMP_FILTER"
         }
         (_, Errno::NOSYS) => {
-            "This needs Linux 5.2 or newer, and a container that does not forbid the new mount calls."
-                .to_owned()
+            "use Linux 5.2 or newer; in a container, allow the newer mount calls (for Docker and podman: --security-opt \
+             seccomp=unconfined)"
         }
         (Step::CreateNamespaces, Errno::NOSPC) => {
             let now = setting(MAX_NAMESPACES).unwrap_or_default();
-            format!(
-                "The system allows no further namespaces (user.max_user_namespaces is {}). As root: \
-                 sysctl -w user.max_user_namespaces=15000, and the other user.max_*_namespaces \
-                 likewise when they are 0.",
+            return Some(format!(
+                "user.max_user_namespaces is {}; as root: sysctl -w user.max_user_namespaces=15000, and likewise each \
+                 other user.max_*_namespaces that is 0",
                 now.trim()
-            )
+            ));
         }
         (Step::CreateNamespaces, Errno::INVAL) => {
-            "The kernel was built without some kind of namespace (CONFIG_USER_NS, CONFIG_PID_NS, \
-             CONFIG_NET_NS, CONFIG_CGROUPS): use a kernel that has them."
-                .to_owned()
+            "use a kernel that was built with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS and CONFIG_CGROUPS"
         }
         (Step::CreateNamespaces, Errno::PERM) if is(DEBIAN_SWITCH, "0") => {
-            "The system lets only root make user namespaces. As root: \
-             sysctl -w kernel.unprivileged_userns_clone=1; or run this as root."
-                .to_owned()
+            "only root may make user namespaces here; as root: sysctl -w kernel.unprivileged_userns_clone=1; or run this \
+             as root"
         }
         (Step::CreateNamespaces, Errno::PERM) => {
-            "The system forbids user namespaces. In a chroot they cannot be made at all; in a container, \
-             allow them (for Docker: --security-opt seccomp=unconfined), or run this outside of it."
-                .to_owned()
+            "the system forbids user namespaces; in a container, allow them (for Docker and podman: --security-opt \
+             seccomp=unconfined), or run this outside; in a chroot they cannot be made"
         }
         (Step::Execute, _) => return None,
+        (Step::MapUser, Errno::PERM) if cannot_map_root(setting) => {
+            "this is root without CAP_SETFCAP, which may not make a user namespace: run this as another user, or add the \
+             capability (for Docker and podman: --cap-add SETFCAP)"
+        }
         (_, Errno::PERM | Errno::ACCESS) if is(APPARMOR_SWITCH, "1") => {
-            "AppArmor lets programs make user namespaces and takes their privileges away. As root: \
-             sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; or give this program a profile \
-             that allows `userns`; or run it as root."
-                .to_owned()
+            "AppArmor takes the privileges in user namespaces from programs without a profile; as root: sysctl -w \
+             kernel.apparmor_restrict_unprivileged_userns=0; or give this program a profile that allows `userns`; or run \
+             it as root"
         }
         (Step::MountProcesses, Errno::PERM) => {
-            "Parts of /proc are hidden, as in a container, and the kernel then allows no other /proc. \
-             Run this outside of the container, or unhide them (for Docker: \
-             --security-opt systempaths=unconfined)."
-                .to_owned()
+            "parts of /proc are hidden, as in a container, and the kernel then allows no other /proc: run this outside, \
+             or unhide them (for Docker: --security-opt systempaths=unconfined; for podman: --security-opt unmask=ALL)"
         }
         (Step::MapUser | Step::BecomeUser, Errno::PERM | Errno::INVAL) => {
-            "The build user has no number outside. In a container, give it more user numbers."
-                .to_owned()
+            "the build user has no number outside; in a container, give it more user numbers"
+        }
+        (
+            Step::SeparateMounts
+            | Step::MountRoot
+            | Step::EnterRoot
+            | Step::MountSource
+            | Step::MountTemporary
+            | Step::RestrictMount
+            | Step::MakeDevices
+            | Step::OpenSource,
+            Errno::PERM,
+        ) => {
+            "the system forbids mounts in user namespaces; in a container, allow them (for Docker and podman: \
+             --security-opt seccomp=unconfined --security-opt apparmor=unconfined), or run this outside"
         }
         (Step::OpenSource, Errno::ACCESS) => {
-            "The user that runs the build must be able to reach it: check the directories above it."
-                .to_owned()
+            "the user that runs the build must be able to enter every directory above it"
         }
         (Step::MakeEntry, Errno::ACCESS) => {
-            "The directory on the machine does not belong to the user that the build has outside."
-                .to_owned()
+            "the directory on the machine does not belong to the user that the build has outside"
         }
-        (_, Errno::NOSPC) => "No space is left there.".to_owned(),
-        (_, Errno::NFILE | Errno::MFILE) => {
-            "Too many files are open: allow more (ulimit -n).".to_owned()
-        }
+        (_, Errno::NOSPC) => "make room there",
+        (_, Errno::NFILE | Errno::MFILE) => "too many files are open: raise the limit (ulimit -n)",
         (_, Errno::AGAIN) => {
-            "The system allows no more processes for this user: end some, or allow more (ulimit -u)."
-                .to_owned()
+            "no more processes are allowed: end some, or raise the limit (ulimit -u; pids.max of the control group)"
         }
         _ => return None,
     };
-    Some(text)
+    Some(text.to_owned())
+}
+
+/// Whether this process is root without the capability that the kernel asks of who maps root into a user namespace.
+fn cannot_map_root(setting: &dyn Fn(&str) -> Option<String>) -> bool {
+    const SETFCAP: u64 = 1 << 31;
+    let status = setting("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace()
+            .nth(if name == "Uid:" { 1 } else { 0 })
+    };
+    let effective = field("CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
+    field("Uid:") == Some("0") && effective.is_some_and(|effective| effective & SETFCAP == 0)
 }
 
 #[cfg(test)]
@@ -135,6 +153,19 @@ mod tests {
             );
         }
         assert!(advice(Step::MountProcesses, Errno::PERM, &[]).contains("/proc"));
+        for (user, capabilities, expected) in [
+            ("0", "0000000028040000", "CAP_SETFCAP"),
+            ("0", "00000000ffffffff", "user numbers"),
+            ("1000", "0", "user numbers"),
+        ] {
+            let status = format!("Uid:\t{user}\t{user}\t{user}\t{user}\nCapEff:\t{capabilities}");
+            let settings = [("/proc/self/status", status.as_str())];
+            let text = advice(Step::MapUser, Errno::PERM, &settings);
+            assert!(text.contains(expected), "{text}");
+        }
+        for step in [Step::MountRoot, Step::EnterRoot, Step::SeparateMounts] {
+            assert!(advice(step, Errno::PERM, &[]).contains("forbids mounts"));
+        }
     }
 
     #[test]

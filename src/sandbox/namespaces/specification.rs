@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What the spawning process tells the helper.
+//! What the spawning process sends to the helper, and what the helper and its children work with.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use bstr::BString;
+use rustix::process::Rlimit;
 use serde::{Deserialize, Serialize};
 
 use crate::sandbox::layout::Item;
+use crate::sandbox::terminal::ProgramEnd;
 use crate::sandbox::{BuildUser, Limits};
 
-/// What the helper is told.
+/// What the helper is to make.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Specification {
     /// What the world holds.
@@ -35,4 +39,19 @@ pub(super) struct Specification {
     pub rehearse: bool,
     /// Do without `mount_setattr`, as on Linux before 5.12.
     pub old_kernel: bool,
+}
+
+/// What the helper and its children work with.
+pub(super) struct Helper {
+    pub specification: Specification,
+    /// For [`Message`](crate::sandbox::protocol::Message)s.
+    pub socket: UnixStream,
+    /// For the program, in the order of the specification's numbers.
+    pub descriptors: Vec<OwnedFd>,
+    /// `/dev/null` of the machine.
+    pub null: OwnedFd,
+    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    pub open_files: Rlimit,
+    /// The program's terminal, when it is interactive and has one.
+    pub terminal: Option<ProgramEnd>,
 }

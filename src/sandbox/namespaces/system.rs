@@ -133,6 +133,25 @@ pub(super) fn leave_keyring() {
     };
 }
 
+/// Whether a filter refuses `clone3` with `EPERM`, as those of some containers do.
+pub(super) fn is_clone3_refused() -> bool {
+    // SAFETY: without arguments the call makes no process: the size 0 is not that of its structure.
+    let made = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::null::<u64>(), 0) };
+    made < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// Whether the system lets this process switch off address-space randomisation.
+pub(super) fn can_fix_addresses() -> bool {
+    // SAFETY: personality(2) has no requirements.
+    let Ok(before) = checked(unsafe { libc::personality(0xffff_ffff) }) else {
+        return false;
+    };
+    let fixed = fix_addresses().is_ok();
+    // SAFETY: as above.
+    unsafe { libc::personality(before as libc::c_ulong) };
+    fixed
+}
+
 /// Switches off address-space randomisation for the program executed next.
 pub(super) fn fix_addresses() -> io::Result<()> {
     // SAFETY: personality(2) has no requirements.

@@ -22,6 +22,20 @@ fn another_systems_builds_are_not_for_this_machine() {
 }
 
 #[test]
+fn a_file_system_without_programs_is_bad() {
+    let of = |forbids| programs("store's disk", Path::new("/gnu"), forbids);
+    assert_state(&of(Ok(false)), State::Good);
+    let bad = of(Ok(true));
+    assert_state(&bad, State::Bad);
+    assert!(
+        bad.seen.contains("/gnu") && bad.seen.contains("noexec"),
+        "{}",
+        bad.seen
+    );
+    assert_state(&of(Err(io::ErrorKind::NotFound.into())), State::Doubtful);
+}
+
+#[test]
 fn a_sandbox_that_cannot_be_had_says_what_to_do() {
     assert_state(&sandbox(Ok(())), State::Good);
     let unfit = sandbox(Err(SandboxError::Unfit {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the spawning process sends to the helper, and what the helper and the program's process work with.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use rustix::process::Rlimit;
+use serde::{Deserialize, Serialize};
+
+use crate::sandbox::layout::Item;
+use crate::sandbox::terminal::ProgramEnd;
+use crate::sandbox::{BuildUser, Limits};
+
+/// What the helper is to make.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Specification {
+    /// The jail's name.
+    pub name: String,
+    /// What its root is mounted on.
+    pub root: PathBuf,
+    /// The record's file, to be removed in the end.
+    pub record: PathBuf,
+    /// What the world holds.
+    pub items: Vec<Item>,
+    pub host_name: String,
+    pub user: BuildUser,
+    pub limits: Limits,
+    pub network: bool,
+    pub interactive: bool,
+    /// Where the program starts.
+    pub directory: PathBuf,
+    pub program: BString,
+    pub arguments: Vec<BString>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<BString>,
+    /// The numbers that the descriptors sent along get, in their order. In front of those is the record's lock and,
+    /// when `interactive`, standard input.
+    pub descriptors: Vec<i32>,
+    /// Stop before the program and say [`Message::Fit`](crate::sandbox::protocol::Message::Fit).
+    pub rehearse: bool,
+}
+
+/// What the helper and the program's process work with.
+pub(super) struct Helper {
+    pub specification: Specification,
+    /// For the program, in the order of the specification's numbers.
+    pub descriptors: Vec<OwnedFd>,
+    /// What is left for the process's own limits.
+    pub limits: Limits,
+    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    pub open_files: Rlimit,
+    /// The program's terminal, when it is interactive and has one.
+    pub terminal: Option<ProgramEnd>,
+    /// The spawning process's end says when to stop.
+    pub socket: UnixStream,
+    /// `/dev/null` of the machine.
+    pub null: OwnedFd,
+}

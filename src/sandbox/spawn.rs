@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
+//!
+//! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children of a
+//! helper with one thread. The specification goes over a socket, not in the arguments, which any user can read. When our end
+//! of the socket closes, for whatever reason, the helper ends the sandbox.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+
+use bstr::BString;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use serde::Serialize;
+
+use super::protocol::{self, Failure, Message};
+use super::{ExitStatusKind, Finished, INIT_ARGUMENT, Running, SandboxError, Step};
+
+/// What a helper is started with.
+pub(super) struct HelperCommand<'t, S> {
+    /// What it is to make.
+    pub specification: &'t S,
+    /// The descriptors that the specification numbers, in its order.
+    pub descriptors: &'t [BorrowedFd<'t>],
+    /// Standard output and standard error; `None`: our own.
+    pub output: Option<OwnedFd>,
+    /// Whether it has our terminal.
+    pub interactive: bool,
+    /// Guest path of the program, for messages.
+    pub program: &'t BString,
+    /// What to do about a failure, when known.
+    pub remedy: fn(&Failure) -> Option<String>,
+}
+
+/// Starts `binary` as a helper and sends it the specification.
+///
+/// # Errors
+/// [`SandboxError::Helper`] where no process can be made. Waiting reports what goes wrong later.
+pub(super) fn start<S: Serialize>(
+    binary: &Path,
+    helper: HelperCommand<'_, S>,
+) -> Result<SpawnedHelper, SandboxError> {
+    let failed = |source| SandboxError::Helper {
+        helper: binary.to_owned(),
+        source,
+    };
+    reap_helpers();
+    let modes = helper
+        .interactive
+        .then(|| tcgetattr(rustix::stdio::stdin()).ok())
+        .flatten();
+    let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let mut command = Command::new(binary);
+    command
+        // What the sandbox's processes see as the first process's command line.
+        .arg0("bootstrap")
+        .arg(INIT_ARGUMENT)
+        .env_clear()
+        .stdin(OwnedFd::from(theirs));
+    if let Some(output) = helper.output {
+        command
+            .stdout(output.try_clone().map_err(failed)?)
+            .stderr(output);
+    } else {
+        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
+    }
+    let child = command.spawn().map_err(failed)?;
+    // The command holds the helper's end of the socket and the output: both must end with the helper.
+    drop(command);
+    let sent = protocol::send_descriptors(&ours, helper.descriptors)
+        .and_then(|()| protocol::send(&mut ours, helper.specification));
+    let spawned = SpawnedHelper {
+        helper: Some(child),
+        socket: Arc::new(ours),
+        modes,
+        interactive: helper.interactive,
+        program: helper.program.to_string(),
+        remedy: helper.remedy,
+        result: None,
+    };
+    match sent {
+        // It died before it listened; waiting reports how.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(spawned),
+        Err(error) => Err(failed(error)),
+        Ok(()) => Ok(spawned),
+    }
+}
+
+/// A running helper and, in the end, its answer.
+pub(super) struct SpawnedHelper {
+    helper: Option<Child>,
+    /// The helper ends the sandbox when our end has shut down, or is gone.
+    socket: Arc<UnixStream>,
+    /// The terminal's modes before an interactive program: the helper restores them unless it is killed.
+    modes: Option<Termios>,
+    interactive: bool,
+    program: String,
+    remedy: fn(&Failure) -> Option<String>,
+    result: Option<Finished>,
+}
+
+/// A helper's answer.
+pub(super) enum Conclusion {
+    /// A rehearsal went well.
+    Fit,
+    /// The program ended.
+    Finished(Finished),
+}
+
+impl SpawnedHelper {
+    /// Waits for the helper's answer.
+    pub(super) fn conclude(&mut self) -> Result<Conclusion, SandboxError> {
+        let mut socket = match self.socket.try_clone() {
+            Ok(socket) => socket,
+            Err(error) => return Err(self.died(error.to_string())),
+        };
+        let message = loop {
+            match protocol::receive(&mut socket) {
+                Ok(Some(Message::RandomAddresses)) => warn_of_random_addresses(),
+                other => break other,
+            }
+        };
+        match message {
+            Ok(Some(Message::Fit)) => Ok(Conclusion::Fit),
+            Ok(Some(Message::Finished(finished))) => Ok(Conclusion::Finished(finished)),
+            Ok(Some(Message::Ended {
+                killed: true,
+                first,
+            })) => Ok(Conclusion::Finished(Finished {
+                status: ExitStatusKind::Signaled(rustix::process::Signal::KILL.as_raw()),
+                ..first
+            })),
+            Ok(Some(Message::Ended {
+                killed: false,
+                first,
+            })) => Err(SandboxError::HelperDied {
+                how: first.status.to_string(),
+            }),
+            Ok(Some(Message::Failed(failure))) => Err(self.explain(failure)),
+            Ok(Some(Message::RandomAddresses) | None) => Err(self.died("no status".to_owned())),
+            Err(error) => Err(self.died(error.to_string())),
+        }
+    }
+
+    fn explain(&self, failure: Failure) -> SandboxError {
+        let remedy = (self.remedy)(&failure);
+        let error = io::Error::from_raw_os_error(failure.errno);
+        let source = match failure.detail {
+            Some(detail) => io::Error::new(error.kind(), format!("{error}; kernel: {detail}")),
+            None => error,
+        };
+        if failure.step == Step::Execute {
+            return SandboxError::Program {
+                program: self.program.clone(),
+                source,
+                remedy,
+            };
+        }
+        SandboxError::Setup {
+            step: failure.step,
+            path: failure.path,
+            source,
+            remedy,
+        }
+    }
+
+    /// The error of a helper that ended without a report.
+    fn died(&mut self, otherwise: String) -> SandboxError {
+        let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
+        if let Some(modes) = &self.modes {
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, modes);
+        }
+        let how = status.map_or(otherwise, |status| match status.signal() {
+            Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
+            None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),
+        });
+        SandboxError::HelperDied { how }
+    }
+}
+
+impl Running for SpawnedHelper {
+    fn wait(&mut self) -> Result<Finished, SandboxError> {
+        if let Some(finished) = self.result {
+            return Ok(finished);
+        }
+        match self.conclude()? {
+            Conclusion::Finished(finished) => {
+                if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
+                    // The last thing that it does is to restore the terminal.
+                    let _ = helper.wait();
+                }
+                self.result = Some(finished);
+                Ok(finished)
+            }
+            Conclusion::Fit => Err(self.died("a rehearsal".to_owned())),
+        }
+    }
+
+    fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
+        let socket = Arc::clone(&self.socket);
+        Box::new(move || {
+            // The helper sees the end of our messages. Its answers still come.
+            let _ = socket.shutdown(Shutdown::Write);
+        })
+    }
+}
+
+impl Drop for SpawnedHelper {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Some(mut helper) = self.helper.take() {
+            // It ends by itself once the kernel has dismantled the namespaces.
+            if !matches!(helper.try_wait(), Ok(Some(_))) {
+                ENDING
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(helper);
+            }
+        }
+    }
+}
+
+/// Warns, once in a process, that builds may differ by the addresses of their memory.
+fn warn_of_random_addresses() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            "address-space randomisation stays on in builds: the system refuses personality(ADDR_NO_RANDOMIZE). A build whose \
+             result depends on addresses may not be reproducible. hint: allow the call in the container's seccomp profile \
+             (for Docker and podman: --security-opt seccomp=unconfined)"
+        );
+    });
+}
+
+/// Helpers that are about to end, or have ended and are still to be reaped.
+static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+fn reap_helpers() {
+    ENDING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+}
