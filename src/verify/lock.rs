@@ -29,8 +29,12 @@ use crate::atomic_file;
 use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 
-/// What is first in a lock.
-const HEADER: &str = "# What was built, by system and seed; written by `bootstrap lock`.\n";
+/// The first line of a lock: a comment that names the version of the program.
+const HEADER: &str = concat!(
+    "# What was built, by system and seed; written by `bootstrap lock` ",
+    env!("CARGO_PKG_VERSION"),
+    ".\n"
+);
 
 /// A lock that cannot be read or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -214,3 +214,17 @@ fn a_lock_is_replaced_in_one_step_and_its_absence_is_told() {
         Err(LockFileError::File(_))
     ));
 }
+
+#[test]
+fn a_lock_carries_the_version_and_older_ones_are_read() {
+    let text = lock().to_text();
+    let version = env!("CARGO_PKG_VERSION");
+    let header = text.lines().next().unwrap();
+    assert!(
+        header.ends_with(&format!("`bootstrap lock` {version}.")),
+        "{header}"
+    );
+    let older = text.replace(&format!(" {version}."), ".");
+    let body = older.rsplit_once("sum ").unwrap().0;
+    assert_eq!(parse(&summed(body)).unwrap(), lock());
+}
