@@ -1,13 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a build costs beside its builder: sandbox, locks, checks, registration.
 //!
 //! ```text
 //! cargo bench --bench builds -- [BUILDS]
 //! ```
 //!
-//! makes a store in a temporary directory, builds so many derivations (100) one after another whose builder does next to
-//! nothing, then asks for them again; and does the same with `nix-build` and its sandbox, where there is one. Prints the
-//! ratios to 15 ms for each build, and to nix-build; wanted: at most 1. What asking again costs the whole program is in
-//! the benchmark `road`.
+//! makes a store in a temporary directory, builds so many derivations (100) one after another whose builder does next
+//! to nothing, then asks for them again; and does the same with `nix-build` and its sandbox, where there is one. Prints
+//! the ratios to 15 ms for each build, and to nix-build; wanted: at most 1. What asking again costs the whole program
+//! is in the benchmark `road`.
 
 use std::collections::BTreeMap;
 use std::error::Error;

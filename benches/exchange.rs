@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What giving and taking items costs: publishing, installing from a server, and the report of a run.
 //!
 //! ```text
@@ -6,10 +7,12 @@
 //!
 //! takes each directory for a store item (by default twenty made-up ones of 2 to 24 MiB), and prints
 //!
-//! - what `publish` takes on one core and on all, and how many times as fast all are; wanted: at least 0.8 of the cores;
-//! - what it takes to install all from an HTTP server on this machine, against decoding the same archives with zstd, hashing
-//!   what comes out and writing the files on the same disk, on all cores; wanted: at most 1.25, for what is fetched, searched
-//!   for references, made canonical and recorded; and what decoding and hashing alone take; and by how much memory grew;
+//! - what `publish` takes on one core and on all, and how many times as fast all are; wanted: at least 0.8 of the
+//!   cores;
+//! - what it takes to install all from an HTTP server on this machine, against decoding the same archives with zstd,
+//!   hashing what comes out and writing the files on the same disk, on all cores; wanted: at most 1.25, for what is
+//!   fetched, searched for references, made canonical and recorded; and what decoding and hashing alone take; and by
+//!   how much memory grew;
 //! - what `bootstrap report` takes where as many runs as are kept, fifty, each made everything; wanted: at most 200 ms.
 //!
 //! Where something wanted is missed it says so at the end, and exits with status 1.
@@ -45,8 +48,8 @@ use common::{forget_peak, peak};
 const RUNS: usize = 3;
 /// How many runs are recorded when the report is made: older ones are removed.
 const RECORDED: usize = 50;
-/// What is wanted: how many times as fast all cores publish, for each of them; how many times as long as decoding, hashing
-/// and writing installing takes at most; and what the report takes at most.
+/// What is wanted: how many times as fast all cores publish, for each of them; how many times as long as decoding,
+/// hashing and writing installing takes at most; and what the report takes at most.
 const PUBLISH_MIN: f64 = 0.8;
 const INSTALL_MAX: f64 = 1.25;
 const REPORT_MAX: Duration = Duration::from_millis(200);

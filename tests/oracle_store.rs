@@ -1,5 +1,6 @@
-//! The store, compared with Nix, which upgrades Guix's schema to its own and then reads a database of ours. We read and write
-//! what Nix made of it.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The store, compared with Nix, which upgrades Guix's schema to its own and then reads a database of ours. We read and
+//! write what Nix made of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The store on disks that are full or cannot be written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

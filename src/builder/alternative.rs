@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Other ways to make an item than to run its builder here: substitute servers, and later other machines.
 //!
-//! The scheduler asks what an [`Alternative`] offers before it looks at the inputs of an item. What is offered becomes a task
-//! without these inputs. Where the alternative then fails to deliver, the item is built: its inputs become tasks, too, while
-//! everything else goes on.
+//! The scheduler asks what an [`Alternative`] offers before it looks at the inputs of an item. What is offered becomes
+//! a task without these inputs. Where the alternative then fails to deliver, the item is built: its inputs become
+//! tasks, too, while everything else goes on.
 
 use super::error::BuildError;
 use super::graph::{Job, Offered};
@@ -15,8 +16,8 @@ pub trait Alternative: Sync {
     /// Where something is so wrong that the items must not be built instead.
     fn offers(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, BuildError>;
 
-    /// Makes all outputs of `job`, which it has offered, valid. Reports what it does in events of its own. Returns soon after
-    /// a cancellation.
+    /// Makes all outputs of `job`, which it has offered, valid. Reports what it does in events of its own. Returns soon
+    /// after a cancellation.
     ///
     /// # Errors
     /// Where something is so wrong that the item must not be built instead, or the run was stopped.

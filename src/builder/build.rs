@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Makes one item: locks it, runs its builder, checks the outputs, and registers them.
 //!
 //! The order of steps makes a build safe to kill at any moment. The locks come first. Everything is made in a staging
-//! directory that belongs to the lock. The store moves the outputs to their places and records them last, all together. The
-//! next process that holds the lock removes what a killed build left behind.
+//! directory that belongs to the lock. The store moves the outputs to their places and records them last, all together.
+//! The next process that holds the lock removes what a killed build left behind.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

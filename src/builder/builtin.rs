@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builders that are part of this program: derivations whose builder is `builtin:NAME`.
 //!
-//! The builder knows none of them by name. [`Builtins`] lists those that a run has. A builtin makes its outputs in a staging
-//! directory; the builder locks, checks, hashes and registers them as it does for any other build.
+//! The builder knows none of them by name. [`Builtins`] lists those that a run has. A builtin makes its outputs in a
+//! staging directory; the builder locks, checks, hashes and registers them as it does for any other build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -192,8 +193,8 @@ impl BuildContext<'_, '_> {
         }
         Ok(BuiltinRan {
             store,
-            // A base system or a download does not know this store. Its inputs are no longer needed once it is made; finding
-            // one by chance would only keep it.
+            // A base system or a download does not know this store. Its inputs are no longer needed once it is made;
+            // finding one by chance would only keep it.
             candidates: outputs.iter().map(|(_, path)| (*path).clone()).collect(),
             report,
         })

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What all items of one run share, and the steps that every way to make an item has in common.
 
 use std::path::PathBuf;
@@ -87,7 +88,8 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
 }
 
 impl BuildContext<'_, '_> {
-    /// Does what has to come before the builds of `todo`: their derivations go into the store, and the sandbox is checked.
+    /// Does what has to come before the builds of `todo`: their derivations go into the store, and the sandbox is
+    /// checked.
     pub(super) fn prepare(&self, todo: &Todo<'_>) -> Result<(), BuildError> {
         let mut tasks = todo.tasks.iter();
         if tasks.any(|task| task.way == Way::Builder && task.job.kind == Kind::Build) {
@@ -137,8 +139,8 @@ impl BuildContext<'_, '_> {
         Ok((valid.len() < paths.len()).then_some(locks))
     }
 
-    /// Keeps the build directory of a failed build where the user wants that. A directory that cannot be kept does not hide
-    /// why the build failed.
+    /// Keeps the build directory of a failed build where the user wants that. A directory that cannot be kept does not
+    /// hide why the build failed.
     pub(super) fn leave(&self, job: Job<'_>, directory: PathBuf) -> Option<PathBuf> {
         if self.settings.keep_failed {
             match self.scratch.keep(&directory, job.path) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Puts the derivations that are to be built into the store.
 
 use std::collections::BTreeSet;

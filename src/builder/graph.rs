@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is to be done: the derivations that were asked for, cut down to what is missing, in order of urgency.
 //!
 //! Cutting down goes from the top: where the wanted outputs of a derivation are valid, nothing it was built from is
 //! looked at, and so neither built nor downloaded again. What is left is ordered by the critical path: the urgency
 //! of an item is the time that it and the longest chain of items waiting for it will take, as far as earlier runs
-//! or the recipes tell; and earlier runs tell how fast this machine is against the one that recipes were timed on. Starting
-//! the most urgent item first is what keeps the end of a run from being one long build alone.
+//! or the recipes tell; and earlier runs tell how fast this machine is against the one that recipes were timed on.
+//! Starting the most urgent item first is what keeps the end of a run from being one long build alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -118,8 +119,8 @@ pub struct Task<'a> {
     pub dependants: Vec<usize>,
     /// Milliseconds from its start to the end of the longest chain that waits for it.
     pub urgency: u64,
-    /// How long it took before, where an earlier run tells; else how long it takes as a rule, on a machine that is as fast as
-    /// this one was with other items.
+    /// How long it took before, where an earlier run tells; else how long it takes as a rule, on a machine that is as
+    /// fast as this one was with other items.
     pub expected: Option<Duration>,
     /// Whether that is what it takes as a rule.
     pub guessed: bool,
@@ -134,7 +135,8 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes say.
+    /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes
+    /// say.
     fn alone(job: Job<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
         let before = estimate(job.label);
         let typical = job.typical.or(match job.kind {
@@ -224,7 +226,8 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// What this machine takes for a second of the one that recipes were timed on, as far as it made what recipes tell of.
+    /// What this machine takes for a second of the one that recipes were timed on, as far as it made what recipes tell
+    /// of.
     fn pace(&self, estimate: impl Fn(&str) -> Option<Duration>) -> f64 {
         let (mut taken, mut typical) = (0.0, 0.0);
         for job in self.jobs.values() {

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Making again what is valid already: to compare, or to put a damaged item right.
 //!
-//! Nothing is registered here. The outputs are made where a first build makes them, under the same locks, made canonical and
-//! hashed; then whoever asked looks at them, while they are still there, and decides what becomes of them. Inputs are
-//! those of the store, which must be valid.
+//! Nothing is registered here. The outputs are made where a first build makes them, under the same locks, made
+//! canonical and hashed; then whoever asked looks at them, while they are still there, and decides what becomes of
+//! them. Inputs are those of the store, which must be valid.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -89,7 +90,8 @@ pub fn rebuild(
     let _umask = again.variation.enter();
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
-    // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each other.
+    // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each
+    // other.
     let tokens = settings.tokens.saturating_mul(apart(&settings));
     // None are spare: nothing here waits for anything else, so that there is always something to build.
     let pool = JobPool::new(tokens, None, scratch.directory()).map_err(BuildError::Thread)?;

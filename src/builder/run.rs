@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A whole run: from the derivations somebody wants to valid outputs.
 
 use std::cell::OnceCell;
@@ -32,8 +33,8 @@ pub struct Request<'r, 'a> {
     pub add_source: AddSource<'r>,
 }
 
-/// How a store waits for locks during a run: it says so in `events`, and stops when the run is cancelled. To be given to
-/// [`Store::open_with`](crate::store::Store::open_with).
+/// How a store waits for locks during a run: it says so in `events`, and stops when the run is cancelled. To be given
+/// to [`Store::open_with`](crate::store::Store::open_with).
 pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patience {
     let (events, cancellation) = (events.clone(), cancellation.clone());
     Patience {
@@ -175,9 +176,9 @@ pub fn realise_todo<'a>(
     Ok(run(todo, &builder, settings, events, cancellation))
 }
 
-/// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least, and no less
-/// than two minutes. So it is about a road's compilers and what can be built beside them, however fast the machine, and not about
-/// two packages of a few minutes.
+/// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least,
+/// and no less than two minutes. So it is about a road's compilers and what can be built beside them, however fast the
+/// machine, and not about two packages of a few minutes.
 fn outlasting(todo: &Todo<'_>) -> u64 {
     let longest = todo.tasks.iter().map(|task| task.urgency).max();
     (longest.unwrap_or(0) / 6).max(120_000)

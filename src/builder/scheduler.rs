@@ -1,11 +1,12 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Runs tasks in parallel, the most urgent first, until all are done, one has failed, or the run is stopped.
 //!
 //! One thread decides, a thread for each running task works. Downloads have places of their own beside those for
 //! builds, so that the network is busy while the processor is; within each kind the most urgent ready task is next.
 //! How many builds really compute at a time is not decided here but by the job tokens each of them waits for.
 //!
-//! A task of an [`Alternative`](super::alternative::Alternative) counts as a download. Where it fails to deliver, the task
-//! becomes a build, and what that needs joins the tasks, while everything else goes on.
+//! A task of an [`Alternative`](super::alternative::Alternative) counts as a download. Where it fails to deliver, the
+//! task becomes a build, and what that needs joins the tasks, while everything else goes on.
 //!
 //! When something fails, what waits for it is skipped, and named together with the reason. Unless the run is
 //! to keep going, nothing new is started then; what runs already may end, for its result is of use next time.
@@ -346,8 +347,8 @@ impl<'a> Run<'a> {
         self.open_alternatives -= usize::from(is_alternative);
     }
 
-    /// Makes the task `number`, which an alternative has not delivered, a build, and adds the tasks of `todo` that come before
-    /// it and are not there yet.
+    /// Makes the task `number`, which an alternative has not delivered, a build, and adds the tasks of `todo` that come
+    /// before it and are not there yet.
     fn join(&mut self, number: usize, todo: Todo<'a>, events: &EventSender) {
         let after = self.tasks[number].urgency;
         let mut numbers: Vec<usize> = Vec::with_capacity(todo.tasks.len());

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What builds run with: the store, the sandbox, the builtins, and the user's choices.
 
 use std::num::NonZeroUsize;

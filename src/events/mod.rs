@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What happens during a run, as one stream of events.
 //!
 //! The console, plain lines, `--progress json` and the summary are all readers of this stream and know
@@ -78,9 +79,9 @@ pub enum Event {
         /// How long the wait has lasted.
         seconds: f64,
     },
-    /// A substitute server has store items that are wanted; what is said of them follows, each with its own label, until
-    /// [`SubstitutesEnded`](Self::SubstitutesEnded). Comes before [`RunStarted`](Self::RunStarted), and again for each further
-    /// server that is asked and has something.
+    /// A substitute server has store items that are wanted; what is said of them follows, each with its own label,
+    /// until [`SubstitutesEnded`](Self::SubstitutesEnded). Comes before [`RunStarted`](Self::RunStarted), and again for
+    /// each further server that is asked and has something.
     SubstitutesFound {
         /// How many items will be taken.
         substitutes: usize,
@@ -98,8 +99,8 @@ pub enum Event {
         /// What went wrong.
         problem: String,
     },
-    /// Nothing more is being taken from a substitute server. What was begun and is not finished is not there, and nothing of
-    /// it is left.
+    /// Nothing more is being taken from a substitute server. What was begun and is not finished is not there, and
+    /// nothing of it is left.
     SubstitutesEnded {
         /// The server's URL.
         location: String,
@@ -112,7 +113,8 @@ pub enum Event {
     },
     /// Work on an item began.
     Started {
-        /// The label of the item; of a substitute that is an output other than `out`, with a colon and the output's name.
+        /// The label of the item; of a substitute that is an output other than `out`, with a colon and the output's
+        /// name.
         item: String,
         /// How it is made.
         kind: Kind,
@@ -212,11 +214,11 @@ pub struct PlannedItem {
     pub kind: Kind,
     /// The labels of those items of the run that have to be there before.
     pub inputs: Vec<String>,
-    /// How long it will take on the wall clock: what it took when it was last made here, else what its recipe says, as this
-    /// machine is faster or slower with other items; `None` where nobody knows.
+    /// How long it will take on the wall clock: what it took when it was last made here, else what its recipe says, as
+    /// this machine is faster or slower with other items; `None` where nobody knows.
     pub seconds: Option<f64>,
-    /// Whether `seconds` goes by its recipe, timed on two cores, or by its kind: it was never made here. Absent in records of
-    /// older versions.
+    /// Whether `seconds` goes by its recipe, timed on two cores, or by its kind: it was never made here. Absent in
+    /// records of older versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub guessed: bool,
 }
@@ -253,8 +255,8 @@ pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
 pub struct Made {
     /// The outputs, `out` first.
     pub outputs: Vec<OutputMade>,
-    /// Whether a download found its bytes in the cache, so that nothing came from the network; absent in records of older
-    /// versions.
+    /// Whether a download found its bytes in the cache, so that nothing came from the network; absent in records of
+    /// older versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
     /// Wall-clock time from start to registration.

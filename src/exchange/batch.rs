@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Making several items valid that need not wait for each other, but may refer to each other.
 //!
 //! ```text
@@ -5,8 +6,8 @@
 //! ```
 //!
 //! Threads take the items in the order given and prepare one each. This thread makes valid what is prepared with all it
-//! refers to, so that people see items come and little is lost when it ends early; but not one by one, for each time the file
-//! system has to bring everything to the disk that was written before.
+//! refers to, so that people see items come and little is lost when it ends early; but not one by one, for each time
+//! the file system has to bring everything to the disk that was written before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,9 +57,10 @@ type Prepared<'b, 's> = (Item<'b>, Result<PreparedOutputs<'s>, ExchangeError>);
 /// What a batch has made valid, and what its servers did not deliver: item, server and reason.
 pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>);
 
-/// Makes the items of `batch` valid, on as many threads as `rayon` has here. An item that its server does not deliver holds up
-/// only those that refer to it. After an error of this machine only what was begun is finished, and after a cancellation not
-/// even that. What is right by then becomes valid if all it refers to does; nothing is left of the others.
+/// Makes the items of `batch` valid, on as many threads as `rayon` has here. An item that its server does not deliver
+/// holds up only those that refer to it. After an error of this machine only what was begun is finished, and after a
+/// cancellation not even that. What is right by then becomes valid if all it refers to does; nothing is left of the
+/// others.
 ///
 /// # Errors
 /// What went wrong on this machine, or that the run was stopped.

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Decoding archives of substitute servers, by the name of the compression in a narinfo.
 //!
-//! Nix's servers use xz, zstd, bzip2 and brotli, Guix's zstd, lzip and gzip. A decoder gets what the server sends, so its memory
-//! is bounded: a few buffers, and a window or dictionary of at most 128 MiB.
+//! Nix's servers use xz, zstd, bzip2 and brotli, Guix's zstd, lzip and gzip. A decoder gets what the server sends, so
+//! its memory is bounded: a few buffers, and a window or dictionary of at most 128 MiB.
 
 use std::io::{self, BufRead, Read};
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Making somebody else's items valid here.
 
 use std::collections::BTreeSet;
@@ -28,12 +29,12 @@ pub struct Expected {
     pub deriver: Option<StorePath>,
 }
 
-/// Unpacks `archive` beside the place of `expected.path`, whose lock is held, and checks hash and references. Nothing is valid
-/// yet. `location` is where it is from.
+/// Unpacks `archive` beside the place of `expected.path`, whose lock is held, and checks hash and references. Nothing
+/// is valid yet. `location` is where it is from.
 ///
 /// # Errors
-/// Where it is not what was said, or cannot be written: nothing is left of it then. Where `archive` cannot be read, that is
-/// [`NarError::Source`], of which the caller knows more.
+/// Where it is not what was said, or cannot be written: nothing is left of it then. Where `archive` cannot be read,
+/// that is [`NarError::Source`], of which the caller knows more.
 pub fn prepare<'s>(
     store: &'s Store,
     locks: &PathLocks,
@@ -106,8 +107,8 @@ fn check(
     Ok(())
 }
 
-/// Refuses an item whose name is that of another item's lock or staging directory, which it would block or lose, unless its
-/// path follows from its content: then no other item can have that hash. `Cargo.lock` is a usual name of a source.
+/// Refuses an item whose name is that of another item's lock or staging directory, which it would block or lose, unless
+/// its path follows from its content: then no other item can have that hash. `Cargo.lock` is a usual name of a source.
 fn check_name(
     store: &Store,
     info: &PathInfo,

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! One substitute server: `http://`, `https://`, or a directory as `file://`.
 //!
-//! A request that fails for a passing reason (status 503, a reset connection) is made again, as often and after the same
-//! pauses as for sources, or after the time that the server asks for. A server is left for the rest of a run only for a reason
-//! that lasts: its host does not exist, its certificate is wrong, it is for another store, or [`FAILURES`] requests in a
-//! row failed, each after all its tries.
+//! A request that fails for a passing reason (status 503, a reset connection) is made again, as often and after the
+//! same pauses as for sources, or after the time that the server asks for. A server is left for the rest of a run only
+//! for a reason that lasts: its host does not exist, its certificate is wrong, it is for another store, or [`FAILURES`]
+//! requests in a row failed, each after all its tries.
 
 use std::io::{self, BufReader, Read};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -145,8 +146,8 @@ impl Server {
         }
     }
 
-    /// What the server says of `path`, signed by one of `keys`; `None` where it does not have it. Text that is not a narinfo,
-    /// such as the page of a network that wants a password first, is nothing that this server says.
+    /// What the server says of `path`, signed by one of `keys`; `None` where it does not have it. Text that is not a
+    /// narinfo, such as the page of a network that wants a password first, is nothing that this server says.
     ///
     /// # Errors
     /// Where it could not be asked, or its answer cannot be used.
@@ -490,7 +491,8 @@ impl<R: Read> Read for Counting<'_, R> {
     }
 }
 
-/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is none in a compression that is known.
+/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is
+/// none in a compression that is known.
 pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
     let rank = |file: &&File| match file.compression.as_str() {
         "zstd" => 3,

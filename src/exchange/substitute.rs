@@ -1,16 +1,17 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Installing items from substitute servers.
 //!
-//! First the narinfos of everything that is missing are asked for, level by level along the references, many at a time, and
-//! their signatures checked. The servers are asked in the order of their ranks; a later one is asked for what those before it
-//! lack or have without a trusted signature. Then items are installed in batches, references first: archives are
-//! downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first. What is right becomes valid. A
-//! core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of memory, whatever
-//! the items.
+//! First the narinfos of everything that is missing are asked for, level by level along the references, many at a time,
+//! and their signatures checked. The servers are asked in the order of their ranks; a later one is asked for what those
+//! before it lack or have without a trusted signature. Then items are installed in batches, references first: archives
+//! are downloaded, decoded, unpacked and hashed on all cores, an item on each, the largest first. What is right becomes
+//! valid. A core takes the window of a decoder (4 MiB of what is published here, 128 MiB at most) and a few buffers of
+//! memory, whatever the items.
 //!
 //! An item that one server cannot deliver is taken from the next. The items of a batch do not wait for each other.
 //!
-//! A [`Watch`] reports on every item, and stops everything at any moment: then nothing is half valid, and nothing is left of
-//! what was half unpacked.
+//! A [`Watch`] reports on every item, and stops everything at any moment: then nothing is half valid, and nothing is
+//! left of what was half unpacked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -124,8 +125,8 @@ impl Substituter {
             .collect()
     }
 
-    /// For each set of `wanted`: makes its paths and all they refer to valid, if the servers have all of it; `None` where they
-    /// lack something. What several sets refer to is listed with the first.
+    /// For each set of `wanted`: makes its paths and all they refer to valid, if the servers have all of it; `None`
+    /// where they lack something. What several sets refer to is listed with the first.
     ///
     /// # Errors
     /// Where no server delivers what was offered, or delivers something that is not what was signed, and where the
@@ -241,8 +242,9 @@ impl Substituter {
             .collect())
     }
 
-    /// For each set of `wanted`: what [`install`](Self::install) would make valid, references first; `None` where the servers
-    /// lack something. What several sets refer to is listed with each. Asks for narinfos alone, and changes nothing.
+    /// For each set of `wanted`: what [`install`](Self::install) would make valid, references first; `None` where the
+    /// servers lack something. What several sets refer to is listed with each. Asks for narinfos alone, and changes
+    /// nothing.
     ///
     /// # Errors
     /// Where something is missing that a server has without a trusted signature.
@@ -435,8 +437,8 @@ impl Substituter {
     }
 }
 
-/// Does `work` for all of `items`, [`QUERIES`] at a time: requests wait for the network, not for a processor. The results are in
-/// the order of the items.
+/// Does `work` for all of `items`, [`QUERIES`] at a time: requests wait for the network, not for a processor. The
+/// results are in the order of the items.
 fn at_once<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, R)>> = Mutex::default();

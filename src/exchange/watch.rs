@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Watching and stopping an installation.
 
 use crate::events::cancellation::Cancellation;

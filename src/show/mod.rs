@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Shows runs to users: progress while they last, records, reports and graphs afterwards.
 
 pub mod graph;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether a store path follows from the content of its item.
 //!
 //! The paths of texts, of trees that were copied into the store and of fixed outputs do (see
@@ -15,8 +16,8 @@ use crate::formats::store_path::{
     FixedOutputMethod, StoreDir, StorePath, fixed_output_path, source_path, text_path_of_digest,
 };
 
-/// Whether `path` follows from the tree at `place`, whose NAR has the digest `nar_sha256` and which refers to `references`:
-/// as a text, as a source, or as a fixed output by one of `algorithms`.
+/// Whether `path` follows from the tree at `place`, whose NAR has the digest `nar_sha256` and which refers to
+/// `references`: as a text, as a source, or as a fixed output by one of `algorithms`.
 ///
 /// Reads the content once for each way that is left to try.
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Names in the store directory that are not store items: locks, staging directories, the trash, shared files.
 
 use crate::formats::store_path::StorePath;
@@ -8,8 +9,8 @@ pub(super) const LOCK_SUFFIX: &str = ".lock";
 /// What the name of a staging directory has after that of the path that is built or added in it.
 pub const STAGING_SUFFIX: &str = ".chroot";
 
-/// The directory inside the store that items are moved to before they are removed. guix-daemon uses the same name for the
-/// same purpose, and so does not take it for a store item.
+/// The directory inside the store that items are moved to before they are removed. guix-daemon uses the same name for
+/// the same purpose, and so does not take it for a store item.
 pub(super) const TRASH: &str = "trash";
 
 /// The directory of deduplicated files, one hard link each.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What roots lead to, in the graph of all valid paths.
 
 use std::collections::HashSet;

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether the file system of the store keeps times of modification.
 //!
-//! Some network mounts and FUSE file systems do not. There every item would look as if it had been changed, and setting the
-//! time again would not help; so times are not compared.
+//! Some network mounts and FUSE file systems do not. There every item would look as if it had been changed, and setting
+//! the time again would not help; so times are not compared.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +13,8 @@ use super::open::Store;
 use crate::formats::store_path::StorePath;
 
 impl Store {
-    /// How the metadata of the item `path` differs from canonical metadata. Times count only where the file system keeps them.
+    /// How the metadata of the item `path` differs from canonical metadata. Times count only where the file system
+    /// keeps them.
     pub fn deviations(&self, path: &StorePath) -> Result<Vec<Deviation>, CanonicalError> {
         let place = self.directories().physical(path);
         let found = canonical::deviations(&place)?;
@@ -22,8 +24,8 @@ impl Store {
         }
     }
 
-    /// Whether the file system keeps times, tried once with a temporary file in the store directory. Where that cannot be tried,
-    /// it is taken to do so.
+    /// Whether the file system keeps times, tried once with a temporary file in the store directory. Where that cannot
+    /// be tried, it is taken to do so.
     fn keeps_times(&self) -> bool {
         *self.keeps_times.get_or_init(|| {
             let store = &self.directories().store;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A place to build in: a store, and derivations whose builder is the toy.
 
 use std::collections::BTreeMap;

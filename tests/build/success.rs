@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds that work: what they see, and what becomes of it.
 
 use std::fs;

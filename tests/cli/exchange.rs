@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Keys, exports and substitutes from the command line.
 
 use std::fs;

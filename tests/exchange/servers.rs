@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Several servers, and servers that fail now and then.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! An HTTP server of a test's own, for the files of a directory.
 
 use std::fs;
@@ -11,8 +12,8 @@ pub fn serve(directory: &Path) -> String {
     serve_with(directory, "", |_| {})
 }
 
-/// Like [`serve`], each answer with the lines `headers`, each request on a thread of its own, which calls `before` with the
-/// name of the file.
+/// Like [`serve`], each answer with the lines `headers`, each request on a thread of its own, which calls `before` with
+/// the name of the file.
 pub fn serve_with(
     directory: &Path,
     headers: &str,
@@ -21,7 +22,8 @@ pub fn serve_with(
     serve_halves(directory, headers, before, |_| true)
 }
 
-/// Like [`serve_with`]; `between` is called with the name when half of a file is sent, and says whether the rest is, too.
+/// Like [`serve_with`]; `between` is called with the name when half of a file is sent, and says whether the rest is,
+/// too.
 pub fn serve_halves(
     directory: &Path,
     headers: &str,
@@ -31,8 +33,8 @@ pub fn serve_halves(
     serve_or(directory, headers, before, between, |_| None)
 }
 
-/// Serves `directory`, but sends what `answer` has for the name of a file in place of it: a whole answer, or nothing before the
-/// connection ends.
+/// Serves `directory`, but sends what `answer` has for the name of a file in place of it: a whole answer, or nothing
+/// before the connection ends.
 #[allow(dead_code)]
 pub fn serve_answers(
     directory: &Path,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Cuts a graph down to what is missing, and orders it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,8 +42,8 @@ impl<'a> Graph<'a> {
     }
 
     /// As [`missing`](Self::missing). What is missing is listed as a task of an
-    /// [`Alternative`](super::alternative::Alternative), without its inputs, where `offers` says so: it gets jobs, many at a
-    /// time, and returns an offer or none for each.
+    /// [`Alternative`](super::alternative::Alternative), without its inputs, where `offers` says so: it gets jobs, many
+    /// at a time, and returns an offer or none for each.
     ///
     /// # Errors
     /// As for [`missing`](Self::missing), and those of `offers`.
@@ -56,7 +57,8 @@ impl<'a> Graph<'a> {
         self.missing_with(wanted, kept(store), offers, estimate)
     }
 
-    /// As [`missing`](Self::missing), for a store that is only looked at: what is found valid may be gone a moment later.
+    /// As [`missing`](Self::missing), for a store that is only looked at: what is found valid may be gone a moment
+    /// later.
     ///
     /// # Errors
     /// As for [`missing`](Self::missing).
@@ -165,8 +167,8 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// What each of `missing` waits for: the inputs of its builder, or the items that an alternative brings along and that
-    /// are tasks of their own.
+    /// What each of `missing` waits for: the inputs of its builder, or the items that an alternative brings along and
+    /// that are tasks of their own.
     fn waits(
         &self,
         missing: &BTreeMap<&'a StorePath, Way>,
@@ -242,8 +244,8 @@ impl<'a> Graph<'a> {
                 }
             }
             if left.len() == before {
-                // What an alternative brings makes its tasks wait for each other only as far as that is possible: it makes
-                // an item with all that it refers to in any case.
+                // What an alternative brings makes its tasks wait for each other only as far as that is possible: it
+                // makes an item with all that it refers to in any case.
                 let Some(position) = left.iter().position(|(_, way)| *way != Way::Builder) else {
                     let path = left.first().map(|(path, _)| *path);
                     let label = path.and_then(|path| self.get(path)).map(|job| job.label);

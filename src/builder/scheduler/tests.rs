@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::builder::graph::{Graph, GraphError, Job, Offered};
 use crate::builder::testing::Items;

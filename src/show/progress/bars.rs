@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Bars on a terminal: one for the whole run, one line for each build, and a bar for each download.
 //!
-//! The first line shows the share of the forecast time, the count of items and the time left, in this order: on a narrow
-//! terminal only the end of a line is cut off. A build's line ends with the last line of its log.
+//! The first line shows the share of the forecast time, the count of items and the time left, in this order: on a
+//! narrow terminal only the end of a line is cut off. A build's line ends with the last line of its log.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

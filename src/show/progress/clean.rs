@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Cleans the text of events: hides secrets from all reporters, and makes foreign strings visible for terminals.
 
 use std::borrow::Cow;
@@ -56,8 +57,8 @@ pub(super) fn hide_secrets(event: &mut Event) {
     }
 }
 
-/// `event` for a terminal: names, paths, log lines and messages as text that a terminal only displays. JSON and records keep
-/// the strings as they are; JSON escapes them itself.
+/// `event` for a terminal: names, paths, log lines and messages as text that a terminal only displays. JSON and records
+/// keep the strings as they are; JSON escapes them itself.
 pub(super) fn for_terminal(event: &Event) -> Event {
     let mut event = event.clone();
     let show = |text: &mut String| *text = visible(&*text);

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Estimates how long a run will still take, from earlier builds, or from recipes for items never built here.
 //!
-//! The estimator reads events. It knows the items of the run, their earlier times and their inputs, and simulates the rest
-//! of the run: with the run's number of builds and downloads at a time, the item with the longest chain behind it first, as
-//! the scheduler chooses. Finished items correct the pace, and so do items that run longer than expected.
+//! The estimator reads events. It knows the items of the run, their earlier times and their inputs, and simulates the
+//! rest of the run: with the run's number of builds and downloads at a time, the item with the longest chain behind it
+//! first, as the scheduler chooses. Finished items correct the pace, and so do items that run longer than expected.
 //!
 //! One estimate costs a few thousand steps for a run of hundreds of items.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes a line for each event: for logs, pipes and terminals that cannot move their cursor.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Records the events of a run in a file.
 
 use std::fs::File;
@@ -9,8 +10,8 @@ use super::{EVENTS, Runs};
 use crate::events::{Event, stamped_line};
 use crate::show::progress::Reporter;
 
-/// A reader of events that records them, except the output of builds, which is in their logs, and the progress of downloads.
-/// A run that has nothing to make leaves no record.
+/// A reader of events that records them, except the output of builds, which is in their logs, and the progress of
+/// downloads. A run that has nothing to make leaves no record.
 #[derive(Debug)]
 pub struct Recorder {
     runs: Runs,

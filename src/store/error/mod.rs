@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Errors of the store: [`StoreError`], and one for each of its parts.
 
 mod canonical;

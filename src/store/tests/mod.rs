@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Tests of the store as a whole, on stores in temporary directories.
 
 mod additions;
