@@ -12,7 +12,7 @@ use bootstrap::fetch::Location;
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::store_path::StoreDir;
 use bootstrap::formats::system::System;
-use bootstrap::road::plan::{self, Settings};
+use bootstrap::road::plan::{self, PlanSettings};
 use bootstrap::road::recipe::{self, RecipeSource};
 use bootstrap::road::seed::{Archive, Seed};
 
@@ -69,7 +69,7 @@ fn show(what: &str, time: Duration) {
 }
 
 fn main() {
-    let settings = Settings {
+    let settings = PlanSettings {
         system: System::X86_64Linux,
         store_dir: StoreDir::new("/gnu/store").unwrap(),
     };

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::{forecast, realise};
 use crate::engine::nodes;
-use crate::road::plan::{Kind, Plan};
+use crate::road::plan::{NodeKind, Plan};
 
 /// `bootstrap fetch [PKG…]`.
 pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<()
         };
         let needed = plan.closure(packages).into_iter();
         Ok(needed
-            .filter(|index| plan.nodes()[*index].kind == Kind::Download)
+            .filter(|index| plan.nodes()[*index].kind == NodeKind::Download)
             .collect())
     };
     if dry_run {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::arguments::GraphFormat;
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::road::plan::{Kind, Node, Plan};
+use crate::road::plan::{Node, NodeKind, Plan};
 use crate::road::recipe::Stage;
 use crate::show::graph::{GraphDrawing, dot, kind_name, svg};
 
@@ -52,7 +52,7 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
             .map(|name| plan.find(name))
             .collect::<Result<_, _>>()?,
     };
-    let kept = |node: &Node| !wanted.packages_only || node.kind == Kind::Build;
+    let kept = |node: &Node| !wanted.packages_only || node.kind == NodeKind::Build;
     let shown: BTreeSet<usize> = plan
         .closure(targets)
         .into_iter()

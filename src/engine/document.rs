@@ -9,7 +9,7 @@ use super::run::Run;
 use super::session::Session;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
-use crate::road::plan::{Kind, Plan, fixpoint};
+use crate::road::plan::{NodeKind, Plan, fixpoint};
 use crate::store::canonical::Deviation;
 use crate::verify::attestation::{Attestation, AttestedOutput, FORMAT, NamedHash, Seen};
 use crate::verify::whole::{Condition, Report};
@@ -36,11 +36,10 @@ impl Session {
             .archives()
             .map(|archive| archive.sha256)
             .collect();
-        let downloads = planned
-            .plan
-            .nodes()
-            .iter()
-            .filter(|node| node.kind == Kind::Download && node.derivation.builder == DOWNLOAD);
+        let downloads =
+            planned.plan.nodes().iter().filter(|node| {
+                node.kind == NodeKind::Download && node.derivation.builder == DOWNLOAD
+            });
         let sources = downloads.filter_map(|node| {
             let sha256 = node.derivation.fixed_output()?.hash.sha256()?;
             // Those are in the seed's hash.

@@ -66,7 +66,7 @@ impl Session {
     pub fn plan(&self) -> Result<Planned, EngineError> {
         let recipes = self.recipes()?;
         let seeds = self.choose_seeds(&recipes)?;
-        let settings = plan::Settings {
+        let settings = plan::PlanSettings {
             system: self.options().system,
             store_dir: self.directories().store_dir.clone(),
         };

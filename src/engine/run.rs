@@ -253,7 +253,7 @@ fn make(
     let nodes = plan.nodes();
     if wanted
         .iter()
-        .any(|index| nodes[*index].kind != plan::Kind::Download)
+        .any(|index| nodes[*index].kind != plan::NodeKind::Download)
     {
         release::check_host(&planned.seeds.seed)?;
     }

@@ -12,11 +12,11 @@ use toml::Spanned;
 use super::planner::Planner;
 use super::quote::{UnknownVariable, quote};
 use super::sources::Download;
-use super::{Kind, Node, PlanError, road};
+use super::{Node, NodeKind, PlanError, road};
 use crate::formats::derivation::{Derivation, Output};
 use crate::formats::store_path::StorePath;
 use crate::road::recipe::{
-    Address, InputName, Recipe, RecipeProblem, Settings, Stage, choose_variant,
+    Address, BuildSettings, InputName, Recipe, RecipeProblem, Stage, choose_variant,
 };
 
 /// Variables that every build has and flags may use, besides outputs, inputs and extra sources.
@@ -64,7 +64,7 @@ impl Planner<'_> {
         recipe: &Recipe,
         stage: Stage,
         address: &Address,
-        settings: &Settings,
+        settings: &BuildSettings,
         inputs: Vec<(InputName, usize)>,
         shell: Option<usize>,
     ) -> Result<Option<usize>, PlanError> {
@@ -114,7 +114,7 @@ impl Planner<'_> {
         let (path, derivation) = self.instantiate(&build.label, &name, build.derivation)?;
         Ok(Some(self.add(Node {
             label: build.label,
-            kind: Kind::Build,
+            kind: NodeKind::Build,
             recipe: Some(recipe.name.clone()),
             stage: Some(stage),
             name,
@@ -202,7 +202,12 @@ impl Planner<'_> {
     }
 
     /// Flags and the recipe's own variables, as shell text. False where one has been reported as wrong.
-    fn add_flags(&mut self, build: &mut Build<'_>, address: &Address, settings: &Settings) -> bool {
+    fn add_flags(
+        &mut self,
+        build: &mut Build<'_>,
+        address: &Address,
+        settings: &BuildSettings,
+    ) -> bool {
         let mut known: BTreeSet<String> = COMMON_VARIABLES
             .iter()
             .map(|name| (*name).to_owned())
@@ -292,7 +297,7 @@ impl Planner<'_> {
         for dependency in &build.dependencies {
             for index in &self.forbidden[*dependency] {
                 let node = &self.nodes[*index];
-                if stage == Stage::Stage0 && node.kind != Kind::Seed {
+                if stage == Stage::Stage0 && node.kind != NodeKind::Seed {
                     continue;
                 }
                 disallowed.extend(node.output_paths().map(|(_, path)| self.shown(path)));
@@ -305,7 +310,7 @@ impl Planner<'_> {
 
 /// Whether the test suite runs. By default it does after stage0 and libc: there it would take time and prove nothing
 /// about the programs that users get.
-fn runs_tests(stage: Stage, settings: &Settings) -> bool {
+fn runs_tests(stage: Stage, settings: &BuildSettings) -> bool {
     settings.tests.unwrap_or(!road::in_seed(stage))
 }
 

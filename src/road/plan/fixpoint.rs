@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::{BString, ByteSlice};
 
-use super::{Kind, Node, Plan, PlanError};
+use super::{Node, NodeKind, Plan, PlanError};
 use crate::formats::derivation::{Derivation, DerivationSet, instantiate};
 use crate::formats::store_path::StoreDir;
 use crate::road::recipe::Stage;
@@ -103,7 +103,7 @@ impl Plan {
         })?;
         Ok(Node {
             label,
-            kind: Kind::Build,
+            kind: NodeKind::Build,
             recipe: node.recipe.clone(),
             // It belongs to no stage.
             stage: None,

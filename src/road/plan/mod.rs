@@ -26,7 +26,7 @@ pub(crate) mod tests;
 
 /// What the plan depends on besides recipes and seeds.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct PlanSettings {
     /// The system to build for.
     pub system: System,
     /// The store directory that paths are computed for.
@@ -35,7 +35,7 @@ pub struct Settings {
 
 /// What a node of the graph is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum NodeKind {
     /// Bytes known by their hash: `builtin:download`.
     Download,
     /// A seed: `builtin:unpack-seed`.
@@ -53,7 +53,7 @@ pub struct Node {
     /// `seed/debian-12-amd64`. No two nodes share one.
     pub label: String,
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// The recipe that it comes from, where it comes from one.
     pub recipe: Option<String>,
     /// The stage, for packages.
@@ -163,7 +163,7 @@ pub fn plan(
     recipes: &Recipes,
     seed: &Seed,
     roots: &BTreeMap<String, Seed>,
-    settings: &Settings,
+    settings: &PlanSettings,
 ) -> Result<Plan, PlanError> {
     planner::Planner::new(recipes, seed, roots, settings)?.run()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Item, Kind, Node, Plan, PlanError, Problems, Settings, road};
+use super::{Item, Node, NodeKind, Plan, PlanError, PlanSettings, Problems, road};
 use crate::formats::derivation::{Derivation, DerivationSet, instantiate};
 use crate::formats::nar::Tree;
 use crate::formats::store_path::{StorePath, source_path, text_path};
@@ -24,7 +24,7 @@ pub(super) struct Planner<'a> {
     recipes: &'a Recipes,
     pub(super) seed: &'a Seed,
     pub(super) roots: &'a BTreeMap<String, Seed>,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a PlanSettings,
     /// The store path of the phases.
     pub(super) phases: StorePath,
     pub(super) nodes: Vec<Node>,
@@ -56,7 +56,7 @@ impl<'a> Planner<'a> {
         recipes: &'a Recipes,
         seed: &'a Seed,
         roots: &'a BTreeMap<String, Seed>,
-        settings: &'a Settings,
+        settings: &'a PlanSettings,
     ) -> Result<Self, PlanError> {
         // A shell reads them; the binary's copy has no modes.
         let files = recipes.phases().iter();
@@ -145,7 +145,7 @@ impl<'a> Planner<'a> {
     fn wanted(
         recipe: &Recipe,
         stage: Stage,
-        settings: &crate::road::recipe::Settings,
+        settings: &crate::road::recipe::BuildSettings,
     ) -> Vec<Wanted> {
         let named = |input: &Spanned<InputName>| (input.get_ref().clone(), Some(input.span()));
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -332,7 +332,7 @@ impl<'a> Planner<'a> {
         for dependency in &node.dependencies {
             forbidden.extend(&self.forbidden[*dependency]);
         }
-        if node.stage == Some(Stage::Stage0) || node.kind == Kind::Seed {
+        if node.stage == Some(Stage::Stage0) || node.kind == NodeKind::Seed {
             forbidden.insert(index);
         }
         self.forbidden.push(forbidden);
@@ -345,7 +345,11 @@ impl<'a> Planner<'a> {
 }
 
 /// The item called `name` that holds `tree`, and its store path.
-fn tree_item(settings: &Settings, name: &str, tree: Tree) -> Result<(StorePath, Item), PlanError> {
+fn tree_item(
+    settings: &PlanSettings,
+    name: &str,
+    tree: Tree,
+) -> Result<(StorePath, Item), PlanError> {
     let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
     let path =
         source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::planner::Planner;
-use super::{Kind, Node, PlanError};
+use super::{Node, NodeKind, PlanError};
 use crate::fetch::{Location, attributes, mirrors};
 use crate::formats::derivation::{Derivation, Environment, Output};
 use crate::formats::hash::Sha256Digest;
@@ -95,7 +95,7 @@ impl Planner<'_> {
         }
         Ok(self.add(Node {
             label,
-            kind: Kind::Download,
+            kind: NodeKind::Download,
             recipe: recipe.map(|recipe| recipe.name.clone()),
             stage: None,
             name: download.file.to_owned(),
@@ -132,7 +132,7 @@ impl Planner<'_> {
         let (path, derivation) = self.instantiate(&label, &root.name, derivation)?;
         Ok(self.add(Node {
             label,
-            kind: Kind::Seed,
+            kind: NodeKind::Seed,
             recipe: None,
             stage: None,
             name: root.name.clone(),
@@ -196,7 +196,7 @@ impl Planner<'_> {
         let (path, derivation) = self.instantiate(&label, &name, derivation)?;
         Ok(Some(self.add(Node {
             label,
-            kind: Kind::Regenerate,
+            kind: NodeKind::Regenerate,
             recipe: Some(recipe.name.clone()),
             stage: None,
             name,

@@ -37,8 +37,8 @@ fn seed(name: &str) -> Seed {
     }
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> PlanSettings {
+    PlanSettings {
         system: System::X86_64Linux,
         store_dir: StoreDir::new("/gnu/store").unwrap(),
     }
@@ -440,7 +440,7 @@ fn the_recipes_of_this_project_are_whole() {
         }
     }
     for system in System::ALL {
-        let settings = Settings {
+        let settings = PlanSettings {
             system,
             ..settings()
         };
@@ -599,7 +599,7 @@ fn the_projects_own_plan_is_what_its_lock_records() {
     for line in lock.lines() {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["seed", system, _, name] => {
-                let settings = Settings {
+                let settings = PlanSettings {
                     system: system.parse().unwrap(),
                     ..settings()
                 };

@@ -23,8 +23,8 @@ use crate::formats::nar::Tree;
 pub use error::{RecipeError, RecipeErrors, RecipeProblem, closest};
 pub use files::RecipeSource;
 pub use model::{
-    Address, AddressError, InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate,
-    Settings, Source, Stage, Variants, choose_variant, variable_name,
+    Address, AddressError, BuildSettings, InputName, Platform, Recipe, RecipeFile, RecipeText,
+    Regenerate, Source, Stage, Variants, choose_variant, variable_name,
 };
 pub use unreadable::UnreadableRecipes;
 

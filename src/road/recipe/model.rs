@@ -275,7 +275,7 @@ pub fn choose_variant<'a>(variants: &'a Variants, preferred: &str) -> Option<&'a
 
 /// How to build: the keys of `[build]`, of a stage's table and of a platform's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct BuildSettings {
     /// Inputs besides the stage's implicit ones.
     pub inputs: Vec<Spanned<InputName>>,
     /// The whole list of inputs.
@@ -301,7 +301,7 @@ pub struct Settings {
     pub typical_seconds: Option<u64>,
 }
 
-impl Settings {
+impl BuildSettings {
     /// Lays `other` over `self`: lists are appended, everything else is replaced where `other` says something.
     fn overlay(&mut self, other: &Self) {
         self.inputs.extend_from_slice(&other.inputs);
@@ -336,9 +336,9 @@ pub struct Platform {
     /// Patches that only this system needs, applied after those of all.
     pub patches: Vec<RecipeText>,
     /// For every stage.
-    pub common: Settings,
+    pub common: BuildSettings,
     /// For one stage.
-    pub stages: BTreeMap<Stage, Settings>,
+    pub stages: BTreeMap<Stage, BuildSettings>,
 }
 
 /// A package: its sources, and how each of its stages is built.
@@ -367,9 +367,9 @@ pub struct Recipe {
     /// The recipe's own phases.
     pub phases: Option<RecipeText>,
     /// `[build]`: common to the stages.
-    pub build: Settings,
+    pub build: BuildSettings,
     /// The stages that the recipe has.
-    pub stages: BTreeMap<Stage, Settings>,
+    pub stages: BTreeMap<Stage, BuildSettings>,
     /// What differs on one system.
     pub platforms: BTreeMap<System, Platform>,
     /// The file it was read from.
@@ -379,7 +379,7 @@ pub struct Recipe {
 impl Recipe {
     /// How `stage` is built on `system`: `[build]`, then the platform's common keys, then the stage's, then the
     /// platform's for that stage, each laid over those before.
-    pub fn settings(&self, stage: Stage, system: System) -> Settings {
+    pub fn settings(&self, stage: Stage, system: System) -> BuildSettings {
         let mut settings = self.build.clone();
         let platform = self.platforms.get(&system);
         let layers = [

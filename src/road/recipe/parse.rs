@@ -11,7 +11,7 @@ use toml::de::DeTable;
 use super::error::{RecipeError, RecipeProblem};
 use super::files::Folder;
 use super::model::{
-    InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate, Settings, Source, Stage,
+    BuildSettings, InputName, Platform, Recipe, RecipeFile, RecipeText, Regenerate, Source, Stage,
     Variants, is_output_name, variable_name,
 };
 use super::reader::{Field, Reader, Value};
@@ -136,7 +136,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     let mut sources = Variants::new();
     let mut extras = BTreeMap::new();
     let mut patches = Vec::new();
-    let mut build = Settings::default();
+    let mut build = BuildSettings::default();
     let mut stages = BTreeMap::new();
     let mut stage_spans = Vec::new();
     let mut platforms = BTreeMap::new();
@@ -487,8 +487,8 @@ fn settings(
     place: &str,
     value: &Value<'_>,
     known: &[&'static str],
-) -> Settings {
-    let mut settings = Settings::default();
+) -> BuildSettings {
+    let mut settings = BuildSettings::default();
     let Some(table) = reader.table(place, value) else {
         return settings;
     };

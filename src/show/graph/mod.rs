@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::road::plan::{Kind, Node, Plan};
+use crate::road::plan::{Node, NodeKind, Plan};
 use crate::road::recipe::Stage;
 
 pub mod dot;
@@ -45,12 +45,12 @@ impl DrawnNode<'_> {
 }
 
 /// The name of `kind` in JSON and CSS classes.
-pub fn kind_name(kind: Kind) -> &'static str {
+pub fn kind_name(kind: NodeKind) -> &'static str {
     match kind {
-        Kind::Download => "download",
-        Kind::Seed => "seed",
-        Kind::Regenerate => "regenerate",
-        Kind::Build => "build",
+        NodeKind::Download => "download",
+        NodeKind::Seed => "seed",
+        NodeKind::Regenerate => "regenerate",
+        NodeKind::Build => "build",
     }
 }
 

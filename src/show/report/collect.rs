@@ -13,7 +13,7 @@ use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::formats::visible::{visible, visible_lines};
-use crate::road::plan::{Kind, Node, Plan};
+use crate::road::plan::{Node, NodeKind, Plan};
 use crate::road::recipe::{Recipes, Stage};
 use crate::road::seed::Seed;
 use crate::show::graph::kind_name;
@@ -85,7 +85,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     let (mut items, mut files) = (Vec::new(), Vec::new());
     for (index, node) in nodes.iter().enumerate() {
         let unmade = take_unmade(&mut unmade, node, sources.invocation);
-        if node.kind == Kind::Download {
+        if node.kind == NodeKind::Download {
             let mut file = file(sources, node)?;
             if let Some(unmade) = unmade.filter(|_| !file.valid) {
                 file.failure = unmade.shown;
