@@ -246,7 +246,7 @@ fn work(tasks: &Mutex<Receiver<Task>>) {
             Compressor::Zstd => zstd::bulk::compress(&task.chunk, ZSTD_LEVEL),
             Compressor::Gzip(is_first, trailer) => gzip(&task.chunk, is_first, trailer),
         };
-        // Nobody listens any more where the writer has met an error.
+        // The result is not read where the writer has met an error.
         let _ = task.result.send(compressed);
     }
 }

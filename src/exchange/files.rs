@@ -1,8 +1,8 @@
 //! The files of a substitute server, which is asked by HTTP or is a directory.
 //!
-//! Nobody here waits for a server that does not answer when the run is stopped. A thread that waits for one cannot be
-//! woken, so each request has a thread of its own, which hands over in pieces what comes; whoever reads the file waits
-//! for the next piece, or to be told that the run is stopped. The thread finds out with its next piece that nobody
+//! A server that does not answer does not delay the end of a run that is stopped. A thread that waits for one cannot be
+//! woken, so each request has a thread of its own, which hands over in pieces what comes; the reader of the file waits
+//! for the next piece, or for the end of the run. The thread finds out with its next piece that nothing
 //! reads any more, at the latest when the server has been silent for too long.
 
 use std::fs::File;
@@ -122,7 +122,7 @@ impl Files {
     }
 }
 
-/// What is read when the run was stopped. What it is called does not matter: whoever reads knows of the cancellation.
+/// What is read when the run was stopped. What it is called does not matter: the reader knows of the cancellation.
 fn stopped() -> io::Error {
     io::Error::other("the run was stopped")
 }
@@ -173,7 +173,7 @@ impl Answer {
         let waker = Arc::downgrade(&sender);
         let stop = cancellation.on_cancel(move || {
             if let Some(sender) = waker.upgrade() {
-                // Where there is no room nobody waits, and before anybody does, he looks whether the run is cancelled.
+                // Where there is no room, no reader waits, and before it does, it checks whether the run is cancelled.
                 let _ = sender.try_send(Piece::Cancelled);
             }
         });
@@ -217,7 +217,7 @@ impl Read for Answer {
     }
 }
 
-/// Sends `request` and hands over what comes, until it ends or nobody reads it.
+/// Sends `request` and hands over what comes, until it ends or is not read any more.
 fn ask(request: RequestBuilder, pieces: &SyncSender<Piece>) {
     let mut response = match request.send() {
         Ok(response) => response,

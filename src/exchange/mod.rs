@@ -130,7 +130,7 @@ pub enum ExchangeError {
         /// Where it is from.
         location: String,
     },
-    /// A stream that is no export.
+    /// A stream that is not an export.
     #[error(
         "{location} is no export of store items: {problem}; make one with `bootstrap export`, `guix archive --export` or \
          `nix-store --export`, and copy it whole"
@@ -176,11 +176,15 @@ impl ExchangeError {
     pub(crate) fn is_of_server(&self) -> bool {
         matches!(
             self,
-            Self::Server { .. } | Self::NarInfo(_) | Self::Differs { .. } | Self::Archive { .. }
+            Self::Server { .. }
+                | Self::NarInfo(_)
+                | Self::Differs { .. }
+                | Self::Name { .. }
+                | Self::Archive { .. }
         )
     }
 
-    /// Whether bytes are wrong, somebody else's or the store's, and not the machine or the question.
+    /// Whether bytes are wrong, a server's or the store's, and not the machine or the request.
     pub fn is_mistrust(&self) -> bool {
         matches!(
             self,

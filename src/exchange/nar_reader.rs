@@ -3,7 +3,7 @@
 //!
 //! The readers of [`nar`](crate::store::nar) want an archive to be all there is. This one follows the archive's strings
 //! just closely enough to know its last one: it counts parentheses, and passes over names, targets and contents, which
-//! may hold anything. Whether the archive is right is for whoever reads through it to find out.
+//! may hold anything. Whether the archive is right is for its reader to find out.
 
 use std::io::{self, Read};
 

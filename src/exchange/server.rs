@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::decompress;
 use super::files::{Files, Stoppable};
 use super::install::{Expected, prepare};
 use super::watch::{News, Watch};
@@ -32,8 +33,6 @@ const REFUSALS: usize = 2;
 const CACHE_INFO_MAX: u64 = 1 << 16;
 /// A narinfo of this many bytes names thousands of references.
 const NARINFO_MAX: u64 = 1 << 20;
-/// A larger window would take more memory than a decoder should.
-const ZSTD_WINDOW: u32 = 27;
 /// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
 const OVERHEAD_MAX: u64 = 1 << 16;
 /// How often it is told how much of an item has arrived.
@@ -374,8 +373,9 @@ impl Server {
             wrong(
                 "",
                 format!(
-                    "{} is there in no compression that is known here (zstd, gzip, none)",
-                    info.path.base_name()
+                    "every archive of {} is in an unknown compression: expected one of {}",
+                    info.path.base_name(),
+                    decompress::known()
                 ),
             )
         })?;
@@ -399,18 +399,8 @@ impl Server {
             contents: info.nar_size,
         };
         let bytes = BufReader::with_capacity(1 << 17, bytes);
-        let decoded: Box<dyn Read + 'a> = match file.compression.as_str() {
-            "zstd" => {
-                let decoder =
-                    zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
-                        decoder.window_log_max(ZSTD_WINDOW)?;
-                        Ok(decoder)
-                    });
-                Box::new(decoder.map_err(|error| wrong(&file.url, error.to_string()))?)
-            }
-            "gzip" => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
-            _ => Box::new(bytes),
-        };
+        let decoded = decompress::decoder(&file.compression, bytes)
+            .map_err(|error| wrong(&file.url, error.to_string()))?;
         Ok(Box::new(Stoppable {
             // One byte more than there should be is enough to see that there is more.
             inner: decoded.take(info.nar_size.saturating_add(1)),
@@ -491,15 +481,11 @@ impl<R: Read> Read for Counting<'_, R> {
     }
 }
 
-/// That archive of an item which is taken: zstd's before a plain one, and that before gzip's; `None` where there is
-/// none in a compression that is known.
+/// The archive of an item that is decoded fastest; `None` where none can be decoded.
 pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
-    let rank = |file: &&File| match file.compression.as_str() {
-        "zstd" => 3,
-        "none" => 2,
-        "gzip" => 1,
-        _ => 0,
-    };
-    let best = info.files.iter().max_by_key(rank);
-    best.filter(|file| rank(file) > 0)
+    let rank = |file: &&File| decompress::rank(&file.compression);
+    info.files
+        .iter()
+        .filter(|file| rank(file).is_some())
+        .max_by_key(rank)
 }

@@ -284,7 +284,7 @@ impl Reader<'_> {
             return Err(self.wrong("padding that is not zero"));
         }
         bytes.truncate(length as usize);
-        String::from_utf8(bytes).map_err(|_| self.wrong("a string that is no UTF-8"))
+        String::from_utf8(bytes).map_err(|_| self.wrong("a string that is not UTF-8"))
     }
 
     fn path(&mut self, store: &Store) -> Result<StorePath, ExchangeError> {

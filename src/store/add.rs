@@ -240,7 +240,7 @@ impl Store {
             return Ok(());
         }
         let locks = self.lock(missing.iter().copied())?;
-        // Somebody may have added some while we waited.
+        // Another process may have added some meanwhile.
         let valid = self.valid_among(missing.iter().copied())?;
         let missing = missing.into_iter().filter(|path| !valid.contains(*path));
         let missing: Vec<&StorePath> = missing.collect();

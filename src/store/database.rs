@@ -55,7 +55,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the database in `directory`, which exists. Whoever asks for `create` holds `big-lock` exclusively.
+    /// Opens the database in `directory`, which exists. With `create`, the caller holds `big-lock` exclusively.
     pub(super) fn open(
         directory: &Path,
         store_dir: StoreDir,

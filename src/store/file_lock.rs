@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Locks on files, between processes and between threads.
 //!
-//! Between processes they are `fcntl` write or read locks on the whole file, the kind that Guix's daemon uses. Who is
-//! done with a lock file that nobody needs any more removes it and then writes a byte into it, which tells the daemon,
-//! and the lost name tells us, that a lock obtained after that is one on a removed file: whoever waited starts over.
+//! Between processes they are `fcntl` write or read locks on the whole file, the kind that guix-daemon uses. A process that is
+//! done with a lock file removes it and then writes a byte into it. The byte tells the daemon, and the missing name tells this
+//! program, that a lock obtained after that is one on a removed file: a process that waited starts over.
 //!
-//! `fcntl` locks belong to the process: they do not keep its own threads apart, and closing *any* descriptor of a
-//! file drops the process' lock on it. So there is one table of the locks this process holds; a lock file is opened
-//! once, by the thread that enters it there, and other threads wait for the entry to go. In exchange the system
-//! tells which process holds a lock, which people want to know when they wait for it.
+//! `fcntl` locks belong to the process: they do not keep its own threads apart, and closing *any* descriptor of a file drops
+//! the process's lock on it. So there is one table of the locks that this process holds. A lock file is opened once, by the
+//! thread that enters it there, and other threads wait for the entry to go, through whichever handle of the store they came.
+//!
+//! The table is the only state of the process, and it is keyed by lock file, so handles of several stores do not meet. Where one
+//! process serves one client, each process has a table of its own, and the system keeps them apart. A child does not inherit
+//! `fcntl` locks, and all descriptors are closed when it executes a program, so neither its life nor its end changes what
+//! the parent holds. A fork that goes on without `exec` must not use the store: its copy of the table names locks that it does
+//! not hold.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -138,7 +143,7 @@ impl Drop for FileLock {
 /// Removing lock files is tidiness; where it fails, the file just stays.
 pub(super) fn discard(path: &Path, mut file: File) {
     if std::fs::remove_file(path).is_ok() {
-        // Ignored: whoever waits also sees that the file has no name any more.
+        // Ignored: a process that waits also sees that the file has no name any more.
         let _ = file.write_all(b"d");
     }
 }
@@ -192,7 +197,7 @@ fn lock_file(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<File, LockE
             .map_err(|errno| fail("open", errno))?;
         lock_open_file(&file, path, mode, wait)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| fail("examine", errno))?;
-        // Otherwise this is the file of somebody who was done with it and removed it while we waited. The daemon looks
+        // Otherwise another process was done with this file and removed it while we waited. The daemon looks
         // at the size; but a file that got a byte in any other way would keep us here for ever.
         if stat.st_nlink > 0 {
             return Ok(file.into());
@@ -359,6 +364,49 @@ mod tests {
         child.wait().unwrap();
         assert!(file.exists());
         FileLock::acquire(file, Mode::Exclusive, true, &hurried(5000)).unwrap();
+    }
+
+    /// Not a test: another process, which says whether it could have the lock.
+    #[test]
+    fn trying_process() {
+        let Some(file) = std::env::var_os("BOOTSTRAP_TEST_TRY") else {
+            return;
+        };
+        let lock = FileLock::try_acquire(file.into(), Mode::Exclusive, false).unwrap();
+        println!("\n{}", if lock.is_some() { "free" } else { "held" });
+    }
+
+    fn is_held(file: &Path) -> bool {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "store::file_lock::tests::trying_process",
+                "--nocapture",
+            ])
+            .env("BOOTSTRAP_TEST_TRY", file)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("free") || text.contains("held"), "{text}");
+        text.contains("held")
+    }
+
+    #[test]
+    fn a_lock_outlives_the_children_of_its_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("lock");
+        let lock = FileLock::acquire(file.clone(), Mode::Exclusive, false, &hurried(0)).unwrap();
+        for _ in 0..5 {
+            assert!(Command::new("true").status().unwrap().success());
+        }
+        assert!(is_held(&file));
+        // A child that is still there does not keep it either.
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        drop(lock);
+        let held = is_held(&file);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!held);
     }
 
     #[test]

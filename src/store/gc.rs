@@ -127,7 +127,7 @@ pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreEr
     Ok(freed)
 }
 
-/// Deletes `paths`, and the valid paths that refer to them; a path that does not exist is no error.
+/// Deletes `paths`, and the valid paths that refer to them; a missing path is not an error.
 ///
 /// # Errors
 /// [`StoreError::StillAlive`] where a root keeps one of them: then nothing is deleted.
@@ -368,7 +368,7 @@ fn sweep_leftovers(
     Ok(())
 }
 
-/// Moves the entry `name` of the store directory to the trash, unless somebody holds the lock on `lockable`, to which it belongs.
+/// Moves the entry `name` of the store directory to the trash, unless a process holds the lock on `lockable`, to which it belongs.
 fn take_leftover(
     store: &Store,
     name: &str,

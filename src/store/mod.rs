@@ -3,12 +3,15 @@
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
 //!
 //! [`Store`] is the handle through which everything under the store directory is read and written. A store item is
-//! either *valid*, which means whole, unchangeable and recorded in the database, or it is not there as far as anybody
-//! is concerned: what lies in the store directory without a record is work in progress, if its lock is held, or else a
-//! leftover of a process that was killed, and is moved out of the way by whoever wants its name next.
+//! *valid*, which means complete, unchangeable and recorded in the database, or it does not exist for any program. What
+//! lies in the store directory without a record is work in progress, if its lock is held, or a leftover of a process that was
+//! killed, and is moved out of the way when its name is needed.
 //!
-//! The order of steps is always: temporary root, lock, look again whether the path is valid, write, rename,
-//! record. A process killed between any two of them leaves nothing that anybody would take for valid.
+//! The order of steps is always: temporary root, lock, check again whether the path is valid, write, rename, record. A
+//! process killed between any two of them leaves nothing that passes for valid.
+//!
+//! What is global to the process, the table of its locks (`file_lock`) and its files of temporary roots (`temporary_roots`), is
+//! keyed by file and shared by all handles: several handles and threads may use one store, or several stores.
 
 pub mod add;
 pub mod canonical;

@@ -105,7 +105,7 @@ impl Store {
         let lock = |mode| lock_users(&database_directory, mode, &options.patience);
         if schema::version(&database_directory)?.is_none() {
             let exclusive = lock(Mode::Exclusive)?;
-            // Perhaps somebody was faster.
+            // Another process may have been faster.
             if schema::version(&database_directory)?.is_none() {
                 refuse_orphans(&directories.store, &database_directory.join("db.sqlite"))?;
                 Database::open(
@@ -144,7 +144,7 @@ impl Store {
         })
     }
 
-    /// The store in `directories` with a database that is elsewhere and nobody's but the caller's, who has come by the
+    /// The store in `directories` with a database elsewhere that only the caller uses. The caller got the
     /// directories through [`make_directories`] and keeps everybody else from using the store.
     pub(super) fn with_database(
         directories: Directories,
@@ -180,7 +180,7 @@ impl Store {
             .add(&self.directories.store_dir, paths, &self.options.patience)?)
     }
 
-    /// Locks `paths` against all other threads and processes, as whoever builds or adds them must; makes them temporary
+    /// Locks `paths` against all other threads and processes, as building or adding them requires; makes them temporary
     /// roots as well. Waits and reports as the store's [`Patience`] says.
     ///
     /// A thread that holds locks and asks for more can wait for one that waits for it; so it should ask for all it
@@ -194,7 +194,7 @@ impl Store {
         Ok(PathLocks::acquire(store, paths, &self.options.patience)?)
     }
 
-    /// Locks `paths` like [`lock`](Self::lock) if nobody holds a lock on any of them; otherwise gives `None` at once.
+    /// Locks `paths` like [`lock`](Self::lock) if none of them is locked; otherwise gives `None` at once.
     pub fn try_lock<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p StorePath> + Clone,
@@ -244,7 +244,7 @@ pub(super) fn make_directories(directories: &mut Directories) -> Result<(), Stor
     Ok(())
 }
 
-/// The lock that everybody who uses the store shares, and whoever makes its database has alone.
+/// The lock that all users of the store share; exclusive while its database is made.
 pub(super) fn lock_users(
     database_directory: &Path,
     mode: Mode,
@@ -279,7 +279,7 @@ fn canonical(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Makes the store directory where it is missing, and refuses symbolic links in it.
 ///
-/// Root's store gets mode 1775, as Guix's daemon would give it: its build users may make files in it, and nobody may
+/// Root's store gets mode 1775, as Guix's daemon would give it: its build users may make files in it, and none may
 /// remove another's. One that exists keeps its mode and owner, which are the daemon's business.
 fn make_store_directory(path: &Path, relocated: bool) -> Result<(), StoreError> {
     match std::fs::symlink_metadata(path) {

@@ -183,7 +183,7 @@ impl Links {
         }
         let directory = path.parent().filter(|_| inside);
         if let Some(directory) = directory {
-            // Only root may rename into a directory that nobody may write to.
+            // Only root may rename into a read-only directory.
             let writable = fs::Permissions::from_mode(0o755);
             fs::set_permissions(directory, writable)
                 .map_err(FileError::in_store("make writable", directory))?;

@@ -3,7 +3,7 @@
 //!
 //! The protocol is the one of Guix's daemon (`pathlocks.cc`), so that both can work in one store at the same time: a
 //! store path is locked by a write lock (`fcntl`, whole file) on the file `PATH.lock` beside it, which its holder
-//! removes when done. Locks die with their process, so a killed build blocks nobody.
+//! removes when done. Locks die with their process, so a killed build blocks no other.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::formats::store_path::StorePath;
 
 /// The locks of some store paths, held until dropped.
 ///
-/// Stays with the thread that got it, so that a thread that would wait for itself can be told so; others may look at
+/// Stays with the thread that got it, so that a thread that would wait for itself gets an error; other threads may look at
 /// it, to work for that thread.
 #[derive(Debug)]
 pub struct PathLocks {
@@ -28,8 +28,8 @@ pub struct PathLocks {
 }
 
 impl PathLocks {
-    /// Locks `paths`, items of the physical store directory `store`, in sorted order: whoever locks what, two
-    /// can never wait for each other.
+    /// Locks `paths`, items of the physical store directory `store`, in sorted order, so that two processes
+    /// never wait for each other.
     pub(super) fn acquire<'p>(
         store: &Path,
         paths: impl IntoIterator<Item = &'p StorePath>,

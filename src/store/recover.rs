@@ -68,7 +68,7 @@ pub struct Recovered {
     pub lost: BTreeMap<StorePath, String>,
 }
 
-/// Makes the database in `directories` anew and moves the old one aside. Nobody may use the store meanwhile: waits for the
+/// Makes the database in `directories` anew and moves the old one aside. No other process may use the store meanwhile: waits for the
 /// lock that everybody who does holds, and keeps it to the end.
 ///
 /// # Errors
@@ -82,9 +82,9 @@ pub fn recover(
     let users = lock_users(&directory, Mode::Exclusive, &options.patience)?;
     let gc_lock = gc_lock_path(&directories.state);
     let collectors = FileLock::acquire(gc_lock, Mode::Exclusive, false, &options.patience)?;
-    // Somebody may have been faster.
+    // Another process may have been faster.
     refuse_whole(&directories, &options)?;
-    // Without it, whoever comes after a recovery that was killed would find no trace of a store and make an empty one.
+    // Without it, the next command after a recovery that was killed would find no trace of a store and make an empty one.
     if directory.join(SCHEMA).symlink_metadata().is_err() {
         schema::write_version(&directory)?;
     }
@@ -93,7 +93,7 @@ pub fn recover(
         let aside = move_in(&directory, &unfinished)?;
         Ok(Recovered { aside, ..recovered })
     });
-    // Also where it failed, for want of space perhaps. What stays is in nobody's way, and goes with the next recovery.
+    // Also where it failed, for want of space perhaps. What stays is harmless, and goes with the next recovery.
     let _ = remove_tree(&unfinished);
     let recovered = recovered?;
     furnish(&directories.state)?;

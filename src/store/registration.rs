@@ -33,7 +33,7 @@ pub(super) const UNPACKED: &str = "item";
 /// An output that a build has left somewhere.
 #[derive(Debug, Clone)]
 pub struct StagedOutput {
-    /// Where it is: on the file system of the store directory, and nobody's to write to any more.
+    /// Where it is: on the file system of the store directory, and no process can write to it any more.
     pub staged: PathBuf,
     /// Which store item it is to become.
     pub path: StorePath,
@@ -130,7 +130,7 @@ impl Store {
     /// Makes an empty directory in the store directory for building or adding `path`, whose lock is held. What a killed
     /// process left there is removed. The collector spares it while the lock is held or `path` is a temporary root.
     ///
-    /// Only its owner may enter it: a build may make programs setuid, and until they are canonical nobody else should reach
+    /// Only its owner may enter it: a build may make programs setuid, and until they are canonical no other user should reach
     /// them. What is mounted from inside it is reached all the same.
     pub fn staging_directory(
         &self,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Removing trees that somebody else wrote: store items, leftovers of killed builds, garbage.
+//! Removes trees that hostile programs may have made: store items, leftovers of killed builds, garbage.
 //!
 //! A build's output may hold anything: symbolic links that lead out of the store, directories without permissions,
 //! directories nested ten thousand deep. So nothing here ever resolves more than one file name at a time: a
@@ -149,7 +149,7 @@ impl Remover<'_> {
                         self.unlink(&stack, &name)?;
                     }
                 }
-                // Somebody else has removed the directory itself.
+                // Another process has removed the directory itself.
                 Some(Err(Errno::NOENT)) => self.leave(&mut stack)?,
                 Some(Err(errno)) => return Err(self.error("list", &stack, c"", errno)),
                 None => self.leave(&mut stack)?,
@@ -332,7 +332,7 @@ fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Opened, Errno> 
     }
 }
 
-/// Gives the owner access to a directory that cannot even be opened. Never needed by root, so nobody else's files
+/// Gives the owner access to a directory that cannot even be opened. Never needed by root, so no other user's files
 /// can be reached through it: a link put in the directory's place would lead to files of the same owner.
 fn make_accessible(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -1,4 +1,4 @@
-//! Putting a damaged store item right, and keeping what differs for people to look at.
+//! Putting a damaged store item right, and keeping what differs, to be inspected.
 //!
 //! A valid item is never removed here: what is wrong with it may be the only trace of what went wrong. It is renamed to
 //! `HASH-NAME-damaged`, as the output of a second build is kept as `HASH-NAME-check`, which is guix-daemon's name for it.

@@ -318,7 +318,7 @@ impl Store {
             });
             return Ok(());
         }
-        // One step further, as Guix goes. A link that cannot be read, on somebody's unmounted disk for instance,
+        // One step further, as Guix goes. A link that cannot be read, on an unmounted disk for instance,
         // keeps nothing.
         let target = link.parent().unwrap_or(&link).join(target);
         if let Some(path) = fs::read_link(&target)

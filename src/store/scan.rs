@@ -3,7 +3,7 @@
 //!
 //! An item is referred to where its hash part, 32 characters of base 32, occurs anywhere in the archive: in a file, a
 //! file's name or a link's target. The scanner slides a window of 32 bytes over the archive and checks it *from the
-//! right to the left*: where a byte is no base 32 digit, no window that holds it can match, and the window moves to
+//! right to the left*: where a byte is not a base 32 digit, no window that holds it can match, and the window moves to
 //! just behind it. In binary data that is nearly always the last byte, so that one byte in 32 is looked at; in text the
 //! words are short, and it is one in a few. What is known to be digits is not checked again: no byte is looked at
 //! twice. Only 32 digits in a row are looked up.
@@ -49,7 +49,7 @@ pub fn hash_and_scan(path: &Path, candidates: &BTreeSet<StorePath>) -> Result<Sc
     Ok(tally.scanned(&scanner, candidates))
 }
 
-/// An archive that is hashed and searched for candidates while somebody reads it: what [`hash_and_scan`] would find in
+/// An archive that is hashed and searched for candidates while it is read: what [`hash_and_scan`] would find in
 /// the tree that is in it.
 pub struct Scanning<'c, S> {
     source: S,
@@ -241,7 +241,7 @@ mod tests {
         let archive = tree.to_nar().unwrap();
         assert_eq!(scanned.nar_sha256, Sha256Digest::of(&archive));
         assert_eq!(scanned.nar_size, archive.len() as u64);
-        // Whoever reads the archive learns the same, in whatever pieces.
+        // Reading the archive in pieces of any size gives the same.
         for piece in [1, 31, 40, stream::CHUNK] {
             let mut passing = Scanning::new(archive.as_slice(), candidates);
             let mut buffer = vec![0; piece];

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::cause::{self, Cause, Circumstances};
 
-/// How many places of a file are told.
+/// How many places of a file are reported.
 pub const PLACES: usize = 20;
 
 /// How deep archives in archives are looked into.
@@ -95,7 +95,7 @@ impl Account<'_> {
         }
     }
 
-    /// Sections by name. False where these are no two programs, or nothing in their sections differs.
+    /// Sections by name. False where these are not two programs, or nothing in their sections differs.
     fn elf(&mut self, place: &str, first: &[u8], second: &[u8]) -> bool {
         let magic = b"\x7fELF";
         if !first.starts_with(magic) || !second.starts_with(magic) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! One document that says what somebody saw: which seed and sources, which outputs with which hashes, how they were
+//! One document that says what one user saw: which seed and sources, which outputs with which hashes, how they were
 //! checked.
 //!
-//! It is JSON. What others wrote is read with care (see [`read`]); two people's documents about the same derivations
+//! It is JSON. What others wrote is read with care (see [`read`]); two users' documents about the same derivations
 //! are compared with [`compare`]; a signature (see [`signature`](super::signature)) says whose a document is. There are
-//! no names of machines or people in it, and no times but those at which packages were built again: two honest runs of
+//! no names of machines or users in it, and no times but those at which packages were built again: two honest runs of
 //! one tool on equal machines give documents that are equal but for these.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub use comparison::{Comparison, DifferentOutput, compare};
 /// The version of the document that this program writes and reads.
 pub const FORMAT: u32 = 1;
 
-/// What somebody saw.
+/// What one user saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attestation {
     /// [`FORMAT`].
@@ -32,7 +32,7 @@ pub struct Attestation {
     pub kernel: String,
     /// What everything was built from, the seed and the larger roots that sources were regenerated in.
     pub seeds: Vec<NamedHash>,
-    /// Those of the seeds that others cannot have, by name, and why: nobody but whoever has them can build the same
+    /// Those of the seeds that others cannot have, by name, and why: only who has them can build the same
     /// again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub impure: BTreeMap<String, String>,
@@ -43,12 +43,12 @@ pub struct Attestation {
     #[serde(default)]
     pub plans: Vec<NamedHash>,
     /// How the outputs were checked: `store`, `lock`, `rebuild`, `fixpoint`, `diverse`. A lock that had nothing to
-    /// compare with was no check.
+    /// compare with did not check anything.
     pub checks: Vec<String>,
     /// How many outputs compared with the lock in which way, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockCounts>,
-    /// How often each package was built again for this document; what is on record from before is with each output.
+    /// How often each package was built again for this document; what was recorded before is with each output.
     pub rounds: u32,
     /// What was different about each of these builds, one for each round; with `time`, when the round began, in seconds
     /// since the Epoch.
@@ -79,18 +79,18 @@ pub struct LockCounts {
     pub same: usize,
     /// Others, from the same derivation.
     pub different: usize,
-    /// Built from another derivation than the one on record.
+    /// Built from another derivation than the recorded one.
     pub other_derivation: usize,
-    /// Built here, and not on record.
+    /// Built here, and not recorded.
     pub not_recorded: usize,
-    /// On record, and not built here.
+    /// Recorded, and not built here.
     pub not_built: usize,
 }
 
 /// Something known by its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NamedHash {
-    /// What people call it.
+    /// Its name.
     pub name: String,
     /// Its SHA-256 in base 16.
     pub sha256: String,
@@ -117,10 +117,10 @@ pub struct AttestedOutput {
     /// The output it was compared with, where that is another store item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<SecondOutput>,
-    /// What came of building it again before, as far as that is on record.
+    /// What came of building it again before, as far as that is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<Rebuilt>,
-    /// More about it, for people; empty where there is no more.
+    /// More about it, as text; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
@@ -193,7 +193,7 @@ impl Seen {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttestationError {
     /// It is no such document.
-    #[error("{name} is no document of `bootstrap verify --json`: {detail}")]
+    #[error("{name} is not a document of `bootstrap verify --json`: {detail}")]
     Malformed {
         /// Whose it is, for the message.
         name: String,

@@ -2,7 +2,7 @@
 //! Why two builds of one thing may differ, guessed from the bytes that do.
 //!
 //! A guess is made only where the bytes say it: a time of day in both, the host names of both builds, a path into a
-//! build directory. It is a pointer for whoever looks into it, not a finding.
+//! build directory. It is a pointer for the reader, not a finding.
 
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What people read.
+    /// The text that is shown.
     pub fn describe(self) -> &'static str {
         match self {
             Self::TimeStamp => "a time stamp",
@@ -47,7 +47,7 @@ impl Cause {
 /// What a build had around it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Circumstances {
-    /// When it ended, roughly, in seconds since the Epoch; 0 where nobody knows.
+    /// When it ended, roughly, in seconds since the Epoch; 0 where that is unknown.
     pub time: u64,
     /// The host name it saw.
     pub host_name: String,
@@ -55,7 +55,7 @@ pub struct Circumstances {
     pub user: String,
     /// The number of its user.
     pub uid: u32,
-    /// The cores it was told to use.
+    /// The cores it was given.
     pub cores: usize,
     /// `TZ` and the locale, where they were set.
     pub locale: Vec<String>,

@@ -232,7 +232,7 @@ fn target(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
     Ok(bytes)
 }
 
-/// `bytes` as people read them: text, or with escapes for what is none, so that two that differ look different.
+/// `bytes` as text, with escapes for what is not UTF-8, so that two that differ look different.
 fn shown(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

@@ -88,7 +88,7 @@ pub struct SeedKey {
 /// What was built from one seed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The seed's name, for people.
+    /// The seed's name, for messages.
     pub seed: String,
     /// Why others cannot have the seed, and so cannot build the same; `None` where they can.
     pub impure: Option<String>,
@@ -96,7 +96,7 @@ pub struct Record {
     pub derivations: BTreeMap<String, LockedDerivation>,
 }
 
-/// A derivation on record.
+/// A recorded derivation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockedDerivation {
     /// Its path, with the store directory.
@@ -105,7 +105,7 @@ pub struct LockedDerivation {
     pub outputs: BTreeMap<String, LockedOutput>,
 }
 
-/// An output on record.
+/// A recorded output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedOutput {
     /// Its path, with the store directory.
@@ -132,19 +132,19 @@ pub enum Finding {
     Same,
     /// The same derivation gave something else.
     Differs {
-        /// What is on record.
+        /// What is recorded.
         recorded: LockedOutput,
         /// What is in the store.
         found: LockedOutput,
     },
     /// The recipe, or something before it, is not what it was: there is nothing to compare with.
     OtherDerivation {
-        /// The derivation on record.
+        /// The recorded derivation.
         recorded: String,
     },
-    /// Built here, not on record.
+    /// Built here, not recorded.
     NotRecorded,
-    /// On record, not built here.
+    /// Recorded, not built here.
     NotBuilt,
 }
 
@@ -160,8 +160,8 @@ pub struct Compared {
 }
 
 impl Record {
-    /// Compares what is on record with what was built `here`, the labels of which are those that are asked about. What
-    /// is only on record is in the result where `wanted` says so of its label.
+    /// Compares what is recorded with what was built `here`, the labels of which are those that are asked about. What
+    /// is only recorded is in the result where `wanted` says so of its label.
     pub fn compare(&self, here: &Record, wanted: impl Fn(&str) -> bool) -> Vec<Compared> {
         let labels: BTreeSet<&String> = self
             .derivations
@@ -207,7 +207,7 @@ impl Record {
         compared
     }
 
-    /// Takes over what was built `here`. What is on record of a derivation that is planned the same but not built here
+    /// Takes over what was built `here`. What is recorded of a derivation that is planned the same but not built here
     /// stays; derivations that `is_planned` knows no more go.
     pub fn update(&mut self, here: Record, is_planned: impl Fn(&str, &str) -> bool) {
         (self.seed, self.impure) = (here.seed, here.impure);

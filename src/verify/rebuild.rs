@@ -35,7 +35,7 @@ pub struct Difference {
     pub found: Sha256Digest,
     /// Where it was kept.
     pub kept: PathBuf,
-    /// The files that differ, or why nobody can say.
+    /// The files that differ, or why that cannot be said.
     pub files: Result<Vec<FileDifference>, String>,
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Whether the database says of an item what the item and its derivation say themselves.
 //!
-//! The hash on record tells whether an item is what it was; the rest of the record has to be proven by other means. Its
+//! The recorded hash shows whether an item is what it was; the rest of the record has to be proven by other means. Its
 //! size comes with the hash. Its references have to occur in it, and what occurs in it of all that its build could see
-//! has to be on record. A derivation says itself what it refers to and which outputs it has. Of a deriver nothing can
+//! has to be recorded. A derivation says itself what it refers to and which outputs it has. Of a deriver nothing can
 //! be said but that it builds the item, where it is there at all: a store may well hold what was built somewhere else.
 //!
 //! A time of registration cannot be checked: nothing else knows it.
@@ -17,7 +17,7 @@ use crate::store::regular_file;
 use crate::store::scan::Scanned;
 use crate::store::{PathInfo, Store, StoreError};
 
-/// A record that says something else than the item, whose contents are those on record.
+/// A record that says something else than the item, whose contents are the recorded ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongRecord {
     /// What it says that is not so, in words.
@@ -72,7 +72,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Compares the record `info` with what was found in the item, whose contents are those on record.
+    /// Compares the record `info` with what was found in the item, whose contents are the recorded ones.
     ///
     /// # Errors
     /// Where the database cannot be asked.
@@ -132,10 +132,10 @@ impl Evidence {
         }))
     }
 
-    /// The deriver that should be on record.
+    /// The deriver that should be recorded.
     fn deriver(&self, store: &Store, info: &PathInfo) -> Result<Option<StorePath>, StoreError> {
         let Some(recorded) = &info.deriver else {
-            // Nobody has to know.
+            // It need not be recorded.
             return Ok(None);
         };
         let builds = self.derivers.contains(recorded);
@@ -144,19 +144,19 @@ impl Evidence {
             return Ok(Some(recorded.clone()));
         }
         if store.is_valid(recorded)? {
-            // One that cannot be read is damaged itself, which is told of it.
+            // One that cannot be read is damaged itself, which is reported for it.
             return Ok(match read(store, recorded) {
                 Some(_) => other,
                 None => info.deriver.clone(),
             });
         }
-        // It is not there: collected, or never was, if the item was built elsewhere. That cannot be told from damage,
+        // It is not there: collected, or never was, if the item was built elsewhere. That looks the same as damage,
         // but for a name that is one character from that of what does build the item.
         let near = self.derivers.iter().find(|known| is_near(known, recorded));
         Ok(Some(near.unwrap_or(recorded).clone()))
     }
 
-    /// Compares the outputs on record with those that a derivation has; anything else has none.
+    /// Compares the recorded outputs with those that a derivation has; anything else has none.
     fn judge_outputs(
         &self,
         store: &Store,

@@ -163,7 +163,7 @@ impl Rewriting {
         let is_digit: [bool; 256] =
             std::array::from_fn(|byte| base32::is_digit(char::from(byte as u8)));
         let mut start = 0;
-        // From the right: where a byte is no digit, no window that holds it can match.
+        // From the right: where a byte is not a digit, no window that holds it can match.
         while let Some(window) = bytes.get_mut(start..start + HASH_PART_LEN) {
             if let Some(stop) = window
                 .iter()
@@ -289,7 +289,7 @@ mod tests {
         let text = flagged(TEXT).unwrap();
         assert_eq!(text[FLAGS], expected[FLAGS] | TEXT);
         assert_eq!(text[FLAGS + 1..], expected[FLAGS + 1..]);
-        // A check sum of the header, and a flag that nobody has given a meaning.
+        // A check sum of the header, and a flag without a meaning.
         for flag in [1 << 1, 1 << 7] {
             assert_eq!(flagged(flag), None);
         }

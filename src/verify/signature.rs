@@ -3,7 +3,7 @@
 //!
 //! Signed is the document without its member `signature`, as JSON without spaces and with the members of every object
 //! sorted by name: so white space and order do not matter. Keys are those of [`keys`](crate::formats::keys). The
-//! signature holds the public key, which people compare with the one they know: by itself it says only that the
+//! signature holds the public key, which the reader compares with the one they know: by itself it says only that the
 //! document was not changed.
 
 use std::path::Path;
@@ -31,7 +31,7 @@ pub enum SignatureError {
     Malformed(&'static str),
     /// The signature is not of this document.
     #[error(
-        "its signature does not belong to it: it was changed after it was signed; do not rely on it, and ask whoever \
+        "its signature does not belong to it: it was changed after it was signed; do not rely on it, and ask the one who \
          signed it for the document as it was"
     )]
     Wrong,

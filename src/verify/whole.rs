@@ -3,7 +3,7 @@
 //! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads end
 //! together. What else the database says of an item is checked in the same pass (see [`record`](super::record)). Metadata that
 //! archives do not hold (times, write permission, owners) is looked at too: it is the same for every store item, and where it
-//! is not, somebody was at work who is not the store.
+//! is not, another program has changed the store.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -86,7 +86,7 @@ impl Report {
 /// Where the database is damaged or the store directory cannot be listed. What is wrong with an item is in the report.
 pub fn everything(store: &Store, threads: NonZeroUsize) -> Result<Report, StoreError> {
     store.check_database()?;
-    // Before the items: what becomes valid meanwhile is no stray.
+    // Before the items: what becomes valid meanwhile is not a stray.
     let mut strays = store.strays()?;
     let mut report = items(store, &store.valid_paths()?, threads)?;
     let valid = store.valid_among(&strays.unregistered)?;

@@ -114,7 +114,7 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
         fs::copy(other, &archive).unwrap();
     });
     assert!(error.is_mistrust(), "{error}");
-    // What is decoded well and is no archive was not signed.
+    // What is decoded well and is not an archive was not signed.
     let error = break_and_try(&|| {
         let nonsense = b"nonsense".repeat(9);
         fs::write(&archive, zstd::encode_all(&nonsense[..], 1).unwrap()).unwrap();
@@ -260,7 +260,7 @@ fn no_name_in_an_import_leads_out_of_its_item() {
     // The same with a name that is one.
     let imported = place.import(&export_of(&good, &[("evil", file)]), UNSIGNED);
     assert_eq!(imported.unwrap().len(), 1);
-    // Whoever trusts keys takes nothing that is not signed.
+    // With trusted keys nothing unsigned is taken.
     let other = Place::new();
     let (_, key) = other.key();
     let unsigned = export_of(&good, &[("evil", file)]);

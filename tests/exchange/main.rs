@@ -301,7 +301,7 @@ fn nix_takes_substitutes_that_we_publish_and_checks_our_signature() {
     let (success, _) = realise("test-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
     assert!(
         !success,
-        "Nix should not take what is signed by somebody else"
+        "Nix should not take what is signed by another key"
     );
 }
 
@@ -328,7 +328,7 @@ fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
         let valid = other.store.valid_paths().unwrap();
         assert_eq!(valid, [library.clone(), program.clone()].into());
         assert!(other.is_tidy());
-        // What is there already is not fetched again, and what a server lacks is no error.
+        // What is there already is not fetched again, and what a server lacks is not an error.
         assert_eq!(
             other
                 .install(&url, &program, std::slice::from_ref(&public))
@@ -376,7 +376,7 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
         .into_iter()
         .map(|set| set.map(|set| set.paths))
         .collect();
-    // What two sets have in common is told once.
+    // What two sets have in common is reported once.
     let both = vec![library.clone(), program.clone()];
     assert_eq!(paths, [None, Some(both), Some(Vec::new())]);
     assert_eq!(
@@ -422,7 +422,7 @@ fn archives_are_fetched_at_once() {
     let directory = place.path("published");
     let wanted = BTreeSet::from([program]);
     publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
-    // Whoever asks for an archive waits for somebody who asks for another.
+    // A request for an archive waits for a request for another.
     let (asked, changed) = (Mutex::new(0), Condvar::new());
     let (sender, met) = std::sync::mpsc::channel();
     let url = serve_with(&directory, "", move |name| {

@@ -46,7 +46,7 @@ fn what_depends_on_nothing_is_reproducible_however_it_is_varied() {
     assert_eq!(document["rounds"], 1);
     let before = &document["outputs"][0]["rebuilt"];
     assert_eq!(before["rounds"], 2, "this one is not from before");
-    // What was done before is told by whoever looks next.
+    // What was done before is reported by the next look.
     let (out, _) = world.expect(0, &["verify", "--json", "tool"]);
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["rounds"], 0);
@@ -77,7 +77,7 @@ fn what_a_build_lets_in_is_found_and_named() {
     world.tool("named", "write $out/made in the language $LC_ALL\n");
     let packages = ["host", "user", "jobs", "name", "zone", "named"];
     world.expect(0, &[&["build"], &packages[..]].concat());
-    // Without variation, nobody would know.
+    // Without variation, that would stay unknown.
     world.expect(0, &[&["verify", "--rebuild"], &packages[..]].concat());
     let (out, err) = world.expect(
         3,
@@ -184,7 +184,7 @@ fn the_order_of_directories_varies_with_the_file_system_or_the_document_says_tha
         serde_json::from_str(&out).unwrap()
     };
     run(0, &["build", "order"]);
-    // On the same file system nothing varies, and nobody may think so.
+    // On the same file system nothing varies, and the report says so.
     let same = document(0, &usual);
     assert!(same["variations"][0].get("directory-order").is_none());
     let reason = same["not_varied"]["directory-order"].as_str().unwrap();

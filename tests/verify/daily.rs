@@ -66,7 +66,7 @@ fn what_a_link_leads_to_stays_as_long_as_the_link() {
     let (logical, _) = world.expect(0, &["path", "tool"]);
     assert_eq!(fs::read_link(&link).unwrap().to_str(), Some(logical.trim()));
     assert!(world.path("kept/libc-static").is_symlink());
-    // A file of somebody's is left alone.
+    // A file of another user is left alone.
     fs::write(world.path("kept/mine"), "mine").unwrap();
     let (_, err) = world.expect(1, &["build", "--add-root", "kept/mine", "tool"]);
     assert!(err.contains("kept/mine"), "{err}");

@@ -57,7 +57,7 @@ fn a_flipped_bit_is_found_and_put_right() {
     assert_eq!(fs::read(world.place("tool").join("tool")).unwrap(), good);
     let (out, _) = world.expect(0, &["verify"]);
     assert!(out.contains("-tool-1.0-damaged"), "the copy is kept: {out}");
-    // It is nobody's any more.
+    // No process uses it any more.
     world.expect(0, &["gc"]);
     let (out, _) = world.expect(0, &["verify"]);
     assert!(!out.contains("damaged"), "{out}");
@@ -251,7 +251,7 @@ fn the_document_says_what_was_seen_and_is_signed() {
     wanted(2, "a.json", "recipes/tool/recipe.toml");
     let (_, err) = world.expect(2, &["verify", "--signed-by", key]);
     assert!(err.contains("--compare"), "{err}");
-    // Whoever reads the first of two members would see what nobody signed.
+    // A reader of the first of two members would see what was not signed.
     world.file("c.json", &signed.replacen('{', "{\n  \"good\": true,", 1));
     let (_, err) = world.expect(2, &["verify", "--compare", "c.json", "a.json"]);
     assert!(err.contains("the member `good` is there twice"), "{err}");

@@ -74,7 +74,7 @@ fn what_is_gone_with_the_database_is_told() {
         out.contains(&format!("lost: /gnu/store/{name}: it is gone, and ")),
         "{out}"
     );
-    // Where no root tells, nobody knows whether it ever was there.
+    // Where no root shows it, it is unknown whether it ever was there.
     bootstrap::store::remove::remove_tree(&world.path("root/var/guix/gcroots/bootstrap")).unwrap();
     delete(&world);
     let (out, _) = world.expect(0, &["verify", "--recover", "--json"]);
@@ -190,7 +190,7 @@ fn a_bit_flipped_in_the_database_file_is_found_or_changes_nothing_that_can_be_ch
         let after = facts(&file);
         assert_eq!(after.0, before.0, "byte {place}, bit {}", number % 8);
         for (before, after) in before.1.iter().zip(after.1) {
-            // Guix's daemon has not always recorded sizes: none is no wrong one.
+            // Guix's daemon has not always recorded sizes: none is not a wrong one.
             assert!(after.is_none() || after == *before, "byte {place}");
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Builds that fail, and what is left for people to look into.
+//! Builds that fail, and what is left to look into.
 
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Verification from end to end, as people use it: tiny packages, the real sandbox, the real store.
+//! Verification from end to end, as it is used: tiny packages, the real sandbox, the real store.
 
 #![cfg(target_os = "linux")]
 // These lints spare test functions, but not what they share.

@@ -28,7 +28,7 @@ fn a_lock_is_written_compared_and_kept_up() {
     let after = fs::read_to_string(world.path("bootstrap.lock")).unwrap();
     assert_eq!(before, after);
 
-    // Another recipe is no difference.
+    // Another recipe is not a difference.
     world.tool("tool", "write $out/tool another\n");
     world.expect(0, &["build", "tool"]);
     let (out, _) = world.expect(0, &["verify", "--lock"]);
@@ -56,7 +56,7 @@ fn a_lock_is_written_compared_and_kept_up() {
     assert_eq!(document["good"], false);
     assert_eq!(document["checks"], serde_json::json!(["store", "lock"]));
 
-    // A damaged lock is no lock.
+    // A damaged lock is not a lock.
     world.file("other.lock", &before.replacen('a', "b", 1));
     let (_, err) = world.expect(3, &["verify", "--lock=other.lock"]);
     assert!(err.contains("was changed since it was written"), "{err}");

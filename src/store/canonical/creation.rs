@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Trees that are canonical from the start, because this process writes them: nobody else's doings have to be undone,
+//! Trees that are canonical from the start, because this process writes them: nothing has to be undone,
 //! and walking through them again takes as long as writing them did.
 
 use std::ffi::OsStr;
@@ -28,7 +28,7 @@ pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives each node its metadata as it is made, where that is all there is to do: the new root is nobody else's, the
+/// Gives each node its metadata as it is made, where that is all there is to do: the new root belongs to this process, the
 /// umask takes nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
 #[derive(Default)]
 struct AtCreation {

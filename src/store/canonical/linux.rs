@@ -56,7 +56,7 @@ fn attributes(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8
     }
 }
 
-/// Those of `names` that are no business of the store's.
+/// Those of `names` that a store item must not have.
 fn removable(names: &[u8]) -> impl Iterator<Item = &CStr> {
     let names = names.split_inclusive(|byte| *byte == 0);
     names

@@ -127,7 +127,7 @@ enum Directories {
     MakeReadable,
 }
 
-/// Calls `visit` with each file and its metadata, a directory after what it holds: by then nobody changes its time any more,
+/// Calls `visit` with each file and its metadata, a directory after what it holds: by then its time does not change any more,
 /// and it may become read-only.
 fn walk(
     root: &Path,

@@ -13,7 +13,7 @@ pub enum LockError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
-    /// Somebody else held the lock for too long.
+    /// Another process held the lock for too long.
     #[error(
         "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
         path.display(), by(*holder), waited.as_secs()

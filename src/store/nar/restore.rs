@@ -16,7 +16,7 @@ use crate::formats::nar::{NarError, Tree};
 /// Writes the tree of the archive in `source` to `target`, which must not exist.
 ///
 /// Files are created anew, never opened or replaced, in directories that are held open: no symbolic link is followed,
-/// not even one that somebody else puts in the way. Modes are 0644, or 0755 for directories and executable files, less
+/// not even one that another process puts in the way. Modes are 0644, or 0755 for directories and executable files, less
 /// the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
     restore_with(source, target, &mut Plain)
@@ -75,7 +75,7 @@ impl Finish for Plain {
     }
 }
 
-/// Writes what it is told of to disk.
+/// Writes the nodes it visits to disk.
 pub(super) struct Restorer<'a> {
     target: &'a Path,
     finish: &'a mut dyn Finish,
@@ -131,7 +131,7 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    /// Undoes [`Self::enter`] for a node that is no directory, or has been left.
+    /// Undoes [`Self::enter`] for a node that is not a directory, or has been left.
     fn leave(&mut self) {
         if self.directory.is_some() {
             self.path.pop();
@@ -201,7 +201,7 @@ impl Visitor for Restorer<'_> {
     fn file(&mut self, name: Option<&OsStr>, executable: bool, _: u64) -> Result<(), NarError> {
         let (parent, base_name) = self.place(name);
         let mode = self.finish.file_mode(executable);
-        // The claimed size is no reason to reserve space: only what really comes is written.
+        // The claimed size does not reserve space: only what really comes is written.
         let file = fs::openat(parent, base_name, NEW_FILE, Mode::from_raw_mode(mode));
         self.enter(name);
         self.file = Some(File::from(file.map_err(self.failed("create the file"))?));

@@ -10,7 +10,7 @@
 //!   └──────────the jobs' queues, in the order of the archive──────────────┘
 //! ```
 //!
-//! Workers take jobs first come, first served, so the job that the consumer waits for is always somebody's, and all
+//! Workers take jobs first come, first served, so the job that the consumer waits for always has a worker, and all
 //! queues can be bounded: with `w` workers at most `w × (AHEAD + 1)` chunks exist beside the one that is consumed.
 //! Buffers are reused. A tree of one job with little content is done on the caller's thread, since starting threads
 //! would take longer.

@@ -218,7 +218,7 @@ pub(super) fn consistent(
             lost.insert(path, format!("it refers to {missing}, which is gone"));
         }
     }
-    // A deriver that is lost is no deriver to the collector, and none to people.
+    // A deriver that is lost is not recorded.
     let proven = good
         .iter()
         .filter(|(_, found)| found.proven)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What running processes use of the store.
 //!
-//! Somebody may have left a root behind, or removed it, while a program from the store still runs. Its executable,
+//! A root may be gone while a program from the store still runs. Its executable,
 //! libraries (mapped files), open files, working directory and the paths in its environment are spared, as Guix's
 //! daemon spares them.
 
@@ -27,7 +27,7 @@ pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
     found.items()
 }
 
-/// The store paths that occur in what the system tells of each process.
+/// The store paths that occur in what the system reports on each process.
 struct Found {
     /// The store directory, as it is called and where it is, each with a slash.
     prefixes: Vec<Vec<u8>>,

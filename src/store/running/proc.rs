@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What `/proc` of Linux tells of processes.
+//! What `/proc` of Linux reports on processes.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What FreeBSD's procstat(1), which is part of the base, tells of processes.
+//! What FreeBSD's procstat(1), which is part of the base, reports on processes.
 //!
 //! Its tables start each line with the number of the process; an environment with line breaks in it goes on in lines
 //! that do not, or that only look as if they did, and then a path is another process's: it is spared all the same.

@@ -222,7 +222,7 @@ fn an_archive_becomes_the_fixed_output_of_its_content() {
         assert_eq!(info.nar_sha256, Sha256Digest::of(&archive));
         assert_eq!(info.nar_size, archive.len() as u64);
     }
-    // Flat, of a file, which is no program in the store: its path says nothing of that.
+    // Flat, of a file, which is not a program in the store: its path says nothing of that.
     for node in [Tree::file("x"), Tree::executable("x")] {
         let archive = node.to_nar().unwrap();
         let method = FixedOutputMethod::Flat;

@@ -299,7 +299,7 @@ fn looking_needs_no_store_and_leaves_no_trace() {
     assert!(looking.is_valid(&a).unwrap());
 }
 
-/// For root there is no file that cannot be written; this says something only when run by somebody else.
+/// For root there is no file that cannot be written; this says something only when run by another user.
 #[test]
 fn without_permission_one_can_look_and_is_told_why_not_more() {
     if rustix::process::geteuid().is_root() {

@@ -134,3 +134,31 @@ fn a_process_killed_at_any_moment_leaves_whole_items_only() {
     collect(&store, &CollectOptions::default()).unwrap();
     assert!(store.names().is_empty(), "{:?}", store.names());
 }
+
+#[test]
+fn two_handles_of_one_process_keep_its_threads_apart_and_share_its_roots() {
+    let store = TestStore::new();
+    let other = store.again();
+    let a = store.item('a', &[]);
+    let locks = store.lock([&path('h')]).unwrap();
+    std::thread::scope(|scope| {
+        let tried = scope.spawn(|| other.try_lock([&path('h')]).unwrap().is_some());
+        assert!(!tried.join().unwrap());
+    });
+    // A handle that is dropped takes neither the locks nor the roots of the other with it.
+    other.add_temporary_roots([&a]).unwrap();
+    drop(other);
+    let third = store.again();
+    std::thread::scope(|scope| {
+        let tried = scope.spawn(|| third.try_lock([&path('h')]).unwrap().is_some());
+        assert!(!tried.join().unwrap());
+    });
+    assert!(
+        collect(&third, &CollectOptions::default())
+            .unwrap()
+            .paths
+            .is_empty()
+    );
+    drop(locks);
+    assert!(third.try_lock([&path('h')]).unwrap().is_some());
+}

@@ -132,7 +132,7 @@ fn a_damaged_database_is_kept_aside() {
 #[test]
 fn what_cannot_be_vouched_for_is_lost_and_said_to_be() {
     let made = made();
-    // Somebody changed the source: nothing that was built from it can be traced any more.
+    // The source was changed: nothing that was built from it can be traced any more.
     let place = made.directories().physical(&made.source).join("a.sh");
     for path in [&place, place.parent().unwrap()] {
         let mut mode = fs::metadata(path).unwrap().permissions();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Two people's documents, compared.
+//! Compares two users' documents.
 //!
 //! Outputs are known by their store paths: what has the same path was built by the same derivation, whichever way of
-//! several its document calls the first. Names are for people.
+//! several its document calls the first. Names are for messages only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,10 +35,10 @@ pub struct Comparison {
     pub damage: Vec<String>,
 }
 
-/// An output that two people have different hashes of.
+/// An output that has different hashes in two documents.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DifferentOutput {
-    /// `PACKAGE:OUTPUT`, and how it was made where the first document tells of several ways.
+    /// `PACKAGE:OUTPUT`, and how it was made where the first document names several ways.
     pub output: String,
     /// The store path.
     pub path: String,
@@ -95,7 +95,7 @@ fn by_path(attestation: &Attestation) -> BTreeMap<&str, Compared<'_>> {
     found
 }
 
-/// Compares two people's documents.
+/// Compares two documents.
 pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
     let mut comparison = Comparison {
         origin: other_origin(first, second),
@@ -182,7 +182,7 @@ fn other_origin(first: &Attestation, second: &Attestation) -> Vec<String> {
         ("source", &first.sources, &second.sources),
         ("plan", &first.plans, &second.plans),
     ] {
-        // Older documents do not tell of their plans.
+        // Older documents do not contain their plans.
         if what == "plan" && (one.is_empty() || other.is_empty()) {
             continue;
         }

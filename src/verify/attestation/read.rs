@@ -2,7 +2,7 @@
 //! Reading documents that others wrote, some of whom may want to be misread.
 //!
 //! JSON does not say what two members of one name mean, and readers differ: of a document that has some, each could see
-//! another half signed. So there are none here, and no output is told of twice. Names are without characters that
+//! another half signed. So there are none here, and no output occurs twice. Names are without characters that
 //! terminals act upon or do not show, hashes and store paths are such: where two of them are equal, they say something.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{StoreDir, StorePath, check_name};
 use crate::formats::visible::{is_invisible, visible};
 
-/// The JSON `bytes`, which people know as `name`.
+/// The JSON `bytes`, called `name` in messages.
 ///
 /// # Errors
-/// Where they are no JSON, not UTF-8, or an object has two members of one name.
+/// Where they are not JSON, not UTF-8, or an object has two members of one name.
 pub fn value(name: &str, bytes: &[u8]) -> Result<Value, AttestationError> {
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(name, &error))?;
     let Strict(value) = serde_json::from_str(text).map_err(|error| malformed(name, &error))?;
@@ -35,7 +35,7 @@ fn malformed(name: &str, detail: &dyn fmt::Display) -> AttestationError {
 }
 
 impl Attestation {
-    /// Reads the document `bytes`, which people know as `name`. A signature in it is not looked at.
+    /// Reads the document `bytes`, called `name` in messages. A signature in it is not looked at.
     ///
     /// # Errors
     /// Where it is no such document, or one that could be misread.

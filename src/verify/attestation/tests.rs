@@ -59,10 +59,10 @@ fn a_document_is_read_as_it_was_written() {
 #[test]
 fn what_is_no_document_is_refused() {
     for (text, message) in [
-        ("", "a.json is no document"),
+        ("", "a.json is not a document"),
         ("{}", "missing field"),
         ("{\"format\": 2}", "has format 2"),
-        ("[1]", "a.json is no document"),
+        ("[1]", "a.json is not a document"),
     ] {
         let error = Attestation::parse("a.json", text.as_bytes());
         let error = error.unwrap_err().to_string();

@@ -49,7 +49,7 @@ fn a_piece_of_the_own_hash_is_no_difference_and_any_other_byte_is() {
     assert!(!differ("a-x/lib", "b-x/lib"));
     assert!(differ("a-x/lib", "a-x/lib "));
     assert!(differ("a-x/lib c", "b-x/lib d"));
-    // What both have is no piece of a hash, whatever it looks like.
+    // What both have is not a piece of a hash, whatever it looks like.
     assert!(!differ("a-x/lib", "a-x/lib"));
     assert!(differ("b-x/lib", "a-x/lib"));
 }
