@@ -61,7 +61,7 @@ pub(super) fn after_failure(context: &Context, of: &Run<'_>) -> Result<(), Failu
     };
     if !std::io::stdin().is_terminal() {
         context.note(&format!(
-            "no shell for {label}: standard input is no terminal; the build directory is {}",
+            "no shell for {label}: standard input is not a terminal; the build directory is {}",
             directory.display()
         ));
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn after_failure(context: &Context, of: &Run<'_>) -> Result<(), Failu
     run(context, &of.planned, &of.store, node, label, host, &[]).map(drop)
 }
 
-/// Runs `command`, or a shell, in the sandbox of the build of `node`, which people call `package`; `host` is the build
+/// Runs `command`, or a shell, in the sandbox of the build of `node`, the package `package`; `host` is the build
 /// directory, an empty one where there is none.
 fn run(
     context: &Context,

@@ -36,6 +36,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
     let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
     sandbox.check().map_err(failed)?;
     let user = BuildUser::default();
+    let usual = Limits::of_machine();
     let places = Places::create(sandbox.as_ref(), &user)?;
     let environment = environment(context, &inputs);
     let bash = environment.get("SHELL").cloned().unwrap_or_default();
@@ -45,7 +46,7 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
             "--noprofile".to_owned(),
             "-i".to_owned(),
         ],
-        // bash looks the command up in PATH, as people expect.
+        // bash looks the command up in PATH.
         command => ["-c", "exec \"$@\"", "bash"]
             .into_iter()
             .map(ToOwned::to_owned)
@@ -70,8 +71,8 @@ pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Resu
         user,
         limits: Limits {
             memory: context.options.max_memory,
-            processes: context.options.max_processes,
-            ..Limits::default()
+            processes: context.options.max_processes.or(usual.processes),
+            ..usual
         },
         program: bash.into(),
         arguments: arguments.into_iter().map(Into::into).collect(),
@@ -102,7 +103,7 @@ pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
     match status {
         ExitStatusKind::Exited(0) => Ok(()),
         ExitStatusKind::Exited(status) => Err(Failure::Command(u8::try_from(status).unwrap_or(1))),
-        // As shells tell of a death by signal.
+        // As shells report a death by signal.
         ExitStatusKind::Signaled(signal) => {
             Err(Failure::Command(u8::try_from(128 + signal).unwrap_or(1)))
         }
@@ -113,7 +114,7 @@ pub(super) fn failed(source: SandboxError) -> Failure {
     EngineError::from(source).into()
 }
 
-/// The final inputs and `packages`, in search order, those that people name first. All must be valid.
+/// The final inputs and `packages`, in search order, named packages first. All must be valid.
 fn inputs(
     context: &Context,
     planned: &Planned,
@@ -178,7 +179,7 @@ fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap
 
 /// The directories of this machine that the sandbox writes to; dropping it removes them.
 pub(super) struct Places {
-    /// Nobody else can enter it: what a program inside makes, such as a set-user-ID file, stays out of reach of the
+    /// Only its owner can enter it: what a program inside makes, such as a set-user-ID file, stays out of reach of the
     /// machine's users.
     directory: PathBuf,
     pub(super) store: PathBuf,
@@ -196,7 +197,7 @@ impl Places {
                 error,
             }
         };
-        // Of mode 0700, and with a name that nobody can guess.
+        // Of mode 0700, with a random name.
         let directory = tempfile::Builder::new()
             .prefix("bootstrap-shell-")
             .tempdir_in(&place)

@@ -151,6 +151,7 @@ impl Session {
         let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let cores = options.cores.unwrap_or(all);
         let tokens = tokens(options.cores, all);
+        let usual = Limits::of_machine();
         BuildSettings {
             system: self.options.system.name().to_owned(),
             cores,
@@ -166,8 +167,8 @@ impl Session {
             },
             limits: Limits {
                 memory: options.max_memory,
-                processes: options.max_processes,
-                ..Limits::default()
+                processes: options.max_processes.or(usual.processes),
+                ..usual
             },
             user: BuildUser::default(),
             temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),

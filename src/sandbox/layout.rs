@@ -65,7 +65,7 @@ pub enum Item {
     Devices {
         /// Guest path, of a directory to be made.
         target: PathBuf,
-        /// With the terminal of whoever started the sandbox.
+        /// With the terminal of an interactive program.
         terminal: bool,
         /// Bytes that shared memory may hold; `None`: the system's default.
         size: Option<u64>,

@@ -49,7 +49,7 @@ pub use executable::forbids_programs;
 /// The argument that makes our own binary play the sandbox's first process instead of the command line.
 pub const INIT_ARGUMENT: &str = "sandbox-init";
 
-/// Everything a sandbox is told. Host paths are the machine's, guest paths what the program sees.
+/// The description of a sandbox. Host paths are the machine's, guest paths what the program sees.
 #[derive(Debug)]
 pub struct World {
     /// What the guest's `/` is made from.

@@ -33,6 +33,14 @@ pub(super) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// The machine's memory in bytes; `None` where the system does not report it.
+pub(super) fn physical_memory() -> Option<u64> {
+    // SAFETY: sysconf(3) has no requirements.
+    let pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    u64::try_from(pages).ok()?.checked_mul(page)
+}
+
 /// Waits for `child`, or any child when `None`; tells how it ended, and what it and its own children used up.
 pub(super) fn wait(child: Option<Pid>) -> io::Result<(Pid, Finished)> {
     let ended = wait_with(child, 0)?;
@@ -103,7 +111,7 @@ pub(super) fn ignore_signals(signals: &[c_int]) {
 
 /// Makes `number` the same as `descriptor`, open across execution.
 pub(super) fn place(descriptor: &OwnedFd, number: c_int) -> io::Result<()> {
-    // SAFETY: what `number` was is nobody's: the caller has moved everything it still needs out of the way.
+    // SAFETY: the caller has moved every descriptor that it still needs to another number.
     checked(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
     Ok(())
 }

@@ -7,10 +7,28 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::Limits;
+use super::process::physical_memory;
 
 /// The stack a program gets, where the limits allow: 8 MiB, as the kernel gives by itself. Programs size things
 /// by it, and a build must not depend on the caller's `ulimit -s`.
 const STACK: u64 = 8 << 20;
+
+/// More processes than this no build needs at a time, however many the caller may have.
+const MOST_PROCESSES: u64 = 1 << 15;
+
+impl Limits {
+    /// The limits of builds when the user sets none, so that one build cannot take the whole machine: `/tmp` and `/dev/shm`
+    /// hold a quarter of the memory each, and processes are half as many as the caller's. Address space is not limited:
+    /// compilers and run-time systems reserve much more of it than they use.
+    pub fn of_machine() -> Self {
+        let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
+        Self {
+            processes: Some((processes.min(MOST_PROCESSES) / 2).max(1)),
+            temporary: physical_memory().map(|memory| memory / 4),
+            ..Self::default()
+        }
+    }
+}
 
 /// Limits this process: to `limits`, and to `open_files` where they say nothing of those.
 pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
@@ -49,4 +67,21 @@ pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
         maximum: stack,
     };
     Ok(setrlimit(Resource::Stack, stack)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_gets_a_fraction_of_the_machine_by_default() {
+        let limits = Limits::of_machine();
+        let memory = physical_memory().unwrap();
+        assert!(memory > 64 << 20);
+        assert_eq!(limits.temporary, Some(memory / 4));
+        let own = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
+        let processes = limits.processes.unwrap();
+        assert!(processes >= 1 && (own == 1 || processes <= own / 2));
+        assert_eq!(limits.memory, None);
+    }
 }

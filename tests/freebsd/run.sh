@@ -308,7 +308,7 @@ check 'no records are left' no_records
 echo secret >"$work/secret"
 nc -k -l 127.0.0.1 31415 </dev/null >/dev/null 2>&1 &
 listener=$!
-check 'somebody listens on the host' wait_for 10 nc -z 127.0.0.1 31415
+check 'a program listens on the host' wait_for 10 nc -z 127.0.0.1 31415
 hostname=$(hostname)
 probe isolation <<END
 host_file='$work/secret'
@@ -589,17 +589,17 @@ done
 check 'no mounts are left after parallel builds' no_mounts
 
 # Privileges.
-# Somewhere that nobody can go to.
+# A directory that a user without privileges can reach.
 chmod 755 "$work"
-mkdir "$work/nobody"
-cp "$tool" "$work/nobody/tool"
+mkdir "$work/plain-user"
+cp "$tool" "$work/plain-user/tool"
 # Whatever the seed was given as, it is an archive in the cache by now.
-cp "$root/var/cache/bootstrap/files/$(sed -n 's/^archive: \([0-9a-f]*\) .*/\1/p' "$work/seed")" "$work/nobody/base"
-mkdir -p "$work/nobody/top/var/cache/bootstrap/files"
-cp "$work/after.source" "$work/nobody/top/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
-chown -R nobody "$work/nobody"
+cp "$root/var/cache/bootstrap/files/$(sed -n 's/^archive: \([0-9a-f]*\) .*/\1/p' "$work/seed")" "$work/plain-user/base"
+mkdir -p "$work/plain-user/top/var/cache/bootstrap/files"
+cp "$work/after.source" "$work/plain-user/top/var/cache/bootstrap/files/$(sha256_of "$work/after.source")"
+chown -R 'nobody' "$work/plain-user"
 unprivileged() {
-    status 5 su -m nobody -c "'$work/nobody/tool' --root '$work/nobody/top' --seed-file '$work/nobody/base' \
+    status 5 su -m 'nobody' -c "'$work/plain-user/tool' --root '$work/plain-user/top' --seed-file '$work/plain-user/base' \
         --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1
     result=$?
     cat "$work/unprivileged"
@@ -627,10 +627,10 @@ else
     skip 'the store still holds what was built' 'this program has no verify'
 fi
 check 'garbage is collected' bootstrap gc --keep-generations 1
-check 'what nobody needs is gone' [ ! -e "$root$item" ]
+check 'what is not needed is gone' [ ! -e "$root$item" ]
 check 'what a root keeps alive is there' [ -d "$root$kept" ]
 
-# The road's beginning.
+# The beginning of the bootstrap.
 if [ -n "$sources" ]; then
     for file in "$sources"/*; do
         cp "$file" "$root/var/cache/bootstrap/files/$(sha256_of "$file")"

@@ -24,6 +24,6 @@ pub fn terminal(columns: u16) -> (File, OwnedFd) {
         )
     };
     assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the call has opened both, and nobody else has them.
+    // SAFETY: the call has opened both, and nothing else has them.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }

@@ -182,7 +182,7 @@ pub fn pipe() -> (File, OwnedFd) {
     (reader.into(), writer)
 }
 
-/// Whether nobody holds a lock on `path`: the processes that would are dead.
+/// Whether no process holds a lock on `path`: those that would are dead.
 pub fn is_unlocked(path: &Path) -> bool {
     let file = File::options().write(true).open(path).unwrap();
     flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()

@@ -263,7 +263,7 @@ fn environment_arguments_and_descriptors_are_exactly_those_given() {
     .into();
     let ((mut first, to_first), (mut second, to_second)) = (pipe(), pipe());
     guest.descriptors = vec![(to_first, 4), (to_second, 3)];
-    // One that somebody has forgotten to mark.
+    // One that is not marked to close.
     let forgotten = File::open("/").unwrap();
     let unmarked = rustix::io::dup(&forgotten).unwrap();
     let output = guest.ask(&[

@@ -10,19 +10,19 @@ use std::process::Command;
 use crate::result;
 use crate::world::World;
 
-/// Somebody without privileges, where the tests are run by root.
-const SOMEBODY: u32 = 1000;
+/// A user without privileges, where root runs the tests.
+const OTHER_USER: u32 = 1000;
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives `path` and all in it to [`SOMEBODY`].
+/// Gives `path` and all in it to [`OTHER_USER`].
 fn give(path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    chown(path, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    chown(path, Some(OTHER_USER), Some(OTHER_USER)).unwrap();
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
             give(&entry.unwrap().path());
@@ -30,18 +30,18 @@ fn give(path: &Path) {
     }
 }
 
-/// The command `template`, run by somebody without privileges.
-fn as_somebody(program: &PathBuf, template: &Command, temporary: &Path) -> Command {
+/// The command `template`, run by a user without privileges.
+fn as_other_user(program: &PathBuf, template: &Command, temporary: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .args(template.get_args())
         .env_remove("BOOTSTRAP_ROOT")
-        // The caller's own file may be nobody else's to read.
+        // Other users may not be able to read the caller's own file.
         .env("BOOTSTRAP_CONFIG", "")
         .env("TMPDIR", temporary)
         .current_dir("/");
     if rustix::process::geteuid().is_root() {
-        command.uid(SOMEBODY).gid(SOMEBODY);
+        command.uid(OTHER_USER).gid(OTHER_USER);
     }
     command
 }
@@ -59,7 +59,7 @@ fn without_privileges_the_systems_store_is_out_of_reach_and_a_root_of_ones_own_i
     give(&temporary);
     give(&world.path("root"));
 
-    // The machine's directories, which belong to somebody else, and no --root.
+    // The machine's directories, which belong to another user, and no --root.
     let system = world.path("system");
     fs::create_dir(&system).unwrap();
     set_mode(&system, 0o555);
@@ -75,7 +75,7 @@ fn without_privileges_the_systems_store_is_out_of_reach_and_a_root_of_ones_own_i
         template.arg(option).arg(world.path(name));
     }
     template.args(["--offline", "--seed", "one", "build", "tool"]);
-    let output = as_somebody(&program, &template, &temporary).output();
+    let output = as_other_user(&program, &template, &temporary).output();
     let (status, out, err) = result(&output.unwrap());
     assert_eq!(status, Some(5), "{out}\n{err}");
     assert!(err.contains(&system.display().to_string()), "{err}");
@@ -84,12 +84,12 @@ fn without_privileges_the_systems_store_is_out_of_reach_and_a_root_of_ones_own_i
     assert_eq!(fs::read_dir(&system).unwrap().count(), 0);
 
     let template = world.command(&["build", "tool"]);
-    let output = as_somebody(&program, &template, &temporary).output();
+    let output = as_other_user(&program, &template, &temporary).output();
     let (status, out, err) = result(&output.unwrap());
     assert_eq!(status, Some(0), "{out}\n{err}");
     let place = world.path(&format!("root{}", out.trim_end()));
     assert!(place.join("tool").exists(), "{out}");
     let template = world.command(&["verify"]);
-    let output = as_somebody(&program, &template, &temporary).output();
+    let output = as_other_user(&program, &template, &temporary).output();
     assert_eq!(result(&output.unwrap()).0, Some(0));
 }

@@ -16,11 +16,11 @@ use crate::show::progress::size;
 const MEMORY: u64 = 1 << 30;
 /// No clock that is right shows a time before this: 2026-01-01.
 pub const EARLIEST: u64 = 1_767_225_600;
-/// Between two machines' clocks so much is no reason to worry, in seconds.
+/// Two clocks may differ by this much, in seconds.
 const SLACK: u64 = 300;
 /// With a clock that is wrong by more, certificates count as expired or not yet valid, in seconds.
 const INTOLERABLE: u64 = 86_400;
-/// So long after the newest time that is known nobody has used this, in seconds: ten years.
+/// A clock this far past the newest known time is wrong, in seconds: ten years.
 const ABSURD: u64 = 10 * 365 * 86_400;
 
 /// How something is.
@@ -75,7 +75,7 @@ impl Finding {
     }
 }
 
-/// `findings` for people: a line for each, and one for what to do.
+/// `findings` as text: a line for each, and one for what to do.
 pub fn describe(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -210,7 +210,7 @@ pub fn memory(cores: u64, memory: Option<u64>) -> Finding {
 }
 
 /// Whether a clock that shows `now` is right, in seconds since the Epoch. `server` is a server and the time that it has,
-/// which decides; without one, `newest` does, the newest time on record here.
+/// which decides; without one, `newest` does, the newest recorded time.
 pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Finding {
     let remedy =
         "Set it, for example with an NTP client: certificates and make need the right time.";
@@ -235,12 +235,12 @@ pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Find
             remedy,
         )
     } else if now.saturating_add(SLACK) < known {
-        let seen = format!("{} behind the newest build on record here", off(known));
+        let seen = format!("{} behind the newest recorded build", off(known));
         Finding::bad("clock", seen, remedy)
     } else if now.saturating_sub(known) > ABSURD {
         let what = match known == EARLIEST {
             true => "this program",
-            false => "the newest build on record here",
+            false => "the newest recorded build",
         };
         Finding::bad(
             "clock",

@@ -32,13 +32,15 @@ impl Jails {
             helper: "bootstrap".into(),
             source,
         })?;
+        // Builds are killed before the run.
+        system::protect();
         Ok(Self {
             helper,
             records: Records::new(state),
         })
     }
 
-    /// Starts a helper for a new record. `make` gives what it is told.
+    /// Starts a helper for a new record, with the specification that `make` makes.
     fn start(
         &self,
         make: impl FnOnce(&Record) -> Specification,
@@ -78,7 +80,7 @@ impl Sandbox for Jails {
         if !rustix::process::geteuid().is_root() {
             return Err(SandboxError::Unfit {
                 problem: "only root can make jails, and this is another user".to_owned(),
-                remedy: "Run it as root: su -m root -c 'bootstrap …'.".to_owned(),
+                remedy: "run it as root: su -m root -c 'bootstrap …'".to_owned(),
             });
         }
         let null = fs::File::options().write(true).open("/dev/null");

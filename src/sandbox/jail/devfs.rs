@@ -34,7 +34,7 @@ const ACTION_SWITCHES: c_int = 0x1;
 const HIDE: c_int = 0x1;
 const UNHIDE: c_int = 0x2;
 
-/// The rulesets that may be ours: the first of them that is nobody else's. The build user's number, to be known by, for
+/// The rulesets that may be ours: the first of them that is unused or ours. The build user's number, to be known by, for
 /// those of /etc/defaults/devfs.rules and of administrators are small.
 pub const RULESETS: RangeInclusive<u16> = 30001..=30016;
 
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(rule.id, 0x7531_0064);
         assert_eq!(Rule { id: 0, ..rule }, Rule::hide_all());
         assert_eq!(Rule::before_all_in(30001).id, 0x7531_0000);
-        // Whoever uses a set of this number for something else is not taken for us.
+        // A set of this number with another use is not taken for ours.
         assert_ne!(
             Rule {
                 mode: 0o666,

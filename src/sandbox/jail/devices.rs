@@ -25,7 +25,7 @@ pub(super) fn show(devices: BorrowedFd<'_>, visible: &[&str], for_good: bool) ->
 /// stays as it is.
 ///
 /// The rule for that has to be in a ruleset of the machine's, and stays there: another build may use it. A ruleset that
-/// somebody else has filled is neither used nor changed.
+/// another program has filled is neither used nor changed.
 fn hide_later_devices(devices: BorrowedFd<'_>) -> io::Result<()> {
     for ruleset in devfs::RULESETS {
         let ours = [Rule::hide_all_in(ruleset)];

@@ -63,12 +63,12 @@ fn kernel(release: &str) -> Feature {
         Some(_) => Feature::missing(
             name,
             format!("FreeBSD {release}, whose jails lack some parameters"),
-            "Use FreeBSD 13 or newer.",
+            "use FreeBSD 13 or newer",
         ),
         None => Feature::doubtful(
             name,
             format!("FreeBSD `{release}`, which may be any"),
-            "FreeBSD 13 or newer is needed.",
+            "FreeBSD 13 or newer is needed",
         ),
     }
 }
@@ -79,13 +79,13 @@ fn jails(seen: &Seen<'_>) -> Feature {
         (false, _) => Feature::missing(
             name,
             "only root can make them, and this is another user",
-            "Run this as root: su -m root -c 'bootstrap …'.",
+            "run this as root: su -m root -c 'bootstrap …'",
         ),
         // Whatever a jail is allowed: the kernel never lets it make rules for devfs.
         (true, true) => Feature::missing(
             name,
-            "this runs in a jail, where nobody may choose which devices are seen",
-            "Run this on the host.",
+            "this runs in a jail, where devfs rules cannot be made",
+            "run this on the host",
         ),
         (true, false) => Feature::there(name, "there, and allowed"),
     }
@@ -96,13 +96,13 @@ fn file_system((name, module): (&'static str, &str), seen: &Seen<'_>) -> Feature
         return Feature::there(name, "there");
     }
     let load = format!(
-        "As root, outside of jails: kldload {module}; for every boot: {module}_load=\"YES\" in /boot/loader.conf."
+        "as root, outside of jails: kldload {module}; for every boot: {module}_load=\"YES\" in /boot/loader.conf"
     );
     if !(seen.loadable)(module) {
         return Feature::missing(
             name,
             "neither in the kernel nor in /boot/kernel",
-            &format!("Install the kernel's modules, or build the kernel with it. {load}"),
+            &format!("install the kernel's modules, or build the kernel with it; {load}"),
         );
     }
     // What a mount needs is loaded for it, but not for everybody, nor at any time.
@@ -127,7 +127,7 @@ fn limits(seen: &Seen<'_>) -> Feature {
         _ => Feature::doubtful(
             name,
             "the kernel keeps no accounts: --max-processes cannot be enforced",
-            "For every boot: kern.racct.enable=1 in /boot/loader.conf.",
+            "for every boot: kern.racct.enable=1 in /boot/loader.conf",
         ),
     }
 }
@@ -208,7 +208,7 @@ mod tests {
             ..usual()
         };
         let missing = missing(&jailed);
-        assert_eq!(missing, [("jails", "Run this on the host.".to_owned())]);
+        assert_eq!(missing, [("jails", "run this on the host".to_owned())]);
     }
 
     #[test]

@@ -8,13 +8,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bstr::BString;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit};
+use rustix::process::{Pid, Resource, getrlimit};
 use rustix::stdio;
 
 use super::parameters::{parameters, rules};
@@ -22,10 +21,9 @@ use super::plan::{Action, FileSystem, Mount, plan};
 use super::specification::{Helper, Specification};
 use super::system::{Seen, Watch};
 use super::{devices, program, record, system, teardown};
-use crate::sandbox::layout::Item;
 use crate::sandbox::protocol::{During, Failure, Message, receive, send};
-use crate::sandbox::terminal::{ProgramEnd, Terminal};
-use crate::sandbox::{BuildUser, Finished, Limits, SandboxError, Step, helper, process, terminal};
+use crate::sandbox::terminal::Terminal;
+use crate::sandbox::{Finished, SandboxError, Step, helper, process, terminal};
 
 /// The helper's whole life.
 pub(in crate::sandbox) fn main() -> ! {
@@ -39,7 +37,7 @@ fn start() -> io::Result<()> {
     };
     let (specification, mut descriptors): (Specification, _) =
         (told.specification, told.descriptors);
-    // Held until this process ends: then nobody sees to the build any more.
+    // Held until this process ends: no other process watches the build then.
     let _lock = (!descriptors.is_empty()).then(|| descriptors.remove(0));
     if specification.interactive && !descriptors.is_empty() {
         stdio::dup2_stdin(descriptors.remove(0))?;
@@ -149,7 +147,7 @@ fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, 
 fn follow(helper: &mut Helper, watch: &Watch, program: Pid) -> Result<Option<Finished>, Failure> {
     helper.descriptors.clear();
     if !helper.specification.interactive {
-        // Whoever reads the output must see it end with the last process that can write to it.
+        // Readers of the output must see it end with the last process of the build.
         stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
         stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
     }

@@ -101,7 +101,7 @@ impl Mount {
         if self.read_only {
             options.push(("ro", None));
         }
-        // Set-user-ID programs of the seed are nobody's in here.
+        // Set-user-ID programs of the seed give no rights here.
         options.push(("nosuid", None));
         options
     }

@@ -3,9 +3,9 @@
 //!
 //! The directory `bootstrap/jails` of the state directory has two entries for each build: the directory `NAME`, which
 //! the jail's root is mounted on, and the file `NAME.lock`. `NAME` is the jail's name, too. The processes that see to
-//! a build hold a lock on its file; a file that nobody has locked is left from a run that was killed with all of them,
+//! a build hold a lock on its file; an unlocked file is left from a run that was killed with all of them,
 //! and the next run undoes what it names: the jail, the resource rules, whatever is mounted on the directory or in it.
-//! Nothing else on the machine is ever touched. The file's text is for people.
+//! Nothing else on the machine is ever touched. The file's text is for administrators.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -56,7 +56,7 @@ impl Records {
             let path = path.to_owned();
             move |error| (path, error)
         };
-        // Nobody but root may walk through it: the roots in it show what mounts show. Others may through those above.
+        // Only root may enter it: the roots in it show what mounts show. Others may enter the directories above.
         if let Some(above) = self.directory.parent() {
             fs::create_dir_all(above).map_err(failed(above))?;
         }
@@ -75,7 +75,7 @@ impl Records {
         let now = now.unwrap_or_default().as_secs();
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            // Process numbers come again; with the time, the name is nobody's who ran before.
+            // Process numbers come again; with the time, no earlier process had this name.
             let name = format!("{PREFIX}{}-{now:x}-{number}", std::process::id());
             let file = directory.join(format!("{name}{SUFFIX}"));
             let lock = File::options()
@@ -87,7 +87,7 @@ impl Records {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 other => other.map_err(failed(&file))?,
             };
-            // Somebody who cleans up may have been faster, and then it is gone again.
+            // Another run that cleans up may have been faster, and then it is gone again.
             if !try_lock(&lock, &file).map_err(failed(&file))? {
                 continue;
             }
@@ -106,7 +106,7 @@ impl Records {
         }
     }
 
-    /// The records that nobody sees to any more, locked.
+    /// The records without a process that watches their build, locked.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -125,7 +125,7 @@ impl Records {
                 .filter(|name| is_name(name));
             let Some(name) = name else { continue };
             let file = directory.join(&file_name);
-            // One that is gone meanwhile is nobody's.
+            // Another run has removed it meanwhile.
             let Ok(lock) = File::open(&file) else {
                 continue;
             };
@@ -142,14 +142,14 @@ impl Records {
     }
 }
 
-/// Whether `name` is one that [`Records::create`] gives. Jails of other names are nobody's business here.
+/// Whether `name` is one that [`Records::create`] gives. Jails of other names are left alone.
 fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_hexdigit() || c == '-';
     name.strip_prefix(PREFIX)
         .is_some_and(|rest| !rest.is_empty() && rest.chars().all(plain))
 }
 
-/// Takes the lock of `file`; false where somebody has it, or `file` is not at its path any more.
+/// Takes the lock of `file`; false where another process has it, or `file` is not at its path any more.
 fn try_lock(lock: &File, file: &Path) -> io::Result<bool> {
     match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

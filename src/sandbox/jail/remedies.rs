@@ -42,7 +42,7 @@ pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
             "A jail of that name is there already: see jls(8), and jail -R NAME removes it."
         }
         (Step::MakeDevices, Errno::EXIST) => {
-            "The devfs rulesets 30001 to 30016 hold rules of somebody else's: remove one of them, \
+            "The devfs rulesets 30001 to 30016 hold rules of other programs: remove one of them, \
              devfs rule -s 30001 delset."
         }
         (Step::Unmount, Errno::BUSY) => {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use bstr::BString;
 use rustix::process::Rlimit;
 use serde::{Deserialize, Serialize};
 

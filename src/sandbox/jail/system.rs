@@ -72,7 +72,7 @@ impl Options {
         }
     }
 
-    /// Adds an option; no bytes are no value.
+    /// Adds an option. Empty bytes mean that it has no value.
     fn add(&mut self, name: &str, value: Vec<u8>) -> io::Result<()> {
         self.strings.push((CString::new(name)?, value));
         Ok(())
@@ -151,7 +151,7 @@ pub(super) fn mount(mount: &Mount) -> Result<(), (io::Error, Option<String>)> {
     }
 }
 
-/// Unmounts what is mounted at `path`, whoever uses it.
+/// Unmounts what is mounted at `path`, even in use.
 pub(super) fn unmount(path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a C string.
@@ -316,6 +316,14 @@ pub(super) fn gain_no_privileges() -> io::Result<()> {
     }
 }
 
+/// Keeps the kernel from killing this process when memory runs out, as protect(1) does; what it starts is not kept. Only
+/// root may.
+pub(super) fn protect() {
+    let mut wanted = libc::PPROT_SET;
+    // As without: the kernel then chooses by size alone.
+    let _ = control(libc::PROC_SPROTECT, (&raw mut wanted).cast());
+}
+
 /// Has this process killed when its parent dies.
 pub(super) fn die_with_parent() -> io::Result<()> {
     let mut signal = libc::SIGKILL;
@@ -358,7 +366,7 @@ pub(super) fn reset_signals() {
     }
 }
 
-/// Closes every descriptor from 3 on: those that whoever started us forgot to mark.
+/// Closes every descriptor from 3 on that the parent left open.
 pub(super) fn close_inherited() {
     // SAFETY: called before this process owns any descriptor but the standard streams.
     unsafe { libc::closefrom(3) };
@@ -401,7 +409,7 @@ pub(super) fn has_module(name: &str) -> bool {
     unsafe { modules::modfind(name.as_ptr()) >= 0 }
 }
 
-/// Tells of the end of children, and of the end of what can be read from a descriptor.
+/// Reports the end of children, and that a descriptor can be read or has ended.
 pub(super) struct Watch {
     queue: OwnedFd,
     descriptor: c_int,
@@ -412,7 +420,7 @@ pub(super) struct Watch {
 pub(super) enum Seen {
     /// Some child may have ended.
     Child,
-    /// There is something to read, or nobody will ever write again.
+    /// There is something to read, or the other end is closed.
     Descriptor,
 }
 

@@ -8,7 +8,7 @@ use super::remedies::{APPARMOR_SWITCH, DEBIAN_SWITCH};
 use super::system;
 use crate::sandbox::features::{Feature, version};
 
-/// The namespaces: what people call them, what the kernel calls them, and the kernel's own setting that gives it.
+/// The namespaces: their usual names, the kernel's names, and the kernel's build options.
 const NAMESPACES: [(&str, &str, &str); 7] = [
     ("user namespaces", "user", "CONFIG_USER_NS"),
     ("mount namespaces", "mnt", "CONFIG_NAMESPACES"),

@@ -78,7 +78,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     let privileged = rustix::process::geteuid().is_root();
     if privileged {
         match rustix::thread::set_thread_groups(&[]) {
-            // Root of a user namespace in which nobody may: like anyone else, it keeps them.
+            // Root of a user namespace without setgroups keeps them, as other users do.
             Err(Errno::PERM) => {}
             other => other.during(Step::LeaveGroups)?,
         }
@@ -194,7 +194,7 @@ fn map_user(helper: &Helper, first: Pid) -> Result<(), Failure> {
 fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
     helper.descriptors.clear();
     if !helper.specification.interactive {
-        // Whoever reads the output must see it end with the last process that can write to it.
+        // Readers of the output must see it end with the last process of the build.
         stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
         stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
     }

@@ -2,9 +2,8 @@
 //! Linux's sandbox: namespaces, entered by a helper process that is our own binary executed again.
 //!
 //! Three processes carry a build: the *helper*, outside, which watches; the sandbox's *first process*, which
-//! sets up the world and reaps; and the *program*. No process with threads is ever forked, and what the helper
-//! is told goes over a socket, so that there is nothing to see in its arguments. See `init_main`'s module for
-//! who ends when.
+//! sets up the world and reaps; and the *program*. No process with threads is ever forked. The specification
+//! goes over a socket, not in arguments, which any user can read. The module `init` says which process ends when.
 //!
 //! No privileges are needed where the system lets users make user namespaces. Root gets builds that run as the
 //! build user outside, too; anyone else's run as the caller, who inside has the build user's number.
@@ -89,7 +88,7 @@ impl Sandbox for Namespaces {
     fn check(&self) -> Result<(), SandboxError> {
         let user = BuildUser::default();
         let outside = self.outside(&user);
-        // As a build's directories are: nobody else may enter it, and what is in it is the build user's.
+        // As a build's directories are: only this user may enter it, and what is in it is the build user's.
         let place = tempfile::Builder::new()
             .prefix("bootstrap-check-")
             .tempdir();

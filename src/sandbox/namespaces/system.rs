@@ -42,7 +42,7 @@ pub(super) fn clone_into(namespaces: c_int) -> io::Result<Option<Pid>> {
 
 /// Kills every process that this one may kill: in a process namespace, all but its first process.
 pub(super) fn kill_all() {
-    // SAFETY: kill(2) has no requirements. Failing with ESRCH, nobody there, is as good.
+    // SAFETY: kill(2) has no requirements. ESRCH means that no process is left, which is as good.
     unsafe { libc::kill(-1, libc::SIGKILL) };
 }
 
@@ -195,7 +195,7 @@ pub(super) fn reset_signals() {
     };
 }
 
-/// Closes every descriptor from 3 on: those that whoever started us forgot to mark.
+/// Closes every descriptor from 3 on that the parent left open.
 pub(super) fn close_inherited() {
     // SAFETY: called before this process owns any descriptor but the standard streams.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0) };

@@ -124,7 +124,7 @@ fn without_a_server_the_newest_record_decides() {
     assert_state(&clock(0, Some(NOW), None), State::Bad);
     let behind = clock(NOW - 2 * YEAR / 3, Some(NOW), None);
     assert_state(&behind, State::Bad);
-    assert!(behind.seen.contains("newest build on record"), "{behind:?}");
+    assert!(behind.seen.contains("newest recorded build"), "{behind:?}");
     let absurd = clock(EARLIEST + 10 * YEAR + 1, None, None);
     assert_state(&absurd, State::Bad);
     assert!(
