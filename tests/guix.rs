@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
 use bootstrap::exchange::substitute::{Server, Substituter, Watch};
-use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::hash::{Sha256Digest, bytes_of_base16};
 use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
@@ -201,6 +201,50 @@ fn what_libgcrypt_has_signed_is_imported_where_its_key_is_trusted() {
     let error = other.import(&unsigned, &public).unwrap_err();
     assert!(error.contains("it is not signed"), "{error}");
     assert_eq!(other.import(&signed, &public), Ok(vec![path]));
+}
+
+/// In one of about 1,300, libgcrypt writes a number as a quoted string, which Guix then encodes anew. `BOOTSTRAP_SIGNATURES`
+/// may ask for more than the usual number.
+#[test]
+fn every_signature_of_libgcrypts_is_accepted() {
+    const PIECES: u64 = 4;
+    let count = std::env::var("BOOTSTRAP_SIGNATURES").ok();
+    let count: u64 = count.map_or(20_000, |count| count.parse().unwrap());
+    let place = Place::new();
+    let key = place.their_key();
+    let public = PublicKey::read(&key.with_extension("pub")).unwrap();
+    let quoted: u64 = std::thread::scope(|scope| {
+        let pieces = (0..PIECES).map(|piece| {
+            let (key, public) = (&key, &public);
+            scope.spawn(move || {
+                let (from, to) = (count * piece / PIECES, count * (piece + 1) / PIECES);
+                let (from_text, to_text) = (from.to_string(), to.to_string());
+                let arguments = [
+                    OsStr::new("signatures"),
+                    key.as_os_str(),
+                    OsStr::new(&from_text),
+                    OsStr::new(&to_text),
+                ];
+                let (good, text) = guile(&arguments);
+                assert!(good);
+                assert_eq!(text.lines().count() as u64, to - from);
+                let mut quoted = 0;
+                for (number, line) in (from..to).zip(text.lines()) {
+                    let signature = bytes_of_base16(line.as_bytes()).unwrap();
+                    quoted += u64::from(signature.contains(&b'"'));
+                    let digest = Sha256Digest::of(number.to_le_bytes());
+                    let checked = guix::check(&signature, &digest, public);
+                    let shown = String::from_utf8_lossy(&signature);
+                    assert_eq!(checked, Ok(()), "{number}: {shown}");
+                }
+                quoted
+            })
+        });
+        let pieces: Vec<_> = pieces.collect();
+        pieces.into_iter().map(|piece| piece.join().unwrap()).sum()
+    });
+    println!("{count} signatures, {quoted} with a quoted string");
+    assert!(quoted > count / 10_000, "none has what this test is about");
 }
 
 #[test]

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
-use reqwest::redirect::Policy;
 
 use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
-use crate::fetch::http::{causes, redirect, retry_after};
+use crate::fetch::client;
+use crate::fetch::http::{causes, retry_after};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte for so long, a server is dead.
@@ -52,13 +52,9 @@ impl Files {
         let place = if let Some(path) = url.strip_prefix("file://") {
             Place::Directory(path.into())
         } else if url.starts_with("http://") || url.starts_with("https://") {
-            // Fails where the program has installed one already, which is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let client = Client::builder()
-                .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
+            let client = client::builder()
                 .connect_timeout(CONNECT)
                 .timeout(SILENCE)
-                .redirect(Policy::custom(redirect))
                 .build();
             Place::Http(client.map_err(|error| ExchangeError::Server {
                 url: url.to_owned(),
@@ -85,7 +81,10 @@ impl Files {
         name: &str,
         cancellation: &Cancellation,
     ) -> Result<Option<Box<dyn Read>>, ExchangeError> {
-        let url = format!("{}/{name}", self.url);
+        let url = match name.starts_with("https://") || name.starts_with("http://") {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.url),
+        };
         let wrong = |trouble: Trouble, problem: String| ExchangeError::Server {
             url: url.clone(),
             problem,

@@ -188,7 +188,7 @@ impl ExchangeError {
     pub fn is_mistrust(&self) -> bool {
         matches!(
             self,
-            Self::NarInfo(NarInfoError::Untrusted { .. })
+            Self::NarInfo(NarInfoError::Untrusted { .. } | NarInfoError::Altered { .. })
                 | Self::Altered { .. }
                 | Self::Differs { .. }
                 | Self::Damaged { .. }

@@ -418,7 +418,9 @@ fn standing(text: Option<&str>, digest: &Sha256Digest, keys: &[PublicKey]) -> St
                 _ => Standing::Altered,
             }
         }
-        Err(mistrust @ Mistrust::Malformed) => Standing::Unknown(mistrust.to_string()),
+        Err(mistrust @ (Mistrust::Malformed | Mistrust::Rsa)) => {
+            Standing::Unknown(mistrust.to_string())
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::file_hash::FileHash;
 use crate::diagnostics::in_store;
+use crate::formats::secrets::without_secrets;
+use crate::formats::visible::{visible, visible_path};
 
 /// One place that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,9 @@ pub struct Attempts(pub Vec<Attempt>);
 impl fmt::Display for Attempts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Attempt { location, reason } in &self.0 {
-            write!(formatter, "\n  {location}: {reason}")?;
+            // Servers and derivations chose them.
+            let location = visible(without_secrets(location).as_ref());
+            write!(formatter, "\n  {location}: {}", visible(reason))?;
         }
         Ok(())
     }
@@ -70,7 +74,9 @@ impl fmt::Display for WrongBytes {
         write!(
             formatter,
             "{name} from {origin} has the wrong bytes: expected {expected}, saw {actual}; kept as {}",
-            kept.display()
+            visible_path(kept),
+            name = visible(name),
+            origin = visible(without_secrets(origin).as_ref()),
         )?;
         // One attempt says nothing new.
         if attempts.0.len() > 1 {
@@ -84,7 +90,7 @@ impl fmt::Display for WrongBytes {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FetchError {
     /// No place had the file.
-    #[error("cannot fetch {name} ({hash}); tried:{attempts}")]
+    #[error("cannot fetch {} ({hash}); tried:{attempts}", visible(name))]
     #[diagnostic(help("{}", after_attempts(attempts, hash, cache)))]
     NotFetched {
         /// The file's name.
@@ -101,9 +107,10 @@ pub enum FetchError {
     HashDiffers(Box<WrongBytes>),
     /// Not in the cache, and the network is not to be used.
     #[error(
-        "{name} ({hash}) is not in the cache, and --offline forbids fetching it; run `bootstrap fetch` \
-         with a network first"
+        "{} ({hash}) is not in the cache, and --offline forbids fetching it",
+        visible(name)
     )]
+    #[diagnostic(help("run `bootstrap fetch` with a network first"))]
     Offline {
         /// The file's name.
         name: String,
@@ -127,6 +134,22 @@ fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String 
         cache.display(),
         hash.file_name()
     );
+    if attempts
+        .0
+        .iter()
+        .any(|attempt| attempt.reason.starts_with("the proxy "))
+    {
+        return format!(
+            "check `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` in the environment; or {place}"
+        );
+    }
+    if attempts
+        .0
+        .iter()
+        .any(|attempt| attempt.reason.contains("asks for a login"))
+    {
+        return format!("log in to the network with a browser, and try again; or {place}");
+    }
     let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
     match attempts.0.iter().any(is_pinned) {
         true => format!(

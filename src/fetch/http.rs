@@ -11,15 +11,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, Response};
-use reqwest::header::{CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::redirect::{Action, Attempt as Redirect, Policy};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 
+use super::client::{self, proxy_of};
 use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
-
-/// The most redirections followed: mirror redirectors need two or three.
-const REDIRECTIONS: usize = 8;
+use crate::formats::secrets::without_secrets;
+use crate::formats::visible::visible;
 
 /// Bytes read from a connection at a time.
 const CHUNK: usize = 64 * 1024;
@@ -71,7 +70,7 @@ pub struct Wanted {
 /// Why a URL did not give the file.
 #[derive(Debug)]
 pub enum HttpError {
-    /// The server does not give it; the reason, for people.
+    /// The server does not have it, for this reason.
     Unavailable(String),
     /// All bytes came and have another hash. They are in the partial file.
     HashDiffers(FileHash),
@@ -94,6 +93,38 @@ enum Failure {
     Write(PathBuf, io::Error),
 }
 
+impl Failure {
+    /// The failure of a request that went through `proxy`.
+    fn through(self, proxy: Option<&str>) -> Self {
+        match (self, proxy) {
+            (Self::Dead(reason), Some(proxy)) => {
+                Self::Dead(format!("the proxy {proxy} cannot be used: {reason}"))
+            }
+            (failure, _) => failure,
+        }
+    }
+}
+
+/// What a server sends that is in the way of the one that was asked.
+const WEB_PAGE: &str =
+    "it sends a web page instead of the file, as a network does that asks for a login first";
+
+/// Whether the file at `path` begins as a web page does.
+fn is_web_page(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    let start = String::from_utf8_lossy(&start).to_ascii_lowercase();
+    let start = start.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
+    read.is_ok() && (start.starts_with("<!doctype html") || start.starts_with("<html"))
+}
+
+/// Whether the file that `url` names is itself a web page.
+fn names_web_page(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| ["html", "htm", "xhtml"].contains(&extension))
+}
+
 /// The HTTP client of a run.
 #[derive(Debug)]
 pub struct Http {
@@ -114,8 +145,8 @@ impl Http {
         }
     }
 
-    /// Downloads `url` into the file `partial`, going on where that ends. `progress` is told the bytes so far and, where
-    /// it is known, the size.
+    /// Downloads `url` into the file `partial` and continues it where it is not empty. `progress` gets the bytes so far and,
+    /// where it is known, the size.
     pub fn download(
         &self,
         url: &str,
@@ -124,6 +155,9 @@ impl Http {
         progress: &dyn Fn(u64, Option<u64>),
     ) -> Result<(), HttpError> {
         let host = host_of(url).map_err(HttpError::Unavailable)?;
+        let proxy = proxy_of(url);
+        // What is dead where a proxy cannot be reached is the proxy.
+        let host = proxy.clone().unwrap_or(host);
         if let Some(reason) = self.dead.reason(&host) {
             return Err(HttpError::Unavailable(format!(
                 "{reason} (found out earlier)"
@@ -139,8 +173,12 @@ impl Http {
                 Ok(_) if resumed && !restarted => {
                     Failure::Restart("the resumed file has other bytes".to_owned())
                 }
+                Ok(_) if is_web_page(partial) && !names_web_page(url) => {
+                    let _ = std::fs::remove_file(partial);
+                    return Err(HttpError::Unavailable(WEB_PAGE.to_owned()));
+                }
                 Ok(actual) => return Err(HttpError::HashDiffers(actual)),
-                Err(failure) => failure,
+                Err(failure) => failure.through(proxy.as_deref()),
             };
             match failure {
                 Failure::Write(path, error) => return Err(HttpError::Write(path, error)),
@@ -189,13 +227,9 @@ impl Http {
     fn client(&self) -> Result<&Client, Failure> {
         self.client
             .get_or_init(|| {
-                // Fails where the program has installed one already, which is as good.
-                let _ = rustls::crypto::ring::default_provider().install_default();
-                Client::builder()
-                    .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
+                client::builder()
                     .connect_timeout(self.patience.connect)
                     .timeout(self.patience.read)
-                    .redirect(Policy::custom(redirect))
                     .build()
                     .map_err(|error| format!("cannot start the HTTP client: {}", causes(&error)))
             })
@@ -244,7 +278,16 @@ impl Http {
         let total = response
             .content_length()
             .map(|left| left.saturating_add(received));
-        check_size(total, wanted)?;
+        if let Err(failure) = check_size(total, wanted) {
+            let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+                kind.to_str()
+                    .is_ok_and(|kind| kind.starts_with("text/html"))
+            });
+            return Err(match is_page && !names_web_page(url) {
+                true => Failure::Lasting(WEB_PAGE.to_owned()),
+                false => failure,
+            });
+        }
         let limit = wanted.size.unwrap_or(wanted.maximum);
         let mut pace = Pace::new(&self.patience);
         let before = received;
@@ -278,7 +321,11 @@ impl Http {
             progress(received, wanted.size.or(total));
             if pace.is_stalled(count as u64) {
                 return Err(Failure::Passing(
-                    "it sends hardly anything any more".to_owned(),
+                    format!(
+                        "transfer stalled (under {} KiB in {} s)",
+                        self.patience.slowest / 1024,
+                        self.patience.window.as_secs()
+                    ),
                     None,
                 ));
             }
@@ -319,28 +366,6 @@ impl<'a> Pace<'a> {
         self.since = Instant::now();
         self.bytes = 0;
         stalled
-    }
-}
-
-/// Follows a redirection, unless it goes on for ever or gives up encryption.
-pub(crate) fn redirect(attempt: Redirect<'_>) -> Action {
-    match refuse_redirection(attempt.previous(), attempt.url()) {
-        Some(reason) => attempt.error(reason),
-        None => attempt.follow(),
-    }
-}
-
-/// Why a redirection is not followed: when they do not end, and when one goes from `https` to `http`. There the digest would
-/// still protect the bytes, but such an answer is a captive portal's, or lets everybody on the way see what is
-/// fetched, and another mirror is next in the list.
-fn refuse_redirection(previous: &[Url], next: &Url) -> Option<String> {
-    let was_secure = previous.last().is_some_and(|url| url.scheme() == "https");
-    if previous.len() > REDIRECTIONS {
-        Some(format!("more than {REDIRECTIONS} redirections"))
-    } else if was_secure && next.scheme() != "https" {
-        Some(format!("redirected from https to {next}"))
-    } else {
-        None
     }
 }
 
@@ -395,7 +420,7 @@ fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<()
         }
         _ => Err(Failure::Restart(format!(
             "it answers with the range `{}` where one from {received} was asked for",
-            value.unwrap_or("(none)")
+            visible(value.unwrap_or("(none)"))
         ))),
     }
 }
@@ -423,7 +448,7 @@ fn so_far(received: u64, size: Option<u64>) -> String {
 
 /// The server of `url`, with its port.
 fn host_of(url: &str) -> Result<String, String> {
-    let parsed = Url::parse(url).map_err(|error| format!("it is no URL: {error}"))?;
+    let parsed = Url::parse(url).map_err(|error| format!("it is not a URL: {error}"))?;
     match (parsed.host_str(), parsed.port_or_known_default()) {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         _ => Err("it names no server".to_owned()),
@@ -436,33 +461,12 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(cause) = innermost.source() {
         innermost = cause;
     }
-    innermost.to_string()
+    visible(without_secrets(&innermost.to_string()).as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn urls(texts: &[&str]) -> Vec<Url> {
-        texts.iter().map(|text| Url::parse(text).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_redirection_never_gives_up_encryption() {
-        let secure = urls(&["https://a.example.org/x"]);
-        let plain = urls(&["http://a.example.org/x"]);
-        let refusal = refuse_redirection(&secure, &plain[0]).unwrap();
-        assert!(
-            refusal.contains("from https to http://a.example.org/x"),
-            "{refusal}"
-        );
-        assert_eq!(refuse_redirection(&plain, &secure[0]), None);
-        assert_eq!(refuse_redirection(&plain, &plain[0]), None);
-        assert_eq!(refuse_redirection(&secure, &secure[0]), None);
-        // Only the last step counts: plain, then secure, then plain is a step down too.
-        let mixed = urls(&["http://a.example.org/x", "https://b.example.org/x"]);
-        assert!(refuse_redirection(&mixed, &plain[0]).is_some());
-    }
 
     #[test]
     fn servers_are_told_apart_by_their_ports() {

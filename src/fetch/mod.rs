@@ -14,6 +14,7 @@ pub mod apt;
 pub mod attributes;
 pub mod by_hash;
 pub mod cache;
+pub mod client;
 pub mod downloader;
 pub mod error;
 pub mod file_hash;

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use reqwest::blocking::Client;
 use reqwest::header::DATE;
 use reqwest::redirect::Policy;
 
+use super::client;
 use super::http::causes;
 
-/// Asks for the head of `url`, by way of the proxy that the environment names. Any answer will do, an error or a
-/// redirection too: the time that it has as its `Date`, in seconds since the Epoch, where it has one.
+/// Asks for the head of `url`, through the proxy that the environment names. Any answer will do, also an error or a
+/// redirection. Returns the answer's `Date` in seconds since the Epoch, where it has one.
 ///
 /// # Errors
 /// Why there is no answer within `patience`, for people.
 pub fn probe(url: &str, patience: Duration) -> Result<Option<u64>, String> {
-    // Fails where the program has installed one already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::builder()
-        .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
+    let client = client::builder()
         .connect_timeout(patience)
         .timeout(patience)
         .redirect(Policy::none())

@@ -1,10 +1,10 @@
-//! What a substitute server says of a store item, in a file `HASH.narinfo`: lines of `Name: value`.
+//! `HASH.narinfo`, in which a substitute server describes a store item: lines of `Name: value`.
 //!
 //! It is signed twice:
 //!
 //! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters: `1;PATH;NARHASH;NARSIZE;REFERENCES`,
-//!   with whole paths, the references sorted and joined by commas, the hash as `sha256:` and base 32. So whoever has the
-//!   item can compress it anew and the signature still holds.
+//!   with whole paths, the references sorted and joined by commas, the hash as `sha256:` and base 32. So an item can be
+//!   compressed anew and the signature still holds.
 //! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before this
 //!   line, which has to hold path, hash and references. Places of archives may come after it.
 //!
@@ -16,10 +16,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::formats::base32;
+use crate::formats::content_hash::ContentHash;
 use crate::formats::hash::Sha256Digest;
+use crate::formats::keys::guix::Mistrust;
 use crate::formats::keys::{PublicKey, SecretKey, guix};
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{StoreDir, StorePath};
+use crate::formats::visible::visible;
 
 /// A narinfo that cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -36,9 +39,10 @@ pub enum NarInfoError {
     },
     /// An item without a good signature.
     #[error(
-        "{path}, from {location}, has no signature by a key that is trusted ({seen}); add the key to `trusted-keys` if you \
-         trust it"
+        "{path}, from {location}, has no signature by a key that is trusted ({})",
+        visible(seen)
     )]
+    #[diagnostic(help("add the key to `trusted-keys` if you trust it"))]
     Untrusted {
         /// The item.
         path: String,
@@ -47,20 +51,33 @@ pub enum NarInfoError {
         /// What signatures there are.
         seen: String,
     },
+    /// A signature in the name of a trusted key that is not of this item.
+    #[error(
+        "{path}, from {location}: the signature of the trusted key {} does not match: altered after signing",
+        visible(key)
+    )]
+    Altered {
+        /// The item.
+        path: String,
+        /// Where it is from.
+        location: String,
+        /// The key's name.
+        key: String,
+    },
 }
 
 /// A compressed archive of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Its place, relative to the server's root.
+    /// Its place, relative to the server's root, or a whole URL.
     pub url: String,
-    /// `zstd`, `gzip`, `none`.
+    /// `zstd`, `gzip`, `none` and others; `bzip2` where the narinfo does not say, as in Nix.
     pub compression: String,
-    /// Its size in bytes, where it is told.
+    /// Its size in bytes, where it is known.
     pub size: Option<u64>,
 }
 
-/// What is said of an item.
+/// The description of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NarInfo {
     /// The item.
@@ -86,8 +103,8 @@ pub struct NarInfo {
 pub struct GuixSignature {
     /// The SHA-256 of the text before it.
     pub digest: Sha256Digest,
-    /// The S-expression.
-    pub text: String,
+    /// The S-expression, which need not be UTF-8.
+    pub text: Vec<u8>,
 }
 
 /// How the line with Guix's signature begins.
@@ -212,14 +229,21 @@ impl NarInfo {
             let (number, start) = (number + 1, before);
             before += line.len();
             let line = line.trim_end_matches(['\r', '\n']);
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| wrong(number, format!("expected `Name: value`, saw `{line}`")))?;
+            let (name, value) = line.split_once(':').ok_or_else(|| {
+                wrong(
+                    number,
+                    format!("expected `Name: value`, saw `{}`", visible(line)),
+                )
+            })?;
             let value = value.trim();
             let bad = |expected: &str| {
                 wrong(
                     number,
-                    format!("{name}: expected {expected}, saw `{value}`"),
+                    format!(
+                        "{}: expected {expected}, saw `{}`",
+                        visible(name),
+                        visible(value)
+                    ),
                 )
             };
             let base_name =
@@ -233,10 +257,8 @@ impl NarInfo {
                     return Err(bad(&store_dir.display(path)));
                 }
                 "URL" => {
-                    let escapes =
-                        value.starts_with('/') || value.split('/').any(|part| part == "..");
-                    if value.is_empty() || escapes || value.contains("://") {
-                        return Err(bad("a place below the server's root"));
+                    if !is_place_of_archive(value) {
+                        return Err(bad("a place below the server's root, or a URL"));
                     }
                     info.files.push(File {
                         url: value.to_owned(),
@@ -255,14 +277,10 @@ impl NarInfo {
                     file.ok_or_else(|| bad("`URL` before it"))?.size = Some(size);
                 }
                 "NarHash" => {
-                    let digest = value.strip_prefix("sha256:").and_then(|digest| {
-                        let decoded = base32::decode(digest).ok()?.try_into().ok();
-                        decoded
-                            .map(Sha256Digest)
-                            .or_else(|| Sha256Digest::from_base16(digest).ok())
-                    });
-                    info.nar_sha256 =
-                        digest.ok_or_else(|| bad("`sha256:` and 52 digits of base 32"))?;
+                    let hash = value.parse::<ContentHash>().ok();
+                    let digest = hash.and_then(|hash| hash.sha256());
+                    info.nar_sha256 = digest
+                        .ok_or_else(|| bad("a SHA-256 as `sha256:DIGITS` or `sha256-BASE64`"))?;
                 }
                 "NarSize" => info.nar_size = value.parse().map_err(|_| bad("a number of bytes"))?,
                 "References" => {
@@ -281,7 +299,6 @@ impl NarInfo {
                         [Some("1"), Some(_), Some(encoded), None] => STANDARD.decode(encoded).ok(),
                         _ => None,
                     };
-                    let signature = signature.and_then(|bytes| String::from_utf8(bytes).ok());
                     info.guix = Some(GuixSignature {
                         digest: Sha256Digest::of(&text[..start]),
                         text: signature.ok_or_else(|| bad("1;HOST;BASE64"))?,
@@ -292,7 +309,8 @@ impl NarInfo {
             }
             seen.insert(name);
         }
-        for name in ["StorePath", "URL", "NarHash", "NarSize", "References"] {
+        // As in Nix, an item without references need not say so.
+        for name in ["StorePath", "URL", "NarHash", "NarSize"] {
             if !seen.contains(name) {
                 return Err(wrong(0, format!("`{name}` is missing")));
             }
@@ -326,14 +344,31 @@ impl NarInfo {
         }
         let guix = self.guix.as_ref();
         let guix = guix.map(|guix| guix::check(&guix.text, &guix.digest, keys));
+        if matches!(guix, Some(Ok(()))) {
+            return Ok(());
+        }
         let names = self.signatures.iter();
         let names: Vec<&str> = names
             .map(|signature| signature.split(':').next().unwrap_or_default())
             .collect();
+        let altered = match &guix {
+            // One that names a trusted key.
+            Some(Err(Mistrust::Differs(_) | Mistrust::Forged(_))) => Some("of Guix's signature"),
+            _ => names
+                .iter()
+                .copied()
+                .find(|name| keys.iter().any(|key| key.name() == *name)),
+        };
+        if let Some(key) = altered {
+            return Err(NarInfoError::Altered {
+                path: store_dir.display(&self.path),
+                location: location.to_owned(),
+                key: key.to_owned(),
+            });
+        }
         let seen = match (guix, names.as_slice()) {
-            (Some(Ok(())), _) => return Ok(()),
             (Some(Err(mistrust)), []) => mistrust.to_string(),
-            (None, []) => "it is not signed".to_owned(),
+            (_, []) => "it is not signed".to_owned(),
             (_, names) => format!("it is signed by {}", names.join(", ")),
         };
         Err(NarInfoError::Untrusted {
@@ -342,6 +377,13 @@ impl NarInfo {
             seen,
         })
     }
+}
+
+/// Whether `url` names an archive: a place below the server's root, or a URL of the web.
+fn is_place_of_archive(url: &str) -> bool {
+    let is_web = url.starts_with("https://") || url.starts_with("http://");
+    let leaves = url.starts_with('/') || url.split('/').any(|part| part == "..");
+    !url.is_empty() && !leaves && (is_web || !url.contains("://"))
 }
 
 /// `digest` as narinfos and fingerprints have it.
@@ -401,7 +443,7 @@ mod tests {
                 "NarSize: much",
                 "NarSize: expected a number",
             ),
-            ("sha256:", "md5:", "NarHash: expected `sha256:`"),
+            ("sha256:", "md5:", "NarHash: expected a SHA-256"),
             (
                 "URL: nar/x.nar.gz",
                 "URL: ../../etc/passwd",
@@ -409,7 +451,7 @@ mod tests {
             ),
             (
                 "URL: nar/x.nar.gz",
-                "URL: http://elsewhere/x",
+                "URL: file:///elsewhere/x",
                 "URL: expected a place below",
             ),
             ("-libc-1", "-li/bc", "References: expected a store item"),
@@ -422,6 +464,39 @@ mod tests {
             let error = NarInfo::parse(&store_dir(), &info().path, &text, "here").unwrap_err();
             assert!(error.to_string().contains(message), "{error}");
         }
+    }
+
+    /// What Attic, Nix with SRI hashes, Cachix and `nix copy` serve.
+    #[test]
+    fn what_other_servers_write_is_read() {
+        let text = info().to_text(&store_dir(), None);
+        let parse = |text: &str| NarInfo::parse(&store_dir(), &info().path, text, "here");
+        let hash = format!("NarHash: {}\n", shown(&info().nar_sha256));
+        for spelling in [
+            format!("sha256:{}", info().nar_sha256),
+            format!("sha256-{}", STANDARD.encode(info().nar_sha256.0)),
+            format!("sha256:{}", STANDARD.encode(info().nar_sha256.0)),
+        ] {
+            let other = text.replace(&hash, &format!("NarHash: {spelling}\n"));
+            assert_eq!(parse(&other).unwrap(), info(), "{spelling}");
+        }
+        let lines = text.lines().filter(|line| !line.starts_with("References"));
+        let lines: Vec<&str> = lines.collect();
+        let without = parse(&(lines.join("\n") + "\n")).unwrap();
+        assert!(without.references.is_empty());
+        for url in [
+            "https://cdn.example/x.nar.xz",
+            "http://cdn.example/x.nar.xz?a=b",
+        ] {
+            let other = text.replace("nar/x.nar.gz", url);
+            assert_eq!(parse(&other).unwrap().files[0].url, url);
+        }
+        let minimal: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with("Compression"))
+            .collect();
+        let minimal = parse(&minimal.join("\r\n")).unwrap();
+        assert_eq!(minimal.files[0].compression, "bzip2");
     }
 
     #[test]
@@ -445,14 +520,22 @@ mod tests {
         );
         assert!(info.check(&store_dir(), &[], "here").is_err());
         info.references.clear();
-        let error = info.check(&store_dir(), &[public], "here").unwrap_err();
+        let error = info.check(&store_dir(), &[], "here").unwrap_err();
         assert!(matches!(error, NarInfoError::Untrusted { .. }));
         assert!(error.to_string().contains("it is signed by k"), "{error}");
+        // The key is trusted, so trusting it is no remedy.
+        let error = info.check(&store_dir(), &[public], "here").unwrap_err();
+        assert!(
+            error.to_string().ends_with(
+                "the signature of the trusted key k does not match: altered after signing"
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn guixs_signature_holds_for_the_text_before_it() {
-        let key = crate::formats::keys::guix::tests::key();
+        let key = crate::formats::keys::testing::key();
         let trusted = [key.public()];
         let text = NarInfo {
             signatures: Vec::new(),
@@ -475,11 +558,7 @@ mod tests {
         ));
         let other = text.replace("NarSize: 120", "NarSize: 121");
         let error = check(&other, &trusted).unwrap_err();
-        assert!(matches!(error, NarInfoError::Untrusted { .. }));
-        assert!(
-            error.to_string().contains("signed for other bytes"),
-            "{error}"
-        );
+        assert!(matches!(error, NarInfoError::Altered { .. }), "{error}");
         let more = format!("{text}NarSize: 121\n");
         let error = check(&more, &trusted).unwrap_err();
         assert!(error.to_string().contains("after `Signature`"), "{error}");

@@ -4,11 +4,15 @@
 ;;   guile gcrypt.scm verify FILE DIGEST   is the signature in FILE good, and of DIGEST (base 16)?
 ;;   guile gcrypt.scm key FILE             makes a key as `guix archive --generate-key' does: FILE, and FILE.pub
 ;;   guile gcrypt.scm sign KEY DIGEST      prints a signature of DIGEST
+;;   guile gcrypt.scm signatures KEY FROM TO   one line for each number from FROM to before TO: the base 16 of a signature of the
+;;                                         SHA-256 of the number (64 bits, little-endian), in Guix's encoding
 ;;   guile gcrypt.scm final-inputs FILE    the names in the %final-inputs of a module, one a line, and its packages' count
 (use-modules (gcrypt base16)
+             (gcrypt hash)
              (gcrypt pk-crypto)
              (ice-9 match)
-             (ice-9 textual-ports))
+             (ice-9 textual-ports)
+             (rnrs bytevectors))
 
 (define (read-sexp file)
   (string->canonical-sexp (call-with-input-file file get-string-all)))
@@ -50,6 +54,21 @@
              (canonical-sexp->string data)
              (canonical-sexp->string value)
              (canonical-sexp->string (find-sexp-token pair 'public-key)))))
+  (("signatures" key from to)
+   (let* ((pair (read-sexp key))
+          (secret (find-sexp-token pair 'private-key))
+          (public (canonical-sexp->string (find-sexp-token pair 'public-key)))
+          (number (make-bytevector 8)))
+     (let loop ((count (string->number from)))
+       (when (< count (string->number to))
+         (bytevector-u64-set! number 0 count (endianness little))
+         (let* ((data (bytevector->hash-data (sha256 number)))
+                (text (string-append "(signature " (canonical-sexp->string data) " "
+                                     (canonical-sexp->string (sign data secret)) " "
+                                     public ")")))
+           (display (bytevector->base16-string (string->utf8 text)))
+           (newline)
+           (loop (+ count 1)))))))
   (("final-inputs" file)
    (match (forms file)
      ((('define-module (_ ...) . _) definitions ...)

@@ -58,7 +58,7 @@ impl Session {
     pub(super) fn authorized_keys(&self) -> Result<Vec<PublicKey>, Fault> {
         let path = &self.configuration.acl;
         match std::fs::read(path) {
-            Ok(text) => Ok(guix::public_keys(&text, "acl")),
+            Ok(text) => Ok(guix::public_keys(&text, "acl").keys),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Fault::refused(format!(
                 "cannot read {}: {error}",

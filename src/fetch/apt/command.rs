@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use super::{Apt, AptError, AptLock, AptSettings, configuration};
+use super::{Apt, AptError, AptLock, AptSettings};
 
 /// Variables of the caller's environment that APT sees; it knows what a proxy is.
 const PASSED_ON: &[&str] = &[
@@ -59,7 +59,7 @@ pub(super) fn find(settings: &AptSettings, program: &str) -> Result<(), AptError
 
 fn private(apt: &Apt, program: &str) -> Command {
     let mut command = clean(apt, program);
-    command.env("APT_CONFIG", configuration::file(apt));
+    command.env("APT_CONFIG", apt.configuration_file());
     command
 }
 

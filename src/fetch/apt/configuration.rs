@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::sources::Entry;
 use super::{Apt, AptError, AptSettings, command, sources};
@@ -22,11 +22,6 @@ const COPIED: &[&str] = &[
     "Acquire::Check-Valid-Until",
     "Acquire::Max-FutureTime",
 ];
-
-/// The file for `APT_CONFIG`.
-pub(super) fn file(apt: &Apt) -> PathBuf {
-    apt.directory.join("apt.conf")
-}
 
 /// Writes all files of the configuration, where they are not as they should be.
 pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
@@ -58,7 +53,7 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
     write_changed(&directory.join("status"), "")?;
     let copied = copied(&host_settings(apt)?);
     write_changed(
-        &file(apt),
+        &apt.configuration_file(),
         &render(directory, &apt.settings.architecture, &copied),
     )
     .map(drop)

@@ -199,6 +199,11 @@ impl Apt {
         self.stamp().exists()
     }
 
+    /// The private configuration: the file for `APT_CONFIG`.
+    fn configuration_file(&self) -> PathBuf {
+        self.directory.join("apt.conf")
+    }
+
     /// A file that is there once the index is.
     fn stamp(&self) -> PathBuf {
         self.directory.join("index-fetched")

@@ -190,11 +190,11 @@ fn x_coordinate(point: &CompressedEdwardsY) -> Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::keys::guix;
+    use crate::formats::keys::testing;
 
     #[test]
     fn a_signature_is_of_its_key_and_digest_only() {
-        let key = guix::tests::key();
+        let key = testing::key();
         let digest = Sha256Digest::of("message");
         let signature = key.sign_digest(&digest);
         let public = key.public();

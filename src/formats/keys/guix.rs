@@ -9,6 +9,9 @@
 //! The public key is also what `guix archive --authorize` reads, and what entries of the access control list in
 //! `/etc/guix/acl` hold. Guix compares keys as expressions: they must have exactly these members in this order. `Q` is the
 //! 32 bytes of RFC 8032. What is signed is the digest, by [`ecdsa`](super::ecdsa).
+//!
+//! Guix takes libgcrypt's text for ISO-8859-1 and writes it as UTF-8, into narinfos and exports. Where a number is a quoted
+//! string with bytes above 127, the text is then not libgcrypt's any more. So both readings of a text are tried.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -22,16 +25,19 @@ use crate::formats::hash::Sha256Digest;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum Mistrust {
     /// It cannot be read.
-    #[error("a signature that is no Ed25519 signature of Guix's")]
+    #[error("its signature cannot be read: expected an Ed25519 signature as Guix writes it")]
     Malformed,
-    /// It is by a key that nobody trusts: its 32 bytes in base 64, as after `NAME:`.
+    /// It is by an RSA key.
+    #[error("it is signed by an RSA key, and RSA is not supported")]
+    Rsa,
+    /// It is by a key that is not trusted: its 32 bytes in base 64, as after `NAME:`.
     #[error("it is signed by the key {0}")]
     Stranger(String),
     /// It is of something else.
-    #[error("it is signed for other bytes")]
+    #[error("its signature is of other bytes")]
     Differs(Sha256Digest),
     /// It is not by the key that it names.
-    #[error("a signature that {0} has not made")]
+    #[error("bad signature for key {0}")]
     Forged(String),
 }
 
@@ -58,14 +64,57 @@ fn point(key: &[Sexp]) -> Option<[u8; 32]> {
     is_ours.then_some(bytes)
 }
 
-/// Every public key in `text`: one alone, or those of an access control list. All are called `name`.
-pub fn public_keys(text: &[u8], name: &str) -> Vec<PublicKey> {
-    let expression = Sexp::parse(text);
-    let found = expression.iter().flat_map(|found| found.all("public-key"));
+/// `text` as it is and, where it is UTF-8 of ISO-8859-1, as libgcrypt wrote it.
+fn readings(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut readings = vec![text.to_vec()];
+    if !text.is_ascii()
+        && let Ok(text) = std::str::from_utf8(text)
+    {
+        let bytes = text.chars().map(|character| u8::try_from(character).ok());
+        readings.extend(bytes.collect::<Option<Vec<u8>>>());
+    }
+    readings
+}
+
+/// What a file of public keys holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// The keys.
+    pub keys: Vec<PublicKey>,
+    /// Whether there are RSA keys, which are not among `keys`.
+    pub rsa: bool,
+    /// Whether there are keys that an access control list does not allow to sign imports, and so are not among `keys`.
+    pub other_tags: bool,
+}
+
+/// The public keys in `text`: one alone, or those that an access control list allows to sign imports. All are called `name`.
+pub fn public_keys(text: &[u8], name: &str) -> PublicKeys {
+    let mut found = PublicKeys::default();
+    for expression in readings(text).iter().filter_map(|text| Sexp::parse(text)) {
+        let allowed = match expression.list("acl") {
+            Some(entries) => {
+                let entries = entries.iter().filter_map(|entry| entry.list("entry"));
+                let (good, other): (Vec<_>, Vec<_>) = entries.partition(|entry| may_import(entry));
+                found.other_tags |= !other.is_empty();
+                good.into_iter().flatten().cloned().collect()
+            }
+            None => vec![expression],
+        };
+        for key in allowed.iter().filter_map(|key| key.list("public-key")) {
+            found.rsa |= only(key, "rsa").is_some();
+            let key = point(key).map(|bytes| PublicKey::new(name, bytes));
+            found
+                .keys
+                .extend(key.filter(|key| !found.keys.contains(key)));
+        }
+    }
     found
-        .filter_map(|key| point(key.list("public-key")?))
-        .map(|bytes| PublicKey::new(name, bytes))
-        .collect()
+}
+
+/// Whether an entry of an access control list has the tag `(guix import)`, the only one that Guix heeds.
+fn may_import(entry: &[Sexp]) -> bool {
+    let import = Sexp::List(vec![Sexp::atom("guix"), Sexp::atom("import")]);
+    only(entry, "tag") == Some(&[import])
 }
 
 /// `number` without zeros before it, as libgcrypt writes numbers.
@@ -99,8 +148,29 @@ pub fn sexp_of(signature: &Signature, key: &PublicKey, digest: &Sha256Digest) ->
 ///
 /// # Errors
 /// Where it is not.
-pub fn check(text: &str, digest: &Sha256Digest, keys: &[PublicKey]) -> Result<(), Mistrust> {
-    let (signed, signature, bytes) = read(text).ok_or(Mistrust::Malformed)?;
+pub fn check(
+    text: impl AsRef<[u8]>,
+    digest: &Sha256Digest,
+    keys: &[PublicKey],
+) -> Result<(), Mistrust> {
+    let mut mistrust = Mistrust::Malformed;
+    for text in readings(text.as_ref()) {
+        match check_reading(&text, digest, keys) {
+            Ok(()) => return Ok(()),
+            // A reading that is not a signature has nothing to add.
+            Err(Mistrust::Malformed) => {}
+            Err(other) => mistrust = other,
+        }
+    }
+    Err(mistrust)
+}
+
+fn check_reading(text: &[u8], digest: &Sha256Digest, keys: &[PublicKey]) -> Result<(), Mistrust> {
+    let expression = Sexp::parse(text).ok_or(Mistrust::Malformed)?;
+    if !expression.all("rsa").is_empty() {
+        return Err(Mistrust::Rsa);
+    }
+    let (signed, signature, bytes) = read(&expression).ok_or(Mistrust::Malformed)?;
     let key = keys
         .iter()
         .find(|key| *key.bytes() == bytes)
@@ -115,8 +185,7 @@ pub fn check(text: &str, digest: &Sha256Digest, keys: &[PublicKey]) -> Result<()
 }
 
 /// What is signed, the signature, and the key.
-fn read(text: &str) -> Option<(Sha256Digest, Signature, [u8; 32])> {
-    let expression = Sexp::parse(text.as_bytes())?;
+fn read(expression: &Sexp) -> Option<(Sha256Digest, Signature, [u8; 32])> {
     let members = expression.list("signature")?;
     let [algorithm, digest] = only(only(members, "data")?, "hash")? else {
         return None;
@@ -143,18 +212,9 @@ fn read(text: &str) -> Option<(Sha256Digest, Signature, [u8; 32])> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// A key whose seed is 32 times 7.
-    pub fn key() -> SecretKey {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("test-1");
-        let mut der = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
-        der.extend([7; 32]);
-        std::fs::write(&path, der).unwrap();
-        SecretKey::read(&path).unwrap()
-    }
+    use crate::formats::keys::testing::key;
 
     /// What libgcrypt 1.10 writes for this key and the SHA-256 of `abc`.
     const OURS: &str = "(signature (data (flags rfc6979) (hash sha256 \
@@ -181,7 +241,7 @@ pub(crate) mod tests {
     fn a_signature_of_libgcrypts_is_accepted() {
         let key = THEIRS.rsplit_once("(public-key").unwrap().1;
         let key = format!("(public-key{}", key.trim_end().strip_suffix(')').unwrap());
-        let keys = public_keys(key.as_bytes(), "theirs");
+        let keys = public_keys(key.as_bytes(), "theirs").keys;
         assert_eq!(check(THEIRS, &Sha256Digest::of("abc"), &keys), Ok(()));
     }
 
@@ -224,15 +284,98 @@ pub(crate) mod tests {
         let alone = public_key(&public).to_string();
         assert!(OURS.contains(&alone));
         assert_eq!(
-            public_keys(alone.as_bytes(), "acl"),
+            public_keys(alone.as_bytes(), "acl").keys,
             std::slice::from_ref(&public)
         );
         let entry = format!("(entry {alone} (tag (guix import)))");
         let list = format!("(acl {entry} {})", entry.replace("22C#", "22D#"));
-        let keys = public_keys(list.as_bytes(), "acl");
+        let keys = public_keys(list.as_bytes(), "acl").keys;
         assert_eq!(keys.len(), 2);
         assert_eq!(keys[0], public);
-        assert!(public_keys(b"(acl)", "acl").is_empty());
-        assert!(public_keys(b"nonsense (", "acl").is_empty());
+        for nothing in ["(acl)", "nonsense ("] {
+            assert_eq!(
+                public_keys(nothing.as_bytes(), "acl"),
+                PublicKeys::default()
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_tag_guix_import_makes_a_key_of_an_access_control_list_trusted() {
+        let key = public_key(&key().public()).to_string();
+        for (tag, count) in [
+            ("(tag (guix import))", 1),
+            ("(tag (guix publish))", 0),
+            ("(tag guix import)", 0),
+            ("(tag (guix import)) (tag (guix import))", 0),
+            ("(tag (guix import other))", 0),
+            ("", 0),
+        ] {
+            let found = public_keys(format!("(acl (entry {key} {tag}))").as_bytes(), "acl");
+            assert_eq!(
+                (found.keys.len(), found.other_tags),
+                (count, count == 0),
+                "{tag}"
+            );
+        }
+        // A key that is not an entry's own.
+        let nested = format!("(acl (entry (x {key}) (tag (guix import))))");
+        assert!(public_keys(nested.as_bytes(), "acl").keys.is_empty());
+    }
+
+    #[test]
+    fn rsa_is_named_as_what_is_not_supported() {
+        let key = "(public-key (rsa (n #00B1#) (e #010001#)))";
+        let found = public_keys(key.as_bytes(), "old");
+        assert!(found.rsa && found.keys.is_empty());
+        let acl = format!("(acl (entry {key} (tag (guix import))))");
+        assert!(public_keys(acl.as_bytes(), "old").rsa);
+        let signature =
+            format!("(signature (data (hash sha256 #00#)) (sig-val (rsa (s #01#))) {key})");
+        let digest = Sha256Digest::of("abc");
+        assert_eq!(check(&signature, &digest, &[]), Err(Mistrust::Rsa));
+    }
+
+    /// What libgcrypt 1.10 wrote for the SHA-256 of the number 6018, as Guix encodes it. Where `s` is in base 16 otherwise, it is a
+    /// quoted string here.
+    #[test]
+    fn a_number_that_is_printable_is_read_in_all_its_spellings() {
+        let s = r#""\n6Ao:#6%Éí¨²&ñia7HÚ&ô¦Áõn% ¹É»·<""#;
+        let hash = "36DC08B8FCA5FAD98EBA88EAA510C12ACA8AB7987D5929060B3DF38425725968";
+        let r = "04E18E6E767557FFC4225459EA7B487FE90FE18EF2D15B324B3CEFBDA81B084A";
+        let q = "5FF58E87CED09C6DEE3DC0C931A145517299AC52E30D07BFE11B8F91A248608B";
+        let key = format!("(public-key (ecc (curve Ed25519) (q #{q}#)))");
+        let signature = |s: &str| {
+            format!(
+                "(signature (data (flags rfc6979) (hash sha256 #{hash}#)) (sig-val (ecdsa (r #{r}#) (s {s}))) {key})"
+            )
+        };
+        let digest = Sha256Digest::of(6018u64.to_le_bytes());
+        let keys = public_keys(key.as_bytes(), "theirs").keys;
+        let utf8 = signature(s);
+        assert_eq!(check(&utf8, &digest, &keys), Ok(()));
+        let latin1 = utf8
+            .chars()
+            .map(|character| u8::try_from(character).unwrap());
+        let latin1: Vec<u8> = latin1.collect();
+        assert_eq!(check(&latin1, &digest, &keys), Ok(()));
+        let Some(Sexp::Atom(bytes)) = Sexp::parse(&readings(s.as_bytes())[1]) else {
+            panic!("not an atom");
+        };
+        let base64 = format!("|{}|", STANDARD.encode(bytes));
+        assert_eq!(check(signature(&base64), &digest, &keys), Ok(()));
+        assert_eq!(
+            check(&utf8, &Sha256Digest::of("other"), &keys),
+            Err(Mistrust::Differs(digest))
+        );
+        // A public key with such a number, alone and in an access control list.
+        let point = "\"\u{e9}0123456789012345678901234567890\"";
+        let printable = key.replace(&format!("#{q}#"), point);
+        let list = format!("(acl (entry {printable} (tag (guix import))))");
+        for text in [printable, list] {
+            let found = public_keys(text.as_bytes(), "theirs").keys;
+            assert_eq!(found.len(), 1, "{text}");
+            assert_eq!(found[0].bytes()[0], 0xe9);
+        }
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! - `NAME:BASE64`, as Nix has it: the seed (32 bytes) and the public key (32 bytes) in the base 64 of RFC 4648 with
 //!   padding. This is what [`SecretKey::generate`] writes.
-//! - PKCS #8 (RFC 8410) in PEM or DER, as `openssl genpkey -algorithm ed25519` writes it. Such a key has no name: it gets
-//!   that of its file, without what follows the last dot.
+//! - PKCS #8 (RFC 8410) in PEM or DER, as `openssl genpkey -algorithm ed25519` writes it. Such a key is named after its
+//!   file, without the extension.
 //!
 //! A public key is `NAME:BASE64` with 32 bytes, or Guix's S-expression.
 
@@ -28,10 +28,15 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::diagnostics::FileError;
+use crate::formats::visible::visible_path;
+
 pub mod ecdsa;
 pub mod guix;
 mod guix_secret;
 pub mod sexp;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use guix_secret::GuixSecretKey;
 
@@ -44,12 +49,12 @@ pub const SIGNATURE: usize = 64;
 /// How PKCS #8 announces a seed: the algorithm's number (1.3.101.112), then an octet string within an octet string.
 const PKCS8_SEED: [u8; 9] = [0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// A key that does not do.
+/// A key that cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum KeyError {
-    /// A file that holds no secret key.
+    /// A file without a secret key.
     #[error(
-        "{what} is no secret key: expected NAME:BASE64 with {} bytes, as `bootstrap key NAME FILE` writes it, or Ed25519 in \
+        "{what} is not a secret key: expected NAME:BASE64 with {} bytes, as `bootstrap key NAME FILE` writes it, or Ed25519 in \
          PKCS #8, as `openssl genpkey -algorithm ed25519 -out FILE` does",
         SEED + PUBLIC
     )]
@@ -64,41 +69,46 @@ pub enum KeyError {
     Name(String),
     /// An option or file without a public key.
     #[error(
-        "{what} is no public key: expected NAME:BASE64 with {PUBLIC} bytes, as `bootstrap key NAME FILE` prints it, or the \
+        "{what} is not a public key: expected NAME:BASE64 with {PUBLIC} bytes, as `bootstrap key NAME FILE` prints it, or the \
          name of a file that holds one, or Guix's signing-key.pub or acl"
     )]
     Public {
         /// The option and what it holds.
         what: String,
     },
+    /// A file with nothing but RSA keys.
+    #[error("{what} holds an RSA key: RSA keys are not supported")]
+    #[diagnostic(help(
+        "make an Ed25519 key, which is what `guix archive --generate-key` does unless told otherwise"
+    ))]
+    Rsa {
+        /// The file.
+        what: String,
+    },
+    /// An access control list that lets no key sign imports.
+    #[error("{what} lists keys, but none with the tag `(guix import)`")]
+    Tags {
+        /// The file.
+        what: String,
+    },
     /// A key file that is there already.
-    #[error("{} is there already: another key would make what it signed worthless; give another name", .0.display())]
+    #[error("{} exists already", .0.display())]
+    #[diagnostic(help("give another name: a new key cannot check what the old one signed"))]
     Exists(PathBuf),
     /// A key file that cannot be read or written.
-    #[error("cannot {action} the key {}: {source}{}", path.display(), crate::diagnostics::on_file(source))]
-    Io {
-        /// What was being done, as an infinitive.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
     /// No random numbers.
-    #[error(
-        "the system gives no random numbers to make a key of; make the key on another machine, and copy its file here"
-    )]
+    #[error("the system gives no random numbers to make a key from")]
+    #[diagnostic(help("make the key on another machine, and copy its file here"))]
     Random,
 }
 
 impl KeyError {
     fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        let wrap = FileError::named_by_user(action, path);
+        move |source| Self::File(wrap(source))
     }
 }
 
@@ -269,7 +279,7 @@ impl PublicKey {
     /// a file that holds a key in either form, or Guix's access control list with any number of them.
     ///
     /// # Errors
-    /// Names the first that is none.
+    /// Names the first word that is not a key.
     pub fn parse_all(what: &str, text: &str) -> Result<Vec<Self>, KeyError> {
         let mut keys = Vec::new();
         for word in text.split_whitespace() {
@@ -290,15 +300,18 @@ impl PublicKey {
     pub fn read(path: &Path) -> Result<Vec<Self>, KeyError> {
         let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
         let text = std::str::from_utf8(&bytes).ok();
-        let keys = match text.and_then(Self::parse) {
-            Some(key) => vec![key],
-            None => guix::public_keys(&bytes, &stem(path)),
-        };
-        match keys.is_empty() {
-            true => Err(KeyError::Public {
-                what: path.display().to_string(),
-            }),
-            false => Ok(keys),
+        if let Some(key) = text.and_then(Self::parse) {
+            return Ok(vec![key]);
+        }
+        let found = guix::public_keys(&bytes, &stem(path));
+        let what = visible_path(path);
+        match found {
+            guix::PublicKeys { keys, .. } if !keys.is_empty() => Ok(keys),
+            guix::PublicKeys { rsa: true, .. } => Err(KeyError::Rsa { what }),
+            guix::PublicKeys {
+                other_tags: true, ..
+            } => Err(KeyError::Tags { what }),
+            _ => Err(KeyError::Public { what }),
         }
     }
 
@@ -383,14 +396,12 @@ mod tests {
         }
         let nowhere = directory.path().join("nowhere");
         let error = SecretKey::read(&nowhere).unwrap_err();
-        assert!(matches!(error, KeyError::Io { .. }));
-        let advice = "; look whether the name is right, and whether its directory is there";
-        assert!(error.to_string().ends_with(advice), "{error}");
+        assert!(matches!(error, KeyError::File(_)));
         let error = PublicKey::parse_all("--trusted-keys", "nonsense").unwrap_err();
         assert!(
             error
                 .to_string()
-                .starts_with("--trusted-keys: `nonsense` is no public key")
+                .starts_with("--trusted-keys: `nonsense` is not a public key")
         );
         assert!(PublicKey::parse("a:!!!").is_none());
     }

@@ -2,8 +2,9 @@
 //!
 //! Read are the canonical form (`3:abc`) and what the advanced form may have (RFC 9804): tokens (`abc`), base 16
 //! (`#616263#`), base 64 (`|YWJj|`) and quoted strings with C's escapes. libgcrypt writes an atom as a token where it can, as
-//! a quoted string where it is printable, and in base 16 otherwise: so any signature may turn up in any form. Written is
-//! the advanced form on one line. There are no display hints, and no transport form in braces: Guix has neither.
+//! a quoted string where its first byte is ASCII and all are printable in ISO-8859-1, and in base 16 otherwise. So one
+//! signature in a thousand has a quoted string in the place of a number. Display hints (`[text/plain]`) are skipped. The
+//! transport form in braces is not read. Written is the advanced form on one line.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::formats::hash::bytes_of_base16;
 
-/// Lists within lists beyond this are nobody's signature.
+/// Deeper expressions are not read: signatures have five levels.
 const DEPTH_MAX: usize = 32;
 
 /// An S-expression.
@@ -144,7 +145,14 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The bytes up to `end`, which is passed over.
+    /// Skips `byte` where it is next.
+    fn skip(&mut self, byte: u8) {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+        }
+    }
+
+    /// The bytes up to `end`, which is skipped.
     fn until(&mut self, end: u8) -> Option<&'t [u8]> {
         let rest = self.text.get(self.at..)?;
         let length = rest.iter().position(|byte| *byte == end)?;
@@ -173,6 +181,15 @@ impl<'t> Reader<'t> {
                 STANDARD.decode(text).ok().map(Sexp::Atom)
             }
             b'"' => self.quoted().map(Sexp::Atom),
+            b'[' if depth < DEPTH_MAX => {
+                self.expression(depth + 1)?.bytes()?;
+                self.skip_space();
+                if self.next()? != b']' {
+                    return None;
+                }
+                let hinted = self.expression(depth + 1)?;
+                hinted.bytes().is_some().then_some(hinted)
+            }
             digit if digit.is_ascii_digit() => {
                 let start = self.at - 1;
                 let length = self.until(b':')?;
@@ -217,6 +234,15 @@ impl<'t> Reader<'t> {
                         u8::from_str_radix(digits, 8).ok()?
                     }
                     quoted @ (b'"' | b'\'' | b'\\') => quoted,
+                    // A line that goes on.
+                    b'\n' => {
+                        self.skip(b'\r');
+                        continue;
+                    }
+                    b'\r' => {
+                        self.skip(b'\n');
+                        continue;
+                    }
                     _ => return None,
                 },
                 byte => byte,
@@ -248,6 +274,8 @@ mod tests {
             r#"("\x61b\143"())"#,
             "(3:abc())",
             "(|YWJj|())",
+            "([text/plain]abc())",
+            "([\"a hint\"] \"a\\\nbc\" ())",
         ] {
             assert_eq!(
                 Sexp::parse(text.as_bytes()),
@@ -264,6 +292,7 @@ mod tests {
     #[test]
     fn what_is_no_expression_is_none() {
         let deep = "(".repeat(100_000);
+        let hints = "[".repeat(100_000);
         for text in [
             "",
             "(",
@@ -285,6 +314,10 @@ mod tests {
             "|YQ",
             "{YQ==}",
             "(a\0)",
+            "([x](a))",
+            "([(x)]a)",
+            "([x a)",
+            &hints,
             &deep,
         ] {
             assert_eq!(Sexp::parse(text.as_bytes()), None, "{text}");
