@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Making somebody else's items valid here.
+//! Making items of others valid here.
 
 use std::collections::BTreeSet;
 use std::io::Read;

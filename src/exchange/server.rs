@@ -35,7 +35,7 @@ const CACHE_INFO_MAX: u64 = 1 << 16;
 const NARINFO_MAX: u64 = 1 << 20;
 /// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
 const OVERHEAD_MAX: u64 = 1 << 16;
-/// How often it is told how much of an item has arrived.
+/// How often the bytes of an item that have arrived are reported.
 const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A server.

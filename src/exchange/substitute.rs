@@ -378,7 +378,7 @@ impl Substituter {
         })
     }
 
-    /// Asks for those of `paths` that nobody has offered yet, one server after the other.
+    /// Asks for those of `paths` that no server has offered yet, one server after the other.
     fn ask(
         &self,
         store: &Store,
