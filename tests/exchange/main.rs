@@ -558,3 +558,37 @@ fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_fro
     assert!(other.is_tidy());
     drop(over);
 }
+
+#[test]
+fn what_nix_copies_to_a_cache_is_installed_in_every_compression() {
+    let oracle = oracle::Oracle::new();
+    let file = oracle.scratch("greeting");
+    fs::write(&file, "hello\n".repeat(1000)).unwrap();
+    let added = oracle.run("nix-store", &["--add", file.to_str().unwrap()]);
+    let added = String::from_utf8(added).unwrap();
+    let path = oracle::store_dir().parse(added.trim()).unwrap();
+    let key = oracle.scratch("key");
+    let public = SecretKey::generate("cache-1", &key).unwrap();
+    for compression in ["xz", "bzip2", "br", "zstd", "gzip", "none"] {
+        let cache = oracle.scratch(compression);
+        let url = format!(
+            "file://{}?compression={compression}&secret-key={}",
+            cache.display(),
+            key.display()
+        );
+        let arguments = [
+            "--extra-experimental-features",
+            "nix-command",
+            "copy",
+            "--to",
+        ];
+        oracle.run("nix", &[&arguments[..], &[&url, added.trim()]].concat());
+        let place = Place::new();
+        let url = format!("file://{}", cache.display());
+        let installed = place.install(&url, &path, std::slice::from_ref(&public));
+        assert_eq!(installed.unwrap(), Some(1), "{compression}");
+        let content = fs::read(place.store.directories().physical(&path)).unwrap();
+        assert_eq!(content, fs::read(&file).unwrap());
+        assert!(place.is_tidy());
+    }
+}
