@@ -1,4 +1,6 @@
-//! Downloads through what may be between this machine and a server: proxies, logins of networks, redirections, certificates.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Downloads through what may be between this machine and a server: proxies, logins of networks, redirections,
+//! certificates.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

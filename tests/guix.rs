@@ -1,5 +1,6 @@
-//! Guix on the other side, as far as Debian has it: its cryptography is libgcrypt by guile-gcrypt, and its modules are read
-//! by Guile.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Guix on the other side, as far as Debian has it: its cryptography is libgcrypt by guile-gcrypt, and its modules are
+//! read by Guile.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -203,8 +204,8 @@ fn what_libgcrypt_has_signed_is_imported_where_its_key_is_trusted() {
     assert_eq!(other.import(&signed, &public), Ok(vec![path]));
 }
 
-/// In one of about 1,300, libgcrypt writes a number as a quoted string, which Guix then encodes anew. `BOOTSTRAP_SIGNATURES`
-/// may ask for more than the usual number.
+/// In one of about 1,300, libgcrypt writes a number as a quoted string, which Guix then encodes anew.
+/// `BOOTSTRAP_SIGNATURES` may ask for more than the usual number.
 #[test]
 fn every_signature_of_libgcrypts_is_accepted() {
     const PIECES: u64 = 4;

@@ -46,9 +46,9 @@ git ls-files '*.rs' '*.sh' '*.toml' 'Makefile' | grep -v -e '^stage0/' -e '^reci
         }' "$file"
 done | rule 'comments of more than 120 columns'
 
-# Subjects of commits since this rule. A shallow clone, or a source archive in a repository of its own, may lack the
+# Subjects of commits after the one named here. A shallow clone, or a source archive in a repository of its own, may lack the
 # base.
-base=54e54f655a
+base=14aff5d959
 if git merge-base --is-ancestor "$base" HEAD 2>/dev/null; then
     git log --format='%h %s' "$base..HEAD"
 else

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as an ar archive: its members are read, or it is refused.
 
 #![no_main]

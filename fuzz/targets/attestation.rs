@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as an attestation: they are refused, or read without a panic.
 
 #![no_main]

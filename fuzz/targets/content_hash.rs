@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text as a hash: what is read has one value in every spelling.
 
 #![no_main]

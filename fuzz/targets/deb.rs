@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as a Debian package: they are unpacked, or refused with an error, and nothing leaves the target.
 
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as an export: they are refused, or their items become valid; the store stays sound.
 
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as a signature, a key or an access control list of Guix: nothing is accepted, and nothing panics.
 
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text as bootstrap.lock: it is refused, or written again as it was.
 
 #![no_main]

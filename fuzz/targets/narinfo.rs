@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text as a narinfo: it is refused, or what it says is written and read back.
 
 #![no_main]

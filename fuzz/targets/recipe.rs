@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text as a recipe: it is read, or the mistakes in it are shown.
 
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any bytes as the record of a run: what is an event is read, and the rest skipped.
 
 #![no_main]

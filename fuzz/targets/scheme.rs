@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Any text as Scheme data: what is read is written and read back; the attributes of downloads never panic.
 
 #![no_main]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What can go wrong with a build, and which exit status follows from it.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The files of a substitute server, which is asked by HTTP or is a directory.
 //!
 //! A server that does not answer does not delay the end of a run that is stopped. A thread that waits for one cannot be
@@ -24,7 +25,8 @@ use crate::fetch::http::{causes, retry_after};
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte for so long, a server is dead.
 const SILENCE: Duration = Duration::from_secs(60);
-/// The time over which a transfer must bring [`SLOWEST`] bytes: a server that sends a byte now and then is as good as dead.
+/// The time over which a transfer must bring [`SLOWEST`] bytes: a server that sends a byte now and then is as good as
+/// dead.
 const WINDOW: Duration = Duration::from_secs(60);
 const SLOWEST: usize = 60 << 10;
 /// The most bytes of a piece.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Giving store items to others, and taking theirs: signatures, archives of several items, substitute servers.
 //!
 //! | module | what | format of |
@@ -14,7 +15,8 @@
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
 //!
-//! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says. Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
+//! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says.
+//! Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
 
 use std::time::Duration;
 

@@ -1,12 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Store items one after the other in one stream, as `nix-store --export` and `guix archive --export` write them.
 //!
 //! ```text
 //! stream = { 1 NAR MAGIC PATH COUNT { REFERENCE } DERIVER ( 0 | 1 SIGNATURE ) } 0
 //! ```
 //!
-//! Numbers are little-endian with 64 bits, the magic number is that of the letters `NIXE`; strings are as in the archive: a
-//! length, the bytes, zeros up to a multiple of eight. Items come after those they refer to. The signature is Guix's (see
-//! [`guix`]), of the SHA-256 of everything from the archive to the deriver, both with it; Nix passes over it.
+//! Numbers are little-endian with 64 bits, the magic number is that of the letters `NIXE`; strings are as in the
+//! archive: a length, the bytes, zeros up to a multiple of eight. Items come after those they refer to. The signature
+//! is Guix's (see [`guix`]), of the SHA-256 of everything from the archive to the deriver, both with it; Nix passes
+//! over it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -42,8 +44,8 @@ const REFERENCES_MAX: u64 = 1 << 20;
 pub struct Trust<'k> {
     /// Those that are signed with one of these keys.
     pub keys: &'k [PublicKey],
-    /// Also those without a signature, or with one that is good, but of a key that is not trusted. What was altered after it
-    /// was signed is never taken.
+    /// Also those without a signature, or with one that is good, but of a key that is not trusted. What was altered
+    /// after it was signed is never taken.
     pub unsigned: bool,
 }
 
@@ -112,8 +114,8 @@ pub fn export(
     Ok(())
 }
 
-/// Writes one item to `sink`, with the signature that `sign` gives of its digest, if any: what is between the numbers of an
-/// export.
+/// Writes one item to `sink`, with the signature that `sign` gives of its digest, if any: what is between the numbers
+/// of an export.
 ///
 /// # Errors
 /// As [`export`].

@@ -1,4 +1,6 @@
-//! The HTTP client of every transfer: which authorities it trusts, which proxy it uses, and which redirections it follows.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The HTTP client of every transfer: which authorities it trusts, which proxy it uses, and which redirections it
+//! follows.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -90,8 +92,8 @@ impl Hosts {
         }
     }
 
-    /// Why a redirection from `previous` to `next` would lead out of the internet. Otherwise any server could have this machine
-    /// ask for something in its own network.
+    /// Why a redirection from `previous` to `next` would lead out of the internet. Otherwise any server could have this
+    /// machine ask for something in its own network.
     fn refuse_private(&self, previous: Option<&Url>, next: &Url) -> Option<String> {
         let previous = previous?;
         let from = previous.host_str()?;

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Downloads over HTTP: one URL into one file, resumed, retried and bounded.
 //!
 //! What a server says is never trusted further than the digest: a partial file of an earlier attempt is continued with
-//! `Range`, and if the whole then has other bytes, the download starts once more from nothing before the server is blamed.
+//! `Range`, and if the whole then has other bytes, the download starts once more from nothing before the server is
+//! blamed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -145,8 +147,8 @@ impl Http {
         }
     }
 
-    /// Downloads `url` into the file `partial` and continues it where it is not empty. `progress` gets the bytes so far and,
-    /// where it is known, the size.
+    /// Downloads `url` into the file `partial` and continues it where it is not empty. `progress` gets the bytes so far
+    /// and, where it is known, the size.
     pub fn download(
         &self,
         url: &str,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Gets bytes by SHA-256: from the cache, from URLs, or from the distribution's archive, in this order.
 //!
 //! Callers name a digest; whatever comes is verified against it before anybody else sees it, so it does not matter who
@@ -104,7 +105,8 @@ impl FetchedFile {
 
 /// Something that gets files by their digests.
 pub trait Fetcher: Send + Sync {
-    /// Gets one file. Blocks until it is there. May be called from several threads; those that want the same file wait for the first.
+    /// Gets one file. Blocks until it is there. May be called from several threads; those that want the same file wait
+    /// for the first.
     fn fetch(
         &self,
         request: &Request,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Asks a server whether it is there, and what time it has.
 
 use std::time::Duration;
@@ -25,8 +26,8 @@ pub fn probe(url: &str, patience: Duration) -> Result<Option<u64>, String> {
     Ok(date.and_then(|date| parse_date(date.to_str().ok()?)))
 }
 
-/// Reads the one form of a date that servers may send: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7). In seconds since
-/// the Epoch; `None` for anything else.
+/// Reads the one form of a date that servers may send: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7). In seconds
+/// since the Epoch; `None` for anything else.
 pub fn parse_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",

@@ -1,14 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `HASH.narinfo`, in which a substitute server describes a store item: lines of `Name: value`.
 //!
 //! It is signed twice:
 //!
-//! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters: `1;PATH;NARHASH;NARSIZE;REFERENCES`,
-//!   with whole paths, the references sorted and joined by commas, the hash as `sha256:` and base 32. So an item can be
-//!   compressed anew and the signature still holds.
-//! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before this
-//!   line, which has to hold path, hash and references. Places of archives may come after it.
+//! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters:
+//!   `1;PATH;NARHASH;NARSIZE;REFERENCES`, with whole paths, the references sorted and joined by commas, the hash as
+//!   `sha256:` and base 32. So an item can be compressed anew and the signature still holds.
+//! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before
+//!   this line, which has to hold path, hash and references. Places of archives may come after it.
 //!
-//! Guix's servers may name several files in one narinfo, each with `URL`, `Compression` and `FileSize`; Nix takes the last.
+//! Guix's servers may name several files in one narinfo, each with `URL`, `Compression` and `FileSize`; Nix takes the
+//! last.
 
 use std::collections::BTreeSet;
 

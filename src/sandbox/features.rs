@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The kernel features that sandboxes use, one by one, for `bootstrap doctor`.
 //!
-//! [`Sandbox::check`](super::Sandbox::check) decides whether builds can be isolated, by setting up a sandbox. A feature says
-//! why it cannot.
+//! [`Sandbox::check`](super::Sandbox::check) decides whether builds can be isolated, by setting up a sandbox. A feature
+//! says why it cannot.
 
 /// Something that sandboxes use.
 #[derive(Debug, Clone, PartialEq, Eq)]

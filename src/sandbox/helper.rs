@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The helper process: it receives the specification and executes the program. [`spawn`](super::spawn) is the other side.
+//! The helper process: it receives the specification and executes the program. [`spawn`](super::spawn) is the other
+//! side.
 
 use std::ffi::{CString, NulError};
 use std::fs::File;
@@ -40,8 +41,8 @@ pub(super) fn live(start: impl FnOnce() -> io::Result<()>) -> ! {
     process::exit_now(status)
 }
 
-/// Receives the specification from the socket, which is standard input. `None` where there is nothing to make: the spawning
-/// process is gone, or the specification was wrong, which has been reported.
+/// Receives the specification from the socket, which is standard input. `None` where there is nothing to make: the
+/// spawning process is gone, or the specification was wrong, which has been reported.
 pub(super) fn receive_specification<S: DeserializeOwned>() -> io::Result<Option<Received<S>>> {
     let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
     let null: OwnedFd = File::options()

@@ -17,9 +17,9 @@ const STACK: u64 = 8 << 20;
 const MOST_PROCESSES: u64 = 1 << 15;
 
 impl Limits {
-    /// The limits of builds when the user sets none, so that one build cannot take the whole machine: `/tmp` and `/dev/shm`
-    /// hold a quarter of the memory each, and processes are half as many as the caller's. Address space is not limited:
-    /// compilers and run-time systems reserve much more of it than they use.
+    /// The limits of builds when the user sets none, so that one build cannot take the whole machine: `/tmp` and
+    /// `/dev/shm` hold a quarter of the memory each, and processes are half as many as the caller's. Address space is
+    /// not limited: compilers and run-time systems reserve much more of it than they use.
     pub fn of_machine() -> Self {
         let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
         Self {

@@ -2,8 +2,8 @@
 //! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
 //!
 //! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children of a
-//! helper with one thread. The specification goes over a socket, not in the arguments, which any user can read. When our end
-//! of the socket closes, for whatever reason, the helper ends the sandbox.
+//! helper with one thread. The specification goes over a socket, not in the arguments, which any user can read. When
+//! our end of the socket closes, for whatever reason, the helper ends the sandbox.
 
 use std::io;
 use std::net::Shutdown;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Adding what no build makes: texts (derivations among them), source trees, downloaded files.
 //!
 //! Paths follow from contents, so adding what is there already costs one look into the database.
@@ -111,8 +112,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Adds the file `file`, whose content has the digest `sha256`, as a flat fixed output called `name`, and makes it a
-    /// temporary root. The digest is checked again while the file is copied. Returns the path.
+    /// Adds the file `file`, whose content has the digest `sha256`, as a flat fixed output called `name`, and makes it
+    /// a temporary root. The digest is checked again while the file is copied. Returns the path.
     pub fn add_file_flat(
         &self,
         name: &str,
@@ -144,14 +145,16 @@ impl Store {
         Ok(path)
     }
 
-    /// Adds the tree of `archive`, a NAR, as a fixed output called `name` by `method` and `algorithm`, and makes it a temporary
-    /// root: what guix-daemon's `add-to-store` does. Reads `archive` once, to its end, in little memory. Returns the path.
+    /// Adds the tree of `archive`, a NAR, as a fixed output called `name` by `method` and `algorithm`, and makes it a
+    /// temporary root: what guix-daemon's `add-to-store` does. Reads `archive` once, to its end, in little memory.
+    /// Returns the path.
     ///
-    /// By [`FixedOutputMethod::Flat`] the archive holds one regular file, whose content is hashed; it is added as a file that
-    /// cannot be executed.
+    /// By [`FixedOutputMethod::Flat`] the archive holds one regular file, whose content is hashed; it is added as a
+    /// file that cannot be executed.
     ///
     /// # Errors
-    /// Where `archive` is not a NAR, or not of a regular file though the method is flat, or the store cannot be written.
+    /// Where `archive` is not a NAR, or not of a regular file though the method is flat, or the store cannot be
+    /// written.
     pub fn add_archive(
         &self,
         name: &str,
@@ -161,7 +164,8 @@ impl Store {
     ) -> Result<StorePath, StoreError> {
         self.writable()?;
         check_name(name)?;
-        // The path is known only when all was read, so the tree is unpacked under the lock of one that nothing else has.
+        // The path is known only when all was read, so the tree is unpacked under the lock of one that nothing else
+        // has.
         let unique = unique_path()?;
         let locks = self.lock([&unique])?;
         let added = self.add_unpacked(&locks, &unique, name, (method, algorithm), archive);
@@ -223,8 +227,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Makes those of `paths` that are not valid with `make`, which is given a path and the free place to make it at, and
-    /// registers them together.
+    /// Makes those of `paths` that are not valid with `make`, which is given a path and the free place to make it at,
+    /// and registers them together.
     fn add_missing<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p StorePath> + Clone,
@@ -254,8 +258,8 @@ impl Store {
         added
     }
 
-    /// Does what [`add_missing`](Self::add_missing) does with `paths` that are locked and not valid. Where it fails, it leaves
-    /// behind what it has made.
+    /// Does what [`add_missing`](Self::add_missing) does with `paths` that are locked and not valid. Where it fails, it
+    /// leaves behind what it has made.
     fn add_locked(
         &self,
         locks: &PathLocks,
@@ -304,8 +308,8 @@ impl Read for Hashing<'_> {
 fn references_first<'a>(texts: &BTreeMap<&'a StorePath, &'a Text<'_>>) -> Vec<&'a StorePath> {
     let mut order = Vec::with_capacity(texts.len());
     let mut seen = BTreeSet::new();
-    // What is being visited, each with the references that are still to be. A text cannot refer to itself, nor in a circle:
-    // its path depends on its references'.
+    // What is being visited, each with the references that are still to be. A text cannot refer to itself, nor in a
+    // circle: its path depends on its references'.
     let mut stack = Vec::new();
     for (path, text) in texts {
         if seen.insert(*path) {

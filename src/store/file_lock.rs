@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Locks on files, between processes and between threads.
 //!
-//! Between processes they are `fcntl` write or read locks on the whole file, the kind that guix-daemon uses. A process that is
-//! done with a lock file removes it and then writes a byte into it. The byte tells the daemon, and the missing name tells this
-//! program, that a lock obtained after that is one on a removed file: a process that waited starts over.
+//! Between processes they are `fcntl` write or read locks on the whole file, the kind that guix-daemon uses. A process
+//! that is done with a lock file removes it and then writes a byte into it. The byte tells the daemon, and the missing
+//! name tells this program, that a lock obtained after that is one on a removed file: a process that waited starts
+//! over.
 //!
-//! `fcntl` locks belong to the process: they do not keep its own threads apart, and closing *any* descriptor of a file drops
-//! the process's lock on it. So there is one table of the locks that this process holds. A lock file is opened once, by the
-//! thread that enters it there, and other threads wait for the entry to go, through whichever handle of the store they came.
+//! `fcntl` locks belong to the process: they do not keep its own threads apart, and closing *any* descriptor of a file
+//! drops the process's lock on it. So there is one table of the locks that this process holds. A lock file is opened
+//! once, by the thread that enters it there, and other threads wait for the entry to go, through whichever handle of
+//! the store they came.
 //!
-//! The table is the only state of the process, and it is keyed by lock file, so handles of several stores do not meet. Where one
-//! process serves one client, each process has a table of its own, and the system keeps them apart. A child does not inherit
-//! `fcntl` locks, and all descriptors are closed when it executes a program, so neither its life nor its end changes what
-//! the parent holds. A fork that goes on without `exec` must not use the store: its copy of the table names locks that it does
-//! not hold.
+//! The table is the only state of the process, and it is keyed by lock file, so handles of several stores do not meet.
+//! Where one process serves one client, each process has a table of its own, and the system keeps them apart. A child
+//! does not inherit `fcntl` locks, and all descriptors are closed when it executes a program, so neither its life nor
+//! its end changes what the parent holds. A fork that goes on without `exec` must not use the store: its copy of the
+//! table names locks that it does not hold.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -1,17 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Garbage collection: removes the store items that no root keeps.
 //!
 //! An item is *live* if a root leads to it: a permanent root, a temporary root of a running process, a running process
-//! itself; or if something live refers to it. With `keep_derivations`, the derivation a live item was built from is live
-//! too, and with `keep_outputs`, what a live derivation has built.
+//! itself; or if something live refers to it. With `keep_derivations`, the derivation a live item was built from is
+//! live too, and with `keep_outputs`, what a live derivation has built.
 //!
 //! The collector first makes sure that the set of roots cannot grow (see `temporary_roots`),
 //! reads the whole database at once, marks what is live in memory (linear in paths and references) and makes the rest
 //! invalid, referrers before what they refer to. Only after that has been committed does it move the items to the
-//! trash, and only after all locks have been given back does it remove them there, which is what takes the time. Killed in
-//! between, it leaves leftovers for its next run.
+//! trash, and only after all locks have been given back does it remove them there, which is what takes the time. Killed
+//! in between, it leaves leftovers for its next run.
 //!
-//! Leftovers, items of the store directory that are not valid, go too, unless a process has them for a temporary root or
-//! holds their lock. `PATH.chroot`, where a build or an addition of `PATH` is under way, belongs to `PATH`'s lock.
+//! Leftovers, items of the store directory that are not valid, go too, unless a process has them for a temporary root
+//! or holds their lock. `PATH.chroot`, where a build or an addition of `PATH` is under way, belongs to `PATH`'s lock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -101,8 +102,8 @@ pub struct Freed {
     pub unknown: Vec<String>,
 }
 
-/// Deletes what no root keeps, as `options` say. Waits for another collector and for processes that are just making roots;
-/// builds may go on meanwhile.
+/// Deletes what no root keeps, as `options` say. Waits for another collector and for processes that are just making
+/// roots; builds may go on meanwhile.
 ///
 /// A dry run works on a store that was opened for reading, too. It takes no locks there, so what it reports may change
 /// under it.
@@ -279,8 +280,8 @@ impl Reserve {
     }
 }
 
-/// Deletes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back. Says of how
-/// many that holds.
+/// Deletes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back. Says
+/// of how many that holds.
 fn sweep(
     store: &Store,
     graph: &Graph,
@@ -368,7 +369,8 @@ fn sweep_leftovers(
     Ok(())
 }
 
-/// Moves the entry `name` of the store directory to the trash, unless a process holds the lock on `lockable`, to which it belongs.
+/// Moves the entry `name` of the store directory to the trash, unless a process holds the lock on `lockable`, to which
+/// it belongs.
 fn take_leftover(
     store: &Store,
     name: &str,

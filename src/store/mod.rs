@@ -1,17 +1,19 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The store: paths, NARs, references, the database of valid paths, roots and garbage collection.
 //!
 //! Formats are Guix's (and so Nix's) to the byte, with the store directory a value.
 //!
 //! [`Store`] is the handle through which everything under the store directory is read and written. A store item is
 //! *valid*, which means complete, unchangeable and recorded in the database, or it does not exist for any program. What
-//! lies in the store directory without a record is work in progress, if its lock is held, or a leftover of a process that was
-//! killed, and is moved out of the way when its name is needed.
+//! lies in the store directory without a record is work in progress, if its lock is held, or a leftover of a process
+//! that was killed, and is moved out of the way when its name is needed.
 //!
 //! The order of steps is always: temporary root, lock, check again whether the path is valid, write, rename, record. A
 //! process killed between any two of them leaves nothing that passes for valid.
 //!
-//! What is global to the process, the table of its locks (`file_lock`) and its files of temporary roots (`temporary_roots`), is
-//! keyed by file and shared by all handles: several handles and threads may use one store, or several stores.
+//! What is global to the process, the table of its locks (`file_lock`) and its files of temporary roots
+//! (`temporary_roots`), is keyed by file and shared by all handles: several handles and threads may use one store, or
+//! several stores.
 
 pub mod add;
 pub mod canonical;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The store as a whole: opening it and locking in it.
 
 use std::io;
@@ -30,8 +31,8 @@ pub struct OpenOptions {
     pub patience: Patience,
     /// How long to wait for another process' database transaction. Those take milliseconds.
     pub database_timeout: Duration,
-    /// Whether files of new items become hard links of equal files in the store: guix-daemon does that unless it is started
-    /// with `--disable-deduplication`.
+    /// Whether files of new items become hard links of equal files in the store: guix-daemon does that unless it is
+    /// started with `--disable-deduplication`.
     pub deduplicate: bool,
 }
 
@@ -166,8 +167,8 @@ impl Store {
         &self.directories
     }
 
-    /// Keeps `paths`, valid or not, from being collected as garbage while this process lives. Waits for a collector that
-    /// is at work.
+    /// Keeps `paths`, valid or not, from being collected as garbage while this process lives. Waits for a collector
+    /// that is at work.
     ///
     /// To rely on a valid path, add it here first and ask whether it is valid then.
     pub fn add_temporary_roots<'p>(
@@ -231,8 +232,8 @@ impl Store {
     }
 }
 
-/// Makes the directories of a store where they are missing, and spells them in one way: locks of this process are known by
-/// their path.
+/// Makes the directories of a store where they are missing, and spells them in one way: locks of this process are known
+/// by their path.
 pub(super) fn make_directories(directories: &mut Directories) -> Result<(), StoreError> {
     let relocated = directories.store != Path::new(directories.store_dir.as_str());
     make_store_directory(&directories.store, relocated)?;
@@ -316,8 +317,8 @@ fn make_store_directory(path: &Path, relocated: bool) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Fails where the directory `store`, which has no database, holds an item: with an empty `database`, the collector would take
-/// all of them for rubbish.
+/// Fails where the directory `store`, which has no database, holds an item: with an empty `database`, the collector
+/// would take all of them for rubbish.
 fn refuse_orphans(store: &Path, database: &Path) -> Result<(), StoreError> {
     let entries = match std::fs::read_dir(store) {
         Ok(entries) => entries,

@@ -1,11 +1,13 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Deduplication: files with the same content are hard links of one file.
 //!
-//! As guix-daemon does it (`optimise-store.cc`): `STORE/.links/HASH` is a hard link of the file whose NAR has the SHA-256
-//! `HASH`, in base 32; the NAR counts, so that a program and a plain file with the same bytes stay apart. A file whose hash is
-//! there already is replaced, in one rename, by a link of that one. The collector removes links that no item shares any more.
+//! As guix-daemon does it (`optimise-store.cc`): `STORE/.links/HASH` is a hard link of the file whose NAR has the
+//! SHA-256 `HASH`, in base 32; the NAR counts, so that a program and a plain file with the same bytes stay apart. A
+//! file whose hash is there already is replaced, in one rename, by a link of that one. The collector removes links that
+//! no item shares any more.
 //!
-//! Metadata of store items is canonical, so files with the same NAR have the same metadata. Everything else of an item stays
-//! as it is: the NAR does not change, and a process that has a file open keeps it.
+//! Metadata of store items is canonical, so files with the same NAR have the same metadata. Everything else of an item
+//! stays as it is: the NAR does not change, and a process that has a file open keeps it.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -206,7 +208,8 @@ impl Links {
     }
 }
 
-/// A file that has as many links as it can have, or a directory of links that is full, is no error: the file is not shared.
+/// A file that has as many links as it can have, or a directory of links that is full, is no error: the file is not
+/// shared.
 fn unless_full(action: &'static str, path: &Path, error: io::Error) -> Result<(), StoreError> {
     match Errno::from_io_error(&error) {
         Some(Errno::MLINK | Errno::NOSPC) => Ok(()),

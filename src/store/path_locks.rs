@@ -16,8 +16,8 @@ use crate::formats::store_path::StorePath;
 
 /// The locks of some store paths, held until dropped.
 ///
-/// Stays with the thread that got it, so that a thread that would wait for itself gets an error; other threads may look at
-/// it, to work for that thread.
+/// Stays with the thread that got it, so that a thread that would wait for itself gets an error; other threads may look
+/// at it, to work for that thread.
 #[derive(Debug)]
 pub struct PathLocks {
     #[allow(dead_code)] // Held, not read.

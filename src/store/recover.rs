@@ -1,22 +1,25 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Making the database anew from the items in the store, when it is lost or damaged.
 //!
-//! Most of what the database recorded can be found out again. The path of a derivation follows from its content, and so do
-//! those of texts, source trees and fixed outputs: those are *proven*, to the byte. Any other item, an output that was built
-//! or fetched, is *taken as it is* if its metadata is that of a store item: an item gets its name only once it is complete.
-//! Its hash at the time it was made is not known any more, so `verify --lock` or `verify --rebuild` has to judge it. Where its
-//! derivation is there, its references are looked for among what that could see; where not, as with substitutes, among all
-//! items that are there.
+//! Most of what the database recorded can be found out again. The path of a derivation follows from its content, and so
+//! do those of texts, source trees and fixed outputs: those are *proven*, to the byte. Any other item, an output that
+//! was built or fetched, is *taken as it is* if its metadata is that of a store item: an item gets its name only once
+//! it is complete. Its hash at the time it was made is not known any more, so `verify --lock` or `verify --rebuild` has
+//! to judge it. Where its derivation is there, its references are looked for among what that could see; where not, as
+//! with substitutes, among all items that are there.
 //!
 //! Everything else is *lost*: leftovers of killed builds, items whose content is not what their path says, copies that
-//! `--repair` and `--check` kept, and what refers to something that is missing. It stays in the store directory until garbage
-//! is collected, and is not valid. An item that is missing is lost, too, where something shows that it was there.
+//! `--repair` and `--check` kept, and what refers to something that is missing. It stays in the store directory until
+//! garbage is collected, and is not valid. An item that is missing is lost, too, where something shows that it was
+//! there.
 //!
-//! This takes minutes, and no other process may use the store meanwhile: to a collector, what the database does not record is
-//! garbage. So the new database is made in a directory of its own and moved in once it is complete; until then there is
-//! the old one, or none and a schema file, which no program opens. Killed at any moment, this leaves nothing that looks like an
-//! empty store.
+//! This takes minutes, and no other process may use the store meanwhile: to a collector, what the database does not
+//! record is garbage. So the new database is made in a directory of its own and moved in once it is complete; until
+//! then there is the old one, or none and a schema file, which no program opens. Killed at any moment, this leaves
+//! nothing that looks like an empty store.
 //!
-//! Lost for good are the times of registration, which are now, and which of several derivations an output was built from.
+//! Lost for good are the times of registration, which are now, and which of several derivations an output was built
+//! from.
 
 mod items;
 
@@ -68,8 +71,8 @@ pub struct Recovered {
     pub lost: BTreeMap<StorePath, String>,
 }
 
-/// Makes the database in `directories` anew and moves the old one aside. No other process may use the store meanwhile: waits for the
-/// lock that everybody who does holds, and keeps it to the end.
+/// Makes the database in `directories` anew and moves the old one aside. No other process may use the store meanwhile:
+/// waits for the lock that everybody who does holds, and keeps it to the end.
 ///
 /// # Errors
 /// Where the database turns out to be whole: then there is nothing to make anew.
@@ -84,7 +87,8 @@ pub fn recover(
     let collectors = FileLock::acquire(gc_lock, Mode::Exclusive, false, &options.patience)?;
     // Another process may have been faster.
     refuse_whole(&directories, &options)?;
-    // Without it, the next command after a recovery that was killed would find no trace of a store and make an empty one.
+    // Without it, the next command after a recovery that was killed would find no trace of a store and make an empty
+    // one.
     if directory.join(SCHEMA).symlink_metadata().is_err() {
         schema::write_version(&directory)?;
     }
@@ -146,8 +150,8 @@ fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
     Ok((infos, recovered))
 }
 
-/// Puts the new database, which is whole, in the place of the old one. Gives the directory in which that is now; `None` where
-/// there was none.
+/// Puts the new database, which is whole, in the place of the old one. Gives the directory in which that is now; `None`
+/// where there was none.
 fn move_in(directory: &Path, unfinished: &Path) -> Result<Option<PathBuf>, StoreError> {
     let is_there = |name: &&str| directory.join(name).symlink_metadata().is_ok();
     let there: Vec<&str> = FILES.into_iter().filter(is_there).collect();
@@ -219,8 +223,8 @@ fn outputs(derivations: &BTreeMap<StorePath, Derivation>) -> BTreeMap<&StorePath
     outputs
 }
 
-/// What is not there though something tells that it was, and what does: a root, an item that refers to it, or another output of
-/// the same build. An output alone that is missing tells nothing: perhaps it was never built.
+/// What is not there though something tells that it was, and what does: a root, an item that refers to it, or another
+/// output of the same build. An output alone that is missing tells nothing: perhaps it was never built.
 fn gone(
     store: &Store,
     present: &BTreeSet<StorePath>,

@@ -1,9 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! How store items become valid: staged beside their place, moved there, recorded.
 //!
-//! Whatever is made for the path `P` is first made at `P.chroot` in the store directory, or anywhere on the same file system,
-//! under the lock on `P`. Then, for all outputs of one build together: permissions and times are made canonical, content
-//! is hashed and scanned for references, leftovers at the final places are moved aside, everything is renamed into place,
-//! and all of it is recorded in one transaction. Renamed but not recorded is a leftover like any other.
+//! Whatever is made for the path `P` is first made at `P.chroot` in the store directory, or anywhere on the same file
+//! system, under the lock on `P`. Then, for all outputs of one build together: permissions and times are made
+//! canonical, content is hashed and scanned for references, leftovers at the final places are moved aside, everything
+//! is renamed into place, and all of it is recorded in one transaction. Renamed but not recorded is a leftover like any
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -43,7 +45,8 @@ pub struct StagedOutput {
     pub deriver: Option<StorePath>,
 }
 
-/// Outputs that are canonical, hashed and scanned, but not in the store yet: the place for checks of what they refer to.
+/// Outputs that are canonical, hashed and scanned, but not in the store yet: the place for checks of what they refer
+/// to.
 ///
 /// Dropped, they stay where they were staged.
 #[derive(Debug)]
@@ -60,8 +63,8 @@ impl PreparedOutputs<'_> {
         outputs.filter_map(|(staged, info)| Some((staged.as_deref()?, info)))
     }
 
-    /// What would be registered, in the order the outputs were given in. An output that was valid before is here as it is in
-    /// the store.
+    /// What would be registered, in the order the outputs were given in. An output that was valid before is here as it
+    /// is in the store.
     pub fn infos(&self) -> impl Iterator<Item = &PathInfo> {
         self.outputs.iter().map(|(_, info)| info)
     }
@@ -130,8 +133,8 @@ impl Store {
     /// Makes an empty directory in the store directory for building or adding `path`, whose lock is held. What a killed
     /// process left there is removed. The collector spares it while the lock is held or `path` is a temporary root.
     ///
-    /// Only its owner may enter it: a build may make programs setuid, and until they are canonical no other user should reach
-    /// them. What is mounted from inside it is reached all the same.
+    /// Only its owner may enter it: a build may make programs setuid, and until they are canonical no other user should
+    /// reach them. What is mounted from inside it is reached all the same.
     pub fn staging_directory(
         &self,
         locks: &PathLocks,
@@ -167,7 +170,8 @@ impl Store {
         Ok(self.directories().store.join(name))
     }
 
-    /// Makes staged outputs of one build canonical, hashes them and scans them for references. `locks` covers their paths.
+    /// Makes staged outputs of one build canonical, hashes them and scans them for references. `locks` covers their
+    /// paths.
     ///
     /// An output that is valid already is left as it is, and what was staged for it is not looked at.
     pub fn prepare_outputs<'s>(
@@ -223,8 +227,8 @@ impl Store {
         })
     }
 
-    /// Unpacks `archive` into the staging directory of `path`, whose lock is held, makes it canonical, and hashes and scans it
-    /// on the way: an archive has but one tree, and a tree one archive. `candidates` are what it may refer to.
+    /// Unpacks `archive` into the staging directory of `path`, whose lock is held, makes it canonical, and hashes and
+    /// scans it on the way: an archive has but one tree, and a tree one archive. `candidates` are what it may refer to.
     ///
     /// Fails where the archive is none; then nothing is left of it.
     pub fn unpack_output<'s>(
@@ -258,8 +262,8 @@ impl Store {
         })
     }
 
-    /// Moves everything that was prepared in this store into it and makes it valid, all or none of it, in one transaction:
-    /// its parts may refer to each other in any order.
+    /// Moves everything that was prepared in this store into it and makes it valid, all or none of it, in one
+    /// transaction: its parts may refer to each other in any order.
     pub fn commit(&self, prepared: Vec<PreparedOutputs<'_>>) -> Result<Vec<PathInfo>, StoreError> {
         let outputs: Vec<_> = prepared.into_iter().flat_map(|one| one.outputs).collect();
         let new: Vec<(&Path, &PathInfo)> = outputs
@@ -270,7 +274,8 @@ impl Store {
         Ok(outputs.into_iter().map(|(_, info)| info).collect())
     }
 
-    /// Renames canonical items into place and registers them. The caller holds their locks and has seen that none is valid.
+    /// Renames canonical items into place and registers them. The caller holds their locks and has seen that none is
+    /// valid.
     pub(super) fn move_in(&self, items: &[(&Path, &PathInfo)]) -> Result<(), StoreError> {
         // Whatever can go wrong should do so before anything is moved.
         let mut registrations = Vec::with_capacity(items.len());

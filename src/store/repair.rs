@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Putting a damaged store item right, and keeping what differs, to be inspected.
 //!
 //! A valid item is never removed here: what is wrong with it may be the only trace of what went wrong. It is renamed to
-//! `HASH-NAME-damaged`, as the output of a second build is kept as `HASH-NAME-check`, which is guix-daemon's name for it.
-//! Neither is valid, so the next collection of garbage takes both.
+//! `HASH-NAME-damaged`, as the output of a second build is kept as `HASH-NAME-check`, which is guix-daemon's name for
+//! it. Neither is valid, so the next collection of garbage takes both.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,8 +27,8 @@ pub const DAMAGED_SUFFIX: &str = "-damaged";
 pub const CHECK_SUFFIX: &str = "-check";
 
 impl Store {
-    /// Makes staged outputs of one build canonical, and says what their records would be. Nothing is registered, whether
-    /// the outputs are valid or not.
+    /// Makes staged outputs of one build canonical, and says what their records would be. Nothing is registered,
+    /// whether the outputs are valid or not.
     pub fn examine_staged(&self, outputs: &[StagedOutput]) -> Result<Vec<PathInfo>, StoreError> {
         for output in outputs {
             if let Err(source) = output.staged.symlink_metadata() {

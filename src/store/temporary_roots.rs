@@ -10,9 +10,9 @@
 //!
 //! So a process that first adds a path to its temporary roots, and *then* sees that the path is valid, can rely on it.
 //!
-//! The registry of this process's files is keyed by state directory: all handles of one store share one file, which goes with
-//! the last of them. A process that serves another client has a file of its own. The system's locks decide whose roots
-//! count, so a process that is killed loses its roots with its locks.
+//! The registry of this process's files is keyed by state directory: all handles of one store share one file, which
+//! goes with the last of them. A process that serves another client has a file of its own. The system's locks decide
+//! whose roots count, so a process that is killed loses its roots with its locks.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;

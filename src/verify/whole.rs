@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Hashing store items again, several at a time, and comparing with the database.
 //!
-//! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads end
-//! together. What else the database says of an item is checked in the same pass (see [`record`](super::record)). Metadata that
-//! archives do not hold (times, write permission, owners) is looked at too: it is the same for every store item, and where it
-//! is not, another program has changed the store.
+//! The cost is that of SHA-256 over the archives: each thread hashes one item, the largest first, so that the threads
+//! end together. What else the database says of an item is checked in the same pass (see [`record`](super::record)).
+//! Metadata that archives do not hold (times, write permission, owners) is looked at too: it is the same for every
+//! store item, and where it is not, another program has changed the store.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Servers that lie, break off or never come to an end, and exports that are none.
 
 use std::collections::BTreeSet;
@@ -338,8 +339,8 @@ fn what_is_called_a_derivation_and_is_none_is_refused_without_being_followed() {
     }
 }
 
-/// Answers each request with the head and then, as long as anybody reads, again and again with what `answer` has for the
-/// file's name.
+/// Answers each request with the head and then, as long as anybody reads, again and again with what `answer` has for
+/// the file's name.
 fn serve_endlessly(answer: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

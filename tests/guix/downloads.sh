@@ -4,9 +4,10 @@
 #
 #   BOOTSTRAP_GUIX_ROOT=DIR tests/guix/downloads.sh [BOOTSTRAP]
 #
-# DIR is a root with Guix, as `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is not changed. The same
-# client has guix-daemon and `bootstrap daemon` realise the same derivations: Guix's own, and one of a recipe's source as bootstrap
-# writes it. Each prints the same. Needs root, for mounts in a namespace of its own. Skipped, with the reason, where there is no DIR.
+# DIR is a root with Guix, as `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is not changed.
+# The same client has guix-daemon and `bootstrap daemon` realise the same derivations: Guix's own, and one of a recipe's
+# source as bootstrap writes it. Each prints the same. Needs root, for mounts in a namespace of its own. Skipped, with
+# the reason, where there is no DIR.
 set -eu
 
 program=$(realpath "${1:-target/debug/bootstrap}")

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Machines that do not allow everything, brought about for real: whether builds run there, and whether `check` knows it.
+//! Machines that do not allow everything, brought about for real: whether builds run there, and whether `check` knows
+//! it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,7 +121,8 @@ fn filtered(program: &str, calls: &[(i64, Vec<SeccompRule>)]) -> Command {
     command
 }
 
-/// `personality(ADDR_NO_RANDOMIZE)`, which Docker's and podman's own filters refuse; asking with `0xffffffff` they allow.
+/// `personality(ADDR_NO_RANDOMIZE)`, which Docker's and podman's own filters refuse; asking with `0xffffffff` they
+/// allow.
 fn fixed_addresses() -> (i64, Vec<SeccompRule>) {
     let bits = |operator, value| {
         SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value).unwrap()

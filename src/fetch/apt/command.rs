@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Runs APT's programs with the private configuration and a clean environment.
 
 use std::io;
@@ -121,8 +122,8 @@ pub(super) fn run(
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The error that APT's `message` stands for where it says that there is no space left: all that APT writes is in the private
-/// directory. Its locale is `C`, so the words are these.
+/// The error that APT's `message` stands for where it says that there is no space left: all that APT writes is in the
+/// private directory. Its locale is `C`, so the words are these.
 pub(super) fn no_space(apt: &Apt, message: &str) -> Option<AptError> {
     let says_so = ["No space left on device", "enough free space in"]
         .iter()

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes the private configuration: where APT keeps its state, which archives it knows, and what it may not do.
 //!
-//! APT reads the file named by `APT_CONFIG` first and the host's `apt.conf` and `apt.conf.d` after it (apt.conf(5)). The host's
-//! are switched off, because they may hold hooks that clean the host's caches or wake other programs after every
-//! update; its settings for proxies and transports are copied.
+//! APT reads the file named by `APT_CONFIG` first and the host's `apt.conf` and `apt.conf.d` after it (apt.conf(5)).
+//! The host's are switched off, because they may hold hooks that clean the host's caches or wake other programs after
+//! every update; its settings for proxies and transports are copied.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Debian's archive, through the host's `apt-get` and `apt-cache`.
 //!
 //! APT checks the archive's signature and knows its mirrors, proxies and transports; doing that again here would be
@@ -50,8 +51,8 @@ impl AptSettings {
         }
     }
 
-    /// Where the signed index of the release is: a URL, of whatever kind, for each archive that the host's entries name.
-    /// Asks nobody.
+    /// Where the signed index of the release is: a URL, of whatever kind, for each archive that the host's entries
+    /// name. Asks nobody.
     ///
     /// # Errors
     /// Where the host has no APT, or no entry for the archive.
@@ -143,7 +144,8 @@ pub struct AptLock {
 }
 
 impl AptLock {
-    /// The lock as a program's standard input, which keeps it until the program ends too. There is nothing to read from it.
+    /// The lock as a program's standard input, which keeps it until the program ends too. There is nothing to read from
+    /// it.
     fn shared(&self) -> io::Result<Stdio> {
         Ok(self.file.try_clone()?.into())
     }

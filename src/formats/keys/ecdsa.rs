@@ -1,5 +1,6 @@
-//! ECDSA over the curve of Ed25519, which is what libgcrypt makes with the keys that `guix archive --generate-key` writes:
-//! they name the curve `Ed25519` without the flag `eddsa`.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! ECDSA over the curve of Ed25519, which is what libgcrypt makes with the keys that `guix archive --generate-key`
+//! writes: they name the curve `Ed25519` without the flag `eddsa`.
 //!
 //! The point of a key is the same in both schemes, so one key does for both: the secret number is the one that Ed25519
 //! derives from the seed (RFC 8032, 5.1.5). The number drawn for a signature is RFC 6979's with HMAC-SHA-256, and has
@@ -11,8 +12,8 @@
 //! r = x-coordinate of k B, modulo n          s = (z + r d) / k, modulo n
 //! ```
 //!
-//! What touches the secret number runs in constant time, in curve25519-dalek. That gives no x-coordinates; ours is computed
-//! from a point that the signature discloses.
+//! What touches the secret number runs in constant time, in curve25519-dalek. That gives no x-coordinates; ours is
+//! computed from a point that the signature discloses.
 
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
@@ -156,8 +157,8 @@ impl Drawn {
     }
 }
 
-/// The x-coordinate of a point, modulo the order of the base point: the root of (y² - 1) / (d y² + 1) that has the sign in
-/// the encoding's highest bit (RFC 8032, 5.1.3).
+/// The x-coordinate of a point, modulo the order of the base point: the root of (y² - 1) / (d y² + 1) that has the sign
+/// in the encoding's highest bit (RFC 8032, 5.1.3).
 fn x_coordinate(point: &CompressedEdwardsY) -> Scalar {
     let one = BigUint::from(1u8);
     let prime = (&one << 255u32) - BigUint::from(19u8);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Signatures and public keys as Guix has them, S-expressions of libgcrypt's:
 //!
 //! ```text
@@ -7,11 +8,11 @@
 //! ```
 //!
 //! The public key is also what `guix archive --authorize` reads, and what entries of the access control list in
-//! `/etc/guix/acl` hold. Guix compares keys as expressions: they must have exactly these members in this order. `Q` is the
-//! 32 bytes of RFC 8032. What is signed is the digest, by [`ecdsa`](super::ecdsa).
+//! `/etc/guix/acl` hold. Guix compares keys as expressions: they must have exactly these members in this order. `Q` is
+//! the 32 bytes of RFC 8032. What is signed is the digest, by [`ecdsa`](super::ecdsa).
 //!
-//! Guix takes libgcrypt's text for ISO-8859-1 and writes it as UTF-8, into narinfos and exports. Where a number is a quoted
-//! string with bytes above 127, the text is then not libgcrypt's any more. So both readings of a text are tried.
+//! Guix takes libgcrypt's text for ISO-8859-1 and writes it as UTF-8, into narinfos and exports. Where a number is a
+//! quoted string with bytes above 127, the text is then not libgcrypt's any more. So both readings of a text are tried.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -87,7 +88,8 @@ pub struct PublicKeys {
     pub other_tags: bool,
 }
 
-/// The public keys in `text`: one alone, or those that an access control list allows to sign imports. All are called `name`.
+/// The public keys in `text`: one alone, or those that an access control list allows to sign imports. All are called
+/// `name`.
 pub fn public_keys(text: &[u8], name: &str) -> PublicKeys {
     let mut found = PublicKeys::default();
     for expression in readings(text).iter().filter_map(|text| Sexp::parse(text)) {
@@ -336,8 +338,8 @@ mod tests {
         assert_eq!(check(&signature, &digest, &[]), Err(Mistrust::Rsa));
     }
 
-    /// What libgcrypt 1.10 wrote for the SHA-256 of the number 6018, as Guix encodes it. Where `s` is in base 16 otherwise, it is a
-    /// quoted string here.
+    /// What libgcrypt 1.10 wrote for the SHA-256 of the number 6018, as Guix encodes it. Where `s` is in base 16
+    /// otherwise, it is a quoted string here.
     #[test]
     fn a_number_that_is_printable_is_read_in_all_its_spellings() {
         let s = r#""\n6Ao:#6%Éí¨²&ñia7HÚ&ô¦Áõn% ¹É»·<""#;

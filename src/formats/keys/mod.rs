@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Ed25519 keys (RFC 8032): what exports, substitutes and attestations are signed with, and checked.
 //!
 //! | module | what | format of |
@@ -186,8 +187,8 @@ impl SecretKey {
         })
     }
 
-    /// Makes a new key called `name`: the secret key in the new file `path`, which only its owner can read, the public one
-    /// in `path` with `.pub` after it.
+    /// Makes a new key called `name`: the secret key in the new file `path`, which only its owner can read, the public
+    /// one in `path` with `.pub` after it.
     ///
     /// # Errors
     /// Where a file is there already or cannot be written.
@@ -275,8 +276,8 @@ impl PublicKey {
         Some(Self::new(name, bytes.try_into().ok()?))
     }
 
-    /// Reads keys with white space between them, from an option called `what`. A word with a leading slash is the name of
-    /// a file that holds a key in either form, or Guix's access control list with any number of them.
+    /// Reads keys with white space between them, from an option called `what`. A word with a leading slash is the name
+    /// of a file that holds a key in either form, or Guix's access control list with any number of them.
     ///
     /// # Errors
     /// Names the first word that is not a key.

@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! S-expressions as libgcrypt reads and writes them: an atom is a string of bytes, a list holds atoms and lists.
 //!
 //! Read are the canonical form (`3:abc`) and what the advanced form may have (RFC 9804): tokens (`abc`), base 16
-//! (`#616263#`), base 64 (`|YWJj|`) and quoted strings with C's escapes. libgcrypt writes an atom as a token where it can, as
-//! a quoted string where its first byte is ASCII and all are printable in ISO-8859-1, and in base 16 otherwise. So one
-//! signature in a thousand has a quoted string in the place of a number. Display hints (`[text/plain]`) are skipped. The
-//! transport form in braces is not read. Written is the advanced form on one line.
+//! (`#616263#`), base 64 (`|YWJj|`) and quoted strings with C's escapes. libgcrypt writes an atom as a token where it
+//! can, as a quoted string where its first byte is ASCII and all are printable in ISO-8859-1, and in base 16 otherwise.
+//! So one signature in a thousand has a quoted string in the place of a number. Display hints (`[text/plain]`) are
+//! skipped. The transport form in braces is not read. Written is the advanced form on one line.
 
 use std::fmt;
 

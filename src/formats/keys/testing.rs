@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A key for the tests of signatures.
 
 use super::SecretKey;

@@ -34,8 +34,8 @@ const ACTION_SWITCHES: c_int = 0x1;
 const HIDE: c_int = 0x1;
 const UNHIDE: c_int = 0x2;
 
-/// The rulesets that may be ours: the first of them that is unused or ours. The build user's number, to be known by, for
-/// those of /etc/defaults/devfs.rules and of administrators are small.
+/// The rulesets that may be ours: the first of them that is unused or ours. The build user's number, to be known by,
+/// for those of /etc/defaults/devfs.rules and of administrators are small.
 pub const RULESETS: RangeInclusive<u16> = 30001..=30016;
 
 /// The number of the one rule in a ruleset of ours: what devfs(8) gives to the first.

@@ -316,8 +316,8 @@ pub(super) fn gain_no_privileges() -> io::Result<()> {
     }
 }
 
-/// Keeps the kernel from killing this process when memory runs out, as protect(1) does; what it starts is not kept. Only
-/// root may.
+/// Keeps the kernel from killing this process when memory runs out, as protect(1) does; what it starts is not kept.
+/// Only root may.
 pub(super) fn protect() {
     let mut wanted = libc::PPROT_SET;
     // As without: the kernel then chooses by size alone.

@@ -210,7 +210,8 @@ fn program(
 }
 
 /// Lets this process make threads where a filter that it has inherited refuses `clone3` with `EPERM`. C libraries call
-/// `clone` instead only where `clone3` is missing; of two filters that refuse a call, the one that came last names the error.
+/// `clone` instead only where `clone3` is missing; of two filters that refuse a call, the one that came last names the
+/// error.
 pub(super) fn allow_threads() -> io::Result<()> {
     let missing = |calls: &Numbers| Ok([(calls.clone3, Vec::new())].into());
     apply(&program(libc::ENOSYS, missing).map_err(io::Error::other)?)

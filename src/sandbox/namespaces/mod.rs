@@ -192,9 +192,9 @@ impl Sandbox for Namespaces {
         )?))
     }
 
-    /// The build user itself for root with all that it takes, where the machine (a container, perhaps) has such a number;
-    /// else the caller. Root without CAP_SYS_ADMIN makes a user namespace as other users do, and then only its own files
-    /// are within reach.
+    /// The build user itself for root with all that it takes, where the machine (a container, perhaps) has such a
+    /// number; else the caller. Root without CAP_SYS_ADMIN makes a user namespace as other users do, and then only its
+    /// own files are within reach.
     fn outside(&self, user: &BuildUser) -> (u32, u32) {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let has = |map: &str, number| {

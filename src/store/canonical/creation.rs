@@ -28,8 +28,8 @@ pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives each node its metadata as it is made, where that is all there is to do: the new root belongs to this process, the
-/// umask takes nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
+/// Gives each node its metadata as it is made, where that is all there is to do: the new root belongs to this process,
+/// the umask takes nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
 #[derive(Default)]
 struct AtCreation {
     possible: bool,

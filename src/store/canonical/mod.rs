@@ -1,12 +1,13 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Canonical metadata: all that is not in an archive is the same for every store item.
 //!
-//! Times of modification become 1 (one second after the epoch: 0 means "none" to some programs), modes 0444, or 0555 for
-//! directories and what its owner may execute; set-user-ID bits, extended attributes and ACLs go. When run as root, root
-//! becomes the owner. It is what guix-daemon does to outputs (`canonicalisePathMetaData`).
+//! Times of modification become 1 (one second after the epoch: 0 means "none" to some programs), modes 0444, or 0555
+//! for directories and what its owner may execute; set-user-ID bits, extended attributes and ACLs go. When run as root,
+//! root becomes the owner. It is what guix-daemon does to outputs (`canonicalisePathMetaData`).
 //!
-//! What a build made is hostile: no symbolic link is followed, a socket or device is an error, and so is a file that has another
-//! hard link outside, whose mode and owner must not change (`ln /etc/shadow $out`). Everything is checked before
-//! anything is changed. The processes of the build must be dead by then.
+//! What a build made is hostile: no symbolic link is followed, a socket or device is an error, and so is a file that
+//! has another hard link outside, whose mode and owner must not change (`ln /etc/shadow $out`). Everything is checked
+//! before anything is changed. The processes of the build must be dead by then.
 
 mod creation;
 #[cfg(target_os = "freebsd")]
@@ -123,12 +124,13 @@ struct Links {
 enum Directories {
     /// Root can list any directory.
     AsTheyAre,
-    /// Anybody else must be allowed to. A directory has no other hard links, so its mode can change before all is checked.
+    /// Anybody else must be allowed to. A directory has no other hard links, so its mode can change before all is
+    /// checked.
     MakeReadable,
 }
 
-/// Calls `visit` with each file and its metadata, a directory after what it holds: by then its time does not change any more,
-/// and it may become read-only.
+/// Calls `visit` with each file and its metadata, a directory after what it holds: by then its time does not change any
+/// more, and it may become read-only.
 fn walk(
     root: &Path,
     directories: Directories,

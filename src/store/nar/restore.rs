@@ -16,8 +16,8 @@ use crate::formats::nar::{NarError, Tree};
 /// Writes the tree of the archive in `source` to `target`, which must not exist.
 ///
 /// Files are created anew, never opened or replaced, in directories that are held open: no symbolic link is followed,
-/// not even one that another process puts in the way. Modes are 0644, or 0755 for directories and executable files, less
-/// the umask. What was written before an error stays, for the caller to remove.
+/// not even one that another process puts in the way. Modes are 0644, or 0755 for directories and executable files,
+/// less the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
     restore_with(source, target, &mut Plain)
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What the records of single items would be, and which of them go together.
 
 use std::collections::{BTreeMap, BTreeSet};

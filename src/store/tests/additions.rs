@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::formats::nar::Tree;
 use crate::formats::store_path::text_path;
