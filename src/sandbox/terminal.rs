@@ -110,7 +110,9 @@ impl Terminal {
         Ok(Some((terminal, program)))
     }
 
-    /// Closes the descriptors without restoring anything: for a copy of the helper's process.
+    /// Closes the descriptors without restoring anything: for a copy of the helper's process that does not soon execute
+    /// another program, as Linux's first process.
+    #[cfg(target_os = "linux")]
     pub(super) fn abandon(mut self) {
         self.before = None;
     }
