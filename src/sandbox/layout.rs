@@ -22,11 +22,13 @@ pub enum Item {
     /// A directory of mode 0755; it may be there already, when it lies in a writable mount.
     Directory {
         /// Guest path.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
     },
     /// A file of mode 0644.
     File {
         /// Guest path.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
         /// What is in it.
         contents: String,
@@ -34,15 +36,19 @@ pub enum Item {
     /// A symbolic link.
     Link {
         /// Guest path.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
         /// What it says.
+        #[serde(with = "super::protocol::path_bytes")]
         contents: PathBuf,
     },
     /// A host path seen at a guest path, without set-user-ID programs and devices.
     Mount {
         /// Host path, of a directory or a file.
+        #[serde(with = "super::protocol::path_bytes")]
         source: PathBuf,
         /// Guest path.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
         /// What to create there first, to mount on.
         point: Point,
@@ -52,6 +58,7 @@ pub enum Item {
     /// An empty directory, writable by all (mode 1777), in memory.
     Temporary {
         /// Guest path, of a directory to be made.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
         /// Bytes it may hold; `None`: the system's default.
         size: Option<u64>,
@@ -59,11 +66,13 @@ pub enum Item {
     /// The system's view of the sandbox's own processes.
     Processes {
         /// Guest path, of a directory to be made.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
     },
     /// The device nodes, and what belongs beside them: standard streams, pseudo-terminals, shared memory.
     Devices {
         /// Guest path, of a directory to be made.
+        #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
         /// With the terminal of an interactive program.
         terminal: bool,

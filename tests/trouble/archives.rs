@@ -236,3 +236,26 @@ fn an_archive_that_is_compressed_in_an_unknown_way_is_named() {
     assert!(err.contains("compressed with bzip2"), "{err}");
     assert!(!err.contains('\x1b'), "{err:?}");
 }
+
+#[test]
+fn a_link_in_the_top_folder_of_a_base_may_have_a_target_of_any_bytes() {
+    let world = World::new();
+    let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
+    let sha256 = toml
+        .lines()
+        .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
+        .unwrap();
+    let archive = world.path(&format!("root/var/cache/bootstrap/files/{sha256}"));
+    // The entries before the end mark, and one more.
+    let mut base = fs::read(archive).unwrap();
+    base.truncate(base.len() - 1024);
+    let mut link = header(tar::EntryType::Symlink, "here", "");
+    link.as_gnu_mut().unwrap().linkname[..5].copy_from_slice(b"caf\xe9s");
+    link.set_cksum();
+    base.extend(link.as_bytes());
+    base.extend([0; 1024]);
+    let place = world.path("base.tar");
+    fs::write(&place, base).unwrap();
+    let place = place.display().to_string();
+    world.expect(0, &["--seed-file", &place, "build", "tool"]);
+}
