@@ -17,15 +17,16 @@
              (ice-9 ftw)
              (ice-9 match)
              (ice-9 textual-ports)
+             (rnrs bytevectors)
              (srfi srfi-34))
 
 (define (report name thunk)
   (format #t "~a ~a~%" name
           (catch #t
-            (lambda ()
-              (guard (c (#t "failed"))
-                (thunk)))
-            (const "failed")))
+            thunk
+            (lambda (key . arguments)
+              (format (current-error-port) "~a: ~s ~s~%" name key arguments)
+              "failed")))
   (force-output))
 
 (define (realise store drv)
