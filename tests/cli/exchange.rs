@@ -358,7 +358,7 @@ fn a_key_is_shown_as_guix_wants_it_from_either_half() {
     let (again, _) = world.expect(0, &["key", "--guix", file.to_str().unwrap()]);
     assert_eq!(again, of_public);
     let (_, err) = world.expect(2, &["key", "--guix", "/dev/null"]);
-    assert!(err.contains("/dev/null is no public key"), "{err}");
+    assert!(err.contains("/dev/null is not a public key"), "{err}");
     world.expect(2, &["key", "--guix", "/dev/null", "name", "file"]);
     world.expect(2, &["key", "name"]);
 }
@@ -369,12 +369,12 @@ fn wrong_keys_and_packages_are_named() {
     pretend(&world, "libc");
     let (secret, _) = key(&world);
     let (_, err) = world.expect(2, &["key", "test-1", &secret]);
-    assert!(err.contains("WORLD/key is there already"), "{err}");
+    assert!(err.contains("WORLD/key exists already"), "{err}");
     let (_, err) = world.expect(
         2,
         &["export", "libc", "--key", "/dev/null", "-o", "/dev/null"],
     );
-    assert!(err.contains("/dev/null is no secret key"), "{err}");
+    assert!(err.contains("/dev/null is not a secret key"), "{err}");
     let (_, err) = world.expect(2, &["export", "libc:dynamic", "-o", "/dev/null"]);
     assert!(
         err.contains("libc has no output `dynamic`; it has out, static"),
@@ -385,7 +385,7 @@ fn wrong_keys_and_packages_are_named() {
     assert!(err.contains(&format!("run {build}")), "{err}");
     let (_, err) = world.expect(2, &["import", "/dev/null", "--trusted-keys", "mine"]);
     assert!(
-        err.contains("--trusted-keys: `mine` is no public key"),
+        err.contains("--trusted-keys: `mine` is not a public key"),
         "{err}"
     );
     let (_, err) = world.expect(
