@@ -13,7 +13,7 @@
 (define passed 0)
 (define failed 0)
 
-(define-syntax-rule (check name expression)
+(define-syntax-rule (expect name expression)
   (let ((result (guard (c ((store-protocol-error? c)
                            (list 'error (store-protocol-error-status c)
                                  (store-protocol-error-message c))))
@@ -45,22 +45,22 @@
 (define referrer (add-text-to-store store "referrer" text (list text)))
 (define builder (add-to-store store "builder" #t "sha256" "/scratch/builder"))
 
-(check "valid-path?" (and (valid-path? store text) (not (valid-path? store absent))))
-(check "valid-path? of an odd name" (not (valid-path? store odd)))
-(check "valid-path? outside the store"
+(expect "valid-path?" (and (valid-path? store text) (not (valid-path? store absent))))
+(expect "valid-path? of an odd name" (not (valid-path? store odd)))
+(expect "valid-path? outside the store"
   (fails-with 1 "is not in the store" (valid-path? store "/etc/passwd")))
-(check "add-text-to-store"
+(expect "add-text-to-store"
   (string=? text (store-path "text" (sha256 (string->utf8 "content")) "text")))
-(check "references" (equal? (references store referrer) (list text)))
-(check "referrers" (equal? (referrers store text) (list referrer)))
-(check "query-path-hash"
+(expect "references" (equal? (references store referrer) (list text)))
+(expect "referrers" (equal? (referrers store text) (list referrer)))
+(expect "query-path-hash"
   (bytevector=? (query-path-hash store builder)
                  (path-info-hash (query-path-info store builder))))
-(check "query-path-info of what is not valid"
+(expect "query-path-info of what is not valid"
   (fails-with 1 "is not valid" (query-path-info store absent)))
-(check "hash-part->path"
+(expect "hash-part->path"
   (string=? builder (hash-part->path store (store-path-hash-part builder))))
-(check "add-to-store, flat and by other hashes"
+(expect "add-to-store, flat and by other hashes"
   (let ((file "/scratch/builder"))
     (every (lambda (name algorithm)
              (string=? (add-to-store store "flat" #f name file)
@@ -68,28 +68,28 @@
                                           #:hash-algo (string->symbol name) #:recursive? #f)))
            '("sha256" "sha1" "sha512")
            (list (hash-algorithm sha256) (hash-algorithm sha1) (hash-algorithm sha512)))))
-(check "add-to-store of a tree"
+(expect "add-to-store of a tree"
   (valid-path? store (add-to-store store "tree" #t "sha256" "/usr/share/guile/site/3.0/guix/build")))
-(check "add-file-tree-to-store"
+(expect "add-file-tree-to-store"
   (valid-path? store (add-file-tree-to-store store `("top" directory ("file" regular (data "x"))))))
-(check "temporary roots are live" (->bool (member text (live-paths store))))
-(check "nothing that is live is dead" (not (member text (dead-paths store))))
-(check "what is live is not deleted"
+(expect "temporary roots are live" (->bool (member text (live-paths store))))
+(expect "nothing that is live is dead" (not (member text (dead-paths store))))
+(expect "what is live is not deleted"
   (fails-with 1 "alive" (delete-paths store (list text))))
-(check "add-indirect-root and find-roots"
+(expect "add-indirect-root and find-roots"
   (begin
     (false-if-exception (delete-file "/scratch/root"))
     (symlink builder "/scratch/root")
     (add-indirect-root store "/scratch/root")
     (->bool (member (cons "/scratch/root" builder) (find-roots store)))))
-(check "failed paths"
+(expect "failed paths"
   (and (null? (query-failed-paths store)) (clear-failed-paths store (list absent))))
-(check "substitute-urls" (pair? (substitute-urls store)))
-(check "built-in-builders" (->bool (member "download" (built-in-builders store))))
-(check "verify-store" (and (verify-store store) (verify-store store #:check-contents? #t)))
-(check "ensure-path of what no server has"
+(expect "substitute-urls" (pair? (substitute-urls store)))
+(expect "built-in-builders" (->bool (member "download" (built-in-builders store))))
+(expect "verify-store" (and (verify-store store) (verify-store store #:check-contents? #t)))
+(expect "ensure-path of what no server has"
   (fails-with 1 "cannot be created" (ensure-path store absent)))
-(check "substitutes" (and (null? (substitutable-paths store (list absent)))
+(expect "substitutes" (and (null? (substitutable-paths store (list absent)))
                           (null? (substitutable-path-info store (list absent)))
                           (not (has-substitutes? store absent))))
 
@@ -97,24 +97,24 @@
   (derivation store name builder arguments #:sources (list builder)))
 
 (define good (drv "good" "first"))
-(check "a derivation has the outputs that Guix computes"
+(expect "a derivation has the outputs that Guix computes"
   (equal? (query-derivation-outputs store (derivation-file-name good))
           (list (derivation->output-path good))))
-(check "build-derivations" (build-derivations store (list good)))
-(check "what was built" (string=? "made first\n"
+(expect "build-derivations" (build-derivations store (list good)))
+(expect "what was built" (string=? "made first\n"
                                   (call-with-input-file (derivation->output-path good)
                                     get-string-all)))
-(check "the deriver of what was built"
+(expect "the deriver of what was built"
   (string=? (derivation-file-name good)
             (path-info-deriver (query-path-info store (derivation->output-path good)))))
-(check "valid-derivers"
+(expect "valid-derivers"
   (equal? (valid-derivers store (derivation->output-path good))
           (list (derivation-file-name good))))
-(check "a derivation that needs another"
+(expect "a derivation that needs another"
   (let* ((second (derivation store "second" builder '("next")
                              #:sources (list builder) #:inputs (list (derivation-input good)))))
     (build-derivations store (list second))))
-(check "build traces"
+(expect "build traces"
   (let ((log (log-of (lambda ()
                        (set-build-options store #:print-build-trace #t
                                           #:multiplexed-build-output? #t)
@@ -123,38 +123,38 @@
          (string-contains log "@ build-log ")
          (string-contains log "hello from the builder")
          (->bool (string-contains log "@ build-succeeded ")))))
-(check "a build that fails has status 100"
+(expect "a build that fails has status 100"
   (fails-with 100 "build of `/gnu/store/" (build-derivations store (list (drv "bad" "fail")))))
-(check "a build that takes too long has status 101"
+(expect "a build that takes too long has status 101"
   (begin
     (set-build-options store #:timeout 1)
     (fails-with 101 "build of `/gnu/store/" (build-derivations store (list (drv "slow" "sleep"))))))
 (set-build-options store)
-(check "build-mode check of what is the same"
+(expect "build-mode check of what is the same"
   (build-things store (list (derivation-file-name good)) (build-mode check)))
-(check "build-mode check of what differs"
+(expect "build-mode check of what differs"
   (let ((random (drv "random" "random")))
     (build-derivations store (list random))
     (fails-with 100 "not be deterministic"
                 (build-things store (list (derivation-file-name random)) (build-mode check)))))
-(check "an output by name"
+(expect "an output by name"
   (build-derivations store (list (cons good "out"))))
-(check "a fixed output"
+(expect "a fixed output"
   (let ((fixed (derivation store "fixed" builder '("fixed") #:sources (list builder)
                            #:hash-algo 'sha256
                            #:hash (sha256 (string->utf8 "made fixed\n")))))
     (build-derivations store (list fixed))))
-(check "a fixed output of another hash"
+(expect "a fixed output of another hash"
   (let ((fixed (derivation store "wrong" builder '("wrong") #:sources (list builder)
                            #:hash-algo 'sha256 #:hash (sha256 (string->utf8 "other")))))
     (fails-with 100 "build of" (build-derivations store (list fixed)))))
-(check "rounds"
+(expect "rounds"
   (begin
     (set-build-options store #:rounds 2)
     (fails-with 100 "not be deterministic"
                 (build-derivations store (list (drv "twice" "random"))))))
 (set-build-options store)
-(check "several builds in one call"
+(expect "several builds in one call"
   (build-derivations store (map (lambda (n) (drv (format #f "many-~a" n) "x")) (iota 20))))
 
 (close-connection store)

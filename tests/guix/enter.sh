@@ -27,17 +27,24 @@ for entry in "$root"/*; do
     mount --bind -o ro "$entry" "$new/$name"
   fi
 done
-mkdir -p "$new/tmp" "$new/root" "$new/proc" "$new/dev" "$new/var/guix" "$new/var/log" "$new/gnu/store" "$new/scratch"
+mkdir -p "$new/tmp" "$new/root" "$new/proc" "$new/dev" "$new/var/guix" "$new/var/log/guix" "$new/gnu/store" "$new/scratch"
 chmod 1777 "$new/tmp"
 mount --rbind /proc "$new/proc"
 mount --rbind /dev "$new/dev"
 mount --bind "$scratch/gnu/store" "$new/gnu/store"
 mount --bind "$scratch/var/guix" "$new/var/guix"
+mount --bind "$scratch/var/log/guix" "$new/var/log/guix"
 mount --bind "$scratch" "$new/scratch"
+mount --bind "$scratch/etc/guix" "$new/etc/guix"
 
 # Where guile-gcrypt was not configured, it looks for the library under the name that only its development files have.
 mkdir "$new/links"
 ln -s /usr/lib/x86_64-linux-gnu/libgcrypt.so.20 "$new/links/libgcrypt.so"
 
-exec chroot "$new" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin TERM=dumb LC_ALL=C.UTF-8 USER=root \
+# Not chroot: in one, builds could make no namespaces.
+mkdir "$new/old"
+cd "$new"
+pivot_root . old
+umount -l /old
+exec /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin TERM=dumb LC_ALL=C.UTF-8 USER=root \
   GUILE_EXTENSIONS_PATH=/links LTDL_LIBRARY_PATH=/links LD_LIBRARY_PATH=/links GUILE_AUTO_COMPILE=0 "$@"

@@ -1,0 +1,170 @@
+#!/bin/sh
+# The unmodified Guix client against our daemon.
+#
+# usage: sh tests/guix/daemon.sh [PROGRAM]
+#
+# BOOTSTRAP_GUIX_ROOT names the root of a Debian system with the package `guix` (1.5.0, from sid), such as
+# `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is only read. PROGRAM is the `bootstrap` to test.
+# Ends with 0 where every check passed, or where there is no such root, and says so.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+program=${1:-$here/../../target/debug/bootstrap}
+program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
+root=${BOOTSTRAP_GUIX_ROOT:-}
+
+if [ -z "$root" ]; then
+  echo "skipped: BOOTSTRAP_GUIX_ROOT names no Debian root with Guix"
+  exit 0
+fi
+if [ ! -x "$root/usr/bin/guix" ]; then
+  echo "skipped: there is no $root/usr/bin/guix"
+  exit 0
+fi
+if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+  echo "skipped: a private mount namespace needs root"
+  exit 0
+fi
+
+scratch=$(mktemp -d)
+daemon=
+clean() {
+  if [ -n "$daemon" ]; then
+    kill "$daemon" 2>/dev/null || true
+    wait "$daemon" 2>/dev/null || true
+  fi
+  rm -rf "$scratch"
+}
+trap clean EXIT
+trap 'exit 1' HUP INT TERM
+
+mkdir -p "$scratch/gnu/store" "$scratch/var/guix" "$scratch/var/log/guix" "$scratch/etc/guix"
+cp "$program" "$scratch/bootstrap"
+
+# A builder that needs nothing beside itself.
+cat >"$scratch/builder.c" <<'BUILDER'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int main(int count, char **arguments)
+{
+  const char *what = count > 1 ? arguments[1] : "";
+  FILE *out;
+
+  puts("hello from the builder");
+  fflush(stdout);
+  if (strcmp(what, "fail") == 0) {
+    fputs("failing\n", stderr);
+    return 3;
+  }
+  if (strcmp(what, "sleep") == 0)
+    sleep(30);
+  out = fopen(getenv("out"), "w");
+  if (out == NULL)
+    return 4;
+  fprintf(out, "made %s\n", what);
+  if (strcmp(what, "random") == 0) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    fprintf(out, "%ld.%09ld\n", (long) now.tv_sec, now.tv_nsec);
+  }
+  return fclose(out) == 0 ? 0 : 5;
+}
+BUILDER
+cc -static -O1 -o "$scratch/builder" "$scratch/builder.c"
+cp "$here/client.scm" "$scratch/client.scm"
+
+guix() {
+  unshare --mount sh "$here/enter.sh" "$root" "$scratch" guix "$@"
+}
+
+serve() {
+  unshare --mount sh "$here/enter.sh" "$root" "$scratch" /scratch/bootstrap daemon 2>>"$scratch/daemon.log" &
+  daemon=$!
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -S "$scratch/var/guix/daemon-socket/socket" ] && return
+    sleep 0.1
+  done
+  cat "$scratch/daemon.log"
+  exit 1
+}
+
+passed=0
+failed=0
+check() {
+  name=$1
+  shift
+  if "$@" >"$scratch/output" 2>&1; then
+    passed=$((passed + 1))
+    echo "pass: $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL: $name"
+    sed 's/^/    /' "$scratch/output" | tail -n 20
+  fi
+}
+fails_with() {
+  expected=$1
+  shift
+  if "$@" >"$scratch/inner" 2>&1; then
+    echo "it succeeded"
+    return 1
+  fi
+  cat "$scratch/inner"
+  grep -q "$expected" "$scratch/inner"
+}
+
+echo "Guix $(guix --version | sed -n '1s/.* //p')"
+serve
+# Every line of client.scm is a check of its own.
+if guix repl /scratch/client.scm >"$scratch/client.log" 2>&1; then
+  check "client.scm" true
+else
+  failed=$((failed + 1))
+  echo "FAIL: client.scm"
+fi
+grep -E '^(pass|FAIL): ' "$scratch/client.log" || true
+grep -E '^[0-9]+ passed, ' "$scratch/client.log" || tail -n 20 "$scratch/client.log"
+
+text=$(grep -l -x content "$scratch"/gnu/store/*-text | head -n 1)
+text=/gnu/store/${text##*/}
+expression='(begin (use-modules (guix)) (with-store store (let ((b (add-to-store store "builder" #t "sha256" "/scratch/builder"))) (derivation store "from-shell" b (list "shell") #:sources (list b)))))'
+
+check "guix gc --list-live" guix gc --list-live
+check "guix gc --list-dead" guix gc --list-dead
+check "guix gc --references" guix gc --references "$text"
+check "guix gc --referrers" guix gc --referrers "$text"
+check "guix gc --requisites" guix gc --requisites "$text"
+check "guix gc --verify=contents" guix gc --verify=contents
+check "guix build -e" guix build -e "$expression"
+check "guix build -e, again" guix build -e "$expression"
+check "guix build --check" guix build --check -e "$expression"
+check "guix build --log-file" guix build --log-file -e "$expression"
+
+check "guix archive --export without a key" fails_with "cannot sign" guix archive --export "$text"
+check "guix archive --generate-key" guix archive --generate-key="(genkey (ecdsa (curve Ed25519) (flags rfc6979)))"
+export_text() {
+  guix archive --export "$text" >"$scratch/archive"
+}
+check "guix archive --export" export_text
+check "guix gc --delete" guix gc --delete "$(guix gc --referrers "$text")" "$text"
+check "it is gone" test ! -e "$scratch$text"
+import() {
+  guix archive --import <"$scratch/archive"
+}
+check "guix archive --import of a key that is not trusted" fails_with "no signature by a key" import
+check "it is still gone" test ! -e "$scratch$text"
+authorize() {
+  guix archive --authorize <"$scratch/etc/guix/signing-key.pub"
+}
+check "guix archive --authorize" authorize
+check "guix archive --import" import
+check "it is back" test -e "$scratch$text"
+check "guix gc" guix gc
+check "guix gc --verify" guix gc --verify
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
