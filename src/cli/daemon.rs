@@ -230,6 +230,7 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
             signing_key: arguments.signing_key.clone(),
             keep_outputs: arguments.gc_keep_outputs,
             keep_derivations: arguments.gc_keep_derivations,
+            deduplicate: !arguments.disable_deduplication,
             log_compression: LogCompression::Gzip,
             trusted_users: arguments.trusted_user.clone(),
             debug: arguments.debug,

@@ -55,6 +55,8 @@ pub struct DaemonConfiguration {
     pub log_compression: LogCompression,
     /// Whether build logs are kept.
     pub keep_logs: bool,
+    /// Whether equal files of new items become links of one file.
+    pub deduplicate: bool,
     /// Users that are trusted beside root.
     pub trusted_users: Vec<String>,
     /// Whether requests are logged.
@@ -83,6 +85,7 @@ impl DaemonConfiguration {
             keep_derivations: true,
             log_compression: LogCompression::default(),
             keep_logs: true,
+            deduplicate: true,
             trusted_users: Vec::new(),
             debug: false,
         }

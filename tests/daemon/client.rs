@@ -70,6 +70,13 @@ impl Daemon {
         stream
     }
 
+    /// The names in the store directory, without the directory of shared files.
+    pub fn items(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.root().join("gnu/store")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".links").collect()
+    }
+
     /// The processes that the daemon has started and that have not ended.
     pub fn sessions(&self) -> Vec<u32> {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());

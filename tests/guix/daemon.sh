@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
 # The unmodified Guix client against our daemon.
 #
 # usage: sh tests/guix/daemon.sh [PROGRAM]

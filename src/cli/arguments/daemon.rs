@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The arguments that only the daemon has.
 
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ pub struct DaemonArguments {
     /// Compress build logs with gzip, which is what they are compressed with
     #[arg(long, value_name = "TYPE", default_value = "gzip")]
     pub log_compression: String,
-    /// Accepted: equal files are not made one
+    /// Do not make equal files of new items links of one file
     #[arg(long, alias = "disable-store-optimization")]
     pub disable_deduplication: bool,
     /// Accepted: no build is sent to other machines

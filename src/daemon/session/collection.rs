@@ -124,10 +124,17 @@ impl Session {
         Ok(Fields::of_long(errors.into()))
     }
 
-    /// Has equal files share their blocks.
+    /// Has equal files share their blocks, while the client is there.
     pub(super) fn optimise_store(&self) -> Result<Fields, Fault> {
-        Err(Fault::refused(
-            "this daemon does not deduplicate the store yet: nothing was changed",
-        ))
+        let goes_on = || !self.cancellation.is_cancelled() && !self.tunnel.is_closed();
+        let saved = self.store.optimise(&goes_on)?;
+        if !goes_on() {
+            return Err(Fault::Gone);
+        }
+        self.tunnel.log(format!(
+            "{} bytes freed by hard-linking {} files\n",
+            saved.bytes, saved.files
+        ));
+        Ok(Fields::of_long(1))
     }
 }

@@ -167,6 +167,7 @@ fn serve(
         .and_then(|directories| {
             let options = OpenOptions {
                 patience: tunnel.patience(&cancellation),
+                deduplicate: configuration.deduplicate,
                 ..OpenOptions::default()
             };
             Ok(Store::open_with(directories, options)?)
