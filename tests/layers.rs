@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The layers of `src`: a module imports only from layers below its own, peers do not know each other, and siblings form no
 //! circles. `docs/architecture.md` draws the layers.
 
@@ -39,7 +40,6 @@ const KNOWN: &[&str] = &[
     "circle: builder::builtin, builder::context, builder::settings, builder::variation",
     "circle: exchange::batch, exchange::substitute",
     "circle: fetch::apt::command, fetch::apt::configuration",
-    "circle: road::recipe::error, road::recipe::model",
     "circle: sandbox::features, sandbox::jail, sandbox::namespaces",
     "circle: sandbox::jail::init, sandbox::jail::program",
     "circle: sandbox::namespaces::init, sandbox::namespaces::program",

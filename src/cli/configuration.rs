@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command, CommandFactory};
 use serde::Serialize;
@@ -126,7 +127,12 @@ impl Settings {
             command = command.mut_arg(id, |option| {
                 // These live as long as the process, which makes them once.
                 let variable: &'static str = variable(name).leak();
-                let option = option.env(variable).hide_env(name != "root");
+                // A variable that is set to nothing is not set.
+                let option = match std::env::var_os(variable).is_some_and(|value| value.is_empty())
+                {
+                    true => option.env(Resettable::Reset),
+                    false => option.env(variable).hide_env(name != "root"),
+                };
                 match value {
                     Some((_, value)) => {
                         let value: &'static str = value.clone().leak();

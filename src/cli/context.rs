@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What commands work with: the options as values, and the engine's session made of them.
 
 use std::cell::OnceCell;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use super::arguments::{Color, Global};
 use super::failure::Failure;
-use super::{notices, signals};
+use super::{inherited, notices, signals};
 use crate::diagnostics::FileError;
 use crate::engine::{
     BuildOptions, EngineError, Planned, SeedOptions, Session, SessionOptions, TrustedKeys,
@@ -186,7 +187,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
             max_silent_time: seconds(options.max_silent_time),
             max_memory: options.max_memory,
             max_processes: options.max_processes,
-            temporary: None,
+            temporary: inherited::temporary(std::env::var_os("TMPDIR")),
         },
     })
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `doctor`: whether this machine can build, and what to do where it cannot.
 //!
 //! The engine looks; what is made of it is in [`checks`].

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `export`, `import`, `publish`, `key`.
 
 use std::collections::BTreeSet;

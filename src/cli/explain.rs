@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `explain`: why a package is built again.
 
 use serde::Serialize;

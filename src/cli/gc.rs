@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `gc`: removes what nothing keeps alive.
 
 use serde::Serialize;

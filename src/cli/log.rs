@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `log`: what a build printed.
 
 use std::io::{self, Write};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line: what people type, what they read, and the exit status.
 //!
 //! Each command is a function of its own in the module named after it. It returns a [`Failure`] where it cannot do
@@ -23,6 +24,7 @@ mod fetch;
 mod forecast;
 mod gc;
 mod graph;
+mod inherited;
 mod list;
 mod log;
 mod manual;
@@ -52,6 +54,7 @@ use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    inherited::set_right();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if version::is_wanted(&arguments) {
         let _ = context::print(&version::describe());

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use super::arguments::ProgressStyle;
 use super::context::{Context, print, print_json};
-use super::failure::{Failure, of_run};
+use super::failure::{Failure, Status, of_run};
+use super::inherited;
 use crate::diagnostics::FileError;
 use crate::engine::{EngineError, Manifest, Run, Targets};
 use crate::show::records::Runs;
@@ -14,6 +15,16 @@ use crate::show::records::Runs;
 impl Context {
     /// Makes what is missing of the targets, with progress shown. What could not be made is in the run's report.
     pub(super) fn run(&self, targets: Targets<'_>) -> Result<Run<'_>, Failure> {
+        inherited::try_threads().map_err(|error| {
+            Failure::new(
+                Status::Environment,
+                format!("cannot start threads: {error}"),
+                "raise the limit on processes (`ulimit -u`)",
+            )
+        })?;
+        for limit in inherited::low_limits() {
+            self.note(&limit);
+        }
         Ok(Run::start(&self.session, targets, self)?)
     }
 }

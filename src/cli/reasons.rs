@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why packages are built again, in words.
 
 use std::collections::BTreeSet;

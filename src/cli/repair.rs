@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `build --repair`, in words.
 
 use super::context::Context;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `roots`: what keeps items alive.
 
 use std::collections::BTreeMap;

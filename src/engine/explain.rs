@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Why a package is built again.
 //!
 //! The derivation that would be built now is compared with the one that was built last. Where an input has changed, that one is

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a run would download, build and reuse, without doing any of it.
 
 use std::collections::BTreeSet;

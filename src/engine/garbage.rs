@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Garbage: what is removed, what keeps the rest, and which generations of roots are forgotten.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The engine: everything a front end can do with a store, without arguments, terminals, sockets or exit statuses.
 //!
 //! A [`Session`] holds the options of one user of the store: directories, recipes and seed, limits, servers. A front end

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a front end may want to tell its user, as data.
 
 use std::path::PathBuf;

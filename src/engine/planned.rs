@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The plan of a session: recipes and seeds made into derivations, and how to find one's way in it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Repair: damaged items of packages, and of what they refer to, are made again and put in place.
 //!
 //! What is made again is worth nothing if it is made from something damaged, so everything that a build needs is hashed too

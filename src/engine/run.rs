@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A run of a plan: what is missing of some targets is made, and roots keep it.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A session: one user's options, and the tools that follow from them.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Substitute servers as another way to make items, and what they would give.
 //!
 //! [`Substitutes`] is the scheduler's [`Alternative`] for a run. It knows what items are called, and reports what the

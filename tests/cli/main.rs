@@ -10,6 +10,7 @@ use assert_cmd::Command;
 
 mod doctor;
 mod exchange;
+mod inherited;
 mod look;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;

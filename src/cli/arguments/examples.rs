@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The end of each help: examples of each command, and for the program what holds for every command.
 
 /// What ends the program's own help.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What is made of what `doctor` saw: each check is a function of that alone.
 
 use std::io;

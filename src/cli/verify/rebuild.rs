@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify --rebuild` and `build --check`: building again, and what came out differently.
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify --recover`: the database made anew.
 
 use std::collections::BTreeMap;
