@@ -9,6 +9,8 @@ use std::io::{self, BufRead, Read};
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
 
+use crate::formats::narinfo::{File, NarInfo};
+
 /// The largest window of zstd, as a power of two.
 const ZSTD_WINDOW: u32 = 27;
 
@@ -68,6 +70,15 @@ pub fn decoder<'a>(compression: &str, input: impl BufRead + 'a) -> io::Result<Bo
             return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
         }
     })
+}
+
+/// The archive of an item that is decoded fastest; `None` where none can be decoded.
+pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
+    let rank_of = |file: &&File| rank(&file.compression);
+    info.files
+        .iter()
+        .filter(|file| rank_of(file).is_some())
+        .max_by_key(rank_of)
 }
 
 #[cfg(test)]

@@ -369,7 +369,7 @@ impl Server {
             problem,
             trouble: Trouble::File,
         };
-        let file = best_file(info).ok_or_else(|| {
+        let file = decompress::best_file(info).ok_or_else(|| {
             wrong(
                 "",
                 format!(
@@ -479,13 +479,4 @@ impl<R: Read> Read for Counting<'_, R> {
         }
         Ok(count)
     }
-}
-
-/// The archive of an item that is decoded fastest; `None` where none can be decoded.
-pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
-    let rank = |file: &&File| decompress::rank(&file.compression);
-    info.files
-        .iter()
-        .filter(|file| rank(file).is_some())
-        .max_by_key(rank)
 }

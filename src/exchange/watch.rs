@@ -88,7 +88,7 @@ impl Offer {
             path: info.path.clone(),
             location: location.to_owned(),
             nar_size: info.nar_size,
-            download_size: super::server::best_file(info).and_then(|file| file.size),
+            download_size: super::decompress::best_file(info).and_then(|file| file.size),
         }
     }
 }
