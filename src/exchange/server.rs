@@ -19,7 +19,7 @@ use crate::events::cancellation::Cancellation;
 use crate::fetch::http::Patience;
 use crate::formats::keys::PublicKey;
 use crate::formats::nar::{NarError, NarProblem};
-use crate::formats::narinfo::{File, NarInfo, NarInfoError};
+use crate::formats::narinfo::{NarInfo, NarInfoError};
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::{PathLocks, PreparedOutputs, Store};
 
