@@ -132,7 +132,7 @@ pub fn in_store(error: &io::Error) -> &'static str {
     }
 }
 
-/// What to do about `error`, which came of a file or directory that somebody has named, to be read or written.
+/// What to do about `error`, which came of a file or directory that the user named.
 pub fn on_file(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {

@@ -4,7 +4,7 @@
 //! Data flows one way: [`recipe`](road::recipe)s and a [`seed`](road::seed) make a [`plan`](road::plan), a graph of
 //! [`derivation`](formats::derivation)s; [`fetch`] brings the bytes, [`builder`] runs each derivation in a [`sandbox`]
 //! and registers its outputs in the [`store`]; [`verify`] sees whether they are still the same bytes, and whether a
-//! second build gives them again. [`cli`] and [`show`] face people.
+//! second build gives them again. [`cli`] and [`show`] face users.
 
 pub mod archive;
 pub mod atomic_file;

@@ -287,11 +287,11 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     };
     let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
-    let nobody = Watch::nobody();
-    let refused = server(&[public]).install(&other.store, &wanted, &nobody);
+    let unobserved = Watch::unobserved();
+    let refused = server(&[public]).install(&other.store, &wanted, &unobserved);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();
-    let installed = server(&theirs).install(&other.store, &wanted, &nobody);
+    let installed = server(&theirs).install(&other.store, &wanted, &unobserved);
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()

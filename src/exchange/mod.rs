@@ -134,7 +134,7 @@ pub enum ExchangeError {
     },
     /// A stream that is not an export.
     #[error(
-        "{location} is no export of store items: {problem}; make one with `bootstrap export`, `guix archive --export` or \
+        "{location} is not an export of store items: {problem}; make one with `bootstrap export`, `guix archive --export` or \
          `nix-store --export`, and copy it whole"
     )]
     Stream {

@@ -17,7 +17,7 @@ pub struct Watch<'w> {
 
 impl Watch<'static> {
     /// Reports nothing and is never stopped.
-    pub fn nobody() -> Self {
+    pub fn unobserved() -> Self {
         Self {
             cancellation: Cancellation::new(),
             news: &|_: News<'_>| {},

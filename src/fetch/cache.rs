@@ -24,7 +24,7 @@ use crate::formats::hash::Sha256Digest;
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
 type FileState = (u64, u64, u64, i64, i64);
 
-/// Waits for a lock that are shorter than this are nobody's concern; the same as for the store's locks.
+/// Shorter waits for a lock are not reported; the same as for the store's locks.
 const SILENT_WAIT: Duration = Duration::from_millis(200);
 
 /// The directory of fetched files.
@@ -46,7 +46,7 @@ pub struct DownloadLock {
 
 impl Drop for DownloadLock {
     fn drop(&mut self) {
-        // While it is still locked: whoever waits for it sees that it is gone, and makes a new one.
+        // While it is still locked: a process that waits for it sees that it is gone, and makes a new one.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -111,7 +111,7 @@ impl Cache {
         }
     }
 
-    /// Does what [`find`](Self::find) does for whoever holds the lock on the file.
+    /// Does what [`find`](Self::find) does, for the holder of the lock on the file.
     pub fn find_with(
         &self,
         hash: impl Into<FileHash>,
@@ -182,7 +182,7 @@ impl Cache {
     }
 
     /// Stores the file at `path` (on the same file system), whose digest the caller has just computed from the bytes as
-    /// they were written. To be called with its [`DownloadLock`]: somebody else may be about to put another one aside.
+    /// they were written. To be called with its [`DownloadLock`]: another process may be about to rename another one.
     pub fn store(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
         let hash = hash.into();
         fs::create_dir_all(&self.files).map_err(FetchError::cache(&self.files))?;
@@ -197,7 +197,7 @@ impl Cache {
         Ok(stored)
     }
 
-    /// Copies the file at `path`, which is somebody else's, into the cache, and verifies the copy.
+    /// Copies the file at `path`, which another user owns, into the cache, and verifies the copy.
     pub fn import(&self, path: &Path, hash: impl Into<FileHash>) -> Result<PathBuf, FetchError> {
         let hash = hash.into();
         let _lock = self.lock(hash)?;
@@ -247,7 +247,7 @@ pub(super) fn lock_exclusively(file: &File, path: &Path) -> io::Result<()> {
         }
     }
     tracing::warn!(
-        "waiting for the lock {}: somebody else is fetching",
+        "waiting for the lock {}: another process is fetching",
         path.display()
     );
     loop {

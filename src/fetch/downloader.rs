@@ -21,7 +21,7 @@ pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;
 /// The most files that [`Downloader::fetch_all`] handles at a time, most of them waiting.
 const WAITING_THREADS: usize = 128;
 
-/// What a [`Downloader`] is told.
+/// The settings of a [`Downloader`].
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The cache directory (see [`super::cache`]); created when needed.
@@ -379,7 +379,7 @@ impl Fetcher for Downloader {
             });
         }
         let lock = self.cache.lock(request.hash)?;
-        // Whoever had the lock before may have fetched it.
+        // The previous holder of the lock may have fetched it.
         if let Some(fetched) = self.cached(request, Some(&lock))? {
             return Ok(fetched);
         }
@@ -421,7 +421,7 @@ impl Fetcher for Downloader {
                 return Ok(FetchedFile::downloaded(path));
             }
         }
-        // What has come of the file is kept for the next run, but an empty file is no help to it.
+        // What has come of the file is kept for the next run, but an empty file does not help it.
         let partial = self.cache.partial(request.hash);
         if partial.metadata().is_ok_and(|status| status.len() == 0) {
             let _ = std::fs::remove_file(&partial);

@@ -14,7 +14,7 @@ pub struct DeadHosts {
 }
 
 impl DeadHosts {
-    /// Nobody is dead yet.
+    /// All hosts are alive.
     pub fn new(period: Duration) -> Self {
         Self {
             period,

@@ -199,7 +199,7 @@ impl Http {
                         .map_err(|error| HttpError::Write(partial.to_owned(), error))?;
                 }
                 Failure::Hung(reason) => {
-                    // One more chance: two time-outs in a row are no accident.
+                    // One more chance: two time-outs in a row are not an accident.
                     let Some(pause) = pauses.next().filter(|_| !hung) else {
                         self.dead.give_up(&host, &reason);
                         return Err(HttpError::Unavailable(reason));
@@ -480,7 +480,7 @@ mod tests {
             host_of("http://127.0.0.1:8080/x").unwrap(),
             "127.0.0.1:8080"
         );
-        assert!(host_of("mailto:somebody").is_err());
+        assert!(host_of("mailto:user").is_err());
         assert!(host_of("no url").is_err());
     }
 }

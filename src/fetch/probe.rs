@@ -13,7 +13,7 @@ use super::http::causes;
 /// redirection. Returns the answer's `Date` in seconds since the Epoch, where it has one.
 ///
 /// # Errors
-/// Why there is no answer within `patience`, for people.
+/// Why there is no answer within `patience`, for messages.
 pub fn probe(url: &str, patience: Duration) -> Result<Option<u64>, String> {
     let client = client::builder()
         .connect_timeout(patience)

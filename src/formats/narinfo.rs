@@ -527,7 +527,7 @@ mod tests {
         let error = info.check(&store_dir(), &[], "here").unwrap_err();
         assert!(matches!(error, NarInfoError::Untrusted { .. }));
         assert!(error.to_string().contains("it is signed by k"), "{error}");
-        // The key is trusted, so trusting it is no remedy.
+        // The key is trusted, so trusting it does not help.
         let error = info.check(&store_dir(), &[public], "here").unwrap_err();
         assert!(
             error.to_string().ends_with(

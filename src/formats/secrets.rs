@@ -142,7 +142,7 @@ mod tests {
         for text in [
             "",
             "sed: failed",
-            "mail somebody@example.org",
+            "mail user@example.org",
             "https://example.org:8443/a@b/c?priority=10",
             "http://[::1]/a@b",
             "mirror://gnu/sed/sed-4.9.tar.xz",

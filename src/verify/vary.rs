@@ -16,8 +16,8 @@ const TIME_ZONES: [&str; 3] = ["UTC-9", "UTC+11", "XYZ-5:30"];
 /// there, but may be named.
 const LOCALES: [&str; 3] = ["C.UTF-8", "ja_JP.UTF-8", "tr_TR.UTF-8"];
 
-/// What is different in round `round`, counted from 0, on a machine with `processors` processors where builds are told
-/// to use `cores`. `directory` is a place for build directories on another file system, where there is one.
+/// What is different in round `round`, counted from 0, on a machine with `processors` processors where builds may
+/// use `cores`. `directory` is a place for build directories on another file system, where there is one.
 ///
 /// The first build's user has number 30001; those here follow on it.
 pub fn variation(

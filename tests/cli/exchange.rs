@@ -72,7 +72,7 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
     let (_, err) = world.expect(0, &["publish", directory, "libc", "--key", &secret]);
     assert!(err.contains("published 2 items"), "{err}");
     assert!(!err.contains("nothing is signed"), "{err}");
-    // Programs are told, too.
+    // JSON output says so, too.
     let (_, err) = world.expect(0, &["--json", "publish", directory, "libc"]);
     assert!(err.contains("nothing is signed"), "{err}");
 
@@ -249,7 +249,7 @@ fn an_export_is_imported_where_its_signer_is_trusted() {
     assert!(out.ends_with("-libc-1.0-static\n"), "{out}");
     let (_, err) = other.expect(2, &["import", "/dev/null"]);
     assert!(
-        err.contains("/dev/null is no export of store items: it ends too early"),
+        err.contains("/dev/null is not an export of store items: it ends too early"),
         "{err}"
     );
     other.expect(2, &["import", "/nowhere/at/all"]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The command line as people and scripts use it: what is printed where, and the exit status.
+//! The command line as users and scripts use it: what is printed where, and the exit status.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-/// `bootstrap`, as on a machine where nobody has set anything.
+/// `bootstrap`, as on a machine without any settings.
 fn bootstrap() -> Command {
     Command::from_std(plain_bootstrap())
 }

@@ -219,7 +219,7 @@ fn files_with_other_bytes_than_promised_end_with_3() {
     assert_eq!(out, "");
     assert!(err.contains("from the cache has the wrong bytes"), "{err}");
     assert!(err.contains(&source), "{err}");
-    // It is put aside, for people to look at, and not used.
+    // It is renamed, for users to look at, and not used.
     assert!(err.contains("rejected"), "{err}");
     assert!(!world.path(&cached).exists());
 }

@@ -28,7 +28,7 @@ fn what_is_no_export_is_refused_and_leaves_nothing() {
         ("empty", Vec::new(), "ends too early"),
         (
             "text",
-            b"this is no export at all".to_vec(),
+            b"this is not an export at all".to_vec(),
             "expected 1 before an item",
         ),
         (

@@ -90,8 +90,8 @@ impl Place {
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
         let wanted = [BTreeSet::from([path.clone()])];
-        let nobody = Watch::nobody();
-        let mut installed = substituter(&[url], keys).install(&self.store, &wanted, &nobody)?;
+        let unobserved = Watch::unobserved();
+        let mut installed = substituter(&[url], keys).install(&self.store, &wanted, &unobserved)?;
         assert_eq!(installed.len(), 1);
         Ok(installed.remove(0).map(|installed| installed.paths.len()))
     }
@@ -370,7 +370,7 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
     let url = format!("file://{}", directory.display());
     let server = substituter(&[&url], &[public]);
-    let installed = server.install(&other.store, &sets, &Watch::nobody());
+    let installed = server.install(&other.store, &sets, &Watch::unobserved());
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()
@@ -404,7 +404,11 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let error = pool.unwrap().install(|| {
         server
-            .install(&other.store, std::slice::from_ref(&all), &Watch::nobody())
+            .install(
+                &other.store,
+                std::slice::from_ref(&all),
+                &Watch::unobserved(),
+            )
             .unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
@@ -441,7 +445,7 @@ fn archives_are_fetched_at_once() {
     pool.unwrap().install(|| {
         let server = substituter(&[&url], &[public]);
         server
-            .install(&other.store, &[wanted], &Watch::nobody())
+            .install(&other.store, &[wanted], &Watch::unobserved())
             .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);

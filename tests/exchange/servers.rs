@@ -162,7 +162,7 @@ fn a_server_is_left_only_for_a_reason_that_lasts() {
     assert_eq!(left.len(), 1);
     assert!(left[0].1.contains("5 requests in a row failed"), "{left:?}");
 
-    // One failure now and then is no reason.
+    // One failure now and then is not a reason.
     let count = AtomicUsize::new(0);
     let url = serve_answers(&directory, move |name| {
         let number = count.fetch_add(1, Ordering::SeqCst);

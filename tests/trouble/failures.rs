@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Builds that fail: what people are told first.
+//! Builds that fail: what the user sees first.
 
 use crate::world::World;
 

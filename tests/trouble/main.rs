@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What people meet when something is wrong, from end to end: the real command line, sandbox and store, and a road of
+//! What users meet when something is wrong, from end to end: the real command line, sandbox and store, and a road of
 //! tiny packages. Each test pins the exit status, the words, and that nothing half-done is left.
 
 #![cfg(target_os = "linux")]

@@ -174,7 +174,7 @@ impl Batch<'_> {
                 whole.insert(*index);
             }
         }
-        // Somebody may want the same file with another digest.
+        // Another task may want the same file with another digest.
         let kept: BTreeSet<&String> = whole.iter().map(|index| &self.files[*index]).collect();
         let mut left: BTreeSet<&String> = there.iter().map(|index| &self.files[*index]).collect();
         left.retain(|file| !kept.contains(file));

@@ -52,7 +52,7 @@ impl AptSettings {
     }
 
     /// Where the signed index of the release is: a URL, of whatever kind, for each archive that the host's entries
-    /// name. Asks nobody.
+    /// name. Asks no server.
     ///
     /// # Errors
     /// Where the host has no APT, or no entry for the archive.

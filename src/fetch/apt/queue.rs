@@ -57,7 +57,7 @@ pub enum QueueError {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said; several that waited may be told of the same.
+        /// The error of the system; several waiting tasks may get the same.
         error: Arc<io::Error>,
     },
 }
@@ -109,7 +109,7 @@ impl AptQueue {
         }
     }
 
-    /// Fetches one file and waits for it. `progress` is told the bytes so far.
+    /// Fetches one file and waits for it. `progress` gets the bytes so far.
     pub fn fetch(&self, file: &ArchiveFile, progress: &dyn Fn(u64)) -> Result<Fetched, QueueError> {
         let gone = || QueueError::Unavailable("the thread that runs apt-get is gone".to_owned());
         let (updates, received) = channel();
@@ -151,7 +151,7 @@ fn serve(apt: &Apt, wishes: &Receiver<Wish>) {
         }
         let results = fetch_batch(apt, &batch);
         for (wish, result) in batch.iter().zip(results) {
-            // Whoever stopped waiting does not want it any more.
+            // A task that stopped waiting does not want it any more.
             let _ = wish.updates.send(Update::Finished(result));
         }
     }

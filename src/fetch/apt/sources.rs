@@ -237,7 +237,7 @@ pub fn for_release(entries: &[Entry], release: &str, host_release: Option<&str>)
     picked
 }
 
-/// The suite of `release` that corresponds to `suite`; `None` where that is no suite of a known release.
+/// The suite of `release` that corresponds to `suite`; `None` where it is not a suite of a known release.
 fn suite_for(suite: &str, release: &str, host_release: Option<&str>) -> Option<String> {
     let suite = suite.trim_end_matches('/');
     [release]

@@ -17,7 +17,7 @@ use crate::formats::store_path::{StoreDir, StorePath};
 pub enum Change {
     /// An input derivation became another.
     Input {
-        /// What people call it: `gcc`, `stage0/gcc`, `sed-4.9.tar.xz`.
+        /// Its name in messages: `gcc`, `stage0/gcc`, `sed-4.9.tar.xz`.
         name: String,
         /// The earlier one.
         old: StorePath,
@@ -26,14 +26,14 @@ pub enum Change {
     },
     /// An input derivation came or went.
     InputSet {
-        /// What people call it.
+        /// Its name in messages.
         name: String,
         /// Whether it came.
         added: bool,
     },
     /// Other outputs of an input are used.
     InputOutputs {
-        /// What people call it.
+        /// Its name in messages.
         name: String,
         /// Those used before.
         old: BTreeSet<String>,
@@ -84,7 +84,7 @@ pub enum Change {
     },
 }
 
-/// What people call `derivation`, which is at `path`: stage and package where it is one.
+/// The name in messages of `derivation`, which is at `path`: stage and package for a package.
 pub fn called(path: &StorePath, derivation: Option<&Derivation>) -> String {
     let variable = |name| derivation.and_then(|derivation| derivation.environment.text(name));
     match (variable("stage"), variable("pname")) {

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 /// How many directories may be nested in an archive or in a tree that is archived.
 ///
 /// The format has no bound. Real trees stay far below this one, which keeps a hostile archive from exhausting the stack
-/// of whoever walks the restored tree.
+/// of a program that walks the restored tree.
 pub const MAX_DEPTH: usize = 512;
 
 /// The longest name of a directory entry, in bytes: `NAME_MAX` of the file systems that hold stores.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Reading archives: one pass, no recursion, fixed buffers; a [`Visitor`] is told of each node.
+//! Reading archives: one pass, no recursion, fixed buffers; a [`Visitor`] gets each node.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
@@ -14,7 +14,7 @@ const BUFFER: usize = 128 * 1024;
 /// The longest of the grammar's own words, `nix-archive-1`.
 const MAX_WORD: u64 = 13;
 
-/// Is told of the nodes of a tree, depth first. `name` is `None` for the root only. The default is to ignore.
+/// Receives the nodes of a tree, depth first. `name` is `None` for the root only. The default is to ignore.
 pub(crate) trait Visitor {
     /// A directory starts.
     fn directory(&mut self, _name: Option<&OsStr>) -> Result<(), NarError> {

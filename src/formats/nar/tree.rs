@@ -139,7 +139,7 @@ impl Tree {
     }
 }
 
-/// Writes what it is told of as an archive.
+/// Writes the nodes that it receives as an archive.
 struct Encoder<'a> {
     archive: &'a mut Vec<u8>,
     /// How many directories are open.
@@ -203,7 +203,7 @@ impl Visitor for Encoder<'_> {
     }
 }
 
-/// Builds the tree it is told of.
+/// Builds a tree from the nodes that it receives.
 #[derive(Default)]
 struct Builder {
     /// The directories on the way down, with the name of each in the one above.

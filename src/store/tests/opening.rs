@@ -151,7 +151,7 @@ fn damaged_databases_are_called_so() {
         |file| {
             fs::write(
                 file,
-                "this is no database, though it is long enough to be one".repeat(100),
+                "this is not a database, though it is long enough to be one".repeat(100),
             )
             .unwrap()
         },
