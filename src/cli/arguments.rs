@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The command line as people type it. What each command does is in the module of its name.
+//! The command line as users type it. What each command does is in the module of its name.
 
 use std::path::PathBuf;
 
@@ -233,7 +233,7 @@ pub enum Command {
         #[arg(value_name = "FILE", default_value = LOCK)]
         file: PathBuf,
     },
-    /// List packages along the road, and whether they are built
+    /// List packages in build order, and whether they are built
     #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Show a package: version, inputs, outputs, source, derivation
@@ -357,7 +357,7 @@ pub enum Command {
         /// The file [default: standard input]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Take what is not signed, too: whoever made the file then decides what is in the store
+        /// Also take what is not signed: the author of the file then decides what is in the store
         #[arg(long)]
         unsigned: bool,
     },
@@ -476,7 +476,7 @@ pub struct VerifyArguments {
     /// Build final packages with the final tools instead of stage0's, and compare
     #[arg(long, conflicts_with_all = ["lock", "rebuild", "compare"])]
     pub fixpoint: bool,
-    /// Walk the road from two seeds, and compare where it ends
+    /// Bootstrap from two seeds, and compare the final outputs
     #[arg(long, num_args = 2, value_names = ["SEED_A", "SEED_B"], conflicts_with_all = ["lock", "rebuild", "fixpoint", "compare"])]
     pub diverse: Option<Vec<String>>,
     /// Compare two documents that --json wrote, and check their signatures

@@ -63,7 +63,7 @@ impl Settings {
         }
     }
 
-    /// Reads the file `path`. No file is no settings, unless it was `named`.
+    /// Reads the file `path`. A missing file means no settings, unless it was `named`.
     fn read(path: &Path, named: bool) -> Result<Self, Failure> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(path, &text),

@@ -240,7 +240,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes `value` to standard output as JSON that people can read, too.
+/// Writes `value` to standard output as indented JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::Io {
         action: "write",

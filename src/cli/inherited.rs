@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 use crate::sandbox::inherited::set_signals_right;
 
-/// Limits that are too low for builds, with what is enough and what people call them.
+/// Limits that are too low for builds, with what is enough and their names in messages.
 const LIMITS: [(Resource, u64, &str); 3] = [
     (Resource::Nofile, 256, "open files (`ulimit -n`)"),
     (Resource::Nproc, 256, "processes and threads (`ulimit -u`)"),
@@ -21,7 +21,7 @@ const LIMITS: [(Resource, u64, &str); 3] = [
 /// Sets right what can be. Must run before anything else.
 pub(super) fn set_right() {
     set_signals_right();
-    // With the owner's bits masked, directories could not be entered by whoever makes them.
+    // With the owner's bits masked, the process that makes a directory could not enter it.
     let mask = umask(Mode::empty());
     umask(mask - Mode::RWXU);
     for (resource, enough, _) in LIMITS {

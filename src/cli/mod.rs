@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The command line: what people type, what they read, and the exit status.
+//! The command line: what users type, what they read, and the exit status.
 //!
 //! Each command is a function of its own in the module named after it. It returns a [`Failure`] where it cannot do
 //! what it was asked for; what that says and which exit status it has is decided in one place, [`failure`].
@@ -78,7 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (parsed, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            // Help and version go to standard output and are no failure. A reader that has gone away is none either.
+            // Help and version go to standard output and do not fail, even if the reader has gone away.
             let _ = error.print();
             return match error.use_stderr() {
                 true => ExitCode::from(Status::Usage as u8),
@@ -221,7 +221,7 @@ fn start_tracing(verbose: u8, color: bool) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    // Somebody who embeds this may have set a subscriber: theirs stays.
+    // A program that embeds this may have set a subscriber: it stays.
     let _ = tracing_subscriber::fmt()
         .with_writer(|| Messages)
         .with_max_level(level)

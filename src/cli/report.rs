@@ -51,7 +51,7 @@ pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The runs on record, oldest first, those that can be read.
+/// The recorded runs that can be read, oldest first.
 fn recorded(context: &Context) -> Vec<RecordedRun> {
     let runs = Runs::new(&context.directories.state);
     let files = as_far_as_readable(context, runs.directory(), runs.files());
@@ -61,8 +61,7 @@ fn recorded(context: &Context) -> Vec<RecordedRun> {
         .collect()
 }
 
-/// What was `read` of `path`, or nothing where that failed: then people are told, and what else is on record is still
-/// worth a report.
+/// What was `read` of `path`, or nothing where that failed: a note says so, and the report shows the other records.
 fn as_far_as_readable<T: Default>(context: &Context, path: &Path, read: io::Result<T>) -> T {
     read.unwrap_or_else(|error| {
         context.note(&format!(

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `--version --verbose`: what people put into a report of a problem.
+//! `--version --verbose`: what belongs into a bug report.
 
 use std::ffi::OsString;
 

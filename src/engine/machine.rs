@@ -293,7 +293,7 @@ fn is_http(url: &str) -> bool {
 fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or(rest);
-    // Who asks is nobody's business in a report.
+    // The user's name does not belong into a report.
     host.rsplit_once('@').map_or(host, |(_, host)| host)
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Realising derivations that are in the store, whoever put them there: no recipe, seed or plan is needed.
+//! Realising derivations that are in the store, from whatever client: no recipe, seed or plan is needed.
 
 use std::collections::BTreeSet;
 

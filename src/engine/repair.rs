@@ -208,7 +208,7 @@ fn known_contents(session: &Session, plan: &Plan, path: &StorePath) -> Option<Tr
     Some(Tree::file(text))
 }
 
-/// Puts `tree` in the place of a damaged item. Its path follows from it, so that it is right whatever is on record.
+/// Puts `tree` in the place of a damaged item. Its path follows from it, so that it is right whatever is recorded.
 fn replace_known(
     session: &Session,
     store: &Store,
@@ -236,7 +236,7 @@ fn replace_known(
     Ok(())
 }
 
-/// Replaces an item; what is recorded of it stays where the bytes are those on record.
+/// Replaces an item; what is recorded of it stays where the bytes are those recorded.
 fn put_in_place(
     store: &Store,
     locks: &PathLocks,
@@ -348,7 +348,7 @@ fn make_again(
     }
 }
 
-/// Whether something else than the build itself says that what it gave is right: its hash is the one on record, or that of
+/// Whether something else than the build itself says that what it gave is right: its hash is the recorded one, or that of
 /// what is in the store, so that the record is what is damaged, or its derivation names it.
 fn is_vouched_for(rebuilt: &Rebuilt<'_>, output: &RebuiltOutput<'_>, checked: &Checked) -> bool {
     let made = output.info.nar_sha256;

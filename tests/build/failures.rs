@@ -213,7 +213,7 @@ fn a_socket_a_fifo_or_a_device_is_no_output() {
     }
     let item = site.add("fifo", &["fifo $out"]);
     assert!(matches!(site.fail_build(item), Cause::UnusableOutput(_)));
-    // Nobody in the sandbox may even make one of these.
+    // No process in the sandbox may even make one of these.
     let item = site.add("device", &["device $out"]);
     assert!(matches!(site.fail_build(item), Cause::Status(_)));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Builds from end to end: a store of their own under a temporary root, the real sandbox, and a builder that does as it
-//! is told (`toy.c`).
+//! Builds from end to end: a store of their own under a temporary root, the real sandbox, and a builder that follows
+//! its arguments (`toy.c`).
 
 #![cfg(target_os = "linux")]
 // These lints spare test functions, but not what they share.

@@ -125,7 +125,7 @@ impl Drop for Temporary {
 }
 
 pub struct Site {
-    /// The directory to be removed at the end; `None` where it belongs to somebody else.
+    /// The directory to be removed at the end; `None` where another owns it.
     _temporary: Option<Temporary>,
     pub root: PathBuf,
     pub store: Store,

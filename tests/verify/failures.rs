@@ -30,7 +30,7 @@ fn a_failed_build_without_a_terminal_gets_no_shell_but_its_directory_is_kept() {
     assert_eq!(output.status.code(), Some(1));
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(
-        err.contains("no shell for broken: standard input is no terminal"),
+        err.contains("no shell for broken: standard input is not a terminal"),
         "{err}"
     );
     let kept = temporary.join("guix-build-broken-1.0.drv-0/build");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `verify --compare`: two people's documents.
+//! `verify --compare`: documents of two machines.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -66,7 +66,7 @@ pub fn compare(
 fn read(path: &Path) -> Result<(Attestation, Option<String>), Failure> {
     let bytes = std::fs::read(path).map_err(Failure::reading(path))?;
     let name = path.display().to_string();
-    // Whoever checks the signature and whoever reads the document see the same.
+    // What the signature covers and what is read are the same bytes.
     let value = attestation::read::value(&name, &bytes)?;
     let document = Attestation::from_value(&name, value.clone())?;
     let key = signature::check(value).map_err(Failure::signature(name))?;
