@@ -36,7 +36,6 @@ const ALLOWED: [(&str, &str); 5] = [
 /// Faults that are known and on their way out. One that is gone must be removed here.
 const KNOWN: &[&str] = &[
     "circle: formats::worker::options, formats::worker::request, formats::worker::wire",
-    "circle: builder::builtin, builder::context, builder::settings, builder::variation",
     "cli::shell uses store::remove::remove_tree, which is not a type",
     "exchange::guile imports from its peer road::recipe",
     "formats::keys uses files",

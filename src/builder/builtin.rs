@@ -4,19 +4,17 @@
 //! The builder knows none of them by name. [`Builtins`] lists those that a run has. A builtin makes its outputs in a
 //! staging directory; the builder locks, checks, hashes and registers them as it does for any other build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bstr::ByteSlice;
 use miette::Diagnostic;
 
-use super::context::BuildContext;
 use super::error::{BuildError, FailureKind};
 use super::graph::Job;
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind};
-use crate::formats::store_path::StorePath;
 use crate::store::directories::Directories;
 
 /// What the names of all builtins begin with.
@@ -127,76 +125,5 @@ impl<'b> Builtins<'b> {
             }),
             None => Ok(None),
         }
-    }
-}
-
-/// Outputs that a builtin has made.
-pub(super) struct BuiltinRan {
-    /// The directory that holds the outputs under their names in the store.
-    pub store: PathBuf,
-    /// What the outputs may refer to.
-    pub candidates: BTreeSet<StorePath>,
-    /// How they were made.
-    pub report: BuiltinReport,
-}
-
-impl BuildContext<'_, '_> {
-    /// Has `builtin` make the `outputs` of `job` in a new directory in `staging`.
-    pub(super) fn run_builtin(
-        &self,
-        builtin: &dyn Builtin,
-        job: Job<'_>,
-        outputs: &[(&str, &StorePath)],
-        staging: &Path,
-    ) -> Result<BuiltinRan, BuildError> {
-        let store = staging.join("store");
-        std::fs::create_dir(&store).map_err(BuildError::io("create", &store))?;
-        let order = Order {
-            job,
-            outputs: outputs
-                .iter()
-                .map(|(name, path)| (*name, store.join(path.base_name())))
-                .collect(),
-            directories: self.tools.store.directories(),
-            events: &self.events,
-            cancellation: &self.cancellation,
-        };
-        let made = builtin.make(&order);
-        // A stopped builtin may report that as any error, or have finished.
-        if self.cancellation.is_cancelled() {
-            return Err(BuildError::Interrupted);
-        }
-        let report = made.map_err(|error| match error {
-            BuiltinError::Interrupted => BuildError::Interrupted,
-            BuiltinError::Derivation(problem) => BuildError::Derivation {
-                label: job.label.to_owned(),
-                problem,
-            },
-            BuiltinError::Bug(message) => BuildError::Panicked {
-                label: job.label.to_owned(),
-                message,
-            },
-            BuiltinError::Failed { kind, error } => BuildError::Maker {
-                label: job.label.to_owned(),
-                kind,
-                error,
-            },
-        })?;
-        for (name, path) in outputs {
-            let output = store.join(path.base_name());
-            if output.symlink_metadata().is_err() {
-                return Err(BuildError::Derivation {
-                    label: job.label.to_owned(),
-                    problem: format!("{} does not make output `{name}`", job.derivation.builder),
-                });
-            }
-        }
-        Ok(BuiltinRan {
-            store,
-            // A base system or a download does not know this store. Its inputs are no longer needed once it is made;
-            // finding one by chance would only keep it.
-            candidates: outputs.iter().map(|(_, path)| (*path).clone()).collect(),
-            report,
-        })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStringExt;
 
 use bstr::BString;
 
@@ -19,7 +20,8 @@ pub fn build_directory(derivation: &StorePath) -> String {
 /// All variables of the build of `derivation`, which is at `path`.
 ///
 /// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
-/// build directory come over the derivation's.
+/// build directory come over the derivation's. A fixed output gets those that its `impureEnvVars` names (`http_proxy`) from this
+/// process.
 pub fn environment(
     store_dir: &StoreDir,
     path: &StorePath,
@@ -38,6 +40,14 @@ pub fn environment(
     environment.extend(variation.environment());
     let own = derivation.environment.iter();
     environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
+    if derivation.fixed_output().is_some() {
+        let names = derivation.environment.text("impureEnvVars");
+        for name in names.unwrap_or_default().split_ascii_whitespace() {
+            // As in guix-daemon, one that is not set is empty.
+            let value = std::env::var_os(name).unwrap_or_default();
+            environment.insert(name, value.into_vec());
+        }
+    }
     let directory = build_directory(path);
     for name in ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"] {
         environment.insert(name, directory.as_str());

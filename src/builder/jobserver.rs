@@ -94,8 +94,6 @@ struct State {
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
     slots: BTreeMap<u64, Slot>,
-    /// Pipes of builds that have ended, for the next ones: making one costs a file's creation and removal.
-    idle: Vec<TokenPipe>,
     closed: bool,
     /// [`BETWEEN_JOBS`], but for tests.
     between_jobs: Duration,
@@ -187,8 +185,8 @@ impl JobPool {
     /// Where the build's pipe cannot be made.
     pub fn acquire(&self, urgency: u64, most: Option<NonZeroUsize>) -> io::Result<Option<JobSlot>> {
         // Made before waiting, so that a failure holds no token.
-        let idle = self.shared.lock().idle.pop();
-        let pipe = idle.map_or_else(|| TokenPipe::create(&self.shared.directory), Ok)?;
+        // A build may have changed the pipe that it had for good (its size, packet mode): the next one gets another.
+        let pipe = TokenPipe::create(&self.shared.directory)?;
         let ends = pipe.ends()?;
         let mut state = self.shared.lock();
         if !state.tokens_can_move() {
@@ -299,9 +297,6 @@ impl Drop for JobSlot {
         if let Some(slot) = state.slots.remove(&self.id) {
             state.free += 1 + slot.given;
             state.offer_anew();
-            if slot.pipe.reset().is_ok() {
-                state.idle.push(slot.pipe);
-            }
         }
         state.rebalance();
         self.shared.granted.notify_all();

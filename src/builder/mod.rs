@@ -7,11 +7,13 @@
 pub mod alternative;
 mod build;
 pub mod builtin;
+mod builtin_run;
 mod context;
 mod derivations;
 pub mod diagnosis;
 pub mod environment;
 pub mod error;
+mod export_graph;
 pub mod graph;
 pub mod history;
 pub mod jobserver;

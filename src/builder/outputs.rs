@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What becomes of outputs that a builder has made: they are checked, hashed and registered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::builtin::is_builtin;
 use super::context::BuildContext;
 use super::error::{BuildError, Cause};
 use super::graph::Job;
 use super::references::{ReferenceRules, locate};
+use crate::diagnostics::FileError;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::derivation::FixedOutput;
+use crate::formats::nar::NarError;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
-use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, nar};
+use crate::store::remove::remove_tree;
+use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, StoreError, nar};
 
 /// Outputs in a staging directory. No process can write to them any more.
 #[derive(Debug)]
@@ -54,7 +58,7 @@ impl BuildContext<'_, '_> {
         new: &NewOutputs<'_>,
         locks: &PathLocks,
     ) -> Result<Result<Vec<PathInfo>, Cause>, BuildError> {
-        if let Some(cause) = self.check_fixed_file(new)? {
+        if let Some(cause) = self.check_fixed_output(new)? {
             return Ok(Err(cause));
         }
         let label = new.job.label;
@@ -72,11 +76,34 @@ impl BuildContext<'_, '_> {
         Ok(Ok(infos))
     }
 
-    /// Checks the hash of a fixed output that is one file, before its metadata becomes canonical.
-    pub(super) fn check_fixed_file(
+    /// Takes a fixed output that a program has made, which had a network, out of reach of other processes. Then checks its hash
+    /// where it is one file, before its metadata becomes canonical.
+    pub(super) fn check_fixed_output(
         &self,
         new: &NewOutputs<'_>,
     ) -> Result<Option<Cause>, BuildError> {
+        let derivation = new.job.derivation;
+        if derivation.fixed_output().is_none() {
+            return Ok(None);
+        }
+        let place = new
+            .store
+            .parent()
+            .filter(|_| !is_builtin(&derivation.builder));
+        if let (Some(place), Some((_, path))) = (place, new.outputs.first()) {
+            match copy_to_new_inodes(&new.store.join(path.base_name()), place) {
+                Ok(()) => {}
+                Err(source) if source.is_environment() => {
+                    return Err(BuildError::store(new.job.label)(source));
+                }
+                Err(source) => return Ok(Some(Cause::UnusableOutput(Box::new(source)))),
+            }
+        }
+        self.check_fixed_file(new)
+    }
+
+    /// Checks the hash of a fixed output that is one file.
+    fn check_fixed_file(&self, new: &NewOutputs<'_>) -> Result<Option<Cause>, BuildError> {
         let fixed = new.job.derivation.fixed_output();
         let (Some(fixed), Some((_, path))) = (fixed, new.outputs.first()) else {
             return Ok(None);
@@ -137,7 +164,13 @@ impl BuildContext<'_, '_> {
                     }));
                 }
             }
-            if let Some((reference, rule)) = new.rules.forbidden(&info.references) {
+            let requisites = match new.rules.are_about_requisites() {
+                true => self.requisites(new, info, prepared)?,
+                false => BTreeSet::new(),
+            };
+            let forbidden = new.rules.forbidden(&info.references);
+            let forbidden = forbidden.or_else(|| new.rules.forbidden_requisite(&requisites));
+            if let Some((reference, rule)) = forbidden {
                 let name = new.outputs.iter().find(|(_, path)| **path == info.path);
                 let name = name.map_or("out", |(name, _)| name);
                 let found = locate(&staged, name, reference, rule, store_dir);
@@ -146,6 +179,64 @@ impl BuildContext<'_, '_> {
         }
         Ok(None)
     }
+}
+
+impl BuildContext<'_, '_> {
+    /// The closures of the references of the output `info`, as in guix-daemon: without the output itself.
+    fn requisites(
+        &self,
+        new: &NewOutputs<'_>,
+        info: &PathInfo,
+        prepared: &PreparedOutputs<'_>,
+    ) -> Result<BTreeSet<StorePath>, BuildError> {
+        let known: BTreeMap<&StorePath, &PathInfo> =
+            prepared.infos().map(|info| (&info.path, info)).collect();
+        let mut seen: BTreeSet<&StorePath> = BTreeSet::new();
+        let mut open: Vec<&StorePath> = info.references.iter().collect();
+        let mut old: Vec<&StorePath> = Vec::new();
+        while let Some(path) = open.pop() {
+            if *path == info.path || !seen.insert(path) {
+                continue;
+            }
+            match known.get(path) {
+                Some(other) => open.extend(&other.references),
+                None => old.push(path),
+            }
+        }
+        let closure = self.tools.store.closure(old);
+        let mut requisites = closure.map_err(BuildError::store(new.job.label))?;
+        requisites.extend(seen.into_iter().cloned());
+        Ok(requisites)
+    }
+}
+
+/// Replaces what is at `path` by a copy in new inodes, made in the directory `place` that no build can reach: a process outside of
+/// the sandbox may hold a descriptor of the old ones, and could change them after they were hashed. Links are copied, not
+/// followed.
+fn copy_to_new_inodes(path: &Path, place: &Path) -> Result<(), StoreError> {
+    let copy = place.join("copy");
+    let (mut reader, mut writer) =
+        std::io::pipe().map_err(FileError::in_store("create a pipe for", path))?;
+    let (dumped, restored) = std::thread::scope(|scope| {
+        let dump = scope.spawn(move || nar::dump(path, &mut writer));
+        let restored = nar::restore(&mut reader, &copy);
+        // A reader that has failed must not keep the writer waiting.
+        drop(reader);
+        (dump.join(), restored)
+    });
+    match dumped {
+        // It only noticed that the other side has failed.
+        Ok(Ok(()) | Err(NarError::Sink(_))) => {}
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => {
+            let error = std::io::Error::other("the thread that reads it died");
+            return Err(FileError::in_store("copy", path)(error).into());
+        }
+    }
+    restored?;
+    remove_tree(path)?;
+    std::fs::rename(&copy, path).map_err(FileError::in_store("replace", path))?;
+    Ok(())
 }
 
 /// The kind of a file that is not a plain one, in words.
@@ -158,5 +249,34 @@ fn kind(file_type: std::fs::FileType) -> &'static str {
         "symbolic link"
     } else {
         "device, socket or pipe"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_descriptor_that_a_build_gave_away_does_not_reach_the_copy() {
+        let place = tempfile::tempdir().unwrap();
+        let output = place.path().join("output");
+        fs::create_dir(&output).unwrap();
+        fs::write(output.join("file"), "good").unwrap();
+        symlink("/etc/passwd", output.join("link")).unwrap();
+        let mut accomplice = fs::OpenOptions::new()
+            .append(true)
+            .open(output.join("file"))
+            .unwrap();
+        copy_to_new_inodes(&output, place.path()).unwrap();
+        accomplice.write_all(b" and evil").unwrap();
+        assert_eq!(fs::read(output.join("file")).unwrap(), b"good");
+        assert_eq!(
+            fs::read_link(output.join("link")).unwrap(),
+            Path::new("/etc/passwd")
+        );
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }

@@ -236,7 +236,7 @@ impl Rebuilder<'_, '_, '_> {
                 candidates: BTreeSet::new(),
                 rules: &rules,
             };
-            if let Some(cause) = builder.check_fixed_file(&new)? {
+            if let Some(cause) = builder.check_fixed_output(&new)? {
                 let kept = builder.leave(job, directory);
                 return Err(builder.failed(job, ran, cause, kept));
             }

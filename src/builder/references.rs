@@ -2,8 +2,8 @@
 //! What an output must not refer to, and where it does.
 //!
 //! A derivation's `disallowedReferences` lists store paths (or names of its own outputs) that none of its outputs may
-//! refer to; `allowedReferences`, where it is set, lists all that they may refer to. Both hold for direct references,
-//! as in guix-daemon.
+//! refer to; `allowedReferences`, where it is set, lists all that they may refer to. `disallowedRequisites` and
+//! `allowedRequisites` do the same for the closures of the references. All are as in guix-daemon.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -27,6 +27,8 @@ const PIECE: usize = 1 << 18;
 pub struct ReferenceRules {
     disallowed: BTreeSet<StorePath>,
     allowed: Option<BTreeSet<StorePath>>,
+    disallowed_requisites: BTreeSet<StorePath>,
+    allowed_requisites: Option<BTreeSet<StorePath>>,
 }
 
 impl ReferenceRules {
@@ -55,12 +57,35 @@ impl ReferenceRules {
         Ok(Self {
             disallowed: read("disallowedReferences")?.unwrap_or_default(),
             allowed: read("allowedReferences")?,
+            disallowed_requisites: read("disallowedRequisites")?.unwrap_or_default(),
+            allowed_requisites: read("allowedRequisites")?,
         })
     }
 
     /// The store paths that must be looked for in the outputs for the rules to mean anything.
     pub fn candidates(&self) -> impl Iterator<Item = &StorePath> {
-        self.disallowed.iter()
+        self.disallowed.iter().chain(&self.disallowed_requisites)
+    }
+
+    /// Whether there are rules about the closures of references.
+    pub fn are_about_requisites(&self) -> bool {
+        self.allowed_requisites.is_some() || !self.disallowed_requisites.is_empty()
+    }
+
+    /// The first of `requisites` that is forbidden, and the variable that forbids it.
+    pub fn forbidden_requisite<'p>(
+        &self,
+        requisites: &'p BTreeSet<StorePath>,
+    ) -> Option<(&'p StorePath, &'static str)> {
+        requisites.iter().find_map(|path| {
+            if self.disallowed_requisites.contains(path) {
+                return Some((path, "disallowedRequisites"));
+            }
+            match &self.allowed_requisites {
+                Some(allowed) if !allowed.contains(path) => Some((path, "allowedRequisites")),
+                _ => None,
+            }
+        })
     }
 
     /// The first of `references` that is forbidden, and the variable that forbids it.

@@ -75,6 +75,7 @@ impl BuildContext<'_, '_> {
         let mut log = LogWriter::create(&self.logs, job.path)?;
         let inputs = self.inputs(job)?;
         self.check_derivation(job, outputs, &inputs)?;
+        self.export_graphs(job, directory)?;
         let store = self.make_store(staging)?;
         let (read, write) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|errno| {

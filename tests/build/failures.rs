@@ -490,7 +490,7 @@ fn a_store_on_a_full_disk_lays_it_to_the_machine() {
         let site = Site::at(place);
         let large = Tree::file(vec![7; 32 << 20]);
         let error = site.store.add_tree("large", &large).unwrap_err();
-        assert!(matches!(error, StoreError::Nar(_)), "{error:?}");
+        assert!(matches!(error, StoreError::File(_)), "{error:?}");
         assert!(error.is_environment(), "{error}");
         site.assert_clean();
 
@@ -543,4 +543,44 @@ fn a_builtin_that_this_program_does_not_have_is_refused_by_name() {
     let error = site.fail(item);
     assert_eq!(error.kind(), FailureKind::Build);
     assert!(error.to_string().contains("`builtin:conjure`"), "{error}");
+}
+
+#[test]
+fn the_closures_of_references_can_be_forbidden_or_limited() {
+    let mut site = Site::new();
+    let library = site.add("library", &["write $out"]);
+    let tool = site.add_with("tool", &["link $out $library"], |site, derivation| {
+        site.input(derivation, library);
+        let path = site.logical(library, "out");
+        derivation.environment.insert("library", path);
+    });
+    let add = |site: &mut Site, label: &str, variable: &str, allowed: &[usize]| {
+        let paths: Vec<String> = allowed
+            .iter()
+            .map(|item| site.logical(*item, "out"))
+            .collect();
+        site.add_with(label, &["link $out $tool"], |site, derivation| {
+            site.input(derivation, tool);
+            let path = site.logical(tool, "out");
+            derivation.environment.insert("tool", path);
+            derivation.environment.insert(variable, paths.join(" "));
+        })
+    };
+    let forbidden = add(&mut site, "forbidden", "disallowedRequisites", &[library]);
+    let too_few = add(&mut site, "too-few", "allowedRequisites", &[tool]);
+    // Only direct references count here.
+    let direct = add(&mut site, "direct", "disallowedReferences", &[library]);
+    let all = add(&mut site, "all", "allowedRequisites", &[tool, library]);
+    for (item, rule) in [
+        (forbidden, "disallowedRequisites"),
+        (too_few, "allowedRequisites"),
+    ] {
+        let Cause::Reference(found) = site.fail_build(item) else {
+            panic!("another cause");
+        };
+        assert_eq!(found.rule, rule);
+        assert_eq!(found.reference, site.logical(library, "out"));
+    }
+    site.build(direct);
+    site.build(all);
 }

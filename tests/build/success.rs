@@ -436,3 +436,42 @@ fn what_was_offered_and_not_delivered_is_built_with_all_that_it_needs() {
     assert!(site.store.is_valid(derivation).unwrap());
     site.assert_clean();
 }
+
+#[test]
+fn the_closure_of_an_input_is_listed_where_the_derivation_asks_for_it() {
+    let mut site = Site::new();
+    let library = site.add("library", &["write $out"]);
+    let tool = site.add_with("tool", &["link $out $library"], |site, derivation| {
+        site.input(derivation, library);
+        let path = site.logical(library, "out");
+        derivation.environment.insert("library", path);
+    });
+    let item = site.add_with(
+        "list",
+        &["copy $NIX_BUILD_TOP/graph $out"],
+        |site, derivation| {
+            site.input(derivation, tool);
+            let pair = format!("graph {}", site.logical(tool, "out"));
+            derivation.environment.insert("exportReferencesGraph", pair);
+        },
+    );
+    site.build(item);
+    let [library, tool] = [library, tool].map(|item| site.logical(item, "out"));
+    let mut items = [
+        format!("{library}\n\n0\n"),
+        format!("{tool}\n\n1\n{library}\n"),
+    ];
+    items.sort();
+    let found = fs::read_to_string(site.physical(item)).unwrap();
+    assert_eq!(found, items.concat());
+    for pair in ["graph", "../graph PATH", "graph /etc/passwd"] {
+        let label = format!("wrong-{}", pair.len());
+        let wrong = site.add_with(&label, &["write $out"], |site, derivation| {
+            site.input(derivation, item);
+            let pair = pair.replace("PATH", &tool);
+            derivation.environment.insert("exportReferencesGraph", pair);
+        });
+        let error = site.fail(wrong).to_string();
+        assert!(error.contains("exportReferencesGraph: "), "{error}");
+    }
+}

@@ -57,15 +57,6 @@ impl TokenPipe {
         Ok((self.build_read.try_clone()?, self.build_write.try_clone()?))
     }
 
-    /// Makes the pipe of a build that has ended as good as new: empty, and blocking for the next build, whatever the
-    /// last one did to it.
-    pub(super) fn reset(&self) -> io::Result<()> {
-        self.take(usize::MAX);
-        rustix::io::ioctl_fionbio(&self.build_read, false)?;
-        rustix::io::ioctl_fionbio(&self.build_write, false)?;
-        Ok(())
-    }
-
     /// How many bytes lie unread in the pipe.
     pub(super) fn unread(&self) -> usize {
         rustix::io::ioctl_fionread(&self.read)

@@ -410,20 +410,30 @@ fn a_build_making_its_end_non_blocking_does_not_change_the_pools() {
 }
 
 #[test]
-fn a_pipe_is_as_good_as_new_for_the_next_build() {
-    let (directory, pool) = pool(3);
+fn nothing_that_a_build_did_to_its_pipe_reaches_the_next_build() {
+    let (_directory, pool) = pool(3);
     let mut spoiler = FakeBuild::start(&pool);
     spoiler.take();
     spoiler.write.write_all(b"rubbish").unwrap();
     rustix::io::ioctl_fionbio(&spoiler.read, true).unwrap();
     rustix::io::ioctl_fionbio(&spoiler.write, true).unwrap();
+    #[cfg(target_os = "linux")]
+    {
+        rustix::pipe::fcntl_setpipe_size(&spoiler.write, 4096).unwrap();
+        let packets = rustix::fs::OFlags::DIRECT;
+        let flags = rustix::fs::fcntl_getfl(&spoiler.write).unwrap();
+        rustix::fs::fcntl_setfl(&spoiler.write, flags | packets).unwrap();
+    }
     drop(spoiler);
-    // So that it would show if another one were made.
-    drop(directory);
     let mut next = FakeBuild::start(&pool);
     for end in [&next.read, &next.write] {
         let flags = rustix::fs::fcntl_getfl(end).unwrap();
         assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
+        #[cfg(target_os = "linux")]
+        {
+            assert!(!flags.contains(rustix::fs::OFlags::DIRECT));
+            assert!(rustix::pipe::fcntl_getpipe_size(end).unwrap() > 4096);
+        }
     }
     assert_eq!(next.unread(), 2);
     next.take();
