@@ -36,13 +36,12 @@ const ALLOWED: [(&str, &str); 5] = [
 /// Faults that are known and on their way out. One that is gone must be removed here.
 const KNOWN: &[&str] = &[
     "circle: formats::worker::options, formats::worker::request, formats::worker::wire",
-    "cli::shell uses store::remove::remove_tree, which is not a type",
     "exchange::guile imports from its peer road::recipe",
     "formats::keys uses files",
 ];
 
 /// The largest number of lines of code in `src/cli`: lines that are not blank, comments or tests.
-const CLI_LINES: usize = 4800;
+const CLI_LINES: usize = 4000;
 
 /// The names of a path: `crate::a::B` is `["a", "B"]`.
 type Names = Vec<String>;

@@ -4,7 +4,7 @@
 use super::arguments::BuildArguments;
 use super::context::Context;
 use super::failure::Failure;
-use super::{build_shell, forecast, realise, repair, verify};
+use super::{forecast, realise, repair, shell, verify};
 use crate::engine::{EngineError, nodes, targets};
 use crate::road::plan::Plan;
 
@@ -36,7 +36,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     }
     let run = context.run(&wanted)?;
     if arguments.shell_on_failure {
-        build_shell::after_failure(context, &run)?;
+        shell::after_failure(context, &run)?;
     }
     if arguments.check && !run.is_complete() {
         return Err(context.failure(EngineError::Run(Box::new(run.report))));

@@ -5,11 +5,8 @@
 
 use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status};
+use crate::show::checks::{self, Finding, State};
 use crate::show::progress::processor;
-
-mod checks;
-
-use checks::{Finding, State};
 
 /// `bootstrap doctor`. Where anything is bad the exit status is that of an unfit environment.
 pub fn doctor(context: &Context) -> Result<(), Failure> {

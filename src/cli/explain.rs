@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use super::reasons::{Words, words};
 use crate::engine::Explanation;
+use crate::show::reasons::{Words, words};
 
 #[derive(Debug, Serialize)]
 struct Explained {

@@ -12,7 +12,6 @@ use clap::{CommandFactory, FromArgMatches};
 mod all;
 pub mod arguments;
 mod build;
-mod build_shell;
 mod configuration;
 mod context;
 mod daemon;
@@ -33,7 +32,6 @@ mod packages;
 mod path;
 mod progress;
 mod realise;
-mod reasons;
 mod repair;
 mod report;
 mod roots;
@@ -152,7 +150,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             directory,
             command,
             ..
-        } => build_shell::shell(&context, package, directory.as_deref(), command),
+        } => shell::of_build(&context, package, directory.as_deref(), command),
         Command::Shell {
             packages, command, ..
         } => shell::shell(&context, packages, command),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The engine's notices, in words.
 
-use super::reasons;
 use crate::engine::{Notice, Repaired};
+use crate::show::reasons;
 
 /// The lines that say what `notice` is about.
 pub(super) fn describe(notice: &Notice) -> Vec<String> {

@@ -1,105 +1,106 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `shell`: a sandbox with the final inputs and nothing else, to try things in.
+//! `shell`: a sandbox with the final inputs, `shell --of PKG`: that of a build, and `build --shell-on-failure`: that of one
+//! that failed.
 
-use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::context::Context;
 use super::failure::Failure;
-use crate::engine::{EngineError, Planned, valid_inputs};
-use crate::formats::derivation::Environment;
-use crate::formats::store_path::StorePath;
-use crate::road::plan::road;
-use crate::road::recipe::{Address, InputName};
-use crate::sandbox::{
-    self, BuildDirectory, BuildUser, ExitStatusKind, Limits, Mount, Root, Sandbox, SandboxError,
-    World,
-};
-use crate::store::Store;
-use crate::store::remove::remove_tree;
-
-/// Where the shell starts, in the sandbox.
-const HOME: &str = "/tmp/bootstrap-shell";
+use crate::builder::error::BuildError;
+use crate::diagnostics::FileError;
+use crate::engine::{Run, ShellCommand};
+use crate::sandbox::ExitStatusKind;
 
 /// `bootstrap shell [PKG…] [-- CMD]`.
 pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Result<(), Failure> {
-    let planned = context.plan()?;
-    // Open for writing: what the shell uses must not be collected under it.
-    let store = context.store_to_write()?;
-    let inputs = inputs(context, &planned, &store, packages)?;
-    let paths: Vec<&StorePath> = inputs.iter().map(|(_, path)| path).collect();
-    store.add_temporary_roots(paths.iter().copied())?;
-    let closure = store.closure(paths)?;
-    let sandbox = sandbox::platform(&context.directories.state).map_err(failed)?;
-    sandbox.check().map_err(failed)?;
-    let user = BuildUser::default();
-    let usual = Limits::of_machine();
-    let places = Places::create(sandbox.as_ref(), &user)?;
-    let environment = environment(context, &inputs);
-    let bash = environment.get("SHELL").cloned().unwrap_or_default();
-    let arguments = match command {
-        [] => vec![
-            "--norc".to_owned(),
-            "--noprofile".to_owned(),
-            "-i".to_owned(),
-        ],
-        // bash looks the command up in PATH.
-        command => ["-c", "exec \"$@\"", "bash"]
-            .into_iter()
-            .map(ToOwned::to_owned)
-            .chain(command.iter().cloned())
-            .collect(),
-    };
-    let mount = |path: &StorePath| Mount {
-        source: context.directories.physical(path),
-        target: PathBuf::from(context.shown(path)),
-        writable: false,
-    };
-    let world = World {
-        root: Root::Empty,
-        mounts: closure.iter().map(mount).collect(),
-        store_dir: context.directories.store_dir.as_str().to_owned(),
-        store_writable: places.store.clone(),
-        build_directory: BuildDirectory {
-            host: places.home.clone(),
-            guest: HOME.into(),
-        },
-        host_name: "localhost".to_owned(),
-        user,
-        limits: Limits {
-            memory: context.options.max_memory,
-            processes: context.options.max_processes.or(usual.processes),
-            ..usual
-        },
-        program: bash.into(),
-        arguments: arguments.into_iter().map(Into::into).collect(),
-        environment: Environment::from_iter(environment).into_iter().collect(),
-        descriptors: Vec::new(),
-        output: standard_error()?,
-        network: false,
-        interactive: true,
-    };
-    ended(run(context, sandbox.as_ref(), world)?)
+    let command = shell_command(context, command)?;
+    ended(context.session.shell(packages, command)?)
 }
 
-/// Runs the program of `world` to its end, which a signal to this process brings about: its directories are then
-/// removed.
-pub(super) fn run(
+/// `bootstrap shell --of PKG [--directory DIR] [-- CMD]`.
+pub fn of_build(
     context: &Context,
-    sandbox: &dyn Sandbox,
-    world: World,
-) -> Result<ExitStatusKind, Failure> {
-    let cancellation = context.interruption();
-    let mut running = sandbox.spawn(world).map_err(failed)?;
-    let _stop = cancellation.on_cancel(running.killer());
-    Ok(running.wait().map_err(failed)?.status)
+    package: &str,
+    directory: Option<&Path>,
+    command: &[String],
+) -> Result<(), Failure> {
+    let planned = context.plan()?;
+    let node = &planned.plan.nodes()[planned.plan.find(package)?];
+    if node.derivation.builtin().is_some() {
+        return Err(Failure::usage(
+            format!("{package} is made by bootstrap itself, without a sandbox"),
+            "`bootstrap shell --of` takes a package",
+        ));
+    }
+    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+        return Err(Failure::usage(
+            format!("--directory {}: no such directory", directory.display()),
+            "leave it out for an empty one",
+        ));
+    }
+    let host = directory.map(|directory| {
+        let absolute = std::path::absolute(directory);
+        absolute.map_err(FileError::named_by_user("resolve", directory))
+    });
+    let host = host.transpose()?;
+    // Open for writing: what the shell uses must not be collected under it.
+    let store = context.store_to_write()?;
+    let command = shell_command(context, command)?;
+    let session = &context.session;
+    ended(session.build_shell(&planned, &store, (node, package), host, command)?)
+}
+
+/// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory
+/// was kept.
+pub(super) fn after_failure(context: &Context, run: &Run<'_>) -> Result<(), Failure> {
+    let kept = run.report.errors.iter().find_map(|error| match error {
+        BuildError::Failed(failed) => Some((failed.label.as_str(), failed.kept.as_ref()?)),
+        _ => None,
+    });
+    let Some((label, directory)) = kept else {
+        return Ok(());
+    };
+    if !std::io::stdin().is_terminal() {
+        context.note(&format!(
+            "no shell for {label}: standard input is not a terminal; the build directory is {}",
+            directory.display()
+        ));
+        return Ok(());
+    }
+    let Some(node) = run.planned.plan.get(label) else {
+        return Ok(());
+    };
+    context.note(&format!(
+        "{label} failed; this is its sandbox, with its variables but without what its phases set. What is written to the \
+         store is lost; `exit` ends it. The build directory stays in {}",
+        directory.display()
+    ));
+    let host = Some(directory.clone());
+    let command = shell_command(context, &[])?;
+    let session = &context.session;
+    // The run has failed, whatever the shell's end.
+    session.build_shell(&run.planned, &run.store, (node, label), host, command)?;
+    Ok(())
+}
+
+/// `command`, connected to this process' terminal.
+fn shell_command<'c>(
+    context: &'c Context,
+    command: &'c [String],
+) -> Result<ShellCommand<'c>, Failure> {
+    let output = std::io::stderr().as_fd().try_clone_to_owned();
+    Ok(ShellCommand {
+        command,
+        output: output.map_err(Failure::writing("to standard error"))?,
+        terminal: std::env::var("TERM").ok(),
+        cancellation: context.interruption(),
+    })
 }
 
 /// What the end of the command means for ours.
-pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
+fn ended(status: ExitStatusKind) -> Result<(), Failure> {
     match status {
         ExitStatusKind::Exited(0) => Ok(()),
         ExitStatusKind::Exited(status) => Err(Failure::Command(u8::try_from(status).unwrap_or(1))),
@@ -108,127 +109,4 @@ pub(super) fn ended(status: ExitStatusKind) -> Result<(), Failure> {
             Err(Failure::Command(u8::try_from(128 + signal).unwrap_or(1)))
         }
     }
-}
-
-pub(super) fn failed(source: SandboxError) -> Failure {
-    EngineError::from(source).into()
-}
-
-/// The final inputs and `packages`, in search order, named packages first. All must be valid.
-fn inputs(
-    context: &Context,
-    planned: &Planned,
-    store: &Store,
-    packages: &[String],
-) -> Result<Vec<(InputName, StorePath)>, Failure> {
-    let mut wanted: Vec<InputName> = Vec::new();
-    for package in packages {
-        wanted.push(package.parse()?);
-    }
-    for input in road::final_inputs() {
-        if !wanted.contains(&input) {
-            wanted.push(input);
-        }
-    }
-    Ok(valid_inputs(&context.session, planned, store, wanted)?)
-}
-
-/// Search paths as the phase `set-paths` makes them in final builds, and what an interactive shell wants.
-fn environment(context: &Context, inputs: &[(InputName, StorePath)]) -> BTreeMap<String, String> {
-    // gcc knows its own headers and libc's; naming them here would move them before libstdc++'s.
-    let of_compiler = |input: &InputName| {
-        ["libc", "gcc"].contains(&input.address.name.as_str()) && input.output == "out"
-    };
-    let search = |directory: &str, keep: &dyn Fn(&InputName) -> bool| -> String {
-        let directories: Vec<String> = inputs
-            .iter()
-            .filter(|(input, path)| {
-                keep(input) && context.directories.physical(path).join(directory).is_dir()
-            })
-            .map(|(_, path)| format!("{}/{directory}", context.shown(path)))
-            .collect();
-        directories.join(":")
-    };
-    let headers = search("include", &|input| !of_compiler(input));
-    let bash = InputName::out(Address::after_stage0("bash"));
-    let bash = inputs.iter().find(|(input, _)| *input == bash);
-    let bash = bash.map(|(_, path)| format!("{}/bin/bash", context.shown(path)));
-    let bash = bash.unwrap_or_default();
-    let mut environment = BTreeMap::from([
-        ("PATH".to_owned(), search("bin", &|_| true)),
-        ("LIBRARY_PATH".to_owned(), search("lib", &|_| true)),
-        ("C_INCLUDE_PATH".to_owned(), headers.clone()),
-        ("CPLUS_INCLUDE_PATH".to_owned(), headers),
-        ("SHELL".to_owned(), bash.clone()),
-        ("CONFIG_SHELL".to_owned(), bash),
-        ("HOME".to_owned(), HOME.to_owned()),
-        ("TMPDIR".to_owned(), "/tmp".to_owned()),
-        (
-            "NIX_STORE".to_owned(),
-            context.directories.store_dir.as_str().to_owned(),
-        ),
-        ("LC_ALL".to_owned(), "C".to_owned()),
-        ("PS1".to_owned(), "[bootstrap \\w]\\$ ".to_owned()),
-    ]);
-    environment.retain(|_, value| !value.is_empty());
-    if let Ok(terminal) = std::env::var("TERM") {
-        environment.insert("TERM".to_owned(), terminal);
-    }
-    environment
-}
-
-/// The directories of this machine that the sandbox writes to; dropping it removes them.
-pub(super) struct Places {
-    /// Only its owner can enter it: what a program inside makes, such as a set-user-ID file, stays out of reach of the
-    /// machine's users.
-    directory: PathBuf,
-    pub(super) store: PathBuf,
-    pub(super) home: PathBuf,
-}
-
-impl Places {
-    pub(super) fn create(sandbox: &dyn Sandbox, user: &BuildUser) -> Result<Self, Failure> {
-        let place = std::env::temp_dir();
-        let failed = |path: &Path| {
-            let what = path.display().to_string();
-            |error| Failure::Io {
-                action: "create",
-                what,
-                error,
-            }
-        };
-        // Of mode 0700, with a random name.
-        let directory = tempfile::Builder::new()
-            .prefix("bootstrap-shell-")
-            .tempdir_in(&place)
-            .map_err(failed(&place.join("bootstrap-shell-")))?
-            .keep();
-        let places = Self {
-            store: directory.join("store"),
-            home: directory.join("home"),
-            directory,
-        };
-        let (uid, gid) = sandbox.outside(user);
-        for path in [&places.store, &places.home] {
-            let created = DirBuilder::new().mode(0o755).create(path);
-            let given = created.and_then(|()| std::os::unix::fs::chown(path, Some(uid), Some(gid)));
-            given.map_err(failed(path))?;
-        }
-        Ok(places)
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        if let Err(error) = remove_tree(&self.directory) {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-/// A copy of standard error, which an interactive sandbox does not use.
-pub(super) fn standard_error() -> Result<OwnedFd, Failure> {
-    use std::os::fd::AsFd;
-    let copy = std::io::stderr().as_fd().try_clone_to_owned();
-    copy.map_err(Failure::writing("to standard error"))
 }

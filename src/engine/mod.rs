@@ -48,6 +48,7 @@ mod repair;
 mod run;
 mod seeds;
 mod session;
+mod shell;
 mod substitutes;
 mod watcher;
 
@@ -73,4 +74,5 @@ pub use repair::RepairReport;
 pub use run::{ALL_ROOTS, Run, Targets, first_error};
 pub use seeds::{ChosenSeeds, DescribedSeed, UpdatedSeed, system_of};
 pub use session::Session;
+pub use shell::ShellCommand;
 pub use watcher::Watcher;

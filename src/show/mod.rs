@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Shows runs to users: progress while they last, records, reports and graphs afterwards.
 
+pub mod checks;
+pub mod forecast;
 pub mod graph;
 pub mod progress;
+pub mod reasons;
 pub mod records;
 pub mod report;
 pub mod summary;

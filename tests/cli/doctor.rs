@@ -133,10 +133,7 @@ fn a_clock_behind_the_newest_build_is_wrong_too() {
     let clock = of(&findings, "clock");
     assert_eq!(clock["state"], "bad");
     let seen = clock["seen"].as_str().unwrap();
-    assert!(
-        seen.ends_with("behind the newest recorded build"),
-        "{seen}"
-    );
+    assert!(seen.ends_with("behind the newest recorded build"), "{seen}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ const REASONS: usize = 3;
 
 /// A reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(super) struct Words {
+pub struct Words {
     /// The package, or source, that has changed.
     pub of: String,
     /// Which of its inputs, variables and so on, and how.
@@ -27,7 +27,7 @@ pub(super) struct Words {
 }
 
 /// Why a package is about to be built again, in one line.
-pub(super) fn in_short(again: &BuiltAgain) -> String {
+pub fn in_short(again: &BuiltAgain) -> String {
     let package = &again.package;
     let Why::Changed(reasons) = &again.why else {
         return format!("{package}: built again, since its outputs are no longer in the store");
@@ -52,7 +52,7 @@ pub(super) fn in_short(again: &BuiltAgain) -> String {
 }
 
 /// `reasons` in words, sorted, each once.
-pub(super) fn words(reasons: &[Reason]) -> Vec<Words> {
+pub fn words(reasons: &[Reason]) -> Vec<Words> {
     let words = reasons.iter().map(|reason| match &reason.cause {
         Cause::Change(change) => describe_change(&reason.of, change),
         Cause::Gone(path) => Words {
