@@ -333,8 +333,16 @@ fn a_run_without_a_record_still_succeeds() {
 fn the_secrets_of_urls_are_neither_shown_nor_recorded() {
     let world = World::with_recipes();
     world.replace("https://127.0.0.1:9", "http://user:s3cr3t@127.0.0.1:9");
-    let url = "http://user:s3cr3t@127.0.0.1:9/?token=s3cr3t";
+    let url = "http://user:s3cr3t@127.0.0.1:9/?priority=10";
     let (_, public) = key(&world);
+    // A parameter that servers do not have is refused, without being shown.
+    let odd = "http://user:s3cr3t@127.0.0.1:9/?token=s3cr3t";
+    let arguments = ["--substitute-urls", odd, "--trusted-keys", &public];
+    let (_, err) = world.expect(2, &[&arguments[..], &["build", "tool"]].concat());
+    assert!(
+        err.contains("http://***@127.0.0.1:9") && !err.contains("s3cr3t"),
+        "{err}"
+    );
     for progress in ["plain", "json"] {
         let arguments = ["--substitute-urls", url, "--trusted-keys", &public];
         let more = [
