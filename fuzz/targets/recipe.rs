@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("recipe.toml"), bytes).expect("room for the recipe");
     if let Err(error) = load(&RecipeSource::Directory(place.path().join("recipes"))) {
-        let _ = format!("{error}{:?}", miette::Report::new(error));
+        let message = error.to_string();
+        let _ = format!("{message}{:?}", miette::Report::new(error));
     }
 });
