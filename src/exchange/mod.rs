@@ -144,7 +144,7 @@ pub enum ExchangeError {
         problem: String,
     },
     /// A URL that no server can have.
-    #[error("{0}: expected http://, https:// or file://")]
+    #[error("{0}: expected http://, https:// or file://, and no parameter but `priority`")]
     Url(String),
     /// A server that does not answer as it should.
     #[error("{url}: {problem}")]

@@ -122,6 +122,8 @@ impl fmt::Display for Datum {
                 }
                 formatter.write_str("\"")
             }
+            // Only this notation holds any characters.
+            Self::Symbol(text) if !is_plain(text) => write!(formatter, "#{{{text}}}#"),
             Self::Symbol(text) => formatter.write_str(text),
             Self::List(list) => {
                 formatter.write_str("(")?;
@@ -138,6 +140,12 @@ impl fmt::Display for Datum {
 }
 
 /// Whether `character` ends a symbol.
+/// Whether a symbol is read back from its bare characters. Those of a character, such as `#\(`, may be delimiters.
+fn is_plain(text: &str) -> bool {
+    let checked = if text.starts_with("#\\") { 3 } else { 0 };
+    !matches!(text, "" | ".") && !text.chars().skip(checked).any(is_delimiter)
+}
+
 fn is_delimiter(character: char) -> bool {
     character.is_whitespace() || matches!(character, '(' | ')' | '[' | ']' | '"' | ';')
 }
@@ -247,7 +255,13 @@ impl<'t> Reader<'t> {
             }
             Some(_) => {
                 self.at = start;
-                Ok(Datum::Symbol(self.word(1)))
+                match self.word(1) {
+                    word if word == "." => {
+                        self.at = start;
+                        Err(self.error("a dot without an element before it"))
+                    }
+                    word => Ok(Datum::Symbol(word)),
+                }
             }
         }
     }
@@ -279,7 +293,6 @@ impl<'t> Reader<'t> {
         let mut elements = Vec::new();
         loop {
             self.skip_atmosphere(depth)?;
-            let start = self.at;
             match self.peek() {
                 None => return Err(self.error("a list that does not end")),
                 Some(next) if next == end => {
@@ -288,15 +301,16 @@ impl<'t> Reader<'t> {
                 }
                 _ => {}
             }
-            let datum = self.datum(depth + 1)?;
-            if datum != Datum::Symbol(".".to_owned()) {
-                elements.push(datum);
+            // A dot alone; the symbol of that name is written otherwise.
+            let rest = self.rest();
+            let is_dot = rest.starts_with('.')
+                && rest.chars().nth(1).is_none_or(is_delimiter)
+                && !elements.is_empty();
+            if !is_dot {
+                elements.push(self.datum(depth + 1)?);
                 continue;
             }
-            if elements.is_empty() {
-                self.at = start;
-                return Err(self.error("a dot without an element before it"));
-            }
+            self.next();
             let last = self.datum(depth + 1)?;
             self.skip_atmosphere(depth)?;
             if self.next() != Some(end) {
@@ -417,6 +431,19 @@ mod tests {
             symbol("1.5"),
         ]);
         assert_eq!(code, Ok(expected));
+    }
+
+    #[test]
+    fn the_symbol_called_dot_is_not_a_dot() {
+        assert!(Datum::parse("'.").is_err());
+        assert!(Datum::parse(".").is_err());
+        let list = Datum::parse("(a #{.}# b)").unwrap();
+        assert_eq!(
+            list,
+            Datum::List(vec![symbol("a"), symbol("."), symbol("b")])
+        );
+        assert_eq!(list.to_string(), "(a #{.}# b)");
+        assert_eq!(Datum::parse("#{a b}#").unwrap().to_string(), "#{a b}#");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::pseudo_terminal::terminal;
 use super::world::World;
@@ -41,12 +43,23 @@ fn a_failed_build_without_a_terminal_gets_no_shell_but_its_directory_is_kept() {
 fn a_failed_build_at_a_terminal_gets_a_shell_in_its_sandbox_that_sees_its_directory() {
     let (world, temporary) = broken();
     let (mut ours, theirs) = terminal(80);
-    // The test's shell knows but a few commands; the last byte ends the input.
-    ours.write_all(b"copy $NIX_BUILD_TOP/trace $NIX_BUILD_TOP/seen\n\x04")
+    // The test's shell knows but a few commands.
+    ours.write_all(b"copy $NIX_BUILD_TOP/trace $NIX_BUILD_TOP/seen\n")
         .unwrap();
     let mut command = world.command(&["build", "--shell-on-failure", "broken"]);
     command.env("TMPDIR", &temporary).stdin(theirs);
-    let output = command.output().unwrap();
+    let ended = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        // The end of input counts only once the shell's own terminal reads it, so it is typed until the shell is gone.
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) && ours.write_all(b"\x04").is_ok() {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let output = command.output();
+        ended.store(true, Ordering::Relaxed);
+        output.unwrap()
+    });
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "the build has failed: {err}");
     assert!(err.contains("broken failed; this is its sandbox"), "{err}");
