@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The layers of `src`: a module imports only from layers below its own, peers do not know each other, and siblings form no
-//! circles. `docs/architecture.md` draws the layers.
+//! The layers of `src`: a module imports only from layers below its own, peers do not know each other, and siblings
+//! form no circles. `docs/architecture.md` draws the layers.
 
 // These lints spare test functions, but not what they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -6,7 +6,9 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-failed=0
+# The last part of a pipe is a process of its own, so faults are noted in a file.
+faults=$(mktemp)
+trap 'rm -f "$faults"' EXIT
 
 git() {
     command git -c safe.directory="$PWD" "$@"
@@ -17,7 +19,7 @@ rule() {
     lines=$(cat)
     [ -z "$lines" ] || {
         printf 'tests/project.sh: %s:\n%s\n' "$1" "$lines" >&2
-        failed=1
+        echo "$1" >>"$faults"
     }
 }
 
@@ -39,16 +41,18 @@ done | rule "without \`$licence' in the first three lines, and not covered by RE
 # rustfmt wraps comments only in its nightly versions. A line that is one long word, such as a URL, cannot be wrapped.
 git ls-files '*.rs' '*.sh' '*.toml' 'Makefile' | grep -v -e '^stage0/' -e '^recipes/' | while IFS= read -r file; do
     [ -f "$file" ] || continue
-    awk -v file="$file" '
+    # Columns, not bytes: continuation bytes of UTF-8 do not count.
+    LC_ALL=C awk -v file="$file" '
+        { gsub(/[\200-\277]/, "") }
         (file ~ /\.rs$/ ? /^[ \t]*\/\// : /^[ \t]*#/) && length($0) > 120 && $0 !~ /^[ \t]*[\/!#]* *\|/ &&
             $0 !~ /^[ \t]*[\/!#]* *[^ ]*$/ && $0 !~ /https?:/ {
             print file ":" FNR ": " length($0) " columns"
         }' "$file"
 done | rule 'comments of more than 120 columns'
 
-# Subjects of commits after the one named here. A shallow clone, or a source archive in a repository of its own, may lack the
-# base.
-base=14aff5d959
+# Subjects of commits after the one named here. A shallow clone, or a source archive in a repository of its own, may
+# lack the base.
+base=451567ea00
 if git merge-base --is-ancestor "$base" HEAD 2>/dev/null; then
     git log --format='%h %s' "$base..HEAD"
 else
@@ -56,4 +60,4 @@ else
 fi | awk '{ subject = $0; sub(/^[^ ]* /, "", subject); if (length(subject) > 72) print }' |
     rule 'commit subjects of more than 72 columns'
 
-exit "$failed"
+[ ! -s "$faults" ]

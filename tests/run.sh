@@ -35,6 +35,10 @@ done | xargs shellcheck -x
 step 'the source archive'
 sh tests/dist.sh
 
+step 'licences, comments, subjects, words'
+sh tests/project.sh
+sh tests/words.sh
+
 step 'lints'
 $CARGO clippy --locked --all-targets -- -D warnings
 

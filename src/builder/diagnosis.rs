@@ -3,17 +3,17 @@
 //!
 //! The end of a log is mostly make saying that it stops, and between the error and the end there is all that other jobs
 //! still print and a test suite counts. So every line is looked at as it comes, and the most telling one is kept: one
-//! in which a compiler, a linker, a script or a test says what is wrong. This is a guess for people, and said to be
+//! in which a compiler, a linker, a script or a test says what is wrong. This is a guess for the reader, and said to be
 //! one.
 
 /// The least weight of what stops a build by itself: what comes after it is mostly its consequence, so that the first
-/// such line counts. Weaker ones also come from commands whose failure nobody minds, and the build went on after all of
-/// them but the last: there the last counts.
+/// such line counts. Weaker ones also come from commands whose failure does not matter, and the build went on after all
+/// of them but the last: there the last counts.
 const STOPS: u8 = 4;
 /// What says not only what is wrong, but also that this was the end.
 const FINAL: u8 = 5;
 
-/// What tells of an error, in lower case, with how well: a message from a compiler about a place in a file says more
+/// What names an error, in lower case, with how well: a message from a compiler about a place in a file says more
 /// than the word `error`, and that something is not there is said by many a script that goes on without it.
 const SIGNS: &[(&str, u8)] = &[
     ("internal compiler error", FINAL),
@@ -71,13 +71,13 @@ impl Suspect {
         }
     }
 
-    /// The line; `None` where none tells of an error.
+    /// The line; `None` where none names an error.
     pub fn line(&self) -> Option<&str> {
         self.0.as_ref().map(|(_, line)| line.as_str())
     }
 }
 
-/// How well `line` tells of an error; 0 is not at all.
+/// How well `line` names an error; 0 is not at all.
 fn weight(line: &str) -> u8 {
     // Of the same length, so that a place in one is the same place in the other.
     let lower = line.to_ascii_lowercase();

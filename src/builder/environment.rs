@@ -20,8 +20,8 @@ pub fn build_directory(derivation: &StorePath) -> String {
 /// All variables of the build of `derivation`, which is at `path`.
 ///
 /// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
-/// build directory come over the derivation's. A fixed output gets those that its `impureEnvVars` names (`http_proxy`) from this
-/// process.
+/// build directory come over the derivation's. A fixed output
+/// gets those that its `impureEnvVars` names (`http_proxy`) from this process.
 pub fn environment(
     store_dir: &StoreDir,
     path: &StorePath,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `exportReferencesGraph`: files in the build directory that list the closures of store items.
 //!
-//! The variable holds pairs of a file name and a store item. The format is guix-daemon's: for each item of the closure, in
-//! order, its path, its deriver (always empty), the number of its references, and these, each on a line of its own.
+//! The variable holds pairs of a file name and a store item. The format is guix-daemon's: for each item of the closure,
+//! in order, its path, its deriver (always empty), the number of its references, and these, each on a line of its own.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -24,7 +24,7 @@ const UNKNOWN_DOWNLOAD: Duration = Duration::from_secs(1);
 /// How long a seed takes on a machine of two cores: a base system of half a gigabyte. No recipe says it.
 const TYPICAL_SEED: Duration = Duration::from_secs(10);
 
-/// One derivation, and what people call it.
+/// One derivation, and its name in messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// The label in the plan (`stage0/sed`): what events and errors call it.
@@ -33,7 +33,7 @@ pub struct Job<'a> {
     pub path: &'a StorePath,
     /// The derivation, with the paths of its outputs.
     pub derivation: &'a Derivation,
-    /// For downloads: the size in bytes, where it is known; for people, and not checked.
+    /// For downloads: the size in bytes, where it is known; for display, and not checked.
     pub size: Option<u64>,
     /// How long it takes on a machine of two cores, where that is known.
     pub typical: Option<Duration>,
@@ -49,7 +49,7 @@ pub enum GraphError {
     /// A derivation that is neither valid nor in the graph.
     #[error("{label} needs the derivation {missing}, which is not part of the plan")]
     Missing {
-        /// Who needs it; the request itself where nobody does.
+        /// The item that needs it, or the request itself.
         label: String,
         /// The base name of the derivation.
         missing: String,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What earlier builds took: one line of JSON for each, in `STATE/bootstrap/builds.jsonl`.
 //!
-//! The scheduler reads it to know which builds are long, people to know where the time goes. A line is appended
+//! The scheduler reads it to know which builds are long, users to see where the time goes. A line is appended
 //! with one write as each item is finished, so a killed run loses nothing that was finished before.
 
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ impl History {
     }
 
     /// How long each item took when it was last made, by label. A download that came from the cache says nothing of the
-    /// network. Lines that are no records (cut off by a crash, or from another version of this program) are passed
+    /// network. Lines that are not records (cut off by a crash, or from another version of this program) are passed
     /// over: this is advice and no more.
     pub fn durations(&self) -> HashMap<String, Duration> {
         let records = self.records().into_iter();
@@ -70,12 +70,12 @@ impl History {
             .collect()
     }
 
-    /// The records, oldest first; none where they cannot be read. What is no record is passed over.
+    /// The records, oldest first; none where they cannot be read. Lines that are not records are skipped.
     pub fn records(&self) -> Vec<Record> {
         self.read().unwrap_or_default()
     }
 
-    /// The records, oldest first; none where there is no file. What is no record is passed over.
+    /// The records, oldest first; none where there is no file. Lines that are not records are skipped.
     ///
     /// # Errors
     /// Where the file cannot be read.

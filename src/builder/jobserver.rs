@@ -28,9 +28,9 @@
 //! tokens by them. It is for the other processors while that one is serial, and there will be more such stretches until
 //! it ends; what is hurried through at the first of them is missing at the last.
 //!
-//! A build may have a limit of its own: one that is kept on some of the processors keeps nobody from the others then.
+//! A build may have a limit of its own: one that is kept on some of the processors leaves the others free.
 //!
-//! Step 4 makes one token that two builds might want wander between them: whoever really waits for it reads
+//! Step 4 makes one token that two builds might want wander between them: the build that really waits for it reads
 //! it within microseconds. Only then, with tokens out and more than one taker, does the manager look again
 //! every 10 ms; otherwise it sleeps until a build starts or ends.
 
@@ -178,7 +178,7 @@ impl JobPool {
     }
 
     /// Waits for a token for a build to start with. Of several waiting builds the one with the greatest
-    /// `urgency` comes first, then the one that waits longest. It never has more tokens than `most`, nor is told of
+    /// `urgency` comes first, then the one that waits longest. It never has more tokens than `most`, nor learns of
     /// more. `None` once the pool is closed.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl JobPool {
         let ends = pipe.ends()?;
         let mut state = self.shared.lock();
         if !state.tokens_can_move() {
-            // Nobody has looked for a while: what a pipe held then says nothing about now.
+            // No look for a while: what a pipe held then says nothing about now.
             state.offer_anew();
         }
         let id = state.next;
@@ -331,7 +331,7 @@ impl Shared {
 }
 
 impl State {
-    /// Whether looking again later could move a token: some are out, and somebody else could want them.
+    /// Whether looking again later could move a token: some are out, and another build could want them.
     fn tokens_can_move(&self) -> bool {
         let out = self.free > 0 || self.slots.values().any(|slot| slot.given > 0);
         let waiting = self.waiting.values().any(|waiter| !waiter.granted);

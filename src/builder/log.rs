@@ -54,7 +54,7 @@ impl LogWriter {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory).map_err(BuildError::io("create", directory))?;
         }
-        // A new file, so that somebody who reads the old log reads it to its end.
+        // A new file, so that a reader of the old log reads it to its end.
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(BuildError::io("replace", &path)(error));

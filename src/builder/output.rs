@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A build's output as people see it: whole lines, safe to print, and the phases that they tell of.
+//! A build's output as users see it: whole lines, safe to print, and the phases that they announce.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -170,7 +170,7 @@ impl Output {
 }
 
 /// `bytes` without what could confuse a terminal: control characters (escape sequences start with one) go,
-/// tabs stay, bytes that are no UTF-8 become replacement characters. Of a line that was redrawn with carriage returns
+/// tabs stay, bytes that are not UTF-8 become replacement characters. Of a line that was redrawn with carriage returns
 /// only the last state is left, which is what a terminal would show.
 fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);

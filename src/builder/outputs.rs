@@ -76,8 +76,8 @@ impl BuildContext<'_, '_> {
         Ok(Ok(infos))
     }
 
-    /// Takes a fixed output that a program has made, which had a network, out of reach of other processes. Then checks its hash
-    /// where it is one file, before its metadata becomes canonical.
+    /// Takes a fixed output that a program has made, which had a network, out of reach of other processes. Then checks
+    /// its hash where it is one file, before its metadata becomes canonical.
     pub(super) fn check_fixed_output(
         &self,
         new: &NewOutputs<'_>,
@@ -210,9 +210,9 @@ impl BuildContext<'_, '_> {
     }
 }
 
-/// Replaces what is at `path` by a copy in new inodes, made in the directory `place` that no build can reach: a process outside of
-/// the sandbox may hold a descriptor of the old ones, and could change them after they were hashed. Links are copied, not
-/// followed.
+/// Replaces what is at `path` by a copy in new inodes, made in the directory `place` that no build can reach: a process
+/// outside of the sandbox may hold a descriptor of the old ones, and could change them after they were hashed. Links
+/// are copied, not followed.
 fn copy_to_new_inodes(path: &Path, place: &Path) -> Result<(), StoreError> {
     let copy = place.join("copy");
     let (mut reader, mut writer) =

@@ -2,7 +2,7 @@
 //! Making again what is valid already: to compare, or to put a damaged item right.
 //!
 //! Nothing is registered here. The outputs are made where a first build makes them, under the same locks, made
-//! canonical and hashed; then whoever asked looks at them, while they are still there, and decides what becomes of
+//! canonical and hashed; then the caller looks at them, while they are still there, and decides what becomes of
 //! them. Inputs are those of the store, which must be valid.
 
 use std::collections::BTreeSet;

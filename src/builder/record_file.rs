@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use serde::Serialize;
 
-/// A pipe in the place of a file is opened at once, or not at all: nobody waits for its other end.
+/// A pipe in the place of a file is opened at once, or not at all: nothing waits for its other end.
 const AT_ONCE: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// Opens the file `path` to be read.
@@ -27,7 +27,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other(
-            "it is no file; move it away, and the next run makes one",
+            "it is not a file; move it away, and the next run makes one",
         )),
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         assert!(made.unwrap().success());
         for path in [pipe.as_path(), directory.path()] {
             let error = open(path).unwrap_err();
-            assert!(error.to_string().contains("it is no file"), "{error}");
+            assert!(error.to_string().contains("it is not a file"), "{error}");
         }
         assert!(append(&pipe, &1).is_err());
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A whole run: from the derivations somebody wants to valid outputs.
+//! A whole run: from the wanted derivations to valid outputs.
 
 use std::cell::OnceCell;
 use std::ops::ControlFlow;

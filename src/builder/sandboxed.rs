@@ -63,7 +63,7 @@ impl BuildContext<'_, '_> {
     /// whose token is still held.
     ///
     /// # Errors
-    /// Where the build could not run at all, or was interrupted. A build that failed is no error here.
+    /// Where the build could not run at all, or was interrupted. A build that failed is not an error here.
     pub(super) fn run(
         &self,
         job: Job<'_>,

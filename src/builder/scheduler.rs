@@ -318,7 +318,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            // Stopping is no failure of what was stopped.
+            // A stopped build has not failed.
             Err(BuildError::Interrupted) => {
                 self.failed.insert(number);
                 if is_alternative {

@@ -42,8 +42,8 @@ pub struct Scratch {
     janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
 }
 
-/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that nobody
-/// who has just made it takes it for his.
+/// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that no other
+/// process who has just made it takes it for his.
 #[derive(Debug)]
 struct Rubbish {
     path: PathBuf,
@@ -80,7 +80,7 @@ impl Scratch {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(BuildError::io("create", &directory))?,
             }
-            // Somebody who cleans up may have been faster with the lock, and then it was a leftover to him.
+            // A process that cleans up may have been faster with the lock: to it, this was a leftover.
             if let Some(lock) = lock(&directory) {
                 return Ok(Self {
                     place,
@@ -111,11 +111,11 @@ impl Scratch {
         Ok(directory)
     }
 
-    /// Gives a build directory to whoever wants to look at it: it becomes `build` in a directory with the name that
-    /// guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
+    /// Gives a build directory to the user who wants to look at it: it becomes `build` in a directory with the name
+    /// that guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
     ///
-    /// That directory is its caller's, and nobody else may enter it: a build may leave programs that are set-user-ID,
-    /// to whoever runs us or to the user of builds that run now, and open its own directory to everybody.
+    /// That directory is its caller's, and no other user may enter it: a build may leave programs that are set-user-ID,
+    /// to the user who runs us or to the user of builds that run now, and open its own directory to everybody.
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
@@ -183,7 +183,7 @@ fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
     let _ = thread.join();
 }
 
-/// A directory for nobody but us: in it, build users' directories are reached by their mounts only.
+/// A directory for us alone: in it, build users' directories are reached by their mounts only.
 fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
@@ -197,7 +197,7 @@ fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Makes `path` belong to `owner`; what belongs to him already is left alone, so that nobody needs a privilege for it.
+/// Makes `path` belong to `owner`; what belongs to him already is left alone, so that this needs no privilege.
 pub(super) fn give_to(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if (metadata.uid(), metadata.gid()) == (user, group) {
@@ -206,7 +206,7 @@ pub(super) fn give_to(path: &Path, (user, group): (u32, u32)) -> io::Result<()> 
     std::os::unix::fs::lchown(path, Some(user), Some(group))
 }
 
-/// Locks a run's directory; `None` where somebody else has, or it is gone.
+/// Locks a run's directory; `None` where another process has, or it is gone.
 fn lock(directory: &Path) -> Option<File> {
     let flags = rustix::fs::OFlags::RDONLY
         | rustix::fs::OFlags::DIRECTORY
@@ -234,7 +234,7 @@ fn leftovers(place: &Path) -> Vec<Rubbish> {
         let entry = entry.ok()?;
         let name = entry.file_name();
         let number = name.to_str()?.strip_prefix(PREFIX)?;
-        // Anybody may make files in /tmp: what is somebody else's is none of our business, whatever its name.
+        // Any user may make files in /tmp: those of others are left alone, whatever their name.
         let metadata = entry.metadata().ok()?;
         let ours = metadata.is_dir() && metadata.uid() == own;
         (ours && number.contains('-')).then(|| entry.path())
@@ -366,7 +366,7 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let found = leftovers(place.path());
         assert_eq!(found.len(), 1);
-        // Whoever has just made it, and not locked it yet, must take another.
+        // A process that has just made it, and not locked it yet, must take another.
         assert!(lock(&directory).is_none());
         drop(found);
         // A child that another test is starting has a copy of the lock until it runs its program.

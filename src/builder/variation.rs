@@ -18,7 +18,7 @@ const HOST_NAME: &str = "localhost";
 /// What is different; nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Variation {
-    /// Cores that builds are told to use.
+    /// Cores that builds may use.
     pub cores: Option<NonZeroUsize>,
     /// Processors that builds can run on.
     pub processors: Option<usize>,
@@ -73,7 +73,7 @@ impl Variation {
         varied
     }
 
-    /// What is different, by name, for people and documents.
+    /// What is different, by name, for messages and documents.
     pub fn describe(&self) -> BTreeMap<String, String> {
         let all = [
             ("cores", self.cores.map(|cores| cores.to_string())),

@@ -3,8 +3,8 @@
 //! prints too much.
 //!
 //! A build may close its output and go on, or leave a daemon behind that keeps it open. So one thread waits for the
-//! program, which ends the sandbox with everything in it, and another, this one, reads until there is nobody left to
-//! write, and minds the clock until the first says that it is over.
+//! program, which ends the sandbox with everything in it, and another, this one, reads until there is no process left
+//! to write, and minds the clock until the first says that it is over.
 
 use std::fs::File;
 use std::io::Read;

@@ -215,15 +215,15 @@ pub fn use_color(color: Color) -> bool {
     }
 }
 
-/// Whether the environment asks for no colours: by `NO_COLOR`, set to anything at all (no-color.org), or with a terminal that
-/// says that it can do nothing.
+/// Whether the environment asks for no colours: by `NO_COLOR`, set to anything at all (no-color.org), or with a
+/// terminal that says that it can do nothing.
 fn without_color(variable: &dyn Fn(&str) -> Option<OsString>) -> bool {
     variable("NO_COLOR").is_some_and(|value| !value.is_empty())
         || variable("TERM").is_some_and(|terminal| terminal == "dumb")
 }
 
-/// Writes `text` to standard error, in one piece. A reader that has gone away (`2>&1 | head`) neither stops a run nor changes
-/// how it ends, as the standard library's macros would: they panic.
+/// Writes `text` to standard error, in one piece. A reader that has gone away (`2>&1 | head`) neither stops a run nor
+/// changes how it ends, as the standard library's macros would: they panic.
 pub fn tell(text: &str) {
     let _ = Messages.write_all(text.as_bytes());
 }

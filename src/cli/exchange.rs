@@ -157,8 +157,8 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     Ok(())
 }
 
-/// Has `write` fill the file `path`, which gets its name once it is complete: until then, and where that fails, what had the
-/// name stays. A device or a pipe is written to.
+/// Has `write` fill the file `path`, which gets its name once it is complete: until then, and where that fails, what
+/// had the name stays. A device or a pipe is written to.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,

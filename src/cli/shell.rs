@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `shell`: a sandbox with the final inputs, `shell --of PKG`: that of a build, and `build --shell-on-failure`: that of one
-//! that failed.
+//! `shell`: a sandbox with the final inputs, `shell --of PKG`: that of a build, and `build --shell-on-failure`: that of
+//! one that failed.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Why a package is built again.
 //!
-//! The derivation that would be built now is compared with the one that was built last. Where an input has changed, that one is
-//! compared with its own predecessor, down to the changes that follow from nothing else.
+//! The derivation that would be built now is compared with the one that was built last. Where an input has changed,
+//! that one is compared with its own predecessor, down to the changes that follow from nothing else.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -155,7 +155,8 @@ impl Session {
     }
 }
 
-/// What the servers would give for the tasks of `todo` that are theirs. What several items refer to counts with the first.
+/// What the servers would give for the tasks of `todo` that are theirs. What several items refer to counts with the
+/// first.
 fn offered(
     substitutes: &Substitutes<'_>,
     todo: &Todo<'_>,

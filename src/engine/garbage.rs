@@ -19,8 +19,8 @@ pub struct Collected {
 }
 
 impl Session {
-    /// Removes what nothing keeps alive; with `keep_generations` first all but so many of the newest generations of each
-    /// name. A dry run opens the store for reading only.
+    /// Removes what nothing keeps alive; with `keep_generations` first all but so many of the newest generations of
+    /// each name. A dry run opens the store for reading only.
     ///
     /// # Errors
     /// Where the store cannot be read or changed.

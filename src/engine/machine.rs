@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What this machine offers to builds: privileges, disks, network, clock, kernel. What is made of it is up to the front end.
+//! What this machine offers to builds: privileges, disks, network, clock, kernel. What is made of it is up to the front
+//! end.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The engine: everything a front end can do with a store, without arguments, terminals, sockets or exit statuses.
 //!
-//! A [`Session`] holds the options of one user of the store: directories, recipes and seed, limits, servers. A front end
-//! makes one, opens the store with it, and calls its methods. Progress goes out as [`events`](crate::events); the front end
-//! stops work through a [`Cancellation`](crate::events::cancellation::Cancellation). The command line makes one session per
-//! command. The daemon makes one session per client, each in a process of its own.
+//! A [`Session`] holds the options of one user of the store: directories, recipes and seed, limits, servers. A front
+//! end makes one, opens the store with it, and calls its methods. Progress goes out as [`events`](crate::events); the
+//! front end stops work through a [`Cancellation`](crate::events::cancellation::Cancellation). The command line makes
+//! one session per command. The daemon makes one session per client, each in a process of its own.
 //!
 //! ```no_run
 //! # use bootstrap::engine::{EngineError, Mode, Session, SessionOptions, Wanted};
@@ -23,8 +23,8 @@
 //! # }
 //! ```
 //!
-//! Nothing here is global to the process. What is (signal handlers, the table of locks, the registry of temporary roots) is
-//! described in `docs/architecture.md`.
+//! Nothing here is global to the process. What is (signal handlers, the table of locks, the registry of temporary
+//! roots) is described in `docs/architecture.md`.
 
 pub mod builtins;
 mod derivations;

@@ -24,8 +24,8 @@ use crate::verify::rebuild::{Comparer, Outcome};
 pub struct Wanted {
     /// The path of its `.drv` file.
     pub derivation: StorePath,
-    /// The names of the outputs; empty is all of them. The builder makes all outputs of a derivation at once, but where those
-    /// named are valid already nothing is built.
+    /// The names of the outputs; empty is all of them. The builder makes all outputs of a derivation at once, but where
+    /// those named are valid already nothing is built.
     pub outputs: BTreeSet<String>,
 }
 
@@ -61,12 +61,12 @@ pub struct Realised {
 impl Session {
     /// Makes outputs of derivations valid, by substitution or by building, together with what they are built from.
     ///
-    /// `store` comes from [`Session::open_store`]. Events of the run are sent to `events`, which must be read meanwhile or be
-    /// dropped by the reader. A cancelled run ends soon, with a report that says so.
+    /// `store` comes from [`Session::open_store`]. Events of the run are sent to `events`, which must be read meanwhile
+    /// or be dropped by the reader. A cancelled run ends soon, with a report that says so.
     ///
     /// # Errors
-    /// Where the run could not begin: a derivation is not valid or cannot be read, the store cannot be asked, the sandbox
-    /// cannot be set up. A build that fails is in the report.
+    /// Where the run could not begin: a derivation is not valid or cannot be read, the store cannot be asked, the
+    /// sandbox cannot be set up. A build that fails is in the report.
     pub fn realise(
         &self,
         store: &Store,
@@ -136,8 +136,8 @@ impl Session {
         }
     }
 
-    /// Whether the outputs that are `wanted` are valid; with none named, whether all are. What is valid is kept from the
-    /// collector.
+    /// Whether the outputs that are `wanted` are valid; with none named, whether all are. What is valid is kept from
+    /// the collector.
     fn are_valid(
         &self,
         store: &Store,

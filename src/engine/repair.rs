@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Repair: damaged items of packages, and of what they refer to, are made again and put in place.
 //!
-//! What is made again is worth nothing if it is made from something damaged, so everything that a build needs is hashed too
-//! and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the item, and the
-//! record stays what it was.
+//! What is made again is worth nothing if it is made from something damaged, so everything that a build needs is hashed
+//! too and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the
+//! item, and the record stays what it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -114,8 +114,8 @@ impl Session {
     }
 }
 
-/// What is damaged of `packages`: outputs and what they refer to, derivations and what those are given as it is. And what
-/// is damaged of all that has to be there to build some of it again.
+/// What is damaged of `packages`: outputs and what they refer to, derivations and what those are given as it is. And
+/// what is damaged of all that has to be there to build some of it again.
 fn damaged(
     session: &Session,
     planned: &Planned,
@@ -293,8 +293,8 @@ fn make_all_again(
     Ok(refused.into_values().collect())
 }
 
-/// Makes the node called `label` again, and replaces those of its outputs that are damaged. False where one came out with
-/// bytes that nothing vouches for.
+/// Makes the node called `label` again, and replaces those of its outputs that are damaged. False where one came out
+/// with bytes that nothing vouches for.
 fn make_again(
     session: &Session,
     label: &str,
@@ -348,8 +348,8 @@ fn make_again(
     }
 }
 
-/// Whether something else than the build itself says that what it gave is right: its hash is the recorded one, or that of
-/// what is in the store, so that the record is what is damaged, or its derivation names it.
+/// Whether something else than the build itself says that what it gave is right: its hash is the recorded one, or that
+/// of what is in the store, so that the record is what is damaged, or its derivation names it.
 fn is_vouched_for(rebuilt: &Rebuilt<'_>, output: &RebuiltOutput<'_>, checked: &Checked) -> bool {
     let made = output.info.nar_sha256;
     let is_in_store =

@@ -166,8 +166,8 @@ impl<'s> Run<'s> {
         })
     }
 
-    /// Makes the packages among `nodes` the newest generation of roots called `name`: the targets, and the stages before
-    /// them, which a changed recipe would need again. Sources and seeds can go.
+    /// Makes the packages among `nodes` the newest generation of roots called `name`: the targets, and the stages
+    /// before them, which a changed recipe would need again. Sources and seeds can go.
     ///
     /// # Errors
     /// Where the roots cannot be made.

@@ -21,12 +21,12 @@ use crate::store::directories::Directories;
 use crate::store::recover::{Recovered, recover, refuse_whole};
 use crate::store::{Access, OpenOptions, Store, StoreError};
 
-/// Downloads at a time: enough to fill a line that is faster than any one server, and to have APT fetch several packages in
-/// one call.
+/// Downloads at a time: enough to fill a line that is faster than any one server, and to have APT fetch several
+/// packages in one call.
 const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 
-/// How many more jobs run than there are processors. Jobs that sleep (many tests do) or wait for the disk hold their tokens
-/// all the same. Ninja's `GuessParallelism` takes as many on most machines.
+/// How many more jobs run than there are processors. Jobs that sleep (many tests do) or wait for the disk hold their
+/// tokens all the same. Ninja's `GuessParallelism` takes as many on most machines.
 const SPARE: usize = 2;
 
 /// One user's options, and the tools that follow from them. It opens nothing until asked.
@@ -177,8 +177,8 @@ impl Session {
     }
 }
 
-/// The number of job tokens on a machine of so many `processors`. Where a number of `cores` is given it is exactly that: the
-/// rest of the machine is not for this run to use.
+/// The number of job tokens on a machine of so many `processors`. Where a number of `cores` is given it is exactly
+/// that: the rest of the machine is not for this run to use.
 fn tokens(cores: Option<NonZeroUsize>, processors: NonZeroUsize) -> NonZeroUsize {
     cores.unwrap_or_else(|| processors.saturating_add(SPARE))
 }

@@ -114,8 +114,8 @@ impl Session {
         run(sandbox.as_ref(), world, shell.cancellation)
     }
 
-    /// Runs a command in the sandbox of the build of `node`, called `package`, with its inputs and environment. `host` is the
-    /// build directory; an empty one where there is none.
+    /// Runs a command in the sandbox of the build of `node`, called `package`, with its inputs and environment. `host`
+    /// is the build directory; an empty one where there is none.
     ///
     /// # Errors
     /// Where an input is not valid, or the sandbox cannot be set up.

@@ -89,8 +89,9 @@ impl<'s> Substitutes<'s> {
         }
     }
 
-    /// What the servers would give for each of `jobs`, references first; `None` where they do not have all of it. Downloads are
-    /// not asked for: they have servers of their own. Neither are derivations that say `allowSubstitutes=0`.
+    /// What the servers would give for each of `jobs`, references first; `None` where they do not have all of it.
+    /// Downloads are not asked for: they have servers of their own. Neither are derivations that say
+    /// `allowSubstitutes=0`.
     ///
     /// # Errors
     /// Where a server has something that no trusted key has signed, and no other server has it.
@@ -335,8 +336,8 @@ impl<'p> Names<'p> {
         }
     }
 
-    /// The label of the item that has `path` as an output, with the output's name where it is not `out`. A store item that is
-    /// not an output, such as a patch, is called as in the store.
+    /// The label of the item that has `path` as an output, with the output's name where it is not `out`. A store item
+    /// that is not an output, such as a patch, is called as in the store.
     fn item(&self, path: &StorePath) -> String {
         match self.outputs.get(path) {
             Some(name) if name.output == "out" => name.label.to_owned(),

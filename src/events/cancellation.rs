@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Stopping a run from outside: one flag, and the actions that make everything notice it.
 //!
-//! A flag alone would have to be polled by threads that sleep in `wait`, `flock` or a download. So whoever
+//! A flag alone would have to be polled by threads that sleep in `wait`, `flock` or a download. So code that
 //! starts something long registers how to stop it, for as long as it lasts.
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ struct Shared {
 pub struct Cancellation(Arc<Shared>);
 
 impl Cancellation {
-    /// A handle that nobody has used yet.
+    /// A handle that is not used yet.
     pub fn new() -> Self {
         Self::default()
     }

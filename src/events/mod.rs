@@ -24,7 +24,7 @@ pub enum Kind {
     Seed,
     /// A program run in a sandbox.
     Build,
-    /// A store item that somebody else has built, from a substitute server. No derivation is made in this way: what a
+    /// A store item that was built elsewhere, from a substitute server. No derivation is made in this way: what a
     /// server gives is taken before a run works out what is left to do.
     Substitute,
 }
@@ -64,12 +64,12 @@ pub enum Event {
         /// The items, each after those it needs. Their inputs may be items that were planned before.
         items: Vec<PlannedItem>,
     },
-    /// How busy the machine was since the last event of this kind, whoever used it.
+    /// How busy the machine was since the last event of this kind, by all processes.
     Processor {
         /// The mean number of busy cores.
         busy: f64,
     },
-    /// Somebody else, most likely another `bootstrap` or a Guix daemon, works on the same store item; its result
+    /// Another process, most likely `bootstrap` or a Guix daemon, works on the same store item; its result
     /// will be used.
     WaitingForLock {
         /// The lock file.
@@ -156,7 +156,7 @@ pub enum Event {
         received: u64,
         /// The size, where it is known.
         total: Option<u64>,
-        /// Where the bytes come from, for people.
+        /// Where the bytes come from, for display.
         location: String,
     },
     /// An item was made and registered: it is valid.
@@ -177,7 +177,7 @@ pub enum Event {
     Failed {
         /// The label of the item.
         item: String,
-        /// What went wrong, in full, for people.
+        /// What went wrong, in full, for display.
         message: String,
         /// That line of the output of the phase it failed in that most looks like the cause: a guess.
         #[serde(default)]
@@ -215,7 +215,7 @@ pub struct PlannedItem {
     /// The labels of those items of the run that have to be there before.
     pub inputs: Vec<String>,
     /// How long it will take on the wall clock: what it took when it was last made here, else what its recipe says, as
-    /// this machine is faster or slower with other items; `None` where nobody knows.
+    /// this machine is faster or slower with other items; `None` where it is unknown.
     pub seconds: Option<f64>,
     /// Whether `seconds` goes by its recipe, timed on two cores, or by its kind: it was never made here. Absent in
     /// records of older versions.
@@ -243,7 +243,7 @@ pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
         event: &'e Event,
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    // Milliseconds are what a clock that somebody may set is good for.
+    // Milliseconds are what an adjustable clock is good for.
     let time = now.map_or(0.0, |now| (now.as_secs_f64() * 1e3).round() / 1e3);
     let mut line = serde_json::to_vec(&Line { time, event })?;
     line.push(b'\n');
@@ -357,7 +357,7 @@ pub struct SkippedItem {
 }
 
 /// How many events may wait to be read. A build that prints faster than anybody reads has to wait, or its output
-/// would pile up in memory; until then, nobody waits for a terminal.
+/// would pile up in memory; until then, no build waits for a terminal.
 const WAITING_MAX: usize = 1 << 14;
 
 /// The sending end of the stream; cheap to clone, usable from any thread.
@@ -375,12 +375,12 @@ impl EventSender {
         (Self { sender, since }, receiver)
     }
 
-    /// A stream that nobody reads.
+    /// A stream without a reader.
     pub fn ignored() -> Self {
         Self::channel().0
     }
 
-    /// Sends `event`. A reader that has gone away is no reason to stop building.
+    /// Sends `event`. Building goes on when the reader has gone away.
     pub fn emit(&self, event: Event) {
         let _ = self.sender.send(event);
     }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Threads take the items in the order given and prepare one each. This thread makes valid what is prepared with all it
-//! refers to, so that items become visible as they come, and little is lost when it ends early; but not one by one, for each time the file
-//! system has to bring everything to the disk that was written before.
+//! refers to, so that items become visible as they come, and little is lost when it ends early; but not one by one, for
+//! each time the file system has to bring everything to the disk that was written before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

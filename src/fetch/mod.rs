@@ -5,8 +5,8 @@
 //! serves the bytes. Nothing here knows what the bytes are for.
 //!
 //! - [`cache`]: the files on disk.
-//! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers which
-//!   servers are dead.
+//! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers
+//!   which servers are dead.
 //! - [`apt`]: Debian's archive through the host's `apt-get` with a configuration of our own.
 //! - [`probe`]: whether a server answers at all, and what time it has.
 //! - [`downloader`]: the order of these, and many files at a time.

@@ -356,7 +356,8 @@ impl NarInfo {
         let altered = match &guix {
             // One that names a trusted key.
             Some(Err(Mistrust::Differs(_) | Mistrust::Forged(_))) => Some("of Guix's signature"),
-            // Nix's signatures name a key and do not hold it: where Guix's shows that it is another one, the names agree by chance.
+            // Nix's signatures name a key and do not hold it: where Guix's shows that it is another one, the names
+            // agree by chance.
             Some(Err(Mistrust::Stranger(_))) => None,
             _ => names
                 .iter()

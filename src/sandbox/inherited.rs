@@ -19,15 +19,15 @@ pub fn is_ignored(signal: i32) -> bool {
     current.sa_sigaction == libc::SIG_IGN
 }
 
-/// Sets signals right that a parent may have left in a state that this program cannot work with: blocked ones are delivered
-/// again, the end of a child is reported (a parent that ignores `SIGCHLD` would have its status dropped), and a file that
-/// grows beyond `ulimit -f` is an error of `write` instead of the process' death.
+/// Sets signals right that a parent may have left in a state that this program cannot work with: blocked ones are
+/// delivered again, the end of a child is reported (a parent that ignores `SIGCHLD` would have its status dropped), and
+/// a file that grows beyond `ulimit -f` is an error of `write` instead of the process' death.
 ///
 /// Must be called while there is one thread.
 pub fn set_signals_right() {
     let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `none` is initialised by sigemptyset before it is read. The dispositions are the default one and "ignore", so
-    // that no handler is involved.
+    // SAFETY: `none` is initialised by sigemptyset before it is read. The dispositions are the default one and
+    // "ignore", so that no handler is involved.
     unsafe {
         libc::sigemptyset(none.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());

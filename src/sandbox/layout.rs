@@ -114,8 +114,8 @@ pub struct Sources {
     pub network: BTreeMap<PathBuf, String>,
 }
 
-/// The machine's files that say how to find hosts and services. A build with the machine's network sees those that exist,
-/// as guix-daemon's builds do.
+/// The machine's files that say how to find hosts and services. A build with the machine's network sees those that
+/// exist, as guix-daemon's builds do.
 const NETWORK_FILES: [&str; 4] = [
     "/etc/resolv.conf",
     "/etc/nsswitch.conf",

@@ -32,7 +32,8 @@ const LONGEST: usize = 64 << 20;
 pub(super) enum Message {
     /// A step failed; the program has not run.
     Failed(Failure),
-    /// The system refuses to fix the addresses of the program's memory; the program runs all the same. More messages follow.
+    /// The system refuses to fix the addresses of the program's memory; the program runs all the same. More messages
+    /// follow.
     RandomAddresses,
     /// All steps but the program's execution worked.
     Fit,

@@ -210,8 +210,8 @@ pub fn memory(cores: u64, memory: Option<u64>) -> Finding {
     }
 }
 
-/// Whether a clock that shows `now` is right, in seconds since the Epoch. `server` is a server and the time that it has,
-/// which decides; without one, `newest` does, the newest recorded time.
+/// Whether a clock that shows `now` is right, in seconds since the Epoch. `server` is a server and the time that it
+/// has, which decides; without one, `newest` does, the newest recorded time.
 pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Finding {
     let remedy =
         "Set it, for example with an NTP client: certificates and make need the right time.";

@@ -152,7 +152,7 @@ fn a_report_is_made_from_any_records() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     let (_, err) = world.expect(0, &["report", "-o", "-"]);
-    assert!(err.contains("events.jsonl: it is no file"), "{err}");
+    assert!(err.contains("events.jsonl: it is not a file"), "{err}");
 }
 
 #[test]

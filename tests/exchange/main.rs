@@ -1,5 +1,6 @@
-//! Giving store items away and taking them, with Nix on the other side: it reads and writes the same exports and substitute
-//! servers.
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Giving store items away and taking them, with Nix on the other side: it reads and writes the same exports and
+//! substitute servers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -5,8 +5,8 @@
 # usage: sh tests/guix/daemon.sh [PROGRAM]
 #
 # BOOTSTRAP_GUIX_ROOT names the root of a Debian system with the package `guix` (1.5.0, from sid), such as
-# `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is only read. PROGRAM is the `bootstrap` to test.
-# Ends with 0 where every check passed, or where there is no such root, and says so.
+# `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is only read. PROGRAM is the `bootstrap` to
+# test. Ends with 0 where every check passed, or where there is no such root, and says so.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -137,7 +137,7 @@ fn what_a_recipe_says_counts_where_no_earlier_run_tells_at_the_pace_of_what_was_
         expected(None),
         [(Some(540), true), (Some(540), true), nobody_knows]
     );
-    // 1200 s for 600 s, a minute of each being what nobody doubts: twice as slow.
+    // 1200 s for 600 s, a minute of each being certain: twice as slow.
     assert_eq!(
         expected(Some(1140)),
         [(Some(1140), false), (Some(1080), true), nobody_knows]

@@ -41,7 +41,7 @@ impl TokenPipe {
     }
 
     /// The order matters: opening a FIFO for reading without blocking always works; every other open needs
-    /// somebody at the other end already.
+    /// a process at the other end already.
     fn open(path: &Path) -> io::Result<Self> {
         let open = |flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         Ok(Self {

@@ -262,10 +262,10 @@ fn a_spare_token_starts_no_build_beside_one_that_outlasts_it() {
         });
     });
     drop(long);
-    // With nobody to outlast them, builds have all tokens.
+    // With no longer build beside them, builds have all tokens.
     let first = FakeBuild::start_urgent(&pool, 1);
     let second = FakeBuild::start_urgent(&pool, 1);
-    eventually("somebody is offered the spare token", || {
+    eventually("one build is offered the spare token", || {
         first.unread() + second.unread() == 1
     });
 }

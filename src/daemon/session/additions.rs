@@ -30,8 +30,8 @@ impl Session {
 
     /// Adds the tree or file of the archive that follows in the connection.
     ///
-    /// The archive goes to the disk as it arrives. Where it is malformed the connection ends, since nothing says where the next
-    /// request begins. Where anything else fails the rest of the archive is read and thrown away.
+    /// The archive goes to the disk as it arrives. Where it is malformed the connection ends, since nothing says where
+    /// the next request begins. Where anything else fails the rest of the archive is read and thrown away.
     pub(super) fn add_to_store(
         &mut self,
         name: &str,

@@ -3,7 +3,7 @@
 //! `Derive(outputs,input-derivations,input-sources,system,builder,arguments,environment)`.
 //!
 //! ```text
-//! Derive([("out","/gnu/store/…-a","","")],              outputs: name, path, algorithm (`r:` = recursive), base 16 hash
+//! Derive([("out","/gnu/store/…-a","","")],              outputs: name, path, algorithm (`r:` = recursive), hash
 //!        [("/gnu/store/…-b.drv",["lib","out"])],         input derivations and their outputs
 //!        ["/gnu/store/…-c"],                             input sources
 //!        "x86_64-linux","/gnu/store/…/bin/sh",["-e"],    system, builder, arguments
