@@ -62,7 +62,7 @@ fails() {
 
 # One bit of one byte.
 cp "$tree/Cargo.toml" "$work/kept"
-sed '1s/\[package\]/[packagE]/' "$work/kept" >"$tree/Cargo.toml"
+sed 's/^\[package\]/[packagE]/' "$work/kept" >"$tree/Cargo.toml"
 fails 'a changed file' 'Cargo.toml: expected SHA-256'
 cp "$work/kept" "$tree/Cargo.toml"
 rm "$tree/COPYING"
