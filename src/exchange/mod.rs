@@ -3,7 +3,7 @@
 //!
 //! | module | what | format of |
 //! |---|---|---|
-//! | [`narinfo`] | what a server says of an item, and what of that is signed | Nix and Guix |
+//! | [`narinfo`](crate::formats::narinfo) | what a server says of an item, and what of that is signed | Nix and Guix |
 //! | [`stream`] | items one after the other, as `nix-store --export` writes them | Nix and Guix |
 //! | [`compress`] | compressing archives on all cores | gzip and zstd |
 //! | [`decompress`] | decoding archives of servers | zstd, gzip, xz, lzip, bzip2, brotli |

@@ -3,7 +3,7 @@
 //!
 //! A request that fails for a passing reason (status 503, a reset connection) is made again, as often and after the
 //! same pauses as for sources, or after the time that the server asks for. A server is left for the rest of a run only
-//! for a reason that lasts: its host does not exist, its certificate is wrong, it is for another store, or [`FAILURES`]
+//! for a reason that lasts: its host does not exist, its certificate is wrong, it is for another store, or `FAILURES`
 //! requests in a row failed, each after all its tries.
 
 use std::io::{self, BufReader, Read};
@@ -98,7 +98,7 @@ impl Server {
         &self.files.url
     }
 
-    /// Its rank: the lower the number, the earlier it is asked. Known after [`introduce`](Self::introduce).
+    /// Its rank: the lower the number, the earlier it is asked. Known after `introduce`.
     pub fn priority(&self) -> u32 {
         let own = || self.about.get().copied().unwrap_or(PRIORITY);
         self.priority.unwrap_or_else(own)

@@ -42,7 +42,8 @@ impl<'a> Graph<'a> {
     }
 
     /// As [`missing`](Self::missing). What is missing is listed as a task of an
-    /// [`Alternative`](super::alternative::Alternative), without its inputs, where `offers` says so: it gets jobs, many
+    /// [`Alternative`](crate::builder::alternative::Alternative), without its inputs, where `offers`
+    /// says so: it gets jobs, many
     /// at a time, and returns an offer or none for each.
     ///
     /// # Errors

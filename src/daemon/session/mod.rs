@@ -42,7 +42,7 @@ use connection::Tunnel;
 use fault::Fault;
 use options::Options;
 
-/// The second argument of a session's process; the first is the client's process, and the third the [`Order`].
+/// The second argument of a session's process; the first is the client's process, and the third the `Order`.
 pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-session";
 
 /// How long a client may take for its greeting.
