@@ -19,8 +19,10 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::stdio;
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty, tcgetattr,
+    tcgetwinsize, tcsetattr, tcsetwinsize,
 };
+use rustix::time::Timespec;
 
 /// Signals that the helper of an interactive program ignores: it ends when the spawning process does, and then restores
 /// the user's terminal, from the background too.
@@ -46,6 +48,8 @@ pub(super) struct Terminal {
     /// Kept open while the program may reopen its terminal: the main end reports the end when nothing has the other.
     other: Option<OwnedFd>,
     relay: Option<JoinHandle<()>>,
+    /// What the user typed before the terminal became raw.
+    ahead: Vec<u8>,
 }
 
 /// The program's end of its terminal.
@@ -100,8 +104,10 @@ impl Terminal {
             main: Some(main),
             other: Some(other),
             relay: None,
+            ahead: Vec::new(),
         };
         if typed {
+            terminal.ahead = typed_ahead(&before);
             let mut raw = before.clone();
             raw.make_raw();
             tcsetattr(&terminal.user, OptionalActions::Drain, &raw)?;
@@ -135,6 +141,7 @@ impl Terminal {
                 .transpose()?,
             main: main.into(),
             resized,
+            ahead: std::mem::take(&mut self.ahead),
         };
         let thread = std::thread::Builder::new().name("terminal".to_owned());
         self.relay = Some(thread.spawn(move || relay.run())?);
@@ -173,6 +180,33 @@ impl ProgramEnd {
     }
 }
 
+/// The lines that the user has typed ahead into standard input, a terminal with the modes `before`. Once it is raw, the end
+/// of input that they typed would be a null byte (Linux), so that it is read before, and becomes the character that it was.
+fn typed_ahead(before: &Termios) -> Vec<u8> {
+    let mut ahead = Vec::new();
+    let mut buffer = vec![0; CHUNK];
+    if !before.local_modes.contains(LocalModes::ICANON) {
+        return ahead;
+    }
+    while ahead.len() < CHUNK {
+        let mut watched = [PollFd::from_borrowed_fd(stdio::stdin(), PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let polled = poll(&mut watched, Some(&now));
+        if !polled.is_ok_and(|ready| ready > 0) || watched[0].revents() != PollFlags::IN {
+            break;
+        }
+        match rustix::io::read(stdio::stdin(), &mut buffer) {
+            Ok(0) => ahead.push(before.special_codes[SpecialCodeIndex::VEOF]),
+            Ok(count) => ahead.extend_from_slice(&buffer[..count]),
+            Err(_) => break,
+        }
+    }
+    ahead
+}
+
 /// Copies between the two terminals until the program's is closed or the user's hangs up.
 struct Relay {
     user: OwnedFd,
@@ -181,13 +215,14 @@ struct Relay {
     main: File,
     /// Readable after a change of the window size.
     resized: UnixStream,
+    ahead: Vec<u8>,
 }
 
 impl Relay {
     fn run(mut self) {
         let mut buffer = vec![0; CHUNK];
         // What the user has typed and the program's terminal has no room for yet.
-        let mut typed: Vec<u8> = Vec::new();
+        let mut typed = std::mem::take(&mut self.ahead);
         self.forward_size();
         loop {
             let mut wanted = PollFlags::IN;
