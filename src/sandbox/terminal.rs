@@ -180,8 +180,9 @@ impl ProgramEnd {
     }
 }
 
-/// The lines that the user has typed ahead into standard input, a terminal with the modes `before`. Once it is raw, the end
-/// of input that they typed would be a null byte (Linux), so that it is read before, and becomes the character that it was.
+/// The lines that the user has typed ahead into standard input, a terminal with the modes `before`. Once it is raw, the
+/// end of input that they typed would be a null byte (Linux), so that it is read before, and becomes the character that
+/// it was.
 fn typed_ahead(before: &Termios) -> Vec<u8> {
     let mut ahead = Vec::new();
     let mut buffer = vec![0; CHUNK];
