@@ -10,7 +10,7 @@ use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::atomic_file::{self, AtomicFile};
 use crate::engine::{Planned, valid_outputs};
-use crate::exchange::guile::{GuilePackage, module};
+use crate::exchange::guile::{GuileInput, GuilePackage, module};
 use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
 use crate::formats::keys::{self, PublicKey, SecretKey};
@@ -126,6 +126,12 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     let name = file
         .file_stem()
         .map(|name| name.to_string_lossy().into_owned());
+    let inputs = inputs.into_iter().map(|input| GuileInput {
+        label: input.to_string(),
+        package: input.address.name,
+        output: input.output,
+    });
+    let inputs: Vec<GuileInput> = inputs.collect();
     let text = module(
         &format!("({})", name.unwrap_or_default()),
         &packages,

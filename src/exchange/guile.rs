@@ -5,7 +5,16 @@
 //! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths
 //! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
 
-use crate::road::recipe::InputName;
+/// An entry of the module's list of inputs.
+#[derive(Debug, Clone)]
+pub struct GuileInput {
+    /// What Guix calls it, such as `libc:static`.
+    pub label: String,
+    /// The package.
+    pub package: String,
+    /// The output of the package.
+    pub output: String,
+}
 
 /// A package of the module.
 #[derive(Debug, Clone)]
@@ -86,7 +95,7 @@ const LIBC_PATHS: &str = r#"
             (separator #f))))"#;
 
 /// The module `name`, such as `(bootstrap x86_64-linux)`, with `packages` and the list of `inputs`.
-pub fn module(name: &str, packages: &[GuilePackage], inputs: &[InputName]) -> String {
+pub fn module(name: &str, packages: &[GuilePackage], inputs: &[GuileInput]) -> String {
     let mut text = format!(
         ";; Written by `bootstrap export --guix'; the derivations it names are in the store it was written for.\n\
          (define-module {name}\n{HEAD}"
@@ -121,14 +130,10 @@ pub fn module(name: &str, packages: &[GuilePackage], inputs: &[InputName]) -> St
     let entries: Vec<String> = inputs
         .iter()
         .map(|input| {
-            let variable = format!("bootstrap-{}", input.address.name);
+            let variable = format!("bootstrap-{}", input.package);
             match input.output.as_str() {
-                "out" => format!("({} ,{variable})", quoted(&input.to_string())),
-                output => format!(
-                    "({} ,{variable} {})",
-                    quoted(&input.to_string()),
-                    quoted(output)
-                ),
+                "out" => format!("({} ,{variable})", quoted(&input.label)),
+                output => format!("({} ,{variable} {})", quoted(&input.label), quoted(output)),
             }
         })
         .collect();
@@ -145,7 +150,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::road::plan::road;
+    use crate::road::plan::road::final_inputs;
 
     fn package(name: &str) -> GuilePackage {
         GuilePackage {
@@ -182,7 +187,12 @@ mod tests {
     #[test]
     fn the_list_has_guixs_names_and_order() {
         let packages = [package("gcc"), package("libc"), package("sed")];
-        let text = module("(bootstrap test)", &packages, &road::final_inputs());
+        let inputs = final_inputs().into_iter().map(|input| GuileInput {
+            label: input.to_string(),
+            package: input.address.name,
+            output: input.output,
+        });
+        let text = module("(bootstrap test)", &packages, &inputs.collect::<Vec<_>>());
         assert!(balanced(&text), "{text}");
         assert!(
             text.contains("  `((\"tar\" ,bootstrap-tar)\n    (\"gzip\" ,bootstrap-gzip)\n"),

@@ -18,8 +18,8 @@ mod wire;
 
 pub use message::{Fields, Message};
 pub use options::ClientOptions;
-pub use request::{AskedPath, CollectAction, Request, RequestedMode};
-pub use wire::{WireError, WireReader};
+pub use request::{CollectAction, Request, RequestedMode};
+pub use wire::{AskedPath, WireError, WireReader};
 
 use std::io::Read;
 

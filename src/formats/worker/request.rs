@@ -3,47 +3,9 @@
 
 use std::io::Read;
 
-use super::wire::{TEXT_MAX, shown};
+use super::wire::{AskedPath, TEXT_MAX};
 use super::{ClientOptions, Version, WireError, WireReader};
-use crate::formats::store_path::{StoreDir, StorePath};
-
-/// A path directly below the store directory, as a client wrote it. Its name is not necessarily one that a store item
-/// can have.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AskedPath {
-    text: String,
-    path: Option<StorePath>,
-}
-
-impl AskedPath {
-    /// Reads `text`.
-    ///
-    /// # Errors
-    /// Where it is not directly below `store_dir`.
-    pub fn parse(store_dir: &StoreDir, text: String) -> Result<Self, WireError> {
-        let rest = text.strip_prefix(store_dir.as_str());
-        let name = rest.and_then(|rest| rest.strip_prefix('/'));
-        match name {
-            Some(name) if !name.is_empty() && !name.contains('/') => Ok(Self {
-                path: StorePath::from_base_name(name).ok(),
-                text,
-            }),
-            _ => Err(WireError::OutsideStore {
-                seen: shown(text.as_bytes()),
-            }),
-        }
-    }
-
-    /// The path as it was written.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The path, or `None` where its name is not that of a store item: then it is not valid.
-    pub fn path(&self) -> Option<&StorePath> {
-        self.path.as_ref()
-    }
-}
+use crate::formats::store_path::StoreDir;
 
 /// What `build-paths` does about what is valid already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

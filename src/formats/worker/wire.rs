@@ -3,9 +3,7 @@
 
 use std::io::{self, Read};
 
-use crate::formats::store_path::StoreDir;
-
-use super::request::AskedPath;
+use crate::formats::store_path::{StoreDir, StorePath};
 
 /// The longest string but for the content of a text, in bytes.
 const STRING_MAX: usize = 64 << 10;
@@ -276,4 +274,42 @@ impl<R: Read> WireReader<R> {
 /// `bytes` for a message: escaped, and not more than its first 100.
 pub(super) fn shown(bytes: &[u8]) -> String {
     bytes[..bytes.len().min(100)].escape_ascii().to_string()
+}
+
+/// A path directly below the store directory, as a client wrote it. Its name is not necessarily one that a store item
+/// can have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AskedPath {
+    text: String,
+    path: Option<StorePath>,
+}
+
+impl AskedPath {
+    /// Reads `text`.
+    ///
+    /// # Errors
+    /// Where it is not directly below `store_dir`.
+    pub fn parse(store_dir: &StoreDir, text: String) -> Result<Self, WireError> {
+        let rest = text.strip_prefix(store_dir.as_str());
+        let name = rest.and_then(|rest| rest.strip_prefix('/'));
+        match name {
+            Some(name) if !name.is_empty() && !name.contains('/') => Ok(Self {
+                path: StorePath::from_base_name(name).ok(),
+                text,
+            }),
+            _ => Err(WireError::OutsideStore {
+                seen: shown(text.as_bytes()),
+            }),
+        }
+    }
+
+    /// The path as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The path, or `None` where its name is not that of a store item: then it is not valid.
+    pub fn path(&self) -> Option<&StorePath> {
+        self.path.as_ref()
+    }
 }
