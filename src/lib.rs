@@ -17,6 +17,7 @@ pub mod events;
 pub mod exchange;
 pub mod fetch;
 pub mod formats;
+mod key_files;
 pub mod road;
 pub mod sandbox;
 pub mod show;

@@ -11,15 +11,14 @@
 //! A secret key is read from a file in either of two forms, whatever it is to sign:
 //!
 //! - `NAME:BASE64`, as Nix has it: the seed (32 bytes) and the public key (32 bytes) in the base 64 of RFC 4648 with
-//!   padding. This is what [`SecretKey::generate`] writes.
+//!   padding. This is what `bootstrap key` writes.
 //! - PKCS #8 (RFC 8410) in PEM or DER, as `openssl genpkey -algorithm ed25519` writes it. Such a key is named after its
 //!   file, without the extension.
 //!
 //! A public key is `NAME:BASE64` with 32 bytes, or Guix's S-expression.
 
 use std::fmt;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -30,7 +29,6 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::diagnostics::FileError;
-use crate::formats::visible::visible_path;
 
 pub mod ecdsa;
 pub mod guix;
@@ -107,7 +105,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let wrap = FileError::named_by_user(action, path);
         move |source| Self::File(wrap(source))
     }
@@ -134,26 +132,12 @@ fn split(text: &str, length: usize) -> Option<(&str, Vec<u8>)> {
     (!name.is_empty() && bytes.len() == length).then_some((name, bytes))
 }
 
-/// A file's name without its last extension.
-fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default()
-}
-
 impl SecretKey {
-    /// Reads the key in the file `path`, in either form.
-    ///
-    /// # Errors
-    /// Where the file cannot be read or holds no key.
-    pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
-        let text = std::str::from_utf8(&bytes).ok();
+    /// Reads `bytes`, the contents of a file, in either form. A key without a name of its own is called `name`.
+    pub fn from_bytes(bytes: &[u8], name: &str) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok();
         text.and_then(Self::parse)
-            .or_else(|| Self::from_pkcs8(&bytes, stem(path)))
-            .ok_or_else(|| KeyError::Secret {
-                what: path.display().to_string(),
-            })
+            .or_else(|| Self::from_pkcs8(bytes, name.to_owned()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -187,12 +171,11 @@ impl SecretKey {
         })
     }
 
-    /// Makes a new key called `name`: the secret key in the new file `path`, which only its owner can read, the public
-    /// one in `path` with `.pub` after it.
+    /// Makes a new key called `name`.
     ///
     /// # Errors
-    /// Where a file is there already or cannot be written.
-    pub fn generate(name: &str, path: &Path) -> Result<PublicKey, KeyError> {
+    /// Where the name cannot be one, or the system has no randomness.
+    pub fn random(name: &str) -> Result<Self, KeyError> {
         // It stands between colons, semicolons and white space.
         let is_name = |letter: char| letter.is_ascii_alphanumeric() || "._-+@".contains(letter);
         if name.is_empty() || !name.chars().all(is_name) {
@@ -203,29 +186,17 @@ impl SecretKey {
             .fill(&mut seed)
             .map_err(|_| KeyError::Random)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| KeyError::Random)?;
-        let key = Self {
+        Ok(Self {
             name: name.to_owned(),
             seed,
             pair,
-        };
-        let public = key.public();
-        let secret = STANDARD.encode([seed, public.bytes].concat());
-        let mut public_path = path.as_os_str().to_owned();
-        public_path.push(".pub");
-        for (path, text, mode) in [
-            (path.to_owned(), format!("{name}:{secret}\n"), 0o600),
-            (PathBuf::from(public_path), format!("{public}\n"), 0o644),
-        ] {
-            let mut options = std::fs::OpenOptions::new();
-            let file = options.write(true).create_new(true).mode(mode).open(&path);
-            let mut file = file.map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => KeyError::Exists(path.clone()),
-                _ => KeyError::io("create", &path)(error),
-            })?;
-            file.write_all(text.as_bytes())
-                .map_err(KeyError::io("write", &path))?;
-        }
-        Ok(public)
+        })
+    }
+
+    /// The key as `NAME:BASE64`: the secret itself, for a file that only its owner can read.
+    pub fn to_secret_text(&self) -> String {
+        let secret = STANDARD.encode([self.seed, self.public().bytes].concat());
+        format!("{}:{secret}", self.name)
     }
 
     /// What it is called.
@@ -276,37 +247,17 @@ impl PublicKey {
         Some(Self::new(name, bytes.try_into().ok()?))
     }
 
-    /// Reads keys with white space between them, from an option called `what`. A word with a leading slash is the name
-    /// of a file that holds a key in either form, or Guix's access control list with any number of them.
+    /// Reads the public keys in `bytes`, the contents of a file that messages call `what`; there is at least one. A key
+    /// without a name of its own is called `name`.
     ///
     /// # Errors
-    /// Names the first word that is not a key.
-    pub fn parse_all(what: &str, text: &str) -> Result<Vec<Self>, KeyError> {
-        let mut keys = Vec::new();
-        for word in text.split_whitespace() {
-            match word.starts_with('/') {
-                true => keys.extend(Self::read(Path::new(word))?),
-                false => keys.push(Self::parse(word).ok_or_else(|| KeyError::Public {
-                    what: format!("{what}: `{word}`"),
-                })?),
-            }
-        }
-        Ok(keys)
-    }
-
-    /// Reads the public keys in the file `path`, of which there is at least one.
-    ///
-    /// # Errors
-    /// Where the file cannot be read or holds none.
-    pub fn read(path: &Path) -> Result<Vec<Self>, KeyError> {
-        let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
-        let text = std::str::from_utf8(&bytes).ok();
+    /// Where there is no key.
+    pub fn all_from_bytes(bytes: &[u8], name: &str, what: String) -> Result<Vec<Self>, KeyError> {
+        let text = std::str::from_utf8(bytes).ok();
         if let Some(key) = text.and_then(Self::parse) {
             return Ok(vec![key]);
         }
-        let found = guix::public_keys(&bytes, &stem(path));
-        let what = visible_path(path);
-        match found {
+        match guix::public_keys(bytes, name) {
             guix::PublicKeys { keys, .. } if !keys.is_empty() => Ok(keys),
             guix::PublicKeys { rsa: true, .. } => Err(KeyError::Rsa { what }),
             guix::PublicKeys {
