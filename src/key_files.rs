@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Files that hold keys: reading them, and making new ones. What is in them is described in [`keys`](crate::formats::keys).
+//! Files that hold keys: reading them, and making new ones. What is in them is described in
+//! [`keys`](crate::formats::keys).
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
