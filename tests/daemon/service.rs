@@ -19,8 +19,14 @@ fn free_port() -> u16 {
 fn clients_over_tcp_may_neither_collect_nor_repair() {
     let place = format!("127.0.0.1:{}", free_port());
     let daemon = Daemon::with(&["--listen", &place]);
-    let stream = TcpStream::connect(&place).unwrap();
-    let mut client = Client::greet(UnixStream::from(OwnedFd::from(stream)));
+    // The socket in the file system may be there before the one of the network.
+    let stream = (0..500).find_map(|_| {
+        TcpStream::connect(&place).ok().or_else(|| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            None
+        })
+    });
+    let mut client = Client::greet(UnixStream::from(OwnedFd::from(stream.unwrap())));
     let path = client.add_text("text", "content", &[]);
     assert!(client.is_valid(&path));
     let refused = client.ask(20, |fields| {
