@@ -4,6 +4,9 @@
 // In a test a failed expectation is the message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "server/mod.rs"]
+mod server;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -13,6 +16,8 @@ use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Request, S
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
 
+use server::serve;
+
 /// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that
 /// start with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The
 /// contents of a file are its name. Where there is a file `outlive`, something of a call stays for a second after it
@@ -20,6 +25,7 @@ use bootstrap::road::seed::{SeedError, SeedFailure};
 const APT_GET: &str = r#"#!/bin/sh
 set -eu
 here=${0%/*}
+[ "$1" != indextargets ] || exit 0
 echo "$*" >>"$here/calls"
 [ -s "$APT_CONFIG" ] || { echo "E: no configuration" >&2; exit 100; }
 if [ -e "$here/outlive" ]; then
@@ -295,6 +301,34 @@ fn nobody_runs_apt_before_one_that_outlived_its_caller_has_ended() {
     fs::remove_file(place.path("programs/outlive")).unwrap();
     drop(place.apt().lock().unwrap());
     assert!(place.path("programs/outlived").exists());
+}
+
+#[test]
+fn without_apt_a_pinned_file_comes_from_the_mirror_in_the_hosts_entries() {
+    let place = Place::new();
+    fs::remove_dir_all(place.path("programs")).unwrap();
+    let pool = place.path("served/debian/pool/main/s/sed");
+    fs::create_dir_all(&pool).unwrap();
+    let server = serve(&place.path("served"));
+    let source = source("sed", "4.9");
+    let pinned = request("sed.deb", "mirror://debian/pool/main/s/sed/sed.deb");
+    // No server is named yet: the message says so.
+    fs::remove_file(place.path("host/etc/apt/sources.list")).unwrap();
+    let error = place.fetch(&pinned).unwrap_err();
+    assert_eq!(error.class(), FailureClass::NotFetched);
+    assert!(error.to_string().contains("no server of this mirror"));
+    let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(hint.contains("--mirrors debian=URL"), "{hint}");
+    fs::write(
+        place.path("host/etc/apt/sources.list"),
+        format!("deb {server}/debian bookworm main\n"),
+    )
+    .unwrap();
+    for request in [source, pinned] {
+        fs::write(pool.join(&request.name), &request.name).unwrap();
+        let fetched = place.fetch(&request).unwrap();
+        assert_eq!(fs::read_to_string(fetched).unwrap(), request.name);
+    }
 }
 
 #[test]

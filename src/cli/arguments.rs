@@ -94,7 +94,7 @@ pub struct Global {
     /// The public keys, separated by spaces, whose owners may say what is in the store
     #[arg(long, global = true, value_name = "KEYS", hide_short_help = true)]
     pub trusted_keys: Option<String>,
-    /// Use these servers for `mirror://NAME/` in place of the built-in ones: NAME=URL, separated by spaces
+    /// Use these servers for `mirror://NAME/` in place of the usual ones: NAME=URL, separated by spaces
     #[arg(
         long,
         global = true,

@@ -115,17 +115,19 @@ fn is_scheme(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// The URLs that `mirrors` has for a `mirror:` URL which this program's own list lacks.
+/// The URLs that `mirrors` has for a `mirror:` URL without built-in servers. A name of ours comes first: the user or the
+/// host may have set its servers.
 fn expand(url: &str, mirrors: &MirrorList) -> Option<Vec<String>> {
     let rest = url.strip_prefix("mirror://")?;
-    if mirrors::expand(rest).is_some() {
+    if mirrors::is_built_in(rest) {
         return None;
     }
     let (name, path) = rest.split_once('/')?;
     let prefixes = mirrors.get(name)?.iter();
     let urls = prefixes.map(|prefix| format!("{}/{path}", prefix.trim_end_matches('/')));
     let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
-    Some(urls.filter(is_web).collect())
+    let own = mirrors::is_known(rest).then(|| url.to_owned());
+    Some(own.into_iter().chain(urls.filter(is_web)).collect())
 }
 
 /// Reads a `mirrors` file: `((NAME PREFIX …) …)`. What has another shape is left out.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
-use super::apt::{Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
+use super::apt::{self, Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
 use super::cache::{Cache, DownloadLock, Found};
-use super::error::{Attempt, Attempts, FetchError, WrongBytes};
+use super::error::{Attempt, Attempts, FetchError, NO_SERVER, WrongBytes};
 use super::file_hash::FileHash;
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
@@ -36,7 +36,7 @@ pub struct Settings {
     pub at_once: usize,
     /// The distribution whose archive `apt-get` gives; `None` where the seed has none.
     pub apt: Option<AptSettings>,
-    /// Servers of the user's in place of built-in ones.
+    /// The user's servers, in place of the usual ones.
     pub mirrors: Mirrors,
 }
 
@@ -63,6 +63,8 @@ pub struct Downloader {
     http: Http,
     slots: Slots,
     apt: OnceLock<AptQueue>,
+    /// The mirrors of Debian that the host's APT uses.
+    host: OnceLock<Mirrors>,
 }
 
 /// A number of things that may happen at the same time.
@@ -132,6 +134,7 @@ impl Downloader {
             http: Http::new(settings.patience.clone()),
             slots: Slots::new(settings.at_once),
             apt: OnceLock::new(),
+            host: OnceLock::new(),
             settings,
         }
     }
@@ -219,6 +222,23 @@ impl Downloader {
                 Ok(None)
             }
         }
+    }
+
+    /// The URLs that `url` stands for: with the user's servers, the built-in ones, or those of the host's APT.
+    fn urls(&self, url: &str, tried: &mut Tried) -> Vec<String> {
+        let urls = self.settings.mirrors.urls(url);
+        if !urls.is_empty() {
+            return urls;
+        }
+        let host = self.host.get_or_init(|| {
+            let apt = self.settings.apt.clone();
+            apt::host::mirrors(&apt.unwrap_or_else(|| AptSettings::new("", "")))
+        });
+        let urls = host.urls(url);
+        if urls.is_empty() {
+            tried.note(url, NO_SERVER);
+        }
+        urls
     }
 
     /// Tries one URL. `Ok(None)`: it has not got the file, and `tried` says why.
@@ -391,7 +411,7 @@ impl Fetcher for Downloader {
             let Location::Url(url) = location else {
                 continue;
             };
-            for url in self.settings.mirrors.urls(url) {
+            for url in self.urls(url, &mut tried) {
                 if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
                     return Ok(FetchedFile::downloaded(path));
                 }
@@ -410,7 +430,7 @@ impl Fetcher for Downloader {
         let snapshot = apt.and_then(|apt| apt.snapshot.as_deref());
         let pool = request.locations.iter();
         for url in pool.flat_map(|location| location.pool_urls(snapshot)) {
-            for url in self.settings.mirrors.urls(&url) {
+            for url in self.urls(&url, &mut tried) {
                 if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
                     return Ok(FetchedFile::downloaded(path));
                 }

@@ -19,6 +19,9 @@ pub struct Attempt {
     pub reason: String,
 }
 
+/// The reason of an attempt at a mirror without servers.
+pub(super) const NO_SERVER: &str = "no server of this mirror is known";
+
 /// The attempts, one a line, for the end of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempts(pub Vec<Attempt>);
@@ -151,6 +154,18 @@ fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String 
     {
         return format!("log in to the network with a browser, and try again; or {place}");
     }
+    let unset = attempts.0.iter().find_map(|attempt| {
+        let rest = attempt.location.strip_prefix("mirror://")?;
+        let (name, _) = rest.split_once('/')?;
+        (attempt.reason == NO_SERVER).then_some(name)
+    });
+    let place = match unset {
+        Some(name) => format!(
+            "name a server with `--mirrors {name}=URL`, in `BOOTSTRAP_MIRRORS` or as `mirrors` in /etc/bootstrap.toml \
+             (docs/seeds.md, \"Servers\"); or {place}"
+        ),
+        None => place,
+    };
     let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
     match attempts.0.iter().any(is_pinned) {
         true => format!(
@@ -185,21 +200,23 @@ mod tests {
     use super::*;
     use crate::formats::hash::Sha256Digest;
 
+    /// The hint where the attempt at `location` failed for `reason`.
+    fn hint(location: &str, reason: &str) -> String {
+        let error = FetchError::NotFetched {
+            name: "base.deb".to_owned(),
+            hash: Sha256Digest::of("base").into(),
+            attempts: Attempts(vec![Attempt {
+                location: location.to_owned(),
+                reason: reason.to_owned(),
+            }]),
+            cache: PathBuf::from("/cache/files"),
+        };
+        error.help().unwrap().to_string()
+    }
+
     #[test]
     fn the_hint_about_a_pinned_package_names_the_way_on_and_the_way_back() {
-        let hint = |location: &str| {
-            let error = FetchError::NotFetched {
-                name: "base.deb".to_owned(),
-                hash: Sha256Digest::of("base").into(),
-                attempts: Attempts(vec![Attempt {
-                    location: location.to_owned(),
-                    reason: "it answers 404 Not Found".to_owned(),
-                }]),
-                cache: PathBuf::from("/cache/files"),
-            };
-            error.help().unwrap().to_string()
-        };
-        let pinned = hint("apt-binary:base=1:amd64");
+        let pinned = hint("apt-binary:base=1:amd64", "it answers 404 Not Found");
         for words in [
             "/cache/files",
             "bootstrap seed update",
@@ -207,10 +224,20 @@ mod tests {
         ] {
             assert!(pinned.contains(words), "{pinned}");
         }
-        let other = hint("https://example.org/base.tar");
+        let other = hint("https://example.org/base.tar", "it answers 404 Not Found");
         assert!(
             other.contains("/cache/files") && !other.contains("seed"),
             "{other}"
         );
+    }
+
+    #[test]
+    fn the_hint_about_a_mirror_without_servers_says_how_to_name_one() {
+        for name in ["debian", "debian-security", "debian-snapshot"] {
+            let unset = hint(&format!("mirror://{name}/pool/x.deb"), NO_SERVER);
+            assert!(unset.contains(&format!("--mirrors {name}=URL")), "{unset}");
+        }
+        let dead = hint("http://mirror.example/pool/x.deb", "it does not answer");
+        assert!(!dead.contains("--mirrors"), "{dead}");
     }
 }

@@ -164,7 +164,9 @@ impl FromStr for Location {
             });
         }
         if let Some(rest) = text.strip_prefix("mirror://") {
-            super::mirrors::expand(rest).ok_or_else(|| invalid("no such mirror is known"))?;
+            if !super::mirrors::is_known(rest) {
+                return Err(invalid("no such mirror is known"));
+            }
         } else if !text.starts_with("https://") && !text.starts_with("http://") {
             return Err(invalid("expected a URL"));
         }

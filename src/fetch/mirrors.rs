@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `mirror://NAME/PATH`: one short name for several servers that hold the same files.
+//! `mirror://NAME/PATH`: a short name for several servers that hold the same files.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -26,20 +26,15 @@ const MIRRORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("savannah", &["https://download.savannah.gnu.org/releases/"]),
-    // Plain HTTP, as Debian's own configuration has it: caches on the way can help, and the digest decides.
-    ("debian", &["http://deb.debian.org/debian/"]),
-    (
-        "debian-security",
-        &[
-            "http://deb.debian.org/debian-security/",
-            "http://security.debian.org/debian-security/",
-        ],
-    ),
-    // All that Debian's archives ever held: ARCHIVE/TIME/PATH.
-    ("debian-snapshot", &["https://snapshot.debian.org/archive/"]),
 ];
 
-/// Prefixes of the user's own in place of the built-in ones.
+/// The mirrors without built-in servers: those of Debian's archives. `debian-snapshot` has all that these archives ever
+/// held, under ARCHIVE/TIME/PATH.
+///
+/// The user names their servers, or the host's configuration of APT does (see [`super::apt::host`]).
+const WITHOUT_SERVERS: &[&str] = &["debian", "debian-security", "debian-snapshot"];
+
+/// Servers by the name of their mirror, in place of the built-in ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirrors(BTreeMap<String, Vec<String>>);
 
@@ -58,38 +53,67 @@ impl FromStr for Mirrors {
             let invalid = || InvalidMirror(pair.to_owned());
             let (name, url) = pair.split_once('=').ok_or_else(invalid)?;
             let is_url = url.starts_with("http://") || url.starts_with("https://");
-            if !is_url || builtin(name).is_none() {
+            if !is_url || !is_name(name) {
                 return Err(invalid());
             }
-            let prefix = format!("{}/", url.trim_end_matches('/'));
-            mirrors.0.entry(name.to_owned()).or_default().push(prefix);
+            mirrors.add(name, url);
         }
         Ok(mirrors)
     }
 }
 
 impl Mirrors {
-    /// The URLs that `url` stands for, in the order to try: several for a mirror, otherwise itself.
+    /// Adds a server, which is tried after those that are there.
+    pub fn add(&mut self, name: &str, url: &str) {
+        let prefix = format!("{}/", url.trim_end_matches('/'));
+        let prefixes = self.0.entry(name.to_owned()).or_default();
+        if !prefixes.contains(&prefix) {
+            prefixes.push(prefix);
+        }
+    }
+
+    /// The URLs that `url` stands for, in the order to try: several for a mirror, otherwise itself. Empty for a mirror
+    /// that has no server, neither here nor built in.
     pub fn urls(&self, url: &str) -> Vec<String> {
-        let expanded = url.strip_prefix("mirror://").and_then(|rest| {
-            let (name, path) = rest.split_once('/')?;
-            match self.0.get(name) {
-                Some(prefixes) => Some(join(prefixes, path)),
-                None => expand(rest),
-            }
-        });
-        expanded.unwrap_or_else(|| vec![url.to_owned()])
+        let Some((name, path)) = url.strip_prefix("mirror://").and_then(split) else {
+            return vec![url.to_owned()];
+        };
+        match self.0.get(name) {
+            Some(prefixes) => join(prefixes, path),
+            None => join(builtin(name), path),
+        }
     }
 }
 
-fn builtin(name: &str) -> Option<&'static [&'static str]> {
-    let (_, prefixes) = MIRRORS.iter().find(|(known, _)| *known == name)?;
-    Some(prefixes)
+/// The built-in servers of the mirror `name`.
+fn builtin(name: &str) -> &'static [&'static str] {
+    let found = MIRRORS.iter().find(|(known, _)| *known == name);
+    found.map_or(&[], |(_, prefixes)| prefixes)
+}
+
+/// The names of all mirrors.
+fn all() -> impl Iterator<Item = &'static str> {
+    let built_in = MIRRORS.iter().map(|(name, _)| *name);
+    built_in.chain(WITHOUT_SERVERS.iter().copied())
+}
+
+fn is_name(name: &str) -> bool {
+    all().any(|known| known == name)
 }
 
 fn names() -> String {
-    let names: Vec<&str> = MIRRORS.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+    all().collect::<Vec<_>>().join(", ")
+}
+
+/// `NAME/PATH` in two parts, where NAME is the name of a mirror and PATH is not empty.
+fn split(name_and_path: &str) -> Option<(&str, &str)> {
+    let (name, path) = name_and_path.split_once('/')?;
+    (is_name(name) && !path.is_empty()).then_some((name, path))
+}
+
+/// Whether `NAME/PATH` names a mirror and a file there.
+pub fn is_known(name_and_path: &str) -> bool {
+    split(name_and_path).is_some()
 }
 
 fn join<P: AsRef<str>>(prefixes: &[P], path: &str) -> Vec<String> {
@@ -98,11 +122,9 @@ fn join<P: AsRef<str>>(prefixes: &[P], path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The URLs that `NAME/PATH` stands for; `None` where no such mirror is known or the path is empty.
-pub fn expand(name_and_path: &str) -> Option<Vec<String>> {
-    let (name, path) = name_and_path.split_once('/')?;
-    let prefixes = builtin(name)?;
-    (!path.is_empty()).then(|| join(prefixes, path))
+/// Whether `NAME/PATH` names a mirror with built-in servers and a file there.
+pub fn is_built_in(name_and_path: &str) -> bool {
+    split(name_and_path).is_some_and(|(name, _)| !builtin(name).is_empty())
 }
 
 /// The built-in mirrors as the contents of a `mirrors` file of Guix's.
@@ -138,9 +160,22 @@ mod tests {
             mirrors.urls("https://example.org/x"),
             ["https://example.org/x"]
         );
-        assert_eq!(expand("gnu"), None);
-        assert_eq!(expand("gnu/"), None);
-        assert_eq!(expand("unknown/x"), None);
+        for unknown in ["gnu", "gnu/", "unknown/x"] {
+            assert!(!is_known(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn no_server_of_debians_is_built_in() {
+        for name in WITHOUT_SERVERS {
+            assert!(is_known(&format!("{name}/x")));
+            assert!(
+                Mirrors::default()
+                    .urls(&format!("mirror://{name}/x"))
+                    .is_empty()
+            );
+        }
+        assert!(!scheme_list().contains("debian"));
     }
 
     #[test]
@@ -158,8 +193,8 @@ mod tests {
         );
         assert_eq!(mirrors.urls("mirror://gnu/sed"), ["https://c.example/sed"]);
         assert_eq!(
-            mirrors.urls("mirror://debian-security/x"),
-            Mirrors::default().urls("mirror://debian-security/x")
+            mirrors.urls("mirror://savannah/x"),
+            Mirrors::default().urls("mirror://savannah/x")
         );
         for wrong in [
             "debian",

@@ -25,7 +25,12 @@ const SHOWN_LINES: usize = 6;
 
 /// A command that knows nothing of the caller's locale or APT settings.
 pub(super) fn clean(apt: &Apt, program: &str) -> Command {
-    let mut command = match &apt.settings.programs {
+    bare(&apt.settings, program)
+}
+
+/// As [`clean`], for the host's own APT.
+pub(super) fn bare(settings: &AptSettings, program: &str) -> Command {
+    let mut command = match &settings.programs {
         Some(directory) => Command::new(directory.join(program)),
         None => Command::new(program),
     };

@@ -139,7 +139,7 @@ fn copied(dump: &str) -> String {
 }
 
 /// The host's Debian release, by os-release(5).
-fn debian_release(os_release: &Path) -> Option<String> {
+pub(super) fn debian_release(os_release: &Path) -> Option<String> {
     let text = fs::read_to_string(os_release).ok()?;
     let value = |name: &str| {
         text.lines()

@@ -9,6 +9,7 @@
 pub mod command;
 pub mod configuration;
 pub mod download;
+pub mod host;
 pub mod index;
 pub mod queue;
 pub mod sources;

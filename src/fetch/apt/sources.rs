@@ -20,6 +20,11 @@ const POCKETS: &[&str] = &["", "-updates", "-security", "/updates"];
 /// Names that move from release to release.
 const MOVING: &[&str] = &["stable", "oldstable", "oldoldstable", "testing"];
 
+/// Names of Debian's releases, so that an entry of another vendor with a suite of its own is not taken for Debian's.
+const RELEASES: &[&str] = &[
+    "buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid", "unstable",
+];
+
 /// Options that are set here, or that would switch off the signature check.
 const DROPPED: &[&str] = &[
     "types",
@@ -55,8 +60,8 @@ pub struct Entry {
     pub usable: bool,
 }
 
-/// Reads all entries of the host, from its `etc/apt` directory. What cannot be understood is skipped, as APT itself
-/// complains about it already.
+/// Reads all entries of the host, from its `etc/apt` directory. An entry that is not understood is skipped: APT itself
+/// complains about it.
 pub fn read(directory: &Path) -> Result<Vec<Entry>, AptError> {
     let mut files = vec![directory.join("sources.list")];
     let parts = directory.join("sources.list.d");
@@ -256,6 +261,24 @@ fn suite_for(suite: &str, release: &str, host_release: Option<&str>) -> Option<S
                 format!("{release}{pocket}")
             })
         })
+}
+
+/// The mirror that an entry with this suite and component belongs to, `debian` or `debian-security`; `None` where they
+/// are not those of a Debian release.
+pub fn mirror_of(suite: &str, component: &str, host_release: Option<&str>) -> Option<&'static str> {
+    if component != COMPONENT {
+        return None;
+    }
+    let suite = suite.trim_end_matches('/');
+    let mut bases = RELEASES.iter().chain(MOVING).copied().chain(host_release);
+    let pocket = bases.find_map(|base| {
+        let pocket = suite.strip_prefix(base)?;
+        POCKETS.contains(&pocket).then_some(pocket)
+    })?;
+    Some(match pocket {
+        "-security" | "/updates" => "debian-security",
+        _ => "debian",
+    })
 }
 
 /// The entries as a `*.sources` file for packages of `architecture` and for sources.
