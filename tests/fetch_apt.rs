@@ -12,7 +12,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
-use bootstrap::fetch::{Downloader, FailureClass, FetchError, Fetcher, Request, Settings};
+use bootstrap::fetch::{
+    Downloader, FailureClass, FetchError, Fetcher, Request, SearchSettings, Settings,
+};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
 
@@ -37,6 +39,11 @@ case $1 in
     update)
         [ ! -e "$here/no-network" ] || { echo "E: Could not resolve host" >&2; exit 100; }
         echo >>"$here/updates"
+        private=${APT_CONFIG%/*}
+        case $private in *-unstable)
+            [ ! -e "$here/no-key" ] || { echo "E: GPG error: x InRelease: NO_PUBKEY 0E98404D386FA1D9" >&2; exit 100; } ;;
+        esac
+        [ ! -e "$here/${private##*-}" ] || cp "$here/${private##*-}" "$private/lists/x_Sources"
         exit 0 ;;
     -qq)
         echo "Inst libc6 (2.36 Debian:12 [amd64])"
@@ -329,6 +336,76 @@ fn without_apt_a_pinned_file_comes_from_the_mirror_in_the_hosts_entries() {
         let fetched = place.fetch(&request).unwrap();
         assert_eq!(fs::read_to_string(fetched).unwrap(), request.name);
     }
+}
+
+#[test]
+fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
+    let place = Place::new();
+    let pool = place.path("served/debian/pool/main/libu/libu");
+    fs::create_dir_all(&pool).unwrap();
+    let server = serve(&place.path("served"));
+    // The host has one suite, and a mirror with all.
+    fs::write(
+        place.path("host/etc/apt/sources.list"),
+        format!("deb {server}/debian bookworm main\n"),
+    )
+    .unwrap();
+    fs::write(
+        place.path("host/etc/os-release"),
+        "ID=debian\nVERSION_CODENAME=bookworm\n",
+    )
+    .unwrap();
+    fs::write(place.path("programs/no-key"), "").unwrap();
+    let file = "libu_1.3.orig.tar.xz";
+    let paragraph = format!(
+        "Package: libu\nVersion: 1.3-2\nChecksums-Sha256:\n {} {} {file}\nDirectory: pool/main/libu/libu\n\n",
+        Sha256Digest::of(file),
+        file.len()
+    );
+    fs::write(place.path("programs/oldoldstable"), paragraph).unwrap();
+    let downloader = Downloader::new(Settings {
+        apt: None,
+        search: SearchSettings {
+            debian: Some(place.settings()),
+            servers: Vec::new(),
+        },
+        ..Settings::new(&place.path("cache"))
+    });
+    let fetch = |contents: &str| {
+        let mut request = Request::new(contents, Sha256Digest::of(contents), None, Vec::new());
+        request.search = true;
+        downloader.fetch(&request, &|_| {})
+    };
+    fs::write(pool.join(file), file).unwrap();
+    let fetched = fetch(file).unwrap();
+    assert_eq!(fs::read_to_string(fetched.path).unwrap(), file);
+    let list =
+        |suite: &str| place.path(&format!("cache/apt/sources-{suite}/sources/debian.sources"));
+    assert_eq!(
+        fs::read_to_string(list("unstable")).unwrap(),
+        format!("Types: deb-src\nURIs: {server}/debian\nSuites: unstable\nComponents: main\n\n")
+    );
+    // Each index is fetched once; one whose key is missing is named.
+    let updates = |calls: Vec<String>| {
+        calls
+            .iter()
+            .filter(|call| call.starts_with("update"))
+            .count()
+    };
+    assert_eq!(updates(place.calls()), 4);
+    let error = fetch("absent").unwrap_err();
+    assert_eq!(updates(place.calls()), 4);
+    let text = error.to_string();
+    assert!(
+        text.contains("Debian's sources (stable, oldstable, oldoldstable): they have no file"),
+        "{text}"
+    );
+    assert!(
+        text.contains("(unstable): the host's Debian keyring lacks its key"),
+        "{text}"
+    );
+    let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(hint.contains("debian-archive-keyring"), "{hint}");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use bootstrap::fetch::http::Patience;
 use bootstrap::fetch::{
-    Downloader, FailureClass, FetchError, Fetcher, FileHash, Form, Location, Request, Settings,
+    Downloader, FailureClass, FetchError, Fetcher, FileHash, Form, Location, Request,
+    SearchSettings, Settings, by_hash,
 };
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::hash::Sha256Digest;
@@ -284,6 +285,63 @@ fn servers_that_have_files_by_hash_are_asked_last() {
     assert_eq!(fetch(&request).unwrap(), CONTENTS);
     let asked: Vec<String> = lines.try_iter().collect();
     assert!(asked[0].starts_with("GET /x.tar ") && asked[1].starts_with("GET /by-hash/1 "));
+}
+
+#[test]
+fn a_file_that_no_named_place_has_is_searched_by_its_hash() {
+    let digest = Sha256Digest::of(CONTENTS).to_base16();
+    let hex = digest.clone();
+    let (server, lines) =
+        serve(
+            move |first| match first.contains(&format!("/good/sha256/{hex}")) {
+                true => ok(CONTENTS),
+                false => "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+                    .to_owned(),
+            },
+        );
+    // Nothing listens at the second.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = closed.local_addr().unwrap();
+    drop(closed);
+    let mirrors =
+        format!("by-hash=http://{server}/bad by-hash=http://{dead} by-hash=http://{server}/good");
+    let cache = tempfile::tempdir().unwrap();
+    let downloader = Downloader::new(Settings {
+        search: SearchSettings {
+            debian: None,
+            servers: by_hash::servers(&mirrors.parse().unwrap()),
+        },
+        ..Settings::new(cache.path())
+    });
+    let mut request = request(&[format!("http://{server}/x.tar")]);
+    // Only where the request allows it.
+    let error = downloader.fetch(&request, &|_| {}).unwrap_err();
+    assert!(!error.to_string().contains("sha256/"), "{error}");
+    assert_eq!(lines.try_iter().count(), 1);
+    request.search = true;
+    let fetched = downloader.fetch(&request, &|_| {}).unwrap();
+    assert_eq!(std::fs::read_to_string(fetched.path).unwrap(), CONTENTS);
+    let asked: Vec<String> = lines.try_iter().collect();
+    let expected = [
+        "GET /x.tar ".to_owned(),
+        format!("GET /bad/sha256/{digest} "),
+        format!("GET /good/sha256/{digest} "),
+    ];
+    assert_eq!(asked.len(), expected.len(), "{asked:?}");
+    for (asked, expected) in asked.iter().zip(expected) {
+        assert!(asked.starts_with(&expected), "{asked}");
+    }
+    // A server that was dead is not asked again in the run.
+    request.hash = Sha256Digest::of("other").into();
+    let error = downloader.fetch(&request, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("(found out earlier)"), "{error}");
+    // Other hashes than SHA-256 are not searched.
+    request.hash = FileHash {
+        hash: ContentHash::of(HashAlgorithm::Sha512, CONTENTS),
+        form: Form::Bytes,
+    };
+    let error = downloader.fetch(&request, &|_| {}).unwrap_err().to_string();
+    assert!(!error.contains("sha512/"), "{error}");
 }
 
 #[test]

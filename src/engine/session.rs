@@ -14,7 +14,7 @@ use crate::builder::watch::Patience;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::fetch::apt::AptSettings;
-use crate::fetch::{self, Downloader};
+use crate::fetch::{self, Downloader, SearchSettings, by_hash};
 use crate::formats::store_path::StorePath;
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::store::directories::Directories;
@@ -138,7 +138,18 @@ impl Session {
 
     /// What fetches sources: into the cache, with `apt` for the packages of a distribution.
     pub fn downloader(&self, apt: Option<AptSettings>) -> Arc<Downloader> {
+        let mirrors = &self.options.mirrors;
+        let debian = mirrors.set("debian");
+        let search = SearchSettings {
+            // Without a mirror there is nothing to search.
+            debian: (debian != Some(&[])).then(|| AptSettings {
+                mirrors: debian.unwrap_or_default().to_vec(),
+                ..AptSettings::new("stable", "amd64")
+            }),
+            servers: by_hash::servers(mirrors),
+        };
         Arc::new(Downloader::new(fetch::Settings {
+            search,
             offline: self.options.offline,
             apt,
             mirrors: self.options.mirrors.clone(),

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::mirrors::{self, Mirrors};
 use crate::formats::base32;
 use crate::formats::content_hash::ContentHash;
 use crate::formats::scheme::Datum;
@@ -28,7 +29,7 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
-/// The servers that are asked for files that no other place has, in this order. Their URLs are those of Guix.
+/// The servers that are asked for files that no other place has, in this order. The layouts are those of Guix's code.
 pub fn usual() -> Vec<Template> {
     let text = |text: &str| Part::Text(text.to_owned());
     let published = |host: &str| {
@@ -42,14 +43,9 @@ pub fn usual() -> Vec<Template> {
         ])
     };
     vec![
-        published("bordeaux.guix.gnu.org"),
+        Template::below("https://tarballs.nixos.org/"),
         published("ci.guix.gnu.org"),
-        Template(vec![
-            text("https://tarballs.nixos.org/"),
-            Part::Algorithm,
-            text("/"),
-            Part::Base16,
-        ]),
+        published("bordeaux.guix.gnu.org"),
         Template(vec![
             text("https://archive.softwareheritage.org/api/1/content/"),
             Part::Algorithm,
@@ -60,7 +56,28 @@ pub fn usual() -> Vec<Template> {
     ]
 }
 
+/// The servers to ask with the user's `mirrors`: those set as `by-hash`, else the usual ones.
+pub fn servers(mirrors: &Mirrors) -> Vec<Template> {
+    match mirrors.set(mirrors::BY_HASH) {
+        Some(prefixes) => prefixes
+            .iter()
+            .map(|prefix| Template::below(prefix))
+            .collect(),
+        None => usual(),
+    }
+}
+
 impl Template {
+    /// Files under `prefix` as ALGORITHM/HEX, the layout of tarballs.nixos.org.
+    fn below(prefix: &str) -> Self {
+        Self(vec![
+            Part::Text(prefix.to_owned()),
+            Part::Algorithm,
+            Part::Text("/".to_owned()),
+            Part::Base16,
+        ])
+    }
+
     /// The URL of the file called `name` with the hash `hash`.
     pub fn url(&self, name: &str, hash: &ContentHash) -> String {
         let parts = self.0.iter().map(|part| match part {
@@ -196,9 +213,20 @@ mod tests {
             format!("https://archive.softwareheritage.org/api/1/content/sha256:{base16}/raw/"),
         ];
         assert_eq!(all(templates(GUIX)), expected);
-        // It has both spellings.
+        // Ours asks tarballs.nixos.org first. It has both spellings of hashes.
         expected[2] = format!("https://tarballs.nixos.org/sha256/{base16}");
+        expected.swap(0, 2);
         assert_eq!(all(usual()), expected);
+        assert_eq!(all(servers(&Mirrors::default())), expected);
+        let own = "by-hash=http://a.example/x by-hash=http://b.example";
+        assert_eq!(
+            all(servers(&own.parse().unwrap())),
+            [
+                format!("http://a.example/x/sha256/{base16}"),
+                format!("http://b.example/sha256/{base16}")
+            ]
+        );
+        assert_eq!(all(servers(&"by-hash=none".parse().unwrap())), [""; 0]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::file_hash::FileHash;
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::mirrors::Mirrors;
+use super::search::{Search, SearchSettings};
 use super::{FetchedFile, Fetcher, Progress, Request};
 
 /// The most bytes that a download without a known size may have: several times the largest source.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub apt: Option<AptSettings>,
     /// The user's servers, in place of the usual ones.
     pub mirrors: Mirrors,
+    /// Where files are searched that no named place has.
+    pub search: SearchSettings,
 }
 
 impl Settings {
@@ -51,6 +54,7 @@ impl Settings {
             at_once: 4,
             apt: None,
             mirrors: Mirrors::default(),
+            search: SearchSettings::default(),
         }
     }
 }
@@ -60,7 +64,8 @@ impl Settings {
 pub struct Downloader {
     settings: Settings,
     cache: Cache,
-    http: Http,
+    pub(super) http: Http,
+    pub(super) search: Search,
     slots: Slots,
     apt: OnceLock<AptQueue>,
     /// The mirrors of Debian that the host's APT uses.
@@ -112,13 +117,13 @@ struct Wrong {
 
 /// What came of the places tried so far for one request.
 #[derive(Default)]
-struct Tried {
+pub(super) struct Tried {
     attempts: Vec<Attempt>,
     wrong: Option<Wrong>,
 }
 
 impl Tried {
-    fn note(&mut self, location: &str, reason: impl Into<String>) {
+    pub(super) fn note(&mut self, location: &str, reason: impl Into<String>) {
         self.attempts.push(Attempt {
             location: location.to_owned(),
             reason: reason.into(),
@@ -132,6 +137,7 @@ impl Downloader {
         Self {
             cache: Cache::new(&settings.cache),
             http: Http::new(settings.patience.clone()),
+            search: Search::new(&settings.search, &settings.cache, &settings.patience),
             slots: Slots::new(settings.at_once),
             apt: OnceLock::new(),
             host: OnceLock::new(),
@@ -225,14 +231,15 @@ impl Downloader {
     }
 
     /// The URLs that `url` stands for: with the user's servers, the built-in ones, or those of the host's APT.
-    fn urls(&self, url: &str, tried: &mut Tried) -> Vec<String> {
+    pub(super) fn urls(&self, url: &str, tried: &mut Tried) -> Vec<String> {
         let urls = self.settings.mirrors.urls(url);
-        if !urls.is_empty() {
+        if !urls.is_empty() || self.settings.mirrors.sets(url) {
             return urls;
         }
         let host = self.host.get_or_init(|| {
-            let apt = self.settings.apt.clone();
-            apt::host::mirrors(&apt.unwrap_or_else(|| AptSettings::new("", "")))
+            let settings = &self.settings;
+            let apt = settings.apt.as_ref().or(settings.search.debian.as_ref());
+            apt::host::mirrors(&apt.cloned().unwrap_or_else(|| AptSettings::new("", "")))
         });
         let urls = host.urls(url);
         if urls.is_empty() {
@@ -242,8 +249,9 @@ impl Downloader {
     }
 
     /// Tries one URL. `Ok(None)`: it has not got the file, and `tried` says why.
-    fn try_url(
+    pub(super) fn try_url(
         &self,
+        http: &Http,
         request: &Request,
         url: &str,
         _lock: &DownloadLock,
@@ -266,7 +274,7 @@ impl Downloader {
         };
         let downloaded = {
             let _slot = self.slots.take();
-            self.http.download(url, &wanted, &partial, &report)
+            http.download(url, &wanted, &partial, &report)
         };
         match downloaded {
             Ok(()) => self.cache.store(&partial, request.hash).map(Some),
@@ -313,12 +321,25 @@ impl Downloader {
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Option<PathBuf>, FetchError> {
-        let text = location.to_string();
         let Some(apt) = self.apt() else {
+            let text = location.to_string();
             tried.note(&text, "the seed in use names no distribution archive");
             return Ok(None);
         };
         let queue = self.apt.get_or_init(|| AptQueue::start(apt));
+        self.try_queue(queue, request, location, tried, progress)
+    }
+
+    /// Tries the archive behind `queue`.
+    pub(super) fn try_queue(
+        &self,
+        queue: &AptQueue,
+        request: &Request,
+        location: &Location,
+        tried: &mut Tried,
+        progress: &dyn Fn(Progress<'_>),
+    ) -> Result<Option<PathBuf>, FetchError> {
+        let text = location.to_string();
         let report = |received| {
             progress(Progress {
                 name: &request.name,
@@ -412,7 +433,9 @@ impl Fetcher for Downloader {
                 continue;
             };
             for url in self.urls(url, &mut tried) {
-                if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
+                if let Some(path) =
+                    self.try_url(&self.http, request, &url, &lock, &mut tried, progress)?
+                {
                     return Ok(FetchedFile::downloaded(path));
                 }
             }
@@ -431,15 +454,22 @@ impl Fetcher for Downloader {
         let pool = request.locations.iter();
         for url in pool.flat_map(|location| location.pool_urls(snapshot)) {
             for url in self.urls(&url, &mut tried) {
-                if let Some(path) = self.try_url(request, &url, &lock, &mut tried, progress)? {
+                if let Some(path) =
+                    self.try_url(&self.http, request, &url, &lock, &mut tried, progress)?
+                {
                     return Ok(FetchedFile::downloaded(path));
                 }
             }
         }
         for url in &request.by_hash {
-            if let Some(path) = self.try_url(request, url, &lock, &mut tried, progress)? {
+            if let Some(path) =
+                self.try_url(&self.http, request, url, &lock, &mut tried, progress)?
+            {
                 return Ok(FetchedFile::downloaded(path));
             }
+        }
+        if let Some(path) = self.search(request, &lock, &mut tried, progress)? {
+            return Ok(FetchedFile::downloaded(path));
         }
         // What has come of the file is kept for the next run, but an empty file does not help it.
         let partial = self.cache.partial(request.hash);

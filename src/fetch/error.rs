@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::apt::source_index::NO_KEY;
 use super::file_hash::FileHash;
 use crate::diagnostics::in_store;
 use crate::formats::secrets::without_secrets;
@@ -165,6 +166,13 @@ fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String 
              (docs/seeds.md, \"Servers\"); or {place}"
         ),
         None => place,
+    };
+    let lacks_key = |attempt: &Attempt| attempt.reason.starts_with(NO_KEY);
+    let place = match attempts.0.iter().any(lacks_key) {
+        true => {
+            format!("install a newer `debian-archive-keyring` to search all suites; or {place}")
+        }
+        false => place,
     };
     let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
     match attempts.0.iter().any(is_pinned) {

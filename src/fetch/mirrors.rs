@@ -34,29 +34,43 @@ const MIRRORS: &[(&str, &[&str])] = &[
 /// The user names their servers, or the host's configuration of APT does (see [`super::apt::host`]).
 const WITHOUT_SERVERS: &[&str] = &["debian", "debian-security", "debian-snapshot"];
 
+/// The name that stands for servers which have files by hash, under ALGORITHM/HEX (see [`super::by_hash`]).
+pub const BY_HASH: &str = "by-hash";
+
+/// What a user writes for a mirror that has no server.
+const NONE: &str = "none";
+
 /// Servers by the name of their mirror, in place of the built-in ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mirrors(BTreeMap<String, Vec<String>>);
 
 /// A text that does not name mirrors.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a mirror: expected NAME=URL with an http: or https: URL, NAME being one of {names}", names = names())]
+#[error(
+    "`{0}` is not a mirror: expected NAME=URL with an http: or https: URL, or NAME=none, NAME being one of {names}",
+    names = names()
+)]
 pub struct InvalidMirror(String);
 
 impl FromStr for Mirrors {
     type Err = InvalidMirror;
 
-    /// Reads `NAME=URL` pairs that are separated by spaces. Of several with one name, the first is tried first.
+    /// Reads `NAME=URL` pairs that are separated by spaces. Of several with one name, the first is tried first. `NAME=none`
+    /// stands for no server.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut mirrors = Self::default();
         for pair in text.split_whitespace() {
             let invalid = || InvalidMirror(pair.to_owned());
             let (name, url) = pair.split_once('=').ok_or_else(invalid)?;
             let is_url = url.starts_with("http://") || url.starts_with("https://");
-            if !is_url || !is_name(name) {
+            if !(is_name(name) || name == BY_HASH) {
                 return Err(invalid());
             }
-            mirrors.add(name, url);
+            match url {
+                NONE => drop(mirrors.0.entry(name.to_owned()).or_default()),
+                url if is_url => mirrors.add(name, url),
+                _ => return Err(invalid()),
+            }
         }
         Ok(mirrors)
     }
@@ -70,6 +84,17 @@ impl Mirrors {
         if !prefixes.contains(&prefix) {
             prefixes.push(prefix);
         }
+    }
+
+    /// The servers of the mirror `name` that were set; `None` where none was, not even `none`.
+    pub fn set(&self, name: &str) -> Option<&[String]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+
+    /// Whether the servers of the mirror that `url` names were set.
+    pub fn sets(&self, url: &str) -> bool {
+        let mirror = url.strip_prefix("mirror://").and_then(split);
+        mirror.is_some_and(|(name, _)| self.0.contains_key(name))
     }
 
     /// The URLs that `url` stands for, in the order to try: several for a mirror, otherwise itself. Empty for a mirror
@@ -102,7 +127,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn names() -> String {
-    all().collect::<Vec<_>>().join(", ")
+    all().chain([BY_HASH]).collect::<Vec<_>>().join(", ")
 }
 
 /// `NAME/PATH` in two parts, where NAME is the name of a mirror and PATH is not empty.
@@ -196,7 +221,15 @@ mod tests {
             mirrors.urls("mirror://savannah/x"),
             Mirrors::default().urls("mirror://savannah/x")
         );
+        let none: Mirrors = "gnu=none by-hash=none debian=http://a.example"
+            .parse()
+            .unwrap();
+        assert!(none.urls("mirror://gnu/x").is_empty() && none.sets("mirror://gnu/x"));
+        assert_eq!(none.set(BY_HASH), Some(&[][..]));
+        assert_eq!(none.set("debian-security"), None);
         for wrong in [
+            "none",
+            "by-hash",
             "debian",
             "debian=/srv/debian",
             "debian=file:///x",

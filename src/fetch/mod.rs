@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Gets bytes by SHA-256: from the cache, from URLs, or from the distribution's archive, in this order.
+//! Gets bytes by SHA-256: from the cache, from URLs, from the distribution's archive, or by the hash alone.
 //!
-//! Callers name a digest; whatever comes is verified against it before anybody else sees it, so it does not matter who
-//! serves the bytes. Nothing here knows what the bytes are for.
+//! Callers name a digest. All bytes are verified against it before they are used, so it does not matter who serves them.
+//! Nothing here knows what the bytes are for.
 //!
 //! - [`cache`]: the files on disk.
 //! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers
 //!   which servers are dead.
 //! - [`apt`]: Debian's archive through the host's `apt-get` with a configuration of our own.
+//! - [`search`]: files that no named place has, by their SHA-256 alone.
 //! - [`probe`]: whether a server answers at all, and what time it has.
 //! - [`downloader`]: the order of these, and many files at a time.
 
@@ -24,6 +25,7 @@ pub mod http;
 pub mod location;
 pub mod mirrors;
 pub mod probe;
+mod search;
 
 use std::path::PathBuf;
 
@@ -31,6 +33,7 @@ pub use downloader::{Downloader, Settings};
 pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
 pub use file_hash::{FileHash, Form};
 pub use location::{InvalidLocation, Location};
+pub use search::SearchSettings;
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +46,10 @@ pub struct Request {
     pub size: Option<u64>,
     /// Where it can be had. URLs are tried first, in their order, then the distribution's archive.
     pub locations: Vec<Location>,
-    /// URLs that are tried last: of servers that may have any file, by its hash.
+    /// URLs that are tried next: of servers that may have any file, by its hash.
     pub by_hash: Vec<String>,
+    /// Whether the file is then searched by its SHA-256 alone, where the [`Settings`] allow it.
+    pub search: bool,
     /// Places that cannot be used, and why, for the message where no other has the file.
     pub unusable: Vec<Attempt>,
 }
@@ -63,6 +68,7 @@ impl Request {
             size,
             locations,
             by_hash: Vec::new(),
+            search: false,
             unusable: Vec::new(),
         }
     }

@@ -147,6 +147,7 @@ pub fn request(
         by_hash: by_hash
             .map(|server| server.url(name, &fixed.hash))
             .collect(),
+        search: may_ask,
         unusable: places.unusable,
     })
 }

@@ -44,7 +44,11 @@ pub(super) fn write(apt: &Apt) -> Result<(), AptError> {
         fs::create_dir_all(&path).map_err(AptError::io(&path))?;
     }
     let entries = entries(&apt.settings)?;
-    let rendered = sources::render(&entries, &apt.settings.architecture);
+    let (kinds, architecture) = match apt.settings.only_sources {
+        true => ("deb-src", None),
+        false => ("deb deb-src", Some(apt.settings.architecture.as_str())),
+    };
+    let rendered = sources::render(&entries, kinds, architecture);
     let list = directory.join("sources/debian.sources");
     if write_changed(&list, &rendered)? {
         // The index is another one now.
@@ -66,7 +70,16 @@ pub(super) fn entries(settings: &AptSettings) -> Result<Vec<Entry>, AptError> {
     let release = settings.release.as_str();
     let entries = sources::read(&host.join("etc/apt"))?;
     let host_release = debian_release(&host.join("etc/os-release"));
-    let entries = sources::for_release(&entries, release, host_release.as_deref());
+    let mut entries = sources::for_release(&entries, release, host_release.as_deref());
+    if settings.only_sources {
+        for entry in &mut entries {
+            entry.suites.retain(|suite| suite == release);
+        }
+        entries.retain(|entry| !entry.suites.is_empty());
+    }
+    if !settings.mirrors.is_empty() {
+        entries = vec![own_entry(settings, entries.first())];
+    }
     if entries.is_empty() {
         return Err(AptError::NoEntries {
             directory: host.join("etc/apt"),
@@ -74,6 +87,28 @@ pub(super) fn entries(settings: &AptSettings) -> Result<Vec<Entry>, AptError> {
         });
     }
     Ok(entries)
+}
+
+/// Where Debian's packages put its keys.
+const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// An entry for the user's mirrors, with the options of one of the `host`'s; else with Debian's keyring.
+fn own_entry(settings: &AptSettings, host: Option<&Entry>) -> Entry {
+    let keyring = settings.host.join(KEYRING);
+    let options = match host {
+        Some(entry) => entry.options.clone(),
+        None if keyring.is_file() => {
+            vec![("Signed-By".to_owned(), keyring.display().to_string())]
+        }
+        None => Vec::new(),
+    };
+    Entry {
+        uris: settings.mirrors.clone(),
+        suites: vec![settings.release.clone()],
+        components: vec![sources::COMPONENT.to_owned()],
+        options,
+        usable: true,
+    }
 }
 
 /// Versions are chosen from Debian itself only, should an entry of another vendor have slipped in.
@@ -116,6 +151,7 @@ fn render(directory: &Path, architecture: &str, copied: &str) -> String {
          APT::Install-Suggests \"false\";\n\
          Acquire::Languages \"none\";\n\
          Acquire::Retries \"3\";\n\
+         Acquire::AllowReleaseInfoChange \"true\";\n\
          Acquire::AllowInsecureRepositories \"false\";\n\
          Acquire::AllowWeakRepositories \"false\";\n\
          Acquire::AllowDowngradeToInsecureRepositories \"false\";\n\

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The servers of Debian's archives that this host's APT uses, as plain URLs for hosts and moments where APT itself does
+//! The servers of Debian's archives that this host's APT uses, as plain URLs for hosts and moments where APT does
 //! not help: the pool of a mirror keeps files that the index no longer lists.
 //!
 //! `apt-get indextargets` (apt-get(8)) lists them, whatever the format and place of the host's entries. Where it cannot

@@ -4,7 +4,8 @@
 //! APT checks the archive's signature and knows its mirrors, proxies and transports; doing that again here would be
 //! doing it worse. The host's state is left alone: everything that APT writes is in a directory of our own, with a
 //! [`configuration`] generated from the host's entries for the archive ([`sources`]). [`index`] asks what the archive
-//! has, [`download`] gets files, [`queue`] collects what several threads want into few calls.
+//! has, [`source_index`] finds source files by hash, [`download`] gets files, [`queue`] collects what several threads want
+//! into few calls. [`host`] lists the host's mirrors.
 
 pub mod command;
 pub mod configuration;
@@ -12,6 +13,7 @@ pub mod download;
 pub mod host;
 pub mod index;
 pub mod queue;
+pub mod source_index;
 pub mod sources;
 
 use std::fs::{self, File};
@@ -36,6 +38,10 @@ pub struct AptSettings {
     pub snapshot: Option<String>,
     /// The directory under which the host's `etc/apt` and `etc/os-release` are: `/`.
     pub host: PathBuf,
+    /// Whether only the index of source packages is wanted, of the release itself without its updates.
+    pub only_sources: bool,
+    /// URLs of the archive to use in place of those of the host's entries; the entries still name the keys.
+    pub mirrors: Vec<String>,
     /// The directory of `apt-get`, `apt-cache` and `apt-config`; `None` for where `PATH` finds them.
     pub programs: Option<PathBuf>,
 }
@@ -47,6 +53,8 @@ impl AptSettings {
             release: release.to_owned(),
             architecture: architecture.to_owned(),
             snapshot: None,
+            only_sources: false,
+            mirrors: Vec::new(),
             host: PathBuf::from("/"),
             programs: None,
         }
@@ -155,7 +163,10 @@ impl AptLock {
 impl Apt {
     /// The private APT under the cache directory `cache`.
     pub fn new(cache: &Path, settings: AptSettings) -> Self {
-        let name = format!("{}-{}", settings.release, settings.architecture);
+        let name = match settings.only_sources {
+            true => format!("sources-{}", settings.release),
+            false => format!("{}-{}", settings.release, settings.architecture),
+        };
         Self {
             directory: cache.join("apt").join(name),
             settings,

@@ -12,7 +12,7 @@ use std::path::Path;
 use super::AptError;
 
 /// The component that the seeds and sources are in.
-const COMPONENT: &str = "main";
+pub(super) const COMPONENT: &str = "main";
 
 /// The parts of a release that carry packages for it, as suffixes of its name.
 const POCKETS: &[&str] = &["", "-updates", "-security", "/updates"];
@@ -281,16 +281,18 @@ pub fn mirror_of(suite: &str, component: &str, host_release: Option<&str>) -> Op
     })
 }
 
-/// The entries as a `*.sources` file for packages of `architecture` and for sources.
-pub fn render(entries: &[Entry], architecture: &str) -> String {
+/// The entries as a `*.sources` file for `kinds` (`deb`, `deb-src`), and for packages of `architecture` where given.
+pub fn render(entries: &[Entry], kinds: &str, architecture: Option<&str>) -> String {
     let mut text = String::new();
     for entry in entries {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "Types: deb deb-src");
+        let _ = writeln!(text, "Types: {kinds}");
         let _ = writeln!(text, "URIs: {}", entry.uris.join(" "));
         let _ = writeln!(text, "Suites: {}", entry.suites.join(" "));
         let _ = writeln!(text, "Components: {}", entry.components.join(" "));
-        let _ = writeln!(text, "Architectures: {architecture}");
+        if let Some(architecture) = architecture {
+            let _ = writeln!(text, "Architectures: {architecture}");
+        }
         for (name, value) in &entry.options {
             let _ = writeln!(text, "{name}: {value}");
         }
@@ -357,7 +359,7 @@ Signed-By:
  -----END PGP PUBLIC KEY BLOCK-----
 
 ";
-        assert_eq!(render(&entries, "amd64"), expected);
+        assert_eq!(render(&entries, "deb deb-src", Some("amd64")), expected);
     }
 
     #[test]
