@@ -4,9 +4,9 @@
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
 #   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and
-#   what
-#                    200 killed builds leave
-#   make install     after `make tool': the tool, its manual pages and completions, under PREFIX (and DESTDIR before it)
+#                    what 200 killed builds leave
+#   make install     after `make tool': the tool, its manual pages, completions and service, under PREFIX (and DESTDIR
+#                    before it)
 #   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone
 #   make fuzz        every fuzz target for SECONDS seconds each: make fuzz SECONDS=60
 #   make freebsd     on Debian 12: the tool for FreeBSD, in target/x86_64-unknown-freebsd/release
@@ -29,6 +29,8 @@ MAN = $(DESTDIR)$(PREFIX)/share/man/man1
 BASH = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 ZSH = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 FISH = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+SYSTEMD = $(DESTDIR)$(PREFIX)/lib/systemd/system
+RC = $(DESTDIR)$(PREFIX)/etc/rc.d
 
 all: tool
 
@@ -50,6 +52,14 @@ install: $(TOOL)
 	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions bash > '$(BASH)/bootstrap'
 	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions zsh > '$(ZSH)/_bootstrap'
 	umask 022 && BOOTSTRAP_CONFIG= '$(TOOL)' completions fish > '$(FISH)/bootstrap.fish'
+	case $$(uname) in \
+	Linux) umask 022 && mkdir -p '$(SYSTEMD)' && \
+	    cp services/guix-daemon.socket '$(SYSTEMD)/' && \
+	    sed 's|@BIN@|$(PREFIX)/bin|g' services/guix-daemon.service.in > '$(SYSTEMD)/guix-daemon.service' ;; \
+	FreeBSD) umask 022 && mkdir -p '$(RC)' && \
+	    sed 's|@BIN@|$(PREFIX)/bin|g' services/guix_daemon.in > '$(RC)/guix_daemon' && \
+	    chmod 755 '$(RC)/guix_daemon' ;; \
+	esac
 
 bootstrap: tool
 	$(TOOL) all $(ARGS)

@@ -51,6 +51,18 @@ step "the linker's wrapper, with this machine's compiler"
 step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 BOOTSTRAP_PROGRAMS_REQUIRED=1 $CARGO test --locked
 
+# In a Debian root of its own: the release that this runs on has no Guix.
+if command -v debootstrap >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    step 'the real Guix, unmodified'
+    BOOTSTRAP_GUIX_ROOT=$PWD/target/guix
+    export BOOTSTRAP_GUIX_ROOT
+    sh tools/guix-root.sh "$BOOTSTRAP_GUIX_ROOT"
+    sh tests/guix/daemon.sh target/debug/bootstrap
+    sh tests/guix/downloads.sh target/debug/bootstrap
+else
+    step 'the real Guix: left out, it needs root and debootstrap'
+fi
+
 # What only FreeBSD compiles is type-checked and linked here, where it cannot run; `make freebsd' takes the same way,
 # and ten minutes to optimise. That, and most of the packages, is for `make cross'. Needs Debian's packages.
 if command -v apt-get >/dev/null 2>&1; then
@@ -65,6 +77,9 @@ fi
 step 'a part of the real bootstrap'
 $CARGO build --release --locked
 sh tests/road.sh target/release/bootstrap
+
+step 'the installation'
+sh tests/install.sh
 
 # The sources are those that tests/road.sh fetched and made.
 if command -v apt-get >/dev/null 2>&1; then

@@ -97,6 +97,8 @@ case $goal in
             need_file rust-web-src /usr/share/doc/rust-web-src
             need_file rust-web-clippy /usr/share/doc/rust-web-clippy
             need_file python3-venv /usr/share/doc/python3-venv
+            # For a root with Debian's Guix.
+            need debootstrap debootstrap
         fi
         ;;
     *) fail "unknown goal $goal: expected build or test" ;;
