@@ -11,7 +11,7 @@ use crate::road::plan::Plan;
 pub fn all(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let wanted = |plan: &Plan| Ok(plan.everything()?);
     if dry_run {
-        return forecast::forecast(context, &wanted);
+        return forecast::forecast(context, Some(&wanted), &[]);
     }
     let run = context.run(&wanted)?;
     realise::finish(context, &run, |run| {

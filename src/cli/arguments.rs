@@ -253,7 +253,7 @@ pub enum Command {
     /// Print the log of a package's last build
     #[command(after_help = LOG_EXAMPLES)]
     Log {
-        /// The package: NAME, or stage0/NAME
+        /// The package: NAME, or stage0/NAME; or a derivation: FILE.drv
         #[arg(value_name = "PKG")]
         package: String,
     },
@@ -423,7 +423,7 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
 /// What to build, and what else to do about it.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
-    /// The packages: NAME, or stage0/NAME
+    /// The packages: NAME, or stage0/NAME; or derivations of the store: FILE.drv, or FILE.drv:OUTPUT
     #[arg(required = true, value_name = "PKG")]
     pub packages: Vec<String>,
     /// Only say what would be downloaded, built and reused, and how long that took before

@@ -1,38 +1,50 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `build`: packages and what they need.
+//! `build`: packages and derivations of the store, and what they need.
 
 use super::arguments::BuildArguments;
 use super::context::Context;
 use super::failure::Failure;
-use super::{forecast, realise, repair, shell, verify};
-use crate::engine::{EngineError, nodes, targets};
+use super::{derivations, forecast, realise, repair, shell, verify};
+use crate::engine::{EngineError, Run, Wanted, nodes, targets};
 use crate::road::plan::Plan;
 
 /// `bootstrap build PKG…`.
 pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
-    let packages = &arguments.packages;
-    if let (Some(link), [_, _, ..]) = (&arguments.add_root, packages.as_slice()) {
+    let names = &arguments.packages;
+    if let (Some(link), [_, _, ..]) = (&arguments.add_root, names.as_slice()) {
         return Err(Failure::usage(
             format!(
                 "one link, {}, cannot lead to {} packages",
                 link.display(),
-                packages.len()
+                names.len()
             ),
             "name one package with --add-root",
         ));
     }
+    let (meant, packages): (Vec<_>, Vec<_>) = names
+        .iter()
+        .cloned()
+        .partition(|name| Wanted::is_meant_by(name));
+    let meant = derivations::read(context, arguments, &meant)?;
     let wanted = |plan: &Plan| {
-        let named = nodes(plan, packages)?;
+        let named = nodes(plan, &packages)?;
         match arguments.dependents {
             true => Ok(plan.dependents(named).into_iter().collect()),
             false => Ok(named),
         }
     };
     if arguments.dry_run {
-        return forecast::forecast(context, &wanted);
+        let wanted: Option<&dyn Fn(&Plan) -> _> = match packages.is_empty() {
+            true => None,
+            false => Some(&wanted),
+        };
+        return forecast::forecast(context, wanted, &meant);
+    }
+    if packages.is_empty() {
+        return derivations::build(context, arguments, &meant);
     }
     if arguments.repair {
-        repair::repair(context, packages)?;
+        repair::repair(context, &packages)?;
     }
     let run = context.run(&wanted)?;
     if arguments.shell_on_failure {
@@ -41,20 +53,37 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     if arguments.check && !run.is_complete() {
         return Err(context.failure(EngineError::Run(Box::new(run.report))));
     }
-    realise::finish(context, &run, |run| {
+    let add_roots = |run: &Run<'_>| {
         let plan = &run.planned.plan;
         for target in &run.targets {
             let name = format!("build/{}", plan.nodes()[*target].label);
             run.add_roots(&name, plan.closure([*target]))?;
         }
         if let Some(link) = &arguments.add_root {
-            let target = &targets(plan, packages)?[0];
+            let target = &targets(plan, &packages)?[0];
             run.add_links(link, &plan.nodes()[target.node])?;
         }
         Ok(())
-    })?;
+    };
+    let go_on = run.is_complete() || context.options.keep_going;
+    let stored = match meant.is_empty() || !go_on {
+        true => None,
+        false => Some(derivations::realise(context, &meant)?),
+    };
+    let later = stored
+        .as_ref()
+        .map(|stored| &stored.realised.report.summary);
+    let finished = realise::finish_with(context, &run, later, add_roots);
+    if let Some(stored) = &stored {
+        finished.and(derivations::finish(context, arguments, stored, false))?;
+    } else {
+        finished?;
+    }
     match arguments.check {
-        true => verify::rebuild::check(context, packages),
+        true => {
+            let checked = verify::rebuild::check(context, &packages);
+            checked.and(derivations::check(context, &meant))
+        }
         false => Ok(()),
     }
 }

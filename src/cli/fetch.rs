@@ -20,7 +20,7 @@ pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<()
             .collect())
     };
     if dry_run {
-        return forecast::forecast(context, &wanted);
+        return forecast::forecast(context, Some(&wanted), &[]);
     }
     let run = context.run(&wanted)?;
     realise::finish(context, &run, |_| Ok(()))

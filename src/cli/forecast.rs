@@ -3,15 +3,28 @@
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::engine::Targets;
+use crate::engine::{Targets, Wanted};
 use crate::show::forecast::{describe, shown};
 use crate::show::progress::estimate::Estimator;
 
-/// Says what making what is `wanted` would mean.
-pub fn forecast(context: &Context, wanted: Targets<'_>) -> Result<(), Failure> {
-    let planned = context.plan()?;
-    let wanted = wanted(&planned.plan)?;
-    let found = context.session.forecast(&planned, &wanted)?;
+/// Says what making what is `wanted` of the plan, and the `derivations` of the store, would mean.
+pub fn forecast(
+    context: &Context,
+    wanted: Option<Targets<'_>>,
+    derivations: &[Wanted],
+) -> Result<(), Failure> {
+    let planned = match wanted {
+        Some(wanted) => {
+            let planned = context.plan()?;
+            let nodes = wanted(&planned.plan)?;
+            Some((planned, nodes))
+        }
+        None => None,
+    };
+    let planned = planned
+        .as_ref()
+        .map(|(planned, nodes)| (planned, nodes.as_slice()));
+    let found = context.session.forecast(planned, derivations)?;
     let mut estimator = Estimator::default();
     estimator.observe(&found.planned, 0.0);
     let shown = shown(&found, &estimator);

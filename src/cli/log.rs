@@ -5,12 +5,18 @@ use std::io::{self, Write};
 
 use super::context::Context;
 use super::failure::Failure;
-use crate::engine::BuildLog;
+use crate::engine::{BuildLog, Wanted};
 
 /// `bootstrap log PKG`.
 pub fn log(context: &Context, name: &str) -> Result<(), Failure> {
-    let planned = context.plan()?;
-    let BuildLog { label, path, text } = context.session.log(&planned, name)?;
+    let log = match Wanted::is_meant_by(name) {
+        true => {
+            let wanted = Wanted::parse(&context.directories, name)?;
+            context.session.derivation_log(&wanted.derivation)
+        }
+        false => context.session.log(&context.plan()?, name)?,
+    };
+    let BuildLog { label, path, text } = log;
     let Some(mut log) = text.map_err(Failure::reading(&path))? else {
         return Err(Failure::usage(
             format!(

@@ -15,6 +15,7 @@ mod build;
 mod configuration;
 mod context;
 mod daemon;
+mod derivations;
 mod doctor;
 mod exchange;
 mod explain;

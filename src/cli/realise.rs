@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What `all`, `build` and `fetch` have in common: the run, and its end with roots, records, the summary and the paths.
 
-use std::io::Write;
-use std::time::SystemTime;
-
 use super::arguments::ProgressStyle;
 use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status, of_run};
 use super::inherited;
-use crate::diagnostics::FileError;
-use crate::engine::{EngineError, Manifest, Run, Targets};
+use crate::engine::{EngineError, Planned, Run, Targets};
+use crate::events::Summary;
 use crate::show::records::Runs;
 
 impl Context {
     /// Makes what is missing of the targets, with progress shown. What could not be made is in the run's report.
     pub(super) fn run(&self, targets: Targets<'_>) -> Result<Run<'_>, Failure> {
-        inherited::try_threads().map_err(|error| {
-            Failure::new(
-                Status::Environment,
-                format!("cannot start threads: {error}"),
-                "raise the limit on processes (`ulimit -u`)",
-            )
-        })?;
-        for limit in inherited::low_limits() {
-            self.note(&limit);
-        }
+        ready(self)?;
         Ok(Run::start(&self.session, targets, self)?)
     }
+}
+
+/// Checks that the process may start threads, and names limits that are low.
+pub(super) fn ready(context: &Context) -> Result<(), Failure> {
+    inherited::try_threads().map_err(|error| {
+        Failure::new(
+            Status::Environment,
+            format!("cannot start threads: {error}"),
+            "raise the limit on processes (`ulimit -u`)",
+        )
+    })?;
+    for limit in inherited::low_limits() {
+        context.note(&limit);
+    }
+    Ok(())
 }
 
 /// Leaves roots with `add_roots` where all went well, sums up, and prints the path of each output.
@@ -35,22 +38,30 @@ pub(super) fn finish(
     run: &Run<'_>,
     add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
 ) -> Result<(), Failure> {
+    finish_with(context, run, None, add_roots)
+}
+
+/// Like [`finish`]. With `--json` the summary that is printed is also of the `later` run of the same command.
+pub(super) fn finish_with(
+    context: &Context,
+    run: &Run<'_>,
+    later: Option<&Summary>,
+    add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
+) -> Result<(), Failure> {
     let summary = &run.report.summary;
     let failure = of_run(&run.report);
     if failure.is_none() {
         add_roots(run)?;
     }
     let changed = !summary.made.is_empty();
-    if changed && let Err(error) = write_manifest(context, run) {
-        // What was built is valid, whatever becomes of a note about it.
-        context.note(&format!(
-            "this run leaves no record of what it was made from: {error}"
-        ));
-    }
+    write_manifest(context, Some(&run.planned), summary);
     if context.options.progress == ProgressStyle::Json {
         // The last event was the summary.
     } else if context.options.json {
-        print_json(summary)?;
+        match later {
+            Some(later) => print_json(&summary.and(later))?,
+            None => print_json(summary)?,
+        }
     } else {
         if changed || failure.is_some() {
             if !context.options.quiet {
@@ -74,14 +85,13 @@ pub(super) fn finish(
     failure.map_or(Ok(()), Err)
 }
 
-/// Writes the manifest of `run` to the records of runs, under the time of its end.
-fn write_manifest(context: &Context, run: &Run<'_>) -> Result<(), FileError> {
-    let now = SystemTime::now();
-    let manifest = Manifest::new(&context.session, &run.planned, &run.report.summary, now);
+/// Writes the manifest of a run that made something to the records of runs.
+pub(super) fn write_manifest(context: &Context, planned: Option<&Planned>, summary: &Summary) {
     let runs = Runs::new(&context.directories.state);
-    let failed = |error| FileError::in_store("write", runs.directory())(error);
-    let text = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(error.into()))?;
-    let (mut file, path) = runs.create_manifest(now).map_err(failed)?;
-    file.write_all(&text)
-        .map_err(FileError::in_store("write", path))
+    if let Err(error) = runs.keep_manifest(&context.session, planned, summary) {
+        // What was built is valid, whatever becomes of a note about it.
+        context.note(&format!(
+            "this run leaves no record of what it was made from: {error}"
+        ));
+    }
 }

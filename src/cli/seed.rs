@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `seed list`, `seed show`, `seed update`, `seed reset`.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::archive::Format;
 use crate::road::seed::Seed;
 use crate::show::progress::size;
+use crate::show::seeds::ShownSeed;
 
 #[derive(Debug, Serialize)]
 struct ListedSeed {
@@ -60,88 +58,13 @@ fn total_size(seed: &Seed) -> Option<u64> {
     seed.archives.iter().map(|archive| archive.size).sum()
 }
 
-#[derive(Debug, Serialize)]
-struct ShownSeed {
-    name: String,
-    system: String,
-    format: &'static str,
-    source_variant: String,
-    shell: String,
-    search_path: Vec<String>,
-    archives: Vec<ShownArchive>,
-    links: BTreeMap<String, String>,
-    files: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    impure: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownArchive {
-    name: String,
-    sha256: String,
-    size: Option<u64>,
-    locations: Vec<String>,
-}
-
 /// `bootstrap seed show [NAME]`.
 pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
-    let seed = context.session.seed(name)?;
-    let shown = ShownSeed {
-        format: match seed.format {
-            Format::Deb => "deb",
-            Format::Tar => "tar",
-        },
-        archives: seed
-            .archives
-            .iter()
-            .map(|archive| ShownArchive {
-                name: archive.name.clone(),
-                sha256: archive.sha256.to_base16(),
-                size: archive.size,
-                locations: archive.locations.iter().map(ToString::to_string).collect(),
-            })
-            .collect(),
-        name: seed.name,
-        system: seed.system,
-        source_variant: seed.preferred_variant,
-        shell: seed.shell,
-        search_path: seed.search_path,
-        links: seed.links,
-        files: seed.files,
-        impure: seed.impure,
-    };
-    if context.options.json {
-        return print_json(&shown);
+    let shown = ShownSeed::new(context.session.seed(name)?);
+    match context.options.json {
+        true => print_json(&shown),
+        false => print(&shown.describe()),
     }
-    let mut text = format!(
-        "name: {}\nsystem: {}\nformat: {}\nsource-variant: {}\nshell: {}\nsearch-path: {}\n",
-        shown.name,
-        shown.system,
-        shown.format,
-        shown.source_variant,
-        shown.shell,
-        shown.search_path.join(":")
-    );
-    if let Some(reason) = &shown.impure {
-        text.push_str(&format!("impure: {reason}\n"));
-    }
-    for archive in &shown.archives {
-        let size = archive.size.map_or_else(|| "?".to_owned(), size::bytes);
-        text.push_str(&format!(
-            "archive: {} {} {size}\n",
-            archive.sha256, archive.name
-        ));
-        for location in &archive.locations {
-            text.push_str(&format!("  from: {location}\n"));
-        }
-    }
-    for (link, target) in &shown.links {
-        text.push_str(&format!("link: {link} -> {target}\n"));
-    }
-    for path in shown.files.keys() {
-        text.push_str(&format!("file: {path}\n"));
-    }
-    print(&text)
 }
 
 #[derive(Debug, Serialize)]

@@ -4,7 +4,7 @@
 //! A `.drv` file may have been added by another program or user, so it is read with care: it must be valid, a regular
 //! file of bounded size, and it is never reached through a link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -34,19 +34,22 @@ struct Stored {
 }
 
 impl StoredDerivations {
-    /// Reads the derivations `wanted` and, where some of their outputs are not valid, all derivations that they are
-    /// built from.
+    /// Reads the derivations `wanted` and all derivations that they are built from. With `missing_only`, what a
+    /// derivation is built from is left out where all its outputs are valid.
     ///
     /// # Errors
     /// Where one is not valid or not a derivation.
     pub fn load<'w>(
         store: &Store,
         wanted: impl IntoIterator<Item = &'w StorePath>,
+        missing_only: bool,
     ) -> Result<Self, EngineError> {
         let mut loaded = Self::default();
-        let mut layer: Vec<StorePath> = wanted.into_iter().cloned().collect();
+        let mut layer = distinct(wanted);
         loaded.add(store, &layer)?;
-        layer.retain(|path| !loaded.is_built(store, path));
+        if missing_only {
+            layer.retain(|path| !loaded.is_built(store, path));
+        }
         while !layer.is_empty() {
             let mut next: Vec<StorePath> = layer
                 .iter()
@@ -62,9 +65,35 @@ impl StoredDerivations {
         Ok(loaded)
     }
 
+    /// Reads the derivations `wanted`, and none that they are built from.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub(super) fn load_alone<'w>(
+        store: &Store,
+        wanted: impl IntoIterator<Item = &'w StorePath>,
+    ) -> Result<Self, EngineError> {
+        let mut loaded = Self::default();
+        loaded.add(store, &distinct(wanted))?;
+        Ok(loaded)
+    }
+
     /// The derivation at `path`, if it was read.
     pub fn get(&self, path: &StorePath) -> Option<&Derivation> {
         self.derivations.get(path).map(|stored| &stored.derivation)
+    }
+
+    /// The derivations that `wanted` name as inputs, each once.
+    pub(super) fn inputs<'d, 'w>(
+        &'d self,
+        wanted: impl IntoIterator<Item = &'w StorePath>,
+    ) -> Vec<&'d StorePath> {
+        let inputs: BTreeSet<&StorePath> = wanted
+            .into_iter()
+            .filter_map(|path| self.get(path))
+            .flat_map(|derivation| derivation.input_derivations.keys())
+            .collect();
+        inputs.into_iter().collect()
     }
 
     /// All that was read, as a graph for the builder. The store is at `store_dir`.
@@ -83,7 +112,9 @@ impl StoredDerivations {
 
     fn add(&mut self, store: &Store, paths: &[StorePath]) -> Result<(), EngineError> {
         // First kept, then asked: what is found valid stays so.
-        store.add_temporary_roots(paths)?;
+        if !store.is_read_only() {
+            store.add_temporary_roots(paths)?;
+        }
         let valid = store.valid_among(paths)?;
         for path in paths {
             if !valid.contains(path) {
@@ -115,6 +146,12 @@ impl StoredDerivations {
             valid.is_ok_and(|valid| valid.len() == outputs.len())
         })
     }
+}
+
+/// `paths`, each once.
+fn distinct<'p>(paths: impl IntoIterator<Item = &'p StorePath>) -> Vec<StorePath> {
+    let paths: BTreeSet<&StorePath> = paths.into_iter().collect();
+    paths.into_iter().cloned().collect()
 }
 
 /// Reads the derivation at `path`, which is valid.

@@ -67,6 +67,7 @@ pub enum EngineError {
     },
     /// A derivation that is not in the store.
     #[error("the derivation {path} is not valid: it is not in the store")]
+    #[diagnostic(help("add it first: with a Guix client, or with `bootstrap import`"))]
     NoDerivation {
         /// The derivation's path.
         path: String,

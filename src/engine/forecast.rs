@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::notice::Notice;
 use super::planned::{Planned, derivations, graph};
 use super::run::downloader;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
+use super::wanted::Wanted;
 use crate::builder::alternative::Alternative;
-use crate::builder::graph::{Job, Task, Todo, Way};
+use crate::builder::graph::{Graph, Job, Task, Todo, Way};
 use crate::builder::history::History;
 use crate::builder::scheduler;
 use crate::events::cancellation::Cancellation;
@@ -76,18 +78,42 @@ pub struct Build {
 }
 
 impl Session {
-    /// What making the nodes `wanted` of the plan would mean.
+    /// What making the nodes `wanted` of a plan and the `derivations` of the store would mean.
     ///
     /// # Errors
-    /// Where the store or a server cannot be asked.
-    pub fn forecast(&self, planned: &Planned, wanted: &[usize]) -> Result<Forecast, EngineError> {
-        let plan = &planned.plan;
+    /// Where the store or a server cannot be asked, or a derivation is not valid.
+    pub fn forecast(
+        &self,
+        planned: Option<(&Planned, &[usize])>,
+        derivations: &[Wanted],
+    ) -> Result<Forecast, EngineError> {
         let store = self.store_to_read()?;
-        let downloader = downloader(self, planned);
-        let graph = graph(plan, &self.directories().store_dir);
+        let paths = derivations.iter().map(|wanted| &wanted.derivation);
+        let stored = StoredDerivations::load(&store, paths, true)?;
+        let downloader = match planned {
+            Some((planned, _)) => downloader(self, planned),
+            None => self.downloader(None),
+        };
+        let store_dir = &self.directories().store_dir;
+        let of_plan = planned.map(|(planned, _)| graph(&planned.plan, store_dir));
+        let of_store = stored.graph(store_dir);
+        let of_plan = of_plan.iter().flat_map(Graph::jobs);
+        let graph: Graph<'_> = of_plan.chain(of_store.jobs()).collect();
         let durations = History::new(&self.directories().state).durations();
         let estimate = |label: &str| durations.get(label).copied();
-        let wanted_paths = derivations(plan, wanted);
+        let mut reused = Vec::new();
+        let mut wanted_paths = Vec::new();
+        if let Some((planned, nodes)) = planned {
+            wanted_paths.extend(self::derivations(&planned.plan, nodes));
+        }
+        for wanted in derivations {
+            let outputs = self.outputs(&stored, wanted)?;
+            let paths = || outputs.iter().filter_map(|(_, path)| *path);
+            match store.valid_among(paths())?.len() == outputs.len() {
+                true => reused.push(wanted.derivation.base_name().to_owned()),
+                false => wanted_paths.push(&wanted.derivation),
+            }
+        }
         let substituter = substituter(self)?;
         let (events, cancellation) = (EventSender::ignored(), Cancellation::new());
         let substitutes = substituter.as_ref().map(|substituter| {
@@ -114,16 +140,20 @@ impl Session {
             .filter(|task| task.way == Way::Builder)
             .partition(|task| task.job.kind == Kind::Download);
         let missing: BTreeSet<&str> = todo.tasks.iter().map(|task| task.job.label).collect();
-        let closure = plan.closure(wanted.iter().copied());
-        let packages = closure.iter().map(|index| &plan.nodes()[*index]);
-        let packages: Vec<_> = packages
+        let nodes = planned.iter().flat_map(|(planned, wanted)| {
+            let plan = &planned.plan;
+            let closure = plan.closure(wanted.iter().copied()).into_iter();
+            closure.map(|index| &plan.nodes()[index])
+        });
+        let packages: Vec<_> = nodes
             .filter(|node| node.stage.is_some() && !missing.contains(node.label.as_str()))
             .collect();
         let outputs = packages.iter().flat_map(|node| node.output_paths());
         let valid = store.valid_among(outputs.map(|(_, path)| path))?;
-        let reused = packages
+        let built = packages
             .iter()
             .filter(|node| node.output_paths().all(|(_, path)| valid.contains(path)));
+        reused.extend(built.map(|node| node.label.clone()));
         let settings = self.build_settings();
         Ok(Forecast {
             substitutes: offered,
@@ -148,9 +178,9 @@ impl Session {
                     typical: task.job.typical,
                 })
                 .collect(),
-            reused: reused.map(|node| node.label.clone()).collect(),
+            reused,
             planned: scheduler::planned(&todo, settings.parallelism(), settings.cores),
-            impure: planned.impurity(),
+            impure: planned.and_then(|(planned, _)| planned.impurity()),
         })
     }
 }

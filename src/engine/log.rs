@@ -8,6 +8,7 @@ use super::error::EngineError;
 use super::planned::Planned;
 use super::session::Session;
 use crate::builder::log::{log_path, open_log};
+use crate::formats::store_path::StorePath;
 
 /// The log of a build.
 pub struct BuildLog {
@@ -30,12 +31,21 @@ impl Session {
             Ok((node, _)) => node,
             Err(error) => planned.plan.get(name).ok_or(error)?,
         };
+        Ok(self.log_of(&node.label, &node.derivation_path))
+    }
+
+    /// The log of the last build of a derivation, which need not be valid any more.
+    pub fn derivation_log(&self, derivation: &StorePath) -> BuildLog {
+        self.log_of(derivation.base_name(), derivation)
+    }
+
+    fn log_of(&self, label: &str, derivation: &StorePath) -> BuildLog {
         let logs = &self.directories().log;
-        let opened = open_log(logs, &node.derivation_path);
-        Ok(BuildLog {
-            label: node.label.clone(),
-            path: log_path(logs, &node.derivation_path),
+        let opened = open_log(logs, derivation);
+        BuildLog {
+            label: label.to_owned(),
+            path: log_path(logs, derivation),
             text: opened.map(|log| log.map(|log| Box::new(log) as Box<dyn Read>)),
-        })
+        }
     }
 }

@@ -36,10 +36,10 @@ struct ManifestSeed<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// The manifest of a run that ended at `now`.
+    /// The manifest of a run that ended at `now`. A run of derivations of the store has no plan.
     pub fn new(
         session: &Session,
-        planned: &'a Planned,
+        planned: Option<&'a Planned>,
         summary: &'a Summary,
         now: SystemTime,
     ) -> Self {
@@ -49,13 +49,14 @@ impl<'a> Manifest<'a> {
             ended: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             system: options.system.name(),
             recipes: match &options.recipes {
+                _ if planned.is_none() => "none".to_owned(),
                 RecipeSource::Directory(directory) => directory.display().to_string(),
                 RecipeSource::Embedded => "the program's own".to_owned(),
             },
             locked: options.seed.locked,
             seeds: planned
-                .seeds
-                .all()
+                .into_iter()
+                .flat_map(|planned| planned.seeds.all())
                 .map(|(seed, changes)| ManifestSeed {
                     name: &seed.name,
                     impure: seed.impure.as_deref(),

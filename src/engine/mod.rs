@@ -49,7 +49,9 @@ mod run;
 mod seeds;
 mod session;
 mod shell;
+mod stored_run;
 mod substitutes;
+mod wanted;
 mod watcher;
 
 pub use derivations::StoredDerivations;
@@ -68,11 +70,13 @@ pub use pairs::{Pair, PairReport, Verdict, Ways};
 pub use planned::{
     Planned, Target, derivations, graph, nodes, targets, valid_inputs, valid_outputs,
 };
-pub use realise::{Mode, Realised, Wanted};
+pub use realise::{Mode, Realised};
 pub use rebuild::{RebuildOptions, Rounds, SeenOutput};
 pub use repair::RepairReport;
 pub use run::{ALL_ROOTS, Run, Targets, first_error};
 pub use seeds::{ChosenSeeds, DescribedSeed, UpdatedSeed, system_of};
 pub use session::Session;
 pub use shell::ShellCommand;
+pub use stored_run::{StoredRun, WantedOutput};
+pub use wanted::Wanted;
 pub use watcher::Watcher;

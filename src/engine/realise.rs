@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Realising derivations that are in the store, from whatever client: no recipe, seed or plan is needed.
 
-use std::collections::BTreeSet;
-
 use super::builtins::{self, download::Download};
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
+use super::wanted::Wanted;
 use crate::builder::rebuild::{Again, Rebuilt, rebuild};
-use crate::builder::run::{Request, realise};
+use crate::builder::run::{Request, missing, realise, realise_todo};
 use crate::builder::scheduler::Report;
 use crate::builder::settings::Tools;
 use crate::builder::variation::Variation;
@@ -18,26 +17,6 @@ use crate::events::cancellation::Cancellation;
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
 use crate::verify::rebuild::{Comparer, Outcome};
-
-/// A derivation whose outputs a front end wants valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The path of its `.drv` file.
-    pub derivation: StorePath,
-    /// The names of the outputs; empty is all of them. The builder makes all outputs of a derivation at once, but where
-    /// those named are valid already nothing is built.
-    pub outputs: BTreeSet<String>,
-}
-
-impl Wanted {
-    /// All outputs of `derivation`.
-    pub fn all(derivation: StorePath) -> Self {
-        Self {
-            derivation,
-            outputs: BTreeSet::new(),
-        }
-    }
-}
 
 /// What to do about outputs that are valid already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,11 +55,14 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<Realised, EngineError> {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
-        let derivations = StoredDerivations::load(store, paths)?;
+        let derivations = StoredDerivations::load(store, paths, mode == Mode::Build)?;
         let graph = derivations.graph(&self.directories().store_dir);
         let mut open: Vec<&StorePath> = Vec::new();
         for wanted in wanted {
-            if mode == Mode::Check || !self.are_valid(store, &derivations, wanted)? {
+            let outputs = self.outputs(&derivations, wanted)?;
+            let paths = || outputs.iter().filter_map(|(_, path)| *path);
+            store.add_temporary_roots(paths())?;
+            if mode == Mode::Check || store.valid_among(paths())?.len() < outputs.len() {
                 open.push(&wanted.derivation);
             }
         }
@@ -89,10 +71,7 @@ impl Session {
             fetcher: self.downloader(None),
         };
         let builtins = builtins::all(&download);
-        let substituter = match mode {
-            Mode::Build => substituter(self)?,
-            Mode::Check => None,
-        };
+        let substituter = substituter(self)?;
         let substitutes = substituter
             .as_ref()
             .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
@@ -103,21 +82,41 @@ impl Session {
             alternative: substitutes.as_ref().map(|substitutes| substitutes as _),
         };
         let settings = self.build_settings();
+        let request = |wanted| Request {
+            graph: &graph,
+            wanted,
+            impure: None,
+            // Whatever a valid derivation refers to is valid.
+            add_source: &|_, _| Ok(()),
+        };
         match mode {
             Mode::Build => {
-                let request = Request {
-                    graph: &graph,
-                    wanted: open,
-                    impure: None,
-                    // Whatever a valid derivation refers to is valid.
-                    add_source: &|_, _| Ok(()),
-                };
+                let request = request(open);
                 Ok(Realised {
                     report: realise(&request, tools, &settings, events, cancellation)?,
                     outcomes: Vec::new(),
                 })
             }
             Mode::Check => {
+                // An output that came from a server is here without what it was built from.
+                let inputs = derivations.inputs(open.iter().copied());
+                let request = request(inputs);
+                let todo = missing(&request, store, tools.alternative, cancellation)?;
+                if !todo.tasks.is_empty() {
+                    let tools = tools.clone();
+                    let report =
+                        realise_todo(&request, &todo, tools, &settings, events, cancellation)?;
+                    if !report.errors.is_empty() || report.summary.interrupted {
+                        return Ok(Realised {
+                            report,
+                            outcomes: Vec::new(),
+                        });
+                    }
+                }
+                let tools = Tools {
+                    alternative: None,
+                    ..tools
+                };
                 let variation = Variation::default();
                 let comparer = Comparer::new(store, &settings, &variation);
                 let again = Again {
@@ -134,42 +133,6 @@ impl Session {
                 })
             }
         }
-    }
-
-    /// Whether the outputs that are `wanted` are valid; with none named, whether all are. What is valid is kept from
-    /// the collector.
-    fn are_valid(
-        &self,
-        store: &Store,
-        derivations: &StoredDerivations,
-        wanted: &Wanted,
-    ) -> Result<bool, EngineError> {
-        let shown = || self.shown(&wanted.derivation);
-        let derivation = derivations
-            .get(&wanted.derivation)
-            .ok_or_else(|| EngineError::NoDerivation { path: shown() })?;
-        let known = &derivation.outputs;
-        if let Some(output) = wanted
-            .outputs
-            .iter()
-            .find(|name| !known.contains_key(*name))
-        {
-            return Err(EngineError::NoOutput {
-                derivation: shown(),
-                output: output.clone(),
-                known: known.keys().cloned().collect::<Vec<_>>().join(", "),
-            });
-        }
-        let asked = known
-            .keys()
-            .filter(|name| wanted.outputs.is_empty() || wanted.outputs.contains(*name));
-        let paths: Option<Vec<&StorePath>> =
-            asked.map(|name| derivation.output_path(name)).collect();
-        let Some(paths) = paths else {
-            return Ok(false);
-        };
-        store.add_temporary_roots(paths.iter().copied())?;
-        Ok(store.valid_among(paths.iter().copied())?.len() == paths.len())
     }
 }
 

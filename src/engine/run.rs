@@ -204,16 +204,25 @@ impl<'s> Run<'s> {
     /// # Errors
     /// Where a link cannot be made.
     pub fn add_links(&self, link: &Path, node: &Node) -> Result<(), EngineError> {
-        for (output, path) in node.output_paths() {
-            let mut name = link.as_os_str().to_owned();
-            if output != "out" {
-                name.push("-");
-                name.push(output);
-            }
-            self.store.add_indirect_root(Path::new(&name), path)?;
-        }
-        Ok(())
+        add_links(&self.store, link, node.output_paths())
     }
+}
+
+/// Makes links to `outputs`, which are roots: `link` to `out`, `link-NAME` to others.
+pub(super) fn add_links<'o>(
+    store: &Store,
+    link: &Path,
+    outputs: impl Iterator<Item = (&'o str, &'o StorePath)>,
+) -> Result<(), EngineError> {
+    for (output, path) in outputs {
+        let mut name = link.as_os_str().to_owned();
+        if output != "out" {
+            name.push("-");
+            name.push(output);
+        }
+        store.add_indirect_root(Path::new(&name), path)?;
+    }
+    Ok(())
 }
 
 /// What fetches the sources and the seed of `planned`.

@@ -319,6 +319,23 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The summary of this run and of a `later` one of the same command.
+    #[must_use]
+    pub fn and(&self, later: &Self) -> Self {
+        let mut both = self.clone();
+        both.made.extend_from_slice(&later.made);
+        both.reused.extend_from_slice(&later.reused);
+        both.failed.extend_from_slice(&later.failed);
+        both.skipped.extend_from_slice(&later.skipped);
+        both.not_started.extend_from_slice(&later.not_started);
+        both.interrupted |= later.interrupted;
+        both.seconds += later.seconds;
+        both.cores = both.cores.max(later.cores);
+        both.own_processor_seconds += later.own_processor_seconds;
+        both.impure = both.impure.or_else(|| later.impure.clone());
+        both
+    }
+
     /// Processor time of all builds and of this process, user and system, in seconds.
     pub fn processor_seconds(&self) -> f64 {
         let builds = self.made.iter();

@@ -6,6 +6,8 @@ pub mod forecast;
 pub mod graph;
 pub mod progress;
 pub mod reasons;
+pub mod rebuilds;
 pub mod records;
 pub mod report;
+pub mod seeds;
 pub mod summary;

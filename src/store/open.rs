@@ -204,6 +204,11 @@ impl Store {
         Ok(PathLocks::try_acquire(&self.directories.store, paths)?)
     }
 
+    /// Whether the store was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.options.access == Access::ReadOnly
+    }
+
     pub(super) fn writable(&self) -> Result<(), StoreError> {
         match self.options.access {
             Access::ReadWrite => Ok(()),

@@ -12,4 +12,5 @@ mod reuse;
 mod site;
 #[path = "../small/mod.rs"]
 mod small;
+mod stored;
 mod success;

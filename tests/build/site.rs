@@ -91,7 +91,7 @@ impl Alternative for Promises {
 }
 
 /// The toy builder, compiled once.
-fn toy() -> &'static [u8] {
+pub fn toy() -> &'static [u8] {
     static TOY: OnceLock<Vec<u8>> = OnceLock::new();
     TOY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/toy.c");

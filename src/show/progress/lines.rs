@@ -9,6 +9,7 @@ use super::estimate::{BY_RECIPES, Estimator};
 use super::invocation::{Invocation, word};
 use super::{Reporter, Verbosity, clean, size};
 use crate::events::{Event, Kind};
+use crate::formats::visible::visible_path;
 
 /// Shorter estimates are not shown.
 const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
@@ -372,16 +373,27 @@ impl Writer {
                 log.display()
             ));
         }
-        if let Some(kept) = kept {
+        // `shell --of` is for packages; these are derivations that another program added.
+        let is_package = !item.ends_with(".drv");
+        if let Some(kept) = kept.as_ref().filter(|_| !is_package) {
+            next.push_str(&format!(
+                "\n  the build directory was kept: {}",
+                visible_path(kept)
+            ));
+        } else if let Some(kept) = kept {
             let kept = word(&kept.to_string_lossy());
             next.push_str(&format!(
                 "\n  the build directory was kept; for a shell in its sandbox: `bootstrap shell --of {item} --directory {kept}`"
             ));
         } else if log.is_some() {
             next.push_str(&format!(
-                "\n  to look around where it failed: `bootstrap --keep-failed build {item}`; for a shell in its sandbox: \
-                 `bootstrap shell --of {item}`"
+                "\n  to look around where it failed: `bootstrap --keep-failed build {item}`"
             ));
+            if is_package {
+                next.push_str(&format!(
+                    "; for a shell in its sandbox: `bootstrap shell --of {item}`"
+                ));
+            }
         }
         Some(text + &self.invocation.complete(&next))
     }

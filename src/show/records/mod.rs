@@ -13,13 +13,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::builder::record_file;
+use crate::diagnostics::FileError;
+use crate::engine::{Manifest, Planned, Rounds, Run, Session};
+use crate::events::Summary;
 
 mod events;
 mod recorder;
@@ -113,6 +116,28 @@ impl Runs {
         self.create(MANIFEST, ended)
     }
 
+    /// Writes the manifest of a run, under the time of its end. A run that made nothing has none.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn keep_manifest(
+        &self,
+        session: &Session,
+        planned: Option<&Planned>,
+        summary: &Summary,
+    ) -> Result<(), FileError> {
+        if summary.made.is_empty() {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        let failed = |error| FileError::in_store("write", &self.directory)(error);
+        let manifest = Manifest::new(session, planned, summary, now);
+        let text = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(error.into()))?;
+        let (mut file, path) = self.create_manifest(now).map_err(failed)?;
+        file.write_all(&text)
+            .map_err(FileError::in_store("write", path))
+    }
+
     /// Makes a file for `time` whose name ends in `suffix`, and removes the oldest files beyond the limit.
     fn create(&self, suffix: &str, time: SystemTime) -> io::Result<(File, PathBuf)> {
         let files = self.files_of(suffix)?;
@@ -190,6 +215,27 @@ impl Rebuilds {
         Ok(lines
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect())
+    }
+
+    /// Records what came of each package of `run`.
+    pub fn record(&self, run: &Run<'_>, rounds: &Rounds) {
+        let all = run.planned.plan.nodes();
+        let nodes = run.targets.iter().map(|index| &all[*index]);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs());
+        for (node, same) in rounds.compared(nodes) {
+            let rebuild = Rebuild {
+                item: node.label.clone(),
+                derivation: node.derivation_path.base_name().to_owned(),
+                same,
+                time: now,
+                rounds: rounds.count(),
+                variations: rounds.described_variations(),
+            };
+            if let Err(error) = self.append(&rebuild) {
+                tracing::warn!("cannot record that {} was built again: {error}", node.label);
+            }
+        }
     }
 
     /// Appends a record.
