@@ -20,8 +20,8 @@ pub fn build_directory(derivation: &StorePath) -> String {
 /// All variables of the build of `derivation`, which is at `path`.
 ///
 /// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
-/// build directory come over the derivation's. A fixed output
-/// gets those that its `impureEnvVars` names (`http_proxy`) from this process.
+/// build directory come over the derivation's. A fixed output gets those that its `impureEnvVars` names (`http_proxy`)
+/// from this process, over all others.
 pub fn environment(
     store_dir: &StoreDir,
     path: &StorePath,
@@ -40,6 +40,10 @@ pub fn environment(
     environment.extend(variation.environment());
     let own = derivation.environment.iter();
     environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
+    let directory = build_directory(path);
+    for name in ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"] {
+        environment.insert(name, directory.as_str());
+    }
     if derivation.fixed_output().is_some() {
         let names = derivation.environment.text("impureEnvVars");
         for name in names.unwrap_or_default().split_ascii_whitespace() {
@@ -47,10 +51,6 @@ pub fn environment(
             let value = std::env::var_os(name).unwrap_or_default();
             environment.insert(name, value.into_vec());
         }
-    }
-    let directory = build_directory(path);
-    for name in ["NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"] {
-        environment.insert(name, directory.as_str());
     }
     environment.into_iter().collect()
 }

@@ -4,6 +4,7 @@
 //! The variable holds pairs of a file name and a store item. The format is guix-daemon's: for each item of the closure,
 //! in order, its path, its deriver (always empty), the number of its references, and these, each on a line of its own.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,8 +53,27 @@ impl BuildContext<'_, '_> {
             if !store.is_valid(&path).map_err(&fail)? {
                 return Err(wrong(format!("`{text}` is not valid")));
             }
+            let mut closure = store.closure([&path]).map_err(&fail)?;
+            // As in guix-daemon: of derivations, what they make is listed as well, and must be valid.
+            let mut made = BTreeSet::new();
+            for derivation in closure.iter().filter(|path| path.is_derivation()) {
+                made.extend(
+                    store
+                        .derivation_outputs(derivation)
+                        .map_err(&fail)?
+                        .into_values(),
+                );
+            }
+            let valid = store.valid_among(&made).map_err(&fail)?;
+            if let Some(missing) = made.iter().find(|path| !valid.contains(*path)) {
+                let missing = store_dir.display(missing);
+                return Err(wrong(format!(
+                    "`{missing}`, which a derivation in it makes, is not valid"
+                )));
+            }
+            closure.extend(store.closure(&made).map_err(&fail)?);
             let mut content = String::new();
-            for path in store.closure([&path]).map_err(&fail)? {
+            for path in closure {
                 let Some(info) = store.path_info(&path).map_err(&fail)? else {
                     continue;
                 };

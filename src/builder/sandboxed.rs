@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use super::context::BuildContext;
 use super::error::{BuildError, Cause, FailedBuild};
 use super::graph::Job;
@@ -16,7 +18,8 @@ use super::log::LogWriter;
 use super::output::Output;
 use super::scratch::give_to;
 use super::watch::Watch;
-use super::world::BuildWorld;
+use super::world::{BuildWorld, may_run};
+
 use crate::events::PhaseTime;
 use crate::formats::store_path::StorePath;
 use crate::sandbox::{Finished, SandboxError};
@@ -105,6 +108,16 @@ impl BuildContext<'_, '_> {
                 label: job.label.to_owned(),
                 problem,
             },
+            // Only trying shows whether there is an emulator.
+            SandboxError::Program { ref source, .. }
+                if job.derivation.system != self.settings.system
+                    && Errno::from_io_error(source) == Some(Errno::NOEXEC) =>
+            {
+                BuildError::Derivation {
+                    label: job.label.to_owned(),
+                    problem: self.other_system(job),
+                }
+            }
             source => BuildError::Sandbox {
                 label: job.label.to_owned(),
                 source: Box::new(source),
@@ -191,11 +204,8 @@ impl BuildContext<'_, '_> {
             })
         };
         let system = &job.derivation.system;
-        if *system != self.settings.system {
-            return wrong(format!(
-                "it is for {system}, and this machine is {}: build it on one of those",
-                self.settings.system
-            ));
+        if !may_run(system, &self.settings.system) {
+            return wrong(self.other_system(job));
         }
         if let Some(root) = job.root.filter(|root| !inputs.contains(*root)) {
             let root = self.tools.store.directories().store_dir.display(root);
@@ -205,6 +215,14 @@ impl BuildContext<'_, '_> {
             Some((name, _)) => wrong(format!("its output `{name}` is among its own inputs")),
             None => Ok(()),
         }
+    }
+
+    /// That `job` is for a system whose programs do not run on this machine.
+    fn other_system(&self, job: Job<'_>) -> String {
+        format!(
+            "it is for {}, and this machine is {}: build it on one of those",
+            job.derivation.system, self.settings.system
+        )
     }
 
     /// The directory that is the build's store: the build user's, who reaches it by its mount only.

@@ -34,6 +34,21 @@ pub struct BuildWorld<'w> {
     pub directory: &'w Path,
 }
 
+/// Whether builds for `system` can be tried on a machine that is `machine`: both have the same kernel. As in
+/// guix-daemon, the processor may be another one, since the kernel may run its programs by itself or by an emulator.
+pub(super) fn may_run(system: &str, machine: &str) -> bool {
+    let kernel = |system: &str| system.split_once('-').map(|(_, kernel)| kernel.to_owned());
+    system == machine || kernel(system).is_some_and(|own| kernel(machine) == Some(own))
+}
+
+/// Whether builds for `system` are those of the 32-bit sibling of `machine`.
+fn is_thirty_two_bit(system: &str, machine: &str) -> bool {
+    matches!(
+        (system, machine),
+        ("i686-linux", "x86_64-linux") | ("armhf-linux", "aarch64-linux")
+    )
+}
+
 impl BuildWorld<'_> {
     /// The world, in which the derivation's builder runs with `make_flags` as `MAKEFLAGS` and prints to `output`.
     pub fn make(&self, make_flags: String, output: OwnedFd) -> World {
@@ -75,7 +90,32 @@ impl BuildWorld<'_> {
             output,
             // The bytes of a fixed output are known: the network cannot change them.
             network: job.derivation.fixed_output().is_some(),
+            thirty_two_bit: is_thirty_two_bit(&job.derivation.system, &settings.system),
             interactive: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_for_the_same_kernel_are_tried() {
+        for (system, machine, tried) in [
+            ("x86_64-linux", "x86_64-linux", true),
+            ("i686-linux", "x86_64-linux", true),
+            ("aarch64-linux", "x86_64-linux", true),
+            ("x86_64-freebsd", "x86_64-linux", false),
+            ("x86_64-linux", "x86_64-freebsd", false),
+            ("i586-gnu", "x86_64-linux", false),
+            ("nonsense", "x86_64-linux", false),
+            ("", "x86_64-linux", false),
+        ] {
+            assert_eq!(may_run(system, machine), tried, "{system} on {machine}");
+        }
+        assert!(is_thirty_two_bit("i686-linux", "x86_64-linux"));
+        assert!(!is_thirty_two_bit("x86_64-linux", "x86_64-linux"));
+        assert!(!is_thirty_two_bit("aarch64-linux", "x86_64-linux"));
     }
 }

@@ -109,6 +109,7 @@ impl Session {
             descriptors: Vec::new(),
             output: shell.output,
             network: false,
+            thirty_two_bit: false,
             interactive: true,
         };
         run(sandbox.as_ref(), world, shell.cancellation)

@@ -185,6 +185,8 @@ pub enum Step {
     LeaveSession,
     /// Refuse the system calls that no build may make.
     FilterCalls,
+    /// Choose the personality of a 32-bit system.
+    ChoosePersonality,
     /// Switch address-space randomisation off.
     FixAddresses,
     /// Limit memory, processes, file sizes, open files.
@@ -237,6 +239,7 @@ impl fmt::Display for Step {
             Self::OpenTerminal => "make a pseudo-terminal",
             Self::FilterCalls => "install the system-call filter",
             Self::LeaveSession => "leave the terminal session",
+            Self::ChoosePersonality => "choose the personality of a 32-bit system",
             Self::FixAddresses => "switch off address-space randomisation",
             Self::LimitResources => "limit resources",
             Self::EnterBuildDirectory => "enter the build directory",

@@ -415,6 +415,7 @@ mod tests {
             descriptors: vec![],
             output: File::open("/dev/null").unwrap().into(),
             network: false,
+            thirty_two_bit: false,
             interactive: false,
         }
     }

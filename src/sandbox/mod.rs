@@ -82,6 +82,9 @@ pub struct World {
     /// Shares the machine's network and sees its `/etc/resolv.conf`, `hosts`, `services` and `nsswitch.conf`: for fixed
     /// outputs, whose bytes are known beforehand, and for nothing else.
     pub network: bool,
+    /// The program is of a 32-bit system that this machine's processor also runs: `uname` and `/proc/cpuinfo` say so.
+    /// Has a meaning on Linux only.
+    pub thirty_two_bit: bool,
     /// Standard streams are this process's own, for a user's shell. In place of each one that is a terminal the program
     /// gets a pseudo-terminal, which controls its session. Builds read `/dev/null` and have no terminal.
     pub interactive: bool,

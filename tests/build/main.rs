@@ -14,3 +14,4 @@ mod site;
 mod small;
 mod stored;
 mod success;
+mod systems;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -187,6 +188,10 @@ static void run(char *command)
             ;
     } else if (!strcmp(verb, "signal")) {
         kill(getpid(), atoi(word[1]));
+    } else if (!strcmp(verb, "machine")) {
+        struct utsname name;
+        uname(&name);
+        write_file(word[1], name.machine, O_TRUNC);
     } else if (!strcmp(verb, "exit"))
         exit(atoi(word[1]));
     else {

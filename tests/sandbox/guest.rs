@@ -62,6 +62,7 @@ pub struct Guest {
     pub descriptors: Vec<(OwnedFd, i32)>,
     pub limits: Limits,
     pub network: bool,
+    pub thirty_two_bit: bool,
     pub interactive: bool,
     pub program: String,
 }
@@ -100,6 +101,7 @@ impl Guest {
             descriptors: Vec::new(),
             limits: Limits::default(),
             network: false,
+            thirty_two_bit: false,
             interactive: false,
             program: "/gnu/store/probe-1.0/probe".to_owned(),
         };
@@ -143,6 +145,7 @@ impl Guest {
             descriptors: std::mem::take(&mut self.descriptors),
             output,
             network: self.network,
+            thirty_two_bit: self.thirty_two_bit,
             interactive: self.interactive,
         }
     }

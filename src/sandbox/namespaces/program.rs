@@ -30,6 +30,9 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
     if let Some(terminal) = helper.terminal.take() {
         terminal.attach().during(Step::OpenTerminal)?;
     }
+    if specification.thirty_two_bit {
+        system::be_thirty_two_bit().during(Step::ChoosePersonality)?;
+    }
     match system::fix_addresses() {
         // Docker's and podman's own filters refuse it.
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {

@@ -25,6 +25,7 @@ pub(super) struct Specification {
     pub outside: (u32, u32),
     pub limits: Limits,
     pub network: bool,
+    pub thirty_two_bit: bool,
     pub interactive: bool,
     /// Where the program starts.
     pub directory: PathBuf,

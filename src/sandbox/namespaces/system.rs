@@ -162,6 +162,16 @@ pub(super) fn fix_addresses() -> io::Result<()> {
     Ok(())
 }
 
+/// `PER_LINUX32` of `<linux/personality.h>`.
+const PER_LINUX32: libc::c_ulong = 8;
+
+/// Has `uname` name the 32-bit machine, for the program executed next.
+pub(super) fn be_thirty_two_bit() -> io::Result<()> {
+    // SAFETY: personality(2) has no requirements.
+    checked(unsafe { libc::personality(PER_LINUX32) })?;
+    Ok(())
+}
+
 /// Gives every signal its default action and unblocks them all: execution would pass on what is ignored or
 /// blocked, as under nohup(1).
 pub(super) fn reset_signals() {
