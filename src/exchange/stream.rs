@@ -341,11 +341,8 @@ impl Reader<'_> {
                 return Err(self.wrong(format!("expected 0 or 1 before a signature, saw {other}")));
             }
         };
-        let locks = store.lock([&path])?;
-        if store.is_valid(&path)? {
-            return Ok(path);
-        }
         let store_dir = &store.directories().store_dir;
+        // As in guix-daemon, also of an item that is valid: what the signature says does not depend on the store.
         match standing(signature.as_deref(), &digest, trust.keys) {
             Standing::Trusted => {}
             Standing::Unknown(_) if trust.unsigned => {}
@@ -363,6 +360,10 @@ impl Reader<'_> {
                     location: self.location.to_owned(),
                 });
             }
+        }
+        let locks = store.lock([&path])?;
+        if store.is_valid(&path)? {
+            return Ok(path);
         }
         let valid = store.valid_among(references.iter())?;
         let missing = |reference: &&StorePath| **reference != path && !valid.contains(*reference);

@@ -212,6 +212,16 @@ fn an_export_is_imported_where_it_is_signed() {
     export.append(&mut client.written);
     export.extend(0u64.to_le_bytes());
 
+    // Also where it is valid already.
+    client.given = std::io::Cursor::new(export.clone());
+    let refused = client.ask(27, |_| ()).unwrap_err();
+    assert!(
+        refused.message.contains("not signed"),
+        "{}",
+        refused.message
+    );
+    assert!(client.is_valid(&path));
+
     let other = Daemon::start();
     let mut client = other.connect();
     client.given = std::io::Cursor::new(export);
