@@ -103,3 +103,59 @@ fn strip_gets_the_options_that_it_has() {
         assert_eq!(told, format!("{expected}{}\n", tool.display()));
     }
 }
+
+/// Runs `run_phase PHASES` in a build directory with the folder `source-1.0`, which is there to see, and the recipe's
+/// phases `recipe`.
+fn run_phase(recipe: &str, phases: &[&str]) -> Output {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir_all(place.path().join("top/source-1.0")).unwrap();
+    fs::create_dir(place.path().join("top/build")).unwrap();
+    fs::write(place.path().join("phases.sh"), recipe).unwrap();
+    Command::new("sh")
+        .arg(project.join("src/engine/run_phase/run_phase.sh"))
+        .args(phases)
+        .current_dir(place.path().join("top"))
+        .env("runPhaseDirectory", project.join("src/engine/run_phase"))
+        .env("runPhaseShell", "sh")
+        .env("phasesDirectory", project.join("stage0"))
+        .env("recipePhases", place.path().join("phases.sh"))
+        .env("TMPDIR", place.path())
+        .env("out", place.path().join("out"))
+        .env("name", "tool-1.0")
+        .env("outputs", "out")
+        .env("inputs", "")
+        .env("stage", "stage0")
+        .env("tests", "1")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn one_phase_is_run_again_where_it_ran_and_with_the_environment_of_the_build() {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let recipe = "phase_configure() { echo wrong; }\nphase_check() { echo \"checked in ${PWD##*/} with $CC\"; }\n\
+                  phase_own() { echo own; }\nadd_phase_after check own\n";
+    let ran = run_phase(&format!("outOfSource=1\n{recipe}"), &["check", "own"]);
+    let out = text(&ran.stdout);
+    assert!(ran.status.success(), "{out}{}", text(&ran.stderr));
+    assert!(out.contains("\nchecked in build with cc\n"), "{out}");
+    assert!(out.contains("\nown\n") && !out.contains("wrong"), "{out}");
+    let out = text(
+        &run_phase(
+            "phase_check() { echo \"in ${PWD##*/}\"; }\nrm -rf build\n",
+            &["check"],
+        )
+        .stdout,
+    );
+    assert!(out.contains("\nin source-1.0\n"), "{out}");
+
+    for phases in [&[][..], &["chekc"]] {
+        let ran = run_phase(recipe, phases);
+        let err = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{err}");
+        assert!(err.contains("run_phase"), "{err}");
+    }
+    let ran = run_phase("phase_check() { false; }\n", &["check"]);
+    assert!(!ran.status.success());
+}

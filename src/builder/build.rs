@@ -12,6 +12,7 @@ use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
 use super::error::{BuildError, FailedBuild};
+use super::excerpt::excerpt;
 use super::graph::{Job, Task, Way};
 use super::history::{Record, epoch_seconds};
 use super::jobserver::JobSlot;
@@ -175,6 +176,9 @@ impl BuildContext<'_, '_> {
         let directory = self.scratch.build_directory(job.path)?;
         match self.attempt(attempt, &directory, slot) {
             Err(BuildError::Failed(mut failed)) => {
+                let (phase, cause) = (failed.phase.as_deref(), failed.likely_cause.as_deref());
+                let excerpt = excerpt(&directory, phase, cause);
+                failed.last_lines.extend(excerpt);
                 failed.kept = self.leave(job, directory);
                 Err(BuildError::Failed(failed))
             }

@@ -111,7 +111,7 @@ pub struct FailedBuild {
     pub cause: Cause,
     /// The phase it was in, where it had entered one.
     pub phase: Option<String>,
-    /// The last lines of its output.
+    /// The last lines that the phase printed, then an excerpt of the log file that explains them, where there is one.
     pub last_lines: Vec<String>,
     /// The line of its output that most looks like the cause: a guess.
     pub likely_cause: Option<String>,

@@ -13,6 +13,7 @@ mod derivations;
 pub mod diagnosis;
 pub mod environment;
 pub mod error;
+mod excerpt;
 mod export_graph;
 pub mod graph;
 pub mod history;

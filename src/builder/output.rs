@@ -88,7 +88,7 @@ impl Output {
         }
     }
 
-    /// The last lines, oldest first.
+    /// The last lines, oldest first: of the phase the build is in, or was in last.
     pub fn last_lines(&self) -> Vec<String> {
         self.last.iter().cloned().collect()
     }
@@ -115,6 +115,8 @@ impl Output {
         self.partial.clear();
         let ended = match phase_line(&text) {
             Some(PhaseLine::Starting(phase)) => {
+                // What the phases before it printed explains no failure of this one.
+                self.last.clear();
                 self.suspect = Suspect::default();
                 self.phase = Some((phase.to_owned(), Instant::now()));
                 self.events.emit(Event::PhaseStarted {
@@ -172,7 +174,7 @@ impl Output {
 /// `bytes` without what could confuse a terminal: control characters (escape sequences start with one) go,
 /// tabs stay, bytes that are not UTF-8 become replacement characters. Of a line that was redrawn with carriage returns
 /// only the last state is left, which is what a terminal would show.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     let start = bytes
         .iter()
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_thirty_lines_are_kept() {
+    fn the_last_thirty_lines_of_the_phase_are_kept() {
         let (mut output, _receiver) = output();
         for number in 0..100 {
             output.push(format!("{number}\n").as_bytes());
@@ -332,5 +334,7 @@ mod tests {
         let last = output.last_lines();
         assert_eq!(last.len(), 30);
         assert_eq!((last[0].as_str(), last[29].as_str()), ("70", "99"));
+        output.push(b"starting phase `build'\ncc\n");
+        assert_eq!(output.last_lines(), ["starting phase `build'", "cc"]);
     }
 }

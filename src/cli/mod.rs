@@ -149,12 +149,16 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Shell {
             of: Some(package),
             directory,
+            mount,
             command,
             ..
-        } => shell::of_build(&context, package, directory.as_deref(), command),
+        } => shell::of_build(&context, package, directory.as_deref(), mount, command),
         Command::Shell {
-            packages, command, ..
-        } => shell::shell(&context, packages, command),
+            packages,
+            mount,
+            command,
+            ..
+        } => shell::shell(&context, packages, mount, command),
         Command::Export {
             packages,
             nar,

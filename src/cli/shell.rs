@@ -11,19 +11,28 @@ use super::failure::Failure;
 use crate::builder::error::BuildError;
 use crate::diagnostics::FileError;
 use crate::engine::{Run, ShellCommand};
-use crate::sandbox::ExitStatusKind;
+use crate::sandbox::{ExitStatusKind, Mount};
 
-/// `bootstrap shell [PKG…] [-- CMD]`.
-pub fn shell(context: &Context, packages: &[String], command: &[String]) -> Result<(), Failure> {
-    let command = shell_command(context, command)?;
+/// Where the sandbox has the user's own directories.
+const MOUNTS: &str = "/mnt";
+
+/// `bootstrap shell [PKG…] [--mount DIR] [-- CMD]`.
+pub fn shell(
+    context: &Context,
+    packages: &[String],
+    mounts: &[String],
+    command: &[String],
+) -> Result<(), Failure> {
+    let command = shell_command(context, mounts, command)?;
     ended(context.session.shell(packages, command)?)
 }
 
-/// `bootstrap shell --of PKG [--directory DIR] [-- CMD]`.
+/// `bootstrap shell --of PKG [--directory DIR] [--mount DIR] [-- CMD]`.
 pub fn of_build(
     context: &Context,
     package: &str,
     directory: Option<&Path>,
+    mounts: &[String],
     command: &[String],
 ) -> Result<(), Failure> {
     let planned = context.plan()?;
@@ -45,10 +54,9 @@ pub fn of_build(
         absolute.map_err(FileError::named_by_user("resolve", directory))
     });
     let host = host.transpose()?;
-    // Open for writing: what the shell uses must not be collected under it.
-    let store = context.store_to_write()?;
-    let command = shell_command(context, command)?;
     let session = &context.session;
+    let store = session.store_for_shell()?;
+    let command = shell_command(context, mounts, command)?;
     ended(session.build_shell(&planned, &store, (node, package), host, command)?)
 }
 
@@ -78,7 +86,7 @@ pub(super) fn after_failure(context: &Context, run: &Run<'_>) -> Result<(), Fail
         directory.display()
     ));
     let host = Some(directory.clone());
-    let command = shell_command(context, &[])?;
+    let command = shell_command(context, &[], &[])?;
     let session = &context.session;
     // The run has failed, whatever the shell's end.
     session.build_shell(&run.planned, &run.store, (node, label), host, command)?;
@@ -88,15 +96,52 @@ pub(super) fn after_failure(context: &Context, run: &Run<'_>) -> Result<(), Fail
 /// `command`, connected to this process' terminal.
 fn shell_command<'c>(
     context: &'c Context,
+    mounts: &[String],
     command: &'c [String],
 ) -> Result<ShellCommand<'c>, Failure> {
     let output = std::io::stderr().as_fd().try_clone_to_owned();
     Ok(ShellCommand {
         command,
+        mounts: own_mounts(mounts)?,
         output: output.map_err(Failure::writing("to standard error"))?,
         terminal: std::env::var("TERM").ok(),
         cancellation: context.interruption(),
     })
+}
+
+/// The mounts that `--mount DIR` and `--mount DIR:rw` ask for: each directory at `/mnt/NAME`, NAME being its own.
+fn own_mounts(wanted: &[String]) -> Result<Vec<Mount>, Failure> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for text in wanted {
+        let (directory, writable) = match text.strip_suffix(":rw") {
+            Some(directory) => (directory, true),
+            None => (text.as_str(), false),
+        };
+        let resolved = std::fs::canonicalize(directory);
+        let source = resolved.map_err(FileError::named_by_user("resolve", Path::new(directory)))?;
+        let Some(name) = source.file_name().filter(|_| source.is_dir()) else {
+            return Err(Failure::usage(
+                format!("--mount {directory}: not a directory with a name"),
+                "name a directory below `/`",
+            ));
+        };
+        let target = Path::new(MOUNTS).join(name);
+        if mounts.iter().any(|other| other.target == target) {
+            return Err(Failure::usage(
+                format!(
+                    "--mount {directory}: {} is another directory already",
+                    target.display()
+                ),
+                "mount the directory above both",
+            ));
+        }
+        mounts.push(Mount {
+            source,
+            target,
+            writable,
+        });
+    }
+    Ok(mounts)
 }
 
 /// What the end of the command means for ours.

@@ -49,6 +49,7 @@ mod run;
 mod seeds;
 mod session;
 mod shell;
+mod shell_syntax;
 mod stored_run;
 mod substitutes;
 mod wanted;

@@ -7,11 +7,12 @@ use super::builtins;
 use super::error::EngineError;
 use super::seeds::ChosenSeeds;
 use super::session::Session;
+use super::shell_syntax;
 use crate::builder::graph::{Graph, Job};
 use crate::formats::derivation::Derivation;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::road::plan::{self, Item, Node, Plan};
-use crate::road::recipe::{self, InputName, Recipes, Stage};
+use crate::road::recipe::{self, InputName, RecipeSource, Recipes, Stage};
 use crate::store::{Store, StoreError};
 
 /// Recipes and seeds, and the plan they make.
@@ -57,7 +58,11 @@ impl Session {
     /// # Errors
     /// Where they cannot be read or are wrong.
     pub fn recipes(&self) -> Result<Recipes, EngineError> {
-        Ok(recipe::load(&self.options().recipes)?)
+        let recipes = recipe::load(&self.options().recipes)?;
+        if self.options().recipes != RecipeSource::Embedded {
+            shell_syntax::check(&recipes).map_err(EngineError::Recipes)?;
+        }
+        Ok(recipes)
     }
 
     /// The plan.

@@ -2,14 +2,17 @@
 //! Commands in sandboxes like those of builds: with the final inputs, or with what one build sees.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::EngineError;
 use super::planned::{Planned, graph, valid_inputs};
 use super::session::Session;
+use rustix::io::Errno;
+
 use crate::builder::variation::Variation;
 use crate::builder::world::BuildWorld;
 use crate::diagnostics::FileError;
@@ -27,10 +30,19 @@ use crate::store::remove::remove_tree;
 /// Where a shell with the final inputs starts, in the sandbox.
 const HOME: &str = "/tmp/bootstrap-shell";
 
+/// Where the program `run_phase` is, in the sandbox of a build.
+const TOOLS: &str = "/tools";
+/// The program, without its first line.
+const RUN_PHASE: &str = include_str!("run_phase/run_phase.sh");
+/// What it gives the phases in place of the recipe's own.
+const RUN_PHASE_PHASES: &str = include_str!("run_phase/phases.sh");
+
 /// What is run in a sandbox, and what it is connected to.
 pub struct ShellCommand<'c> {
     /// The program and its arguments; empty is an interactive shell.
     pub command: &'c [String],
+    /// The user's own directories that the sandbox shows.
+    pub mounts: Vec<Mount>,
     /// Where output goes that does not go to the terminal.
     pub output: OwnedFd,
     /// The kind of terminal, for the variable `TERM`.
@@ -50,8 +62,7 @@ impl Session {
         shell: ShellCommand<'_>,
     ) -> Result<ExitStatusKind, EngineError> {
         let planned = self.plan()?;
-        // Open for writing: what the shell uses must not be collected under it.
-        let store = self.store_to_write()?;
+        let store = self.store_for_shell()?;
         let mut wanted: Vec<InputName> = Vec::new();
         for package in packages {
             wanted.push(package.parse()?);
@@ -63,7 +74,7 @@ impl Session {
         }
         let inputs = valid_inputs(self, &planned, &store, wanted)?;
         let paths: Vec<&StorePath> = inputs.iter().map(|(_, path)| path).collect();
-        store.add_temporary_roots(paths.iter().copied())?;
+        self.protect(&store, &paths)?;
         let closure = store.closure(paths)?;
         let sandbox = self.sandbox()?;
         sandbox.check()?;
@@ -89,7 +100,7 @@ impl Session {
         };
         let world = World {
             root: Root::Empty,
-            mounts: closure.iter().map(mount).collect(),
+            mounts: closure.iter().map(mount).chain(shell.mounts).collect(),
             store_dir: self.directories().store_dir.as_str().to_owned(),
             store_writable: places.store.clone(),
             build_directory: BuildDirectory {
@@ -131,7 +142,7 @@ impl Session {
         let graph = graph(&planned.plan, &self.directories().store_dir);
         let job = graph.job(&node.derivation_path, package)?;
         let inputs = graph.inputs_of(job)?;
-        store.add_temporary_roots(inputs.iter().copied())?;
+        self.protect(store, &inputs.iter().copied().collect::<Vec<_>>())?;
         let valid = store.valid_among(inputs.iter().copied())?;
         if let Some(missing) = inputs.iter().find(|path| !valid.contains(**path)) {
             return Err(EngineError::NotBuilt {
@@ -154,8 +165,19 @@ impl Session {
             directory: host.as_deref().unwrap_or(&places.home),
         };
         let mut world = world.make(String::new(), shell.output);
+        world.mounts.extend(shell.mounts);
+        world.mounts.push(places.tools(&world.program)?);
         let path = search_path(self, planned, node, job.root.is_some());
+        let path = [path.as_str(), TOOLS].join(":");
+        let path = path.trim_start_matches(':');
         world.environment.insert("PATH".into(), path.into());
+        let own = [
+            ("runPhaseDirectory", TOOLS.into()),
+            ("runPhaseShell", world.program.clone()),
+        ];
+        world
+            .environment
+            .extend(own.map(|(name, value)| (name.into(), value)));
         let prompt = format!("[{package} \\w]\\$ ");
         world.environment.insert("PS1".into(), prompt.into());
         if let Some(terminal) = shell.terminal {
@@ -171,6 +193,34 @@ impl Session {
         };
         world.interactive = true;
         run(sandbox.as_ref(), world, shell.cancellation)
+    }
+}
+
+impl Session {
+    /// Opens the store for a shell. Where this user may not change it, it is opened for reading: what the shell uses is
+    /// then not protected from garbage collection.
+    ///
+    /// # Errors
+    /// Where the store cannot be made or its database not be opened.
+    pub fn store_for_shell(&self) -> Result<Store, EngineError> {
+        match self.may_change_store() {
+            true => self.store_to_write(),
+            false => self.store_to_read(),
+        }
+    }
+
+    fn may_change_store(&self) -> bool {
+        let database = self.directories().state.join("db");
+        let found = rustix::fs::access(database, rustix::fs::Access::WRITE_OK);
+        !matches!(found, Err(Errno::ACCESS | Errno::ROFS | Errno::PERM))
+    }
+
+    /// Keeps `paths` from garbage collection as long as this process runs, where it may.
+    fn protect(&self, store: &Store, paths: &[&StorePath]) -> Result<(), EngineError> {
+        if self.may_change_store() {
+            store.add_temporary_roots(paths.iter().copied())?;
+        }
+        Ok(())
     }
 }
 
@@ -287,6 +337,34 @@ impl Places {
             given.map_err(failed(path))?;
         }
         Ok(places)
+    }
+}
+
+impl Places {
+    /// The directory of `run_phase`, which `shell` runs.
+    fn tools(&self, shell: &[u8]) -> Result<Mount, EngineError> {
+        let tools = self.directory.join("tools");
+        let failed = |path: &Path| FileError::in_store("create", path.to_owned());
+        // The group and others read it as the build user.
+        let created = DirBuilder::new().mode(0o755).create(&tools);
+        created.map_err(failed(&tools))?;
+        let program = [b"#!", shell, b"\n", RUN_PHASE.as_bytes()].concat();
+        for (name, mode, contents) in [
+            ("run_phase", 0o755, program.as_slice()),
+            ("phases.sh", 0o644, RUN_PHASE_PHASES.as_bytes()),
+        ] {
+            let path = tools.join(name);
+            let written = File::create_new(&path).and_then(|mut file| {
+                file.set_permissions(Permissions::from_mode(mode))?;
+                file.write_all(contents)
+            });
+            written.map_err(failed(&path))?;
+        }
+        Ok(Mount {
+            source: tools,
+            target: TOOLS.into(),
+            writable: false,
+        })
     }
 }
 

@@ -23,7 +23,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
 }
 
 #[test]
-fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
+fn a_builder_that_exits_non_zero_fails_with_the_last_lines_of_its_phase() {
     let mut site = Site::new();
     let mut commands: Vec<String> = (0..50).map(|number| format!("say line {number}")).collect();
     commands.push("say starting phase `build'".to_owned());
@@ -35,8 +35,7 @@ fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
         error.to_string(),
         "the build of broken failed in phase `build': the builder ended with exit status 3"
     );
-    assert_eq!(error.last_lines().len(), 30);
-    assert_eq!(error.last_lines()[0], "line 21");
+    assert_eq!(error.last_lines(), ["starting phase `build'"]);
     assert!(error.log().unwrap().exists());
     assert_eq!(error.kind(), FailureKind::Build);
     let failed = site.events().into_iter().find_map(|event| match event {
@@ -48,7 +47,7 @@ fn a_builder_that_exits_non_zero_fails_with_its_last_lines() {
         } => Some((item, last_lines.len(), log.is_some())),
         _ => None,
     });
-    assert_eq!(failed, Some(("broken".to_owned(), 30, true)));
+    assert_eq!(failed, Some(("broken".to_owned(), 1, true)));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod runs;
 #[allow(dead_code)] // Shared with tests that need more of it.
 #[path = "../server/mod.rs"]
 mod server;
+mod shells;
 #[allow(dead_code)] // Shared with tests that need more of it.
 #[path = "../small/mod.rs"]
 mod small;

@@ -104,6 +104,8 @@ pub enum RecipeProblem {
     TwoSources,
     #[error("`stage0` has no folder `{folder}`")]
     UnknownLocalSource { folder: String },
+    #[error("`sh -n` cannot read this: {message}")]
+    Shell { message: String },
     #[error("the test suite does not run, and `tests-reason` does not say why")]
     NoTestsReason,
 }
@@ -153,6 +155,7 @@ impl RecipeProblem {
             }
             Self::UnknownRoot { known, .. } => format!("known: {}", known.join(", ")),
             Self::UnknownLocalSource { .. } => "`local-source` names a folder of `stage0`, beside the phases".to_owned(),
+            Self::Shell { .. } => "phases are POSIX shell; the shell of this machine has read them, and run nothing".to_owned(),
             Self::NoTestsReason => "add tests-reason = \"…\" beside `tests`".to_owned(),
             _ => return None,
         })
