@@ -2,6 +2,7 @@
 //! Shows runs to users: progress while they last, records, reports and graphs afterwards.
 
 pub mod checks;
+pub mod comparisons;
 pub mod forecast;
 pub mod graph;
 pub mod progress;

@@ -8,7 +8,7 @@ fn the_line_that_tells_why_is_shown_however_much_comes_after_it() {
     let world = World::new();
     let say = |line: &str| format!("say {line}\n");
     let phases = [
-        // The backtick of a phase's line is no shell: the builder passes over this line, and a shell over what follows.
+        // A backtick alone is a syntax error: to a shell what follows is a document, and the builder skips this line.
         ": <<'END'\n".to_owned(),
         say("starting phase `configure'"),
         say("main.c:1:1: error: of a trial"),

@@ -67,7 +67,7 @@ fn an_ordinary_user_has_a_shell_on_a_store_of_root_s() {
     }
     let world = world("say it runs\n");
     let program = world.command(&["shell", "--of", "tried", "--", "x"]);
-    // What nobody runs, and where it puts its own files, must be within reach.
+    // The program that user 65534 runs, and its place for temporary files, must be within reach.
     let reach = world.path("");
     for above in reach.ancestors().filter(|above| above.starts_with("/tmp/")) {
         fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::{Failure, Status};
-use crate::formats::visible::visible;
+use crate::show::comparisons;
 use crate::show::progress::size::counted;
 use crate::verify::attestation::{self, Attestation, Comparison};
 use crate::verify::signature;
@@ -45,7 +45,7 @@ pub fn compare(
             signed_by: keys,
         })?;
     } else {
-        print(&describe(&comparison, [first, second], &keys))?;
+        print(&comparisons::documents(&comparison, [first, second], &keys))?;
     }
     if comparison.agrees() {
         return Ok(());
@@ -92,48 +92,4 @@ fn require_signature(
         ),
     };
     Err(Failure::new(Status::Hashes, message, hint))
-}
-
-fn describe(comparison: &Comparison, files: [&Path; 2], keys: &[Option<String>; 2]) -> String {
-    let mut text = String::new();
-    for (file, key) in files.iter().zip(keys) {
-        let signed = match key {
-            Some(key) => format!("signed by the Ed25519 key {key}"),
-            None => "not signed".to_owned(),
-        };
-        text.push_str(&format!("{}: {signed}\n", file.display()));
-    }
-    for line in &comparison.origin {
-        text.push_str(&format!("other origin: {}\n", visible(line)));
-    }
-    for line in &comparison.impure {
-        text.push_str(&format!("impure: {}\n", visible(line)));
-    }
-    for different in &comparison.different {
-        text.push_str(&format!(
-            "differs: {} {}\n  {}\n  {}\n",
-            visible(&different.output),
-            different.path,
-            different.first,
-            different.second
-        ));
-    }
-    for (names, word) in [
-        (&comparison.bad, "not good"),
-        (&comparison.damage, "damage"),
-        (&comparison.incomparable, "other derivation"),
-        (&comparison.only_first, "in the first only"),
-        (&comparison.only_second, "in the second only"),
-    ] {
-        for name in names {
-            text.push_str(&format!("{word}: {}\n", visible(name)));
-        }
-    }
-    text.push_str(&format!(
-        "{} outputs the same, {} differ, {} cannot be compared\n",
-        comparison.same.len(),
-        comparison.different.len(),
-        comparison.incomparable.len() + comparison.only_first.len() + comparison.only_second.len()
-    ));
-    text
 }

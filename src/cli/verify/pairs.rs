@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use super::document;
 use crate::cli::context::{Context, print};
 use crate::cli::failure::{Failure, Status};
-use crate::engine::{EngineError, Pair, PairReport, Verdict, Ways, word};
+use crate::engine::{EngineError, PairReport, Verdict};
 use crate::formats::keys::SecretKey;
+use crate::show::comparisons;
 use crate::show::progress::size::counted;
-use crate::verify::compare;
 
 /// Prints how the outputs of two ways compare, and fails where they do not agree.
 pub(super) fn report(
@@ -23,7 +23,7 @@ pub(super) fn report(
     // By what is said of one output and of several.
     let mut counts: BTreeMap<[&str; 2], usize> = BTreeMap::new();
     for pair in &report.pairs {
-        text.push_str(&describe(pair, ways));
+        text.push_str(&comparisons::pair(pair, ways));
         let kind = match pair.verdict {
             Verdict::Same => continue,
             Verdict::Differs(_) => ["differs", "differ"],
@@ -81,33 +81,4 @@ pub(super) fn report(
         ),
         "",
     ))
-}
-
-fn describe(pair: &Pair, ways: &Ways) -> String {
-    let Pair {
-        name,
-        paths: [first, second],
-        verdict,
-    } = pair;
-    match verdict {
-        Verdict::Same => format!("the same: {name}\n"),
-        Verdict::Differs(files) => format!(
-            "differs: {name}\n  first, {}: {first}\n  second, {}: {second}\n{}",
-            ways.first,
-            ways.second,
-            compare::describe(files)
-        ),
-        Verdict::Damaged { side, seen, detail } => {
-            let way = [&ways.first, &ways.second][*side];
-            let detail = match detail.as_str() {
-                "" => String::new(),
-                detail => format!(": {detail}"),
-            };
-            format!(
-                "not compared: {name}\n  {}, {way}: {}{detail}\n",
-                pair.paths[*side],
-                word(*seen)
-            )
-        }
-    }
 }
