@@ -22,9 +22,11 @@ section() {
     printf '== %s\n' "$1"
 }
 
-# The packages of stages that are given as a pattern, one name a line.
+# The packages of stages that are given as a pattern, one name a line. Of those after the final stage only what `bootstrap
+# all' builds.
 packages() {
-    "$tool" list | awk -v stages="$1" '$3 ~ "^(" stages ")$" { print $1 }'
+    "$tool" list | awk -v stages="$1" \
+        '$3 ~ "^(" stages ")$" && ($3 != "package" || $1 ~ /^(hello|which)$/) { print $1 }'
 }
 
 outputs() {
@@ -45,9 +47,9 @@ readelf=$(first binutils)/bin/readelf
 loaders=$(sed 's,$,/lib/ld-linux-x86-64.so.2,' "$scratch/libc")
 
 section 'a generation of roots keeps what was built'
-"$tool" roots >"$scratch/roots"
+"$tool" roots --json | awk -F '"' '$2 == "path" { path = $4 } $2 == "generation" && $4 ~ /^all\// { print path }' >"$scratch/roots"
 while IFS= read -r item; do
-    grep -q "gcroots/bootstrap/all/[0-9]*/.* -> $item\$" "$scratch/roots" || fail "no root keeps $item"
+    grep -Fqx "$item" "$scratch/roots" || fail "no root keeps $item"
 done <"$scratch/final"
 
 section 'the proof runs, and without an environment'
