@@ -129,6 +129,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         downloads: one,
         keep_going: false,
         keep_failed: false,
+        cache_failures: false,
         patience: watch::Patience::default(),
         limits: Limits::default(),
         user: BuildUser::default(),

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
-use super::error::{BuildError, FailedBuild};
+use super::error::{BuildError, Cause, FailedBuild};
 use super::excerpt::excerpt;
 use super::graph::{Job, Task, Way};
 use super::history::{Record, epoch_seconds};
@@ -118,6 +118,9 @@ impl BuildContext<'_, '_> {
         let Some(locks) = self.lock(job, &outputs)? else {
             return Ok(Outcome::Reused);
         };
+        if self.failed_before(job, &outputs)? {
+            return Err(FailedBuild::without_log(job, Cause::FailedBefore));
+        }
         // Downloads wait for the network, not for a processor.
         let slot = match job.kind {
             Kind::Download => None,
@@ -174,7 +177,11 @@ impl BuildContext<'_, '_> {
     fn build_in_sandbox(&self, attempt: &Attempt<'_>, slot: JobSlot) -> Result<Made, BuildError> {
         let job = attempt.job;
         let directory = self.scratch.build_directory(job.path)?;
-        match self.attempt(attempt, &directory, slot) {
+        let made = self.attempt(attempt, &directory, slot);
+        if let Err(error) = &made {
+            self.record_failure(job, attempt.outputs, error);
+        }
+        match made {
             Err(BuildError::Failed(mut failed)) => {
                 let (phase, cause) = (failed.phase.as_deref(), failed.likely_cause.as_deref());
                 let excerpt = excerpt(&directory, phase, cause);
@@ -186,6 +193,37 @@ impl BuildContext<'_, '_> {
                 self.scratch.discard(directory);
                 made
             }
+        }
+    }
+
+    /// Whether the build of one of the `outputs` is recorded as failed, where such records count.
+    fn failed_before(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+    ) -> Result<bool, BuildError> {
+        if !self.settings.cache_failures {
+            return Ok(false);
+        }
+        for (_, path) in outputs {
+            let failed = self.tools.store.has_failed(path);
+            if failed.map_err(BuildError::store(job.label))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Records that the build of `outputs` failed with `error`, where such records are kept and it would fail again. A
+    /// fixed output often depends on a server, which may answer the next time.
+    fn record_failure(&self, job: Job<'_>, outputs: &[(&str, &StorePath)], error: &BuildError) {
+        let wanted = self.settings.cache_failures && error.is_permanent();
+        if !wanted || job.derivation.fixed_output().is_some() || self.cancellation.is_cancelled() {
+            return;
+        }
+        let paths = outputs.iter().map(|(_, path)| *path);
+        if let Err(error) = self.tools.store.record_failure(paths) {
+            tracing::warn!("cannot record that {} failed: {error}", job.label);
         }
     }
 

@@ -152,6 +152,9 @@ pub enum Cause {
     /// The builder said so, or was killed.
     #[error("the builder ended with {0}")]
     Status(ExitStatusKind),
+    /// It failed before, and failures are recorded.
+    #[error("it failed before, which is recorded (--cache-failures)")]
+    FailedBefore,
     /// It took too long.
     #[error("it took longer than {} (--timeout)", seconds(*.0))]
     TimedOut(Duration),
@@ -324,6 +327,23 @@ impl BuildError {
             | Self::Derivation { .. }
             | Self::Panicked { .. }
             | Self::Interrupted => FailureKind::Build,
+        }
+    }
+
+    /// Whether the same build would fail again, as far as guix-daemon's record of failures is concerned: not for want of
+    /// time or space, and not because something beside the build failed.
+    pub(super) fn is_permanent(&self) -> bool {
+        match self {
+            Self::Failed(failed) => !matches!(
+                failed.cause,
+                Cause::TimedOut(_)
+                    | Cause::Silent(_)
+                    | Cause::LogTooLong(_)
+                    | Cause::NoSpace { .. }
+                    | Cause::FailedBefore
+            ),
+            Self::Sandbox { source, .. } => !source.is_environment(),
+            _ => false,
         }
     }
 

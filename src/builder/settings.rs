@@ -41,6 +41,8 @@ pub struct BuildSettings {
     pub keep_going: bool,
     /// Whether the build directory of a failed build is kept.
     pub keep_failed: bool,
+    /// Whether failed builds are recorded in the store, and not tried again.
+    pub cache_failures: bool,
     /// How long a build may take and how much it may print.
     pub patience: Patience,
     /// What a build may use up.

@@ -183,6 +183,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
             cores: number(options.cores),
             keep_failed: options.keep_failed,
             keep_going: options.keep_going,
+            cache_failures: false,
             timeout: seconds(options.timeout),
             max_silent_time: seconds(options.max_silent_time),
             max_memory: options.max_memory,

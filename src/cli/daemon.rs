@@ -194,11 +194,6 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
             "--impersonate-linux-2.6",
             "builds see the kernel's own version",
         ),
-        (
-            arguments.cache_failures,
-            "--cache-failures",
-            "a failed build is tried again",
-        ),
         (arguments.lose_logs, "--lose-logs", "build logs are kept"),
         (
             arguments.isolate_host_loopback,
@@ -228,6 +223,7 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
             use_substitutes: !arguments.no_substitutes,
             acl: arguments.acl.clone(),
             signing_key: arguments.signing_key.clone(),
+            cache_failures: arguments.cache_failures,
             keep_outputs: arguments.gc_keep_outputs,
             keep_derivations: arguments.gc_keep_derivations,
             deduplicate: !arguments.disable_deduplication,
@@ -326,7 +322,6 @@ mod tests {
             "--disable-chroot",
             "--chroot-directory=/x",
             "--impersonate-linux-2.6",
-            "--cache-failures",
             "--lose-logs",
             "--isolate-host-loopback",
             "--discover",

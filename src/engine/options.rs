@@ -113,6 +113,8 @@ pub struct BuildOptions {
     pub max_memory: Option<u64>,
     /// The most processes and threads of a build.
     pub max_processes: Option<u64>,
+    /// Whether failures are recorded, and what has failed is not tried again until the record is cleared.
+    pub cache_failures: bool,
     /// Where build directories are made; `None` is the directory for temporary files.
     pub temporary: Option<PathBuf>,
 }

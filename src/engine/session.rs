@@ -172,6 +172,7 @@ impl Session {
             downloads: DOWNLOADS,
             keep_going: options.keep_going,
             keep_failed: options.keep_failed,
+            cache_failures: options.cache_failures,
             patience: Patience {
                 timeout: options.timeout,
                 max_silent_time: options.max_silent_time,

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod failures;
+mod failures_recorded;
 mod interruptions;
 mod reuse;
 mod site;

@@ -190,6 +190,7 @@ impl Site {
                 downloads: two,
                 keep_going: false,
                 keep_failed: false,
+                cache_failures: false,
                 patience: watch::Patience::default(),
                 limits: Limits::default(),
                 user: BuildUser::default(),

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Each operation on the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{
@@ -350,4 +351,50 @@ fn the_store_is_verified_and_failures_are_forgotten() {
     client.ask(25, |fields| fields.strings([ABSENT])).unwrap();
     assert_eq!(client.long(), 1);
     assert!(client.ask(25, |fields| fields.strings(["/x"])).is_err());
+}
+
+#[test]
+fn failed_builds_are_recorded_where_that_is_wanted() {
+    let store_dir = store_dir();
+    let derivation = Derivation {
+        outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+        system: "x86_64-linux".to_owned(),
+        builder: "/no/such/builder".into(),
+        ..Derivation::default()
+    };
+    let mut known = DerivationSet::default();
+    let (_, derivation) = instantiate(&store_dir, "bad", derivation, &mut known).unwrap();
+    let text = String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap();
+    let output = store_dir.display(derivation.output_path("out").unwrap());
+
+    let daemon = Daemon::with(&["--cache-failures"]);
+    let mut client = daemon.connect();
+    let drv = client.add_text("bad.drv", &text, &[]);
+    let build = |client: &mut Client| {
+        client.log.clear();
+        let refused = client.ask(9, |fields| {
+            fields.strings([drv.as_str()]);
+            fields.long(0);
+        });
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.message, format!("build of `{drv}' failed"));
+        String::from_utf8_lossy(&client.log).into_owned()
+    };
+    let failed = |client: &mut Client| {
+        client.ask(24, |_| ()).unwrap();
+        client.strings()
+    };
+    assert!(failed(&mut client).is_empty());
+    let log = build(&mut client);
+    assert!(log.contains("/no/such/builder"), "{log}");
+    assert_eq!(failed(&mut client), [output.as_str()]);
+    let log = build(&mut client);
+    assert!(log.contains("it failed before"), "{log}");
+    client
+        .ask(25, |fields| fields.strings([output.as_str()]))
+        .unwrap();
+    assert_eq!(client.long(), 1);
+    assert!(failed(&mut client).is_empty());
+    let log = build(&mut client);
+    assert!(log.contains("/no/such/builder"), "{log}");
 }

@@ -62,8 +62,8 @@ pub struct DaemonArguments {
     /// Not supported
     #[arg(long = "impersonate-linux-2.6", hide = true)]
     pub impersonate_linux: bool,
-    /// Not supported: a failed build is tried again
-    #[arg(long, hide = true)]
+    /// Record failed builds, and do not try them again; `guix gc --clear-failures` clears the record
+    #[arg(long)]
     pub cache_failures: bool,
     /// Not supported: logs are kept
     #[arg(long, hide = true)]

@@ -306,6 +306,7 @@ impl Session {
                 cores: count(options.cores),
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
+                cache_failures: self.configuration.cache_failures,
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
                 ..BuildOptions::default()
