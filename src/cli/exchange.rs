@@ -16,6 +16,7 @@ use crate::exchange::stream::{self, Trust};
 use crate::formats::keys::{self, PublicKey, SecretKey};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
+use crate::road::recipe::Address;
 use crate::show::progress::size;
 
 /// What `export` is asked for.
@@ -100,21 +101,26 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     let inputs = road::final_inputs();
     let mut packages: Vec<GuilePackage> = Vec::new();
     let mut derivations: BTreeSet<&StorePath> = BTreeSet::new();
-    for input in &inputs {
-        if packages
-            .iter()
-            .any(|package| package.name == input.address.name)
-        {
+    let addresses = inputs.iter().map(|input| input.address.clone());
+    // What runs Guix's builders; recipes of one's own may lack it.
+    let guile = Address::after_stage0("guile");
+    let guile = planned
+        .plan
+        .find(&guile.to_string())
+        .is_ok()
+        .then_some(guile);
+    for address in addresses.chain(guile) {
+        if packages.iter().any(|package| package.name == address.name) {
             continue;
         }
-        let node = &planned.plan.nodes()[planned.plan.find(&input.address.to_string())?];
+        let node = &planned.plan.nodes()[planned.plan.find(&address.to_string())?];
         let recipe = node
             .recipe
             .as_deref()
             .and_then(|name| planned.recipes.get(name));
         derivations.insert(&node.derivation_path);
         packages.push(GuilePackage {
-            name: input.address.name.clone(),
+            name: address.name.clone(),
             version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
             synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
             home_page: recipe.map_or_else(String::new, |recipe| recipe.home_page.clone()),
@@ -134,6 +140,7 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     let inputs: Vec<GuileInput> = inputs.collect();
     let text = module(
         &format!("({})", name.unwrap_or_default()),
+        &context.session.options().system.to_string(),
         &packages,
         &inputs,
     );

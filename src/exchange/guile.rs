@@ -4,6 +4,8 @@
 //! The module defines a build system that computes nothing: it reads the `.drv` that is in the store already, so that
 //! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths
 //! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
+//!
+//! Once the module is loaded, Guix takes these packages in place of its own bootstrap's: `take-over.scm`.
 
 /// An entry of the module's list of inputs.
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ const HEAD: &str = r#"  #:use-module (guix build-system)
   #:use-module (guix packages)
   #:use-module (guix search-paths)
   #:use-module (guix store)
+  #:use-module (guix utils)
   #:use-module (ice-9 match)
   #:export (%final-inputs))
 
@@ -79,12 +82,19 @@ const GCC_PATHS: &str = r#"
             (variable "LIBRARY_PATH")
             (files '("lib" "lib64")))))"#;
 
-/// Written out, where Guix has names for some by now: so that its older versions read them, too.
+/// Written out, where Guix has names for some by now: so that its older versions read them, too. The C library is the
+/// release's own, and looks for locales and iconv's modules below `/usr` unless `LOCPATH` and `GCONV_PATH` are set.
 const LIBC_PATHS: &str = r#"
     (native-search-paths
      (list (search-path-specification
             (variable "GUIX_LOCPATH")
             (files '("lib/locale")))
+           (search-path-specification
+            (variable "LOCPATH")
+            (files '("lib/locale")))
+           (search-path-specification
+            (variable "GCONV_PATH")
+            (files '("lib/gconv")))
            (search-path-specification
             (variable "PATH_LOCALE")
             (files '("share/locale"))
@@ -94,8 +104,16 @@ const LIBC_PATHS: &str = r#"
             (files '("share/zoneinfo"))
             (separator #f))))"#;
 
-/// The module `name`, such as `(bootstrap x86_64-linux)`, with `packages` and the list of `inputs`.
-pub fn module(name: &str, packages: &[GuilePackage], inputs: &[GuileInput]) -> String {
+/// What makes Guix use the module's packages.
+const TAKE_OVER: &str = include_str!("guile/take-over.scm");
+
+/// The module `name`, such as `(bootstrap-inputs)`, with `packages` and the list of `inputs`, for builds on `system`.
+pub fn module(
+    name: &str,
+    system: &str,
+    packages: &[GuilePackage],
+    inputs: &[GuileInput],
+) -> String {
     let mut text = format!(
         ";; Written by `bootstrap export --guix'; the derivations it names are in the store it was written for.\n\
          (define-module {name}\n{HEAD}"
@@ -114,12 +132,13 @@ pub fn module(name: &str, packages: &[GuilePackage], inputs: &[GuileInput]) -> S
         text.push_str(&format!(
             "\n(define-public bootstrap-{}\n  (package\n    (name {})\n    (version {})\n    (source #f)\n    (outputs '({}))\n    \
              (build-system bootstrap-build-system)\n    (arguments\n     (list #:file {}))\
-             {paths}\n    (home-page {})\n    (synopsis {})\n    (description {})\n    ;; {}\n    (license #f)))\n",
+             {paths}\n    (supported-systems (list {}))\n    (home-page {})\n    (synopsis {})\n    (description {})\n    ;; {}\n    (license #f)))\n",
             package.name,
             quoted(&package.name),
             quoted(&package.version),
             outputs.join(" "),
             quoted(&package.derivation),
+            quoted(system),
             quoted(&package.home_page),
             quoted(&package.synopsis),
             quoted(&package.synopsis),
@@ -138,7 +157,14 @@ pub fn module(name: &str, packages: &[GuilePackage], inputs: &[GuileInput]) -> S
         })
         .collect();
     text.push_str(&entries.join("\n    "));
-    text.push_str("))\n");
+    text.push_str("))\n\n(define %packages\n  `(");
+    let entries: Vec<String> = packages
+        .iter()
+        .map(|package| format!("({} . ,bootstrap-{})", quoted(&package.name), package.name))
+        .collect();
+    text.push_str(&entries.join("\n    "));
+    text.push_str(&format!("))\n\n(define %system {})\n", quoted(system)));
+    text.push_str(TAKE_OVER);
     text
 }
 
@@ -192,14 +218,19 @@ mod tests {
             package: input.address.name,
             output: input.output,
         });
-        let text = module("(bootstrap test)", &packages, &inputs.collect::<Vec<_>>());
+        let text = module(
+            "(bootstrap test)",
+            "x86_64-linux",
+            &packages,
+            &inputs.collect::<Vec<_>>(),
+        );
         assert!(balanced(&text), "{text}");
         assert!(
             text.contains("  `((\"tar\" ,bootstrap-tar)\n    (\"gzip\" ,bootstrap-gzip)\n"),
             "{text}"
         );
         assert!(
-            text.ends_with(
+            text.contains(
                 "(\"libc\" ,bootstrap-libc)\n    (\"libc:static\" ,bootstrap-libc \"static\")))\n"
             ),
             "{text}"

@@ -1,0 +1,77 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Guix's own packages, by their unmodified definitions, by an unmodified Guix client, built by our daemon on our inputs.
+#
+# usage: sh tests/guix/packages.sh [--root DIR] [PROGRAM] PACKAGE...
+#
+# BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of --root,
+# or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package: name, seconds,
+# result. Ends with 0 where all were built, or where there is nothing to test with, and says so.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+place=/
+if [ "${1:-}" = --root ]; then
+  place=$2
+  shift 2
+fi
+program=${1:?usage: packages.sh [--root DIR] PROGRAM PACKAGE...}
+program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
+shift
+root=${BOOTSTRAP_GUIX_ROOT:-}
+
+if [ -z "$root" ] || [ ! -x "$root/usr/bin/guix" ]; then
+  echo "skipped: BOOTSTRAP_GUIX_ROOT names no Debian root with Guix"
+  exit 0
+fi
+if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+  echo "skipped: a private mount namespace needs root"
+  exit 0
+fi
+
+scratch=$(mktemp -d)
+daemon=
+clean() {
+  if [ -n "$daemon" ]; then
+    kill "$daemon" 2>/dev/null || true
+    wait "$daemon" 2>/dev/null || true
+  fi
+  rm -rf "$scratch"
+}
+trap clean EXIT
+trap 'exit 1' HUP INT TERM
+
+rooted() {
+  if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
+}
+
+if ! rooted path guile >/dev/null 2>&1; then
+  echo "skipped: guile is not in the store; \`bootstrap build guile' makes it"
+  exit 0
+fi
+# enter.sh binds what these name.
+mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix"
+ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
+ln -s "${place%/}/var/guix" "$scratch/var/guix"
+ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
+
+rooted export --guix "$scratch/bootstrap-inputs.scm"
+cp "$here/packages.scm" "$scratch/"
+socket=${place%/}/var/guix/daemon-socket/socket
+rm -f "$socket"
+rooted daemon 2>"$scratch/daemon.log" &
+daemon=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  [ -S "$socket" ] && break
+  sleep 0.1
+done
+if [ ! -S "$socket" ]; then
+  cat "$scratch/daemon.log"
+  exit 1
+fi
+
+inside() {
+  unshare --mount sh "$here/enter.sh" "$root" "$scratch" "$@"
+}
+echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
+inside guix repl -- /scratch/packages.scm "$@"
