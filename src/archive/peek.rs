@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! One small file out of a tar, without unpacking it.
+//! Reads one small file out of a tar without unpacking it.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::thread;
 
+use super::Limits;
 use super::compression::Decoder;
+use super::entry_path::EntryPath;
+use super::error::ArchiveError;
+use super::steps::{Outlet, Step, Stopped, WAITING};
+use super::tar::{self, Budget};
 
-/// How far into the decoded archive the file is looked for, in bytes: also the most memory that a hostile header can
-/// take.
+/// How far into the decoded archive the file is looked for, in bytes.
 const SEARCHED: u64 = 64 << 20;
 
 /// The largest file that is small, in bytes.
@@ -20,20 +26,66 @@ const SMALL: u64 = 1 << 20;
 /// # Errors
 /// A file that cannot be read, or is damaged before that place.
 pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let wanted = EntryPath::parse(name.as_bytes())
+        .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad.reason()))?;
     let decoder = Decoder::new(BufReader::with_capacity(1 << 17, File::open(archive)?))?;
-    let mut archive = ::tar::Archive::new(decoder.take(SEARCHED));
-    for entry in archive.entries()? {
-        let entry = entry?;
-        let path = entry.path_bytes();
-        let is_it = path.strip_prefix(b"./").unwrap_or(&path) == name.as_bytes();
-        if is_it && entry.header().entry_type().is_file() {
-            let size = entry.size();
-            let mut content = Vec::new();
-            entry.take(SMALL).read_to_end(&mut content)?;
-            return Ok((content.len() as u64 == size).then_some(content));
+    let label = archive.display().to_string();
+    let (sender, steps) = sync_channel(WAITING);
+    // No buffer comes back.
+    let (_, used) = channel();
+    let outlet = Outlet::new(sender, used);
+    let mut budget = Budget::new(Limits {
+        bytes: SEARCHED,
+        ..Limits::default()
+    });
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || find(steps, &wanted));
+        let decoded = tar::decode(&label, decoder, &mut budget, &outlet);
+        drop(outlet);
+        let found = match reader.join() {
+            Ok(found) => found,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        match decoded {
+            // The reader leaves once it has the file.
+            Ok(()) | Err(Stopped::Writer) => Ok(found),
+            Err(Stopped::Archive(ArchiveError::Limit { .. })) => Ok(None),
+            Err(Stopped::Archive(error)) => Err(io::Error::other(error)),
+        }
+    })
+}
+
+/// The content of the file `wanted` in `steps`, where it is whole and small.
+fn find(steps: Receiver<Step>, wanted: &EntryPath) -> Option<Vec<u8>> {
+    let mut content: Option<Vec<u8>> = None;
+    for step in &steps {
+        match step {
+            Step::Chunk(bytes) => {
+                if let Some(content) = &mut content {
+                    content.extend_from_slice(&bytes);
+                }
+            }
+            Step::Hole(size) => {
+                if let Some(content) = &mut content {
+                    let size = usize::try_from(size.min(SMALL + 1)).unwrap_or_default();
+                    content.resize(content.len() + size, 0);
+                }
+            }
+            // The next entry: the file before it is whole.
+            _ if content.is_some() => return content,
+            Step::File { path, contents, .. } if path == *wanted => return Some(contents),
+            Step::LargeFile { path, .. } if path == *wanted => content = Some(Vec::new()),
+            _ => {}
+        }
+        if content
+            .as_ref()
+            .is_some_and(|content| content.len() as u64 > SMALL)
+        {
+            return None;
         }
     }
-    Ok(None)
+    // The archive may have been cut off: the caller knows.
+    content
 }
 
 #[cfg(test)]
@@ -61,6 +113,33 @@ mod tests {
         let found = |name| file_in(file.path(), name).unwrap();
         assert_eq!(found("bin/freebsd-version"), Some(b"xxxxx".to_vec()));
         assert_eq!(found("bin/ls"), None);
+    }
+
+    #[test]
+    fn a_sparse_file_is_read_with_its_holes() {
+        let sparse = include_bytes!("tests/fixtures/gnu-1.0.tar.xz");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), sparse).unwrap();
+        // Its 1 MiB are one hole.
+        let hole = file_in(file.path(), "etc/hole").unwrap();
+        assert!(hole == Some(vec![0; 1 << 20]));
+        // This has 3 MiB, of which the archive holds some bytes.
+        assert_eq!(file_in(file.path(), "etc/services.db").unwrap(), None);
+        assert_eq!(
+            file_in(file.path(), "bin/ash").unwrap().as_deref(),
+            Some(&b"shell\n"[..])
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_not_found() {
+        let whole = archive(&[("version", 300_000), ("next", 3)]);
+        let bytes = zstd::decode_all(&*std::fs::read(whole.path()).unwrap()).unwrap();
+        std::fs::write(whole.path(), &bytes[..200_000]).unwrap();
+        assert!(!matches!(file_in(whole.path(), "version"), Ok(Some(_))));
+        std::fs::write(whole.path(), &bytes).unwrap();
+        let found = file_in(whole.path(), "version").unwrap();
+        assert_eq!(found.map(|found| found.len()), Some(300_000));
     }
 
     #[test]

@@ -115,8 +115,8 @@ fn is_scheme(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// The URLs that `mirrors` has for a `mirror:` URL without built-in servers. A name of ours comes first: the user or the
-/// host may have set its servers.
+/// The URLs that `mirrors` has for a `mirror:` URL without built-in servers. A name of ours comes first: the user or
+/// the host may have set its servers.
 fn expand(url: &str, mirrors: &MirrorList) -> Option<Vec<String>> {
     let rest = url.strip_prefix("mirror://")?;
     if mirrors::is_built_in(rest) {

@@ -55,8 +55,8 @@ pub struct InvalidMirror(String);
 impl FromStr for Mirrors {
     type Err = InvalidMirror;
 
-    /// Reads `NAME=URL` pairs that are separated by spaces. Of several with one name, the first is tried first. `NAME=none`
-    /// stands for no server.
+    /// Reads `NAME=URL` pairs that are separated by spaces. Of several with one name, the first is tried first.
+    /// `NAME=none` stands for no server.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut mirrors = Self::default();
         for pair in text.split_whitespace() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Gets bytes by SHA-256: from the cache, from URLs, from the distribution's archive, or by the hash alone.
 //!
-//! Callers name a digest. All bytes are verified against it before they are used, so it does not matter who serves them.
-//! Nothing here knows what the bytes are for.
+//! Callers name a digest. All bytes are verified against it before they are used, so it does not matter who serves
+//! them. Nothing here knows what the bytes are for.
 //!
 //! - [`cache`]: the files on disk.
 //! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers

@@ -4,8 +4,8 @@
 //! APT checks the archive's signature and knows its mirrors, proxies and transports; doing that again here would be
 //! doing it worse. The host's state is left alone: everything that APT writes is in a directory of our own, with a
 //! [`configuration`] generated from the host's entries for the archive ([`sources`]). [`index`] asks what the archive
-//! has, [`source_index`] finds source files by hash, [`download`] gets files, [`queue`] collects what several threads want
-//! into few calls. [`host`] lists the host's mirrors.
+//! has, [`source_index`] finds source files by hash, [`download`] gets files, [`queue`] collects what several threads
+//! want into few calls. [`host`] lists the host's mirrors.
 
 pub mod command;
 pub mod configuration;

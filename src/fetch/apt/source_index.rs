@@ -2,9 +2,8 @@
 //! Finds files of Debian's source packages by their SHA-256 alone.
 //!
 //! Each suite has a private APT of its own, which fetches the signed `Sources` index from the host's mirror. So a suite
-//! that cannot be had, or whose key the host does not have, does not keep the others from being searched. An index is one
-//! file of some 50 MB. It is searched as bytes for the digest, which takes 10 to 20 ms; only the paragraph around the
-//! digest is read.
+//! that cannot be had, or whose key the host lacks, does not keep the others from being searched. An index is one file
+//! of some 50 MB. It is searched as bytes for the digest; only the paragraph around the digest is read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,8 +61,7 @@ struct Suite {
 }
 
 impl SourceIndex {
-    /// The suites of the archive that `settings` name, with private APTs under the cache directory `cache`. Does nothing
-    /// yet.
+    /// The suites of the archive that `settings` name, with private APTs under the directory `cache`. Does nothing yet.
     pub fn new(cache: &Path, settings: &AptSettings) -> Self {
         let suites = SUITES.iter().map(|name| Suite {
             name,
