@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::{StatusCode, Url};
 
 use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
-use crate::fetch::client;
+use crate::fetch::client::{self, Hosts};
 use crate::fetch::http::{causes, retry_after};
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -44,7 +44,7 @@ pub(super) struct Files {
 
 #[derive(Debug)]
 enum Place {
-    Http(Client),
+    Http(Client, Hosts),
     Directory(PathBuf),
 }
 
@@ -54,15 +54,17 @@ impl Files {
         let place = if let Some(path) = url.strip_prefix("file://") {
             Place::Directory(path.into())
         } else if url.starts_with("http://") || url.starts_with("https://") {
-            let client = client::builder()
+            let hosts = Hosts::default();
+            let client = client::builder_for(&hosts)
                 .connect_timeout(CONNECT)
                 .timeout(SILENCE)
                 .build();
-            Place::Http(client.map_err(|error| ExchangeError::Server {
+            let client = client.map_err(|error| ExchangeError::Server {
                 url: url.to_owned(),
                 problem: causes(&error),
                 trouble: Trouble::Server,
-            })?)
+            })?;
+            Place::Http(client, hosts)
         } else {
             return Err(ExchangeError::Url(url.to_owned()));
         };
@@ -74,7 +76,14 @@ impl Files {
 
     /// Whether it is asked by HTTP.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Http(_))
+        matches!(self.place, Place::Http(..))
+    }
+
+    /// Why `url`, which a file of the server names, is not asked for: it is to the server as good as a redirection.
+    fn refused(&self, hosts: &Hosts, url: &str) -> Option<String> {
+        let (own, next) = (Url::parse(&self.url).ok()?, Url::parse(url).ok()?);
+        let is_own = own.origin() == next.origin();
+        (!is_own).then(|| hosts.refuse(&[own], &next)).flatten()
     }
 
     /// The file `name`; `None` where there is none. Reading it, too, fails once the run is cancelled.
@@ -108,7 +117,10 @@ impl Files {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(wrong(Trouble::File, error.to_string())),
             },
-            Place::Http(client) => {
+            Place::Http(client, hosts) => {
+                if let Some(reason) = self.refused(hosts, &url) {
+                    return Err(wrong(Trouble::File, reason));
+                }
                 let mut answer = Answer::to(client.get(&url), cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
@@ -307,5 +319,39 @@ fn trouble(error: &reqwest::Error) -> Trouble {
     match error.is_timeout() {
         true => Trouble::Passing(None),
         false => Trouble::Server,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_server_names_no_file_of_a_private_one() {
+        let files = Files::below("https://example.org/cache").unwrap();
+        for url in [
+            "http://example.com/nar/x",
+            "https://127.0.0.1:1/nar/x",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[fe80::1]/nar/x",
+            "https://localhost/nar/x",
+            "https://10.1.2.3/nar/x",
+        ] {
+            // Nothing is asked: it would be another error.
+            let error = files.open(url, &Cancellation::new()).err().unwrap();
+            assert!(
+                error.to_string().contains("redirected from "),
+                "{url}: {error}"
+            );
+        }
+        let private = Files::below("http://127.0.0.1:1/cache").unwrap();
+        let Place::Http(_, hosts) = &private.place else {
+            panic!("it is not asked by HTTP");
+        };
+        assert_eq!(private.refused(hosts, "http://127.0.0.2/nar/x"), None);
+        assert_eq!(
+            private.refused(hosts, "http://127.0.0.1:1/cache/nar/x"),
+            None
+        );
     }
 }

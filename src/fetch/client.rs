@@ -26,10 +26,14 @@ const REDIRECTIONS: usize = 8;
 /// container without `ca-certificates`, Mozilla's, which are part of this program. Proxies are those of `http_proxy`,
 /// `https_proxy` and `all_proxy`, except for what `no_proxy` lists; `socks5:` and `socks5h:` are known, too.
 pub fn builder() -> ClientBuilder {
+    builder_for(&Hosts::default())
+}
+
+/// As [`builder`], with `hosts` for what the client's requests lead to.
+pub fn builder_for(hosts: &Hosts) -> ClientBuilder {
     // Fails where the program has installed one already, which is as good.
     let _ = default_provider().install_default();
-    let hosts = Hosts::default();
-    let redirects = hosts.clone();
+    let (hosts, redirects) = (hosts.clone(), hosts.clone());
     let builder = Client::builder()
         .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
         .dns_resolver(Arc::new(hosts))
@@ -68,7 +72,7 @@ pub fn proxy_of(url: &str) -> Option<String> {
 
 /// What is known of the hosts of a client's requests.
 #[derive(Debug, Clone, Default)]
-struct Hosts(Arc<Mutex<Known>>);
+pub struct Hosts(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -84,12 +88,15 @@ impl Hosts {
     }
 
     fn follow(&self, redirect: Redirect<'_>) -> Action {
-        let refused = refuse_redirection(redirect.previous(), redirect.url())
-            .or_else(|| self.refuse_private(redirect.previous().last(), redirect.url()));
-        match refused {
+        match self.refuse(redirect.previous(), redirect.url()) {
             Some(reason) => redirect.error(reason),
             None => redirect.follow(),
         }
+    }
+
+    /// Why `next`, which the server of the last of `previous` names, is not asked for; `None` where it may be.
+    pub fn refuse(&self, previous: &[Url], next: &Url) -> Option<String> {
+        refuse_redirection(previous, next).or_else(|| self.refuse_private(previous.last(), next))
     }
 
     /// Why a redirection from `previous` to `next` would lead out of the internet. Otherwise any server could have this
