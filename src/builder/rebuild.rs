@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::context::{BuildContext, Staging, outputs};
+use super::derivations::{AddSource, add_derivations};
 use super::error::BuildError;
 use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
@@ -64,6 +65,9 @@ pub struct Again<'r, 'a> {
     pub variation: Variation,
     /// Why others cannot make the same, where they cannot. The summary says so.
     pub impure: Option<String>,
+    /// Makes one of the derivations' input sources valid, which is not yet: what came from a substitute server came
+    /// without.
+    pub add_source: AddSource<'r>,
 }
 
 /// Makes the outputs of the wanted derivations again, and has `inspect` look at each.
@@ -86,6 +90,8 @@ pub fn rebuild(
         durations.get(label).copied()
     })?;
     todo.impure.clone_from(&again.impure);
+    let added = add_derivations(again.graph, again.add_source, &todo, tools.store);
+    added.map_err(|error| error.unless_stopped(cancellation))?;
     keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
     let _umask = again.variation.enter();
     let owner = tools.sandbox.outside(&settings.user);
@@ -108,8 +114,7 @@ pub fn rebuild(
             history,
             events: events.clone(),
             cancellation: cancellation.clone(),
-            // Everything is in the store.
-            add_source: &|_, _| Ok(()),
+            add_source: again.add_source,
             sandbox_is_ready: Mutex::default(),
             tools,
         },
@@ -118,14 +123,18 @@ pub fn rebuild(
     if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
         rebuilder.builder.prepare_sandbox()?;
     }
-    Ok(scheduler::run(
+    let report = scheduler::run(
         &todo,
         &rebuilder,
         settings.parallelism(),
         settings.cores,
         events,
         cancellation,
-    ))
+    );
+    if cancellation.is_cancelled() {
+        rebuilder.builder.scratch.abandon();
+    }
+    Ok(report)
 }
 
 /// How many builds there is room for on processors of their own; one where they may use all.

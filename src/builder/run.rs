@@ -173,7 +173,11 @@ pub fn realise_todo<'a>(
     builder
         .prepare(todo)
         .map_err(|error| error.unless_stopped(cancellation))?;
-    Ok(run(todo, &builder, settings, events, cancellation))
+    let report = run(todo, &builder, settings, events, cancellation);
+    if cancellation.is_cancelled() {
+        builder.scratch.abandon();
+    }
+    Ok(report)
 }
 
 /// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least,

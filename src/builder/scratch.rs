@@ -10,7 +10,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,8 +38,12 @@ pub struct Scratch {
     owner: (u32, u32),
     next: AtomicU64,
     /// The lock.
-    _lock: File,
+    lock: Option<File>,
     janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
+    /// What removes the directories that killed runs left.
+    leftovers: Option<JoinHandle<()>>,
+    /// Whether the end does not wait until all is removed.
+    abandoned: AtomicBool,
 }
 
 /// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that no other
@@ -60,19 +64,11 @@ impl Scratch {
             .canonicalize()
             .map_err(BuildError::io("resolve", place))?;
         let (sender, receiver) = channel::<Rubbish>();
-        let janitor = std::thread::Builder::new()
-            .name("removing build trees".into())
-            .spawn(move || {
-                for rubbish in receiver {
-                    if let Err(error) = remove_tree(&rubbish.path) {
-                        tracing::warn!("{error}");
-                    }
-                }
-            })
-            .map_err(BuildError::Thread)?;
-        for leftover in leftovers(&place) {
-            let _ = sender.send(leftover);
-        }
+        let janitor = removing(receiver).map_err(BuildError::Thread)?;
+        let leftovers = match leftovers(&place) {
+            none if none.is_empty() => None,
+            found => Some(removing(found).map_err(BuildError::Thread)?),
+        };
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let directory = place.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -87,8 +83,10 @@ impl Scratch {
                     directory,
                     owner,
                     next: AtomicU64::new(0),
-                    _lock: lock,
+                    lock: Some(lock),
                     janitor: Some((sender, janitor)),
+                    leftovers,
+                    abandoned: AtomicBool::new(false),
                 });
             }
         }
@@ -140,6 +138,11 @@ impl Scratch {
         }
     }
 
+    /// Lets the end of the run wait for no more than a moment: what is not removed by then is left to the next run.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
     /// Has a build directory removed, soon.
     pub fn discard(&self, directory: PathBuf) {
         if let Some((janitor, _)) = &self.janitor {
@@ -154,28 +157,56 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.janitor.take() {
-            drop(sender);
-            join(thread, SILENT_WAIT, || {
-                tracing::warn!(
-                    "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
-                     if this one is stopped",
-                    self.directory.display()
-                );
-            });
+        // What killed runs left may be more than this run has made: the next one goes on with it.
+        if let Some(thread) = self.leftovers.take() {
+            wait(&thread, SILENT_WAIT);
         }
-        if let Err(error) = remove_tree(&self.directory) {
-            tracing::warn!("{error}");
+        let Some((sender, thread)) = self.janitor.take() else {
+            return;
+        };
+        let _ = sender.send(Rubbish {
+            path: self.directory.clone(),
+            _lock: self.lock.take(),
+        });
+        drop(sender);
+        if self.abandoned.load(Ordering::Relaxed) {
+            wait(&thread, SILENT_WAIT);
+            return;
         }
+        join(thread, SILENT_WAIT, || {
+            tracing::warn!(
+                "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
+                 if this one is stopped",
+                self.directory.display()
+            );
+        });
+    }
+}
+
+/// A thread that removes `all`.
+fn removing(all: impl IntoIterator<Item = Rubbish> + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("removing build trees".into())
+        .spawn(move || {
+            for rubbish in all {
+                if let Err(error) = remove_tree(&rubbish.path) {
+                    tracing::warn!("{error}");
+                }
+            }
+        })
+}
+
+/// Waits for the end of `thread`, but not longer than `most`.
+fn wait(thread: &JoinHandle<()>, most: Duration) {
+    let start = Instant::now();
+    while !thread.is_finished() && start.elapsed() < most {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Waits for the end of `thread`, and calls `tell` where that takes longer than `silent`.
 fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
-    let start = Instant::now();
-    while !thread.is_finished() && start.elapsed() < silent {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait(&thread, silent);
     if !thread.is_finished() {
         tell();
     }
@@ -342,6 +373,36 @@ mod tests {
         };
         assert!(told(Duration::from_millis(300), Duration::from_millis(10)));
         assert!(!told(Duration::ZERO, Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_stopped_run_leaves_a_large_tree_to_the_next() {
+        let place = tempfile::tempdir().unwrap();
+        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let build = scratch.build_directory(&derivation()).unwrap();
+        fs::write(build.join("file"), "").unwrap();
+        let (release, blocked) = channel::<()>();
+        // As slow as the removal of a large tree: the thread takes nothing on until it is released.
+        let (sender, receiver) = channel::<Rubbish>();
+        let slow = receiver.into_iter().inspect(move |_| {
+            let _ = blocked.recv();
+        });
+        let slow = Some((sender, removing(slow).unwrap()));
+        let mut scratch = scratch;
+        let (usual, thread) = std::mem::replace(&mut scratch.janitor, slow).unwrap();
+        drop(usual);
+        thread.join().unwrap();
+        scratch.abandon();
+        let start = Instant::now();
+        drop(scratch);
+        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(build.exists());
+        // The directory is locked as long as the thread is there.
+        assert!(leftovers(place.path()).is_empty());
+        release.send(()).unwrap();
+        while !names(place.path()).is_empty() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -124,6 +124,8 @@ impl Session {
                     wanted: open,
                     variation: variation.clone(),
                     impure: None,
+                    // They are in the store with the derivations.
+                    add_source: &|_, _| Ok(()),
                 };
                 let inspect = |rebuilt: &Rebuilt<'_>| comparer.inspect(rebuilt);
                 let report = rebuild(&again, tools, &settings, &inspect, events, cancellation)?;

@@ -144,6 +144,7 @@ impl<'s> Run<'s> {
             wanted: derivations(plan, wanted),
             variation: variation.clone(),
             impure: self.planned.impurity(),
+            add_source: &|store, path| add_item(store, plan, path),
         };
         let sandbox = self.session.sandbox()?;
         let download = Download {

@@ -301,6 +301,7 @@ impl Site {
             wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
             variation: Variation::default(),
             impure: None,
+            add_source: &|_, _| Ok(()),
         };
         let unpack_seed = UnpackSeed { unpacker };
         let builtins = Builtins::new().with(UNPACK_SEED, &unpack_seed);

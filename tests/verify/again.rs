@@ -412,3 +412,58 @@ fn explain_names_the_change_that_others_follow_from() {
         "{out}"
     );
 }
+
+#[test]
+fn what_came_from_a_server_is_built_again_with_the_sources_that_it_came_without() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    let key = world.path("key").display().to_string();
+    let (public, _) = world.expect(0, &["key", "test-1", &key]);
+    let site = world.path("site");
+    // With what its build needs, as a server that has everything.
+    world.expect(
+        0,
+        &[
+            "publish",
+            site.to_str().unwrap(),
+            "--key",
+            &key,
+            "tool",
+            "bash",
+            "stage0/make",
+            "libc",
+        ],
+    );
+    let other = World::at(tempfile::tempdir().unwrap().keep());
+    for folder in ["recipes", "seeds", "stage0"] {
+        copy(&world.path(folder), &other.path(folder));
+    }
+    copy(&world.path("root/var/cache"), &other.path("root/var/cache"));
+    let url = format!("file://{}", site.display());
+    let server = ["--substitute-urls", &url, "--trusted-keys", public.trim()];
+    other.expect(0, &[&["build", "tool"][..], &server].concat());
+    assert!(
+        !named(&other, "tool-phases.sh"),
+        "it was built: nothing is tested"
+    );
+    let (out, _) = other.expect(0, &[&["verify", "--rebuild", "tool"][..], &server].concat());
+    assert!(out.contains("1 of 1 outputs the same"), "{out}");
+    assert!(named(&other, "tool-phases.sh"));
+    other.expect(0, &[&["build", "--check", "tool"][..], &server].concat());
+}
+
+/// Whether the store of `world` has an item whose name ends so.
+fn named(world: &World, end: &str) -> bool {
+    let mut entries = fs::read_dir(world.path("root/gnu/store")).unwrap();
+    entries.any(|entry| entry.unwrap().file_name().to_str().unwrap().ends_with(end))
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-R")
+        .args([from, to])
+        .status();
+    assert!(copied.unwrap().success());
+}
