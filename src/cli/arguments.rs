@@ -182,6 +182,15 @@ pub enum GraphFormat {
     Json,
 }
 
+/// What shells complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Names {
+    /// Packages, and their outputs other than `out`
+    Packages,
+    /// Seeds
+    Seeds,
+}
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -256,6 +265,9 @@ pub enum Command {
         /// The package: NAME, or stage0/NAME; or a derivation: FILE.drv
         #[arg(value_name = "PKG")]
         package: String,
+        /// Print the bytes as they are to a terminal, too, which obeys escape sequences in them
+        #[arg(long)]
+        raw: bool,
     },
     /// Print the graph of derivations: as DOT for Graphviz, as SVG or as JSON
     #[command(after_help = GRAPH_EXAMPLES)]
@@ -340,8 +352,9 @@ pub enum Command {
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
         /// Write the items alone, without what they refer to
-        #[arg(long, conflicts_with = "closure")]
-        nar: bool,
+        // `--nar` is what this was called: the file is a stream of exports, and not a NAR.
+        #[arg(long, alias = "nar", conflicts_with = "closure")]
+        alone: bool,
         /// Write the items with all they refer to; this is what happens anyway
         #[arg(long)]
         closure: bool,
@@ -352,7 +365,7 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
         /// Write a Guile module for Guix instead: the implicit inputs as packages, called as the file
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["packages", "nar", "closure", "output", "key"])]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["packages", "alone", "closure", "output", "key"])]
         guix: Option<PathBuf>,
     },
     /// Make the items of an export valid here, where their signatures are by a trusted key
@@ -406,6 +419,13 @@ pub enum Command {
         /// The directory to write them to; made where there is none
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+    },
+    /// Print names, one a line, for the scripts of `completions`
+    #[command(hide = true)]
+    Names {
+        /// Which names
+        #[arg(value_enum)]
+        what: Names,
     },
     /// Print a script that completes the command line
     #[command(after_help = COMPLETIONS_EXAMPLES)]

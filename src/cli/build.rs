@@ -5,8 +5,9 @@ use super::arguments::BuildArguments;
 use super::context::Context;
 use super::failure::Failure;
 use super::{derivations, forecast, realise, repair, shell, verify};
-use crate::engine::{EngineError, Run, Wanted, nodes, targets};
+use crate::engine::{EngineError, Run, Target, Wanted, nodes, targets};
 use crate::road::plan::Plan;
+use crate::show::progress::size::counted;
 
 /// `bootstrap build PKG…`.
 pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
@@ -73,7 +74,15 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     let later = stored
         .as_ref()
         .map(|stored| &stored.realised.report.summary);
-    let finished = realise::finish_with(context, &run, later, add_roots);
+    let plan = &run.planned.plan;
+    let named = match arguments.dependents {
+        true => run.targets.iter().copied().map(Target::all).collect(),
+        false => targets(plan, &packages)?,
+    };
+    let finished = realise::finish_with(context, &run, &named, later, add_roots);
+    if finished.is_ok() && !arguments.dependents {
+        note_dependents(context, &run)?;
+    }
     if let Some(stored) = &stored {
         finished.and(derivations::finish(context, arguments, stored, false))?;
     } else {
@@ -86,4 +95,54 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
         }
         false => Ok(()),
     }
+}
+
+/// After a build that made something: says how many packages need it and are not built from it.
+fn note_dependents(context: &Context, run: &Run<'_>) -> Result<(), Failure> {
+    let plan = &run.planned.plan;
+    let labels: Vec<&str> = run
+        .targets
+        .iter()
+        .map(|target| plan.nodes()[*target].label.as_str())
+        .collect();
+    let made = |label: &&str| {
+        run.report
+            .summary
+            .made
+            .iter()
+            .any(|item| item.item == **label)
+    };
+    if !labels.iter().any(made) {
+        return Ok(());
+    }
+    let dependents = plan.dependents(run.targets.iter().copied());
+    let others: Vec<_> = dependents
+        .iter()
+        .filter(|node| !run.targets.contains(node))
+        .collect();
+    let outputs = others
+        .iter()
+        .flat_map(|node| plan.nodes()[**node].output_paths());
+    let valid = run
+        .store
+        .valid_among(outputs.map(|(_, path)| path))
+        .map_err(EngineError::from)?;
+    let is_built = |node: usize| {
+        plan.nodes()[node]
+            .output_paths()
+            .all(|(_, path)| valid.contains(path))
+    };
+    let missing = others.iter().filter(|node| !is_built(***node)).count();
+    if missing > 0 {
+        let (count, verb) = (
+            counted(missing, "package"),
+            if missing == 1 { "needs" } else { "need" },
+        );
+        context.note(&format!(
+            "{count} {verb} {} and would be built anew: `bootstrap build --dependents {}`",
+            labels.join(", "),
+            labels.join(" ")
+        ));
+    }
+    Ok(())
 }

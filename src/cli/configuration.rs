@@ -24,6 +24,11 @@ const FILE: &str = "/etc/bootstrap.toml";
 /// The variable that names another; empty is none.
 const FILE_VARIABLE: &str = "BOOTSTRAP_CONFIG";
 
+/// Where build directories are made, in `config`.
+pub const TEMPORARY: &str = "TMPDIR";
+/// What a build's `/tmp` and `/dev/shm` may hold, in `config`.
+pub const TEMPORARY_SIZE: &str = "build-tmp-size";
+
 /// What belongs to a call and not to a machine.
 const NOT_SETTINGS: [&str; 5] = ["help", "version", "verbose", "quiet", "json"];
 
@@ -36,10 +41,14 @@ pub struct Settings {
     values: Vec<(String, String)>,
 }
 
+/// What a run uses where nothing is set, by the name of the setting.
+pub type Effective<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// A setting as `config --json` shows it.
 #[derive(Debug, Serialize)]
 struct Setting {
     name: String,
+    /// The effective value.
     value: Option<String>,
     /// `command line`, `environment`, `file` or `default`.
     source: &'static str,
@@ -151,9 +160,14 @@ impl Settings {
     }
 
     /// `bootstrap config`: all settings of this call.
-    pub fn show(&self, matches: &ArgMatches, json: bool) -> Result<(), Failure> {
+    pub fn show(
+        &self,
+        matches: &ArgMatches,
+        effective: Effective<'_>,
+        json: bool,
+    ) -> Result<(), Failure> {
         let command = Arguments::command();
-        let settings: Vec<Setting> = options(&command)
+        let mut settings: Vec<Setting> = options(&command)
             .into_iter()
             .map(|name| {
                 let id = id(&name);
@@ -164,6 +178,7 @@ impl Settings {
                     // The password of a proxy or a server is for no screen and no report of a problem.
                     without_secrets(&values.join(" ")).into_owned()
                 });
+                let value = value.or_else(|| effective(&name));
                 let source = match matches.value_source(&id) {
                     Some(ValueSource::CommandLine) => "command line",
                     Some(ValueSource::EnvVariable) => "environment",
@@ -177,6 +192,15 @@ impl Settings {
                 }
             })
             .collect();
+        // What no option sets.
+        settings.extend([TEMPORARY, TEMPORARY_SIZE].map(|name| Setting {
+            name: name.to_owned(),
+            value: effective(name),
+            source: match name == TEMPORARY && std::env::var_os("TMPDIR").is_some() {
+                true => "environment",
+                false => "default",
+            },
+        }));
         if json {
             return print_json(&settings);
         }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `log`: what a build printed.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use super::context::Context;
 use super::failure::Failure;
 use crate::engine::{BuildLog, Wanted};
+use crate::show::visible_log::VisibleLog;
 
-/// `bootstrap log PKG`.
-pub fn log(context: &Context, name: &str) -> Result<(), Failure> {
+/// `bootstrap log PKG`. A terminal gets text that it only displays, unless the log is wanted `raw`.
+pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), Failure> {
     let log = match Wanted::is_meant_by(name) {
         true => {
             let wanted = Wanted::parse(&context.directories, name)?;
@@ -26,6 +27,10 @@ pub fn log(context: &Context, name: &str) -> Result<(), Failure> {
             format!("run `bootstrap build {label}`"),
         ));
     };
+    let filtered = !raw && io::stdout().is_terminal();
+    if filtered {
+        log = Box::new(VisibleLog::new(log));
+    }
     let mut output = io::stdout().lock();
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches};
 mod all;
 pub mod arguments;
 mod build;
+mod completions;
 mod configuration;
 mod context;
 mod daemon;
@@ -47,6 +48,7 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
+use crate::show::completions::script;
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
 use crate::store::gc::CollectOptions;
@@ -89,7 +91,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let invocation = parsed.global.invocation();
     start_tracing(parsed.global.verbose, color);
     let done = match &parsed.command {
-        Command::Config => settings.show(&matches, parsed.global.json),
+        Command::Config => {
+            let json = parsed.global.json;
+            // A setting that is wrong is shown, too.
+            let context = Context::new(parsed.global).ok();
+            let effective = |name: &str| context.as_ref()?.effective(name);
+            settings.show(&matches, &effective, json)
+        }
         Command::Daemon(own) => daemon::daemon(&parsed.global, own, &|| daemon::reread(&arguments)),
         _ => run(parsed),
     };
@@ -107,9 +115,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
     if let Command::Completions { shell } = arguments.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Arguments::command(), "bootstrap", &mut script);
-        return context::print(&String::from_utf8_lossy(&script));
+        return context::print(&script(&Arguments::command(), shell));
     }
     if let Command::Man { directory } = &arguments.command {
         return manual::write(directory);
@@ -128,9 +134,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::verify(&context, arguments),
         Command::Lock { file } => verify::lock::write(&context, file),
         Command::List => list::list(&context),
+        Command::Names { what } => completions::names(&context, *what),
         Command::Show { package } => show::show(&context, package),
         Command::Path { package } => path::path(&context, package),
-        Command::Log { package } => log::log(&context, package),
+        Command::Log { package, raw } => log::log(&context, package, *raw),
         Command::Graph {
             packages,
             packages_only,
@@ -161,7 +168,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         } => shell::shell(&context, packages, mount, command),
         Command::Export {
             packages,
-            nar,
+            alone,
             closure: _,
             output,
             key,
@@ -170,7 +177,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             &context,
             exchange::Export {
                 packages,
-                alone: *nar,
+                alone: *alone,
                 output: exchange::place(output.as_ref()),
                 key: key.as_deref(),
                 guix: guix.as_deref(),

@@ -5,7 +5,7 @@ use super::arguments::ProgressStyle;
 use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status, of_run};
 use super::inherited;
-use crate::engine::{EngineError, Planned, Run, Targets};
+use crate::engine::{EngineError, Planned, Run, Target, Targets};
 use crate::events::Summary;
 use crate::show::records::Runs;
 
@@ -38,13 +38,15 @@ pub(super) fn finish(
     run: &Run<'_>,
     add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
 ) -> Result<(), Failure> {
-    finish_with(context, run, None, add_roots)
+    let targets: Vec<Target> = run.targets.iter().copied().map(Target::all).collect();
+    finish_with(context, run, &targets, None, add_roots)
 }
 
-/// Like [`finish`]. With `--json` the summary that is printed is also of the `later` run of the same command.
+/// Like [`finish`], and prints the outputs `named` alone. With `--json` the summary that is printed is also of the `later` run of the same command.
 pub(super) fn finish_with(
     context: &Context,
     run: &Run<'_>,
+    named: &[Target],
     later: Option<&Summary>,
     add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
 ) -> Result<(), Failure> {
@@ -71,11 +73,8 @@ pub(super) fn finish_with(
             context.note_impurity(&run.planned);
         }
         if failure.is_none() {
-            let nodes = run.planned.plan.nodes();
-            let outputs = run
-                .targets
-                .iter()
-                .flat_map(|target| nodes[*target].output_paths());
+            let plan = &run.planned.plan;
+            let outputs = named.iter().flat_map(|target| target.outputs(plan));
             let lines: String = outputs
                 .map(|(_, path)| format!("{}\n", context.shown(path)))
                 .collect();

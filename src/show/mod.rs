@@ -3,6 +3,7 @@
 
 pub mod checks;
 pub mod comparisons;
+pub mod completions;
 pub mod forecast;
 pub mod graph;
 pub mod progress;
@@ -12,3 +13,4 @@ pub mod records;
 pub mod report;
 pub mod seeds;
 pub mod summary;
+pub mod visible_log;

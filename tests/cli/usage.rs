@@ -329,6 +329,171 @@ fn config_says_where_each_setting_is_from() {
 }
 
 #[test]
+fn config_shows_what_is_used_where_nothing_is_set() {
+    let output = bootstrap()
+        .args(["config", "--json", "--root", "/tmp/own", "--cores", "3"])
+        .env("BOOTSTRAP_CONFIG", "")
+        .env("TMPDIR", "/var/tmp")
+        .output()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let shown = shown.as_array().unwrap();
+    let value = |name: &str| {
+        let found = shown.iter().find(|one| one["name"] == name).expect(name);
+        found["value"].as_str().map(ToOwned::to_owned)
+    };
+    let of = |text: &str| Some(text.to_owned());
+    assert_eq!(value("state-dir"), of("/tmp/own/var/guix"));
+    assert_eq!(value("max-jobs"), of("3"));
+    assert_eq!(value("timeout"), of("no limit"));
+    assert_eq!(value("TMPDIR"), of("/var/tmp"));
+    for name in ["system", "seed", "max-processes", "build-tmp-size"] {
+        assert!(value(name).is_some_and(|value| !value.is_empty()), "{name}");
+    }
+}
+
+#[test]
+fn every_global_option_is_a_setting_of_environment_and_file() {
+    let help = bootstrap().arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, globals) = help.split_once("Global options:").unwrap();
+    let words = globals.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let option = line.strip_prefix('-')?.split_whitespace().find_map(|word| {
+            let word = if word.starts_with("--") {
+                &word[1..]
+            } else {
+                word
+            };
+            word.strip_prefix('-').filter(|name| name.len() > 1)
+        });
+        option.map(|name| name.trim_end_matches(',').to_owned())
+    });
+    let names: Vec<String> = words.collect();
+    assert!(names.len() > 20, "{names:?}");
+    // What config's help names as belonging to a call.
+    let of_a_call = ["verbose", "quiet", "json", "help", "version"];
+    let about = bootstrap().args(["config", "--help"]).output().unwrap();
+    let about = String::from_utf8(about.stdout).unwrap();
+    for name in &of_a_call[..3] {
+        assert!(about.contains(&format!("--{name}")), "{about}");
+    }
+    let candidates = [
+        "7",
+        "true",
+        "x86_64-linux",
+        "plain",
+        "always",
+        "gnu=https://example.org/",
+        "/gnu/store",
+        "x",
+    ];
+    let source = |name: &str, run: &mut assert_cmd::Command| {
+        let output = run.args(["config", "--json"]).output().unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let mut shown = shown.as_array()?.iter();
+        let found = shown.find(|one| one["name"] == name)?;
+        found["source"].as_str().map(ToOwned::to_owned)
+    };
+    for name in names
+        .iter()
+        .filter(|name| !of_a_call.contains(&name.as_str()))
+    {
+        let variable = format!("BOOTSTRAP_{}", name.replace('-', "_").to_uppercase());
+        let by_environment = candidates.iter().any(|value| {
+            let mut run = bootstrap();
+            run.env("BOOTSTRAP_CONFIG", "").env(&variable, value);
+            source(name, &mut run).as_deref() == Some("environment")
+        });
+        assert!(by_environment, "{variable}");
+        let by_file = candidates.iter().any(|value| {
+            let quoted = format!("{name} = \"{value}\"\n");
+            let directory = settings(&quoted);
+            let mut run = bootstrap();
+            run.env("BOOTSTRAP_CONFIG", directory.path().join("bootstrap.toml"));
+            source(name, &mut run).as_deref() == Some("file")
+        });
+        assert!(by_file, "{name}");
+    }
+}
+
+#[test]
+fn names_of_packages_outputs_and_seeds_are_completed() {
+    let names = |what: &str| {
+        let output = bootstrap().args(["names", what]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let packages = names("packages");
+    for name in ["gcc", "gcc:lib", "libc:static", "stage0/make"] {
+        assert!(
+            packages.lines().any(|line| line == name),
+            "{name}: {packages}"
+        );
+    }
+    assert!(names("seeds").contains("debian-"));
+
+    let script = bootstrap()
+        .args(["completions", "bash"])
+        .output()
+        .unwrap()
+        .stdout;
+    let script = String::from_utf8(script).unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ask = format!(
+            "{script}\nCOMP_LINE='{line}' COMP_POINT={} COMP_WORDS=({}) COMP_CWORD={}\n\
+             _bootstrap_with_names bootstrap '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            line.len(),
+            words
+                .iter()
+                .map(|word| format!("'{word}'"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            words.len() - 1,
+            words[words.len() - 1],
+            words[words.len() - 2],
+        );
+        let mut path = std::ffi::OsString::from(program.parent().unwrap());
+        path.push(":/usr/bin:/bin");
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &ask])
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let has = |line: &str, name: &str| complete(line).lines().any(|found| found == name);
+    assert!(
+        has("bootstrap build coreu", "coreutils"),
+        "{}",
+        complete("bootstrap build coreu")
+    );
+    assert!(
+        has("bootstrap path gcc:l", "lib"),
+        "{}",
+        complete("bootstrap path gcc:l")
+    );
+    assert!(
+        has("bootstrap --seed debian-1", "debian-13-amd64"),
+        "{}",
+        complete("bootstrap --seed debian-1")
+    );
+    assert!(
+        has("bootstrap seed show free", "freebsd-14.3-amd64"),
+        "{}",
+        complete("bootstrap seed show free")
+    );
+    assert!(
+        has("bootstrap shell --of gre", "grep"),
+        "{}",
+        complete("bootstrap shell --of gre")
+    );
+    assert!(!has("bootstrap import coreu", "coreutils"));
+}
+
+#[test]
 fn a_bad_setting_stops_everything_and_a_missing_file_only_where_it_was_named() {
     let directory = settings("max-jbos = 3\n");
     let run = |file: &std::path::Path| {

@@ -182,3 +182,25 @@ fn a_build_beside_a_collector_keeps_its_inputs() {
     }
     panic!("no collector has ended while a build was running");
 }
+
+#[test]
+fn a_build_prints_the_outputs_that_were_named_and_says_what_follows_from_it() {
+    let world = World::new();
+    let (out, err) = world.expect(0, &["build", "libc:static"]);
+    assert!(
+        out.ends_with("-libc-1.0-static\n") && out.lines().count() == 1,
+        "{out}"
+    );
+    let (out, _) = world.expect(0, &["path", "libc:static"]);
+    assert!(
+        err.contains("need libc and would be built anew: `bootstrap "),
+        "{err}"
+    );
+    assert!(err.contains(" build --dependents libc`"), "{err}");
+    let (again, err) = world.expect(0, &["build", "libc:static"]);
+    assert_eq!(again, out);
+    assert!(!err.contains("built anew"), "{err}");
+    let (out, _) = world.expect(0, &["build", "libc"]);
+    assert_eq!(out.lines().count(), 2, "{out}");
+    world.expect(0, &["build", "--dependents", "libc"]);
+}
