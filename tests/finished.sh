@@ -22,8 +22,8 @@ section() {
     printf '== %s\n' "$1"
 }
 
-# The packages of stages that are given as a pattern, one name a line. Of those after the final stage only what `bootstrap
-# all' builds.
+# The packages of stages that are given as a pattern, one name a line. Of those after the final stage only what
+# `bootstrap all' builds.
 packages() {
     "$tool" list | awk -v stages="$1" \
         '$3 ~ "^(" stages ")$" && ($3 != "package" || $1 ~ /^(hello|which)$/) { print $1 }'

@@ -20,7 +20,8 @@ if [ ! -x "$directory/usr/bin/guix" ]; then
         exit 1
     fi
     mkdir -p "$directory"
-    # It ends with 1 where guile-gcrypt is set up, which looks for files of development packages. All is unpacked by then.
+    # It ends with 1 where guile-gcrypt is set up, which looks for files of development packages. All is unpacked by
+    # then.
     debootstrap --variant=minbase --include=guix,guile-3.0 sid "$directory" "$mirror" >"$directory.log" 2>&1 || true
     if [ ! -x "$directory/usr/bin/guix" ]; then
         tail -n 20 "$directory.log" >&2

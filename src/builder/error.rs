@@ -330,8 +330,8 @@ impl BuildError {
         }
     }
 
-    /// Whether the same build would fail again, as far as guix-daemon's record of failures is concerned: not for want of
-    /// time or space, and not because something beside the build failed.
+    /// Whether the same build would fail again, as far as guix-daemon's record of failures is concerned: not for want
+    /// of time or space, and not because something beside the build failed.
     pub(super) fn is_permanent(&self) -> bool {
         match self {
             Self::Failed(failed) => !matches!(

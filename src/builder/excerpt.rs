@@ -65,8 +65,8 @@ fn of_configure(directory: &Path) -> Option<(PathBuf, Vec<String>)> {
         })
 }
 
-/// The lines of a `config.log` from the last check before the error to the error. The program that the check compiled is
-/// left out.
+/// The lines of a `config.log` from the last check before the error to the error. The program that the check compiled
+/// is left out.
 fn last_check(text: &str) -> Option<Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
     let error = lines.iter().position(|line| says(line, "error: "))?;

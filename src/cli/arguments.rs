@@ -311,8 +311,8 @@ pub enum Command {
         /// one]
         #[arg(long, value_name = "DIR", requires = "of")]
         directory: Option<PathBuf>,
-        /// Show the directory DIR at /mnt/NAME, NAME being its own; read-only, or with `:rw` writable for the build user. Can
-        /// be given again
+        /// Show the directory DIR at /mnt/NAME, NAME being its own; read-only, or with `:rw` writable for the build
+        /// user. Can be given again
         #[arg(long, value_name = "DIR[:rw]")]
         mount: Vec<String>,
         /// The command; with --of, `run_phase PHASE...` runs phases of the build [default: an interactive bash]

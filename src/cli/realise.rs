@@ -42,7 +42,8 @@ pub(super) fn finish(
     finish_with(context, run, &targets, None, add_roots)
 }
 
-/// Like [`finish`], and prints the outputs `named` alone. With `--json` the summary that is printed is also of the `later` run of the same command.
+/// Like [`finish`], and prints the outputs `named` alone. With `--json` the summary that is printed is also of the
+/// `later` run of the same command.
 pub(super) fn finish_with(
     context: &Context,
     run: &Run<'_>,

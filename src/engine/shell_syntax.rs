@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Finds syntax errors in the shell scripts of recipes before anything is built.
 //!
-//! The machine's `sh -n` reads each script and runs nothing of it. The recipes inside the binary were checked when it was
-//! made, so only those of a folder are read again.
+//! The machine's `sh -n` reads each script and runs nothing of it. The recipes inside the binary were checked when it
+//! was made, so only those of a folder are read again.
 
 use std::io::{Seek, Write};
 use std::path::Path;

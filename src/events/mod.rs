@@ -182,7 +182,8 @@ pub enum Event {
         /// That line of the output of the phase it failed in that most looks like the cause: a guess.
         #[serde(default)]
         likely_cause: Option<String>,
-        /// The last lines that the phase printed, then an excerpt of the log file that explains them, where there is one.
+        /// The last lines that the phase printed, then an excerpt of the log file that explains them, where there is
+        /// one.
         last_lines: Vec<String>,
         /// The whole log.
         log: Option<PathBuf>,

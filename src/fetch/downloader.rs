@@ -13,8 +13,12 @@ use super::file_hash::FileHash;
 use super::http::{Http, HttpError, Patience, Wanted};
 use super::location::Location;
 use super::mirrors::Mirrors;
-use super::search::{Search, SearchSettings};
 use super::{FetchedFile, Fetcher, Progress, Request};
+
+mod search;
+
+use search::Search;
+pub use search::SearchSettings;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
 pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;

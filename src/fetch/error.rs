@@ -5,11 +5,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::apt::source_index::NO_KEY;
 use super::file_hash::FileHash;
 use crate::diagnostics::in_store;
 use crate::formats::secrets::without_secrets;
 use crate::formats::visible::{visible, visible_path};
+
+/// Part of the text about a suite whose key is missing; the hint of a failed download looks for it.
+pub const NO_KEY: &str = "the host's Debian keyring lacks its key";
 
 /// One place that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

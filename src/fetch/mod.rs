@@ -8,7 +8,7 @@
 //! - [`http`]: one URL, with time-outs, resuming and retries; [`mirrors`] spells out `mirror://`, [`hosts`] remembers
 //!   which servers are dead.
 //! - [`apt`]: Debian's archive through the host's `apt-get` with a configuration of our own.
-//! - [`search`]: files that no named place has, by their SHA-256 alone.
+//! - `downloader/search`: files that no named place has, by their SHA-256 alone.
 //! - [`probe`]: whether a server answers at all, and what time it has.
 //! - [`downloader`]: the order of these, and many files at a time.
 
@@ -25,15 +25,13 @@ pub mod http;
 pub mod location;
 pub mod mirrors;
 pub mod probe;
-mod search;
 
 use std::path::PathBuf;
 
-pub use downloader::{Downloader, Settings};
+pub use downloader::{Downloader, SearchSettings, Settings};
 pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
 pub use file_hash::{FileHash, Form};
 pub use location::{InvalidLocation, Location};
-pub use search::SearchSettings;
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Scripts that complete command lines in shells. They ask `bootstrap names` what packages, outputs and seeds are called.
+//! Scripts that complete command lines in shells. They ask `bootstrap names` what packages, outputs and seeds are
+//! called.
 //!
 //! clap_complete writes commands and options. It knows nothing of names, so each script gets an end of our own, which
 //! follows from where arguments are called `PKG`, or are the name of a seed.

@@ -5,9 +5,9 @@
 #   BOOTSTRAP_GUIX_ROOT=DIR tests/guix/derivations.sh [BOOTSTRAP]
 #
 # DIR is a root with Guix, as `debootstrap --variant=minbase --include=guix,guile-3.0 sid DIR` makes. It is not changed.
-# The same client asks each daemon for what derivations.scm lists: fixed outputs, rules for references, graphs, variables,
-# attributes, systems. Each prints outputs, hashes and references, or a refusal. Needs root, for mounts in a namespace of its
-# own, and a C compiler. Skipped, with the reason, where there is no DIR.
+# The same client asks each daemon for what derivations.scm lists: fixed outputs, rules for references, graphs,
+# variables, attributes, systems. Each prints outputs, hashes and references, or a refusal. Needs root, for mounts in a
+# namespace of its own, and a C compiler. Skipped, with the reason, where there is no DIR.
 set -eu
 
 program=$(realpath "${1:-target/debug/bootstrap}")

@@ -4,9 +4,9 @@
 #
 # usage: sh tests/guix/packages.sh [--root DIR] [PROGRAM] PACKAGE...
 #
-# BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of --root,
-# or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package: name, seconds,
-# result. Ends with 0 where all were built, or where there is nothing to test with, and says so.
+# BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of
+# --root, or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package:
+# name, seconds, result. Ends with 0 where all were built, or where there is nothing to test with, and says so.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

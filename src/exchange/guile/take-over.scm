@@ -1,3 +1,4 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
 
 ;; From here on: Guix takes these items wherever it takes those of its own bootstrap. Modules that were compiled refer to
 ;; the variables of (gnu packages commencement) by name, when a package is lowered, so that setting them is enough.

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use bstr::ByteSlice;
 
 use super::{Apt, AptError, AptSettings, command};
+use crate::fetch::error::NO_KEY;
 use crate::fetch::location::{Location, is_file_name, is_package, is_version};
 use crate::formats::hash::Sha256Digest;
 
@@ -22,9 +23,6 @@ pub const SUITES: &[&str] = &["stable", "oldstable", "unstable", "oldoldstable"]
 
 /// The age from which an index is fetched anew.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Part of the text about a suite whose key is missing; the hint of a failed download looks for it.
-pub const NO_KEY: &str = "the host's Debian keyring lacks its key";
 
 /// A file of a source package.
 #[derive(Debug, Clone, PartialEq, Eq)]

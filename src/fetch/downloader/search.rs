@@ -5,14 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::apt::source_index::{Searched, SourceFile, SourceIndex};
-use super::apt::{Apt, AptQueue, AptSettings};
-use super::by_hash::Template;
-use super::cache::DownloadLock;
-use super::downloader::{Downloader, Tried};
-use super::error::FetchError;
-use super::http::{Http, Patience};
-use super::{Progress, Request};
+use super::{Downloader, Tried};
+use crate::fetch::apt::source_index::{Searched, SourceFile, SourceIndex};
+use crate::fetch::apt::{Apt, AptQueue, AptSettings};
+use crate::fetch::by_hash::Template;
+use crate::fetch::cache::DownloadLock;
+use crate::fetch::error::FetchError;
+use crate::fetch::http::{Http, Patience};
+use crate::fetch::{Progress, Request};
 
 /// Longer than a run.
 const RUN: Duration = Duration::from_secs(365 * 24 * 3600);
