@@ -72,9 +72,9 @@ _bootstrap_with_names() {{
     # The whole word: to bash a colon ends one.
     local current=${{line##* }}
     for word in ${{line% *}}; do
-        case $word in
-            {packages}|seed) [[ -n $command ]] || command=$word ;;
-            {seeds}) [[ $command == seed ]] && command=$word-of-seeds ;;
+        case $command:$word in
+            seed:{seeds_of_seed}) command=$word-of-seeds ;;
+            :{packages_of_none}|:seed) command=$word ;;
         esac
         previous=$word
     done
@@ -99,8 +99,9 @@ complete -F _bootstrap_with_names -o nosort -o bashdefault -o default bootstrap 
     complete -F _bootstrap_with_names -o bashdefault -o default bootstrap
 "#,
         packages = either(&places.packages),
+        packages_of_none = places.packages.join("|:"),
         package_options = either(&places.package_options),
-        seeds = either(&places.seeds),
+        seeds_of_seed = places.seeds.join("|seed:"),
         seed_options = either(&places.seed_options),
     )
 }
