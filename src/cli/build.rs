@@ -99,47 +99,12 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
 
 /// After a build that made something: says how many packages need it and are not built from it.
 fn note_dependents(context: &Context, run: &Run<'_>) -> Result<(), Failure> {
-    let plan = &run.planned.plan;
-    let labels: Vec<&str> = run
-        .targets
-        .iter()
-        .map(|target| plan.nodes()[*target].label.as_str())
-        .collect();
-    let made = |label: &&str| {
-        run.report
-            .summary
-            .made
-            .iter()
-            .any(|item| item.item == **label)
-    };
-    if !labels.iter().any(made) {
-        return Ok(());
-    }
-    let dependents = plan.dependents(run.targets.iter().copied());
-    let others: Vec<_> = dependents
-        .iter()
-        .filter(|node| !run.targets.contains(node))
-        .collect();
-    let outputs = others
-        .iter()
-        .flat_map(|node| plan.nodes()[**node].output_paths());
-    let valid = run
-        .store
-        .valid_among(outputs.map(|(_, path)| path))
-        .map_err(EngineError::from)?;
-    let is_built = |node: usize| {
-        plan.nodes()[node]
-            .output_paths()
-            .all(|(_, path)| valid.contains(path))
-    };
-    let missing = others.iter().filter(|node| !is_built(***node)).count();
+    let (labels, missing) = run.waiting_dependents()?;
     if missing > 0 {
-        let (count, verb) = (
-            counted(missing, "package"),
-            if missing == 1 { "needs" } else { "need" },
-        );
+        let verb = if missing == 1 { "needs" } else { "need" };
         context.note(&format!(
-            "{count} {verb} {} and would be built anew: `bootstrap build --dependents {}`",
+            "{} {verb} {} and would be built anew: `bootstrap build --dependents {}`",
+            counted(missing, "package"),
             labels.join(", "),
             labels.join(" ")
         ));

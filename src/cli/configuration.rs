@@ -18,16 +18,12 @@ use super::context::{print, print_json};
 use super::failure::Failure;
 use crate::formats::secrets::without_secrets;
 use crate::road::recipe::closest;
+use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE};
 
 /// Where the file is.
 const FILE: &str = "/etc/bootstrap.toml";
 /// The variable that names another; empty is none.
 const FILE_VARIABLE: &str = "BOOTSTRAP_CONFIG";
-
-/// Where build directories are made, in `config`.
-pub const TEMPORARY: &str = "TMPDIR";
-/// What a build's `/tmp` and `/dev/shm` may hold, in `config`.
-pub const TEMPORARY_SIZE: &str = "build-tmp-size";
 
 /// What belongs to a call and not to a machine.
 const NOT_SETTINGS: [&str; 5] = ["help", "version", "verbose", "quiet", "json"];

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::{Color, Global};
-use super::configuration::{TEMPORARY, TEMPORARY_SIZE};
 use super::failure::Failure;
 use super::{inherited, notices, signals};
 use crate::diagnostics::FileError;
@@ -26,7 +25,6 @@ use crate::road::recipe::RecipeSource;
 use crate::road::seed::{SeedSource, own};
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
-use crate::show::progress::size;
 use crate::show::summary;
 use crate::store::Store;
 use crate::store::directories::Directories;
@@ -78,30 +76,6 @@ impl Context {
                 Cancellation::new()
             })
         })
-    }
-
-    /// What a run uses where the setting `name` is not set; `None` where that is nothing.
-    pub(super) fn effective(&self, name: &str) -> Option<String> {
-        let session = &self.session;
-        let builds = session.build_settings();
-        let directories = &self.directories;
-        let text = match name {
-            "system" => session.options().system.name().to_owned(),
-            "seed" => session.seed_name().to_owned(),
-            "root" => "/".to_owned(),
-            "state-dir" => directories.state.display().to_string(),
-            "log-dir" => directories.log.display().to_string(),
-            "cache-dir" => directories.cache.display().to_string(),
-            "recipes" | "seeds" => "those in the program".to_owned(),
-            "max-jobs" => builds.max_jobs.to_string(),
-            "cores" => builds.cores.to_string(),
-            "max-processes" => builds.limits.processes?.to_string(),
-            "timeout" | "max-silent-time" | "max-memory" => "no limit".to_owned(),
-            TEMPORARY => builds.temporary.display().to_string(),
-            TEMPORARY_SIZE => size::bytes(builds.limits.temporary?),
-            _ => return None,
-        };
-        Some(text)
     }
 
     /// The plan.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `export`, `import`, `publish`, `key`.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,13 +9,9 @@ use super::context::{Context, print, print_json};
 use super::failure::Failure;
 use crate::atomic_file::{self, AtomicFile};
 use crate::engine::{Planned, valid_outputs};
-use crate::exchange::guile::{GuileInput, GuilePackage, module};
 use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
 use crate::formats::keys::{self, PublicKey, SecretKey};
-use crate::formats::store_path::StorePath;
-use crate::road::plan::road;
-use crate::road::recipe::Address;
 use crate::show::progress::size;
 
 /// What `export` is asked for.
@@ -98,59 +93,14 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
 
 /// `bootstrap export --guix FILE`.
 fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), Failure> {
-    let inputs = road::final_inputs();
-    let mut packages: Vec<GuilePackage> = Vec::new();
-    let mut derivations: BTreeSet<&StorePath> = BTreeSet::new();
-    let addresses = inputs.iter().map(|input| input.address.clone());
-    // What runs Guix's builders; recipes of one's own may lack it.
-    let guile = Address::after_stage0("guile");
-    let guile = planned
-        .plan
-        .find(&guile.to_string())
-        .is_ok()
-        .then_some(guile);
-    for address in addresses.chain(guile) {
-        if packages.iter().any(|package| package.name == address.name) {
-            continue;
-        }
-        let node = &planned.plan.nodes()[planned.plan.find(&address.to_string())?];
-        let recipe = node
-            .recipe
-            .as_deref()
-            .and_then(|name| planned.recipes.get(name));
-        derivations.insert(&node.derivation_path);
-        packages.push(GuilePackage {
-            name: address.name.clone(),
-            version: recipe.map_or_else(String::new, |recipe| recipe.version.clone()),
-            synopsis: recipe.map_or_else(String::new, |recipe| recipe.synopsis.clone()),
-            home_page: recipe.map_or_else(String::new, |recipe| recipe.home_page.clone()),
-            license: recipe.map_or_else(String::new, |recipe| recipe.license.clone()),
-            outputs: node.outputs.clone(),
-            derivation: context.shown(&node.derivation_path),
-        });
-    }
-    let name = file
-        .file_stem()
-        .map(|name| name.to_string_lossy().into_owned());
-    let inputs = inputs.into_iter().map(|input| GuileInput {
-        label: input.to_string(),
-        package: input.address.name,
-        output: input.output,
-    });
-    let inputs: Vec<GuileInput> = inputs.collect();
-    let text = module(
-        &format!("({})", name.unwrap_or_default()),
-        &context.session.options().system.to_string(),
-        &packages,
-        &inputs,
-    );
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let module = context.session.guix_module(planned, &name)?;
+    let derivations = &module.derivations;
     write_whole(file, |sink| {
-        let written = sink.write_all(text.as_bytes());
+        let written = sink.write_all(module.text.as_bytes());
         written.map_err(Failure::writing(file.display().to_string()))
     })?;
-    let valid = context
-        .store_to_read()?
-        .valid_among(derivations.iter().copied())?;
+    let valid = context.store_to_read()?.valid_among(derivations.iter())?;
     let missing = derivations.len() - valid.len();
     if missing > 0 {
         context.note(&format!(

@@ -51,6 +51,7 @@ pub use failure::{Failure, Status};
 use crate::show::completions::script;
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
+use crate::show::settings;
 use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
@@ -95,7 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             let json = parsed.global.json;
             // A setting that is wrong is shown, too.
             let context = Context::new(parsed.global).ok();
-            let effective = |name: &str| context.as_ref()?.effective(name);
+            let effective = |name: &str| settings::effective(&context.as_ref()?.session, name);
             settings.show(&matches, &effective, json)
         }
         Command::Daemon(own) => daemon::daemon(&parsed.global, own, &|| daemon::reread(&arguments)),

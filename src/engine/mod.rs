@@ -27,6 +27,7 @@
 //! roots) is described in `docs/architecture.md`.
 
 pub mod builtins;
+mod dependents;
 mod derivations;
 mod diverse;
 pub mod document;
@@ -34,6 +35,7 @@ mod error;
 mod explain;
 mod forecast;
 mod garbage;
+mod guix_module;
 mod lock;
 mod log;
 mod machine;
@@ -61,6 +63,7 @@ pub use error::EngineError;
 pub use explain::Explanation;
 pub use forecast::{Build, Download, Forecast, OfferedItem};
 pub use garbage::{Collected, generation};
+pub use guix_module::GuixModule;
 pub use lock::{LockComparison, WrittenLock};
 pub use log::BuildLog;
 pub use machine::{Clock, Disk, Machine, Reached};

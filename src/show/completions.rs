@@ -8,6 +8,8 @@
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
+use crate::engine::Planned;
+
 /// The script for `shell`, which completes `command`.
 pub fn script(command: &Command, shell: Shell) -> String {
     let mut script = Vec::new();
@@ -20,6 +22,19 @@ pub fn script(command: &Command, shell: Shell) -> String {
         Shell::Fish => script + &fish(&places),
         _ => script,
     }
+}
+
+/// What packages and their outputs are called, one a line: `NAME`, and `NAME:OUTPUT` for each but `out`.
+pub fn package_names(planned: &Planned) -> String {
+    let mut text = String::new();
+    let nodes = planned.plan.nodes().iter();
+    for node in nodes.filter(|node| node.stage.is_some()) {
+        text.push_str(&format!("{}\n", node.label));
+        for output in node.outputs.iter().filter(|output| *output != "out") {
+            text.push_str(&format!("{}:{output}\n", node.label));
+        }
+    }
+    text
 }
 
 /// Where names are completed.

@@ -12,5 +12,6 @@ pub mod rebuilds;
 pub mod records;
 pub mod report;
 pub mod seeds;
+pub mod settings;
 pub mod summary;
 pub mod visible_log;
