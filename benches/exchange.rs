@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use bootstrap::builder::history::Record;
+use bootstrap::builder::history::FinishedItem;
 use bootstrap::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summary};
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::substitute::{Server, Substituter, Watch};
@@ -446,7 +446,7 @@ fn record(nodes: &[serde_json::Value], runs: &Runs) -> Result<Vec<u8>> {
             made: made.clone(),
         });
         let started = 1_795_400_000 + 30 * number as u64;
-        history.extend(serde_json::to_vec(&Record {
+        history.extend(serde_json::to_vec(&FinishedItem {
             item,
             kind,
             derivation,

@@ -94,7 +94,6 @@ impl miette::Diagnostic for FileError {
             Place::Store => in_store(&self.source),
             Place::User => on_file(&self.source),
         };
-        let hint = hint.trim_start_matches("; ");
         (!hint.is_empty()).then(|| Box::new(hint) as _)
     }
 }
@@ -121,12 +120,12 @@ pub fn is_environment(error: &io::Error) -> bool {
 /// What to do about `error`, which came of a file or directory that the store, its state or a build uses.
 pub fn in_store(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and try again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room and try again",
         io::ErrorKind::PermissionDenied => {
-            "; run as the user that owns the store, or with --root DIR"
+            "run as the user that owns the store, or with --root DIR"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            "; mount it for writing, or choose another place with --root DIR"
+            "mount it for writing, or choose another place with --root DIR"
         }
         _ => of_machine(error),
     }
@@ -136,15 +135,15 @@ pub fn in_store(error: &io::Error) -> &'static str {
 pub fn on_file(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "; look whether the name is right, and whether its directory is there"
+            "look whether the name is right, and whether its directory is there"
         }
         io::ErrorKind::PermissionDenied => {
-            "; run as a user who may do that, or change its permissions or those of its directory"
+            "run as a user who may do that, or change its permissions or those of its directory"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; name a place that can be written to",
-        io::ErrorKind::IsADirectory => "; name a file",
+        io::ErrorKind::ReadOnlyFilesystem => "name a place that can be written to",
+        io::ErrorKind::IsADirectory => "name a file",
         io::ErrorKind::NotADirectory => {
-            "; one of the directories in its name is a file: look whether the name is right"
+            "one of the directories in its name is a file: look whether the name is right"
         }
         _ => in_store(error),
     }
@@ -153,9 +152,9 @@ pub fn on_file(error: &io::Error) -> &'static str {
 /// What to do where the machine is at its end, whatever was asked of it.
 fn of_machine(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
-        Some(Errno::IO) => "; the disk may be failing: look into the system's log",
-        Some(Errno::MFILE | Errno::NFILE) => "; raise the limit on open files (`ulimit -n`)",
-        Some(Errno::NOMEM) => "; free memory, or do less at a time (-j, --cores)",
+        Some(Errno::IO) => "the disk may be failing: look into the system's log",
+        Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (`ulimit -n`)",
+        Some(Errno::NOMEM) => "free memory, or do less at a time (-j, --cores)",
         _ => "",
     }
 }
@@ -181,7 +180,7 @@ mod tests {
         ] {
             let error = io::Error::from(errno);
             for text in [in_store(&error), on_file(&error)] {
-                assert!(text.starts_with("; ") && text.contains(advice), "{text}");
+                assert!(text.contains(advice), "{text}");
             }
         }
         for errno in [Errno::NOENT, Errno::NOTDIR] {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use bootstrap::verify::lock::Lock;
+use bootstrap::verify::lock_file::Lock;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

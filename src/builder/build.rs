@@ -14,7 +14,7 @@ use super::context::{BuildContext, Staging, outputs};
 use super::error::{BuildError, Cause, FailedBuild};
 use super::excerpt::excerpt;
 use super::graph::{Job, Task, Way};
-use super::history::{Record, epoch_seconds};
+use super::history::{FinishedItem, epoch_seconds};
 use super::jobserver::JobSlot;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
@@ -43,7 +43,7 @@ impl<'a> Worker<'a> for BuildContext<'_, 'a> {
         if let Outcome::Made(made) = &outcome {
             let ended = SystemTime::now();
             let taken = Duration::try_from_secs_f64(made.seconds).unwrap_or_default();
-            let record = Record {
+            let record = FinishedItem {
                 item: job.label.to_owned(),
                 kind: job.kind,
                 derivation: job.path.base_name().to_owned(),

@@ -75,7 +75,8 @@ pub enum BuildError {
         problem: String,
     },
     /// A file or directory that a build needs cannot be used.
-    #[error("cannot {action} {}: {source}{}", path.display(), in_store(source))]
+    #[error("cannot {action} {}: {source}", path.display())]
+    #[diagnostic(help("{}", in_store(source)))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,

@@ -19,7 +19,7 @@ const READ_MAX: u64 = 4 << 20;
 
 /// One finished item. The fields are written in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct FinishedItem {
     /// The label of the item.
     pub item: String,
     /// How it was made.
@@ -71,7 +71,7 @@ impl History {
     }
 
     /// The records, oldest first; none where they cannot be read. Lines that are not records are skipped.
-    pub fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<FinishedItem> {
         self.read().unwrap_or_default()
     }
 
@@ -79,7 +79,7 @@ impl History {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn read(&self) -> io::Result<Vec<Record>> {
+    pub fn read(&self) -> io::Result<Vec<FinishedItem>> {
         let text = match self.read_end() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text?,
@@ -99,7 +99,7 @@ impl History {
             if !line.contains(label) {
                 continue;
             }
-            if let Ok(record) = serde_json::from_str::<Record>(line)
+            if let Ok(record) = serde_json::from_str::<FinishedItem>(line)
                 && record.item == label
                 && !found.contains(&record.derivation)
             {
@@ -119,7 +119,7 @@ impl History {
     }
 
     /// Appends a record.
-    pub fn append(&self, record: &Record) -> io::Result<()> {
+    pub fn append(&self, record: &FinishedItem) -> io::Result<()> {
         record_file::append(&self.path, record)
     }
 }
@@ -137,8 +137,8 @@ mod tests {
     use std::fs::OpenOptions;
     use std::io::Write;
 
-    fn record(item: &str, seconds: f64) -> Record {
-        Record {
+    fn record(item: &str, seconds: f64) -> FinishedItem {
+        FinishedItem {
             item: item.to_owned(),
             kind: Kind::Build,
             derivation: "x.drv".to_owned(),
@@ -205,7 +205,7 @@ mod tests {
             ("sed", "3.drv"),
             ("sed", "1.drv"),
         ] {
-            let record = Record {
+            let record = FinishedItem {
                 derivation: derivation.to_owned(),
                 ..record(item, 1.0)
             };

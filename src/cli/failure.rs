@@ -22,7 +22,7 @@ use crate::road::seed::{SeedError, SeedFailure};
 use crate::show::progress::invocation::Invocation;
 use crate::store::StoreError;
 use crate::verify::attestation::AttestationError;
-use crate::verify::lock::LockFileError;
+use crate::verify::lock_file::LockFileError;
 use crate::verify::signature::SignatureError;
 
 /// The exit statuses that scripts rely on.
@@ -56,7 +56,7 @@ pub enum Failure {
     Command(u8),
     /// A file, or standard output.
     #[error("cannot {action} {what}: {error}")]
-    #[diagnostic(help("{}", on_file(error).trim_start_matches("; ")))]
+    #[diagnostic(help("{}", on_file(error)))]
     Io {
         /// What was being done, as an infinitive.
         action: &'static str,

@@ -11,7 +11,6 @@ use super::context::{Context, print};
 use super::exchange::{place, write_whole};
 use super::failure::Failure;
 use crate::builder::history::History;
-use crate::diagnostics::in_store;
 use crate::show::records::{Rebuilds, RecordedRun, Runs};
 use crate::show::report::collect::{Sources, collect};
 use crate::show::report::page;
@@ -65,9 +64,8 @@ fn recorded(context: &Context) -> Vec<RecordedRun> {
 fn as_far_as_readable<T: Default>(context: &Context, path: &Path, read: io::Result<T>) -> T {
     read.unwrap_or_else(|error| {
         context.note(&format!(
-            "cannot read {}: {error}{}; the report does without it",
-            path.display(),
-            in_store(&error)
+            "cannot read {}: {error}; the report does without it",
+            path.display()
         ));
         T::default()
     })

@@ -14,7 +14,7 @@ use crate::road::recipe::{AddressError, LoadError, RecipeErrors};
 use crate::road::seed::SeedError;
 use crate::sandbox::SandboxError;
 use crate::store::StoreError;
-use crate::verify::lock::LockFileError;
+use crate::verify::lock_file::LockFileError;
 
 /// Why the engine could not do what a front end asked for.
 ///

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::formats::hash::Sha256Digest;
 use crate::store::Store;
 use crate::verify::attestation::{Attestation, LockCounts, Seen};
-use crate::verify::lock::{
+use crate::verify::lock_file::{
     Compared, Finding, Lock, LockFileError, LockedDerivation, LockedOutput, Record, SeedKey,
 };
 

@@ -61,7 +61,7 @@ pub struct Archive {
 
 impl Archive {
     /// Fails where `seen` was read of the tree, and is not what it has to be.
-    fn check(&self, seen: &Seen) -> Result<(), ExchangeError> {
+    fn check(&self, seen: &NarTotals) -> Result<(), ExchangeError> {
         let differs = |what, expected, seen| {
             Err(ExchangeError::Damaged {
                 path: self.path.clone(),
@@ -149,11 +149,11 @@ fn in_chunks(
 struct Piece {
     compressed: [Receiver<io::Result<Vec<u8>>>; 2],
     /// With the last chunk: what was read of the whole tree.
-    whole: Option<Seen>,
+    whole: Option<NarTotals>,
 }
 
 /// What was read of a tree.
-struct Seen {
+struct NarTotals {
     nar_sha256: Sha256Digest,
     nar_size: u64,
 }
@@ -188,7 +188,7 @@ impl Chunks<'_> {
         self.crc.update(&chunk);
         self.hash.update(chunk.as_slice());
         self.size += chunk.len() as u64;
-        let whole = is_last.then(|| Seen {
+        let whole = is_last.then(|| NarTotals {
             nar_sha256: Sha256Digest(self.hash.clone().finalize().into()),
             nar_size: self.size,
         });

@@ -125,7 +125,8 @@ pub enum FetchError {
         hash: FileHash,
     },
     /// The cache cannot be read or written.
-    #[error("cannot use the cache: {}: {error}{}", path.display(), in_store(error))]
+    #[error("cannot use the cache: {}: {error}", path.display())]
+    #[diagnostic(help("{}", in_store(error)))]
     Cache {
         /// The file or directory.
         path: PathBuf,

@@ -40,6 +40,17 @@
    (add-to-load-path (dirname file))
    (let* ((name (string->symbol (basename file ".scm")))
           (inputs (module-ref (resolve-interface (list name)) '%final-inputs)))
+     ;; Guix takes them now, on this system alone.
+     (let* ((commencement (resolve-interface '(gnu packages commencement)))
+            (of-guix (lambda (variable) (module-ref commencement variable)))
+            (bash (cadr (assoc "bash" inputs))))
+       (unless (and (equal? ((of-guix '%final-inputs) "x86_64-linux") inputs)
+                    (equal? ((of-guix '%final-inputs) "i686-linux") '(of-guix "i686-linux"))
+                    (equal? (of-guix 'bash-final) bash)
+                    (equal? ((of-guix 'canonical-package) '((name . "bash-minimal") (version . "5.2"))) bash)
+                    (equal? ((of-guix 'canonical-package) '((name . "gcc") (version . "4.9"))) '((name . "gcc") (version . "4.9")))
+                    (equal? (module-ref (resolve-interface '(gnu packages bash)) 'bash-minimal) bash))
+         (error "Guix does not use the inputs")))
      (for-each (match-lambda
                  ((label package . output)
                   (show label

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::engine::LockComparison;
-use crate::verify::lock::{Finding, LockedOutput};
+use crate::verify::lock_file::{Finding, LockedOutput};
 
 /// `bootstrap lock [FILE]`.
 pub fn write(context: &Context, file: &Path) -> Result<(), Failure> {

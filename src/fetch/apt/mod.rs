@@ -119,7 +119,8 @@ pub enum AptError {
     #[error("the package index is odd: {0}")]
     Index(String),
     /// The private configuration or a downloaded file cannot be written or read.
-    #[error("{}: {error}{}", path.display(), in_store(error))]
+    #[error("{}: {error}", path.display())]
+    #[diagnostic(help("{}", in_store(error)))]
     Io {
         /// The path.
         path: PathBuf,

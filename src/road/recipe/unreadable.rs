@@ -13,7 +13,7 @@ use crate::formats::visible::visible_path;
 pub enum UnreadableRecipes {
     /// A system call failed.
     #[error("cannot read {}: {error}", visible_path(path))]
-    #[diagnostic(help("{}", on_file(error).trim_start_matches("; ")))]
+    #[diagnostic(help("{}", on_file(error)))]
     Io {
         /// The file or folder.
         path: PathBuf,

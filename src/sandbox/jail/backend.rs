@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::record::{Record, Records};
+use super::record::{JailRecord, Records};
 use super::remedies::remedy;
 use super::specification::Specification;
 use super::{system, teardown};
@@ -43,7 +43,7 @@ impl Jails {
     /// Starts a helper for a new record, with the specification that `make` makes.
     fn start(
         &self,
-        make: impl FnOnce(&Record) -> Specification,
+        make: impl FnOnce(&JailRecord) -> Specification,
         descriptors: Vec<(OwnedFd, i32)>,
         output: Option<OwnedFd>,
     ) -> Result<Jailed, SandboxError> {
@@ -88,7 +88,7 @@ impl Sandbox for Jails {
             path: "/dev/null".into(),
             source,
         })?;
-        let make = |record: &Record| Specification {
+        let make = |record: &JailRecord| Specification {
             name: record.name().to_owned(),
             root: record.root().to_owned(),
             record: record.file().to_owned(),
@@ -146,7 +146,7 @@ impl Sandbox for Jails {
             ..
         } = world;
         let numbers = descriptors.iter().map(|&(_, number)| number).collect();
-        let make = |record: &Record| Specification {
+        let make = |record: &JailRecord| Specification {
             name: record.name().to_owned(),
             root: record.root().to_owned(),
             record: record.file().to_owned(),
@@ -183,7 +183,7 @@ impl Sandbox for Jails {
 /// A program in its jail.
 struct Jailed {
     helped: SpawnedHelper,
-    record: Record,
+    record: JailRecord,
 }
 
 impl Jailed {

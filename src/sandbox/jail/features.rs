@@ -14,7 +14,7 @@ pub const FILE_SYSTEMS: [(&str, &str); 3] = [
 const OLDEST: u32 = 13;
 
 /// What is looked at.
-pub struct Seen<'s> {
+pub struct FreebsdHost<'s> {
     /// The kernel's release, such as `14.3-RELEASE`.
     pub release: &'s str,
     /// Whether this process is root.
@@ -35,7 +35,7 @@ pub(in crate::sandbox) fn look() -> Vec<Feature> {
     use super::system;
 
     let name = rustix::system::uname();
-    judge(&Seen {
+    judge(&FreebsdHost {
         release: &name.release().to_string_lossy(),
         root: rustix::process::geteuid().is_root(),
         jailed: system::is_jailed(),
@@ -49,7 +49,7 @@ pub(in crate::sandbox) fn look() -> Vec<Feature> {
 }
 
 /// The features of the kernel that was looked at.
-pub fn judge(seen: &Seen<'_>) -> Vec<Feature> {
+pub fn judge(seen: &FreebsdHost<'_>) -> Vec<Feature> {
     let mut features = vec![kernel(seen.release), jails(seen)];
     features.extend(FILE_SYSTEMS.map(|names| file_system(names, seen)));
     features.push(limits(seen));
@@ -73,7 +73,7 @@ fn kernel(release: &str) -> Feature {
     }
 }
 
-fn jails(seen: &Seen<'_>) -> Feature {
+fn jails(seen: &FreebsdHost<'_>) -> Feature {
     let name = "jails";
     match (seen.root, seen.jailed) {
         (false, _) => Feature::missing(
@@ -91,7 +91,7 @@ fn jails(seen: &Seen<'_>) -> Feature {
     }
 }
 
-fn file_system((name, module): (&'static str, &str), seen: &Seen<'_>) -> Feature {
+fn file_system((name, module): (&'static str, &str), seen: &FreebsdHost<'_>) -> Feature {
     if (seen.module)(module) {
         return Feature::there(name, "there");
     }
@@ -120,7 +120,7 @@ fn file_system((name, module): (&'static str, &str), seen: &Seen<'_>) -> Feature
     Feature::there(name, "loaded with the first mount")
 }
 
-fn limits(seen: &Seen<'_>) -> Feature {
+fn limits(seen: &FreebsdHost<'_>) -> Feature {
     let name = "resource limits (rctl)";
     match (seen.setting)("kern.racct.enable") {
         Some(1) => Feature::there(name, "there"),
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
 
     /// As a usual machine is.
-    fn usual() -> Seen<'static> {
-        Seen {
+    fn usual() -> FreebsdHost<'static> {
+        FreebsdHost {
             release: "14.3-RELEASE-p2",
             root: true,
             jailed: false,
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    fn missing(seen: &Seen<'_>) -> Vec<(&'static str, String)> {
+    fn missing(seen: &FreebsdHost<'_>) -> Vec<(&'static str, String)> {
         let features = judge(seen).into_iter().filter(|one| one.missing);
         features
             .map(|one| (one.name, one.remedy.unwrap()))
@@ -170,17 +170,17 @@ mod tests {
     fn each_module_that_is_missing_is_named_with_what_loads_it() {
         for (name, module) in FILE_SYSTEMS {
             let is_other = |other: &str| other != module;
-            let nowhere = Seen {
+            let nowhere = FreebsdHost {
                 module: &is_other,
                 loadable: &|_| false,
                 ..usual()
             };
-            let secured = Seen {
+            let secured = FreebsdHost {
                 module: &is_other,
                 setting: &|name| (name == "kern.securelevel").then_some(2),
                 ..usual()
             };
-            let jailed = Seen {
+            let jailed = FreebsdHost {
                 module: &is_other,
                 jailed: true,
                 setting: &|_| Some(0),
@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn jails_are_roots_and_never_a_jails() {
-        let user = Seen {
+        let user = FreebsdHost {
             root: false,
             ..usual()
         };
         assert!(missing(&user)[0].1.contains("as root"));
-        let jailed = Seen {
+        let jailed = FreebsdHost {
             jailed: true,
             module: &|_| true,
             setting: &|_| Some(1),
@@ -213,12 +213,12 @@ mod tests {
 
     #[test]
     fn an_old_kernel_will_not_do_and_one_without_accounts_will() {
-        let old = Seen {
+        let old = FreebsdHost {
             release: "12.4-RELEASE",
             ..usual()
         };
         assert_eq!(missing(&old)[0].0, "kernel");
-        let odd = Seen {
+        let odd = FreebsdHost {
             release: "odd",
             setting: &|_| None,
             ..usual()

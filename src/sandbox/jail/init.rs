@@ -19,7 +19,7 @@ use rustix::stdio;
 use super::parameters::{parameters, rules};
 use super::plan::{Action, FileSystem, Mount, plan};
 use super::specification::{Helper, Specification};
-use super::system::{Seen, Watch};
+use super::system::{Watch, WatchEvent};
 use super::{devices, program, record, system, teardown};
 use crate::sandbox::protocol::{During, Failure, Message, receive, send};
 use crate::sandbox::terminal::Terminal;
@@ -157,7 +157,7 @@ fn follow(helper: &mut Helper, watch: &Watch, program: Pid) -> Result<Option<Fin
                 return Ok(Some(finished));
             }
         }
-        if watch.wait().during(Step::Wait)? == Seen::Descriptor {
+        if watch.wait().during(Step::Wait)? == WatchEvent::Descriptor {
             return Ok(None);
         }
     }

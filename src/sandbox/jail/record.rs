@@ -31,7 +31,7 @@ pub struct Records {
 
 /// One build's record, locked.
 #[derive(Debug)]
-pub struct Record {
+pub struct JailRecord {
     name: String,
     root: PathBuf,
     file: PathBuf,
@@ -50,7 +50,7 @@ impl Records {
     ///
     /// # Errors
     /// A file or directory that cannot be made, with its path.
-    pub fn create(&self) -> Result<Record, (PathBuf, io::Error)> {
+    pub fn create(&self) -> Result<JailRecord, (PathBuf, io::Error)> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -97,7 +97,7 @@ impl Records {
             fs::create_dir(&root)
                 .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o755)))
                 .map_err(failed(&root))?;
-            return Ok(Record {
+            return Ok(JailRecord {
                 name,
                 root,
                 file,
@@ -110,7 +110,7 @@ impl Records {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn abandoned(&self) -> Result<Vec<Record>, (PathBuf, io::Error)> {
+    pub fn abandoned(&self) -> Result<Vec<JailRecord>, (PathBuf, io::Error)> {
         let failed = |error| (self.directory.clone(), error);
         let directory = match self.directory.canonicalize() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -130,7 +130,7 @@ impl Records {
                 continue;
             };
             if try_lock(&lock, &file).is_ok_and(|locked| locked) {
-                records.push(Record {
+                records.push(JailRecord {
                     name: name.to_owned(),
                     root: directory.join(name),
                     file,
@@ -164,7 +164,7 @@ fn try_lock(lock: &File, file: &Path) -> io::Result<bool> {
     }
 }
 
-impl Record {
+impl JailRecord {
     /// The jail's name.
     pub fn name(&self) -> &str {
         &self.name

@@ -417,7 +417,7 @@ pub(super) struct Watch {
 
 /// What a [`Watch`] has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum WatchEvent {
     /// Some child may have ended.
     Child,
     /// There is something to read, or the other end is closed.
@@ -445,7 +445,7 @@ impl Watch {
     }
 
     /// Waits until something has happened.
-    pub(super) fn wait(&self) -> io::Result<Seen> {
+    pub(super) fn wait(&self) -> io::Result<WatchEvent> {
         let mut events = Vec::with_capacity(2);
         loop {
             // SAFETY: the caller keeps the descriptor open.
@@ -468,9 +468,9 @@ impl Watch {
         let about_descriptor = |event: &Event| matches!(event.filter(), EventFilter::Read(number) if number == self.descriptor);
         // A request to end comes first.
         Ok(if events.iter().any(about_descriptor) {
-            Seen::Descriptor
+            WatchEvent::Descriptor
         } else {
-            Seen::Child
+            WatchEvent::Child
         })
     }
 }

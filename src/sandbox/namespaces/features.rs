@@ -33,7 +33,7 @@ const OLDEST: (u32, u32) = (5, 2);
 pub(super) const CURRENT: (u32, u32) = (5, 12);
 
 /// What is looked at.
-struct Seen<'s> {
+struct LinuxHost<'s> {
     /// The kernel's release.
     release: &'s str,
     /// Whether this process is root.
@@ -48,7 +48,7 @@ struct Seen<'s> {
 
 /// The features of the kernel that runs.
 pub(in crate::sandbox) fn features() -> Vec<Feature> {
-    judge(&Seen {
+    judge(&LinuxHost {
         release: &release(),
         root: rustix::process::geteuid().is_root(),
         namespace: &|name| Path::new("/proc/self/ns").join(name).exists(),
@@ -63,7 +63,7 @@ pub(super) fn release() -> String {
     name.release().to_string_lossy().into_owned()
 }
 
-fn judge(seen: &Seen<'_>) -> Vec<Feature> {
+fn judge(seen: &LinuxHost<'_>) -> Vec<Feature> {
     let mut features = vec![kernel(seen.release)];
     features.extend(NAMESPACES.map(|names| namespace(names, seen)));
     let known = (seen.setting)("/proc/filesystems").unwrap_or_default();
@@ -73,7 +73,7 @@ fn judge(seen: &Seen<'_>) -> Vec<Feature> {
     features
 }
 
-fn filter(seen: &Seen<'_>) -> Feature {
+fn filter(seen: &LinuxHost<'_>) -> Feature {
     let name = "system-call filter (seccomp)";
     match (seen.setting)("/proc/sys/kernel/seccomp/actions_avail") {
         Some(actions) if actions.split_whitespace().any(|action| action == "errno") => {
@@ -116,7 +116,7 @@ fn kernel(release: &str) -> Feature {
     }
 }
 
-fn namespace((name, short, option): (&'static str, &str, &str), seen: &Seen<'_>) -> Feature {
+fn namespace((name, short, option): (&'static str, &str, &str), seen: &LinuxHost<'_>) -> Feature {
     let setting = |path: &str| (seen.setting)(path).map(|text| text.trim().to_owned());
     if !(seen.namespace)(short) {
         return Feature::missing(
@@ -185,7 +185,7 @@ mod tests {
     const KNOWN: &str = "nodev\tproc\nnodev\ttmpfs\nnodev\tdevpts\n\text4\n";
 
     fn seen(release: &str, root: bool, lacking: &str, settings: &[(&str, &str)]) -> Vec<Feature> {
-        judge(&Seen {
+        judge(&LinuxHost {
             release,
             root,
             namespace: &|name| name != lacking,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::runs::{self, Unmade};
 use super::span::{Span, is_duration, made_name};
 use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
-use crate::builder::history::Record;
+use crate::builder::history::FinishedItem;
 use crate::builder::log::log_path;
 use crate::fetch::attributes;
 use crate::formats::secrets::without_secrets;
@@ -34,7 +34,7 @@ pub struct Sources<'s> {
     /// The store, for queries.
     pub store: &'s Store,
     /// The finished items, oldest first.
-    pub history: Vec<Record>,
+    pub history: Vec<FinishedItem>,
     /// The recorded runs, oldest first.
     pub runs: Vec<RecordedRun>,
     /// Second builds, oldest first.
@@ -161,7 +161,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
     })
 }
 
-fn processor_seconds(record: &Record) -> f64 {
+fn processor_seconds(record: &FinishedItem) -> f64 {
     let seconds = record.made.user_seconds + record.made.system_seconds;
     if is_duration(seconds) { seconds } else { 0.0 }
 }
@@ -170,7 +170,7 @@ fn processor_seconds(record: &Record) -> f64 {
 fn last_records<'s>(
     sources: &'s Sources<'_>,
     by_derivation: &HashMap<&str, usize>,
-) -> BTreeMap<usize, &'s Record> {
+) -> BTreeMap<usize, &'s FinishedItem> {
     sources
         .history
         .iter()
@@ -200,12 +200,12 @@ fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
 }
 
 /// The end of a record's build, more precisely than in whole seconds.
-fn end(record: &Record) -> f64 {
+fn end(record: &FinishedItem) -> f64 {
     (record.started as f64 + record.made.seconds).max(record.ended as f64)
 }
 
 /// The chain of items, each an input of the next, with the longest total time: the least time with any number of cores.
-fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &Record>) -> BTreeSet<usize> {
+fn critical_path(nodes: &[Node], records: &BTreeMap<usize, &FinishedItem>) -> BTreeSet<usize> {
     let dependencies = nodes.iter().map(|node| &node.dependencies);
     let seconds = |index: usize| records.get(&index).map(|record| record.made.seconds);
     longest_chain(dependencies, seconds)
@@ -341,7 +341,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
     })
 }
 
-fn span(record: &Record, critical: bool) -> Span {
+fn span(record: &FinishedItem, critical: bool) -> Span {
     let mut after = 0.0;
     let phases = record.made.phases.iter().map(|phase| {
         // Records of older versions lack the start of phases: each follows the one before.

@@ -68,7 +68,7 @@ pub enum DatabaseError {
     },
     /// It cannot be written.
     #[error("cannot write the store database {}: {source}", path.display())]
-    #[diagnostic(help("{}", in_store(source).trim_start_matches("; ")))]
+    #[diagnostic(help("{}", in_store(source)))]
     NotWritable {
         /// The database file.
         path: PathBuf,

@@ -1,7 +1,7 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (guix packages)
   #:use-module (stub-record)
-  #:export (package))
+  #:export (package package-name package-version))
 
 (define-syntax-rule (package (field value) ...)
   (record 'package
@@ -9,3 +9,6 @@
           '(arguments inputs propagated-inputs native-inputs outputs native-search-paths search-paths replacement
             supported-systems properties location)
           (list (cons 'field value) ...)))
+
+(define (package-name package) (assq-ref package 'name))
+(define (package-version package) (assq-ref package 'version))
