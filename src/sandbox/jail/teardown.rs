@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::parameters::rules_of;
-use super::record::{Record, Records};
+use super::record::{JailRecord, Records};
 use super::system;
 use crate::sandbox::protocol::{During, Failure};
 use crate::sandbox::{SandboxError, Step, process};
@@ -57,7 +57,7 @@ pub(super) fn end_descendants() {
 }
 
 /// Undoes the build that `record` names, and forgets it.
-pub(super) fn clean(record: &Record) -> Result<(), SandboxError> {
+pub(super) fn clean(record: &JailRecord) -> Result<(), SandboxError> {
     let failed = |step, path: Option<PathBuf>, source| SandboxError::Setup {
         step,
         path,
