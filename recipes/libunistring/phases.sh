@@ -6,7 +6,7 @@ phase_skip_tests_of_system() {
 }
 add_phase_after unpack skip-tests-of-system
 
-# 5 MB that only static programs need; Guix has them in an output of their own, too.
+# 3 MB that only static programs need; Guix has them in an output of their own, too.
 phase_move_static_library() {
     mkdir -p "$static/lib"
     mv "$out/lib/libunistring.a" "$static/lib/"

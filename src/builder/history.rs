@@ -75,7 +75,7 @@ impl History {
         self.read().unwrap_or_default()
     }
 
-    /// The records, oldest first; none where there is no file. Lines that are not records are skipped.
+    /// The records, oldest first; empty where the file is missing. Lines that are not records are skipped.
     ///
     /// # Errors
     /// Where the file cannot be read.

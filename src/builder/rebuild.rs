@@ -65,8 +65,7 @@ pub struct Again<'r, 'a> {
     pub variation: Variation,
     /// Why others cannot make the same, where they cannot. The summary says so.
     pub impure: Option<String>,
-    /// Makes one of the derivations' input sources valid, which is not yet: what came from a substitute server came
-    /// without.
+    /// Adds an input source of one of the derivations. What came from a substitute server may have come without it.
     pub add_source: AddSource<'r>,
 }
 

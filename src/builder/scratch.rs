@@ -47,7 +47,7 @@ pub struct Scratch {
 }
 
 /// A directory that is to be removed, and its lock where it has one of its own: held until it is gone, so that no other
-/// process who has just made it takes it for his.
+/// process that has just made it takes it for its own.
 #[derive(Debug)]
 struct Rubbish {
     path: PathBuf,

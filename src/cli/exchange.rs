@@ -105,7 +105,7 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     if missing > 0 {
         context.note(&format!(
             "{missing} of the {} derivations that the module names are not in the store, where Guix reads them: `bootstrap all` \
-             adds those of what it builds, but not of what it takes from a server",
+             adds those of what it builds, but not of what is valid already or comes from a server",
             derivations.len()
         ));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::realise::{Mode, Realised};
-use super::run::{add_links, first_error};
+use super::run::add_links;
 use super::session::Session;
 use super::wanted::Wanted;
 use super::watcher::{Watcher, watched};
@@ -71,12 +71,6 @@ impl StoredRun {
                 realised,
             })
         })
-    }
-
-    /// Whether everything is valid now.
-    pub fn is_complete(&self) -> bool {
-        let report = &self.realised.report;
-        first_error(report).is_none() && !report.summary.interrupted
     }
 
     /// Makes the outputs of each derivation the newest generation of roots called `build/NAME.drv`.

@@ -12,20 +12,10 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 program=${1:-$here/../../target/debug/bootstrap}
 program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
-root=${BOOTSTRAP_GUIX_ROOT:-}
 
-if [ -z "$root" ]; then
-  echo "skipped: BOOTSTRAP_GUIX_ROOT names no Debian root with Guix"
-  exit 0
-fi
-if [ ! -x "$root/usr/bin/guix" ]; then
-  echo "skipped: there is no $root/usr/bin/guix"
-  exit 0
-fi
-if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
-  echo "skipped: a private mount namespace needs root"
-  exit 0
-fi
+# shellcheck source=SCRIPTDIR/common.sh
+. "$here/common.sh"
+need_guix
 
 scratch=$(mktemp -d)
 daemon=

@@ -1,6 +1,6 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
-;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints a
-;; table. Run by packages.sh, as: guix repl packages.scm NAME...
+;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints
+;; a table. Run by packages.sh, as: guix repl packages.scm NAME...
 (add-to-load-path "/scratch")
 (use-modules (guix)
              (guix derivations)
@@ -8,12 +8,11 @@
              (gnu packages)
              (bootstrap-inputs)
              (ice-9 match)
-             (ice-9 rdelim)
              (srfi srfi-1)
              (srfi srfi-34)
              (srfi srfi-71))
 
-;; Prefixes of what the builds print where something went wrong, in the order of how much they say.
+;; Parts of the lines that builds print where something went wrong, in the order of how much they say.
 (define %first-errors '("error: in phase" "error:" "FAIL:" "configure: error" "cannot" "could not" "failed"))
 
 (define (first-error text)
@@ -27,11 +26,7 @@
   (let ((text (string-map (lambda (c) (if (char-set-contains? char-set:printing c) c #\space)) text)))
     (if (> (string-length text) most) (string-append (substring text 0 most) "...") text)))
 
-(define (package-of name)
-  ;; By name alone, the newest that the system supports.
-  (specification->package name))
-
-;; Whether ITEM is of the closure that these inputs alone explain: no item of Guix's own bootstrap.
+;; Whether ITEM is of Guix's own bootstrap.
 (define (foreign? item)
   (any (lambda (name) (string-contains item name))
        '("-mes-boot" "-bootstrap-" "-static-binaries-" "-guile-bootstrap" "-gcc-boot" "-make-boot" "-glibc-intermediate")))
@@ -44,7 +39,7 @@
           (catch #t
             (lambda ()
               (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
-                (let* ((drv (package-derivation store (package-of name) #:graft? #f))
+                (let* ((drv (package-derivation store (specification->package name) #:graft? #f))
                        (foreign (filter foreign? (requisites store (list (derivation-file-name drv))))))
                   (if (pair? foreign)
                       (string-append "foreign: " (string-join (map basename (take foreign (min 3 (length foreign)))) " "))
@@ -53,7 +48,10 @@
                           (build-derivations store (list drv)))
                         #t)))))
             (lambda (key . arguments)
-              (format #f "~a: ~s" key arguments))))
+              (match key
+                ;; What Guix's commands do once they have said it.
+                ('quit "Guix knows no package of this name")
+                (_ (format #f "~a: ~s" key arguments))))))
          (seconds (exact->inexact (/ (- (get-internal-real-time) start) internal-time-units-per-second))))
     (values (match result
               (#t "ok")

@@ -18,16 +18,10 @@ fi
 program=${1:?usage: packages.sh [--root DIR] PROGRAM PACKAGE...}
 program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
 shift
-root=${BOOTSTRAP_GUIX_ROOT:-}
 
-if [ -z "$root" ] || [ ! -x "$root/usr/bin/guix" ]; then
-  echo "skipped: BOOTSTRAP_GUIX_ROOT names no Debian root with Guix"
-  exit 0
-fi
-if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
-  echo "skipped: a private mount namespace needs root"
-  exit 0
-fi
+# shellcheck source=SCRIPTDIR/common.sh
+. "$here/common.sh"
+need_guix
 
 scratch=$(mktemp -d)
 daemon=
@@ -57,21 +51,20 @@ ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
 
 rooted export --guix "$scratch/bootstrap-inputs.scm"
 cp "$here/packages.scm" "$scratch/"
-socket=${place%/}/var/guix/daemon-socket/socket
-rm -f "$socket"
-rooted daemon 2>"$scratch/daemon.log" &
+# A socket of its own: the machine may have a daemon.
+rooted daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
 daemon=$!
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-  [ -S "$socket" ] && break
+  [ -S "$scratch/socket" ] && break
   sleep 0.1
 done
-if [ ! -S "$socket" ]; then
+if [ ! -S "$scratch/socket" ]; then
   cat "$scratch/daemon.log"
   exit 1
 fi
 
 inside() {
-  unshare --mount sh "$here/enter.sh" "$root" "$scratch" "$@"
+  unshare --mount sh "$here/enter.sh" "$root" "$scratch" env GUIX_DAEMON_SOCKET=/scratch/socket "$@"
 }
 echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
 inside guix repl -- /scratch/packages.scm "$@"

@@ -251,7 +251,7 @@ impl PublicKey {
     /// without a name of its own is called `name`.
     ///
     /// # Errors
-    /// Where there is no key.
+    /// Where the file holds no key.
     pub fn all_from_bytes(bytes: &[u8], name: &str, what: String) -> Result<Vec<Self>, KeyError> {
         let text = std::str::from_utf8(bytes).ok();
         if let Some(key) = text.and_then(Self::parse) {

@@ -14,6 +14,9 @@ use crate::formats::hash::Sha256Digest;
 use crate::road::recipe::{LoadError, RecipeSource, choose_variant, load};
 use crate::road::seed::Archive;
 
+mod local_sources;
+mod own_recipes;
+
 /// A seed that needs no network to describe.
 fn seed(name: &str) -> Seed {
     Seed {
@@ -424,120 +427,6 @@ fn an_unknown_variable_and_an_unknown_root_are_mistakes_of_the_recipe() {
 }
 
 #[test]
-fn the_recipes_of_this_project_are_whole() {
-    let recipes = match load(&RecipeSource::Embedded) {
-        Ok(recipes) => recipes,
-        Err(LoadError::Recipes(errors)) => panic!("{}", errors.render(false)),
-        Err(error) => panic!("{error}"),
-    };
-    let mut roots = BTreeMap::new();
-    for recipe in recipes.iter() {
-        for source in recipe.sources.values() {
-            if let Some(regenerate) = &source.regenerate {
-                let name = regenerate.root.get_ref();
-                roots.insert(name.clone(), seed(name));
-            }
-        }
-    }
-    for system in System::ALL {
-        let settings = PlanSettings {
-            system,
-            ..settings()
-        };
-        let plan = match plan(&recipes, &seed("small"), &roots, &settings) {
-            Ok(plan) => plan,
-            Err(PlanError::Recipes(errors)) => panic!("{}", errors.render(false)),
-            Err(error) => panic!("{error}"),
-        };
-        assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());
-        assert_eq!(plan.everything().unwrap().len(), 21);
-    }
-    // Of what the distribution's archive has, the recipes say how large it is.
-    for recipe in recipes.iter() {
-        for stage in recipe.stages.keys() {
-            let typical = recipe.settings(*stage, System::X86_64Linux).typical_seconds;
-            assert!(typical.is_some(), "{stage}/{} takes how long?", recipe.name);
-        }
-        let sources = std::iter::once(&recipe.sources).chain(recipe.extras.values());
-        for source in sources.filter_map(|variants| choose_variant(variants, "debian")) {
-            assert!(source.size.is_some(), "{} has no size", source.file);
-        }
-    }
-}
-
-#[test]
-fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let embedded = load(&RecipeSource::Embedded).unwrap();
-    let read = load(&RecipeSource::Directory(directory)).unwrap();
-    assert_eq!(embedded.phases(), read.phases());
-    assert_eq!(embedded.local_sources(), read.local_sources());
-    let texts = |recipes: &Recipes| -> Vec<String> {
-        recipes
-            .iter()
-            .map(|recipe| recipe.file.text.clone())
-            .collect()
-    };
-    assert_eq!(texts(&embedded), texts(&read));
-}
-
-/// A recipe whose source is the folder `local` of `stage0`.
-fn local_recipe(folder: &Folder, local: &str) {
-    let rest = format!("local-source = \"{local}\"\n[stage0]\nreplace-inputs = []\n");
-    let text =
-        "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
-    folder.file("recipes/own/recipe.toml", &format!("{text}{rest}"));
-}
-
-#[test]
-fn a_local_source_changes_only_the_package_that_is_built_of_it() {
-    let folder = Folder::new();
-    folder.recipe("make", "[stage0]\n");
-    local_recipe(&folder, "ld-wrapper");
-    let before = plan_of(&folder.load()).unwrap();
-    folder.file("stage0/ld-wrapper/ld.c", "long main;\n");
-    let after = plan_of(&folder.load()).unwrap();
-    let path = |plan: &Plan, label| plan.get(label).unwrap().derivation_path.clone();
-    assert_ne!(path(&before, "stage0/own"), path(&after, "stage0/own"));
-    assert_eq!(path(&before, "stage0/make"), path(&after, "stage0/make"));
-}
-
-#[test]
-fn a_local_source_goes_in_with_modes_and_links() {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
-    let folder = Folder::new();
-    local_recipe(&folder, "ld-wrapper");
-    let source = folder.0.path().join("stage0/ld-wrapper");
-    let path = |folder: &Folder| {
-        plan_of(&folder.load())
-            .unwrap()
-            .get("stage0/own")
-            .unwrap()
-            .derivation_path
-            .clone()
-    };
-    let mut seen = BTreeSet::from([path(&folder)]);
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(source.join("ld.c"), executable).unwrap();
-    assert!(seen.insert(path(&folder)), "the execute bit is lost");
-    symlink("nowhere", source.join("link")).unwrap();
-    assert!(seen.insert(path(&folder)), "a dangling link is lost");
-    std::fs::create_dir(source.join("empty")).unwrap();
-    assert!(seen.insert(path(&folder)), "an empty folder is lost");
-    folder.file("stage0/ld-wrapper/.hidden", "");
-    assert!(seen.insert(path(&folder)), "a dot-file is lost");
-}
-
-#[test]
-fn a_local_source_that_is_not_there_is_named() {
-    let folder = Folder::new();
-    local_recipe(&folder, "ld-rapper");
-    let error = plan_of(&folder.load()).unwrap_err();
-    assert!(format!("{error:?}").contains("ld-rapper"), "{error:?}");
-}
-
-#[test]
 fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
     let mut plan = whole_road().plan();
     let before = plan.nodes().len();
@@ -576,64 +465,4 @@ fn the_fixpoint_has_final_tools_in_the_place_of_stage0s() {
     // References to stage0 stay forbidden, those to the final tools do not become so.
     assert!(environment["disallowedReferences"].contains_str(path("stage0/gcc")));
     assert!(!environment["disallowedReferences"].contains_str(path("bash")));
-}
-
-/// The project's recipes and pinned seeds give the output paths that `bootstrap.lock` records: what was built and
-/// compared is what a user gets. Where a change of a recipe is meant to change paths, build and write the lock anew.
-#[test]
-fn the_projects_own_plan_is_what_its_lock_records() {
-    use crate::road::seed::{SeedSource, resolve::load as load_seed};
-
-    let recipes = load(&RecipeSource::Embedded).unwrap();
-    let lock = include_str!("../../../bootstrap.lock");
-    let pinned = |name: &str| load_seed(&SeedSource::Embedded, name).unwrap();
-    let roots: BTreeMap<String, Seed> = recipes
-        .iter()
-        .flat_map(|recipe| recipe.sources.values())
-        .filter_map(|source| Some(source.regenerate.as_ref()?.root.get_ref().clone()))
-        .map(|name| (name.clone(), pinned(&name)))
-        .collect();
-    let mut planned: Option<Plan> = None;
-    let mut label = "";
-    let mut compared = BTreeSet::new();
-    for line in lock.lines() {
-        match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["seed", system, _, name] => {
-                let settings = PlanSettings {
-                    system: system.parse().unwrap(),
-                    ..settings()
-                };
-                planned = Some(plan(&recipes, &pinned(name), &roots, &settings).unwrap());
-            }
-            ["derivation", name, path] => {
-                label = name;
-                let node = planned.as_ref().unwrap().get(label);
-                let node = node.unwrap_or_else(|| panic!("{label} is in the lock only"));
-                let expected = settings().store_dir.display(&node.derivation_path);
-                assert_eq!(expected, path, "{label}");
-            }
-            ["output", output, path, ..] => {
-                let node = planned.as_ref().unwrap().get(label);
-                let node = node.unwrap_or_else(|| panic!("{label} is in the lock only"));
-                let expected = node.derivation.output_path(output).unwrap();
-                assert_eq!(settings().store_dir.display(expected), path, "{label}");
-                compared.insert(label.to_owned());
-            }
-            _ => {}
-        }
-    }
-    // What `bootstrap all` builds, and what that needs. Packages beside it, such as Guile, may be in the lock.
-    let planned = planned.unwrap();
-    let needed = planned.closure(planned.everything().unwrap());
-    let needed: BTreeSet<&str> = needed
-        .into_iter()
-        .map(|index| planned.nodes()[index].label.as_str())
-        .collect();
-    for node in planned.packages() {
-        let label = node.label.as_str();
-        assert!(
-            compared.contains(label) || !needed.contains(label),
-            "{label} is not in the lock"
-        );
-    }
 }

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What the scripts of this folder share. Sourced, with `here' set to the folder.
+#
+# shellcheck shell=sh disable=SC2154 # the script that sources it sets what is not assigned here
+
+# need_guix: sets `root'. Where there is nothing to test with, says so and ends with 0.
+need_guix() {
+    root=${BOOTSTRAP_GUIX_ROOT:-}
+    if [ -z "$root" ] || [ ! -x "$root/usr/bin/guix" ]; then
+        echo "skipped: BOOTSTRAP_GUIX_ROOT names no root with Guix; \`tools/guix-root.sh DIR' makes one"
+        exit 0
+    fi
+    if [ "$(id -u)" -ne 0 ] || ! unshare --mount true 2>/dev/null; then
+        echo "skipped: a private mount namespace needs root"
+        exit 0
+    fi
+}
+
+# The rest is for scripts that ask guix-daemon and `bootstrap daemon' for the same things.
+
+# own_mounts SCRIPT ARGUMENT...: runs the script again in a mount namespace of its own.
+own_mounts() {
+    [ "${MOUNTS_ARE_OWN:-}" = yes ] || MOUNTS_ARE_OWN=yes exec unshare --mount --propagation private -- "$@"
+}
+
+# serve_site: sets `place', a directory that goes with the script, and `port', of a server on this machine that has
+# what is in $place/site. What is put into $place/test, both daemons' roots have as /test.
+serve_site() {
+    place=$(mktemp -d)
+    server=
+    trap stop EXIT
+    mkdir "$place/site" "$place/test" "$place/mounts"
+    mount -t tmpfs none "$place/mounts"
+    python3 -u -m http.server --bind 127.0.0.1 --directory "$place/site" 0 >"$place/server.log" 2>&1 &
+    server=$!
+    until port=$(sed -n 's/^Serving HTTP on .* port \([0-9]*\) .*/\1/p' "$place/server.log") && [ -n "$port" ]; do sleep 0.1; done
+}
+
+stop() {
+    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    for name in guix bootstrap; do
+        [ ! -f "$place/$name.pid" ] || kill "$(cat "$place/$name.pid")" 2>/dev/null || true
+    done
+    sleep 1
+    umount -R "$place/mounts" 2>/dev/null || true
+    rm -rf "$place"
+}
+
+# make_root NAME: a root for the daemon NAME, which sees $root as it is and keeps what it writes apart. Sets `inside'.
+make_root() {
+    name=$1
+    inside=$place/mounts/$name/root
+    mkdir -p "$place/mounts/$name/upper" "$place/mounts/$name/work" "$inside"
+    mount -t overlay overlay -o "lowerdir=$root,upperdir=$place/mounts/$name/upper,workdir=$place/mounts/$name/work" "$inside"
+    mkdir -p "$inside/gnu/store" "$inside/var/guix" "$inside/var/log/guix" "$inside/proc" "$inside/old"
+    mount -t proc none "$inside/proc"
+    mount --rbind /dev "$inside/dev"
+    # guix-daemon binds each of these into builds of fixed outputs.
+    for file in resolv.conf nsswitch.conf services hosts; do [ -e "$inside/etc/$file" ] || : >"$inside/etc/$file"; done
+    chmod 1775 "$inside/gnu/store"
+    grep -q '^guixbuild:' "$inside/etc/group" || echo 'guixbuild:x:30000:guixbuilder1' >>"$inside/etc/group"
+    grep -q '^guixbuilder1:' "$inside/etc/passwd" ||
+        echo 'guixbuilder1:x:30001:30000::/var/empty:/usr/sbin/nologin' >>"$inside/etc/passwd"
+    chown root:30000 "$inside/gnu/store"
+    # Guile looks for this name, which only libgcrypt's development package has.
+    for library in "$inside"/usr/lib/*/libgcrypt.so.20; do
+        [ -e "${library%.20}" ] || ln -s libgcrypt.so.20 "${library%.20}"
+    done
+    cp "$program" "$inside/usr/bin/bootstrap-under-test"
+    cp -r "$place/test" "$inside/test"
+}
+
+# ask NAME ARGUMENT...: has the client ask the daemon NAME, as `guix repl' with these arguments does.
+ask() {
+    name=$1
+    shift
+    inside=$place/mounts/$name/root
+    until [ -S "$inside/var/guix/daemon-socket/socket" ]; do
+        kill -0 "$(cat "$place/$name.pid")" || { cat "$place/$name.log"; exit 1; }
+        sleep 0.2
+    done
+    chroot "$inside" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 GUILE_WARN_DEPRECATED=no \
+        guix repl -- "$@" >"$place/$name.out" 2>"$place/$name.err" ||
+        { cat "$place/$name.err" "$place/$name.log"; exit 1; }
+}
+
+# ask_both ARGUMENT...: starts both daemons, each in its root, and asks them.
+ask_both() {
+    make_root guix
+    chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
+    echo $! >"$place/guix.pid"
+    ask guix "$@"
+    make_root bootstrap
+    # Not chroot: in one, builds could make no namespaces.
+    # shellcheck disable=SC2016 # the shell inside expands it
+    unshare --mount sh -euc 'cd "$0"; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon' \
+        "$inside" >"$place/bootstrap.log" 2>&1 &
+    echo $! >"$place/bootstrap.pid"
+    ask bootstrap "$@"
+}
+
+# compare: shows the version of Guix and the answers; ends with 1 where they differ.
+compare() {
+    chroot "$place/mounts/guix/root" guix --version 2>/dev/null | head -n 1
+    cat "$place/bootstrap.out"
+    if ! diff "$place/guix.out" "$place/bootstrap.out" >"$place/difference"; then
+        echo 'guix-daemon (<) and bootstrap daemon (>) differ:'
+        cat "$place/difference"
+        [ -z "${VERBOSE:-}" ] || cat "$place/guix.err" "$place/bootstrap.err" "$place/bootstrap.log"
+        exit 1
+    fi
+}
