@@ -206,7 +206,9 @@ pub trait Sandbox: Send + Sync {
     /// inside, up to a program that does not exist, is [`Running::wait`]'s to tell.
     fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError>;
 
-    /// User and group numbers that a build by `user` has outside, and so must own its writable directories.
+    /// User and group numbers that a build by `user` has outside, and so must own its writable directories. Always the
+    /// same in one process. Where the system allows it no other program's processes have them, which could kill the
+    /// build otherwise.
     fn outside(&self, user: &BuildUser) -> (u32, u32);
 
     /// Removes what an earlier run, killed, has left on the machine (mounts, jails).

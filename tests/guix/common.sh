@@ -87,7 +87,9 @@ ask() {
 # ask_both ARGUMENT...: starts both daemons, each in its root, and asks them.
 ask_both() {
     make_root guix
-    chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
+    # In a process namespace: guix-daemon kills all processes of its build user, which another program may have, too.
+    unshare --pid --fork --kill-child --mount-proc="$inside/proc" \
+        chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
     echo $! >"$place/guix.pid"
     ask guix "$@"
     make_root bootstrap

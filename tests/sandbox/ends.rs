@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bootstrap::sandbox::{ExitStatusKind, Sandbox};
+use bootstrap::sandbox::{ExitStatusKind, Limits, Sandbox};
 
 use crate::guest::{self, Guest, is_unlocked};
 
@@ -184,6 +184,68 @@ fn many_at_a_time_do_not_disturb_each_other() {
             });
         }
     });
+}
+
+/// guix-daemon and Nix kill all processes of their build users, wherever they are, and 30001 is often one of those.
+#[test]
+fn a_build_survives_when_another_program_kills_its_own_build_user() {
+    if !is_root() {
+        return;
+    }
+    // In a process namespace, so that no other program's builds die by it.
+    let inner = part("ends::part_that_outlives_a_killed_build_user");
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("the build: exit status 3"), "{text}");
+}
+
+#[test]
+#[ignore = "what another test runs in a process namespace of its own"]
+fn part_that_outlives_a_killed_build_user() {
+    let mut guest = Guest::new();
+    let (mut running, reader) = guest
+        .start(&[&format!("lock {LOCK}"), "sleep 300", "exit 3"])
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    let killer = Command::new("setpriv")
+        .args(["--reuid", "30001", "--clear-groups"])
+        .args(["sh", "-c", "kill -9 -1"])
+        .status();
+    assert!(killer.is_ok());
+    println!("\nthe build: {}", running.wait().unwrap().status);
+}
+
+/// A limit on processes is each build's own.
+#[test]
+fn a_build_that_makes_all_processes_it_may_takes_none_from_others() {
+    let limits = Limits {
+        processes: Some(64),
+        ..Limits::default()
+    };
+    let mut bomb = Guest::new();
+    bomb.limits = limits.clone();
+    let (mut running, reader) = bomb.start(&["fork 1000", "sleep 60000"]).unwrap();
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    let made = |line: &str| -> u32 {
+        let number = line.strip_prefix("forks: ").unwrap();
+        number.trim().parse().unwrap()
+    };
+    assert!((32..64).contains(&made(&line)), "{line}");
+    for _ in 0..3 {
+        let mut other = Guest::new();
+        other.limits = limits.clone();
+        assert_eq!(made(&other.ask(&["fork 32"])), 32);
+    }
+    // What ends the others does not end this one.
+    running.kill();
+    assert_eq!(running.wait().unwrap().status, ExitStatusKind::Signaled(9));
 }
 
 #[test]

@@ -5,10 +5,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::record::{JailRecord, Records};
 use super::remedies::remedy;
 use super::specification::Specification;
+use super::user::{ACCOUNTS, without_account};
 use super::{system, teardown};
 use crate::sandbox::check::sensible;
 use crate::sandbox::layout::{Item, Sources, layout};
@@ -107,7 +109,7 @@ impl Sandbox for Jails {
                 },
             ],
             host_name: "localhost".to_owned(),
-            user: BuildUser::default(),
+            user: unaccounted(&BuildUser::default()),
             limits: Limits::default(),
             network: false,
             interactive: false,
@@ -128,8 +130,9 @@ impl Sandbox for Jails {
         }
     }
 
-    fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError> {
+    fn spawn(&self, mut world: World) -> Result<Box<dyn Running>, SandboxError> {
         sensible(&world)?;
+        world.user = unaccounted(&world.user);
         let items = layout(&world, &Sources::inspect(&world)?)?;
         let World {
             build_directory,
@@ -170,14 +173,23 @@ impl Sandbox for Jails {
         Ok(Box::new(self.start(make, descriptors, output)?))
     }
 
-    /// The build user itself: its number is the same inside and outside of a jail.
+    /// The build user, or the next without an account: its number is the same inside and outside of a jail.
     fn outside(&self, user: &BuildUser) -> (u32, u32) {
+        let user = unaccounted(user);
         (user.uid, user.gid)
     }
 
     fn clean_leftovers(&self) -> Result<(), SandboxError> {
         teardown::clean_abandoned(&self.records)
     }
+}
+
+/// See [`without_account`], of this machine's accounts as they were at first: a build's directories have an owner by then.
+fn unaccounted(user: &BuildUser) -> BuildUser {
+    static ACCOUNTS_TEXT: OnceLock<String> = OnceLock::new();
+    let accounts = ACCOUNTS_TEXT
+        .get_or_init(|| String::from_utf8_lossy(&fs::read(ACCOUNTS).unwrap_or_default()).into());
+    without_account(user, accounts)
 }
 
 /// A program in its jail.

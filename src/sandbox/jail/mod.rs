@@ -40,6 +40,7 @@ mod specification;
 mod system;
 #[cfg(target_os = "freebsd")]
 mod teardown;
+mod user;
 
 #[cfg(target_os = "freebsd")]
 pub use backend::Jails;

@@ -194,23 +194,23 @@ impl Sandbox for Namespaces {
         )?))
     }
 
-    /// The build user itself for root with all that it takes, where the machine (a container, perhaps) has such a
-    /// number; else the caller. Root without CAP_SYS_ADMIN makes a user namespace as other users do, and then only its
-    /// own files are within reach.
+    /// A number of this process's own for root with all that it takes; where the machine (a container, perhaps) lacks
+    /// it, the build user itself; else the caller. Root without CAP_SYS_ADMIN makes a user namespace as other users do,
+    /// and then only its own files are within reach.
     fn outside(&self, user: &BuildUser) -> (u32, u32) {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        let has = |map: &str, number| {
+        let own = own_number();
+        let map = |file: &str| fs::read_to_string(file).ok();
+        let maps = [map("/proc/self/uid_map"), map("/proc/self/gid_map")];
+        let has = |map: &Option<String>, number| {
             // Without the file there are no user namespaces, and no numbers missing.
-            fs::read_to_string(map).map_or(true, |map| is_mapped(&map, number))
+            map.as_ref().is_none_or(|map| is_mapped(map, number))
         };
-        if uid.is_root()
-            && is_administrator()
-            && has("/proc/self/uid_map", user.uid)
-            && has("/proc/self/gid_map", user.gid)
-        {
-            (user.uid, user.gid)
-        } else {
-            (uid.as_raw(), gid.as_raw())
+        let numbers = [(own, own), (user.uid, user.gid)];
+        let usable = |(uid, gid): &(u32, u32)| has(&maps[0], *uid) && has(&maps[1], *gid);
+        match numbers.into_iter().find(usable) {
+            Some(numbers) if uid.is_root() && is_administrator() => numbers,
+            _ => (uid.as_raw(), gid.as_raw()),
         }
     }
 
@@ -218,6 +218,18 @@ impl Sandbox for Namespaces {
     fn clean_leftovers(&self) -> Result<(), SandboxError> {
         Ok(())
     }
+}
+
+/// The lowest of the numbers that builds have outside. Directories of users and containers give out lower ones;
+/// systemd keeps some for itself from 2,147,352,576 on, and process numbers end at 4,194,304.
+const FIRST_OUTSIDE: u32 = 2_001_000_000;
+
+/// The user number that this process's builds have outside, which nothing else on the machine has.
+///
+/// guix-daemon and Nix kill all processes of their build users, of which 30001 is the customary first, before and after
+/// each build. Before Linux 5.14 a limit on processes also counts those of the same user in other sandboxes.
+fn own_number() -> u32 {
+    FIRST_OUTSIDE + std::process::id()
 }
 
 /// Whether this process may mount, and not only in a user namespace of its own.
