@@ -3,8 +3,8 @@
 #
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
-#   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial as written, and
-#                    what 200 killed builds leave
+#   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial and the example of
+#                    sharing as written, and what 200 killed builds leave
 #   make install     after `make tool': the tool, its manual pages, completions and service, under PREFIX (and DESTDIR
 #                    before it)
 #   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone
@@ -75,6 +75,7 @@ prepare:
 audit: tool
 	sh tests/finished.sh $(TOOL)
 	sh tests/tutorial.sh $(TOOL)
+	sh tests/sharing.sh $(TOOL)
 	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test verify killed
 
 freebsd:
