@@ -46,6 +46,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     }
     if arguments.repair {
         repair::repair(context, &packages)?;
+        derivations::repair(context, &meant)?;
     }
     let run = context.run(&wanted)?;
     if arguments.shell_on_failure {

@@ -26,11 +26,6 @@ pub(super) fn read(
             "no plan says what needs a derivation",
         ),
         (
-            "--repair",
-            arguments.repair,
-            "`bootstrap verify` shows what is damaged",
-        ),
-        (
             "--shell-on-failure",
             arguments.shell_on_failure,
             "--keep-failed keeps the build directory",
@@ -51,12 +46,21 @@ pub(super) fn build(
     arguments: &BuildArguments,
     wanted: &[Wanted],
 ) -> Result<(), Failure> {
+    if arguments.repair {
+        repair(context, wanted)?;
+    }
     let run = realise(context, wanted)?;
     finish(context, arguments, &run, true)?;
     match arguments.check {
         true => check(context, wanted),
         false => Ok(()),
     }
+}
+
+/// `--repair`: repairs the outputs of `wanted` and all that they refer to. A build that fails is reported by the run
+/// that follows.
+pub(super) fn repair(context: &Context, wanted: &[Wanted]) -> Result<(), Failure> {
+    Ok(context.session.repair_derivations(wanted, context)?)
 }
 
 /// Makes `wanted` valid, with progress shown. What could not be made is in the run's report.

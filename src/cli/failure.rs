@@ -206,6 +206,7 @@ fn of_engine(error: &EngineError) -> Status {
         | EngineError::NoTrustedKeys
         | EngineError::StorePath(_) => Status::Usage,
         EngineError::Derivation { .. } | EngineError::NotFollowed => Status::Failed,
+        EngineError::NotRepaired(_) => Status::Hashes,
         EngineError::Run(report) => of_report(report),
         EngineError::Seed(error) => match error.failure() {
             SeedFailure::Usage => Status::Usage,

@@ -65,6 +65,12 @@ pub enum EngineError {
         /// The output's path.
         path: String,
     },
+    /// Damaged items that could not be repaired, each with the reason.
+    #[error("could not be repaired: {}", .0.join("; "))]
+    #[diagnostic(help(
+        "restore it from a copy, or delete it with all that refers to it (`bootstrap gc`)"
+    ))]
+    NotRepaired(Vec<String>),
     /// A derivation that is not in the store.
     #[error("the derivation {path} is not valid: it is not in the store")]
     #[diagnostic(help("add it first: with a Guix client, or with `bootstrap import`"))]

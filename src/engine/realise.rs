@@ -7,7 +7,7 @@ use super::error::EngineError;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
 use super::wanted::Wanted;
-use crate::builder::rebuild::{Again, Rebuilt, rebuild};
+use crate::builder::rebuild::{Again, Inspect, Rebuilt, rebuild};
 use crate::builder::run::{Request, missing, realise, realise_todo};
 use crate::builder::scheduler::Report;
 use crate::builder::settings::Tools;
@@ -37,6 +37,15 @@ pub struct Realised {
     pub outcomes: Vec<Outcome>,
 }
 
+/// A run over derivations of the store.
+struct Derivations<'r> {
+    store: &'r Store,
+    all: &'r StoredDerivations,
+    wanted: Vec<&'r StorePath>,
+    events: &'r EventSender,
+    cancellation: &'r Cancellation,
+}
+
 impl Session {
     /// Makes outputs of derivations valid, by substitution or by building, together with what they are built from.
     ///
@@ -56,7 +65,6 @@ impl Session {
     ) -> Result<Realised, EngineError> {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
         let derivations = StoredDerivations::load(store, paths, mode == Mode::Build)?;
-        let graph = derivations.graph(&self.directories().store_dir);
         let mut open: Vec<&StorePath> = Vec::new();
         for wanted in wanted {
             let outputs = self.outputs(&derivations, wanted)?;
@@ -66,6 +74,69 @@ impl Session {
                 open.push(&wanted.derivation);
             }
         }
+        let run = Derivations {
+            store,
+            all: &derivations,
+            wanted: open,
+            events,
+            cancellation,
+        };
+        match mode {
+            Mode::Build => Ok(Realised {
+                report: self.run_derivations(&run, None)?,
+                outcomes: Vec::new(),
+            }),
+            Mode::Check => {
+                let settings = self.build_settings();
+                let variation = Variation::default();
+                let comparer = Comparer::new(store, &settings, &variation);
+                let inspect = |rebuilt: &Rebuilt<'_>| comparer.inspect(rebuilt);
+                let report = self.run_derivations(&run, Some(&inspect))?;
+                Ok(Realised {
+                    report,
+                    outcomes: comparer.into_outcomes(),
+                })
+            }
+        }
+    }
+
+    /// Builds the derivation at `path`, whose outputs are valid, once more and has `inspect` look at them. What it is
+    /// built from is made valid first.
+    ///
+    /// # Errors
+    /// As for [`realise`](Self::realise).
+    pub(super) fn build_again(
+        &self,
+        store: &Store,
+        path: &StorePath,
+        inspect: Inspect<'_>,
+        events: &EventSender,
+        cancellation: &Cancellation,
+    ) -> Result<Report, EngineError> {
+        let run = Derivations {
+            store,
+            all: &StoredDerivations::load(store, [path], false)?,
+            wanted: vec![path],
+            events,
+            cancellation,
+        };
+        self.run_derivations(&run, Some(inspect))
+    }
+
+    /// Makes the outputs of the wanted derivations valid; with `inspect`, builds them again once their inputs are.
+    fn run_derivations(
+        &self,
+        run: &Derivations<'_>,
+        inspect: Option<Inspect<'_>>,
+    ) -> Result<Report, EngineError> {
+        let Derivations {
+            store,
+            all,
+            events,
+            cancellation,
+            ..
+        } = *run;
+        let graph = all.graph(&self.directories().store_dir);
         let sandbox = self.sandbox()?;
         let download = Download {
             fetcher: self.downloader(None),
@@ -89,52 +160,41 @@ impl Session {
             // Whatever a valid derivation refers to is valid.
             add_source: &|_, _| Ok(()),
         };
-        match mode {
-            Mode::Build => {
-                let request = request(open);
-                Ok(Realised {
-                    report: realise(&request, tools, &settings, events, cancellation)?,
-                    outcomes: Vec::new(),
-                })
-            }
-            Mode::Check => {
-                // An output that came from a server is here without what it was built from.
-                let inputs = derivations.inputs(open.iter().copied());
-                let request = request(inputs);
-                let todo = missing(&request, store, tools.alternative, cancellation)?;
-                if !todo.tasks.is_empty() {
-                    let tools = tools.clone();
-                    let report =
-                        realise_todo(&request, &todo, tools, &settings, events, cancellation)?;
-                    if !report.errors.is_empty() || report.summary.interrupted {
-                        return Ok(Realised {
-                            report,
-                            outcomes: Vec::new(),
-                        });
-                    }
-                }
-                let tools = Tools {
-                    alternative: None,
-                    ..tools
-                };
-                let variation = Variation::default();
-                let comparer = Comparer::new(store, &settings, &variation);
-                let again = Again {
-                    graph: &graph,
-                    wanted: open,
-                    variation: variation.clone(),
-                    impure: None,
-                    // They are in the store with the derivations.
-                    add_source: &|_, _| Ok(()),
-                };
-                let inspect = |rebuilt: &Rebuilt<'_>| comparer.inspect(rebuilt);
-                let report = rebuild(&again, tools, &settings, &inspect, events, cancellation)?;
-                Ok(Realised {
-                    report,
-                    outcomes: comparer.into_outcomes(),
-                })
+        let Some(inspect) = inspect else {
+            let request = request(run.wanted.clone());
+            return Ok(realise(&request, tools, &settings, events, cancellation)?);
+        };
+        // An output that came from a server is here without what it was built from.
+        let inputs = all.inputs(run.wanted.iter().copied());
+        let request = request(inputs);
+        let todo = missing(&request, store, tools.alternative, cancellation)?;
+        if !todo.tasks.is_empty() {
+            let tools = tools.clone();
+            let report = realise_todo(&request, &todo, tools, &settings, events, cancellation)?;
+            if !report.errors.is_empty() || report.summary.interrupted {
+                return Ok(report);
             }
         }
+        let again = Again {
+            graph: &graph,
+            wanted: run.wanted.clone(),
+            variation: Variation::default(),
+            impure: None,
+            // They are in the store with the derivations.
+            add_source: &|_, _| Ok(()),
+        };
+        let tools = Tools {
+            alternative: None,
+            ..tools
+        };
+        Ok(rebuild(
+            &again,
+            tools,
+            &settings,
+            inspect,
+            events,
+            cancellation,
+        )?)
     }
 }
 

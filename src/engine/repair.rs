@@ -109,7 +109,7 @@ impl Session {
         Ok(report)
     }
 
-    fn repaired(&self, step: Repaired) {
+    pub(super) fn repaired(&self, step: Repaired) {
         self.notify(Notice::Repaired(step));
     }
 }
@@ -237,7 +237,7 @@ fn replace_known(
 }
 
 /// Replaces an item; what is recorded of it stays where the bytes are those recorded.
-fn put_in_place(
+pub(super) fn put_in_place(
     store: &Store,
     locks: &PathLocks,
     staged: &Path,
@@ -252,7 +252,12 @@ fn put_in_place(
 }
 
 /// Reports that an item was replaced.
-fn replaced_by(session: &Session, recorded: &PathInfo, found: &PathInfo, kept: Option<PathBuf>) {
+pub(super) fn replaced_by(
+    session: &Session,
+    recorded: &PathInfo,
+    found: &PathInfo,
+    kept: Option<PathBuf>,
+) {
     let path = session.shown(&recorded.path);
     session.repaired(Repaired::Replaced {
         path: path.clone(),

@@ -27,6 +27,8 @@ use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::{LockError, PathInfo, Store, StoreError};
 
+mod replace;
+
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
 /// How many narinfos are asked for at a time.

@@ -9,6 +9,7 @@
 mod failures;
 mod failures_recorded;
 mod interruptions;
+mod repaired;
 mod reuse;
 mod site;
 #[path = "../small/mod.rs"]

@@ -10,7 +10,7 @@ use bootstrap::formats::nar::Tree;
 use crate::site::{Site, toy};
 
 /// Adds the derivation of `item` to the store, as a client does. Gives its path.
-fn added(site: &Site, item: usize) -> String {
+pub fn added(site: &Site, item: usize) -> String {
     let store_dir = &site.store.directories().store_dir;
     let item = &site.items[item];
     site.store
@@ -32,7 +32,7 @@ fn bootstrap(site: &Site, arguments: &[&str]) -> Output {
 }
 
 /// Standard output and standard error of a run that must end with `status`.
-fn expect(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
+pub fn expect(site: &Site, status: i32, arguments: &[&str]) -> (String, String) {
     let output = bootstrap(site, arguments);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -186,7 +186,7 @@ fn what_is_not_a_valid_derivation_is_refused_before_anything_is_built() {
         assert!(err.contains(expected), "{name}: {err}");
         assert!(!site.is_valid(good), "{name}");
     }
-    for option in ["--repair", "--dependents", "--shell-on-failure"] {
+    for option in ["--dependents", "--shell-on-failure"] {
         let (_, err) = expect(&site, 2, &["build", option, &good_drv]);
         assert!(err.contains(&format!("{option} is for packages")), "{err}");
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bootstrap::fetch::cache::Cache;
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::hash::Sha256Digest;
@@ -351,6 +352,94 @@ fn the_store_is_verified_and_failures_are_forgotten() {
     client.ask(25, |fields| fields.strings([ABSENT])).unwrap();
     assert_eq!(client.long(), 1);
     assert!(client.ask(25, |fields| fields.strings(["/x"])).is_err());
+}
+
+#[test]
+fn damaged_items_are_repaired_for_trusted_clients() {
+    let store_dir = store_dir();
+    let bytes = "the file";
+    let sha256 = Sha256Digest::of(bytes);
+    let derivation = Derivation {
+        outputs: BTreeMap::from([(
+            "out".to_owned(),
+            Output::fixed(FixedOutputMethod::Flat, sha256),
+        )]),
+        system: "builtin".to_owned(),
+        builder: "builtin:download".into(),
+        environment: [("url", "\"http://127.0.0.1:1/file\"")].into(),
+        ..Derivation::default()
+    };
+    let mut known = DerivationSet::default();
+    let (_, derivation) = instantiate(&store_dir, "file", derivation, &mut known).unwrap();
+    let text = String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap();
+    let output = store_dir.display(derivation.output_path("out").unwrap());
+
+    let daemon = Daemon::start();
+    let source = daemon.root().join("file");
+    std::fs::write(&source, bytes).unwrap();
+    let cache = Cache::new(&daemon.root().join("var/cache/bootstrap"));
+    cache.import(&source, sha256).unwrap();
+    let mut client = daemon.connect();
+    let drv = client.add_text("file.drv", &text, &[]);
+    let other = client.add_text("other", "text", &[]);
+    let build = |client: &mut Client, mode: u64| {
+        client.log.clear();
+        client.ask(9, |fields| {
+            fields.strings([drv.as_str()]);
+            fields.long(mode);
+        })
+    };
+    let verify = |client: &mut Client, contents: u64| {
+        client.log.clear();
+        client
+            .ask(35, |fields| {
+                fields.long(contents);
+                fields.long(1);
+            })
+            .unwrap();
+        client.long()
+    };
+    let on_disk = |path: &str| daemon.root().join(path.trim_start_matches('/'));
+    let change = |path: &str| {
+        std::fs::remove_file(on_disk(path)).unwrap();
+        std::fs::write(on_disk(path), "changed").unwrap();
+    };
+    build(&mut client, 0).unwrap();
+    assert_eq!(client.long(), 1);
+    for contents in [0, 1] {
+        assert_eq!(verify(&mut client, contents), 0);
+    }
+
+    change(&output);
+    build(&mut client, 1).unwrap();
+    assert_eq!(client.long(), 1);
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains(&format!("path `{output}' was replaced")),
+        "{log}"
+    );
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
+
+    change(&output);
+    change(&other);
+    assert_eq!(verify(&mut client, 1), 1);
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains(&format!("cannot repair path `{other}'")),
+        "{log}"
+    );
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
+
+    // What is gone is put back, or becomes invalid where that cannot be done and nothing keeps it.
+    let mut second = daemon.connect();
+    drop(client);
+    daemon.wait_until("the first session ends", || daemon.sessions().len() < 2);
+    for path in [&output, &other] {
+        std::fs::remove_file(on_disk(path)).unwrap();
+    }
+    assert_eq!(verify(&mut second, 0), 0);
+    assert!(second.is_valid(&output) && !second.is_valid(&other));
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
 }
 
 #[test]

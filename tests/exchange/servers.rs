@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
-use bootstrap::formats::keys::SecretKey;
+use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 
 use crate::place::Place;
@@ -229,4 +230,47 @@ fn servers_are_asked_in_the_order_of_their_ranks() {
     let same = serve(&place.path("one"));
     assert_eq!(first(&[&one, &same]), one);
     assert_eq!(first(&[&same, &one]), same);
+}
+
+#[test]
+fn a_damaged_item_is_replaced_by_that_of_the_first_server_that_delivers_it() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let all = [program.clone()].into();
+    publish(&place.store, &all, Some(&secret), &directory).unwrap();
+    let broken = place.path("broken");
+    publish(&place.store, &all, Some(&secret), &broken).unwrap();
+    let archive = broken.join(format!("nar/{}.nar.zst", program.base_name()));
+    fs::write(archive, "nothing").unwrap();
+    let urls = [&broken, &directory].map(|place| format!("file://{}", place.display()));
+
+    let file = place.store.directories().physical(&program).join(")");
+    let whole = fs::read(&file).unwrap();
+    let parent = file.parent().unwrap();
+    fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "changed").unwrap();
+    let unobserved = Watch::unobserved();
+    let replace = |urls: &[&str], keys: &[PublicKey], path: &StorePath| {
+        substituter(urls, keys).replace(&place.store, path, &unobserved)
+    };
+    // A server that lacks it, one that does not deliver it, one without a trusted key: the item stays as it is.
+    let nowhere = place.add("c", "nowhere", &[]);
+    let other_key = Place::new().key().1;
+    for (urls, keys, path) in [
+        (&[urls[1].as_str()][..], &public, &nowhere),
+        (&[urls[0].as_str()], &public, &program),
+        (&[urls[1].as_str()], &other_key, &program),
+    ] {
+        let replaced = replace(urls, std::slice::from_ref(keys), path).unwrap();
+        assert_eq!(replaced, None);
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"changed");
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let (info, kept) = replace(&urls, &[public], &program).unwrap().unwrap();
+    assert_eq!((info.path, fs::read(&file).unwrap()), (program, whole));
+    assert_eq!(fs::read(kept.unwrap().join(")")).unwrap(), b"changed");
+    assert_eq!(info.references, [library].into());
+    assert!(place.is_tidy());
 }

@@ -137,6 +137,23 @@
     (build-derivations store (list random))
     (fails-with 100 "not be deterministic"
                 (build-things store (list (derivation-file-name random)) (build-mode check)))))
+(define (damage file)
+  (chmod file #o644)
+  (call-with-output-file file (lambda (port) (display "changed" port))))
+(expect "build-mode repair of an output"
+  (let ((output (derivation->output-path good)))
+    (damage output)
+    (build-things store (list (derivation-file-name good)) (build-mode repair))
+    (string=? "made first\n" (call-with-input-file output get-string-all))))
+(expect "build-mode repair of what was not built"
+  (let ((late (drv "late" "late")))
+    (build-things store (list (derivation-file-name late)) (build-mode repair))
+    (valid-path? store (derivation->output-path late))))
+(expect "verify-store repairs"
+  (let ((output (derivation->output-path good)))
+    (delete-file output)
+    (and (verify-store store #:repair? #t)
+         (string=? "made first\n" (call-with-input-file output get-string-all)))))
 (expect "an output by name"
   (build-derivations store (list (cons good "out"))))
 (expect "a fixed output"

@@ -133,6 +133,29 @@ check "guix gc --verify=contents" guix gc --verify=contents
 check "guix build -e" guix build -e "$expression"
 check "guix build -e, again" guix build -e "$expression"
 check "guix build --check" guix build --check -e "$expression"
+built=$(guix build -e "$expression" 2>/dev/null)
+damage() {
+  chmod 644 "$scratch$built"
+  echo changed >"$scratch$built"
+}
+is_repaired() {
+  test "$(cat "$scratch$built")" = "made shell"
+}
+damage
+check "guix build --repair" guix build --repair -e "$expression"
+check "it is repaired" is_repaired
+damage
+sees_damage() {
+  guix gc --verify=contents >"$scratch/verified" 2>&1 || true
+  cat "$scratch/verified"
+  grep -q "was modified" "$scratch/verified"
+}
+check "guix gc --verify=contents sees damage" sees_damage
+check "guix gc --verify=contents,repair" guix gc --verify=contents,repair
+check "it is repaired again" is_repaired
+rm -f "$scratch$built"
+check "guix gc --verify=repair" guix gc --verify=repair
+check "it is back" is_repaired
 check "guix build --log-file" guix build --log-file -e "$expression"
 
 check "guix archive --export without a key" fails_with "cannot sign" guix archive --export "$text"

@@ -50,15 +50,24 @@ impl Session {
         let mode = match mode {
             RequestedMode::Normal => Mode::Build,
             RequestedMode::Check => Mode::Check,
-            RequestedMode::Repair if !self.peer.trusted => {
-                return Err(Fault::refused("repairing is a privileged operation"));
-            }
-            RequestedMode::Repair => {
-                return Err(Fault::refused(
-                    "this daemon does not repair yet: run `bootstrap build --repair', or delete the path and build it again",
-                ));
-            }
+            RequestedMode::Repair => return self.repair_paths(asked),
         };
+        let (wanted, others) = self.wanted(asked)?;
+        let failed = self.substitute(&others)?;
+        if !failed.is_empty() {
+            return Err(self.failure(&failed, 1));
+        }
+        if !wanted.is_empty() {
+            self.realise(&wanted, mode)?;
+        }
+        Ok(Fields::of_long(1))
+    }
+
+    /// The derivations among `asked`, which are kept from now on, and the other paths.
+    pub(super) fn wanted(
+        &self,
+        asked: &[(AskedPath, Vec<String>)],
+    ) -> Result<(Vec<Wanted>, BTreeSet<StorePath>), Fault> {
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut others = BTreeSet::new();
         for (path, outputs) in asked {
@@ -75,14 +84,7 @@ impl Session {
         // A derivation that another client deletes meanwhile could not be read.
         self.store
             .add_temporary_roots(wanted.iter().map(|wanted| &wanted.derivation))?;
-        let failed = self.substitute(&others)?;
-        if !failed.is_empty() {
-            return Err(self.failure(&failed, 1));
-        }
-        if !wanted.is_empty() {
-            self.realise(&wanted, mode)?;
-        }
-        Ok(Fields::of_long(1))
+        Ok((wanted, others))
     }
 
     /// Builds, and tells the client how it goes.
@@ -93,7 +95,9 @@ impl Session {
             ));
         }
         let engine = engine::Session::new(self.engine_options()?);
-        let realised = self.run(&engine, wanted, mode)?;
+        let realised = self.follow(|events| {
+            engine.realise(&self.store, wanted, mode, events, &self.cancellation)
+        })?;
         self.check_result(wanted, &realised)?;
         if mode == Mode::Build && self.options.rounds > 1 {
             let built: Vec<Wanted> = realised
@@ -108,20 +112,20 @@ impl Session {
                 if built.is_empty() {
                     break;
                 }
-                let again = self.run(&engine, &built, Mode::Check)?;
+                let again = self.follow(|events| {
+                    engine.realise(&self.store, &built, Mode::Check, events, &self.cancellation)
+                })?;
                 self.check_result(&built, &again)?;
             }
         }
         Ok(())
     }
 
-    /// Runs `engine` in another thread, while this one tells the client of events and sees whether it is still there.
-    fn run(
+    /// Does `work` in another thread, while this one tells the client of events and sees whether it is still there.
+    pub(super) fn follow<R: Send>(
         &self,
-        engine: &engine::Session,
-        wanted: &[Wanted],
-        mode: Mode,
-    ) -> Result<Realised, Fault> {
+        work: impl FnOnce(&EventSender) -> Result<R, EngineError> + Send,
+    ) -> Result<R, Fault> {
         let (events, receiver) = EventSender::channel();
         let mut traces = Traces::new(
             &self.tunnel,
@@ -129,13 +133,11 @@ impl Session {
             &self.directories,
             &self.configuration.system,
         );
-        let realised = std::thread::scope(|scope| {
-            let work = std::thread::Builder::new()
+        let done = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
                 .name("engine".to_owned())
-                .spawn_scoped(scope, move || {
-                    engine.realise(&self.store, wanted, mode, &events, &self.cancellation)
-                });
-            let work = work.map_err(|error| {
+                .spawn_scoped(scope, move || work(&events));
+            let thread = thread.map_err(|error| {
                 Fault::refused(format!("the daemon cannot start a thread: {error}"))
             })?;
             let mut looked = Instant::now();
@@ -152,7 +154,8 @@ impl Session {
                     }
                 }
             }
-            work.join()
+            thread
+                .join()
                 .map_err(|_| Fault::refused("internal error: the build thread panicked"))
         })?;
         if self.cancellation.is_cancelled() {
@@ -162,7 +165,7 @@ impl Session {
                 false => Err(Fault::ended("the daemon is ending")),
             };
         }
-        realised.map_err(|error| match error {
+        done.map_err(|error| match error {
             EngineError::Build(error) => self.build_fault(*error),
             error => error.into(),
         })
@@ -194,22 +197,7 @@ impl Session {
         if errors.is_empty() {
             return Ok(());
         }
-        for error in errors {
-            // The trace of a build does not have all of it.
-            self.tunnel.log(format!("{error}\n"));
-        }
-        let timed_out = errors.iter().any(|error| {
-            matches!(error, BuildError::Failed(failed)
-                if matches!(failed.cause, Cause::TimedOut(_) | Cause::Silent(_)))
-        });
-        let permanent = errors
-            .iter()
-            .any(|error| matches!(error, BuildError::Failed(_)));
-        let status = match (timed_out, permanent) {
-            (true, _) => TIMED_OUT,
-            (_, true) => BUILD_FAILED,
-            _ => 1,
-        };
+        let status = self.log_errors(errors);
         let mut failed = BTreeSet::new();
         for wanted in wanted {
             if !self.are_built(std::slice::from_ref(wanted))? {
@@ -223,8 +211,28 @@ impl Session {
         Err(self.failure(&failed, status))
     }
 
+    /// Sends `errors` to the client, and gives guix-daemon's status for them.
+    pub(super) fn log_errors(&self, errors: &[BuildError]) -> u32 {
+        for error in errors {
+            // The trace of a build does not have all of it.
+            self.tunnel.log(format!("{error}\n"));
+        }
+        let timed_out = errors.iter().any(|error| {
+            matches!(error, BuildError::Failed(failed)
+                if matches!(failed.cause, Cause::TimedOut(_) | Cause::Silent(_)))
+        });
+        let permanent = errors
+            .iter()
+            .any(|error| matches!(error, BuildError::Failed(_)));
+        match (timed_out, permanent) {
+            (true, _) => TIMED_OUT,
+            (_, true) => BUILD_FAILED,
+            _ => 1,
+        }
+    }
+
     /// guix-daemon's words for paths that could not be made.
-    fn failure(&self, paths: &BTreeSet<StorePath>, status: u32) -> Fault {
+    pub(super) fn failure(&self, paths: &BTreeSet<StorePath>, status: u32) -> Fault {
         let paths = paths.iter().map(|path| format!("`{}'", self.shown(path)));
         Fault::Refused {
             message: format!("build of {} failed", paths.collect::<Vec<_>>().join(", ")),
@@ -251,7 +259,10 @@ impl Session {
     }
 
     /// Makes `paths` valid by substitutes. Gives those that are not valid afterwards.
-    fn substitute(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Fault> {
+    pub(super) fn substitute(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, Fault> {
         self.store.add_temporary_roots(paths)?;
         let missing = |paths: &BTreeSet<StorePath>| -> Result<BTreeSet<StorePath>, Fault> {
             let valid = self.store.valid_among(paths)?;
@@ -288,7 +299,7 @@ impl Session {
     }
 
     /// The options of the engine for this client's builds.
-    fn engine_options(&self) -> Result<SessionOptions, Fault> {
+    pub(super) fn engine_options(&self) -> Result<SessionOptions, Fault> {
         let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
         let count = |number: u32| NonZeroUsize::new(number as usize);
         let options = &self.options;

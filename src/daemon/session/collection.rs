@@ -74,22 +74,18 @@ impl Session {
         if repair && !self.peer.trusted {
             return Err(Fault::refused("you are not privileged to repair paths"));
         }
-        if repair {
-            return Err(Fault::refused(
-                "this daemon does not repair yet: run `bootstrap build --repair`, or delete the path and build it again",
-            ));
-        }
         self.tunnel.log("checking path existence...\n");
         if !check_contents {
-            return self.verify_existence();
+            let missing = self.verify_existence()?;
+            return self.verified(missing, repair);
         }
         self.tunnel.log("checking hashes...\n");
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let report = whole::everything(&self.store, threads)?;
-        let mut errors = false;
+        let mut damaged = BTreeSet::new();
         for checked in report.damaged() {
             let path = self.shown(&checked.info.path);
-            errors = true;
+            damaged.insert(checked.info.path.clone());
             self.tunnel.log(match &checked.condition {
                 Condition::Intact => continue,
                 Condition::Missing => format!("path `{path}' disappeared\n"),
@@ -108,20 +104,30 @@ impl Session {
                 }
             });
         }
+        self.verified(damaged, repair)
+    }
+
+    /// The reply to a check that found `damaged`: whether errors are left after a repair.
+    fn verified(&self, damaged: BTreeSet<StorePath>, repair: bool) -> Result<Fields, Fault> {
+        let errors = match repair && !damaged.is_empty() {
+            true => self.repair_items(&damaged)?,
+            false => !damaged.is_empty(),
+        };
         Ok(Fields::of_long(errors.into()))
     }
 
-    fn verify_existence(&self) -> Result<Fields, Fault> {
+    /// The valid paths that are not there.
+    fn verify_existence(&self) -> Result<BTreeSet<StorePath>, Fault> {
         self.store.check_database()?;
-        let mut errors = false;
+        let mut missing = BTreeSet::new();
         for path in self.store.valid_paths()? {
             if self.directories.physical(&path).symlink_metadata().is_err() {
-                errors = true;
-                let path = self.shown(&path);
-                self.tunnel.log(format!("path `{path}' disappeared\n"));
+                let shown = self.shown(&path);
+                self.tunnel.log(format!("path `{shown}' disappeared\n"));
+                missing.insert(path);
             }
         }
-        Ok(Fields::of_long(errors.into()))
+        Ok(missing)
     }
 
     /// Has equal files share their blocks, while the client is there.

@@ -34,6 +34,7 @@ mod fault;
 mod operations;
 mod options;
 mod profiles;
+mod repairing;
 mod substitutes;
 mod traces;
 mod transfer;
