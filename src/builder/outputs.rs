@@ -13,7 +13,6 @@ use super::references::{ReferenceRules, locate};
 use crate::diagnostics::FileError;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::derivation::FixedOutput;
-use crate::formats::nar::NarError;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 use crate::store::remove::remove_tree;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, StoreError, nar};
@@ -215,25 +214,7 @@ impl BuildContext<'_, '_> {
 /// are copied, not followed.
 fn copy_to_new_inodes(path: &Path, place: &Path) -> Result<(), StoreError> {
     let copy = place.join("copy");
-    let (mut reader, mut writer) =
-        std::io::pipe().map_err(FileError::in_store("create a pipe for", path))?;
-    let (dumped, restored) = std::thread::scope(|scope| {
-        let dump = scope.spawn(move || nar::dump(path, &mut writer));
-        let restored = nar::restore(&mut reader, &copy);
-        // A reader that has failed must not keep the writer waiting.
-        drop(reader);
-        (dump.join(), restored)
-    });
-    match dumped {
-        // It only noticed that the other side has failed.
-        Ok(Ok(()) | Err(NarError::Sink(_))) => {}
-        Ok(Err(error)) => return Err(error.into()),
-        Err(_) => {
-            let error = std::io::Error::other("the thread that reads it died");
-            return Err(FileError::in_store("copy", path)(error).into());
-        }
-    }
-    restored?;
+    nar::copy(path, &copy)?;
     remove_tree(path)?;
     std::fs::rename(&copy, path).map_err(FileError::in_store("replace", path))?;
     Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Realising derivations that are in the store, from whatever client: no recipe, seed or plan is needed.
 
-use super::builtins::{self, download::Download};
+use super::builtins;
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
@@ -138,10 +138,8 @@ impl Session {
         } = *run;
         let graph = all.graph(&self.directories().store_dir);
         let sandbox = self.sandbox()?;
-        let download = Download {
-            fetcher: self.downloader(None),
-        };
-        let builtins = builtins::all(&download);
+        let fetching = self.fetching(self.downloader(None), sandbox.as_ref());
+        let builtins = builtins::all(&fetching);
         let substituter = substituter(self)?;
         let substitutes = substituter
             .as_ref()

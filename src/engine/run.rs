@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::builtins::{self, download::Download};
+use super::builtins;
 use super::error::EngineError;
 use super::explain::built_again;
 use super::notice::Notice;
@@ -147,13 +147,13 @@ impl<'s> Run<'s> {
             add_source: &|store, path| add_item(store, plan, path),
         };
         let sandbox = self.session.sandbox()?;
-        let download = Download {
-            fetcher: self.downloader.clone(),
-        };
+        let fetching = self
+            .session
+            .fetching(self.downloader.clone(), sandbox.as_ref());
         let tools = Tools {
             store: &self.store,
             sandbox: sandbox.as_ref(),
-            builtins: &builtins::all(&download),
+            builtins: &builtins::all(&fetching),
             alternative: None,
         };
         let settings = BuildSettings {
@@ -275,13 +275,11 @@ fn make(
     }
     events.preparing("writing derivations and checking the sandbox");
     let sandbox = session.sandbox()?;
-    let download = Download {
-        fetcher: downloader.clone(),
-    };
+    let fetching = session.fetching(downloader.clone(), sandbox.as_ref());
     let tools = Tools {
         store,
         sandbox: sandbox.as_ref(),
-        builtins: &builtins::all(&download),
+        builtins: &builtins::all(&fetching),
         alternative,
     };
     Ok(realise_todo(

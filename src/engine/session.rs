@@ -5,6 +5,9 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use super::builtins::Fetching;
+use super::builtins::download::Download;
+use super::builtins::git::GitDownload;
 use super::error::EngineError;
 use super::notice::{Notice, Notify};
 use super::options::SessionOptions;
@@ -14,7 +17,7 @@ use crate::builder::watch::Patience;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::fetch::apt::AptSettings;
-use crate::fetch::{self, Downloader, SearchSettings, by_hash};
+use crate::fetch::{self, Downloader, Fetcher, SearchSettings, by_hash};
 use crate::formats::store_path::StorePath;
 use crate::sandbox::{self, BuildUser, Limits, Sandbox};
 use crate::store::directories::Directories;
@@ -155,6 +158,19 @@ impl Session {
             mirrors: self.options.mirrors.clone(),
             ..fetch::Settings::new(&self.directories().cache)
         }))
+    }
+
+    /// What fetches sources: files through `fetcher`, commits as the user of builds in `sandbox`.
+    pub(super) fn fetching(&self, fetcher: Arc<dyn Fetcher>, sandbox: &dyn Sandbox) -> Fetching {
+        let temporary = self.options.build.temporary.clone();
+        Fetching {
+            download: Download { fetcher },
+            git: GitDownload {
+                offline: self.options.offline,
+                temporary: temporary.unwrap_or_else(std::env::temp_dir),
+                owner: sandbox.outside(&BuildUser::default()),
+            },
+        }
     }
 
     /// How builds run.

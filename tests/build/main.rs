@@ -8,9 +8,13 @@
 
 mod failures;
 mod failures_recorded;
+mod git;
 mod interruptions;
 mod repaired;
 mod reuse;
+#[path = "../server/mod.rs"]
+#[allow(dead_code)]
+mod server;
 mod site;
 #[path = "../small/mod.rs"]
 mod small;

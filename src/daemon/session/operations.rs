@@ -8,12 +8,10 @@ use std::path::Path;
 
 use super::fault::Fault;
 use super::{Session, profiles};
+use crate::engine::builtins;
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 use crate::formats::worker::{AskedPath, Fields, Request};
 use crate::store::PathInfo;
-
-/// The builders that are part of the daemon.
-const BUILTIN_BUILDERS: [&str; 1] = ["download"];
 
 /// The request's name, for the log.
 pub(super) fn name(request: &Request) -> String {
@@ -126,7 +124,7 @@ impl Session {
                 }
                 Ok(Fields::new())
             }
-            Request::BuiltinBuilders => Ok(Fields::of_strings(BUILTIN_BUILDERS)),
+            Request::BuiltinBuilders => Ok(Fields::of_strings(builtins::names_for_clients())),
             Request::SubstituteUrls => Ok(Fields::of_strings(self.substitute_urls())),
             Request::HasSubstitutes(path) => {
                 let offered = !self.offered(&[path])?.is_empty();

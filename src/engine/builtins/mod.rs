@@ -4,12 +4,14 @@
 //! | builder | makes |
 //! |---|---|
 //! | `builtin:download` | a file with a known hash ([`download`]) |
+//! | `builtin:git-download` | the files of a commit, with a known hash ([`git`]) |
 //! | `builtin:unpack-seed` | the tree of a seed ([`seed`]) |
 //!
 //! To add one, implement [`Builtin`](crate::builder::builtin::Builtin) in a file of its own, and name it in [`kind`]
 //! and [`all`].
 
 pub mod download;
+pub mod git;
 pub mod seed;
 
 use crate::builder::builtin::Builtins;
@@ -19,27 +21,48 @@ use crate::formats::store_path::{StoreDir, StorePath};
 use crate::road::seed::unpack::Unpacker;
 
 use download::Download;
+use git::GitDownload;
 use seed::UnpackSeed;
 
 /// The name of the builder of downloads.
 pub const DOWNLOAD: &str = "builtin:download";
+/// The name of the builder of checkouts.
+pub const GIT_DOWNLOAD: &str = "builtin:git-download";
 /// The name of the builder of seeds.
 pub const UNPACK_SEED: &str = "builtin:unpack-seed";
 
-/// The builtins of a run whose files come from `download`.
-pub fn all(download: &Download) -> Builtins<'_> {
-    Builtins::new().with(DOWNLOAD, download).with(
-        UNPACK_SEED,
-        &UnpackSeed {
-            unpacker: &Unpacker,
-        },
-    )
+/// What fetches the sources of a run.
+pub struct Fetching {
+    /// Files.
+    pub download: Download,
+    /// Commits.
+    pub git: GitDownload,
+}
+
+/// The builtins of a run whose sources come from `fetching`.
+pub fn all(fetching: &Fetching) -> Builtins<'_> {
+    Builtins::new()
+        .with(DOWNLOAD, &fetching.download)
+        .with(GIT_DOWNLOAD, &fetching.git)
+        .with(
+            UNPACK_SEED,
+            &UnpackSeed {
+                unpacker: &Unpacker,
+            },
+        )
+}
+
+/// The builders that a client of a daemon may name.
+pub fn names_for_clients() -> Vec<&'static str> {
+    // Without git, Guix has a derivation of its own run one.
+    let git = git::find().map(|_| "git-download");
+    std::iter::once("download").chain(git).collect()
 }
 
 /// How the builder called `builder` makes its outputs.
 pub fn kind(builder: &[u8]) -> Kind {
     match builder {
-        name if name == DOWNLOAD.as_bytes() => Kind::Download,
+        name if name == DOWNLOAD.as_bytes() || name == GIT_DOWNLOAD.as_bytes() => Kind::Download,
         name if name == UNPACK_SEED.as_bytes() => Kind::Seed,
         _ => Kind::Build,
     }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Archives of trees on disk: [`dump`] writes one, [`restore()`] and [`restore_tree`] write the tree of one to disk.
+//! [`copy`] does both.
 //!
 //! The format is [`formats::nar`](crate::formats::nar).
 
+mod copy;
 mod restore;
 pub(super) mod stream;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub use copy::copy;
 pub(super) use restore::{Finish, restore_with};
 pub use restore::{restore, restore_tree};
 pub(super) use walk::special_kind;

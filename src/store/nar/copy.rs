@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Copying a tree, as its archive says it, to new inodes.
+
+use std::path::Path;
+
+use super::{dump, restore};
+use crate::diagnostics::FileError;
+use crate::formats::nar::NarError;
+use crate::store::error::StoreError;
+
+/// Copies the tree at `from` to `to`, where nothing is. Links are copied, not followed, and no file of the copy is one
+/// of the tree: other processes may hold descriptors of those.
+///
+/// # Errors
+/// Where `from` is not what an archive can hold, or one of them cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let (mut reader, mut writer) =
+        std::io::pipe().map_err(FileError::in_store("create a pipe for", from))?;
+    let (dumped, restored) = std::thread::scope(|scope| {
+        let dump = scope.spawn(move || dump(from, &mut writer));
+        let restored = restore(&mut reader, to);
+        // A reader that has failed must not keep the writer waiting.
+        drop(reader);
+        (dump.join(), restored)
+    });
+    match dumped {
+        // It only noticed that the other side has failed.
+        Ok(Ok(()) | Err(NarError::Sink(_))) => {}
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => {
+            let error = std::io::Error::other("the thread that reads it died");
+            return Err(FileError::in_store("copy", from)(error).into());
+        }
+    }
+    Ok(restored?)
+}
