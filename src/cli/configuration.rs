@@ -80,7 +80,10 @@ impl Settings {
     }
 
     /// Reads `text`, which is in the file `path`.
-    fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// Text that is not TOML, a setting that does not exist, or a value that its option does not take.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
         let wrong = |problem: String| {
             Failure::usage(
                 format!("{}: {problem}", path.display()),

@@ -13,7 +13,7 @@ mod all;
 pub mod arguments;
 mod build;
 mod completions;
-mod configuration;
+pub mod configuration;
 mod context;
 mod daemon;
 mod derivations;
