@@ -3,6 +3,7 @@
 
 use super::timeline::{self, PHASES};
 use super::{FailureShown, Item, Report};
+use crate::formats::calendar::DateTime;
 use crate::road::recipe::Stage;
 use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
 use crate::show::graph::{DrawnNode, GraphDrawing};
@@ -126,18 +127,14 @@ fn header(report: &Report) -> String {
 
 /// `epoch` as a date and time in UTC.
 fn utc(epoch: u64) -> String {
-    let (days, seconds) = (epoch / 86400, epoch % 86400);
-    // Days since 0000-03-01, in eras of 400 years: Howard Hinnant's algorithm `civil_from_days`.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12 + 1;
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute) = (seconds / 3600, seconds / 60 % 60);
+    let DateTime {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        ..
+    } = DateTime::from_epoch(epoch);
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
