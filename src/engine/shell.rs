@@ -319,8 +319,9 @@ impl Places {
     ) -> Result<Self, EngineError> {
         let place = temporary;
         let failed = |path: &Path| FileError::in_store("create", path.to_owned());
-        // Of mode 0700, with a random name.
+        // A directory's mode would be that of the umask, 0755 mostly; the name is random.
         let directory = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o700))
             .prefix("bootstrap-shell-")
             .tempdir_in(place)
             .map_err(failed(&place.join("bootstrap-shell-")))?

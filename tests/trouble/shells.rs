@@ -5,10 +5,12 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use crate::result;
 use crate::world::World;
+use crate::{result, start};
 
 /// A world with the inputs of a package that only the shell runs, whose phases are `phases`.
 fn world(phases: &str) -> World {
@@ -95,4 +97,78 @@ fn an_ordinary_user_has_a_shell_on_a_store_of_root_s() {
     assert_eq!(status, Some(0), "{out}\n{err}");
     assert!(format!("{out}{err}").contains("it runs"), "{out}\n{err}");
     assert_eq!(fs::read_dir(&own).unwrap().count(), 0, "{err}");
+}
+
+/// A guest of root's shell may leave a set-user-ID program: no user of the machine reaches it, not even by its name.
+#[test]
+fn what_a_shell_leaves_is_out_of_reach_of_the_machines_users() {
+    let world =
+        world("write $out/program x\nchmod $out/program 4755\nchmod $out 777\nsleep 3000\n");
+    let temporary = world.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777)).unwrap();
+    for above in temporary
+        .ancestors()
+        .filter(|above| above.starts_with("/tmp/"))
+    {
+        let mode = above.metadata().unwrap().permissions().mode();
+        fs::set_permissions(above, fs::Permissions::from_mode(mode | 0o55)).unwrap();
+    }
+    let arguments = ["shell", "--of", "tried", "--", "x"];
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let mut child = start(world.command(&arguments).env("TMPDIR", &temporary));
+        let begun = Instant::now();
+        let directory = loop {
+            let made = fs::read_dir(&temporary).unwrap().flatten();
+            let shells = made.map(|entry| entry.path());
+            let left = |place: &PathBuf| {
+                let store = place.join("store");
+                let items = fs::read_dir(store).into_iter().flatten().flatten();
+                items
+                    .map(|item| item.path().join("program"))
+                    .any(|program| {
+                        program
+                            .metadata()
+                            .is_ok_and(|found| found.permissions().mode() & 0o7777 == 0o4755)
+                    })
+            };
+            if let Some(place) = shells.into_iter().find(left) {
+                break place;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never begins");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let mode = directory.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        if rustix::process::geteuid().is_root() {
+            let seen = Command::new("setpriv")
+                .args([
+                    "--reuid",
+                    "65534",
+                    "--regid",
+                    "65534",
+                    "--clear-groups",
+                    "ls",
+                ])
+                .arg(directory.join("store"))
+                .output();
+            let seen = seen.expect("util-linux has setpriv");
+            assert!(!seen.status.success() && seen.stdout.is_empty());
+        }
+        let name = directory
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let random = name.strip_prefix("bootstrap-shell-").unwrap().to_owned();
+        assert!(
+            random.len() >= 6 && random != child.id().to_string(),
+            "{name}"
+        );
+        names.push(random);
+        assert!(child.wait().unwrap().success());
+        assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    }
+    assert_ne!(names[0], names[1]);
 }

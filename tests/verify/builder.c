@@ -172,6 +172,14 @@ static void run(char *line)
     else if (!strcmp(verb, "fill")) {
         if (*text)
             fill(path);
+    } else if (!strcmp(verb, "sparse")) {
+        /* A file of so many bytes that takes no room. */
+        write_file(path, "");
+        if (truncate(path, atoll(text)) != 0)
+            fail("truncate", path);
+    } else if (!strcmp(verb, "chmod")) {
+        if (chmod(path, strtol(text, NULL, 8)) != 0)
+            fail("chmod", path);
     } else if (!strcmp(verb, "umask")) {
         mode_t mask = umask(0);
         umask(mask);

@@ -22,7 +22,7 @@ mod system;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
 pub(super) use features::features;
@@ -90,6 +90,7 @@ impl Sandbox for Namespaces {
         let outside = self.outside(&user);
         // As a build's directories are: only this user may enter it, and what is in it is the build user's.
         let place = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o700))
             .prefix("bootstrap-check-")
             .tempdir();
         let place = place.map_err(|source| SandboxError::Source {
