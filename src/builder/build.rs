@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
+use super::deadline::Deadline;
 use super::error::{BuildError, Cause, FailedBuild};
 use super::excerpt::excerpt;
 use super::graph::{Job, Task, Way};
@@ -157,7 +158,10 @@ impl BuildContext<'_, '_> {
         let Attempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, None);
         let ran = self.run_builtin(builtin, job, outputs, attempt.staging)?;
+        // Downloads have limits of their own.
+        let deadline = Deadline::new(&self.cancellation, None);
         let new = NewOutputs {
+            deadline: &deadline,
             job,
             outputs,
             store: &ran.store,
@@ -236,12 +240,14 @@ impl BuildContext<'_, '_> {
     ) -> Result<Made, BuildError> {
         let Attempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, Some(self.log_of(job)));
+        let deadline = Deadline::new(&self.cancellation, self.settings.patience.timeout);
         // The token is held until the outputs are registered: hashing them is work like any other.
         let (mut ran, _slot) = self.run(job, outputs, attempt.staging, directory, slot)?;
         let registered = match self.verdict(outputs, &mut ran, directory)? {
             Some(cause) => Err(cause),
             None => {
                 let new = NewOutputs {
+                    deadline: &deadline,
                     job,
                     outputs,
                     store: &ran.store,

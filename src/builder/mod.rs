@@ -9,6 +9,7 @@ mod build;
 pub mod builtin;
 mod builtin_run;
 mod context;
+mod deadline;
 mod derivations;
 pub mod diagnosis;
 pub mod environment;

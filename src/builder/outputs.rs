@@ -7,12 +7,14 @@ use std::path::Path;
 
 use super::builtin::is_builtin;
 use super::context::BuildContext;
+use super::deadline::{Deadline, Until};
 use super::error::{BuildError, Cause};
 use super::graph::Job;
 use super::references::{ReferenceRules, locate};
 use crate::diagnostics::FileError;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::derivation::FixedOutput;
+use crate::formats::nar::NarError;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 use crate::store::remove::remove_tree;
 use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, StoreError, nar};
@@ -30,9 +32,18 @@ pub(super) struct NewOutputs<'n> {
     pub candidates: BTreeSet<StorePath>,
     /// What they must not refer to.
     pub rules: &'n ReferenceRules,
+    /// How long they may be worked on.
+    pub deadline: &'n Deadline<'n>,
 }
 
 impl NewOutputs<'_> {
+    /// Why work on them stopped.
+    fn stopped(&self) -> Result<Cause, BuildError> {
+        // It has passed, or the work would not have stopped.
+        let passed = self.deadline.passed()?;
+        passed.ok_or(BuildError::Interrupted)
+    }
+
     /// The outputs as the store takes them.
     pub(super) fn staged(&self) -> Vec<StagedOutput> {
         let mut candidates = self.candidates.clone();
@@ -61,8 +72,14 @@ impl BuildContext<'_, '_> {
             return Ok(Err(cause));
         }
         let label = new.job.label;
-        let prepared = match self.tools.store.prepare_outputs(locks, new.staged()) {
+        let goes_on = || new.deadline.goes_on();
+        let prepared = self
+            .tools
+            .store
+            .prepare_outputs_while(locks, new.staged(), &goes_on);
+        let prepared = match prepared {
             Ok(prepared) => prepared,
+            Err(StoreError::Nar(NarError::Stopped)) => return Ok(Err(new.stopped()?)),
             Err(source) if source.is_environment() => {
                 return Err(BuildError::store(label)(source));
             }
@@ -90,8 +107,10 @@ impl BuildContext<'_, '_> {
             .parent()
             .filter(|_| !is_builtin(&derivation.builder));
         if let (Some(place), Some((_, path))) = (place, new.outputs.first()) {
-            match copy_to_new_inodes(&new.store.join(path.base_name()), place) {
+            let output = new.store.join(path.base_name());
+            match copy_to_new_inodes(&output, place, new.deadline) {
                 Ok(()) => {}
+                Err(_) if !new.deadline.goes_on() => return Ok(Some(new.stopped()?)),
                 Err(source) if source.is_environment() => {
                     return Err(BuildError::store(new.job.label)(source));
                 }
@@ -124,9 +143,17 @@ impl BuildContext<'_, '_> {
                 expected: fixed.hash,
             }));
         }
-        let found = std::fs::File::open(&file)
-            .and_then(|mut file| ContentHash::of_reader(fixed.hash.algorithm(), &mut file))
-            .map_err(BuildError::io("read", &file))?;
+        let found = std::fs::File::open(&file).and_then(|inner| {
+            let mut file = Until {
+                inner,
+                deadline: new.deadline,
+            };
+            ContentHash::of_reader(fixed.hash.algorithm(), &mut file)
+        });
+        let found = match found {
+            Err(_) if !new.deadline.goes_on() => return Ok(Some(new.stopped()?)),
+            found => found.map_err(BuildError::io("read", &file))?,
+        };
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
             path: shown(),
             expected: fixed.hash,
@@ -149,10 +176,18 @@ impl BuildContext<'_, '_> {
                 let found = match fixed.hash.algorithm() {
                     HashAlgorithm::Sha256 => info.nar_sha256.into(),
                     algorithm => {
-                        let mut hasher = algorithm.hasher();
-                        nar::dump(&staged, &mut hasher)
-                            .map_err(|error| BuildError::store(new.job.label)(error.into()))?;
-                        hasher.finish()
+                        let mut hasher = Until {
+                            inner: algorithm.hasher(),
+                            deadline: new.deadline,
+                        };
+                        match nar::dump(&staged, &mut hasher) {
+                            Err(_) if !new.deadline.goes_on() => {
+                                return Ok(Some(new.stopped()?));
+                            }
+                            dumped => dumped
+                                .map_err(|error| BuildError::store(new.job.label)(error.into()))?,
+                        }
+                        hasher.inner.finish()
                     }
                 };
                 if found != fixed.hash {
@@ -212,9 +247,13 @@ impl BuildContext<'_, '_> {
 /// Replaces what is at `path` by a copy in new inodes, made in the directory `place` that no build can reach: a process
 /// outside of the sandbox may hold a descriptor of the old ones, and could change them after they were hashed. Links
 /// are copied, not followed.
-fn copy_to_new_inodes(path: &Path, place: &Path) -> Result<(), StoreError> {
+fn copy_to_new_inodes(
+    path: &Path,
+    place: &Path,
+    deadline: &Deadline<'_>,
+) -> Result<(), StoreError> {
     let copy = place.join("copy");
-    nar::copy(path, &copy)?;
+    nar::copy_while(path, &copy, &|| deadline.goes_on())?;
     remove_tree(path)?;
     std::fs::rename(&copy, path).map_err(FileError::in_store("replace", path))?;
     Ok(())
@@ -236,6 +275,7 @@ fn kind(file_type: std::fs::FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::cancellation::Cancellation;
     use std::fs;
     use std::io::Write;
     use std::os::unix::fs::symlink;
@@ -251,7 +291,9 @@ mod tests {
             .append(true)
             .open(output.join("file"))
             .unwrap();
-        copy_to_new_inodes(&output, place.path()).unwrap();
+        let cancellation = Cancellation::new();
+        let deadline = Deadline::new(&cancellation, None);
+        copy_to_new_inodes(&output, place.path(), &deadline).unwrap();
         accomplice.write_all(b" and evil").unwrap();
         assert_eq!(fs::read(output.join("file")).unwrap(), b"good");
         assert_eq!(

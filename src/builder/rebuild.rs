@@ -12,8 +12,9 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::context::{BuildContext, Staging, outputs};
+use super::deadline::Deadline;
 use super::derivations::{AddSource, add_derivations};
-use super::error::BuildError;
+use super::error::{BuildError, FailedBuild};
 use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
 use super::jobserver::JobPool;
@@ -25,8 +26,9 @@ use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind, Made};
+use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePath;
-use crate::store::{PathInfo, PathLocks};
+use crate::store::{PathInfo, PathLocks, StoreError};
 
 /// An output that was made again.
 #[derive(Debug)]
@@ -213,6 +215,7 @@ impl Rebuilder<'_, '_, '_> {
         let start;
         let store;
         let candidates;
+        let deadline = Deadline::new(&builder.cancellation, builder.settings.patience.timeout);
         // Held until the outputs are looked at, which is work like any other.
         let _slot;
         if let Some(builtin) = builder.tools.builtins.of(job)? {
@@ -238,6 +241,7 @@ impl Rebuilder<'_, '_, '_> {
             }
             candidates = ran.candidates(&outputs);
             let new = NewOutputs {
+                deadline: &deadline,
                 job,
                 outputs: &outputs,
                 store: &ran.store,
@@ -255,6 +259,7 @@ impl Rebuilder<'_, '_, '_> {
             store = ran.store;
         }
         let new = NewOutputs {
+            deadline: &deadline,
             job,
             outputs: &outputs,
             store: &store,
@@ -265,8 +270,14 @@ impl Rebuilder<'_, '_, '_> {
         let infos = builder
             .tools
             .store
-            .examine_staged(&staged)
-            .map_err(BuildError::store(job.label))?;
+            .examine_staged(&staged, &|| deadline.goes_on());
+        let infos = match infos {
+            Err(StoreError::Nar(NarError::Stopped)) => {
+                let cause = deadline.passed()?.ok_or(BuildError::Interrupted)?;
+                return Err(FailedBuild::without_log(job, cause));
+            }
+            infos => infos.map_err(BuildError::store(job.label))?,
+        };
         let made = Made {
             user_seconds: made.user_seconds,
             system_seconds: made.system_seconds,

@@ -225,7 +225,7 @@ fn replace_known(
     };
     let replaced = restore_tree(tree, &staged.staged)
         .map_err(StoreError::from)
-        .and_then(|()| store.examine_staged(std::slice::from_ref(&staged)))
+        .and_then(|()| store.examine_staged(std::slice::from_ref(&staged), &|| true))
         .and_then(|found| {
             let kept = put_in_place(store, &locks, &staged.staged, &found[0], info)?;
             Ok((kept, found))

@@ -179,6 +179,19 @@ impl Store {
         locks: &'s PathLocks,
         outputs: Vec<StagedOutput>,
     ) -> Result<PreparedOutputs<'s>, StoreError> {
+        self.prepare_outputs_while(locks, outputs, &|| true)
+    }
+
+    /// As [`prepare_outputs`](Self::prepare_outputs), as long as `goes_on` says so.
+    ///
+    /// # Errors
+    /// Those, and [`NarError::Stopped`](crate::formats::nar::NarError::Stopped) where it said no.
+    pub fn prepare_outputs_while<'s>(
+        &'s self,
+        locks: &'s PathLocks,
+        outputs: Vec<StagedOutput>,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<PreparedOutputs<'s>, StoreError> {
         self.writable()?;
         let mut prepared = Vec::with_capacity(outputs.len());
         let mut new = Vec::with_capacity(outputs.len());
@@ -206,7 +219,7 @@ impl Store {
             .collect();
         canonical::canonicalise_all(&places)?;
         for (position, output) in new {
-            let scanned = scan::hash_and_scan(&output.staged, &output.candidates)?;
+            let scanned = scan::hash_and_scan_while(&output.staged, &output.candidates, goes_on)?;
             let info = PathInfo {
                 path: output.path,
                 nar_sha256: scanned.nar_sha256,

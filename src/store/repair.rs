@@ -28,8 +28,14 @@ pub const CHECK_SUFFIX: &str = "-check";
 
 impl Store {
     /// Makes staged outputs of one build canonical, and says what their records would be. Nothing is registered,
-    /// whether the outputs are valid or not.
-    pub fn examine_staged(&self, outputs: &[StagedOutput]) -> Result<Vec<PathInfo>, StoreError> {
+    /// whether the outputs are valid or not. Hashing stops with [`NarError::Stopped`] when `goes_on` says no.
+    ///
+    /// [`NarError::Stopped`]: crate::formats::nar::NarError::Stopped
+    pub fn examine_staged(
+        &self,
+        outputs: &[StagedOutput],
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<PathInfo>, StoreError> {
         for output in outputs {
             if let Err(source) = output.staged.symlink_metadata() {
                 return Err(match source.kind() {
@@ -49,7 +55,8 @@ impl Store {
         outputs
             .iter()
             .map(|output| {
-                let scanned = scan::hash_and_scan(&output.staged, &output.candidates)?;
+                let scanned =
+                    scan::hash_and_scan_while(&output.staged, &output.candidates, goes_on)?;
                 Ok(PathInfo {
                     path: output.path.clone(),
                     nar_sha256: scanned.nar_sha256,

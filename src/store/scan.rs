@@ -40,9 +40,25 @@ pub struct Scanned {
 /// Runs at the speed of SHA-256 on one thread, with a few more threads that read and scan ahead; memory is bounded by a
 /// few MiB whatever the tree. A socket, device or FIFO in the tree is an error that names it.
 pub fn hash_and_scan(path: &Path, candidates: &BTreeSet<StorePath>) -> Result<Scanned, NarError> {
+    hash_and_scan_while(path, candidates, &|| true)
+}
+
+/// As [`hash_and_scan`], as long as `goes_on` says so: it is asked before each chunk. A sparse file of terabytes, which
+/// takes no room, takes hours.
+///
+/// # Errors
+/// [`NarError::Stopped`] where it said no.
+pub fn hash_and_scan_while(
+    path: &Path,
+    candidates: &BTreeSet<StorePath>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Scanned, NarError> {
     let scanner = Scanner::new(candidates);
     let mut tally = Tally::default();
     stream::stream(path, &|chunk| scanner.scan(chunk), |chunk| {
+        if !goes_on() {
+            return Err(NarError::Stopped);
+        }
         tally.pass(chunk, &scanner);
         Ok(())
     })?;

@@ -84,6 +84,30 @@ fn a_build_that_hangs_is_ended_by_its_timeout() {
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 
+/// Hashing a file of a terabyte takes an hour; making it takes no time, where it is a hole.
+#[test]
+fn the_timeout_also_ends_the_hashing_of_a_huge_output() {
+    let mut site = Site::new();
+    site.settings.patience.timeout = seconds(0.5);
+    let mut items = vec![site.add("huge", &["sparse $out 1099511627776"])];
+    for (method, algorithm) in [
+        (FixedOutputMethod::Flat, HashAlgorithm::Sha256),
+        (FixedOutputMethod::Recursive, HashAlgorithm::Sha512),
+    ] {
+        let huge = ["sparse $out 1099511627776"];
+        items.push(site.add_with("huge-source", &huge, |_, derivation| {
+            let output = Output::fixed(method, ContentHash::of(algorithm, "content"));
+            derivation.outputs.insert("out".to_owned(), output);
+        }));
+    }
+    for item in items {
+        let start = Instant::now();
+        assert!(matches!(site.fail_build(item), Cause::TimedOut(_)));
+        assert!(start.elapsed() < Duration::from_secs(60));
+        site.assert_clean();
+    }
+}
+
 #[test]
 fn a_build_that_is_silent_is_ended() {
     let mut site = Site::new();

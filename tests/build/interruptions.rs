@@ -183,6 +183,24 @@ fn a_download_does_not_keep_a_run_from_stopping() {
     });
 }
 
+#[test]
+fn hashing_a_huge_output_does_not_keep_a_run_from_stopping() {
+    let mut site = Site::new();
+    let item = site.add("huge", &["sparse $out 1099511627776"]);
+    let cancellation = site.cancellation.clone();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(700));
+            cancellation.cancel();
+        });
+        let start = Instant::now();
+        let report = site.run(&[item]);
+        assert!(report.summary.interrupted);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    });
+    site.assert_clean();
+}
+
 /// Unpacks until it is stopped.
 struct Endless;
 

@@ -161,7 +161,12 @@ static void run(char *command)
         make_socket(word[1]);
     else if (!strcmp(verb, "fill"))
         fill(word[1]);
-    else if (!strcmp(verb, "connect"))
+    else if (!strcmp(verb, "sparse")) {
+        /* A file of so many bytes that takes no room. */
+        write_file(word[1], "", O_TRUNC);
+        if (truncate(word[1], atoll(word[2])) != 0)
+            fail("truncate", word[1]);
+    } else if (!strcmp(verb, "connect"))
         connect_to(word[1], atoi(word[2]));
     else if (!strcmp(verb, "daemon"))
         start_daemon(word[1]);

@@ -24,6 +24,7 @@ mod tree;
 
 pub use tree::Tree;
 
+use crate::formats::visible::visible_path;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
@@ -43,7 +44,7 @@ const MAX_TARGET: u64 = 4095;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NarError {
     /// A system call on a file failed.
-    #[error("cannot {action} {}: {error}", path.display())]
+    #[error("cannot {action} {}: {error}", visible_path(path))]
     File {
         /// What was tried, as a verb.
         action: &'static str,
@@ -55,7 +56,7 @@ pub enum NarError {
     /// A file that archives cannot hold.
     #[error(
         "{} is a {kind}: expected only regular files, directories and symbolic links; remove it",
-        path.display()
+        visible_path(path)
     )]
     FileType {
         /// The file.
@@ -66,7 +67,7 @@ pub enum NarError {
     /// A file that became shorter while it was read.
     #[error(
         "{} changed while it was read: expected {expected} bytes, saw {seen}; try again",
-        path.display()
+        visible_path(path)
     )]
     Changed {
         /// The file.
@@ -77,7 +78,7 @@ pub enum NarError {
         seen: u64,
     },
     /// Directories nested deeper than [`MAX_DEPTH`].
-    #[error("{} is nested too deep: expected at most {MAX_DEPTH} directories in each other", .0.display())]
+    #[error("{} is nested too deep: expected at most {MAX_DEPTH} directories in each other", visible_path(.0))]
     Depth(PathBuf),
     /// A tree in memory with a name or a link target that no file can have.
     #[error("cannot archive the entry `{}`: {reason}", .entry.escape_ascii())]
@@ -90,6 +91,9 @@ pub enum NarError {
     /// The archive could not be written.
     #[error("cannot write the archive: {0}")]
     Sink(io::Error),
+    /// It was told to stop.
+    #[error("stopped before its end")]
+    Stopped,
     /// The archive could not be read.
     #[error("cannot read the archive after byte {offset}: {error}")]
     Source {

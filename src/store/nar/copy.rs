@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Copying a tree, as its archive says it, to new inodes.
 
+use std::io::Write;
 use std::path::Path;
 
-use super::{dump, restore};
+use super::{restore, stream};
 use crate::diagnostics::FileError;
 use crate::formats::nar::NarError;
 use crate::store::error::StoreError;
@@ -14,10 +15,27 @@ use crate::store::error::StoreError;
 /// # Errors
 /// Where `from` is not what an archive can hold, or one of them cannot be read or written.
 pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    copy_while(from, to, &|| true)
+}
+
+/// As [`copy`], as long as `goes_on` says so.
+///
+/// # Errors
+/// Those, and [`NarError::Stopped`] where it said no.
+pub fn copy_while(
+    from: &Path,
+    to: &Path,
+    goes_on: &(dyn Fn() -> bool + Sync),
+) -> Result<(), StoreError> {
     let (mut reader, mut writer) =
         std::io::pipe().map_err(FileError::in_store("create a pipe for", from))?;
     let (dumped, restored) = std::thread::scope(|scope| {
-        let dump = scope.spawn(move || dump(from, &mut writer));
+        let dump = scope.spawn(move || {
+            stream::stream(from, &|_| {}, |chunk| match goes_on() {
+                true => writer.write_all(chunk).map_err(NarError::Sink),
+                false => Err(NarError::Stopped),
+            })
+        });
         let restored = restore(&mut reader, to);
         // A reader that has failed must not keep the writer waiting.
         drop(reader);

@@ -11,7 +11,7 @@ pub(super) mod stream;
 mod tests;
 mod walk;
 
-pub use copy::copy;
+pub use copy::{copy, copy_while};
 pub(super) use restore::{Finish, restore_with};
 pub use restore::{restore, restore_tree};
 pub(super) use walk::special_kind;
