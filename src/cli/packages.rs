@@ -19,6 +19,8 @@ pub(super) struct Listed<'a> {
     pub(super) name: &'a str,
     pub(super) stage: &'static str,
     pub(super) version: &'a str,
+    /// The version of it in Guix 1.5; null where the recipe names none.
+    pub(super) guix_version: Option<&'a str>,
     pub(super) synopsis: &'a str,
     /// Whether it is one of the implicit inputs of gnu-build-system.
     pub(super) implicit_input: bool,
@@ -85,6 +87,7 @@ pub(super) fn listed<'a>(
         name: &node.label,
         stage: stage.name(),
         version: recipe.map_or("", |recipe| &recipe.version),
+        guix_version: recipe.and_then(|recipe| recipe.guix_version.as_deref()),
         synopsis: recipe.map_or("", |recipe| &recipe.synopsis),
         implicit_input: is_implicit("out"),
         valid: outputs.iter().all(|output| output.valid),

@@ -85,6 +85,9 @@ fn describe(shown: &Shown<'_>) -> String {
     let mut field = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\n"));
     field("name", listed.name);
     field("version", listed.version);
+    if let Some(version) = listed.guix_version {
+        field("guix-version", version);
+    }
     field("stage", listed.stage);
     field("synopsis", listed.synopsis);
     field("home-page", shown.home_page);
@@ -130,6 +133,7 @@ mod tests {
                 name: "stage0/make",
                 stage: "stage0",
                 version: "1.0",
+                guix_version: None,
                 synopsis: "The make of the test",
                 implicit_input: false,
                 valid: false,

@@ -19,13 +19,24 @@ use crate::road::recipe::{Recipe, RecipeError, RecipeErrors, RecipeFile, RecipeP
 /// The first syntax error of each, at its line. A machine without `sh` finds none.
 pub(super) fn check(recipes: &Recipes) -> Result<(), RecipeErrors> {
     let all: Vec<&Recipe> = recipes.iter().collect();
-    let errors = all.par_iter().filter_map(|recipe| {
-        let script = &recipe.phases.as_ref()?.contents;
+    let errors = all.par_iter().flat_map_iter(|recipe| {
+        let of_stages = recipe.stage_phases.iter();
+        let of_stages = of_stages.map(|(stage, text)| (format!("phases-{stage}.sh"), text));
+        let of_all = recipe
+            .phases
+            .iter()
+            .map(|text| ("phases.sh".to_owned(), text));
+        of_all
+            .chain(of_stages)
+            .map(move |(file, text)| (recipe, file, text))
+    });
+    let errors = errors.filter_map(|(recipe, file, script)| {
+        let script = &script.contents;
         let (line, message) = syntax_error(script)?;
         let recipe_file = Path::new(&recipe.file.path);
         let text = String::from_utf8_lossy(script).into_owned();
         let span = line_of(&text, line);
-        let path = recipe_file.with_file_name("phases.sh");
+        let path = recipe_file.with_file_name(&file);
         Some(RecipeError {
             problem: RecipeProblem::Shell { message },
             file: Arc::new(RecipeFile {

@@ -264,6 +264,28 @@ fn a_shell_in_a_builds_sandbox_needs_its_inputs() {
 }
 
 #[test]
+fn each_implicit_input_is_listed_with_its_version_in_guix() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = plain_bootstrap();
+    command.arg("--root").arg(directory.path().join("root"));
+    let output = command.args(["list", "--json"]).output().unwrap();
+    let packages: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| {
+        let package = packages.iter().find(|package| package["name"] == name);
+        package.unwrap_or_else(|| panic!("{name} is not listed"))
+    };
+    assert_eq!(of("coreutils")["guix_version"], of("coreutils")["version"]);
+    assert_eq!(of("libc")["guix_version"], "2.41");
+    let inputs = packages
+        .iter()
+        .filter(|package| package["implicit_input"] == true);
+    assert!(inputs.clone().count() >= 19);
+    for package in inputs {
+        assert!(package["guix_version"].is_string(), "{package}");
+    }
+}
+
+#[test]
 fn a_seed_says_for_which_system_it_is() {
     let world = World::with_recipes();
     let path = |seed: &str| {

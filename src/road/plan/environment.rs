@@ -37,6 +37,7 @@ const COMMON_VARIABLES: &[&str] = &[
 struct Build<'r> {
     recipe: &'r Recipe,
     label: String,
+    stage: Stage,
     derivation: Derivation,
     dependencies: BTreeSet<usize>,
 }
@@ -75,6 +76,7 @@ impl Planner<'_> {
         let mut build = Build {
             recipe,
             label,
+            stage,
             derivation: Derivation {
                 outputs: outputs
                     .map(|output| (output.clone(), Output::input_addressed()))
@@ -166,8 +168,8 @@ impl Planner<'_> {
             build.derivation.input_sources.insert(path);
         }
         build.set_filled("patches", patches.join(" "));
-        if let Some(phases) = &recipe.phases {
-            let path = self.text(&build.label, phases)?;
+        if let Some(phases) = recipe.phases_in(build.stage) {
+            let path = self.text(&build.label, &phases)?;
             build.set("recipePhases", self.shown(&path));
             build.derivation.input_sources.insert(path);
         }

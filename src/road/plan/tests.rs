@@ -188,6 +188,22 @@ fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
 }
 
 #[test]
+fn phases_of_one_stage_change_that_stage_alone() {
+    let folder = whole_road();
+    folder.file("recipes/sed/phases.sh", "all=1\n");
+    let paths = |folder: &Folder| {
+        let plan = folder.plan();
+        let of = |label: &str| plan.get(label).unwrap().derivation_path.clone();
+        (of("stage0/sed"), of("sed"))
+    };
+    let before = paths(&folder);
+    folder.file("recipes/sed/phases-final.sh", "final=1\n");
+    let after = paths(&folder);
+    assert_eq!(before.0, after.0);
+    assert_ne!(before.1, after.1);
+}
+
+#[test]
 fn final_and_package_builds_see_what_the_road_says() {
     let plan = whole_road().plan();
     assert!(plan.unplanned().is_empty(), "{:?}", plan.unplanned());

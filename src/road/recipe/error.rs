@@ -137,7 +137,7 @@ impl RecipeProblem {
                 }
             }
             Self::UnknownPhaseFile { .. } => {
-                "the recipe's own phases are read from `phases.sh`; other scripts must be named in recipe.toml".to_owned()
+                "the recipe's own phases are read from `phases.sh`, and `phases-STAGE.sh` of a stage that it has; other scripts must be named in recipe.toml".to_owned()
             }
             Self::NameIsNotFolder { name, .. } => format!("rename the folder to `{name}`, or correct the name"),
             Self::DuplicateName { .. } | Self::DuplicateLibc { .. } => "remove or rename one of them".to_owned(),

@@ -350,6 +350,8 @@ pub struct Recipe {
     pub name_span: std::ops::Range<usize>,
     /// The version.
     pub version: String,
+    /// The version that Guix 1.5 has of it, where Guix has it.
+    pub guix_version: Option<String>,
     /// One line that says what it is.
     pub synopsis: String,
     /// The project's page.
@@ -364,8 +366,10 @@ pub struct Recipe {
     pub extras: BTreeMap<String, Variants>,
     /// Patches of all variants.
     pub patches: Vec<RecipeText>,
-    /// The recipe's own phases.
+    /// The recipe's own phases, in every stage.
     pub phases: Option<RecipeText>,
+    /// Those of one stage alone. A change of them leaves the other stages' derivations as they are.
+    pub stage_phases: BTreeMap<Stage, RecipeText>,
     /// `[build]`: common to the stages.
     pub build: BuildSettings,
     /// The stages that the recipe has.
@@ -377,6 +381,17 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// What a build in `stage` reads as its own phases: those of every stage, then those of this one.
+    pub fn phases_in(&self, stage: Stage) -> Option<RecipeText> {
+        match (&self.phases, self.stage_phases.get(&stage)) {
+            (Some(all), Some(own)) => Some(RecipeText {
+                name: all.name.clone(),
+                contents: [&all.contents[..], b"\n", &own.contents[..]].concat(),
+            }),
+            (all, own) => all.as_ref().or(own).cloned(),
+        }
+    }
+
     /// How `stage` is built on `system`: `[build]`, then the platform's common keys, then the stage's, then the
     /// platform's for that stage, each laid over those before.
     pub fn settings(&self, stage: Stage, system: System) -> BuildSettings {

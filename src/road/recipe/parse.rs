@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From the TOML of one recipe to a [`Recipe`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,9 +24,15 @@ use sources::source;
 /// The file of a recipe's own phases.
 const PHASES: &str = "phases.sh";
 
+/// The file of its phases in one stage alone.
+fn phases_of(stage: Stage) -> String {
+    format!("phases-{stage}.sh")
+}
+
 const TOP_KEYS: &[&str] = &[
     "name",
     "version",
+    "guix-version",
     "synopsis",
     "home-page",
     "license",
@@ -118,6 +124,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     let mut name = Field::Absent;
     let mut name_span = whole.clone();
     let mut version = Field::Absent;
+    let mut guix_version = None;
     let mut synopsis = Field::Absent;
     let mut home_page = Field::Absent;
     let mut license = Field::Absent;
@@ -137,6 +144,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
                 name = reader.item_name("name", value).into();
             }
             "version" => version = reader.item_name("version", value).into(),
+            "guix-version" => guix_version = reader.filled_text("guix-version", value),
             "synopsis" => synopsis = reader.filled_text("synopsis", value).into(),
             "home-page" => home_page = reader.filled_text("home-page", value).into(),
             "license" => license = reader.filled_text("license", value).into(),
@@ -195,10 +203,16 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         };
         reader.report(name_span.clone(), problem);
     }
-    let phases = reader.folder.get(PHASES).map(|contents| RecipeText {
-        name: format!("{folder_name}-{PHASES}"),
-        contents: contents.clone(),
-    });
+    let script = |file: &str| {
+        let contents = reader.folder.get(file)?.clone();
+        let name = format!("{folder_name}-{PHASES}");
+        Some(RecipeText { name, contents })
+    };
+    let phases = script(PHASES);
+    let stage_phases = stages
+        .keys()
+        .filter_map(|stage| Some((*stage, script(&phases_of(*stage))?)))
+        .collect();
     check_stages(
         reader,
         folder_name,
@@ -215,11 +229,12 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     if let Some(local) = local_source.as_ref().filter(|_| !sources.is_empty()) {
         reader.report(local.span(), RecipeProblem::TwoSources);
     }
-    check_scripts(reader, &name_span);
+    check_scripts(reader, stages.keys(), &name_span);
     let recipe = Recipe {
         name: name?,
         name_span,
         version: version?,
+        guix_version,
         synopsis: synopsis?,
         home_page: home_page?,
         license: license?,
@@ -228,6 +243,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
         extras,
         patches,
         phases,
+        stage_phases,
         build,
         stages,
         platforms,
@@ -268,12 +284,18 @@ fn check_stages(
 }
 
 /// A script in the folder that nothing reads is a misspelt one.
-fn check_scripts(reader: &mut Reader<'_>, span: &Range<usize>) {
+fn check_scripts<'s>(
+    reader: &mut Reader<'_>,
+    stages: impl Iterator<Item = &'s Stage>,
+    span: &Range<usize>,
+) {
+    let mut read: BTreeSet<String> = stages.map(|stage| phases_of(*stage)).collect();
+    read.insert(PHASES.to_owned());
     let unread: Vec<String> = reader
         .folder
         .keys()
         .filter(|file| file.ends_with(".sh") || file.ends_with(".patch"))
-        .filter(|file| *file != PHASES && !reader.named.contains(file))
+        .filter(|file| !read.contains(*file) && !reader.named.contains(file))
         .cloned()
         .collect();
     for file in unread {

@@ -142,6 +142,17 @@ fn what_is_missing_is_shown_at_the_recipe() {
 }
 
 #[test]
+fn phases_of_a_stage_that_the_recipe_has_not_are_refused() {
+    let folder = Folder::new();
+    folder.file("bash/recipe.toml", good("bash", "[final]\n"));
+    folder.file("bash/phases-final.sh", "");
+    folder.file("bash/phases-stage0.sh", "");
+    let errors = folder.errors();
+    assert!(errors.contains("`phases-stage0.sh`"), "{errors}");
+    assert!(!errors.contains("phases-final.sh"), "{errors}");
+}
+
+#[test]
 fn the_old_name_of_the_package_stage_is_refused_with_the_new_one() {
     let folder = Folder::new();
     folder.file(
