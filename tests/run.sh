@@ -60,6 +60,7 @@ if command -v debootstrap >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     sh tests/guix/daemon.sh target/debug/bootstrap
     sh tests/guix/downloads.sh target/debug/bootstrap
     sh tests/guix/derivations.sh target/debug/bootstrap
+    sh tests/guix/suites.sh target/debug/bootstrap
 else
     step 'the real Guix: left out, it needs root and debootstrap'
 fi

@@ -394,6 +394,9 @@ impl Reader<'_> {
     }
 }
 
+/// What is seen in the place of a signature of an item that has none.
+pub const UNSIGNED: &str = "it is not signed";
+
 /// What a signature is worth.
 enum Standing {
     /// It is good, and its key is trusted.
@@ -407,7 +410,7 @@ enum Standing {
 /// What the signature `text` of `digest` is worth to those who trust `keys`.
 fn standing(text: Option<&str>, digest: &Sha256Digest, keys: &[PublicKey]) -> Standing {
     let Some(text) = text else {
-        return Standing::Unknown("it is not signed".to_owned());
+        return Standing::Unknown(UNSIGNED.to_owned());
     };
     match guix::check(text, digest, keys) {
         Ok(()) => Standing::Trusted,

@@ -50,6 +50,9 @@ pub struct CollectOptions {
     pub keep_derivations: bool,
     /// Keep the outputs of live derivations.
     pub keep_outputs: bool,
+    /// Heed the temporary roots of this process, too. A client of the daemon may delete what it has just added: the
+    /// roots of its own session do not keep that.
+    pub own_roots: bool,
     /// Generations of named roots (`all/3`) that are taken for gone: those that a dry run would have removed before.
     pub without: Vec<String>,
 }
@@ -82,6 +85,7 @@ impl Default for CollectOptions {
             max_freed: None,
             keep_derivations: true,
             keep_outputs: false,
+            own_roots: true,
             without: Vec::new(),
         }
     }
@@ -243,9 +247,12 @@ impl<'s> Frozen<'s> {
             store.tidy_roots()?;
         }
         let mut others = match &lock {
-            Some(_) => store
-                .temporary_roots
-                .read_all(&own, &directories.store_dir, patience)?,
+            Some(_) => store.temporary_roots.read_all(
+                &own,
+                options.own_roots,
+                &directories.store_dir,
+                patience,
+            )?,
             None => store
                 .temporary_roots
                 .read_without_locks(&directories.store_dir),

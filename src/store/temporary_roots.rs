@@ -176,11 +176,15 @@ impl TemporaryRoots {
     pub(super) fn read_all(
         &self,
         own: &State,
+        with_own: bool,
         store_dir: &StoreDir,
         patience: &Patience,
     ) -> Result<AllRoots, LockError> {
         let mut all = AllRoots {
-            roots: own.roots.clone(),
+            roots: match with_own {
+                true => own.roots.clone(),
+                false => HashSet::new(),
+            },
             locks: Vec::new(),
         };
         let entries = match std::fs::read_dir(&self.directory) {
@@ -313,7 +317,7 @@ mod tests {
             .unwrap();
         let own = roots.freeze();
         let all = roots
-            .read_all(&own, &store_dir(), &Patience::default())
+            .read_all(&own, true, &store_dir(), &Patience::default())
             .unwrap();
         assert_eq!(all.roots, HashSet::from([path('a')]));
         assert!(!stale.exists());

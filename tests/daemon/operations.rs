@@ -176,6 +176,9 @@ fn roots_keep_and_the_collector_takes_the_rest() {
     assert_eq!(collect(&mut other, 0, &[]).unwrap().0, [kept.as_str()]);
     assert_eq!(collect(&mut other, 1, &[]).unwrap().0, [lost.as_str()]);
     assert!(other.is_valid(&lost));
+    // A client may delete what it has just added.
+    let own = other.add_text("own", "3", &[]);
+    assert_eq!(collect(&mut other, 3, &[&own]).unwrap().0, [own]);
     let (gone, bytes) = collect(&mut other, 3, &[&lost]).unwrap();
     assert_eq!((gone, bytes > 0), (vec![lost.clone()], true));
     assert!(collect(&mut other, 3, &[&kept]).is_err());
@@ -279,14 +282,13 @@ fn options_are_taken_and_wrong_ones_refused() {
         refused.message,
         format!("path `{ABSENT}' does not exist and cannot be created")
     );
-    let refused = client.ask(9, |fields| {
+    // As with guix-daemon, a path that no server has is not a failure here.
+    let asked = client.ask(9, |fields| {
         fields.strings([ABSENT]);
         fields.long(0);
     });
-    assert_eq!(
-        refused.unwrap_err().message,
-        format!("build of `{ABSENT}' failed")
-    );
+    assert_eq!((asked, client.long()), (Ok(()), 1));
+    assert!(!client.is_valid(ABSENT));
 }
 
 #[test]

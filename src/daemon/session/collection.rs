@@ -32,6 +32,8 @@ impl Session {
             max_freed: (most_freed != u64::MAX).then_some(most_freed),
             keep_derivations: self.configuration.keep_derivations,
             keep_outputs: self.configuration.keep_outputs,
+            // As with guix-daemon.
+            own_roots: false,
             ..CollectOptions::default()
         };
         self.tunnel.log("finding garbage collector roots...\n");

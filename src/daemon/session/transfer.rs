@@ -6,10 +6,12 @@ use std::io::Write;
 use super::Session;
 use super::connection::{Sink, Source};
 use super::fault::Fault;
-use crate::exchange::stream::{self, Trust};
+use crate::exchange::ExchangeError;
+use crate::exchange::stream::{self, Trust, UNSIGNED};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::keys::sexp::Sexp;
 use crate::formats::keys::{GuixSecretKey, PublicKey, SecretKey, guix};
+use crate::formats::narinfo::NarInfoError;
 use crate::formats::worker::{AskedPath, Fields};
 
 impl Session {
@@ -50,7 +52,7 @@ impl Session {
             (Ok(paths), _) => Ok(self.list(&paths)),
             // What comes next from the client has no meaning.
             (Err(_), Some(problem)) => Err(Fault::ended(problem)),
-            (Err(error), None) => Err(error.into()),
+            (Err(error), None) => Err(refusal(error)),
         }
     }
 
@@ -83,6 +85,25 @@ impl Session {
         SecretKey::read(path)
             .map(SigningKey::Own)
             .map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// Why an import is refused, in guix-daemon's words first: its clients look for them.
+fn refusal(error: ExchangeError) -> Fault {
+    let words = match &error {
+        ExchangeError::NarInfo(NarInfoError::Untrusted { seen, .. }) if seen == UNSIGNED => {
+            "imported archive lacks a signature"
+        }
+        ExchangeError::NarInfo(NarInfoError::Untrusted { .. }) => "unauthorized public key",
+        ExchangeError::Altered { .. } => "imported archive is corrupt",
+        _ => return error.into(),
+    };
+    match Fault::from(error) {
+        Fault::Refused { message, status } => Fault::Refused {
+            message: format!("{words}: {message}"),
+            status,
+        },
+        fault => fault,
     }
 }
 
