@@ -125,6 +125,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         system: "x86_64-linux".to_owned(),
         cores: one,
         tokens: one,
+        shared_tokens: None,
         max_jobs: one,
         downloads: one,
         keep_going: false,

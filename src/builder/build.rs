@@ -126,7 +126,9 @@ impl BuildContext<'_, '_> {
         let slot = match job.kind {
             Kind::Download => None,
             _ => {
-                let slot = self.pool.acquire(task.urgency, None);
+                let slot = self
+                    .pool
+                    .acquire(task.urgency, self.settings.most_of_each());
                 let directory = self.scratch.directory();
                 let slot =
                     slot.map_err(BuildError::io("create a job server's pipe in", directory))?;

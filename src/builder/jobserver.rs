@@ -33,7 +33,11 @@
 //! Step 4 makes one token that two builds might want wander between them: the build that really waits for it reads
 //! it within microseconds. Only then, with tokens out and more than one taker, does the manager look again
 //! every 10 ms; otherwise it sleeps until a build starts or ends.
+//!
+//! A pool may be one session's part of a pool that several processes share (`lending`). Then its tokens are borrowed as
+//! they are wanted, and given back as soon as they are not.
 
+mod lending;
 mod pipe;
 
 use std::collections::BTreeMap;
@@ -45,7 +49,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lending::Lender;
 use pipe::TokenPipe;
+
+use super::shared_tokens::SharedTokens;
 
 /// The file descriptors at which a build finds its jobserver: reading end, writing end.
 pub const BUILD_DESCRIPTORS: (i32, i32) = (3, 4);
@@ -84,10 +91,13 @@ struct Shared {
     changed: Condvar,
 }
 
-/// `free + granted to waiters + Σ (1 + given)` is the pool's capacity, always.
+/// `free + granted to waiters + Σ (1 + given)` is the pool's capacity, always; where tokens are borrowed, it is the
+/// number of those.
 #[derive(Debug, Default)]
 struct State {
     free: usize,
+    /// Where tokens are borrowed; `None` where the pool has its own.
+    lender: Option<Lender>,
     /// `None`: no token is.
     spare: Option<Spare>,
     /// Numbers builds, and tokens as they are handed out.
@@ -144,7 +154,20 @@ impl JobPool {
     /// A pool of `capacity` tokens, some of which may be `spare`. It makes its pipes in `directory` (a private
     /// directory on a file system that has FIFOs).
     pub fn new(capacity: NonZeroUsize, spare: Option<Spare>, directory: &Path) -> io::Result<Self> {
-        Self::with(capacity, spare, directory, BETWEEN_JOBS)
+        Self::with(capacity, spare, directory, BETWEEN_JOBS, None)
+    }
+
+    /// A pool like one of [`new`](Self::new), whose tokens, at most `capacity`, are borrowed from `shared`.
+    ///
+    /// # Errors
+    /// Where its thread cannot be started.
+    pub fn borrowing(
+        capacity: NonZeroUsize,
+        spare: Option<Spare>,
+        directory: &Path,
+        shared: Arc<SharedTokens>,
+    ) -> io::Result<Self> {
+        Self::with(capacity, spare, directory, BETWEEN_JOBS, Some(shared))
     }
 
     fn with(
@@ -152,12 +175,18 @@ impl JobPool {
         spare: Option<Spare>,
         directory: &Path,
         between_jobs: Duration,
+        lender: Option<Arc<SharedTokens>>,
     ) -> io::Result<Self> {
+        let free = match lender {
+            Some(_) => 0,
+            None => capacity.get(),
+        };
         let shared = Arc::new(Shared {
             capacity: capacity.get(),
             directory: directory.to_owned(),
             state: Mutex::new(State {
-                free: capacity.get(),
+                free,
+                lender: lender.map(|shared| Lender::new(shared, capacity.get())),
                 spare,
                 between_jobs,
                 ..State::default()
@@ -200,6 +229,7 @@ impl JobPool {
             granted: false,
         };
         state.waiting.insert(id, waiter);
+        state.trade_now();
         state.rebalance();
         self.shared.granted.notify_all();
         self.shared.changed.notify_one();
@@ -207,6 +237,10 @@ impl JobPool {
             if state.closed {
                 state.withdraw(id);
                 return Ok(None);
+            }
+            if let Some(error) = state.lender.as_mut().and_then(Lender::take_error) {
+                state.withdraw(id);
+                return Err(error);
             }
             if state.waiting.get(&id).is_some_and(|waiter| waiter.granted) {
                 break;
@@ -269,6 +303,10 @@ impl Drop for JobPool {
         if let Some(manager) = self.manager.take() {
             let _ = manager.join();
         }
+        // A build that waited may have been granted a token that it did not take.
+        let mut state = self.shared.lock();
+        state.trade_now();
+        state.rebalance();
     }
 }
 
@@ -298,6 +336,7 @@ impl Drop for JobSlot {
             state.free += 1 + slot.given;
             state.offer_anew();
         }
+        state.trade_now();
         state.rebalance();
         self.shared.granted.notify_all();
         self.shared.changed.notify_one();
@@ -313,9 +352,14 @@ impl Shared {
     fn manage(&self) {
         let mut state = self.lock();
         while !state.closed {
-            state = if state.tokens_can_move() {
+            state = if let Some(pipes) = state.pipes_to_watch() {
+                // Without the lock, and not for long: builds come and go.
+                drop(state);
+                pipe::wait_for_any(&pipes, INTERVAL);
+                self.lock()
+            } else if let Some(pause) = state.next_look() {
                 self.changed
-                    .wait_timeout(state, INTERVAL)
+                    .wait_timeout(state, pause)
                     .map(|(state, _)| state)
                     .unwrap_or_else(|poisoned| poisoned.into_inner().0)
             } else {
@@ -402,6 +446,7 @@ impl State {
             }
             unread.insert(*id, count);
         }
+        self.trade(&mut unread);
         let granted = self.grant(&mut unread);
         self.hand_out(&mut unread);
         self.pass_on(&mut unread);
@@ -424,7 +469,7 @@ impl State {
             if self.is_full_for(urgency, unread) {
                 break;
             }
-            if self.free == 0 && !self.take_back_one(urgency, unread) {
+            if self.free == 0 && (self.is_in_debt() || !self.take_back_one(urgency, unread)) {
                 break;
             }
             self.free -= 1;

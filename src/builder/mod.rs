@@ -31,6 +31,7 @@ mod sandboxed;
 pub mod scheduler;
 mod scratch;
 pub mod settings;
+pub mod shared_tokens;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod variation;

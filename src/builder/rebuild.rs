@@ -17,7 +17,6 @@ use super::derivations::{AddSource, add_derivations};
 use super::error::{BuildError, FailedBuild};
 use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
-use super::jobserver::JobPool;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
 use super::scheduler::{self, Outcome, Report, Worker};
@@ -101,7 +100,8 @@ pub fn rebuild(
     // other.
     let tokens = settings.tokens.saturating_mul(apart(&settings));
     // None are spare: nothing here waits for anything else, so that there is always something to build.
-    let pool = JobPool::new(tokens, None, scratch.directory()).map_err(BuildError::Thread)?;
+    let pool = settings.job_pool(tokens, None, scratch.directory());
+    let pool = pool.map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let rebuilder = Rebuilder {
         builder: BuildContext {
@@ -199,9 +199,9 @@ impl Rebuilder<'_, '_, '_> {
         let job = task.job;
         let outputs = outputs(job)?;
         let locks = builder.lock_outputs(job, &outputs)?;
-        let slot = builder
-            .pool
-            .acquire(task.urgency, Some(builder.settings.tokens));
+        let most = builder.settings.most_of_each();
+        let most = most.unwrap_or(builder.settings.tokens);
+        let slot = builder.pool.acquire(task.urgency, Some(most));
         let in_pool = builder.scratch.directory();
         let Some(slot) = slot.map_err(BuildError::io("create a job server's pipe in", in_pool))?
         else {

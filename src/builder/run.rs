@@ -11,7 +11,7 @@ pub use super::derivations::AddSource;
 use super::error::BuildError;
 use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;
-use super::jobserver::{JobPool, Spare};
+use super::jobserver::Spare;
 use super::scheduler::{self, Outcome, Report, Worker};
 use super::scratch::Scratch;
 use super::settings::{BuildSettings, Tools};
@@ -153,8 +153,8 @@ pub fn realise_todo<'a>(
         processors: settings.cores,
         outlasting: outlasting(todo),
     };
-    let pool = JobPool::new(settings.tokens, Some(spare), scratch.directory())
-        .map_err(BuildError::Thread)?;
+    let pool = settings.job_pool(settings.tokens, Some(spare), scratch.directory());
+    let pool = pool.map_err(BuildError::Thread)?;
     let _stop = cancellation.on_cancel(pool.closer());
     let builder = BuildContext {
         settings,

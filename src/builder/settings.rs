@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What builds run with: the store, the sandbox, the builtins, and the user's choices.
 
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::alternative::Alternative;
 use super::builtin::Builtins;
+use super::jobserver::{JobPool, Spare};
 use super::scheduler::Parallelism;
+use super::shared_tokens::SharedTokens;
 use super::watch::Patience;
 use crate::sandbox::{BuildUser, Limits, Sandbox};
 use crate::store::Store;
@@ -33,6 +37,8 @@ pub struct BuildSettings {
     pub cores: NonZeroUsize,
     /// Job tokens for all builds together: the number of jobs at a time.
     pub tokens: NonZeroUsize,
+    /// The pool that the tokens are borrowed from, where several processes share one.
+    pub shared_tokens: Option<Arc<SharedTokens>>,
     /// Builds at a time.
     pub max_jobs: NonZeroUsize,
     /// Downloads at a time.
@@ -54,6 +60,27 @@ pub struct BuildSettings {
 }
 
 impl BuildSettings {
+    /// A pool of `tokens` for one run, some of which may be `spare`. Its pipes are made in `directory`.
+    ///
+    /// # Errors
+    /// Where its thread cannot be started.
+    pub(super) fn job_pool(
+        &self,
+        tokens: NonZeroUsize,
+        spare: Option<Spare>,
+        directory: &Path,
+    ) -> io::Result<JobPool> {
+        match &self.shared_tokens {
+            Some(shared) => JobPool::borrowing(tokens, spare, directory, Arc::clone(shared)),
+            None => JobPool::new(tokens, spare, directory),
+        }
+    }
+
+    /// The most tokens of one build; `None`: all there are.
+    pub(super) fn most_of_each(&self) -> Option<NonZeroUsize> {
+        self.shared_tokens.as_ref().map(|_| self.cores)
+    }
+
     /// How much runs at a time, and whether a failure stops the run.
     pub fn parallelism(&self) -> Parallelism {
         Parallelism {

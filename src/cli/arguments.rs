@@ -407,6 +407,9 @@ pub enum Command {
     /// Serve Guix's clients, as guix-daemon does
     #[command(after_help = DAEMON_EXAMPLES)]
     Daemon(DaemonArguments),
+    /// Show who is connected to the daemon, what it builds and how many job tokens that takes
+    #[command(after_help = TOP_EXAMPLES)]
+    Top,
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor,

@@ -181,6 +181,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
         build: BuildOptions {
             max_jobs: number(options.max_jobs),
             cores: number(options.cores),
+            shared_tokens: None,
             keep_failed: options.keep_failed,
             keep_going: options.keep_going,
             cache_failures: false,

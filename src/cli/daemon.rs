@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
 use super::failure::{Failure, Status};
-use crate::daemon::configuration::{DaemonConfiguration, LogCompression};
+use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPORTED};
 use crate::daemon::listener::{Limits, serve};
 use crate::daemon::socket::Socket;
 use crate::show::progress::invocation::Invocation;
@@ -178,48 +178,24 @@ fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
 /// # Errors
 /// Where an option asks for what this daemon does not do.
 fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure> {
-    let unsupported = [
-        (
-            arguments.disable_chroot,
-            "--disable-chroot",
-            "builds are always isolated",
-        ),
-        (
-            !arguments.chroot_directory.is_empty(),
-            "--chroot-directory",
-            "a build sees its inputs and nothing else of the machine",
-        ),
-        (
-            arguments.impersonate_linux,
-            "--impersonate-linux-2.6",
-            "builds see the kernel's own version",
-        ),
-        (arguments.lose_logs, "--lose-logs", "build logs are kept"),
-        (
-            arguments.isolate_host_loopback,
-            "--isolate-host-loopback",
-            "downloads run in the daemon itself",
-        ),
-        (
-            arguments.discover,
-            "--discover",
-            "servers have to be named with --substitute-urls",
-        ),
-        (
-            arguments.log_compression != "gzip",
-            "--log-compression",
-            "build logs are compressed with gzip",
-        ),
+    let given = [
+        arguments.disable_chroot,
+        !arguments.chroot_directory.is_empty(),
+        arguments.impersonate_linux,
+        arguments.lose_logs,
+        arguments.isolate_host_loopback,
+        arguments.discover,
+        arguments.log_compression != "gzip",
     ];
-    if let Some((_, option, instead)) = unsupported.iter().find(|(given, ..)| *given) {
-        return Err(Failure::usage(
-            format!("{option} is not supported: {instead}"),
-            "leave the option out",
-        ));
+    let mut refused = UNSUPPORTED.iter().zip(given).filter(|(_, given)| *given);
+    if let Some(((option, instead), _)) = refused.next() {
+        let message = format!("{option} is not supported: {instead}");
+        return Err(Failure::usage(message, "leave the option out"));
     }
     Ok(Plan {
         configuration: DaemonConfiguration {
             rounds: arguments.rounds.max(1),
+            total_jobs: arguments.total_jobs,
             use_substitutes: !arguments.no_substitutes,
             acl: arguments.acl.clone(),
             signing_key: arguments.signing_key.clone(),

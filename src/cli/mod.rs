@@ -41,6 +41,7 @@ mod seed;
 mod shell;
 mod show;
 mod signals;
+mod top;
 mod verify;
 mod version;
 
@@ -213,6 +214,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             gc::collect(&context, &options, *keep_generations)
         }
         Command::Roots => roots::roots(&context),
+        Command::Top => top::top(&context),
         Command::Seed(SeedCommand::List) => seed::list(&context),
         Command::Seed(SeedCommand::Show { name }) => seed::show(&context, name.as_deref()),
         Command::Seed(SeedCommand::Update { name }) => seed::update(&context, name.as_deref()),

@@ -1,12 +1,37 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of the daemon, as values. The listener makes them once, and passes them to each session.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::SPARE;
 use crate::formats::store_path::{StoreDir, StorePathError};
 use crate::store::directories::Directories;
+
+/// The options of guix-daemon that this daemon does not have, each with the reason.
+pub const UNSUPPORTED: [(&str, &str); 7] = [
+    ("--disable-chroot", "builds are always isolated"),
+    (
+        "--chroot-directory",
+        "a build sees its inputs and nothing else of the machine",
+    ),
+    (
+        "--impersonate-linux-2.6",
+        "builds see the kernel's own version",
+    ),
+    ("--lose-logs", "build logs are kept"),
+    (
+        "--isolate-host-loopback",
+        "downloads run in the daemon itself",
+    ),
+    (
+        "--discover",
+        "servers have to be named with --substitute-urls",
+    ),
+    ("--log-compression", "build logs are compressed with gzip"),
+];
 
 /// How build logs are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -31,6 +56,9 @@ pub struct DaemonConfiguration {
     pub max_jobs: u32,
     /// Processor cores of one build; 0 is all.
     pub cores: u32,
+    /// Jobs at a time of all sessions together; 0 is as many as the machine has processors and two more, or what one
+    /// client may use, if that is more.
+    pub total_jobs: u32,
     /// The longest time of a build, in seconds; 0 is without bound.
     pub timeout: u64,
     /// The longest silence of a build, in seconds; 0 is without bound.
@@ -71,6 +99,7 @@ impl DaemonConfiguration {
             system,
             max_jobs: 1,
             cores: 0,
+            total_jobs: 0,
             timeout: 0,
             max_silent_time: 0,
             rounds: 1,
@@ -89,6 +118,27 @@ impl DaemonConfiguration {
             trusted_users: Vec::new(),
             debug: false,
         }
+    }
+}
+
+impl DaemonConfiguration {
+    /// The number of job tokens of all sessions together.
+    pub fn tokens(&self) -> NonZeroUsize {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let one = u64::from(self.max_jobs) * u64::from(self.cores);
+        let usual = processors.saturating_add(SPARE);
+        match NonZeroUsize::new(self.total_jobs as usize) {
+            Some(total) => total,
+            None => NonZeroUsize::new(usize::try_from(one).unwrap_or(usize::MAX))
+                .map_or(usual, |one| one.max(usual)),
+        }
+    }
+
+    /// How many of the tokens are only for builds that start: those that the machine has no processors for, at most
+    /// one.
+    pub fn reserved_tokens(&self) -> usize {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        usize::from(self.tokens() > processors)
     }
 }
 
@@ -131,5 +181,15 @@ impl Places {
     /// The socket that clients connect to where no other is named.
     pub fn socket(&self) -> PathBuf {
         self.state.join("daemon-socket/socket")
+    }
+
+    /// The directory of what the daemon's processes say of themselves.
+    pub(super) fn processes(&self) -> PathBuf {
+        self.state.join("bootstrap/daemon/processes")
+    }
+
+    /// The directory of the job tokens that all sessions share.
+    pub fn tokens(&self) -> PathBuf {
+        self.state.join("bootstrap/daemon/tokens")
     }
 }

@@ -25,6 +25,7 @@ use super::peer::{self, Peer};
 use super::refusal::Refusals;
 use super::session::{Order, SESSION_ARGUMENT};
 use super::socket::{Accepted, Socket};
+use super::status::StatusFile;
 use super::users;
 
 /// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
@@ -110,6 +111,12 @@ pub fn serve(
         refusals: Refusals::start().map_err(failed("start a thread"))?,
         program: program().map_err(failed("find its own program"))?,
     };
+    // Without it, the daemon serves all the same.
+    let _status = StatusFile::of_listener(&listener.configuration).map_err(|error| {
+        log(format!(
+            "warning: `bootstrap top' will not show the daemon: {error}"
+        ))
+    });
     // What is mounted where it was started may be unmounted.
     std::env::set_current_dir("/").map_err(failed("enter /"))?;
     listener.run(signals).map_err(failed("wait for clients"))

@@ -14,6 +14,7 @@
 //! | `peer` | who is at the other end |
 //! | `refusal` | telling a client that it cannot be served |
 //! | `users` | names, numbers and groups of users |
+//! | [`status`] | who is connected and what is built, as files say |
 //! | `session` | one connection: greeting, requests, replies |
 
 pub mod configuration;
@@ -22,6 +23,7 @@ mod peer;
 mod refusal;
 mod session;
 pub mod socket;
+pub mod status;
 mod users;
 
 pub use session::{SESSION_ARGUMENT, main as session_main};

@@ -80,7 +80,7 @@ pub use rebuild::{RebuildOptions, Rounds, SeenOutput};
 pub use repair::RepairReport;
 pub use run::{ALL_ROOTS, Run, Targets, first_error};
 pub use seeds::{ChosenSeeds, DescribedSeed, UpdatedSeed, system_of};
-pub use session::Session;
+pub use session::{SPARE, Session};
 pub use shell::ShellCommand;
 pub use stored_repair::StoredRepair;
 pub use stored_run::{StoredRun, WantedOutput};

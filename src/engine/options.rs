@@ -3,8 +3,10 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::builder::shared_tokens::SharedTokens;
 use crate::fetch::mirrors::Mirrors;
 use crate::formats::keys::{KeyError, PublicKey};
 use crate::formats::store_path::StoreDir;
@@ -101,6 +103,9 @@ pub struct BuildOptions {
     pub max_jobs: Option<NonZeroUsize>,
     /// Processor cores for all builds together; `None` is all of the machine.
     pub cores: Option<NonZeroUsize>,
+    /// The pool of job tokens that this session shares with others; `None`: it has one of its own. With a shared pool
+    /// `cores` are those of each build.
+    pub shared_tokens: Option<Arc<SharedTokens>>,
     /// Whether the build directory of a failed build stays.
     pub keep_failed: bool,
     /// Whether a failure stops only what depends on it.

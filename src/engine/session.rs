@@ -30,7 +30,7 @@ const DOWNLOADS: NonZeroUsize = NonZeroUsize::new(12).unwrap();
 
 /// How many more jobs run than there are processors. Jobs that sleep (many tests do) or wait for the disk hold their
 /// tokens all the same. Ninja's `GuessParallelism` takes as many on most machines.
-const SPARE: usize = 2;
+pub const SPARE: usize = 2;
 
 /// One user's options, and the tools that follow from them. It opens nothing until asked.
 pub struct Session {
@@ -178,12 +178,16 @@ impl Session {
         let options = &self.options.build;
         let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let cores = options.cores.unwrap_or(all);
-        let tokens = tokens(options.cores, all);
+        let tokens = match &options.shared_tokens {
+            Some(shared) => share(options.cores, options.max_jobs, shared.size()),
+            None => tokens(options.cores, all),
+        };
         let usual = Limits::of_machine();
         BuildSettings {
             system: self.options.system.name().to_owned(),
             cores,
             tokens,
+            shared_tokens: options.shared_tokens.clone(),
             max_jobs: options.max_jobs.unwrap_or(tokens),
             downloads: DOWNLOADS,
             keep_going: options.keep_going,
@@ -205,6 +209,18 @@ impl Session {
     }
 }
 
+/// The most tokens of a shared pool of `size` that one session takes.
+fn share(
+    cores: Option<NonZeroUsize>,
+    max_jobs: Option<NonZeroUsize>,
+    size: NonZeroUsize,
+) -> NonZeroUsize {
+    match (cores, max_jobs) {
+        (Some(cores), Some(jobs)) => size.min(cores.saturating_mul(jobs)),
+        _ => size,
+    }
+}
+
 /// The number of job tokens on a machine of so many `processors`. Where a number of `cores` is given it is exactly
 /// that: the rest of the machine is not for this run to use.
 fn tokens(cores: Option<NonZeroUsize>, processors: NonZeroUsize) -> NonZeroUsize {
@@ -221,5 +237,8 @@ mod tests {
         assert_eq!(tokens(None, two), four);
         assert_eq!(tokens(Some(two), two), two);
         assert_eq!(tokens(Some(three), two), three);
+        assert_eq!(share(Some(two), Some(two), three), three);
+        assert_eq!(share(Some(two), Some(NonZeroUsize::MIN), three), two);
+        assert_eq!(share(None, Some(two), three), three);
     }
 }

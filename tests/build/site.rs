@@ -186,6 +186,7 @@ impl Site {
                 system: "x86_64-linux".to_owned(),
                 cores: two,
                 tokens: two,
+                shared_tokens: None,
                 max_jobs: two,
                 downloads: two,
                 keep_going: false,

@@ -45,6 +45,24 @@ impl Daemon {
         daemon
     }
 
+    /// Starts the first process again, which was killed.
+    pub fn restart(&mut self) {
+        let _ = self.child.wait();
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.root().join("daemon.log"));
+        self.child = Command::new(PROGRAM)
+            .args(["--root", self.root().to_str().unwrap(), "daemon"])
+            .env("BOOTSTRAP_CONFIG", "")
+            .stdin(Stdio::null())
+            .stderr(log.unwrap())
+            .spawn()
+            .unwrap();
+        self.wait_until("the next daemon listens", || {
+            UnixStream::connect(self.socket()).is_ok()
+        });
+    }
+
     pub fn root(&self) -> &Path {
         self.directory.path()
     }
@@ -134,7 +152,11 @@ pub struct Client {
     pub written: Vec<u8>,
     /// What the client gives when it is asked.
     pub given: std::io::Cursor<Vec<u8>>,
+    /// Is called with each text that the daemon logs.
+    pub on_log: Option<OnLog>,
 }
+
+type OnLog = Box<dyn FnMut(&[u8]) + Send>;
 
 impl Client {
     pub fn greet(mut stream: UnixStream) -> Self {
@@ -153,6 +175,7 @@ impl Client {
             log: Vec::new(),
             written: Vec::new(),
             given: std::io::Cursor::new(Vec::new()),
+            on_log: None,
         };
         client.listen().unwrap();
         client
@@ -181,6 +204,9 @@ impl Client {
             match self.reader.long().unwrap() {
                 0x6f6c_6d67 => {
                     let text = self.reader.bytes("a log", 1 << 20).unwrap();
+                    if let Some(on_log) = &mut self.on_log {
+                        on_log(&text);
+                    }
                     self.log.extend(text);
                 }
                 0x6461_7461 => {

@@ -4,5 +4,7 @@
 
 mod client;
 mod hostile;
+mod kills;
 mod operations;
 mod service;
+mod tokens;

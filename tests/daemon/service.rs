@@ -101,17 +101,7 @@ fn a_daemon_that_is_killed_leaves_its_sessions_and_its_socket_to_the_next() {
     let path = client.add_text("text", "content", &[]);
     assert!(client.is_valid(&path));
     drop(client);
-    let socket = daemon.socket();
-    let next = Command::new(PROGRAM)
-        .args(["--root", daemon.root().to_str().unwrap(), "daemon"])
-        .env("BOOTSTRAP_CONFIG", "")
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    daemon.child = next;
-    daemon.wait_until("the next daemon listens", || {
-        UnixStream::connect(&socket).is_ok()
-    });
+    daemon.restart();
     assert!(daemon.connect().is_valid(&path));
 }
 

@@ -10,8 +10,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 /// The byte that stands for a token. GNU make writes back the byte it read; `+` is what it uses itself.
@@ -20,7 +23,7 @@ const TOKEN: u8 = b'+';
 /// A pipe: the pool's own, non-blocking ends, and those for the build.
 #[derive(Debug)]
 pub(super) struct TokenPipe {
-    read: OwnedFd,
+    read: Arc<OwnedFd>,
     write: OwnedFd,
     build_read: OwnedFd,
     build_write: OwnedFd,
@@ -45,7 +48,7 @@ impl TokenPipe {
     fn open(path: &Path) -> io::Result<Self> {
         let open = |flags: OFlags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         Ok(Self {
-            read: open(OFlags::RDONLY | OFlags::NONBLOCK)?,
+            read: Arc::new(open(OFlags::RDONLY | OFlags::NONBLOCK)?),
             write: open(OFlags::WRONLY | OFlags::NONBLOCK)?,
             build_read: open(OFlags::RDONLY)?,
             build_write: open(OFlags::WRONLY)?,
@@ -57,9 +60,14 @@ impl TokenPipe {
         Ok((self.build_read.try_clone()?, self.build_write.try_clone()?))
     }
 
+    /// What [`wait_for_any`] waits for.
+    pub(super) fn reading_end(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.read)
+    }
+
     /// How many bytes lie unread in the pipe.
     pub(super) fn unread(&self) -> usize {
-        rustix::io::ioctl_fionread(&self.read)
+        rustix::io::ioctl_fionread(&*self.read)
             .ok()
             .and_then(|count| usize::try_from(count).ok())
             .unwrap_or(0)
@@ -79,11 +87,25 @@ impl TokenPipe {
         let mut taken = 0;
         while taken < count {
             let want = (count - taken).min(buffer.len());
-            match rustix::io::retry_on_intr(|| rustix::io::read(&self.read, &mut buffer[..want])) {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&*self.read, &mut buffer[..want])) {
                 Ok(0) | Err(_) => break,
                 Ok(got) => taken += got,
             }
         }
         taken
     }
+}
+
+/// Waits until a token lies in one of `pipes`, or for `longest`.
+pub(super) fn wait_for_any(pipes: &[Arc<OwnedFd>], longest: Duration) {
+    let mut waiting: Vec<PollFd<'_>> = pipes
+        .iter()
+        .map(|pipe| PollFd::new(&**pipe, PollFlags::IN))
+        .collect();
+    let timeout = Timespec {
+        tv_sec: longest.as_secs().min(3600) as _,
+        tv_nsec: longest.subsec_nanos() as _,
+    };
+    // Whatever it says, the pipes are looked at next.
+    let _ = poll(&mut waiting, Some(&timeout));
 }

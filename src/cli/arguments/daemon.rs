@@ -26,6 +26,10 @@ pub struct DaemonArguments {
     /// Build each derivation N times, and fail where the results differ
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub rounds: u32,
+    /// Run at most N jobs at a time for all clients together, which share them fairly; 0 is two more than there are
+    /// processors, or max-jobs times cores where that is more
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub total_jobs: u32,
     /// Keep the outputs of live derivations
     #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]
     pub gc_keep_outputs: bool,

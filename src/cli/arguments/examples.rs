@@ -53,6 +53,8 @@ pub(super) const IMPORT_EXAMPLES: &str = include_str!("examples/import.txt");
 
 pub(super) const DAEMON_EXAMPLES: &str = include_str!("examples/daemon.txt");
 
+pub(super) const TOP_EXAMPLES: &str = include_str!("examples/top.txt");
+
 pub(super) const DOCTOR_EXAMPLES: &str = include_str!("examples/doctor.txt");
 
 pub(super) const MAN_EXAMPLES: &str = include_str!("examples/man.txt");

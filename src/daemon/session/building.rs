@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::Session;
 use super::fault::Fault;
 use super::traces::Traces;
 use crate::builder::error::{BuildError, Cause};
+use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
     self, BuildOptions, EngineError, Mode, Realised, SessionOptions, TrustedKeys, Wanted,
 };
@@ -18,6 +20,8 @@ use crate::exchange::substitute::{Server, Substituter, Watch};
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::formats::worker::{AskedPath, Fields, RequestedMode};
+use crate::show::progress::Reporter;
+use crate::show::records::{Recorder, Runs};
 
 /// guix-daemon's status of a build that failed.
 const BUILD_FAILED: u32 = 100;
@@ -28,11 +32,23 @@ const TIMED_OUT: u32 = 101;
 /// How often it is found out whether the client is still there.
 const LOOK_AFTER_CLIENT: Duration = Duration::from_millis(250);
 
+/// What came of asking servers for paths.
+pub(super) struct Substituted {
+    /// The paths that are not valid now.
+    pub(super) missing: BTreeSet<StorePath>,
+    /// Whether a server failed to give what it has.
+    failed: bool,
+}
+
 impl Session {
     /// Makes a path valid by a substitute, if it is not.
     pub(super) fn ensure_path(&self, asked: &AskedPath) -> Result<Fields, Fault> {
         let path = self.required(asked)?;
-        match self.substitute(&BTreeSet::from([path.clone()]))?.is_empty() {
+        match self
+            .substitute(&BTreeSet::from([path.clone()]))?
+            .missing
+            .is_empty()
+        {
             true => Ok(Fields::of_long(1)),
             false => Err(Fault::refused(format!(
                 "path `{}' does not exist and cannot be created",
@@ -53,9 +69,10 @@ impl Session {
             RequestedMode::Repair => return self.repair_paths(asked),
         };
         let (wanted, others) = self.wanted(asked)?;
-        let failed = self.substitute(&others)?;
-        if !failed.is_empty() {
-            return Err(self.failure(&failed, 1));
+        // As with guix-daemon, a path that no server has is not a failure: clients see that it is not valid.
+        let substituted = self.substitute(&others)?;
+        if substituted.failed {
+            return Err(self.failure(&substituted.missing, 1));
         }
         if !wanted.is_empty() {
             self.realise(&wanted, mode)?;
@@ -133,6 +150,7 @@ impl Session {
             &self.directories,
             &self.configuration.system,
         );
+        let mut recorder = Recorder::new(&Runs::new(&self.directories.state));
         let done = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
                 .name("engine".to_owned())
@@ -143,7 +161,13 @@ impl Session {
             let mut looked = Instant::now();
             loop {
                 match receiver.recv_timeout(LOOK_AFTER_CLIENT) {
-                    Ok(event) => traces.tell(&event),
+                    Ok(event) => {
+                        traces.tell(&event);
+                        recorder.report(&event);
+                        if let Some(status) = &self.status {
+                            status.note(&event);
+                        }
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
@@ -158,6 +182,9 @@ impl Session {
                 .join()
                 .map_err(|_| Fault::refused("internal error: the build thread panicked"))
         })?;
+        if let Some(status) = &self.status {
+            status.rest();
+        }
         if self.cancellation.is_cancelled() {
             // The client is gone, or the daemon ends: no reply can be read, or this is all of it.
             return match self.tunnel.is_closed() {
@@ -258,23 +285,24 @@ impl Session {
         Ok(true)
     }
 
-    /// Makes `paths` valid by substitutes. Gives those that are not valid afterwards.
-    pub(super) fn substitute(
-        &self,
-        paths: &BTreeSet<StorePath>,
-    ) -> Result<BTreeSet<StorePath>, Fault> {
+    /// Makes `paths` valid by substitutes.
+    pub(super) fn substitute(&self, paths: &BTreeSet<StorePath>) -> Result<Substituted, Fault> {
         self.store.add_temporary_roots(paths)?;
         let missing = |paths: &BTreeSet<StorePath>| -> Result<BTreeSet<StorePath>, Fault> {
             let valid = self.store.valid_among(paths)?;
             Ok(paths.difference(&valid).cloned().collect())
         };
         let open = missing(paths)?;
+        let without = |missing: BTreeSet<StorePath>| Substituted {
+            missing,
+            failed: false,
+        };
         if open.is_empty() {
-            return Ok(open);
+            return Ok(without(open));
         }
         let keys = self.authorized_keys()?;
         if keys.is_empty() {
-            return Ok(open);
+            return Ok(without(open));
         }
         let watch = Watch {
             cancellation: self.cancellation.clone(),
@@ -292,10 +320,34 @@ impl Session {
             .map(|path| BTreeSet::from([path.clone()]))
             .collect();
         let installed = Substituter::new(servers, keys).install(&self.store, &sets, &watch);
-        if let Err(error) = installed {
+        if let Err(error) = &installed {
             self.tunnel.log(format!("warning: {error}\n"));
         }
-        missing(&open)
+        Ok(Substituted {
+            missing: missing(&open)?,
+            failed: installed.is_err(),
+        })
+    }
+
+    /// This session's part in the job tokens of all sessions.
+    fn tokens(&self) -> Result<Arc<SharedTokens>, Fault> {
+        if let Some(tokens) = self.tokens.get() {
+            return Ok(Arc::clone(tokens));
+        }
+        let configuration = &self.configuration;
+        let directory = configuration.places.tokens();
+        let tokens = SharedTokens::new(
+            &directory,
+            configuration.tokens(),
+            configuration.reserved_tokens(),
+        );
+        let tokens = tokens.map_err(|error| {
+            Fault::refused(format!(
+                "cannot make the directory of job tokens {}: {error}",
+                directory.display()
+            ))
+        })?;
+        Ok(Arc::clone(self.tokens.get_or_init(|| Arc::new(tokens))))
     }
 
     /// The options of the engine for this client's builds.
@@ -315,6 +367,7 @@ impl Session {
             build: BuildOptions {
                 max_jobs: count(options.max_jobs),
                 cores: count(options.cores),
+                shared_tokens: Some(self.tokens()?),
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
                 cache_failures: self.configuration.cache_failures,

@@ -7,7 +7,7 @@
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -18,6 +18,8 @@ use signal_hook::iterator::Signals;
 use super::configuration::DaemonConfiguration;
 use super::log;
 use super::peer::Peer;
+use super::status::StatusFile;
+use crate::builder::shared_tokens::SharedTokens;
 use crate::events::cancellation::Cancellation;
 use crate::formats::worker::{
     DAEMON_MAGIC, Fields, Request, VERSION, Version, WireError, WireReader, read_greeting,
@@ -68,6 +70,10 @@ struct Session {
     reader: Reader,
     options: Options,
     cancellation: Cancellation,
+    /// This session's part in the job tokens of all sessions, once it builds.
+    tokens: OnceLock<Arc<SharedTokens>>,
+    /// What others see of this session, where it could be written.
+    status: Option<StatusFile>,
 }
 
 /// Serves the client whose connection is standard input, as the order that follows [`SESSION_ARGUMENT`] says.
@@ -183,6 +189,14 @@ fn serve(
     if let Some(identity) = peer.identity {
         profiles::create(&store.directories().state, &identity.user.to_string());
     }
+    let status = StatusFile::of_session(&configuration, &peer);
+    let status = status
+        .map_err(|error| {
+            log(format!(
+                "warning: `bootstrap top' will not show a session: {error}"
+            ))
+        })
+        .ok();
     tunnel.finish(&Ok(Fields::new()));
     let mut session = Session {
         options: Options::new(&configuration),
@@ -193,6 +207,8 @@ fn serve(
         tunnel,
         reader,
         cancellation,
+        tokens: OnceLock::new(),
+        status,
     };
     let timeout = session.reader.input().get_ref().set_read_timeout(None);
     timeout.map_err(|error| format!("cannot take back the time limit: {error}"))?;

@@ -19,7 +19,7 @@ impl Session {
             return Err(Fault::refused("repairing is a privileged operation"));
         }
         let (wanted, others) = self.wanted(asked)?;
-        let missing = self.substitute(&others)?;
+        let missing = self.substitute(&others)?.missing;
         if !missing.is_empty() {
             return Err(self.failure(&missing, 1));
         }

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `top`: who is connected to the daemon, what it builds, and how many job tokens that takes.
+
+use super::context::{Context, print, print_json};
+use super::failure::Failure;
+use crate::daemon::configuration::Places;
+use crate::daemon::status::DaemonStatus;
+
+/// `bootstrap top`.
+pub fn top(context: &Context) -> Result<(), Failure> {
+    let status = DaemonStatus::read(&Places::of(&context.directories))?;
+    match context.options.json {
+        true => print_json(&status),
+        false => print(&status.to_string()),
+    }
+}
