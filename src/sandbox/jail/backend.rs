@@ -184,7 +184,8 @@ impl Sandbox for Jails {
     }
 }
 
-/// See [`without_account`], of this machine's accounts as they were at first: a build's directories have an owner by then.
+/// See [`without_account`], of this machine's accounts as they were at first: a build's directories have an owner by
+/// then.
 fn unaccounted(user: &BuildUser) -> BuildUser {
     static ACCOUNTS_TEXT: OnceLock<String> = OnceLock::new();
     let accounts = ACCOUNTS_TEXT

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Which user number a build has. A jail has no numbers of its own: a program of the machine can kill a jailed process of
-//! the same user.
+//! Which user number a build has. A jail has no numbers of its own: a program of the machine can kill a jailed process
+//! of the same user.
 
 use crate::sandbox::BuildUser;
 
