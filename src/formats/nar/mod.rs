@@ -91,7 +91,7 @@ pub enum NarError {
     /// The archive could not be written.
     #[error("cannot write the archive: {0}")]
     Sink(io::Error),
-    /// It was told to stop.
+    /// It was stopped.
     #[error("stopped before its end")]
     Stopped,
     /// The archive could not be read.
