@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::canonical;
+use super::content_address;
 use super::error::StoreError;
 use super::names::STAGING_SUFFIX;
 use super::open::Store;
@@ -241,7 +242,8 @@ impl Store {
     }
 
     /// Unpacks `archive` into the staging directory of `path`, whose lock is held, makes it canonical, and hashes and
-    /// scans it on the way: an archive has but one tree, and a tree one archive. `candidates` are what it may refer to.
+    /// scans it on the way: an archive has but one tree, and a tree one archive. `candidates` are what it may refer to;
+    /// it refers to those that occur in it, or to all where its path follows from them.
     ///
     /// Fails where the archive is none; then nothing is left of it.
     pub fn unpack_output<'s>(
@@ -261,11 +263,28 @@ impl Store {
             return Err(error);
         }
         let scanned = archive.scanned();
+        let mut references = scanned.references;
+        let mut declared = candidates.clone();
+        declared.remove(path);
+        // A client may add a text with references that do not occur in it: its path proves them.
+        if references != declared
+            && content_address::proves(
+                &self.directories().store_dir,
+                path,
+                &staged,
+                &scanned.nar_sha256,
+                &declared,
+                &[],
+            )
+            .map_err(FileError::in_store("hash", &staged))?
+        {
+            references = declared;
+        }
         let info = PathInfo {
             path: path.clone(),
             nar_sha256: scanned.nar_sha256,
             nar_size: scanned.nar_size,
-            references: scanned.references,
+            references,
             deriver,
             registration_time: Self::now(),
         };

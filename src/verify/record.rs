@@ -11,11 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::builder::builtin::is_builtin;
+use crate::diagnostics::FileError;
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
-use crate::store::regular_file;
 use crate::store::scan::Scanned;
-use crate::store::{PathInfo, Store, StoreError};
+use crate::store::{PathInfo, Store, StoreError, content_address, regular_file};
 
 /// A record that says something else than the item, whose contents are the recorded ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,11 @@ impl Evidence {
         }
         let references = match &self.derivation {
             Some(derivation) => derivation.references(),
+            None if info.references != scanned.references
+                && are_proven(store, info).map_err(StoreError::from)? =>
+            {
+                info.references.clone()
+            }
             None => scanned.references.clone(),
         };
         for reference in info.references.difference(&references) {
@@ -189,6 +194,21 @@ impl Evidence {
         }
         Ok(())
     }
+}
+
+/// Whether the path of `info` follows from the references that are recorded: a text need not hold its references.
+fn are_proven(store: &Store, info: &PathInfo) -> Result<bool, FileError> {
+    let directories = store.directories();
+    let place = directories.physical(&info.path);
+    content_address::proves(
+        &directories.store_dir,
+        &info.path,
+        &place,
+        &info.nar_sha256,
+        &info.references,
+        &[],
+    )
+    .map_err(FileError::in_store("hash", &place))
 }
 
 /// The derivation at `path`, where it is there and can be read.

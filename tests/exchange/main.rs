@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::stream::{Trust, export, import, in_order};
+use bootstrap::exchange::stream::{Trust, export, export_item, import, in_order};
 use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
 use bootstrap::fetch::http::Patience;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
@@ -235,6 +235,41 @@ fn an_import_believes_the_keys_it_is_given_and_no_others() {
     }
     // As it was signed, by a key that is not trusted, it is like one without a signature.
     other.import(&bytes, UNSIGNED).unwrap();
+}
+
+#[test]
+fn a_text_keeps_references_that_it_does_not_hold() {
+    let place = Place::new();
+    let named = place
+        .store
+        .add_text("named", b"1", &BTreeSet::new())
+        .unwrap();
+    let references = BTreeSet::from([named.clone()]);
+    let text = place.store.add_text("text", b"2", &references).unwrap();
+    let bytes = place.export(&text, None);
+
+    let other = Place::new();
+    assert_eq!(
+        other.import(&bytes, UNSIGNED).unwrap(),
+        [named.clone(), text.clone()]
+    );
+    let info = other.store.path_info(&text).unwrap().unwrap();
+    assert_eq!(info.references, references);
+
+    // The path proves these references and no others.
+    let plain = place
+        .store
+        .add_text("text", b"2", &BTreeSet::new())
+        .unwrap();
+    let mut info = place.store.path_info(&plain).unwrap().unwrap();
+    info.references = references;
+    let mut bytes = place.export(&named, None);
+    bytes.truncate(bytes.len() - 8);
+    bytes.extend(1u64.to_le_bytes());
+    export_item(&place.store, &info, &|_| None, &mut bytes, "memory").unwrap();
+    bytes.extend(0u64.to_le_bytes());
+    let refused = Place::new().import(&bytes, UNSIGNED).unwrap_err();
+    assert!(refused.to_string().contains("references to"), "{refused}");
 }
 
 #[test]
