@@ -19,7 +19,11 @@ need_guix
 
 scratch=$(mktemp -d)
 daemon=
+server=
 clean() {
+  if [ -n "$server" ]; then
+    kill "$server" 2>/dev/null || true
+  fi
   if [ -n "$daemon" ]; then
     kill "$daemon" 2>/dev/null || true
     wait "$daemon" 2>/dev/null || true
@@ -179,6 +183,75 @@ check "guix archive --import" import
 check "it is back" test -e "$scratch$text"
 check "guix gc" guix gc
 check "guix gc --verify" guix gc --verify
+
+# Commits. This daemon runs outside of the root, which has no git.
+if ! command -v git >/dev/null; then
+  echo "skipped: builds of commits need git"
+else
+  kill "$daemon"
+  wait "$daemon" 2>/dev/null || true
+  rm -f "$scratch/var/guix/daemon-socket/socket"
+  BOOTSTRAP_CONFIG='' "$program" --root "$scratch" daemon 2>>"$scratch/daemon.log" &
+  daemon=$!
+  mkdir "$scratch/site"
+  (
+    export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+    git -c init.defaultBranch=main init -q "$scratch/work"
+    cd "$scratch/work"
+    mkdir directory
+    echo one >directory/file
+    echo 'exit 0' >program
+    chmod 755 program
+    ln -s directory/file link
+    git add -A
+    git -c user.name=x -c user.email=x@example.org commit -q -m one
+    git tag v1
+    echo two >directory/file
+    git -c user.name=x -c user.email=x@example.org commit -q -a -m two
+    git clone -q --bare . "$scratch/site/repo.git"
+    cd "$scratch/site/repo.git"
+    git update-server-info
+    cd "$scratch/work"
+    git checkout -q v1
+  )
+  one=$(git -C "$scratch/work" rev-parse v1)
+  python3 "$here/git_server.py" "$scratch/site" "$scratch/port" >"$scratch/server.log" 2>&1 &
+  server=$!
+  until [ -s "$scratch/port" ] && [ -S "$scratch/var/guix/daemon-socket/socket" ]; do
+    kill -0 "$server"
+    kill -0 "$daemon" || { cat "$scratch/daemon.log"; exit 1; }
+    sleep 0.1
+  done
+  site=http://127.0.0.1:$(cat "$scratch/port")
+  hash=$(guix hash -rx /scratch/work)
+  found=sha256:$(guix hash -rx -f base16 /scratch/work)
+  # commit NAME URL COMMIT HASH: builds it. The client refers to no git of its own, since the daemon has the builtin.
+  commit() {
+    guix build -e "(begin (use-modules (guix packages) (guix git-download)) (origin (method git-fetch) (uri (git-reference (url \"$2\") (commit \"$3\"))) (file-name \"$1\") (sha256 (base32 \"$4\"))))"
+  }
+  has_hash() {
+    commit "$@" >"$scratch/path" || return 1
+    cat "$scratch/path"
+    made=$(cat "$scratch/path")
+    test "$(guix hash -r "$made")" = "$4" && test ! -e "$scratch$made/.git" &&
+      test "$(readlink "$scratch$made/link")" = directory/file && test -x "$scratch$made/program"
+  }
+  other=0000000000000000000000000000000000000000000000000000
+  absent=0123456789012345678901234567890123456789
+  is_absent() {
+    test -z "$(find "$scratch/gnu/store" -maxdepth 1 -name "*-$1")"
+  }
+  check "a commit, of a server of files" has_hash commit-of-files "$site/repo.git" "$one" "$hash"
+  check "a tag, of a server of files" has_hash tag-of-files "$site/repo.git" v1 "$hash"
+  check "a commit, of a server of git" has_hash commit-of-git "$site/smart/repo.git" "$one" "$hash"
+  check "a tag, of a server of git" has_hash tag-of-git "$site/smart/repo.git" v1 "$hash"
+  for way in repo.git smart/repo.git; do
+    check "a commit of another hash, $way" fails_with "expected sha256:00*, found $found" commit wrong "$site/$way" "$one" "$other"
+    check "a commit that is not there, $way" fails_with "build of .*missing.drv' failed" commit missing "$site/$way" "$absent" "$hash"
+    check "a repository that is not there, $way" fails_with "build of .*nowhere.drv' failed" commit nowhere "$site/none/$way" "$one" "$hash"
+  done
+  check "nothing of these is in the store" eval 'is_absent wrong && is_absent missing && is_absent nowhere'
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
