@@ -36,6 +36,7 @@ fn every_command_has_help_of_its_own() {
         "publish",
         "key",
         "daemon",
+        "top",
         "doctor",
         "config",
         "man",

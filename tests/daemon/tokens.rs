@@ -156,11 +156,12 @@ fn ten_clients_share_three_tokens_fairly_and_never_have_more() {
     assert_eq!(most.into_inner(), 3);
     let ended = ended.lock().unwrap();
     assert_eq!(ended.len(), CLIENTS * EACH);
-    // All have begun within a fraction of a second; from then on each has its turn.
-    let half = &ended[..CLIENTS * EACH / 2];
+    // The first to connect has all tokens for a moment, and the last to finish again. In between each has its turn: four
+    // rounds, on a machine that may be busy.
+    let turns = &ended[2 * CLIENTS..6 * CLIENTS];
     for number in 0..CLIENTS {
-        let count = half.iter().filter(|client| **client == number).count();
-        assert!((3..=7).contains(&count), "{number}: {count} of {half:?}");
+        let count = turns.iter().filter(|client| **client == number).count();
+        assert!((2..=6).contains(&count), "{number}: {count} of {turns:?}");
     }
 }
 
