@@ -12,6 +12,7 @@ use super::graph::{GraphError, Job};
 use crate::diagnostics::in_store;
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
+use crate::formats::store_path::FixedOutputMethod;
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::store::{LockError, StoreError};
 
@@ -224,6 +225,8 @@ pub enum Cause {
     HashDiffers {
         /// The logical path of the output.
         path: String,
+        /// What the hash is taken of.
+        method: FixedOutputMethod,
         /// The hash in the derivation.
         expected: ContentHash,
         /// The hash of what was made.

@@ -156,6 +156,7 @@ impl BuildContext<'_, '_> {
         };
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
             path: shown(),
+            method: fixed.method,
             expected: fixed.hash,
             found,
         }))
@@ -193,6 +194,7 @@ impl BuildContext<'_, '_> {
                 if found != fixed.hash {
                     return Ok(Some(Cause::HashDiffers {
                         path: store_dir.display(&info.path),
+                        method: fixed.method,
                         expected: fixed.hash,
                         found,
                     }));

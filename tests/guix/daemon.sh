@@ -224,7 +224,6 @@ else
   done
   site=http://127.0.0.1:$(cat "$scratch/port")
   hash=$(guix hash -rx /scratch/work)
-  found=sha256:$(guix hash -rx -f base16 /scratch/work)
   # commit NAME URL COMMIT HASH: builds it. The client refers to no git of its own, since the daemon has the builtin.
   commit() {
     guix build -e "(begin (use-modules (guix packages) (guix git-download)) (origin (method git-fetch) (uri (git-reference (url \"$2\") (commit \"$3\"))) (file-name \"$1\") (sha256 (base32 \"$4\"))))"
@@ -246,7 +245,8 @@ else
   check "a commit, of a server of git" has_hash commit-of-git "$site/smart/repo.git" "$one" "$hash"
   check "a tag, of a server of git" has_hash tag-of-git "$site/smart/repo.git" v1 "$hash"
   for way in repo.git smart/repo.git; do
-    check "a commit of another hash, $way" fails_with "expected sha256:00*, found $found" commit wrong "$site/$way" "$one" "$other"
+    check "a commit of another hash, $way" fails_with "expected hash: $other" commit wrong "$site/$way" "$one" "$other"
+    check "Guix gives its actual hash, $way" grep -q "actual hash: *$hash" "$scratch/inner"
     check "a commit that is not there, $way" fails_with "build of .*missing.drv' failed" commit missing "$site/$way" "$absent" "$hash"
     check "a repository that is not there, $way" fails_with "build of .*nowhere.drv' failed" commit nowhere "$site/none/$way" "$one" "$hash"
   done

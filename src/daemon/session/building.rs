@@ -17,6 +17,8 @@ use crate::engine::{
 };
 use crate::events::EventSender;
 use crate::exchange::substitute::{Server, Substituter, Watch};
+use crate::formats::base32;
+use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
 use crate::formats::worker::{AskedPath, Fields, RequestedMode};
@@ -241,6 +243,9 @@ impl Session {
     /// Sends `errors` to the client, and gives guix-daemon's status for them.
     pub(super) fn log_errors(&self, errors: &[BuildError]) -> u32 {
         for error in errors {
+            if let (true, Some(trace)) = (self.options.traces, hash_trace(error)) {
+                self.tunnel.log(trace);
+            }
             // The trace of a build does not have all of it.
             self.tunnel.log(format!("{error}\n"));
         }
@@ -378,4 +383,29 @@ impl Session {
             ..SessionOptions::new(system, self.directories.store_dir.clone())
         })
     }
+}
+
+/// guix-daemon's line for a fixed output of another hash, of which clients make a message that has both hashes.
+fn hash_trace(error: &BuildError) -> Option<String> {
+    let BuildError::Failed(failed) = error else {
+        return None;
+    };
+    let Cause::HashDiffers {
+        path,
+        method,
+        expected,
+        found,
+    } = &failed.cause
+    else {
+        return None;
+    };
+    let digits = |hash: &ContentHash| match hash.algorithm() {
+        HashAlgorithm::Md5 => hash.to_base16(),
+        _ => base32::encode(hash.bytes()),
+    };
+    let (prefix, name) = (method.prefix(), expected.algorithm().name());
+    let (expected, found) = (digits(expected), digits(found));
+    Some(format!(
+        "@ hash-mismatch {path} {prefix}{name} {expected} {found}\n"
+    ))
 }
