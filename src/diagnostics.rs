@@ -78,8 +78,21 @@ impl fmt::Display for FileError {
             source,
             ..
         } = self;
-        write!(formatter, "cannot {action} {}: {source}", path.display())
+        write!(formatter, "cannot {action} {}: {source}", one_line(path))
     }
+}
+
+/// `path` with escapes for control characters. `formats::visible`, which knows more of them, is not below this module;
+/// the command line makes the others visible.
+fn one_line(path: &Path) -> String {
+    let mut text = String::new();
+    for character in path.to_string_lossy().chars() {
+        match character.is_control() {
+            true => text.extend(character.escape_default()),
+            false => text.push(character),
+        }
+    }
+    text
 }
 
 impl std::error::Error for FileError {

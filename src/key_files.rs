@@ -24,7 +24,7 @@ impl SecretKey {
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
         Self::from_bytes(&bytes, &stem(path)).ok_or_else(|| KeyError::Secret {
-            what: path.display().to_string(),
+            what: visible_path(path),
         })
     }
 

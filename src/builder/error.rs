@@ -13,6 +13,7 @@ use crate::diagnostics::in_store;
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::FixedOutputMethod;
+use crate::formats::visible::visible_path;
 use crate::sandbox::{ExitStatusKind, SandboxError};
 use crate::store::{LockError, StoreError};
 
@@ -76,7 +77,7 @@ pub enum BuildError {
         problem: String,
     },
     /// A file or directory that a build needs cannot be used.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {source}", visible_path(path))]
     #[diagnostic(help("{}", in_store(source)))]
     Io {
         /// What was being done, as an infinitive.
@@ -171,7 +172,7 @@ pub enum Cause {
     /// The disk is full.
     #[error(
         "there is no space left on the file system of {}: {}; make room and try again",
-        path.display(), room(*free, *files)
+        visible_path(path), room(*free, *files)
     )]
     NoSpace {
         /// A directory on the full file system.
@@ -261,7 +262,7 @@ impl fmt::Display for ForbiddenReference {
             .iter()
             .map(|file| match file.as_os_str().is_empty() {
                 true => "the output itself".to_owned(),
-                false => file.display().to_string(),
+                false => visible_path(file),
             })
             .collect();
         if !files.is_empty() {

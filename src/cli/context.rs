@@ -128,7 +128,7 @@ impl Context {
 
 fn note(quiet: bool, invocation: &Invocation, message: &str) {
     if !quiet {
-        tell(&format!("bootstrap: {}\n", invocation.complete(message)));
+        tell(&format!("bootstrap: {}\n", invocation.visible(message)));
     }
 }
 

@@ -126,7 +126,7 @@ pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let failed = || Failure::writing(path.display().to_string());
+    let failed = || Failure::writing(crate::formats::visible::visible_path(path));
     let Some(place) = atomic_file::place_of(path) else {
         let file = File::options().write(true).open(path).map_err(failed())?;
         let mut sink = BufWriter::with_capacity(1 << 17, file);

@@ -153,7 +153,8 @@ impl Failure {
         if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
             text.push_str(&format!("\nhint: {hint}"));
         }
-        invocation.complete(&text)
+        // Nothing of it is a colour of ours.
+        invocation.visible(&text)
     }
 
     /// A failure to write what was asked for.
@@ -168,7 +169,7 @@ impl Failure {
 
     /// A failure to read a file.
     pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let what = path.display().to_string();
+        let what = crate::formats::visible::visible_path(path);
         |error| Self::Io {
             action: "read",
             what,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The sockets that the daemon listens on.
 
+use crate::formats::visible::visible_path;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::net::TcpListener;
@@ -24,11 +25,11 @@ const GIVEN_MAX: i32 = 64;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SocketError {
     /// Another daemon has it.
-    #[error("another daemon serves {}", .0.display())]
+    #[error("another daemon serves {}", visible_path(.0))]
     #[diagnostic(help("stop it first, or give another socket with --listen"))]
     Taken(PathBuf),
     /// Something that is not a socket is there.
-    #[error("{} is not a socket", .0.display())]
+    #[error("{} is not a socket", visible_path(.0))]
     #[diagnostic(help("move it away, or give another socket with --listen"))]
     Occupied(PathBuf),
     /// A system call failed.
@@ -95,7 +96,7 @@ impl Socket {
         let failed = |action| {
             move |error| SocketError::Io {
                 action,
-                socket: path.display().to_string(),
+                socket: visible_path(path),
                 error,
             }
         };

@@ -125,7 +125,7 @@ pub enum FetchError {
         hash: FileHash,
     },
     /// The cache cannot be read or written.
-    #[error("cannot use the cache: {}: {error}", path.display())]
+    #[error("cannot use the cache: {}: {error}", visible_path(path))]
     #[diagnostic(help("{}", in_store(error)))]
     Cache {
         /// The file or directory.
@@ -139,7 +139,7 @@ pub enum FetchError {
 fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String {
     let place = format!(
         "put the file into {} under the name {}, or try again later where a server did not answer",
-        cache.display(),
+        visible_path(cache),
         hash.file_name()
     );
     if attempts

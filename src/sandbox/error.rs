@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ExitStatusKind;
+use crate::formats::visible::visible_path;
 
 /// Why a sandbox could not be made, or its program not be started.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -32,7 +33,10 @@ pub enum SandboxError {
     #[error("the sandbox is described wrongly: {0}")]
     BadWorld(String),
     /// A host path that the world names cannot be read.
-    #[error("the sandbox needs `{}`, which cannot be read: {source}", path.display())]
+    #[error(
+        "the sandbox needs `{}`, which cannot be read: {source}",
+        visible_path(path)
+    )]
     Source {
         /// The host path.
         path: PathBuf,
@@ -40,14 +44,20 @@ pub enum SandboxError {
         source: io::Error,
     },
     /// A directory that a build runs programs in is on a file system that forbids it.
-    #[error("no program can run in `{}`: its file system is mounted noexec", path.display())]
+    #[error(
+        "no program can run in `{}`: its file system is mounted noexec",
+        visible_path(path)
+    )]
     #[diagnostic(help("{}", EXECUTABLE))]
     NoExecution {
         /// The directory.
         path: PathBuf,
     },
     /// The helper process could not be started.
-    #[error("cannot start the sandbox's helper process `{}`: {source}", helper.display())]
+    #[error(
+        "cannot start the sandbox's helper process `{}`: {source}",
+        visible_path(helper)
+    )]
     #[diagnostic(help("{}", of_start(source)))]
     Helper {
         /// The binary that was to be run.
@@ -114,7 +124,7 @@ impl SandboxError {
 
 fn on(path: &Option<PathBuf>) -> String {
     path.as_ref()
-        .map(|path| format!(" `{}`", path.display()))
+        .map(|path| format!(" `{}`", visible_path(path)))
         .unwrap_or_default()
 }
 

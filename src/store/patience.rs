@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How long to wait for locks, and who hears of the wait.
 
+use crate::formats::visible::visible_path;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -20,7 +21,11 @@ pub struct Waiting<'a> {
 
 impl fmt::Display for Waiting<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "waiting for the lock {}", self.path.display())?;
+        write!(
+            formatter,
+            "waiting for the lock {}",
+            visible_path(self.path)
+        )?;
         match self.holder {
             Some(holder) => write!(formatter, ", held by pid {holder}"),
             None => Ok(()),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::account::{self, Place};
 use super::cause::{Cause, Circumstances};
 use super::rewrite::Rewriting;
+use crate::formats::visible::visible_path;
 use crate::store::regular_file;
 
 /// What is neither file nor directory nor link.
@@ -21,7 +22,7 @@ const SPECIAL: &str = "special file";
 
 /// A tree that cannot be read, or not be compared.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}: {source}", visible_path(path))]
 pub struct CompareError {
     /// The file.
     pub path: PathBuf,
@@ -217,7 +218,7 @@ fn entries(path: &Path, side: Side<'_>) -> Result<BTreeMap<OsString, PathBuf>, C
         if let Some(other) = found.insert(name, entry.path()) {
             let refusal = format!(
                 "{} has the same name once store hashes are placeholders",
-                other.display()
+                visible_path(other)
             );
             return Err(failed(&entry.path(), "compare")(io::Error::other(refusal)));
         }

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic_file;
 use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
+use crate::formats::visible::visible_path;
 
 /// The first line of a lock: a comment that names the version of the program.
 const HEADER: &str = concat!(
@@ -44,11 +45,11 @@ pub enum LockFileError {
     #[diagnostic(transparent)]
     File(#[from] FileError),
     /// There is no such file.
-    #[error("there is no lock {}", .0.display())]
+    #[error("there is no lock {}", visible_path(.0))]
     #[diagnostic(help("write one with `bootstrap lock`, or name another file"))]
     Missing(PathBuf),
     /// A line that cannot be read.
-    #[error("{}:{line}: expected {expected}, saw `{seen}`", path.display())]
+    #[error("{}:{line}: expected {expected}, saw `{seen}`", visible_path(path))]
     #[diagnostic(help("get the file again from where it came from"))]
     Line {
         /// The file.
@@ -63,7 +64,7 @@ pub enum LockFileError {
     /// The sum at the end is another.
     #[error(
         "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is `{recorded}`",
-        path.display()
+        visible_path(path)
     )]
     #[diagnostic(help("get it again from where it came from, or write it with `bootstrap lock`"))]
     Sum {

@@ -216,3 +216,68 @@ fn escape_sequences_in_names_never_reach_the_terminal() {
         assert!(err.contains("a\\u{"), "{err:?}");
     }
 }
+
+/// Colours and line breaks too: the one can hide text, the other makes lines that look like ours.
+#[test]
+fn errors_show_foreign_names_on_one_line_and_without_their_colours() {
+    let world = World::with_recipes();
+    let odd = "a\x1b[8m\nfailed: b";
+    let seeds = world.path(odd);
+    std::fs::create_dir_all(&seeds).unwrap();
+    std::fs::write(
+        seeds.join("one.toml"),
+        "\x1b[31m = 1\nname = \"\x1b[32m\"\n",
+    )
+    .unwrap();
+    let other = world.path("seeds-of-another-name");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(
+        other.join("two.toml"),
+        "name = \"o\\u001b[31m\\nfailed: b\"\n",
+    )
+    .unwrap();
+    let missing = world.path("nowhere").join(odd);
+    let under_a_file = world.path("file").join(odd);
+    std::fs::write(world.path("file"), "").unwrap();
+    let arguments = |option: &str, path: &std::path::Path, rest: &[&str]| {
+        let mut all = vec![std::ffi::OsString::from("--color"), "never".into()];
+        all.extend([option.into(), path.into()]);
+        all.extend(rest.iter().map(std::ffi::OsString::from));
+        all
+    };
+    for arguments in [
+        arguments("--recipes", &missing, &["list"]),
+        arguments("--seeds", &seeds, &["seed", "list"]),
+        arguments("--seeds", &other, &["seed", "list"]),
+        arguments("--root", &under_a_file, &["gc"]),
+        arguments("--root", &under_a_file, &["build", "hello"]),
+        arguments("--root", &under_a_file, &["verify", "--lock", "nowhere"]),
+        arguments(
+            "--root",
+            &world.path("root"),
+            &["import", missing.to_str().unwrap()],
+        ),
+        arguments(
+            "--root",
+            &world.path("root"),
+            &["key", "x-1", under_a_file.to_str().unwrap()],
+        ),
+        arguments(
+            "--root",
+            &world.path("root"),
+            &["report", "-o", missing.to_str().unwrap()],
+        ),
+        arguments(
+            "--root",
+            &world.path("root"),
+            &["verify", "--compare", missing.to_str().unwrap()],
+        ),
+    ] {
+        let output = bootstrap().args(&arguments).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(!err.contains('\x1b'), "{arguments:?}: {err:?}");
+        let fakes = |line: &str| line.starts_with("failed: b");
+        assert!(!err.lines().any(fakes), "{arguments:?}: {err}");
+    }
+}

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::diagnostics::in_store;
+use crate::formats::visible::visible_path;
 
 pub use download::ArchiveFile;
 pub use index::{BinaryPackage, PackageIndex};
@@ -97,7 +98,7 @@ pub enum AptError {
     #[error(
         "no entry for Debian's archive in {}/sources.list or sources.list.d: add one, with suite `{release}` and component \
          `main`",
-        directory.display()
+        visible_path(directory)
     )]
     NoEntries {
         /// The host's `etc/apt`.
@@ -119,7 +120,7 @@ pub enum AptError {
     #[error("the package index is odd: {0}")]
     Index(String),
     /// The private configuration or a downloaded file cannot be written or read.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}", visible_path(path))]
     #[diagnostic(help("{}", in_store(error)))]
     Io {
         /// The path.

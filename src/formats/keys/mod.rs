@@ -29,6 +29,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::diagnostics::FileError;
+use crate::formats::visible::visible_path;
 
 pub mod ecdsa;
 pub mod guix;
@@ -91,7 +92,7 @@ pub enum KeyError {
         what: String,
     },
     /// A key file that is there already.
-    #[error("{} exists already", .0.display())]
+    #[error("{} exists already", visible_path(.0))]
     #[diagnostic(help("give another name: a new key cannot check what the old one signed"))]
     Exists(PathBuf),
     /// A key file that cannot be read or written.

@@ -12,6 +12,7 @@ use crate::formats::derivation::{Derivation, InstantiateError};
 use crate::formats::nar::{NarError, Tree};
 use crate::formats::store_path::{StoreDir, StorePath, StorePathError};
 use crate::formats::system::System;
+use crate::formats::visible::visible;
 use crate::road::recipe::{Address, InputName, RecipeError, RecipeErrors, Recipes, Stage, closest};
 use crate::road::seed::Seed;
 
@@ -145,7 +146,10 @@ pub enum PlanError {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FindError {
     /// No recipe builds it.
-    #[error("unknown package `{name}`{hint}; `bootstrap list` shows all")]
+    #[error(
+        "unknown package `{}`{hint}; `bootstrap list` shows all",
+        visible(name)
+    )]
     Unknown {
         /// What was asked for.
         name: String,

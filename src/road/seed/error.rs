@@ -8,6 +8,7 @@ use crate::archive::ArchiveError;
 use crate::diagnostics::FileError;
 use crate::fetch::apt::AptError;
 use crate::formats::hash::Sha256Digest;
+use crate::formats::visible::{visible, visible_lines, visible_path};
 
 /// What kind of failure an error is. The exit status of the command follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum SeedError {
         known: Vec<String>,
     },
     /// The description is not TOML, has an unknown key, or lacks one.
-    #[error("{file}: {error}")]
+    #[error("{file}: {}", visible_lines(error.to_string()))]
     Description {
         /// The file.
         file: String,
@@ -45,7 +46,7 @@ pub enum SeedError {
         error: Box<toml::de::Error>,
     },
     /// The description contradicts itself or has an invalid value.
-    #[error("{file}: {reason}")]
+    #[error("{file}: {}", visible(reason))]
     Invalid {
         /// The file.
         file: String,
@@ -53,7 +54,7 @@ pub enum SeedError {
         reason: String,
     },
     /// A line of the lock is wrong.
-    #[error("{file}:{line}: {reason}")]
+    #[error("{file}:{line}: {}", visible(reason))]
     Lock {
         /// The file.
         file: String,
@@ -81,7 +82,7 @@ pub enum SeedError {
         packages: Vec<String>,
     },
     /// A file that was given for a seed is another one.
-    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}", path.display(),
+    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}", visible_path(path),
         expected.iter().map(Sha256Digest::to_base16).collect::<Vec<_>>().join(" or "))]
     #[diagnostic(help("download it again, or name the seed that it belongs to with --seed"))]
     OtherFile {
@@ -95,7 +96,10 @@ pub enum SeedError {
         actual: Sha256Digest,
     },
     /// A directory that was given as a seed holds no base system.
-    #[error("{} is not an unpacked base system: it lacks {missing}", path.display())]
+    #[error(
+        "{} is not an unpacked base system: it lacks {missing}",
+        visible_path(path)
+    )]
     #[diagnostic(help(
         "give --seed-file a base archive such as base.txz, or the directory it was unpacked into"
     ))]

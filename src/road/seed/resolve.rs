@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::description::{Description, SeedKind};
 use super::pins::{Change, Pins, changes};
 use super::{Seed, SeedError, SeedSource};
+use crate::formats::visible::visible_path;
 
 /// The line that says which lock a machine's own lock replaces.
 const REPLACES: &str = "# replaces the lock with SHA-256 ";
@@ -35,7 +36,7 @@ impl Resolved {
             "seed {0}: {1} replaces an earlier lock and is not used; `bootstrap seed update {0}` makes it again, `bootstrap seed \
              reset {0}` removes it",
             self.seed.name,
-            file.display()
+            visible_path(file)
         ))
     }
 }
@@ -145,7 +146,7 @@ fn read_own(file: &Path, pinned: &Pins) -> Result<Own, SeedError> {
     if replaced != Some(pinned.digest().to_base16().as_str()) {
         return Ok(Own::Outdated);
     }
-    Pins::parse(&file.display().to_string(), &text).map(Own::Replaces)
+    Pins::parse(&visible_path(file), &text).map(Own::Replaces)
 }
 
 /// Makes `pins` the machine's own lock of the seed `name`, in place of the pinned one. Writes all of it or nothing.

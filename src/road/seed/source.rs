@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use include_dir::{Dir, include_dir};
 
 use super::SeedError;
+use crate::formats::visible::visible_path;
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/seeds");
 
@@ -67,7 +68,7 @@ impl SeedSource {
     pub(super) fn display(&self, file: &str) -> String {
         match self {
             Self::Embedded => format!("seeds/{file}"),
-            Self::Directory(directory) => directory.join(file).display().to_string(),
+            Self::Directory(directory) => visible_path(directory.join(file)),
         }
     }
 }

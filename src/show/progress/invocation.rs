@@ -5,6 +5,8 @@
 //! the options of the program, and the command alone would use another store, recipes or seed. The options are inserted
 //! where the message is shown.
 
+use crate::formats::visible::visible_lines;
+
 /// The start of each command in a message.
 const COMMAND: &str = "`bootstrap ";
 
@@ -34,6 +36,11 @@ impl Invocation {
             true => message.to_owned(),
             false => message.replace(COMMAND, &format!("{COMMAND}{}", self.0)),
         }
+    }
+
+    /// [`complete`](Self::complete), without colours: for messages that have none of ours, so that each is foreign.
+    pub fn visible(&self, message: &str) -> String {
+        visible_lines(self.complete(message))
     }
 }
 

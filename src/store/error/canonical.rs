@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::diagnostics::FileError;
 use crate::formats::nar::MAX_DEPTH;
+use crate::formats::visible::visible_path;
 
 /// A tree whose metadata cannot be made canonical.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -17,7 +18,7 @@ pub enum CanonicalError {
     #[error(
         "{} is a {kind}: a store item holds only regular files, directories and symbolic links; \
          remove it at the end of the build",
-        path.display()
+        visible_path(path)
     )]
     FileType {
         /// The file.
@@ -29,7 +30,7 @@ pub enum CanonicalError {
     #[error(
         "{} has {links} hard links, of which only {inside} are in the output: \
          copy the file instead of linking it",
-        path.display()
+        visible_path(path)
     )]
     HardLink {
         /// One of the links inside.
@@ -40,6 +41,6 @@ pub enum CanonicalError {
         inside: u64,
     },
     /// Directories nested deeper than an archive may have them.
-    #[error("{} is nested too deep: expected at most {MAX_DEPTH} directories in each other", .0.display())]
+    #[error("{} is nested too deep: expected at most {MAX_DEPTH} directories in each other", visible_path(.0))]
     Depth(PathBuf),
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::diagnostics::{FileError, in_store};
+use crate::formats::visible::visible_path;
 
 /// Something wrong with the database or with a query.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -12,7 +13,7 @@ pub enum DatabaseError {
     /// A schema version that this program cannot use.
     #[error(
         "the store database {} has schema version {found}: expected 7, guix-daemon's, or Nix's 8 to 10",
-        path.display()
+        visible_path(path)
     )]
     #[diagnostic(help(
         "{}",
@@ -26,7 +27,10 @@ pub enum DatabaseError {
         found: u32,
     },
     /// The schema file does not hold a number.
-    #[error("{} holds `{found}`: expected the schema version, a number", path.display())]
+    #[error(
+        "{} holds `{found}`: expected the schema version, a number",
+        visible_path(path)
+    )]
     #[diagnostic(help("if guix-daemon made the database beside it, write 7 into the file"))]
     SchemaFile {
         /// The file.
@@ -37,7 +41,8 @@ pub enum DatabaseError {
     /// The database file is missing while something else of the store exists.
     #[error(
         "the store database {} is missing, though {} shows that there was one",
-        path.display(), evidence.display()
+        visible_path(path),
+        visible_path(evidence)
     )]
     #[diagnostic(help(
         "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
@@ -49,7 +54,7 @@ pub enum DatabaseError {
         evidence: PathBuf,
     },
     /// Not a database, or one with broken pages or nonsense in it.
-    #[error("the store database {} is damaged ({detail})", path.display())]
+    #[error("the store database {} is damaged ({detail})", visible_path(path))]
     #[diagnostic(help(
         "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
     ))]
@@ -60,14 +65,17 @@ pub enum DatabaseError {
         detail: String,
     },
     /// Another process held it locked for too long.
-    #[error("the store database {} stayed locked by another process", path.display())]
+    #[error(
+        "the store database {} stayed locked by another process",
+        visible_path(path)
+    )]
     #[diagnostic(help("wait for that process to end, and try again"))]
     Locked {
         /// The database file.
         path: PathBuf,
     },
     /// It cannot be written.
-    #[error("cannot write the store database {}: {source}", path.display())]
+    #[error("cannot write the store database {}: {source}", visible_path(path))]
     #[diagnostic(help("{}", in_store(source)))]
     NotWritable {
         /// The database file.
@@ -76,14 +84,14 @@ pub enum DatabaseError {
         source: io::Error,
     },
     /// The disk is full.
-    #[error("no space left for the store database {}", path.display())]
+    #[error("no space left for the store database {}", visible_path(path))]
     #[diagnostic(help("free some space, for instance with `bootstrap gc`, and try again"))]
     Full {
         /// The database file.
         path: PathBuf,
     },
     /// The disk failed, as far as SQLite can tell.
-    #[error("cannot {action} the store database {}: {detail}", path.display())]
+    #[error("cannot {action} the store database {}: {detail}", visible_path(path))]
     #[diagnostic(help("the disk may be failing: look into the system's log"))]
     Device {
         /// The database file.
@@ -98,7 +106,7 @@ pub enum DatabaseError {
     #[diagnostic(transparent)]
     File(#[from] FileError),
     /// Any other error of SQLite.
-    #[error("cannot {action} the store database {}: {source}", path.display())]
+    #[error("cannot {action} the store database {}: {source}", visible_path(path))]
     Sqlite {
         /// The database file.
         path: PathBuf,
@@ -108,7 +116,10 @@ pub enum DatabaseError {
         source: rusqlite::Error,
     },
     /// A database to be made anew that is intact.
-    #[error("the store database {} is intact: there is nothing to recover", path.display())]
+    #[error(
+        "the store database {} is intact: there is nothing to recover",
+        visible_path(path)
+    )]
     #[diagnostic(help(
         "to make it anew all the same, move it and the schema file beside it away first"
     ))]

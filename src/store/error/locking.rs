@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::diagnostics::FileError;
+use crate::formats::visible::visible_path;
 
 /// A lock that was not obtained.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -16,7 +17,7 @@ pub enum LockError {
     /// Another process held the lock for too long.
     #[error(
         "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
-        path.display(), by(*holder), waited.as_secs()
+        visible_path(path), by(*holder), waited.as_secs()
     )]
     TimedOut {
         /// The lock file.
@@ -27,7 +28,7 @@ pub enum LockError {
         waited: Duration,
     },
     /// The caller stopped the wait.
-    #[error("stopped waiting for {}, which is locked{}", path.display(), by(*holder))]
+    #[error("stopped waiting for {}, which is locked{}", visible_path(path), by(*holder))]
     Cancelled {
         /// The lock file.
         path: PathBuf,
@@ -35,7 +36,10 @@ pub enum LockError {
         holder: Option<u32>,
     },
     /// The thread holds this very lock already and would wait for itself for ever.
-    #[error("{} is locked by this thread already: pass on the guard it got", path.display())]
+    #[error(
+        "{} is locked by this thread already: pass on the guard it got",
+        visible_path(path)
+    )]
     SelfHeld {
         /// The lock file.
         path: PathBuf,

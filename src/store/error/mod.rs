@@ -18,6 +18,7 @@ use crate::formats::derivation::aterm::AtermError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
+use crate::formats::visible::visible_path;
 
 /// Something that went wrong in the store.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -45,7 +46,7 @@ pub enum StoreError {
     /// The store directory, or one above it, is a symbolic link.
     #[error(
         "the store directory goes through the symbolic link {}: builds would record the path behind it",
-        path.display()
+        visible_path(path)
     )]
     #[diagnostic(help("make it a directory, or mount there what it leads to"))]
     Symlink {
@@ -74,7 +75,10 @@ pub enum StoreError {
         error: AtermError,
     },
     /// A build succeeded without making one of its outputs.
-    #[error("the build did not create {path}: expected a file, directory or link at {}", staged.display())]
+    #[error(
+        "the build did not create {path}: expected a file, directory or link at {}",
+        visible_path(staged)
+    )]
     MissingOutput {
         /// The store item it was to become.
         path: String,
@@ -88,7 +92,7 @@ pub enum StoreError {
         name: String,
     },
     /// A file has another content than it was said to have.
-    #[error("{} has the SHA-256 {found}, expected {expected}", file.display())]
+    #[error("{} has the SHA-256 {found}, expected {expected}", visible_path(file))]
     #[diagnostic(help("it was changed or cut short: remove it and fetch it again"))]
     Digest {
         /// The file.
@@ -101,7 +105,8 @@ pub enum StoreError {
     /// An output was staged where it cannot be renamed into the store from.
     #[error(
         "{} is on another file system than the store {}: builds have to be staged on the same one",
-        staged.display(), store.display()
+        visible_path(staged),
+        visible_path(store)
     )]
     OtherFileSystem {
         /// Where it was staged.
@@ -123,7 +128,7 @@ pub enum StoreError {
         path: String,
     },
     /// The store was opened for reading.
-    #[error("the store {} was opened for reading only", path.display())]
+    #[error("the store {} was opened for reading only", visible_path(path))]
     ReadOnly {
         /// The physical store directory.
         path: PathBuf,

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::diagnostics::FileError;
+use crate::formats::visible::visible_path;
 
 /// A root that cannot be made, read or removed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -14,10 +15,10 @@ pub enum RootError {
     )]
     Name(String),
     /// Something that is not a link into the store is where an indirect root's link should go.
-    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", .0.display())]
+    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", visible_path(.0))]
     Occupied(PathBuf),
     /// An indirect root's link inside the store would keep itself alive.
-    #[error("{} is inside the store: a root has to be outside it", .0.display())]
+    #[error("{} is inside the store: a root has to be outside it", visible_path(.0))]
     InsideStore(PathBuf),
     /// The link or directory of a root cannot be read or written.
     #[error(transparent)]
