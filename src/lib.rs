@@ -22,4 +22,5 @@ pub mod road;
 pub mod sandbox;
 pub mod show;
 pub mod store;
+mod threads;
 pub mod verify;

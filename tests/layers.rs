@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The layers, bottom to top. Modules of one layer do not import from each other.
 const LAYERS: [&[&str]; 8] = [
-    &["diagnostics", "formats", "events"],
+    &["diagnostics", "formats", "events", "threads"],
     &["atomic_file", "key_files"],
     &["store", "sandbox", "fetch", "archive"],
     &["builder"],
@@ -441,6 +441,22 @@ fn every_import_points_down_and_siblings_form_no_circles() {
         gone.is_empty(),
         "no longer true, remove them from KNOWN: {gone:#?}"
     );
+}
+
+/// Where the system allows no more threads these panic, as rayon's pool does without `threads::ready`.
+#[test]
+fn threads_are_started_so_that_a_failure_is_an_error() {
+    for source in Tree::read(src()).sources {
+        let code = &source.code;
+        for call in ["scope.spawn(", "thread::spawn("] {
+            assert!(!code.contains(call), "{:?}: {call}", source.module);
+        }
+        let uses_pool = ["par_iter()", "rayon::current_num_threads()"];
+        if source.module != ["threads"] && uses_pool.iter().any(|call| code.contains(call)) {
+            let is_ready = code.contains("threads::ready()") || code.contains("threads::pool(");
+            assert!(is_ready, "{:?} uses rayon without it", source.module);
+        }
+    }
 }
 
 #[test]

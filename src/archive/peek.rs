@@ -39,7 +39,7 @@ pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
         ..Limits::default()
     });
     thread::scope(|scope| {
-        let reader = scope.spawn(move || find(steps, &wanted));
+        let reader = thread::Builder::new().spawn_scoped(scope, move || find(steps, &wanted))?;
         let decoded = tar::decode(&label, decoder, &mut budget, &outlet);
         drop(outlet);
         let found = match reader.join() {

@@ -26,7 +26,7 @@ pub(super) fn unpack_tar(
     let (give, used) = channel();
     let outlet = Outlet::new(sender, used);
     let (written, decoded) = thread::scope(|scope| {
-        let writer = scope.spawn(move || {
+        let writer = thread::Builder::new().spawn_scoped(scope, move || {
             let give = Return::new(give);
             for step in receiver {
                 if let Some(buffer) = writer.apply(label, step)? {
@@ -36,10 +36,14 @@ pub(super) fn unpack_tar(
             writer.finish_file();
             Ok::<(), ArchiveError>(())
         });
+        let writer = writer.map_err(|error| ArchiveError::Read {
+            archive: label.to_owned(),
+            error,
+        })?;
         let decoded = tar::decode(label, decoder, budget, &outlet);
         drop(outlet);
-        (writer.join(), decoded)
-    });
+        Ok::<_, ArchiveError>((writer.join(), decoded))
+    })?;
     // Where both have an error, the writer's came first: the decoder only noticed that it was gone.
     match written {
         Ok(result) => result?,

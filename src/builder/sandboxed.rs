@@ -134,11 +134,16 @@ impl BuildContext<'_, '_> {
         };
         let (sender, over) = channel();
         let (finished, watched) = std::thread::scope(|scope| {
-            let watcher = scope.spawn(move || watch.follow(read, &over));
+            let watcher = std::thread::Builder::new()
+                .spawn_scoped(scope, move || watch.follow(read, &over))
+                .map_err(|error| {
+                    running.kill();
+                    BuildError::Thread(error)
+                })?;
             let finished = running.wait();
             drop(sender);
-            (finished, watcher.join())
-        });
+            Ok::<_, BuildError>((finished, watcher.join()))
+        })?;
         if self.cancellation.is_cancelled()
             && !matches!(&finished, Ok(ended) if ended.status.is_success())
         {

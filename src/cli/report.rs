@@ -54,6 +54,7 @@ pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
 fn recorded(context: &Context) -> Vec<RecordedRun> {
     let runs = Runs::new(&context.directories.state);
     let files = as_far_as_readable(context, runs.directory(), runs.files());
+    crate::threads::ready();
     let read: Vec<_> = files.par_iter().map(|file| runs.read(file)).collect();
     let read = files.iter().zip(read);
     read.filter_map(|(file, run)| as_far_as_readable(context, file, run.map(Some)))

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::road::recipe::{Recipe, RecipeError, RecipeErrors, RecipeFile, RecipeProblem, Recipes};
+use crate::threads;
 
 /// Reads the phases of all `recipes`.
 ///
@@ -19,6 +20,7 @@ use crate::road::recipe::{Recipe, RecipeError, RecipeErrors, RecipeFile, RecipeP
 /// The first syntax error of each, at its line. A machine without `sh` finds none.
 pub(super) fn check(recipes: &Recipes) -> Result<(), RecipeErrors> {
     let all: Vec<&Recipe> = recipes.iter().collect();
+    threads::ready();
     let errors = all.par_iter().flat_map_iter(|recipe| {
         let of_stages = recipe.stage_phases.iter();
         let of_stages = of_stages.map(|(stage, text)| (format!("phases-{stage}.sh"), text));

@@ -75,6 +75,7 @@ pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Outcome, ExchangeErro
     };
     let mut first_error = None;
     let mut undelivered = Vec::new();
+    crate::threads::ready();
     let threads = rayon::current_num_threads().min(batch.items.len());
     std::thread::scope(|scope| {
         for number in 0..threads {

@@ -106,15 +106,21 @@ fn in_chunks(
     std::thread::scope(|scope| {
         let (task_sender, tasks) = sync_channel::<Task>(2 * threads);
         let tasks = Arc::new(Mutex::new(tasks));
-        for _ in 0..threads {
+        let failed =
+            |error| FileError::in_store("start a thread that compresses", "archives")(error).into();
+        for number in 0..threads {
             let tasks = Arc::clone(&tasks);
-            scope.spawn(move || work(&tasks));
+            let started = std::thread::Builder::new().spawn_scoped(scope, move || work(&tasks));
+            // Fewer do as well.
+            if let (0, Err(error)) = (number, started) {
+                return Err(failed(error));
+            }
         }
         // The threads hold the receiver now: when they are gone, the reader must notice.
         drop(tasks);
         // Bounds everything: one more piece waits than there are threads, one is written, one is read.
         let (order_sender, order) = sync_channel(threads + 1);
-        scope.spawn(move || {
+        let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
             for archive in archives {
                 let mut chunks = Chunks {
                     chunk_size,
@@ -141,6 +147,9 @@ fn in_chunks(
                 }
             }
         });
+        if let Err(error) = reader {
+            return Err(failed(error));
+        }
         write(archives, order, finished)
     })
 }

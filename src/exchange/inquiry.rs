@@ -10,6 +10,7 @@ use crate::formats::keys::PublicKey;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
+use crate::threads;
 
 impl Server {
     /// The narinfos of those of `paths` that the server has, each with a good signature by one of `keys`, in the same
@@ -25,6 +26,7 @@ impl Server {
         cancellation: &Cancellation,
     ) -> Result<Vec<NarInfo>, ExchangeError> {
         let store_dir = &store.directories().store_dir;
+        threads::ready();
         let found = paths
             .par_iter()
             .map(|path| self.narinfo(store_dir, path, keys, cancellation))

@@ -91,6 +91,7 @@ pub fn publish(
             files: urls(info).map(|url| directory.join(url)),
         })
         .collect();
+    crate::threads::ready();
     compress(&archives, rayon::current_num_threads(), |number, sizes| {
         let info = new[number];
         published.written += 1;

@@ -172,18 +172,25 @@ impl Downloader {
         let next = AtomicUsize::new(0);
         let results: Vec<OnceLock<_>> = requests.iter().map(|_| OnceLock::new()).collect();
         std::thread::scope(|scope| {
+            let work = || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((request, result)) = requests.get(index).zip(results.get(index))
+                    else {
+                        break;
+                    };
+                    // Each index is taken once, so the cell is empty.
+                    let _ = result.set(self.fetch(request, progress));
+                }
+            };
+            let mut started = 0;
             for _ in 0..requests.len().min(WAITING_THREADS) {
-                scope.spawn(|| {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((request, result)) = requests.get(index).zip(results.get(index))
-                        else {
-                            break;
-                        };
-                        // Each index is taken once, so the cell is empty.
-                        let _ = result.set(self.fetch(request, progress));
-                    }
-                });
+                let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+                started += usize::from(thread.is_ok());
+            }
+            // The system allows no more threads.
+            if started == 0 {
+                work();
             }
         });
         requests

@@ -429,6 +429,7 @@ fn empty_trash(trash: &Path) -> Result<u64, StoreError> {
         }
     };
     let items: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    crate::threads::ready();
     let freed = items
         .par_iter()
         .map(|item| remove::remove_tree(item))

@@ -129,6 +129,7 @@ fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
     let present = present(store)?;
     let derivations = derivations(store, &present);
     let outputs = outputs(&derivations);
+    crate::threads::ready();
     let found: BTreeMap<StorePath, Result<Found, String>> = present
         .par_iter()
         .map(|path| {
@@ -203,6 +204,7 @@ fn derivations(store: &Store, present: &BTreeSet<StorePath>) -> BTreeMap<StorePa
         let computed = text_path(store_dir, path.name(), &bytes, &derivation.references()).ok()?;
         (computed == *path).then_some(derivation)
     };
+    crate::threads::ready();
     present
         .par_iter()
         .filter(|path| path.is_derivation())

@@ -13,7 +13,6 @@ use std::num::NonZeroUsize;
 use rayon::prelude::*;
 
 use super::record::{Evidence, WrongRecord};
-use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
 use crate::store::CanonicalError;
@@ -114,13 +113,7 @@ pub fn items(
         infos.extend(store.path_info(path)?);
     }
     infos.sort_by(|one, other| (other.nar_size, &one.path).cmp(&(one.nar_size, &other.path)));
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.get())
-        .build()
-        .map_err(|error| {
-            let place = &store.directories().store;
-            FileError::in_store("start threads to hash", place)(io::Error::other(error))
-        })?;
+    let pool = crate::threads::pool(threads.get());
     let mut checked = pool.install(|| {
         infos
             .into_par_iter()

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use seccompiler::{SeccompAction, SeccompFilter};
+
 use crate::result;
 use crate::world::World;
 
@@ -92,4 +94,63 @@ fn without_privileges_the_systems_store_is_out_of_reach_and_a_root_of_ones_own_i
     let template = world.command(&["verify"]);
     let output = as_other_user(&program, &template, &temporary).output();
     assert_eq!(result(&output.unwrap()).0, Some(0));
+}
+
+/// Makes `command` run where the system makes no more processes or threads, as with `pids.max` or `ulimit -u`.
+fn without_threads(command: &mut Command) {
+    let rules = [
+        libc::SYS_clone,
+        libc::SYS_clone3,
+        libc::SYS_fork,
+        libc::SYS_vfork,
+    ];
+    let filter = SeccompFilter::new(
+        rules.map(|call| (call, vec![])).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EAGAIN as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let filter: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    // SAFETY: the closure makes system calls only.
+    unsafe {
+        command.pre_exec(move || seccompiler::apply_filter(&filter).map_err(std::io::Error::other))
+    };
+}
+
+#[test]
+fn without_another_thread_commands_work_alone_or_say_what_they_lack() {
+    let world = World::new();
+    world.tool(
+        "big",
+        "sparse $out/zeros 4000000\nsparse $out/more 4000000\n",
+    );
+    world.expect(0, &["build", "big"]);
+    let there = |name: &str| world.path(name).display().to_string();
+    let (report, export, published) = (there("report.html"), there("export.nar"), there("served"));
+    for (status, arguments) in [
+        (0, &["list"][..]),
+        (0, &["show", "big"]),
+        (0, &["log", "big"]),
+        (0, &["roots"]),
+        (0, &["gc", "--dry-run"]),
+        (0, &["report", "-o", &report]),
+        (0, &["build", "big", "--dry-run"]),
+        (0, &["verify", "big"]),
+        (0, &["export", "big", "-o", &export]),
+        (5, &["publish", &published]),
+        (5, &["build", "big", "--check"]),
+        (0, &["gc"]),
+        (5, &["daemon", "--listen", &there("socket")]),
+    ] {
+        let mut command = world.command(arguments);
+        without_threads(&mut command);
+        let (found, out, err) = result(&command.output().unwrap());
+        let text = format!("{arguments:?}: {found:?}\n{out}\n{err}");
+        assert!(!text.contains("panicked"), "{text}");
+        assert!(!text.contains("internal error"), "{text}");
+        assert_eq!(found, Some(status), "{text}");
+        if status == 5 {
+            assert!(err.contains("hint: "), "{text}");
+        }
+    }
 }

@@ -105,7 +105,10 @@ impl AptQueue {
         let (sender, receiver) = channel();
         Self {
             wishes: Some(Mutex::new(sender)),
-            worker: Some(std::thread::spawn(move || serve(&apt, &receiver))),
+            // Without the thread each wish fails, and says so.
+            worker: std::thread::Builder::new()
+                .spawn(move || serve(&apt, &receiver))
+                .ok(),
         }
     }
 

@@ -119,7 +119,8 @@ impl Reporter for All {
 
 /// The thread that shows a run.
 pub struct Following {
-    thread: JoinHandle<()>,
+    /// `None` where the system allows no more threads: then nothing is shown.
+    thread: Option<JoinHandle<()>>,
     over: Arc<AtomicBool>,
 }
 
@@ -131,7 +132,7 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
     let over = Arc::new(AtomicBool::new(false));
     let is_over = Arc::clone(&over);
     let mut reporter = All(reporters);
-    let thread = thread::spawn(move || {
+    let thread = thread::Builder::new().spawn(move || {
         let mut processor = processor::Processor::new();
         let mut looked = Instant::now();
         let mut began = false;
@@ -159,14 +160,20 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
         }
         reporter.end();
     });
-    Following { thread, over }
+    if let Err(error) = &thread {
+        tracing::warn!("cannot show how the run goes: {error}");
+    }
+    Following {
+        thread: thread.ok(),
+        over,
+    }
 }
 
 impl Following {
     /// Waits until all events have been shown. After a run without a last event this takes one tick more.
     pub fn end(self) {
         self.over.store(true, Ordering::SeqCst);
-        if self.thread.join().is_err() {
+        if self.thread.is_some_and(|thread| thread.join().is_err()) {
             // The summary follows in any case.
             tracing::warn!(
                 "internal error: the progress display stopped (this is a bug; see CONTRIBUTING.md)"

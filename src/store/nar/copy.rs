@@ -30,17 +30,20 @@ pub fn copy_while(
     let (mut reader, mut writer) =
         std::io::pipe().map_err(FileError::in_store("create a pipe for", from))?;
     let (dumped, restored) = std::thread::scope(|scope| {
-        let dump = scope.spawn(move || {
+        let dump = move || {
             stream::stream(from, &|_| {}, |chunk| match goes_on() {
                 true => writer.write_all(chunk).map_err(NarError::Sink),
                 false => Err(NarError::Stopped),
             })
-        });
+        };
+        let dump = std::thread::Builder::new()
+            .spawn_scoped(scope, dump)
+            .map_err(FileError::in_store("start a thread to copy", from))?;
         let restored = restore(&mut reader, to);
         // A reader that has failed must not keep the writer waiting.
         drop(reader);
-        (dump.join(), restored)
-    });
+        Ok::<_, FileError>((dump.join(), restored))
+    })?;
     match dumped {
         // It only noticed that the other side has failed.
         Ok(Ok(()) | Err(NarError::Sink(_))) => {}

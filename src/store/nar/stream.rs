@@ -53,35 +53,30 @@ pub(crate) fn stream(
         return Ok(());
     };
     if walk.is_done() && is_small(&first) {
-        let mut emit = |mut chunk: Vec<u8>| {
-            inspect(&chunk);
-            consume(&chunk)?;
-            chunk.clear();
-            Ok(chunk)
-        };
-        return match assemble(&first, Vec::new(), &mut emit) {
-            Ok(_) => Ok(()),
-            Err(Halt::Failed(error)) => Err(error),
-            // Only threads stop without an error.
-            Err(Halt::NobodyListens) => Ok(()),
-        };
+        return stream_alone(walk, first, inspect, consume);
     }
 
     let workers = worker_count();
     let spare = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
+    let streamed = std::thread::scope(|scope| {
+        let start = std::thread::Builder::new;
         let (job_sender, jobs) = sync_channel::<(Job, ChunkSender)>(workers);
         let jobs = Arc::new(Mutex::new(jobs));
         // Wide enough that the walk stays ahead of the workers, not of the consumer.
         let (order_sender, order) = sync_channel::<Receiver<Chunk>>(2 * workers);
-        scope.spawn(move || walk_ahead(walk, first, &job_sender, &order_sender));
-        for _ in 0..workers {
+        let walker = move || walk_ahead(walk, first, &job_sender, &order_sender);
+        let is_walking = start().spawn_scoped(scope, walker).is_ok();
+        let is_read = (0..workers).fold(false, |is_read, _| {
             let jobs = Arc::clone(&jobs);
             let spare = &spare;
-            scope.spawn(move || work(&jobs, spare, inspect));
-        }
+            let started = start().spawn_scoped(scope, move || work(&jobs, spare, inspect));
+            is_read || started.is_ok()
+        });
         // The workers hold the receiver now: when they are gone, the walk must notice.
         drop(jobs);
+        if !is_walking || !is_read {
+            return Ok(false);
+        }
         for chunks in order {
             for chunk in chunks {
                 let mut chunk = chunk?;
@@ -90,8 +85,44 @@ pub(crate) fn stream(
                 lock(&spare).push(chunk);
             }
         }
-        Ok(())
-    })
+        Ok(true)
+    });
+    if streamed? {
+        return Ok(());
+    }
+    // The system allows no more threads.
+    let mut walk = Walk::new(path);
+    match walk.next_job()? {
+        Some(first) => stream_alone(walk, first, inspect, consume),
+        None => Ok(()),
+    }
+}
+
+/// As [`stream`], on this thread alone: the jobs of `walk`, after `first`.
+fn stream_alone(
+    mut walk: Walk,
+    first: Job,
+    inspect: &impl Fn(&[u8]),
+    mut consume: impl FnMut(&[u8]) -> Result<(), NarError>,
+) -> Result<(), NarError> {
+    let mut emit = |mut chunk: Vec<u8>| {
+        inspect(&chunk);
+        consume(&chunk)?;
+        chunk.clear();
+        Ok(chunk)
+    };
+    let mut buffer = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match assemble(&job, buffer, &mut emit) {
+            Ok(unused) => buffer = unused,
+            Err(Halt::Failed(error)) => return Err(error),
+            // Only threads stop without an error.
+            Err(Halt::NobodyListens) => return Ok(()),
+        }
+        next = walk.next_job()?;
+    }
+    Ok(())
 }
 
 type Chunk = Result<Vec<u8>, NarError>;
