@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Shows runs to users: progress while they last, records, reports and graphs afterwards.
 
+mod cause;
 pub mod checks;
 pub mod comparisons;
 pub mod completions;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::cause::cause;
 use crate::events::{FailedItem, Kind, MadeItem, Summary};
 use crate::show::progress::size;
 
@@ -109,23 +110,6 @@ fn reason(failed: &FailedItem) -> &str {
     let own = reason.strip_prefix(failed.item.as_str());
     own.and_then(|rest| rest.strip_prefix(": "))
         .unwrap_or(reason)
-}
-
-/// `reason` without what differs between items that fail alike: names, file names and hashes.
-fn cause(item: &str, reason: &str) -> String {
-    let name = item.rsplit('/').next().unwrap_or(item);
-    let own = |word: &str| word.contains(item) || word.contains(name);
-    let is_hash = |word: &str| {
-        let word = word.trim_matches(|character: char| !character.is_ascii_alphanumeric());
-        word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    let words = reason
-        .split(' ')
-        .map(|word| match own(word) || is_hash(word) {
-            true => "…",
-            false => word,
-        });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// `pairs` grouped by their first part, in the order in which each first occurs.

@@ -10,6 +10,7 @@ use super::invocation::{Invocation, word};
 use super::{Reporter, Verbosity, clean, size};
 use crate::events::{Event, Kind};
 use crate::formats::visible::visible_path;
+use crate::show::cause::cause;
 
 /// Shorter estimates are not shown.
 const SHORTEST_ESTIMATE: Duration = Duration::from_secs(5);
@@ -79,6 +80,8 @@ pub(super) struct Writer {
     step: Option<(String, Instant)>,
     /// Items that are not tried, and the failed item that they need: shown in one line.
     skipped: Option<(String, Vec<String>)>,
+    /// The causes of failures so far, each with the first item that failed so.
+    causes: BTreeMap<String, String>,
     /// Whether the lines of finished builds give the time left.
     estimates: bool,
 }
@@ -97,6 +100,7 @@ impl Writer {
             started: Instant::now(),
             step: None,
             skipped: None,
+            causes: BTreeMap::new(),
             estimates: true,
         }
     }
@@ -337,7 +341,8 @@ impl Writer {
         })
     }
 
-    /// A failure in full: the reason, the end of the log, and where the whole log is.
+    /// A failure in full: the reason, the end of the log, and where the whole log is. Of failures without a log, one
+    /// with the cause of an earlier one names that instead.
     fn failure(&mut self, event: &Event) -> Option<String> {
         let Event::Failed {
             item,
@@ -355,6 +360,13 @@ impl Writer {
         let message = own
             .and_then(|rest| rest.strip_prefix(": "))
             .unwrap_or(message);
+        if log.is_none() && last_lines.is_empty() {
+            let cause = cause(item, message);
+            if let Some(first) = self.causes.get(&cause) {
+                return Some(format!("{item}: {failed}, for the same reason as {first}"));
+            }
+            self.causes.insert(cause, item.clone());
+        }
         let mut text = self
             .invocation
             .complete(&format!("{item}: {failed}: {message}"));

@@ -213,6 +213,35 @@ fn verbose_shows_the_output_of_builds_and_quiet_only_failures() {
 }
 
 #[test]
+fn a_cause_is_explained_once() {
+    let mut output = Vec::new();
+    let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, Invocation::default());
+    let fail = |item: &str, message: String| Event::Failed {
+        item: item.to_owned(),
+        message,
+        likely_cause: None,
+        last_lines: Vec::new(),
+        log: None,
+        kept: None,
+    };
+    for name in ["a.tar", "b.tar", "c.tar"] {
+        lines.report(&fail(
+            &format!("source/{name}"),
+            format!("source/{name}: {name} is not in the cache"),
+        ));
+    }
+    lines.report(&fail("source/d.tar", "d.tar cannot be read".into()));
+    let text = String::from_utf8(output).unwrap();
+    assert_eq!(
+        text,
+        "source/a.tar: failed: a.tar is not in the cache\n\
+         source/b.tar: failed, for the same reason as source/a.tar\n\
+         source/c.tar: failed, for the same reason as source/a.tar\n\
+         source/d.tar: failed: d.tar cannot be read\n"
+    );
+}
+
+#[test]
 fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
     let mut output = Vec::new();
     let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);
