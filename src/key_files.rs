@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::formats::keys::{KeyError, PublicKey, SecretKey};
 use crate::formats::visible::visible_path;
+use crate::limited_file;
 
 /// A file's name without its last extension.
 fn stem(path: &Path) -> String {
@@ -22,7 +23,8 @@ impl SecretKey {
     /// # Errors
     /// Where the file cannot be read or holds no key.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
+        let bytes =
+            limited_file::read(path, limited_file::SMALL).map_err(KeyError::io("read", path))?;
         Self::from_bytes(&bytes, &stem(path)).ok_or_else(|| KeyError::Secret {
             what: visible_path(path),
         })
@@ -83,7 +85,8 @@ impl PublicKey {
     /// # Errors
     /// Where the file cannot be read or holds none.
     pub fn read(path: &Path) -> Result<Vec<Self>, KeyError> {
-        let bytes = std::fs::read(path).map_err(KeyError::io("read", path))?;
+        let bytes =
+            limited_file::read(path, limited_file::SMALL).map_err(KeyError::io("read", path))?;
         Self::all_from_bytes(&bytes, &stem(path), visible_path(path).to_string())
     }
 }

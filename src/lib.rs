@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod fetch;
 pub mod formats;
 mod key_files;
+mod limited_file;
 pub mod road;
 pub mod sandbox;
 pub mod show;

@@ -11,7 +11,13 @@ use std::path::Path;
 
 /// The layers, bottom to top. Modules of one layer do not import from each other.
 const LAYERS: [&[&str]; 8] = [
-    &["diagnostics", "formats", "events", "threads"],
+    &[
+        "diagnostics",
+        "formats",
+        "events",
+        "limited_file",
+        "threads",
+    ],
     &["atomic_file", "key_files"],
     &["store", "sandbox", "fetch", "archive"],
     &["builder"],

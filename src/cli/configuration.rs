@@ -70,7 +70,7 @@ impl Settings {
 
     /// Reads the file `path`. A missing file means no settings, unless it was `named`.
     fn read(path: &Path, named: bool) -> Result<Self, Failure> {
-        match std::fs::read_to_string(path) {
+        match crate::limited_file::read_text(path, crate::limited_file::SMALL) {
             Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
                 Ok(Self::default())

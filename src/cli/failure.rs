@@ -256,7 +256,9 @@ fn of_io(error: &io::Error) -> Status {
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::InvalidInput
-        | io::ErrorKind::InvalidFilename => Status::Usage,
+        | io::ErrorKind::InvalidFilename
+        // Of what is read, the limit is this program's own.
+        | io::ErrorKind::FileTooLarge => Status::Usage,
         _ => Status::Environment,
     }
 }

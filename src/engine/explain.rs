@@ -16,6 +16,7 @@ use crate::formats::derivation::difference::{self, Change};
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::Node;
+use crate::store::regular_file;
 
 /// Why one package would be built again.
 #[derive(Debug)]
@@ -134,7 +135,8 @@ impl<'c> Explainer<'c> {
             return read.clone();
         }
         let directories = self.session.directories();
-        let bytes = std::fs::read(directories.physical(path)).ok();
+        let bytes =
+            regular_file::read(&directories.physical(path), regular_file::DERIVATION_MAX).ok();
         let derivation = bytes.and_then(|bytes| aterm::parse(&directories.store_dir, &bytes).ok());
         self.read
             .borrow_mut()

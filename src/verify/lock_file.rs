@@ -29,6 +29,7 @@ use crate::atomic_file;
 use crate::diagnostics::FileError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::visible::visible_path;
+use crate::limited_file;
 
 /// The first line of a lock: a comment that names the version of the program.
 const HEADER: &str = concat!(
@@ -228,7 +229,7 @@ impl Lock {
     /// # Errors
     /// Where there is none, or it is not as it was written.
     pub fn read(path: &Path) -> Result<Self, LockFileError> {
-        match std::fs::read(path) {
+        match limited_file::read_document(path) {
             Ok(bytes) => Self::parse(&String::from_utf8_lossy(&bytes), path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(LockFileError::Missing(path.to_owned()))

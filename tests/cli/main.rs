@@ -9,6 +9,7 @@ use std::process::{self, Output, Stdio};
 use assert_cmd::Command;
 
 mod doctor;
+mod endless_files;
 mod exchange;
 mod inherited;
 mod look;

@@ -414,6 +414,27 @@ fn explain_names_the_change_that_others_follow_from() {
 }
 
 #[test]
+fn explain_follows_no_link_in_the_store() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    world.recipe("make", "[stage0]\n", "write $out make 1.1\n");
+    let (out, _) = world.expect(0, &["explain", "tool"]);
+    assert!(out.contains("make-phases.sh has other contents"), "{out}");
+    let outside = world.path("outside");
+    fs::create_dir(&outside).unwrap();
+    for entry in fs::read_dir(world.path("root/gnu/store")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "drv") {
+            let moved = outside.join(path.file_name().unwrap());
+            fs::rename(&path, &moved).unwrap();
+            std::os::unix::fs::symlink(&moved, &path).unwrap();
+        }
+    }
+    let (out, _) = world.expect(0, &["explain", "tool"]);
+    assert!(!out.contains("make-phases.sh"), "{out}");
+}
+
+#[test]
 fn what_was_imported_is_built_again_with_the_sources_that_it_came_without() {
     let world = World::new();
     world.expect(0, &["build", "tool"]);

@@ -64,7 +64,7 @@ pub fn compare(
 
 /// A document, and the key that signed it, if one has.
 fn read(path: &Path) -> Result<(Attestation, Option<String>), Failure> {
-    let bytes = std::fs::read(path).map_err(Failure::reading(path))?;
+    let bytes = crate::limited_file::read_document(path).map_err(Failure::reading(path))?;
     let name = path.display().to_string();
     // What the signature covers and what is read are the same bytes.
     let value = attestation::read::value(&name, &bytes)?;

@@ -13,6 +13,7 @@ use crate::formats::keys::sexp::Sexp;
 use crate::formats::keys::{GuixSecretKey, PublicKey, SecretKey, guix};
 use crate::formats::narinfo::NarInfoError;
 use crate::formats::worker::{AskedPath, Fields};
+use crate::limited_file;
 
 impl Session {
     /// Sends a store item with its references and, with `sign`, a signature.
@@ -59,7 +60,7 @@ impl Session {
     /// The keys whose owners may say what is in the store. None where there is no access control list.
     pub(super) fn authorized_keys(&self) -> Result<Vec<PublicKey>, Fault> {
         let path = &self.configuration.acl;
-        match std::fs::read(path) {
+        match limited_file::read(path, limited_file::SMALL) {
             Ok(text) => Ok(guix::public_keys(&text, "acl").keys),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Fault::refused(format!(
@@ -77,7 +78,7 @@ impl Session {
                 "cannot sign: {problem}\nhint: make a key with `guix archive --generate-key'"
             ))
         };
-        let text = std::fs::read(path)
+        let text = limited_file::read(path, limited_file::SMALL)
             .map_err(|error| failed(format!("cannot read the key {}: {error}", path.display())))?;
         if let Some(key) = GuixSecretKey::parse(&text) {
             return Ok(SigningKey::Guix(key));

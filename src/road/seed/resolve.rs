@@ -13,6 +13,7 @@ use super::description::{Description, SeedKind};
 use super::pins::{Change, Pins, changes};
 use super::{Seed, SeedError, SeedSource};
 use crate::formats::visible::visible_path;
+use crate::limited_file;
 
 /// The line that says which lock a machine's own lock replaces.
 const REPLACES: &str = "# replaces the lock with SHA-256 ";
@@ -137,7 +138,7 @@ enum Own {
 }
 
 fn read_own(file: &Path, pinned: &Pins) -> Result<Own, SeedError> {
-    let text = match fs::read_to_string(file) {
+    let text = match limited_file::read_regular_text(file, limited_file::DOCUMENT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Own::Missing),
         Err(error) => return Err(SeedError::read(file)(error)),

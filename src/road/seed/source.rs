@@ -9,6 +9,7 @@ use include_dir::{Dir, include_dir};
 
 use super::SeedError;
 use crate::formats::visible::visible_path;
+use crate::limited_file;
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/seeds");
 
@@ -55,7 +56,7 @@ impl SeedSource {
                 .map(str::to_owned)),
             Self::Directory(directory) => {
                 let path = directory.join(file);
-                match fs::read_to_string(&path) {
+                match limited_file::read_regular_text(&path, limited_file::DOCUMENT) {
                     Ok(text) => Ok(Some(text)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(SeedError::read(path)(error)),

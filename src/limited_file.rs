@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Reading files that a user names, or that are in a folder that a user names. All of the file goes to memory, so its
+//! size has a limit: `/dev/zero` and a sparse file of a terabyte are errors.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+/// The most bytes of a key or of the configuration.
+pub const SMALL: u64 = 1 << 20;
+
+/// The most bytes of a document that this program writes: locks, attestations, descriptions of seeds. The largest have
+/// a few hundred thousand.
+pub const DOCUMENT: u64 = 64 << 20;
+
+/// Reads the file `path`, of at most `most` bytes. It may be a pipe or a device, such as `/dev/stdin` or `/dev/null`.
+///
+/// # Errors
+/// Where it is larger, or cannot be read.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_open(File::open(path)?, most)
+}
+
+/// [`read`] of a document that this program has written.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_document(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, DOCUMENT)
+}
+
+/// As [`read`], of text in UTF-8.
+///
+/// # Errors
+/// As [`read`], and where it is not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read(path, most)?)
+}
+
+/// As [`read_text`], of a regular file alone, or a link to one: for folders, whose author may be another than who reads
+/// them. It waits for nothing, also where it finds a FIFO.
+///
+/// # Errors
+/// As [`read_text`], and where it is not a regular file.
+pub fn read_regular_text(path: &Path, most: u64) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => text(read_open(file, most)?),
+        false => Err(io::Error::other("expected a regular file")),
+    }
+}
+
+fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let read = file
+        .take(most.saturating_add(1))
+        .read_to_end(&mut content)?;
+    match read as u64 > most {
+        true => Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is too large: expected at most {most} bytes"),
+        )),
+        false => Ok(content),
+    }
+}
+
+fn text(content: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(content).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("expected UTF-8, saw another byte at {position}"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn files_without_end_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| directory.path().join(name);
+        fs::write(place("file"), "content").unwrap();
+        symlink(place("file"), place("link")).unwrap();
+        fs::write(place("latin"), b"caf\xe9").unwrap();
+        let sparse = File::create(place("sparse")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(place("fifo"))
+            .status();
+        assert!(made.unwrap().success());
+        for name in ["file", "link"] {
+            assert_eq!(read(&place(name), 7).unwrap(), b"content");
+            assert_eq!(read_text(&place(name), 7).unwrap(), "content");
+            assert_eq!(read_regular_text(&place(name), 7).unwrap(), "content");
+            let error = read(&place(name), 6).unwrap_err();
+            assert!(error.to_string().contains("at most 6 bytes"), "{error}");
+        }
+        assert_eq!(read(Path::new("/dev/null"), 7).unwrap(), b"");
+        for path in [Path::new("/dev/zero"), &place("sparse")] {
+            let error = read(path, SMALL).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+        }
+        for path in [Path::new("/dev/zero"), &place("fifo"), &place("")] {
+            let error = read_regular_text(path, SMALL).unwrap_err();
+            assert!(error.to_string().contains("a regular file"), "{error}");
+        }
+        let error = read_text(&place("latin"), 7).unwrap_err();
+        assert!(error.to_string().contains("UTF-8"), "{error}");
+    }
+}

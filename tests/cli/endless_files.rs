@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Files that users name and that do not end, or are not files.
+
+use crate::{World, bootstrap};
+
+#[test]
+fn files_without_end_that_a_user_names_are_errors() {
+    let world = World::with_recipes();
+    let served = world.path("served");
+    let commands = [
+        (
+            "verify",
+            vec!["verify", "--compare", "/dev/zero", "/dev/zero"],
+        ),
+        ("lock", vec!["verify", "--lock", "/dev/zero"]),
+        (
+            "secret",
+            vec!["publish", served.to_str().unwrap(), "--key", "/dev/zero"],
+        ),
+        (
+            "public",
+            vec!["import", "/dev/null", "--trusted-keys", "/dev/zero"],
+        ),
+        ("config", vec!["list"]),
+    ];
+    for (case, arguments) in commands {
+        let mut command = bootstrap();
+        if case == "config" {
+            command.env("BOOTSTRAP_CONFIG", "/dev/zero");
+        }
+        let output = command
+            .arg("--root")
+            .arg(world.path("root"))
+            .arg("--recipes")
+            .arg(world.path("recipes"))
+            .arg("--seeds")
+            .arg(world.path("seeds"))
+            .args(&arguments)
+            .timeout(std::time::Duration::from_secs(60))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{case}: {err}");
+        assert!(
+            err.contains("cannot read /dev/zero: it is too large: expected at most "),
+            "{case}: {err}"
+        );
+        assert!(
+            err.contains("hint: look whether that is the file that was meant"),
+            "{case}: {err}"
+        );
+    }
+}
+
+#[test]
+fn a_seed_that_is_a_fifo_is_an_error() {
+    let world = World::with_recipes();
+    let seeds = world.path("more");
+    std::fs::create_dir(&seeds).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(seeds.join("one.toml"))
+        .status();
+    assert!(made.unwrap().success());
+    let output = bootstrap()
+        .arg("--seeds")
+        .arg(&seeds)
+        .args(["seed", "list"])
+        .timeout(std::time::Duration::from_secs(60))
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{err}");
+    assert!(err.contains("one.toml: expected a regular file"), "{err}");
+}
