@@ -156,8 +156,8 @@ fn ten_clients_share_three_tokens_fairly_and_never_have_more() {
     assert_eq!(most.into_inner(), 3);
     let ended = ended.lock().unwrap();
     assert_eq!(ended.len(), CLIENTS * EACH);
-    // The first to connect has all tokens for a moment, and the last to finish again. In between each has its turn: four
-    // rounds, on a machine that may be busy.
+    // The first to connect has all tokens for a moment, and the last to finish again. In between each has its turn:
+    // four rounds, on a machine that may be busy.
     let turns = &ended[2 * CLIENTS..6 * CLIENTS];
     for number in 0..CLIENTS {
         let count = turns.iter().filter(|client| **client == number).count();
