@@ -12,7 +12,7 @@ fn files_without_end_that_a_user_names_are_errors() {
             "verify",
             vec!["verify", "--compare", "/dev/zero", "/dev/zero"],
         ),
-        ("lock", vec!["verify", "--lock", "/dev/zero"]),
+        ("lock", vec!["verify", "--lock=/dev/zero"]),
         (
             "secret",
             vec!["publish", served.to_str().unwrap(), "--key", "/dev/zero"],
@@ -35,6 +35,7 @@ fn files_without_end_that_a_user_names_are_errors() {
             .arg(world.path("recipes"))
             .arg("--seeds")
             .arg(world.path("seeds"))
+            .args(["--seed", "small-linux"])
             .args(&arguments)
             .timeout(std::time::Duration::from_secs(60))
             .output()
