@@ -171,6 +171,10 @@ fn of_machine(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
         Some(Errno::IO) => "the disk may be failing: look into the system's log",
         Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (`ulimit -n`)",
+        // A thread or a process was refused.
+        Some(Errno::AGAIN) => {
+            "use fewer jobs (-j), or raise the limit on processes (`ulimit -u`, `pids.max`)"
+        }
         Some(Errno::NOMEM) => "free memory, or do less at a time (-j, --cores)",
         _ => "",
     }
@@ -190,6 +194,7 @@ mod tests {
         assert!(on_file(&denied).contains("its permissions"));
         for (errno, advice) in [
             (Errno::NOSPC, "make room"),
+            (Errno::AGAIN, "limit on processes"),
             (Errno::DQUOT, "make room"),
             (Errno::IO, "the disk may be failing"),
             (Errno::MFILE, "ulimit -n"),

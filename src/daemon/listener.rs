@@ -58,6 +58,7 @@ impl Default for Limits {
 /// A daemon that cannot start or go on.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("the daemon cannot {action}: {error}")]
+#[diagnostic(help("{}", crate::diagnostics::in_store(error)))]
 pub struct ListenerError {
     action: &'static str,
     error: io::Error,

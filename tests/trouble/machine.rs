@@ -137,7 +137,7 @@ fn without_another_thread_commands_work_alone_or_say_what_they_lack() {
         (0, &["build", "big", "--dry-run"]),
         (0, &["verify", "big"]),
         (0, &["export", "big", "-o", &export]),
-        (5, &["publish", &published]),
+        (5, &["publish", &published, "big"]),
         (5, &["build", "big", "--check"]),
         (0, &["gc"]),
         (5, &["daemon", "--listen", &there("socket")]),
