@@ -53,7 +53,11 @@ pub fn read_regular_text(path: &Path, most: u64) -> io::Result<String> {
     }
 }
 
-fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
+/// Reads the rest of the open `file`, which has at most `most` bytes.
+///
+/// # Errors
+/// Where it is larger, or cannot be read.
+pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let read = file
         .take(most.saturating_add(1))

@@ -6,25 +6,15 @@
 #   tests/sharing.sh BOOTSTRAP
 set -eu
 
-tool=$(realpath "$1")
-directory=$(mktemp -d)
-clean() {
-    # Store items are read-only, which stops a user other than root.
-    chmod -R u+w "$directory" 2>/dev/null || true
-    rm -rf "$directory"
-}
-trap clean EXIT
-mkdir "$directory/bin"
-ln -s "$tool" "$directory/bin/bootstrap"
-PATH=$directory/bin:$PATH
-export PATH
-awk '/^```sh$/ { block = 1; next } /^```$/ { block = 0 } block' docs/sharing.md >"$directory/script"
-SHARING=$directory/work sh -eu -x "$directory/script"
+# shellcheck source=SCRIPTDIR/document.sh
+. "$(dirname "$0")/document.sh"
+run_document "$1" docs/sharing.md SHARING
 
 # What the text says of the results.
+made=$directory/made
 for place in user third; do
-    [ -n "$(ls -d "$directory/work/$place"/gnu/store/*-gzip-*)" ]
+    [ -n "$(ls -d "$made/$place"/gnu/store/*-gzip-*)" ]
 done
-grep -q '^(public-key' "$directory/work/served/signing-key.pub"
-grep -q 'define-module (bootstrap-inputs)' "$directory/work/bootstrap-inputs.scm"
+grep -q '^(public-key' "$made/served/signing-key.pub"
+grep -q 'define-module (bootstrap-inputs)' "$made/bootstrap-inputs.scm"
 echo 'sharing: every step ran as written'

@@ -6,13 +6,7 @@
 #   tests/tutorial.sh BOOTSTRAP
 set -eu
 
-tool=$(realpath "$1")
-directory=$(mktemp -d)
-trap 'rm -rf "$directory"' EXIT
-mkdir "$directory/bin"
-ln -s "$tool" "$directory/bin/bootstrap"
-PATH=$directory/bin:$PATH
-export PATH
-awk '/^```sh$/ { block = 1; next } /^```$/ { block = 0 } block' docs/tutorial.md >"$directory/script"
-TUTORIAL=$directory/work sh -eu -x "$directory/script"
+# shellcheck source=SCRIPTDIR/document.sh
+. "$(dirname "$0")/document.sh"
+run_document "$1" docs/tutorial.md TUTORIAL
 echo 'tutorial: every step ran as written'

@@ -31,14 +31,14 @@ impl<'d> Deadline<'d> {
         !self.cancellation.is_cancelled() && self.exceeded().is_none()
     }
 
-    /// Why the work had to stop, where it had: the build took too long.
+    /// Why work stopped that [`goes_on`](Self::goes_on) had asked to: the build took too long.
     ///
     /// # Errors
     /// Where the run was interrupted.
-    pub(super) fn passed(&self) -> Result<Option<Cause>, BuildError> {
-        match self.cancellation.is_cancelled() {
-            true => Err(BuildError::Interrupted),
-            false => Ok(self.exceeded().map(Cause::TimedOut)),
+    pub(super) fn cause(&self) -> Result<Cause, BuildError> {
+        match self.exceeded() {
+            Some(limit) if !self.cancellation.is_cancelled() => Ok(Cause::TimedOut(limit)),
+            _ => Err(BuildError::Interrupted),
         }
     }
 
@@ -92,8 +92,7 @@ mod tests {
         let at_once = Deadline::new(&cancellation, Some(Duration::ZERO));
         let later = Deadline::new(&cancellation, Some(Duration::from_secs(3600)));
         assert!(never.goes_on() && later.goes_on() && !at_once.goes_on());
-        assert!(matches!(later.passed(), Ok(None)));
-        assert!(matches!(at_once.passed(), Ok(Some(Cause::TimedOut(_)))));
+        assert!(matches!(at_once.cause(), Ok(Cause::TimedOut(_))));
         let mut reader = Until {
             inner: &b"text"[..],
             deadline: &never,
@@ -102,7 +101,10 @@ mod tests {
         assert_eq!(reader.read(&mut byte).unwrap(), 1);
         cancellation.cancel();
         assert!(reader.read(&mut byte).is_err());
-        assert!(matches!(never.passed(), Err(BuildError::Interrupted)));
+        for deadline in [&never, &later, &at_once] {
+            assert!(!deadline.goes_on());
+            assert!(matches!(deadline.cause(), Err(BuildError::Interrupted)));
+        }
         let mut writer = Until {
             inner: Vec::new(),
             deadline: &later,

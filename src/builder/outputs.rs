@@ -37,13 +37,6 @@ pub(super) struct NewOutputs<'n> {
 }
 
 impl NewOutputs<'_> {
-    /// Why work on them stopped.
-    fn stopped(&self) -> Result<Cause, BuildError> {
-        // It has passed, or the work would not have stopped.
-        let passed = self.deadline.passed()?;
-        passed.ok_or(BuildError::Interrupted)
-    }
-
     /// The outputs as the store takes them.
     pub(super) fn staged(&self) -> Vec<StagedOutput> {
         let mut candidates = self.candidates.clone();
@@ -79,7 +72,7 @@ impl BuildContext<'_, '_> {
             .prepare_outputs_while(locks, new.staged(), &goes_on);
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(StoreError::Nar(NarError::Stopped)) => return Ok(Err(new.stopped()?)),
+            Err(StoreError::Nar(NarError::Stopped)) => return Ok(Err(new.deadline.cause()?)),
             Err(source) if source.is_environment() => {
                 return Err(BuildError::store(label)(source));
             }
@@ -110,7 +103,7 @@ impl BuildContext<'_, '_> {
             let output = new.store.join(path.base_name());
             match copy_to_new_inodes(&output, place, new.deadline) {
                 Ok(()) => {}
-                Err(_) if !new.deadline.goes_on() => return Ok(Some(new.stopped()?)),
+                Err(_) if !new.deadline.goes_on() => return Ok(Some(new.deadline.cause()?)),
                 Err(source) if source.is_environment() => {
                     return Err(BuildError::store(new.job.label)(source));
                 }
@@ -151,7 +144,7 @@ impl BuildContext<'_, '_> {
             ContentHash::of_reader(fixed.hash.algorithm(), &mut file)
         });
         let found = match found {
-            Err(_) if !new.deadline.goes_on() => return Ok(Some(new.stopped()?)),
+            Err(_) if !new.deadline.goes_on() => return Ok(Some(new.deadline.cause()?)),
             found => found.map_err(BuildError::io("read", &file))?,
         };
         Ok((found != fixed.hash).then(|| Cause::HashDiffers {
@@ -183,7 +176,7 @@ impl BuildContext<'_, '_> {
                         };
                         match nar::dump(&staged, &mut hasher) {
                             Err(_) if !new.deadline.goes_on() => {
-                                return Ok(Some(new.stopped()?));
+                                return Ok(Some(new.deadline.cause()?));
                             }
                             dumped => dumped
                                 .map_err(|error| BuildError::store(new.job.label)(error.into()))?,

@@ -273,8 +273,7 @@ impl Rebuilder<'_, '_, '_> {
             .examine_staged(&staged, &|| deadline.goes_on());
         let infos = match infos {
             Err(StoreError::Nar(NarError::Stopped)) => {
-                let cause = deadline.passed()?.ok_or(BuildError::Interrupted)?;
-                return Err(FailedBuild::without_log(job, cause));
+                return Err(FailedBuild::without_log(job, deadline.cause()?));
             }
             infos => infos.map_err(BuildError::store(job.label))?,
         };

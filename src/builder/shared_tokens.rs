@@ -167,7 +167,7 @@ impl SharedTokens {
         self.size
     }
 
-    /// How many tokens of the pool in `directory` are used at the moment; none where there is no such pool.
+    /// How many tokens of the pool in `directory` are used at the moment: 0 where the directory is missing.
     ///
     /// # Errors
     /// Where the directory cannot be read.

@@ -178,7 +178,8 @@ fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
 /// # Errors
 /// Where an option asks for what this daemon does not do.
 fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure> {
-    let given = [
+    // In the order of `UNSUPPORTED`.
+    let given: [bool; UNSUPPORTED.len()] = [
         arguments.disable_chroot,
         !arguments.chroot_directory.is_empty(),
         arguments.impersonate_linux,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The sockets that the daemon listens on.
 
-use crate::formats::visible::visible_path;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::net::TcpListener;
@@ -11,6 +10,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::net::AddressFamily;
+
+use crate::formats::visible::visible_path;
 
 /// The port of `--listen=HOST`.
 pub const DEFAULT_PORT: u16 = 44146;

@@ -86,17 +86,8 @@ impl Session {
         for checked in &damaged {
             let path = &checked.info.path;
             match remedy(self, plan, &makers, checked) {
-                Remedy::Metadata => {
-                    let locks = store.lock([path])?;
-                    store.restore_metadata(&locks, path)?;
-                    self.repaired(Repaired::Metadata(self.shown(path)));
-                }
-                Remedy::Record(wrong) => {
-                    let locks = store.lock([path])?;
-                    store.restore_metadata(&locks, path)?;
-                    store.register(std::slice::from_ref(&wrong.right))?;
-                    self.repaired(Repaired::Record(self.shown(path)));
-                }
+                Remedy::Metadata => self.correct(&store, path, None)?,
+                Remedy::Record(wrong) => self.correct(&store, path, Some(&wrong.right))?,
                 Remedy::Contents(tree) => replace_known(self, &store, &checked.info, &tree)?,
                 Remedy::Build(index) => {
                     rebuilds.insert(index);
@@ -107,6 +98,27 @@ impl Session {
         drop(store);
         report.refused = make_all_again(self, plan, &rebuilds, &damaged, watcher)?;
         Ok(report)
+    }
+
+    /// Gives the sound item at `path` the store's times, modes and owners, and the record `right`, where its own is
+    /// wrong.
+    pub(super) fn correct(
+        &self,
+        store: &Store,
+        path: &StorePath,
+        right: Option<&PathInfo>,
+    ) -> Result<(), StoreError> {
+        let locks = store.lock([path])?;
+        store.restore_metadata(&locks, path)?;
+        let shown = self.shown(path);
+        self.repaired(match right {
+            Some(right) => {
+                store.register(std::slice::from_ref(right))?;
+                Repaired::Record(shown)
+            }
+            None => Repaired::Metadata(shown),
+        });
+        Ok(())
     }
 
     pub(super) fn repaired(&self, step: Repaired) {

@@ -11,7 +11,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
-use super::notice::Repaired;
 use super::realise::Mode;
 use super::repair::{put_in_place, replaced_by};
 use super::session::Session;
@@ -174,23 +173,17 @@ impl Repair<'_> {
 
     /// Repairs one damaged item.
     fn mend(&mut self, checked: &Checked) -> Result<(), EngineError> {
-        let path = &checked.info.path;
-        let shown = self.session.shown(path);
-        let step = match &checked.condition {
+        let right = match &checked.condition {
             Condition::Intact => return Ok(()),
-            Condition::Touched(_) => Repaired::Metadata(shown),
-            Condition::Misrecorded(_) => Repaired::Record(shown),
+            Condition::Touched(_) => None,
+            Condition::Misrecorded(wrong) => Some(&wrong.right),
             Condition::Missing | Condition::Altered { .. } | Condition::Unreadable(_) => {
                 return self.replace(&checked.info);
             }
         };
-        let locks = self.store.lock([path])?;
-        self.store.restore_metadata(&locks, path)?;
-        if let Condition::Misrecorded(wrong) = &checked.condition {
-            self.store.register(std::slice::from_ref(&wrong.right))?;
-        }
-        self.session.repaired(step);
-        Ok(())
+        Ok(self
+            .session
+            .correct(self.store, &checked.info.path, right)?)
     }
 
     /// Replaces an item by a substitute, or by what building it again gives.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How long to wait for locks, and who hears of the wait.
 
-use crate::formats::visible::visible_path;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::formats::visible::visible_path;
 
 /// A wait for a lock, as told to [`Patience::report`].
 #[derive(Debug, Clone, Copy)]

@@ -6,11 +6,13 @@
 //! regular file is read, and only so much of it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::limited_file;
 
 /// The most bytes of a derivation. Guix's largest have a few hundred thousand.
 pub const DERIVATION_MAX: u64 = 64 << 20;
@@ -41,15 +43,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Where it is anything else or larger, or cannot be read.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let mut file = open(path)?.take(most.saturating_add(1));
-    file.read_to_end(&mut content)?;
-    match content.len() as u64 > most {
-        true => Err(io::Error::other(format!(
-            "it is too large: expected at most {most} bytes"
-        ))),
-        false => Ok(content),
-    }
+    limited_file::read_open(open(path)?, most)
 }
 
 fn not_regular(kind: &str) -> io::Error {

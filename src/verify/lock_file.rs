@@ -45,8 +45,8 @@ pub enum LockFileError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     File(#[from] FileError),
-    /// There is no such file.
-    #[error("there is no lock {}", visible_path(.0))]
+    /// The file is missing.
+    #[error("the lock {} is missing", visible_path(.0))]
     #[diagnostic(help("write one with `bootstrap lock`, or name another file"))]
     Missing(PathBuf),
     /// A line that cannot be read.

@@ -260,6 +260,29 @@ impl Client {
         self.string()
     }
 
+    /// Has the store checked, also its `contents` where that is 1, and repaired where `repair` is. Whether errors are
+    /// left, as a number.
+    pub fn verify_store(&mut self, contents: u64, repair: u64) -> u64 {
+        self.ask(35, |fields| {
+            fields.long(contents);
+            fields.long(repair);
+        })
+        .unwrap();
+        self.long()
+    }
+
+    /// Deletes what nothing keeps.
+    pub fn collect_garbage(&mut self) {
+        self.ask(20, |fields| {
+            fields.long(2);
+            fields.strings::<&str>([]);
+            for number in [0, u64::MAX, 0, 0, 0] {
+                fields.long(number);
+            }
+        })
+        .unwrap();
+    }
+
     pub fn add(
         &mut self,
         name: &str,

@@ -314,13 +314,7 @@ fn equal_files_share_their_blocks() {
     assert_eq!((links(&daemon, &one), links(&daemon, &two)), (3, 3));
     let log = String::from_utf8_lossy(&client.log).into_owned();
     assert!(log.contains("bytes freed by hard-linking 1 files"), "{log}");
-    client
-        .ask(35, |fields| {
-            fields.long(1);
-            fields.long(0);
-        })
-        .unwrap();
-    assert_eq!(client.long(), 0);
+    assert_eq!(client.verify_store(1, 0), 0);
 }
 
 #[test]
@@ -328,15 +322,7 @@ fn the_store_is_verified_and_failures_are_forgotten() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();
     let path = client.add_text("text", "content", &[]);
-    let verify = |client: &mut Client, contents: u64| {
-        client
-            .ask(35, |fields| {
-                fields.long(contents);
-                fields.long(0);
-            })
-            .unwrap();
-        client.long()
-    };
+    let verify = |client: &mut Client, contents: u64| client.verify_store(contents, 0);
     assert_eq!((verify(&mut client, 0), verify(&mut client, 1)), (0, 0));
     let file = daemon.root().join(path.trim_start_matches('/'));
     std::fs::remove_file(&file).unwrap();
@@ -393,13 +379,7 @@ fn damaged_items_are_repaired_for_trusted_clients() {
     };
     let verify = |client: &mut Client, contents: u64| {
         client.log.clear();
-        client
-            .ask(35, |fields| {
-                fields.long(contents);
-                fields.long(1);
-            })
-            .unwrap();
-        client.long()
+        client.verify_store(contents, 1)
     };
     let on_disk = |path: &str| daemon.root().join(path.trim_start_matches('/'));
     let change = |path: &str| {

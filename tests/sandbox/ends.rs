@@ -189,6 +189,7 @@ fn many_at_a_time_do_not_disturb_each_other() {
 /// guix-daemon and Nix kill all processes of their build users, wherever they are, and 30001 is often one of those.
 #[test]
 fn a_build_survives_when_another_program_kills_its_own_build_user() {
+    // Another user's builds run as that user, whose processes only it and root may kill.
     if !is_root() {
         return;
     }

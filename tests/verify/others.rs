@@ -10,7 +10,7 @@ fn a_lock_is_written_compared_and_kept_up() {
     let world = World::new();
     world.tool("host", "hostname $out/made\n");
     let (_, err) = world.expect(2, &["verify", "--lock"]);
-    assert!(err.contains("there is no lock bootstrap.lock"), "{err}");
+    assert!(err.contains("the lock bootstrap.lock is missing"), "{err}");
     world.expect(0, &["build", "tool", "host"]);
     let (_, err) = world.expect(0, &["lock"]);
     assert!(err.contains("outputs of the seed one"), "{err}");

@@ -3,6 +3,16 @@
 
 use super::*;
 
+/// That `error` names the limit, and how much it allows.
+fn assert_exceeded(error: &ArchiveError, expected: Limit, most: u64) {
+    match error {
+        ArchiveError::Limit { limit, allowed, .. } => {
+            assert_eq!((*limit, *allowed), (expected, most), "{error}");
+        }
+        error => panic!("{error}"),
+    }
+}
+
 #[test]
 fn a_bomb_stops_at_the_limit_which_the_error_names() {
     // The header alone says 8 GiB less one byte, the most that its digits hold: nothing of it is written.
@@ -30,17 +40,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     ] {
         let place = Place::new();
         let error = place.unpack_with(&bytes, Format::Tar, limits).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                ArchiveError::Limit {
-                    limit: Limit::Bytes,
-                    allowed: 1_048_576,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert_exceeded(&error, Limit::Bytes, 1_048_576);
     }
 
     // Bytes after the end mark count too.
@@ -50,16 +50,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     let error = place
         .unpack_with(&xz(&tail), Format::Tar, limits)
         .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::Limit {
-                limit: Limit::Bytes,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_exceeded(&error, Limit::Bytes, 1_048_576);
 
     let mut entries = TarWriter::default();
     for number in 0..1001 {
@@ -69,17 +60,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     let error = place
         .unpack_with(&entries.finish(), Format::Tar, limits)
         .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::Limit {
-                limit: Limit::Entries,
-                allowed: 1000,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_exceeded(&error, Limit::Entries, 1000);
 }
 
 #[test]
@@ -110,16 +91,7 @@ fn the_limits_count_all_archives_of_a_tree_together() {
     unpack(&archive, Format::Tar, &mut tree, &GO).unwrap();
     assert_eq!(tree.unpacked().entries, 1);
     let error = unpack(&archive, Format::Tar, &mut tree, &GO).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::Limit {
-                limit: Limit::Bytes,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert_exceeded(&error, Limit::Bytes, 1_048_576);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use miette::Diagnostic;
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
@@ -72,7 +73,7 @@ const SHOWN: usize = 2000;
 /// Why git did not give what it should.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GitError {
-    /// There is no such program.
+    /// No directory of PATH has the program.
     #[error("git is missing: none of the directories in PATH has it")]
     #[diagnostic(help("install git, or start the program with a PATH that has it"))]
     Missing,
@@ -82,6 +83,7 @@ pub enum GitError {
     Offline(String),
     /// A command of git failed.
     #[error("`git {command}` failed for {url}: {how}{output}")]
+    #[diagnostic(help("look whether a server answers there, and whether it has the commit"))]
     Failed {
         /// The command.
         command: &'static str,
@@ -130,23 +132,20 @@ impl Builtin for GitDownload {
             ));
         };
         let shown = visible(without_secrets(&checkout.url).as_ref());
-        let unfit = |error: GitError| BuiltinError::failed(FailureKind::Environment, error);
         if self.offline {
             let error = GitError::Offline(shown);
             return Err(BuiltinError::failed(FailureKind::NotFetched, error));
         }
         let git = Git {
             program: find().ok_or(GitError::Missing).map_err(unfit)?,
-            place: Place::create(&self.temporary, self.user())
-                .map_err(|error| BuiltinError::failed(FailureKind::Environment, error))?,
+            place: Place::create(&self.temporary, self.user()).map_err(unfit)?,
             user: self.user(),
             url: shown,
             cancellation: order.cancellation,
         };
         git.check_out(&checkout)?;
-        let failed = |error| BuiltinError::failed(FailureKind::Environment, error);
-        nar::copy(&git.place.files(), target).map_err(failed)?;
-        remove_git_files(target).map_err(failed)?;
+        nar::copy(&git.place.files(), target).map_err(unfit)?;
+        remove_git_files(target).map_err(unfit)?;
         Ok(BuiltinReport::default())
     }
 }
@@ -257,19 +256,16 @@ impl Git<'_> {
             };
             BuiltinError::failed(FailureKind::NotFetched, error)
         };
-        let unfit = |error: io::Error| {
-            let error = FileError::in_store("run", &self.program)(error);
-            BuiltinError::failed(FailureKind::Environment, error)
-        };
-        let (mut output, writer) = io::pipe().map_err(unfit)?;
+        let not_run = |error| unfit(FileError::in_store("run", &self.program)(error));
+        let (mut output, writer) = io::pipe().map_err(not_run)?;
         let group = Arc::new(AtomicI32::new(0));
         let mut child = {
             let mut git = self.command();
             git.arg(command).args(arguments);
-            git.stdout(writer.try_clone().map_err(unfit)?)
+            git.stdout(writer.try_clone().map_err(not_run)?)
                 .stderr(writer);
             // The command holds the pipe's end, too, and goes with this block.
-            git.spawn().map_err(unfit)?
+            git.spawn().map_err(not_run)?
         };
         let number = i32::try_from(child.id()).unwrap_or_default();
         group.store(number, Ordering::Release);
@@ -297,7 +293,7 @@ impl Git<'_> {
         if self.cancellation.is_cancelled() {
             return Err(BuiltinError::Interrupted);
         }
-        let ended = ended.map_err(unfit)?;
+        let ended = ended.map_err(not_run)?;
         if ended.success() {
             return Ok(());
         }
@@ -349,6 +345,11 @@ impl Git<'_> {
         }
         git
     }
+}
+
+/// `error`, for which the machine has to be put right.
+fn unfit(error: impl Diagnostic + Send + Sync + 'static) -> BuiltinError {
+    BuiltinError::failed(FailureKind::Environment, error)
 }
 
 /// Removes the files `.git`, which say where a repository is, of a checkout and of its submodules.

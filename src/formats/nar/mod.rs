@@ -24,9 +24,10 @@ mod tree;
 
 pub use tree::Tree;
 
-use crate::formats::visible::visible_path;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+
+use crate::formats::visible::visible_path;
 
 /// How many directories may be nested in an archive or in a tree that is archived.
 ///
