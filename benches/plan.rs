@@ -73,8 +73,8 @@ fn main() {
         system: System::X86_64Linux,
         store_dir: StoreDir::new("/gnu/store").unwrap(),
     };
-    let root = seed("debian-12-amd64");
-    let larger = "debian-12-amd64-autotools";
+    let root = seed("debian-13-amd64");
+    let larger = "debian-13-amd64-autotools";
     let roots = BTreeMap::from([(larger.to_owned(), seed(larger))]);
     let recipes = recipe::load(&RecipeSource::Embedded).expect("the recipes are right");
     let nodes = plan::plan(&recipes, &root, &roots, &settings)

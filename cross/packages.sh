@@ -57,10 +57,7 @@ source_of() {
         return
     fi
     "$tool" fetch "$1" >&2 || return 1
-    path=${BOOTSTRAP_ROOT:-}$("$tool" show "$1" | sed -n 's/^source: //p')
-    # What is not there then is made of what was fetched: Debian's make has no configure.
-    [ -e "$path" ] || "$tool" build "regenerate/$1" >&2 || return 1
-    echo "$path"
+    echo "${BOOTSTRAP_ROOT:-}$("$tool" show "$1" | sed -n 's/^source: //p')"
 }
 
 # flags_of PACKAGE: what the recipe gives to configure, as far as it is not about other packages.
@@ -101,6 +98,12 @@ apply_patches() {
     for change in recipes/"$1"/*.patch; do
         [ ! -f "$change" ] || patch -p1 -t -d "$2" -i "$PWD/$change" || return 1
     done
+    # Debian's archive lacks doc/, which configure and make ask for. Only programs are tried here.
+    if [ "$1" = make ] && [ ! -e "$2/doc/Makefile.in" ]; then
+        mkdir -p "$2/doc"
+        echo 'all:' >"$2/doc/Makefile.in"
+        : >"$2/doc/make.1"
+    fi
 }
 
 # What zig's clang refuses, and that of FreeBSD 13.5 to 15.0 (19 at most) warns of: make's own glob has it. Both refuse

@@ -58,6 +58,47 @@ greeting=$(env -i "$(first hello)/bin/hello")
 found=$(env -i PATH="$(first hello)/bin" "$(first which)/bin/which" hello)
 [ "$found" = "$(first hello)/bin/hello" ] || fail "which found \`$found'"
 
+section 'in a sandbox of the inputs gcc knows OpenMP and LTO, and libc has a shell and a locale'
+cat >"$scratch/program.sh" <<'END'
+set -eu
+cd /tmp
+cat >square.c <<'C'
+int square (int n) { return n * n; }
+C
+cat >main.c <<'C'
+#include <iconv.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <omp.h>
+#include <quadmath.h>
+#include <stdio.h>
+#include <stdlib.h>
+extern int square (int);
+int
+main (void)
+{
+  int sum = 0;
+  char line[40] = "";
+  FILE *pipe = popen ("echo shell", "r");
+#pragma omp parallel for reduction(+:sum) num_threads (4)
+  for (int i = 1; i <= 4; i++)
+    sum += square (i) * omp_get_num_threads ();
+  if (pipe != NULL)
+    fscanf (pipe, "%39s", line);
+  setlocale (LC_ALL, "C.UTF-8");
+  printf ("%d %s %d %s %d %d\n", sum, line, WEXITSTATUS (system ("exit 7")), nl_langinfo (CODESET),
+          iconv_open ("UTF-16", "SHIFT_JIS") != (iconv_t) -1, (int) sqrtq (144));
+  return 0;
+}
+C
+gcc -O2 -flto -fopenmp -c square.c main.c
+gcc -O2 -flto -fopenmp square.o main.o -lquadmath -o program
+gcc-nm square.o | grep -q square
+./program
+END
+printed=$("$tool" shell -- sh -c "$(cat "$scratch/program.sh")")
+[ "$printed" = '120 shell 7 UTF-8 1 12' ] || fail "the program said \`$printed'"
+
 section 'programs and libraries are of the store alone'
 # A RUNPATH is one store path or several; $ORIGIN stays inside the item.
 elf_files=0

@@ -361,8 +361,6 @@ fn guile_loads_the_module_and_each_package_is_the_derivation_that_was_planned() 
             "gcc OBJCPLUS_INCLUDE_PATH : include/c++,include",
             "gcc LIBRARY_PATH : lib,lib64",
             "libc GUIX_LOCPATH : lib/locale",
-            "libc LOCPATH : lib/locale",
-            "libc GCONV_PATH : lib/gconv",
             "libc PATH_LOCALE none share/locale",
             "libc TZDIR none share/zoneinfo",
         ]

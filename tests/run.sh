@@ -45,8 +45,9 @@ $CARGO clippy --locked --all-targets -- -D warnings
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' $CARGO doc --locked --no-deps
 
-step "the linker's wrapper, with this machine's compiler"
+step "the linker's wrapper and the C library's editor, with this machine's compiler"
 (cd stage0/ld-wrapper && CC=cc SHELL=/bin/sh sh test.sh)
+(cd stage0/libc-paths && CC=cc sh test.sh)
 
 step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 BOOTSTRAP_PROGRAMS_REQUIRED=1 $CARGO test --locked

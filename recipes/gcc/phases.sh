@@ -49,7 +49,7 @@ phase_unpack() {
 # they are stubs that not even the build's own checks accept), and where the
 # source has manual pages, they are made anew all the same, by a perl program.
 phase_leave_out_manuals() {
-    substitute gcc/Makefile.in 's/ install-man install-info / /'
+    substitute gcc/Makefile.in -e 's/ install-man install-info / /' -e 's/^doc: .*/doc:/'
 }
 add_phase_after apply-patches leave-out-manuals
 

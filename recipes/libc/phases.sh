@@ -6,8 +6,8 @@
 # These are all the phases; strip is not among them, because the files are to
 # be the seed's.
 # shellcheck disable=SC2034 # the builder reads it
-phases="set-paths copy-shared-libraries copy-static-libraries copy-headers copy-data
-relocate-linker-scripts relocate-libraries check-links validate-runpath"
+phases="set-paths copy-shared-libraries copy-static-libraries copy-headers copy-data copy-shell
+relocate-linker-scripts relocate-libraries point-to-own-files check-own-files check-links validate-runpath"
 
 # What to copy is in recipe.toml, one list per platform (libraryDirectories,
 # sharedLibraries, ...); this file knows no platform.  Lists hold file names or
@@ -124,12 +124,25 @@ phase_copy_headers() {
             # it would otherwise hide the compiler's own (c++) or is not the C
             # library's.
             foreign=
-            for header in $foreignHeaders; do
-                [ "$header" != "$base" ] || foreign=1
+            set -f
+            for pattern in $foreignHeaders; do
+                # shellcheck disable=SC2254 # it is a pattern
+                case $base in
+                    $pattern) foreign=1 ;;
+                esac
             done
+            set +f
             [ -z "$foreign" ] || continue
             # Directories occur in more than one place (asm, sys, ...): merge them.
             cp -RP "$entry" "$out/include/"
+            # Debian 13 has the kernel's headers elsewhere, and links to them here.
+            find "$out/include/$base" -type l ! -exec test -e {} \; -print >"$TMPDIR/links"
+            while read -r link; do
+                header=$directory/${link#"$out/include/"}
+                chmod u+w "${link%/*}"
+                rm "$link"
+                cp -L "$header" "$link"
+            done <"$TMPDIR/links"
         done
     done
     chmod -R u+w "$out/include"
@@ -143,6 +156,13 @@ phase_copy_data() {
         cp -RP "${word%%=*}" "$target"
         chmod -R u+w "$target"
     done
+}
+
+# The shell that system(3), popen(3) and execvp(3) run.
+phase_copy_shell() {
+    mkdir -p "$out/libexec"
+    cp -L "$shellFile" "$out/libexec/sh"
+    chmod u+w "$out/libexec/sh"
 }
 
 # Rewrite linker script $1: every absolute file name in it becomes the name of
@@ -190,7 +210,7 @@ phase_relocate_linker_scripts() {
 # loader looks for an indirect need in the RUNPATH of the library that has it,
 # not in the program's.
 phase_relocate_libraries() {
-    for file in "$out"/lib/*.so* "$out"/$pluginFiles; do
+    for file in "$out"/lib/*.so* "$out"/$pluginFiles "$out/libexec/sh"; do
         if [ ! -f "$file" ] || [ -L "$file" ] || [ "$(library_kind "$file")" != elf ]; then
             continue
         fi
@@ -201,9 +221,11 @@ phase_relocate_libraries() {
         esac
         # glibc's conversion modules need libraries that lie beside them, in gconv.
         runpath=$out/lib
-        if [ "${file%/*}" != "$out/lib" ]; then
-            runpath=$runpath:${file%/*}
-        fi
+        case $file in
+            */gconv/*) runpath=$runpath:${file%/*} ;;
+            # A static shell has neither RUNPATH nor interpreter.
+            */libexec/sh) patchelf --print-interpreter "$file" >/dev/null 2>&1 || continue ;;
+        esac
         patchelf --set-rpath "$runpath" "$file"
         # A library that can be run as a program (glibc's libc.so.6 prints its
         # version) names a loader too.
@@ -211,6 +233,86 @@ phase_relocate_libraries() {
             patchelf --set-interpreter "$out/lib/$loader" "$file"
         fi
     done
+}
+
+# Two indexes name their files by absolute paths: iconv's modules, and locales.  The
+# release's own programs write them anew.
+write_indexes() {
+    if [ -d "$out/lib/gconv" ]; then
+        iconvconfig --nostdlib -o "$out/lib/gconv/gconv-modules.cache" "$out/lib/gconv"
+    fi
+    if [ -d "$out/lib/locale" ]; then
+        mkdir -p "$TMPDIR/index/usr/lib/locale"
+        for locale in "$out"/lib/locale/*; do
+            localedef "--prefix=$TMPDIR/index" --add-to-archive "$locale"
+        done
+        cp "$TMPDIR/index/usr/lib/locale/locale-archive" "$out/lib/locale/"
+    fi
+}
+
+# The library has names of files of the release compiled in.  Those listed in ownFiles
+# (OLD=NEW, NEW relative to this item) become names of files here.  libc-paths.c says how.
+phase_point_to_own_files() {
+    write_indexes
+    library=$out/lib/$ownFilesLibrary
+    runpath=$out/lib
+    set --
+    for word in $ownFiles; do
+        new=$out/${word#*=}
+        if [ ! -e "$new" ]; then
+            echo "libc: ownFiles in recipes/libc/recipe.toml names $new, which is not there" >&2
+            exit 1
+        fi
+        runpath=$runpath:$new
+        set -- "$@" "${word%%=*}=$new"
+    done
+    # The static programs of stage0 are of no use here: no LDFLAGS.
+    "$CC" -std=c11 -D_XOPEN_SOURCE=700 -O1 -o "$TMPDIR/libc-paths" "$source/libc-paths.c"
+    (cd "$source" && "$shell" ./test.sh)
+    patchelf --set-rpath "$runpath" "$library"
+    "$TMPDIR/libc-paths" "$library" "$@"
+    if [ "$(patchelf --print-rpath "$library")" != "$out/lib" ]; then
+        echo "libc: the RUNPATH of $library is $(patchelf --print-rpath "$library")" >&2
+        exit 1
+    fi
+}
+
+# The library must still work: a program with it runs a command and sets a locale.
+phase_check_own_files() {
+    cat >"$TMPDIR/check.c" <<'END'
+#include <iconv.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int
+main (void)
+{
+  FILE *pipe = popen ("echo from a pipe", "r");
+  char line[80] = "";
+
+  if (system ("exit 7") >> 8 != 7)
+    return 1;
+  if (pipe == NULL || fgets (line, sizeof line, pipe) == NULL || strcmp (line, "from a pipe\n") != 0)
+    return 2;
+  if (setlocale (LC_ALL, "C.UTF-8") == NULL || strcmp (nl_langinfo (CODESET), "UTF-8") != 0)
+    return 3;
+#ifdef __GLIBC__
+  if (iconv_open ("UTF-16", "SHIFT_JIS") == (iconv_t) -1)
+    return 4;
+#endif
+  return 0;
+}
+END
+    "$CC" -o "$TMPDIR/check" "$TMPDIR/check.c"
+    patchelf --set-interpreter "$out/lib/$loader" --set-rpath "$out/lib" "$TMPDIR/check"
+    if "$TMPDIR/check"; then
+        echo "the library runs commands and sets a locale"
+    else
+        echo "libc: $TMPDIR/check ended with status $?, see phase_check_own_files in recipes/libc/phases.sh" >&2
+        exit 1
+    fi
 }
 
 # A link whose target was not copied would only be noticed by whoever links

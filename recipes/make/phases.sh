@@ -1,5 +1,16 @@
 # shellcheck shell=sh disable=SC2154 # the environment defines stage, shell, out ...
 
+# Debian's archive lacks doc/: configure would stop without doc/Makefile.in, and `make install' without the
+# manual page.
+add_phase_before configure leave-out-manual
+phase_leave_out_manual() {
+    if [ ! -e doc/Makefile.in ]; then
+        mkdir -p doc
+        echo 'all install check clean mostlyclean distclean:' >doc/Makefile.in
+        substitute Makefile.in 's|^man_MANS =.*|man_MANS =|'
+    fi
+}
+
 # The name of the default shell is compiled in, for recipes and for $(shell ...): the
 # sandboxes have no /bin/sh.  make's own bash, so that make works wherever it is.
 if [ "$stage" != stage0 ]; then

@@ -82,19 +82,12 @@ const GCC_PATHS: &str = r#"
             (variable "LIBRARY_PATH")
             (files '("lib" "lib64")))))"#;
 
-/// Written out, where Guix has names for some by now: so that its older versions read them, too. The C library is the
-/// release's own, and looks for locales and iconv's modules below `/usr` unless `LOCPATH` and `GCONV_PATH` are set.
+/// Written out, where Guix has names for some by now: so that its older versions read them, too.
 const LIBC_PATHS: &str = r#"
     (native-search-paths
      (list (search-path-specification
             (variable "GUIX_LOCPATH")
             (files '("lib/locale")))
-           (search-path-specification
-            (variable "LOCPATH")
-            (files '("lib/locale")))
-           (search-path-specification
-            (variable "GCONV_PATH")
-            (files '("lib/gconv")))
            (search-path-specification
             (variable "PATH_LOCALE")
             (files '("share/locale"))

@@ -51,7 +51,7 @@ impl System {
     pub fn default_seed(self) -> &'static str {
         match self {
             Self::X86_64Freebsd => "freebsd-14.3-amd64",
-            Self::X86_64Linux => "debian-12-amd64",
+            Self::X86_64Linux => "debian-13-amd64",
         }
     }
 

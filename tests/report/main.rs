@@ -76,7 +76,7 @@ fn the_report_works_in_a_browser() {
 fn it_renders(browser: &mut Browser) {
     assert_eq!(
         browser.run("return document.title"),
-        json!("bootstrap: x86_64-linux from debian-12-amd64")
+        json!("bootstrap: x86_64-linux from debian-13-amd64")
     );
     assert_eq!(
         browser.run("return document.querySelectorAll('#table tbody tr').length"),
@@ -179,7 +179,7 @@ fn the_seed_and_the_sources_have_their_hashes(browser: &mut Browser) {
     assert_eq!(
         seed,
         json!(format!(
-            "debian-12-amd64: 91 archives, 180 MiB, SHA-256 {digest}"
+            "debian-13-amd64: 91 archives, 180 MiB, SHA-256 {digest}"
         ))
     );
     let row = "return [...document.querySelectorAll('#seed details[open] tbody tr *')].map((cell) => cell.textContent)";

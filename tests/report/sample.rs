@@ -98,7 +98,7 @@ pub fn report() -> Report {
         version: env!("CARGO_PKG_VERSION"),
         program: "bootstrap --root /srv/root".into(),
         system: "x86_64-linux".into(),
-        seed: "debian-12-amd64".into(),
+        seed: "debian-13-amd64".into(),
         made: 1_795_407_124,
         cores: 2,
         items: (0..PACKAGES).map(item).collect(),
@@ -112,7 +112,7 @@ pub fn report() -> Report {
             failure: None,
         }],
         seeds: vec![SeedShown {
-            name: "debian-12-amd64".into(),
+            name: "debian-13-amd64".into(),
             sha256: "d".repeat(64),
             archives: 91,
             size: 180 << 20,

@@ -51,7 +51,7 @@ pub enum NodeKind {
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Its name for users: `stage0/sed`, `sed`, `source/sed-4.9.tar.xz`, `regenerate/make`,
-    /// `seed/debian-12-amd64`. No two nodes share one.
+    /// `seed/debian-13-amd64`. No two nodes share one.
     pub label: String,
     /// What it is.
     pub kind: NodeKind,

@@ -35,7 +35,7 @@ use crate::formats::hash::Sha256Digest;
 /// A seed with everything that is needed to make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seed {
-    /// Its name, such as `debian-12-amd64`.
+    /// Its name, such as `debian-13-amd64`.
     pub name: String,
     /// The system whose programs it holds, such as `x86_64-linux`.
     pub system: String,

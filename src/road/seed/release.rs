@@ -137,7 +137,7 @@ mod tests {
             let seed = load(&SeedSource::Embedded, name).unwrap();
             assert_eq!(seed.system, system.name());
         }
-        assert_eq!(default_seed(System::X86_64Linux), "debian-12-amd64");
+        assert_eq!(default_seed(System::X86_64Linux), "debian-13-amd64");
     }
 
     #[test]
