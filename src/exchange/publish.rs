@@ -26,6 +26,7 @@ use crate::diagnostics::FileError;
 use crate::formats::keys::{SecretKey, guix};
 use crate::formats::narinfo::{File, NarInfo};
 use crate::formats::store_path::StorePath;
+use crate::limited_file;
 use crate::store::{PathInfo, Store};
 
 /// What was published.
@@ -67,7 +68,7 @@ pub fn publish(
     let mut new = Vec::new();
     for info in &items {
         let narinfo = narinfo_of(info, directory);
-        let known_text = fs::read_to_string(&narinfo).unwrap_or_default();
+        let known_text = published_text(&narinfo);
         let Some(files) = known_files(store, info, &known_text, directory) else {
             new.push(info);
             continue;
@@ -97,7 +98,7 @@ pub fn publish(
         published.written += 1;
         published.bytes += sizes.iter().sum::<u64>();
         let narinfo = narinfo_of(info, directory);
-        let known_text = fs::read_to_string(&narinfo).unwrap_or_default();
+        let known_text = published_text(&narinfo);
         if key.is_none() && known_files(store, info, &known_text, directory).is_some() {
             // The archives are again what a narinfo was made for, which may be signed.
             return Ok(());
@@ -131,6 +132,11 @@ fn known_files(
     };
     let holds = known.nar_sha256 == info.nar_sha256 && known.files.iter().all(is_whole);
     holds.then_some(known.files)
+}
+
+/// The text of `narinfo` if it is there, or nothing. The directory may be another user's.
+fn published_text(narinfo: &Path) -> String {
+    limited_file::read_regular_text(narinfo, limited_file::DOCUMENT).unwrap_or_default()
 }
 
 fn narinfo_of(info: &PathInfo, directory: &Path) -> PathBuf {

@@ -132,6 +132,20 @@ fn a_server_that_lies_is_found_out_and_nothing_of_it_stays() {
 }
 
 #[test]
+fn publishing_waits_for_nothing_that_lies_in_its_directory() {
+    let (place, library, _) = Place::with_items();
+    let directory = place.path("published");
+    let narinfo = directory.join(format!("{}.narinfo", library.hash_part()));
+    fs::create_dir_all(&directory).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&narinfo).status();
+    assert!(made.unwrap().success());
+    let wanted = BTreeSet::from([library]);
+    let published = publish(&place.store, &wanted, None, &directory).unwrap();
+    assert_eq!((published.written, published.kept), (1, 0));
+    assert!(fs::symlink_metadata(&narinfo).unwrap().is_file());
+}
+
+#[test]
 fn a_server_that_breaks_off_is_named_with_the_item_and_nothing_of_it_stays() {
     let (place, library, _) = Place::with_items();
     let (secret, public) = place.key();

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use super::{Seed, SeedError};
 use crate::archive::file_in;
 use crate::formats::system::System;
+use crate::limited_file;
 
 /// A release as the kernel counts: major × 100 + minor.
 fn number(release: &str) -> Option<u32> {
@@ -57,7 +58,9 @@ const SCRIPT: &str = "bin/freebsd-version";
 
 /// The release of the base that lies unpacked in `directory`, as its freebsd-version(1) says; `None` where it does not.
 pub(super) fn of_directory(directory: &Path) -> Option<String> {
-    let script = std::fs::read_to_string(directory.join(SCRIPT)).ok()?;
+    // A directory that a user names may hold whatever it likes at this place.
+    let script =
+        limited_file::read_regular_text(&directory.join(SCRIPT), limited_file::SMALL).ok()?;
     of_script(&script)
 }
 

@@ -22,6 +22,7 @@ use super::{Archive, Seed, SeedError, release, store_name};
 use crate::archive::Format;
 use crate::fetch::cache::{Cache, digest_file};
 use crate::formats::hash::Sha256Digest;
+use crate::limited_file;
 
 /// The name of the seed that is the running host's own base.
 pub const HOST: &str = "host";
@@ -181,7 +182,7 @@ fn packed(
 
 /// What was remembered; `None` where it is nothing, or nothing that makes sense: then it is found out anew.
 fn remembered(file: &Path) -> Option<Remembered> {
-    serde_json::from_slice(&fs::read(file).ok()?).ok()
+    serde_json::from_str(&limited_file::read_regular_text(file, limited_file::SMALL).ok()?).ok()
 }
 
 #[cfg(test)]
