@@ -35,6 +35,7 @@ pub enum FailureKind {
 pub enum BuildError {
     /// A build ran, and failed or left something that cannot become a store item.
     #[error("{0}")]
+    #[diagnostic(help("{}", help_of(&_0.cause)))]
     Failed(Box<FailedBuild>),
     /// A builtin, or another way to make an item, made nothing.
     #[error("{label}: {error}")]
@@ -88,9 +89,8 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The system gave us no thread.
-    #[error(
-        "cannot start another thread: {0}; use fewer jobs (-j) or raise the limit on processes"
-    )]
+    #[error("cannot start another thread: {0}")]
+    #[diagnostic(help("use fewer jobs (-j) or raise the limit on processes"))]
     Thread(io::Error),
     /// A bug.
     #[error("making {label} hit a bug in bootstrap, please report it: {message}")]
@@ -165,15 +165,15 @@ pub enum Cause {
     #[error("it printed nothing for {} (--max-silent-time)", seconds(*.0))]
     Silent(Duration),
     /// It printed too much.
-    #[error(
-        "it printed more than {0} bytes, the limit for one log; see there what it repeats, and have it print less"
-    )]
+    #[error("it printed more than {0} bytes, the limit for one log")]
+    #[diagnostic(help("see in its log what it repeats, and have it print less"))]
     LogTooLong(u64),
     /// The disk is full.
     #[error(
-        "there is no space left on the file system of {}: {}; make room and try again",
+        "there is no space left on the file system of {}: {}",
         visible_path(path), room(*free, *files)
     )]
+    #[diagnostic(help("make room and try again"))]
     NoSpace {
         /// A directory on the full file system.
         path: PathBuf,
@@ -183,10 +183,8 @@ pub enum Cause {
         files: Option<u64>,
     },
     /// An output is not there.
-    #[error(
-        "it ended well but did not make its output `{name}` at {path}; see in its log where it installed to, and have it \
-         install there"
-    )]
+    #[error("it ended well but did not make its output `{name}` at {path}")]
+    #[diagnostic(help("see in its log where it installed to, and have it install there"))]
     NoOutput {
         /// The output's name.
         name: String,
@@ -195,9 +193,10 @@ pub enum Cause {
     },
     /// Something is in the store that is none of its outputs.
     #[error(
-        "it wrote to the store outside its outputs: {}; have it write to `$out` and its other outputs only",
+        "it wrote to the store outside its outputs: {}",
         .0.join(", ")
     )]
+    #[diagnostic(help("have it write to `$out` and its other outputs only"))]
     OutsideOutputs(Vec<String>),
     /// An output holds something that cannot be in the store, such as a socket.
     #[error("its output cannot become a store item: {0}")]
@@ -219,10 +218,10 @@ pub enum Cause {
         expected: ContentHash,
     },
     /// A fixed output has other bytes.
-    #[error(
-        "its output {path} has the wrong content: expected {expected}, found {found}; find out what made it differ, \
-         and change the expected hash only where the new content is meant"
-    )]
+    #[error("its output {path} has the wrong content: expected {expected}, found {found}")]
+    #[diagnostic(help(
+        "find out what made it differ, and change the expected hash only where the new content is meant"
+    ))]
     HashDiffers {
         /// The logical path of the output.
         path: String,
@@ -365,6 +364,11 @@ impl BuildError {
             true => Self::Interrupted,
             false => self,
         }
+    }
+
+    /// What the user can do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        Some(help_of(self)).filter(|hint| !hint.is_empty())
     }
 
     /// The last lines of the build's output, where there was one.

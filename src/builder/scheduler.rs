@@ -333,6 +333,7 @@ impl<'a> Run<'a> {
                 events.emit(Event::Failed {
                     item: item.clone(),
                     message: message.clone(),
+                    hint: error.hint().map(|hint| without_secrets(&hint).into_owned()),
                     likely_cause: error.likely_cause().map(ToOwned::to_owned),
                     last_lines: error.last_lines().to_vec(),
                     log: error.log().map(ToOwned::to_owned),

@@ -179,6 +179,9 @@ pub enum Event {
         item: String,
         /// What went wrong, in full, for display.
         message: String,
+        /// What the user can do about it, where that is known.
+        #[serde(default)]
+        hint: Option<String>,
         /// That line of the output of the phase it failed in that most looks like the cause: a guess.
         #[serde(default)]
         likely_cause: Option<String>,

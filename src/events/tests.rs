@@ -146,6 +146,7 @@ fn every_kind() -> Vec<Event> {
         Event::Failed {
             item: item(),
             message: "no".into(),
+            hint: None,
             likely_cause: None,
             last_lines: Vec::new(),
             log: None,

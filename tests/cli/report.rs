@@ -230,6 +230,7 @@ fn a_failure_is_shown_until_that_derivation_is_made() {
         item("tool")["failure"],
         serde_json::json!({
             "message": "oh no",
+            "hint": null,
             "likely_cause": "x.c:1: error: y",
             "last_lines": ["y"],
             "log": "/log.gz",

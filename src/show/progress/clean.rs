@@ -29,12 +29,14 @@ pub(super) fn hide_secrets(event: &mut Event) {
         Event::Line { text, .. } => hide(text),
         Event::Failed {
             message,
+            hint,
             likely_cause,
             last_lines,
             ..
         } => {
             hide(message);
-            likely_cause.iter_mut().chain(last_lines).for_each(hide);
+            let rest = hint.iter_mut().chain(likely_cause).chain(last_lines);
+            rest.for_each(hide);
         }
         Event::RunFinished { summary } => {
             for failed in &mut summary.failed {
@@ -108,6 +110,7 @@ pub(super) fn for_terminal(event: &Event) -> Event {
         Event::Failed {
             item,
             message,
+            hint,
             likely_cause,
             last_lines,
             log,
@@ -116,7 +119,8 @@ pub(super) fn for_terminal(event: &Event) -> Event {
             show(item);
             // Messages have lines of their own; what they quote was made visible there.
             *message = visible_lines(&*message);
-            likely_cause.iter_mut().chain(last_lines).for_each(show);
+            let rest = hint.iter_mut().chain(likely_cause).chain(last_lines);
+            rest.for_each(show);
             log.iter_mut().chain(kept).for_each(show_path);
         }
         Event::Skipped { item, because } => {
@@ -205,6 +209,7 @@ mod tests {
             Event::Failed {
                 item: text(),
                 message: HOSTILE.into(),
+                hint: Some(text()),
                 likely_cause: Some(text()),
                 last_lines: vec![text()],
                 log: Some(path()),
@@ -289,6 +294,7 @@ mod tests {
             Event::Failed {
                 item: "sed".into(),
                 message: url(),
+                hint: Some(url()),
                 likely_cause: Some(url()),
                 last_lines: vec![url()],
                 log: None,

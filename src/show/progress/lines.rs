@@ -347,6 +347,7 @@ impl Writer {
         let Event::Failed {
             item,
             message,
+            hint,
             likely_cause,
             last_lines,
             log,
@@ -376,6 +377,9 @@ impl Writer {
         if let Some(cause) = likely_cause {
             let cause = self.paint("1", cause);
             text.push_str(&format!("\n  most likely: {cause}"));
+        }
+        if let Some(hint) = hint {
+            text.push_str(&self.invocation.complete(&format!("\n  hint: {hint}")));
         }
         // Commands are completed in our own text alone, not in the output of builds.
         let mut next = String::new();

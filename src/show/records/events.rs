@@ -58,6 +58,8 @@ pub enum RecordedEvent {
         item: String,
         /// What went wrong.
         message: String,
+        /// What the user can do about it.
+        hint: Option<String>,
         /// That line of the build's output that most looks like the cause.
         likely_cause: Option<String>,
         /// The last lines of the build's output.
@@ -122,6 +124,7 @@ struct Line<'l> {
     phase: Option<String>,
     made: Option<Made>,
     message: Option<String>,
+    hint: Option<String>,
     likely_cause: Option<String>,
     #[serde(default)]
     last_lines: Vec<String>,
@@ -164,6 +167,7 @@ impl Line<'_> {
             "failed" => RecordedEvent::Failed {
                 item: self.item?,
                 message: self.message?,
+                hint: self.hint,
                 likely_cause: self.likely_cause,
                 last_lines: self.last_lines,
                 log: self.log,
@@ -199,6 +203,7 @@ mod tests {
         Event::Failed {
             item: "sed".into(),
             message: "exit 1".into(),
+            hint: Some("try".into()),
             likely_cause: None,
             last_lines: vec!["\"oh\"".into()],
             log: Some("/log.gz".into()),
@@ -274,6 +279,7 @@ mod tests {
             RecordedEvent::Failed {
                 item: item(),
                 message: "exit 1".into(),
+                hint: Some("try".into()),
                 likely_cause: None,
                 last_lines: vec!["\"oh\"".into()],
                 log: Some("/log.gz".into()),

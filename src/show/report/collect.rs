@@ -248,12 +248,15 @@ fn take_unmade(
     if let Some(shown) = &mut found.shown {
         // Records of older versions may hold secrets.
         let text = std::iter::once(&mut shown.message)
+            .chain(&mut shown.hint)
             .chain(&mut shown.likely_cause)
             .chain(&mut shown.last_lines);
         for text in text {
             *text = visible_lines(&*without_secrets(text));
         }
-        shown.message = invocation.complete(&shown.message);
+        for text in std::iter::once(&mut shown.message).chain(&mut shown.hint) {
+            *text = invocation.complete(text);
+        }
     }
     Some(found)
 }

@@ -124,6 +124,8 @@ pub struct ValidShown {
 pub struct FailureShown {
     /// The reason, with complete commands.
     pub message: String,
+    /// What the user can do about it, with complete commands.
+    pub hint: Option<String>,
     /// The line of its output that looks most like the cause: a guess.
     pub likely_cause: Option<String>,
     /// The end of its output.

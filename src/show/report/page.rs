@@ -155,6 +155,9 @@ fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
         "<section class=\"failure\" aria-label=\"Failed: {label}\"><h2>{label} failed</h2><p>{}</p>",
         escape(&failure.message)
     );
+    if let Some(hint) = &failure.hint {
+        text.push_str(&format!("<p>Hint: {}</p>", escape(hint)));
+    }
     if let Some(cause) = &failure.likely_cause {
         text.push_str(&format!(
             "<p>Likely cause: <code>{}</code></p>",
@@ -286,6 +289,7 @@ mod tests {
         ];
         items[1].failure = Some(FailureShown {
             message: "exit <1>".into(),
+            hint: Some("try <this>".into()),
             likely_cause: Some("<error>: oh".into()),
             last_lines: vec!["oh & no".into()],
             log: Some("/var/log/x&y.gz".into()),
@@ -335,7 +339,7 @@ mod tests {
         let mut report = report();
         let page = html(&report);
         for part in [
-            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Likely cause: <code>&lt;error&gt;: oh</code></p>",
+            "<h2>&lt;sed&gt; failed</h2><p>exit &lt;1&gt;</p><p>Hint: try &lt;this&gt;</p><p>Likely cause: <code>&lt;error&gt;: oh</code></p>",
             ">oh &amp; no</pre><p>Whole log: <code>bootstrap --root &#39;/my &lt;root&gt;&#39; log &lt;sed&gt;</code>, in /var/log/x&amp;y.gz</p></section>",
         ] {
             assert!(page.contains(part), "{part}\n{page}");
@@ -343,6 +347,7 @@ mod tests {
         // Downloads have neither output nor log.
         report.files[0].failure = Some(FailureShown {
             message: "no such host".into(),
+            hint: None,
             likely_cause: None,
             last_lines: Vec::new(),
             log: None,

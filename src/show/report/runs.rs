@@ -81,6 +81,7 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
                 RecordedEvent::Failed {
                     item,
                     message,
+                    hint,
                     likely_cause,
                     last_lines,
                     log,
@@ -89,6 +90,7 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
                     let key = begun.as_ref().map_or(item.as_str(), |it| it.derivation);
                     let shown = FailureShown {
                         message: message.clone(),
+                        hint: hint.clone(),
                         likely_cause: likely_cause.clone(),
                         last_lines: last_lines.clone(),
                         log: log.as_ref().map(|log| log.display().to_string()),
@@ -234,6 +236,7 @@ mod tests {
         RecordedEvent::Failed {
             item: "sed".into(),
             message: message.into(),
+            hint: None,
             likely_cause: Some("sed.c:1: error: oh".into()),
             last_lines: vec!["oh".into()],
             log: Some("/log.gz".into()),

@@ -313,6 +313,7 @@ fn failures_stay_and_bars_go() {
     bars.report(&Event::Failed {
         item: "sed".into(),
         message: "exit status 1".into(),
+        hint: None,
         likely_cause: None,
         last_lines: vec!["oh no".into()],
         log: None,

@@ -102,6 +102,7 @@ fn failed_and_skipped_items_take_no_time() {
         &Event::Failed {
             item: "a".into(),
             message: String::new(),
+            hint: None,
             likely_cause: None,
             last_lines: Vec::new(),
             log: None,

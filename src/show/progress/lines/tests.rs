@@ -77,6 +77,7 @@ fn story() -> Vec<Event> {
         Event::Failed {
             item: item(),
             message: "the phase `configure` failed with exit status 77".into(),
+            hint: None,
             likely_cause: None,
             last_lines: vec![
                 "checking for gcc... no".into(),
@@ -219,6 +220,7 @@ fn a_cause_is_explained_once() {
     let fail = |item: &str, message: String| Event::Failed {
         item: item.to_owned(),
         message,
+        hint: None,
         likely_cause: None,
         last_lines: Vec::new(),
         log: None,
@@ -250,6 +252,7 @@ fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
         lines.report(&Event::Failed {
             item: "sed".into(),
             message: "no source; run `bootstrap fetch`, or `bootstrap fetch sed`".into(),
+            hint: Some("run `bootstrap try`".into()),
             likely_cause: Some("run `bootstrap test`".into()),
             last_lines: vec!["run `bootstrap test`".into()],
             log: Some("/tmp/try/log.gz".into()),
@@ -263,7 +266,7 @@ fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
         "`bootstrap --root /tmp/try --keep-failed build sed`",
         "`bootstrap --root /tmp/try shell --of sed`\n",
         "`bootstrap --root /tmp/try shell --of sed --directory '/tmp/a b'`\n",
-        "  | run `bootstrap test`\n  most likely: run `bootstrap test`\n",
+        "  | run `bootstrap test`\n  most likely: run `bootstrap test`\n  hint: run `bootstrap --root /tmp/try try`\n",
     ] {
         assert!(text.contains(command), "{command}\n{text}");
     }

@@ -215,6 +215,7 @@ mod tests {
         assert!(table(item.clone()).contains(">not built</td>"));
         item.failure = Some(FailureShown {
             message: "exit 1".into(),
+            hint: None,
             likely_cause: None,
             last_lines: Vec::new(),
             log: None,
