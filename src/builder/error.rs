@@ -170,7 +170,7 @@ pub enum Cause {
     LogTooLong(u64),
     /// The disk is full.
     #[error(
-        "there is no space left on the file system of {}: {}",
+        "the file system of {} is full: {}",
         visible_path(path), room(*free, *files)
     )]
     #[diagnostic(help("make room and try again"))]
