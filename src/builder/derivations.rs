@@ -21,9 +21,22 @@ pub(super) fn add_derivations(
     todo: &Todo<'_>,
     store: &Store,
 ) -> Result<(), BuildError> {
-    let store_dir = &store.directories().store_dir;
     let built = todo.tasks.iter().filter(|task| task.way == Way::Builder);
-    let jobs = graph.closure(built.map(|task| task.job.path))?;
+    add_with_inputs(graph, add_source, built.map(|task| task.job.path), store)
+}
+
+/// Makes the derivations `wanted` of `graph` valid, with all that they are built from but outputs.
+///
+/// # Errors
+/// Where one is not in the graph, or the store cannot be written.
+pub fn add_with_inputs<'g>(
+    graph: &Graph<'g>,
+    add_source: AddSource<'_>,
+    wanted: impl IntoIterator<Item = &'g StorePath>,
+    store: &Store,
+) -> Result<(), BuildError> {
+    let store_dir = &store.directories().store_dir;
+    let jobs = graph.closure(wanted)?;
     let sources: BTreeSet<&StorePath> = jobs
         .iter()
         .flat_map(|job| &job.derivation.input_sources)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::alternative::Alternative;
 use super::context::BuildContext;
-pub use super::derivations::AddSource;
+pub use super::derivations::{AddSource, add_with_inputs};
 use super::error::BuildError;
 use super::graph::{Graph, Job, Task, Todo};
 use super::history::History;

@@ -412,7 +412,12 @@ pub enum Command {
     Top,
     /// Check that this machine can build: system, privileges, disk, network, clock, kernel
     #[command(after_help = DOCTOR_EXAMPLES)]
-    Doctor,
+    Doctor {
+        /// Instead check that a Guix client can build on the inputs: from its program to a lowered package, up to the
+        /// first boundary that does not hold [default: `guix` on PATH]
+        #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "guix")]
+        guix: Option<PathBuf>,
+    },
     /// Show every setting, its value and where that is from
     #[command(after_help = CONFIG_EXAMPLES)]
     Config,

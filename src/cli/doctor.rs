@@ -1,45 +1,42 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `doctor`: whether this machine can build, and what to do where it cannot.
+//! `doctor`: whether this machine can build, or a Guix client build on the inputs, and what to do where that fails.
 //!
 //! The engine looks; what is made of it is in [`checks`].
 
+use std::path::Path;
+
 use super::context::{Context, print, print_json};
 use super::failure::{Failure, Status};
-use crate::show::checks::{self, Finding, State};
+use crate::daemon::configuration::Places;
+use crate::daemon::status::DaemonStatus;
+use crate::show::checks::{self, Finding};
 use crate::show::progress::processor;
 
-/// `bootstrap doctor`. Where anything is bad the exit status is that of an unfit environment.
-pub fn doctor(context: &Context) -> Result<(), Failure> {
-    let mut findings = look(context);
+/// `bootstrap doctor`, or with the program of a Guix client `bootstrap doctor --guix`. Where anything is bad the exit
+/// status is that of an unfit environment.
+pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), Failure> {
+    let mut findings = match guix {
+        Some(program) => {
+            let places = Places::of(&context.directories);
+            let served = |process| DaemonStatus::serves(&places, process);
+            checks::boundaries(&context.session.examine_guix(program, &served))
+        }
+        None => look(context),
+    };
     for remedy in findings.iter_mut().filter_map(|one| one.remedy.as_mut()) {
         *remedy = context.invocation.complete(remedy);
     }
-    if context.options.json {
-        print_json(&findings)?;
-    } else {
-        print(&checks::describe(&findings))?;
+    match context.options.json {
+        true => print_json(&findings)?,
+        false => print(&checks::describe(&findings))?,
     }
-    match findings
-        .iter()
-        .filter(|one| one.state == State::Bad)
-        .count()
-    {
-        0 => Ok(()),
-        count => Err(Failure::new(
-            Status::Environment,
-            format!(
-                "{count} of {} checks failed: this machine cannot build yet",
-                findings.len()
-            ),
-            "",
-        )),
-    }
+    let failed = |message| Err(Failure::new(Status::Environment, message, ""));
+    checks::verdict(&findings, guix.is_some()).map_or(Ok(()), failed)
 }
 
 fn look(context: &Context) -> Vec<Finding> {
     let machine = context.session.examine_machine();
-    let refused = machine.refused;
-    let refused = refused.as_ref();
+    let refused = machine.refused.as_ref();
     let refused = refused.map(|(place, error)| (place.as_path(), error));
     let mut findings = vec![
         checks::host(&machine.system, context.session.options().system),

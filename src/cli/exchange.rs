@@ -95,19 +95,19 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
 fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), Failure> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let module = context.session.guix_module(planned, &name)?;
-    let derivations = &module.derivations;
     write_whole(file, |sink| {
         let written = sink.write_all(module.text.as_bytes());
         written.map_err(Failure::writing(file.display().to_string()))
     })?;
-    let valid = context.store_to_read()?.valid_among(derivations.iter())?;
-    let missing = derivations.len() - valid.len();
-    if missing > 0 {
-        context.note(&format!(
-            "{missing} of the {} derivations that the module names are not in the store, where Guix reads them: `bootstrap all` \
-             adds those of what it builds, but not of what is valid already or comes from a server",
-            derivations.len()
-        ));
+    match context.session.add_module_derivations(planned, &module) {
+        Ok(0) => {}
+        Ok(added) => context.note(&format!(
+            "added {added} of the {} derivations that the module names to the store, where Guix reads them",
+            module.derivations.len()
+        )),
+        Err(error) => context.note(&format!(
+            "not all derivations that the module names are in the store, where Guix reads them, and they were not added: {error}"
+        )),
     }
     if context.options.root.is_some() {
         let directories = &context.directories;

@@ -196,7 +196,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Key { name, file, guix } => {
             exchange::key(name.as_deref(), file.as_deref(), guix.as_deref())
         }
-        Command::Doctor => doctor::doctor(&context),
+        Command::Doctor { guix } => doctor::doctor(&context, guix.as_deref()),
         Command::Gc {
             dry_run,
             max_freed,

@@ -24,6 +24,7 @@ use super::users;
 use crate::builder::history::epoch_seconds;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::diagnostics::FileError;
+use crate::engine::Served;
 use crate::events::Event;
 use crate::formats::visible::visible;
 
@@ -231,6 +232,23 @@ impl DaemonStatus {
         let tokens = places.tokens();
         status.tokens_used = SharedTokens::used(&tokens).map_err(failed(&tokens))?;
         Ok(status)
+    }
+}
+
+impl DaemonStatus {
+    /// Whether the daemon whose directories are `places` serves the client `process` at the moment.
+    pub fn serves(places: &Places, process: u32) -> Served {
+        let status = match Self::read(places) {
+            Ok(status) => status,
+            Err(error) => return Served::Unknown(error.to_string()),
+        };
+        let mut sessions = status.sessions.iter();
+        match sessions.find(|session| session.client == Some(process)) {
+            Some(session) => Served::Yes {
+                trusted: session.trusted,
+            },
+            None => Served::No,
+        }
     }
 }
 

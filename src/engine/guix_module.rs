@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use super::planned::{add_item, graph};
 use super::{EngineError, Planned, Session};
+use crate::builder::run::add_with_inputs;
 use crate::exchange::guile::{GuileInput, GuilePackage, module};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
 use crate::road::recipe::Address;
+use crate::store::Store;
 
 /// A module for Guix.
 #[derive(Debug)]
@@ -61,5 +64,29 @@ impl Session {
             &inputs.collect::<Vec<_>>(),
         );
         Ok(GuixModule { text, derivations })
+    }
+
+    /// Makes the derivations that `module` names valid, with all that they are built from but outputs. Gives the number
+    /// of those that were not valid; the store is opened for changes only where there are some.
+    ///
+    /// # Errors
+    /// Where the store cannot be read, or not be written.
+    pub fn add_module_derivations(
+        &self,
+        planned: &Planned,
+        module: &GuixModule,
+    ) -> Result<usize, EngineError> {
+        let store = self.store_to_read()?;
+        let valid = store.valid_among(&module.derivations)?;
+        let missing = module.derivations.len() - valid.len();
+        if missing > 0 {
+            let plan = &planned.plan;
+            let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
+            let graph = graph(plan, &self.directories().store_dir);
+            let nodes = plan.nodes().iter().map(|node| &node.derivation_path);
+            let wanted = nodes.filter(|path| module.derivations.contains(path));
+            add_with_inputs(&graph, &add_source, wanted, &self.store_to_write()?)?;
+        }
+        Ok(missing)
     }
 }

@@ -14,6 +14,7 @@
 //! | `files` | reading its files | |
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
+//! | [`daemon_connection`] | whether a daemon serves where a client looks for it | Guix |
 //!
 //! Keys and signatures are in [`keys`](crate::formats::keys). Nothing is given away that is not what the database says.
 //! Nothing taken from others becomes valid before its archive has the hash, and the hash the signature, that it should.
@@ -27,6 +28,7 @@ use crate::store::StoreError;
 
 mod batch;
 pub mod compress;
+pub mod daemon_connection;
 pub mod decompress;
 mod files;
 pub mod guile;

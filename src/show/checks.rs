@@ -4,9 +4,10 @@
 use std::io;
 use std::path::Path;
 
+use miette::Diagnostic;
 use serde::Serialize;
 
-use crate::engine::Reached;
+use crate::engine::{BOUNDARIES, Boundary, GuixFault, Reached};
 use crate::formats::system::System;
 use crate::road::seed::SeedError;
 use crate::sandbox::features::Feature;
@@ -23,6 +24,9 @@ const SLACK: u64 = 300;
 const INTOLERABLE: u64 = 86_400;
 /// A clock this far past the newest known time is wrong, in seconds: ten years.
 const ABSURD: u64 = 10 * 365 * 86_400;
+
+/// What a line begins with that goes on with the one before it.
+const INDENT: &str = "\n          ";
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,7 +80,7 @@ impl Finding {
     }
 }
 
-/// `findings` as text: a line for each, and one for what to do.
+/// `findings` as text: a line for each, and a hint on what to do.
 pub fn describe(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -85,9 +89,11 @@ pub fn describe(findings: &[Finding]) -> String {
             State::Doubtful => "doubtful",
             State::Bad => "BAD",
         };
-        text.push_str(&format!("{state:<9} {}: {}\n", finding.what, finding.seen));
-        for line in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
-            text.push_str(&format!("          {line}\n"));
+        let seen = finding.seen.replace('\n', INDENT);
+        text.push_str(&format!("{state:<9} {}: {seen}\n", finding.what));
+        if let Some(remedy) = &finding.remedy {
+            let remedy = remedy.trim_end().replace('\n', INDENT);
+            text.push_str(&format!("          hint: {remedy}\n"));
         }
     }
     text
@@ -329,6 +335,49 @@ pub fn store(items: Result<usize, String>) -> Finding {
             "`bootstrap verify` looks more closely; `bootstrap verify --recover` makes a lost database anew.",
         ),
     }
+}
+
+/// What `findings` come to where something is bad. `of_client` says that they are boundaries of a Guix client.
+pub fn verdict(findings: &[Finding], of_client: bool) -> Option<String> {
+    let mut bad = findings.iter().filter(|one| one.state == State::Bad);
+    let first = bad.next()?;
+    let (what, all) = (&first.what, BOUNDARIES.len());
+    let number = BOUNDARIES.iter().position(|name| name == what);
+    Some(match (of_client, number) {
+        (true, Some(number)) => format!(
+            "the Guix client does not pass `{what}`, boundary {} of {all}",
+            number + 1
+        ),
+        _ => format!(
+            "{} of {} checks failed: this machine cannot build yet",
+            bad.count() + 1,
+            findings.len()
+        ),
+    })
+}
+
+/// The boundaries of a Guix client, each with what is doubtful about it.
+pub fn boundaries(boundaries: &[Boundary]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for Boundary { name, outcome } in boundaries {
+        match outcome {
+            Ok(passage) => {
+                findings.push(Finding::good(name, passage.seen.as_str()));
+                let doubts = passage.doubts.iter();
+                findings.extend(
+                    doubts.map(|fault| Finding::doubtful(name, fault.to_string(), remedy(fault))),
+                );
+            }
+            Err(fault) => findings.push(Finding::bad(name, fault.to_string(), remedy(fault))),
+        }
+    }
+    findings
+}
+
+fn remedy(fault: &GuixFault) -> String {
+    fault
+        .help()
+        .map_or_else(String::new, |help| help.to_string())
 }
 
 #[cfg(test)]

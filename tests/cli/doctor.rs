@@ -109,7 +109,10 @@ fn a_clock_that_a_server_contradicts_makes_the_machine_unfit() {
         assert_eq!(of(&findings, "network")["seen"], format!("{host} answers"));
         let (out, err) = world.expect(5, &["doctor"]);
         assert!(out.contains("\nBAD       clock: "), "{out}");
-        assert!(out.contains("\n          Set it, for example"), "{out}");
+        assert!(
+            out.contains("\n          hint: Set it, for example"),
+            "{out}"
+        );
         assert!(
             err.contains("checks failed: this machine cannot build yet"),
             "{err}"

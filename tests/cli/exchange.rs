@@ -742,7 +742,7 @@ fn an_interrupt_stops_an_installation_at_once() {
 }
 
 #[test]
-fn a_module_for_guix_comes_with_a_note_where_guix_would_not_find_what_it_names() {
+fn a_module_for_guix_comes_with_the_derivations_that_it_names() {
     let world = World::empty();
     let file = world.path("inputs.scm");
     let mut command = crate::plain_bootstrap();
@@ -753,8 +753,15 @@ fn a_module_for_guix_comes_with_a_note_where_guix_would_not_find_what_it_names()
     assert!(output.status.success(), "{err}");
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("(define-module (inputs)"), "{text}");
-    let said = "derivations that the module names are not in the store, where Guix reads them: ";
+    let said = "added 20 of the 20 derivations that the module names to the store, where Guix reads them\n";
     assert!(err.contains(said), "{err}");
+    let named = text.split('"').filter(|word| word.ends_with(".drv"));
+    let named: Vec<_> = named.map(|path| path.rsplit('/').next().unwrap()).collect();
+    assert_eq!(named.len(), 20);
+    let place = world.path("root/gnu/store");
+    for name in named {
+        assert!(place.join(name).is_file(), "{name}");
+    }
     let place = world.path("root/gnu/store");
     let said = format!(
         "the module names derivations in /gnu/store, and they are in {}: ",

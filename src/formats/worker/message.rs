@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the daemon sends.
 
+use std::io::Read;
+
+use super::wire::{WireError, WireReader};
+
+/// The number that each message begins with.
+const LOG: u64 = 0x6f6c_6d67;
+const READ: u64 = 0x6461_7461;
+const WRITE: u64 = 0x6461_7416;
+const LAST: u64 = 0x616c_7473;
+const ERROR: u64 = 0x6378_7470;
+
 /// A message while an operation runs, or its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'m> {
@@ -27,24 +38,46 @@ impl Message<'_> {
     pub fn write_to(&self, fields: &mut Fields) {
         match self {
             Self::Log(text) => {
-                fields.long(0x6f6c_6d67);
+                fields.long(LOG);
                 fields.bytes(text);
             }
             Self::Read(count) => {
-                fields.long(0x6461_7461);
+                fields.long(READ);
                 fields.long(*count);
             }
             Self::Write(data) => {
-                fields.long(0x6461_7416);
+                fields.long(WRITE);
                 fields.bytes(data);
             }
-            Self::Last => fields.long(0x616c_7473),
+            Self::Last => fields.long(LAST),
             Self::Error { message, status } => {
-                fields.long(0x6378_7470);
+                fields.long(ERROR);
                 fields.string(message);
                 if let Some(status) = status {
                     fields.long(u64::from(*status));
                 }
+            }
+        }
+    }
+}
+
+/// Reads the messages of an operation that asks for no bytes and writes none. The text for the user is dropped. Gives
+/// the daemon's message where the operation failed.
+///
+/// # Errors
+/// Where the other side sends something else, or the connection ends.
+pub fn read_outcome(reader: &mut WireReader<impl Read>) -> Result<Result<(), String>, WireError> {
+    loop {
+        match reader.long()? {
+            LOG => drop(reader.name("a text")?),
+            LAST => return Ok(Ok(())),
+            // The status may follow.
+            ERROR => return Ok(Err(reader.string("a message")?)),
+            seen => {
+                return Err(WireError::Value {
+                    expected: "a text, the end or an error",
+                    seen: format!("{seen:#x}"),
+                });
             }
         }
     }

@@ -16,7 +16,7 @@ mod request;
 mod tests;
 mod wire;
 
-pub use message::{Fields, Message};
+pub use message::{Fields, Message, read_outcome};
 pub use options::ClientOptions;
 pub use request::{CollectAction, Request, RequestedMode};
 pub use wire::{AskedPath, WireError, WireReader};

@@ -197,6 +197,6 @@ fn a_remedy_of_several_lines_stays_below_what_it_is_for() {
     let finding = Finding::bad("sandbox", "no", "one\ntwo");
     assert_eq!(
         describe(&[finding]),
-        "BAD       sandbox: no\n          one\n          two\n"
+        "BAD       sandbox: no\n          hint: one\n          two\n"
     );
 }
