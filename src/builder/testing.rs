@@ -31,7 +31,7 @@ impl Items {
             };
             let output = Output {
                 path: Some(made_up(label)),
-                fixed: None,
+                ..Output::default()
             };
             derivation.outputs.insert("out".into(), output);
             let path = made_up(&format!("{label}.drv"));
@@ -57,7 +57,7 @@ impl Items {
     pub(crate) fn add_output(&mut self, label: &str, name: &str) {
         let output = Output {
             path: Some(made_up(&format!("{label}:{name}"))),
-            fixed: None,
+            ..Output::default()
         };
         let item = self.items.get_mut(label).unwrap();
         item.1.outputs.insert(name.to_owned(), output);

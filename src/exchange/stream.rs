@@ -346,7 +346,8 @@ impl Reader<'_> {
         match standing(signature.as_deref(), &digest, trust.keys) {
             Standing::Trusted => {}
             Standing::Unknown(_) if trust.unsigned => {}
-            Standing::Unknown(seen) => {
+            // As with guix-daemon, who signed comes before what was signed.
+            Standing::Unknown(seen) | Standing::AlteredUnknown(seen) if !trust.unsigned => {
                 return Err(NarInfoError::Untrusted {
                     path: store_dir.display(&path),
                     location: self.location.to_owned(),
@@ -354,7 +355,7 @@ impl Reader<'_> {
                 }
                 .into());
             }
-            Standing::Altered => {
+            Standing::Altered | Standing::AlteredUnknown(_) | Standing::Unknown(_) => {
                 return Err(ExchangeError::Altered {
                     path: store_dir.display(&path),
                     location: self.location.to_owned(),
@@ -405,6 +406,8 @@ enum Standing {
     Unknown(String),
     /// It is a signature of something else.
     Altered,
+    /// It is a signature of something else, by a key that is not trusted; says which.
+    AlteredUnknown(String),
 }
 
 /// What the signature `text` of `digest` is worth to those who trust `keys`.
@@ -421,7 +424,7 @@ fn standing(text: Option<&str>, digest: &Sha256Digest, keys: &[PublicKey]) -> St
             let own = bytes.map(|bytes| PublicKey::new(&key, bytes));
             match own.map(|own| guix::check(text, digest, &[own])) {
                 Some(Ok(())) => Standing::Unknown(Mistrust::Stranger(key).to_string()),
-                _ => Standing::Altered,
+                _ => Standing::AlteredUnknown(Mistrust::Stranger(key).to_string()),
             }
         }
         Err(mistrust @ (Mistrust::Malformed | Mistrust::Rsa)) => {

@@ -162,9 +162,9 @@ pub struct ContentHash {
 pub enum InvalidHash {
     /// Digits that are not base 16 of the algorithm's size.
     #[error(
-        "`{}` is not {} {algorithm} hash in base 16: expected {} hexadecimal digits",
+        "invalid {} hash `{}`: expected {} hexadecimal digits",
+        algorithm.name().to_uppercase(),
         text.escape_default(),
-        match algorithm { HashAlgorithm::Md5 => "an", _ => "a" },
         algorithm.size() * 2
     )]
     Base16 {

@@ -475,7 +475,7 @@ fn inputs_builds_and_the_module_are_the_last_boundaries() {
                 "out".to_owned(),
                 Output {
                     path: Some(out),
-                    fixed: None,
+                    ..Output::default()
                 },
             )]),
             input_derivations: inputs

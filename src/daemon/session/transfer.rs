@@ -97,6 +97,7 @@ fn refusal(error: ExchangeError) -> Fault {
         }
         ExchangeError::NarInfo(NarInfoError::Untrusted { .. }) => "unauthorized public key",
         ExchangeError::Altered { .. } => "imported archive is corrupt",
+        ExchangeError::Missing { .. } => "a reference of the imported archive is not valid",
         _ => return error.into(),
     };
     match Fault::from(error) {

@@ -109,9 +109,12 @@ pub(super) fn write_with(
             Some(path) if !mask_outputs => store_dir.display(path),
             _ => String::new(),
         };
-        let (algorithm, hash) = match output.fixed {
-            Some(fixed) => (fixed.algorithm(), fixed.hash.to_base16()),
-            None => Default::default(),
+        let (algorithm, hash) = match (output.fixed, output.unhashed) {
+            (Some(fixed), _) => (fixed.algorithm(), fixed.hash.to_base16()),
+            (None, Some((method, algorithm))) => {
+                (format!("{}{algorithm}", method.prefix()), String::new())
+            }
+            (None, None) => Default::default(),
         };
         text.tuple([name, &path, &algorithm, &hash].map(|part| part.as_bytes()));
     });
@@ -307,6 +310,7 @@ impl Parser<'_> {
         let fixed = match algorithm {
             None if text.is_empty() => None,
             None => return Err(error_at(start, AtermProblem::HashWithoutAlgorithm(text))),
+            Some(_) if text.is_empty() => None,
             Some(algorithm) => {
                 let hash = ContentHash::from_base16(algorithm, &text)
                     .map_err(|error| error_at(start, error.into()))?;
@@ -317,7 +321,16 @@ impl Parser<'_> {
             }
         };
         self.token(")", "`)`")?;
-        Ok((name, Output { path, fixed }))
+        let unhashed = match fixed {
+            Some(_) => None,
+            None => algorithm.map(|algorithm| (method, algorithm)),
+        };
+        let output = Output {
+            path,
+            fixed,
+            unhashed,
+        };
+        Ok((name, output))
     }
 
     /// `[entry,entry,…]`, calling `entry` at the start of each.

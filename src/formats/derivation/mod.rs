@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bstr::{BString, ByteSlice};
 
-use crate::formats::content_hash::ContentHash;
+use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 
 /// One build step. The maps are ordered as the `.drv` format wants them.
@@ -48,6 +48,9 @@ pub struct Output {
     pub path: Option<StorePath>,
     /// The hash it must have, where that is known beforehand (downloads).
     pub fixed: Option<FixedOutput>,
+    /// The method and algorithm of a hash that is not given. Guix writes these where a derivation has `#:hash-algo` and
+    /// no `#:hash`; the path of such an output follows from the inputs.
+    pub unhashed: Option<(FixedOutputMethod, HashAlgorithm)>,
 }
 
 /// The hash of an output that is known before it is made.
@@ -69,8 +72,8 @@ impl Output {
     pub fn fixed(method: FixedOutputMethod, hash: impl Into<ContentHash>) -> Self {
         let hash = hash.into();
         Self {
-            path: None,
             fixed: Some(FixedOutput { method, hash }),
+            ..Self::default()
         }
     }
 }

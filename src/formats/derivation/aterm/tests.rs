@@ -197,3 +197,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_algorithm_without_a_hash_is_kept_and_fixes_nothing() {
+    for algorithm in ["sha256", "r:sha512"] {
+        let hash = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        let text = FIXED.replace("r:sha256", algorithm).replace(hash, "");
+        assert_ne!(text, FIXED.replace("r:sha256", algorithm), "{text}");
+        let derivation = parse(&store_dir(), text.as_bytes()).unwrap();
+        assert_eq!(derivation.fixed_output(), None);
+        assert_eq!(write(&store_dir(), &derivation), text.as_bytes());
+    }
+}
