@@ -122,8 +122,10 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
     }
     let one = NonZeroUsize::MIN;
     let settings = BuildSettings {
+        only_elsewhere: false,
         system: "x86_64-linux".to_owned(),
         cores: one,
+        tells_all_cores: false,
         tokens: one,
         shared_tokens: None,
         max_jobs: one,
@@ -158,6 +160,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
             add_source: &|_, _| Ok(()),
         };
         let tools = Tools {
+            hook: None,
             store: &store,
             sandbox: &sandbox,
             builtins: &Builtins::new(),

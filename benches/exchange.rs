@@ -426,6 +426,7 @@ fn record(nodes: &[serde_json::Value], runs: &Runs) -> Result<Vec<u8>> {
         }
         recorder.report(&Event::Processor { busy: 1.5 });
         let made = Made {
+            elsewhere: false,
             cached: kind == Kind::Download,
             outputs: Vec::new(),
             seconds: 60.0,

@@ -12,6 +12,7 @@ use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
 use super::deadline::Deadline;
+use super::elsewhere::prefers_here;
 use super::error::{BuildError, Cause, FailedBuild};
 use super::excerpt::excerpt;
 use super::graph::{Job, Task, Way};
@@ -58,6 +59,20 @@ impl<'a> Worker<'a> for BuildContext<'_, 'a> {
             }
         }
         Ok(outcome)
+    }
+
+    fn is_offered(&self, task: &Task<'a>) -> bool {
+        self.is_for_hook(task)
+    }
+
+    fn offer(
+        &self,
+        task: &Task<'a>,
+        room_here: bool,
+        accepted: &dyn Fn(),
+    ) -> Result<Outcome<'a>, BuildError> {
+        let outcome = self.offer_to_hook(task, room_here, accepted);
+        outcome.map_err(|error| error.unless_stopped(&self.cancellation))
     }
 
     fn alternative_is_done(&self) {
@@ -119,6 +134,11 @@ impl BuildContext<'_, '_> {
         let Some(locks) = self.lock(job, &outputs)? else {
             return Ok(Outcome::Reused);
         };
+        if self.settings.only_elsewhere && !prefers_here(job, &self.settings.system) {
+            return Err(BuildError::NotHere {
+                label: job.label.to_owned(),
+            });
+        }
         if self.failed_before(job, &outputs)? {
             return Err(FailedBuild::without_log(job, Cause::FailedBefore));
         }
@@ -203,7 +223,7 @@ impl BuildContext<'_, '_> {
     }
 
     /// Whether the build of one of the `outputs` is recorded as failed, where such records count.
-    fn failed_before(
+    pub(super) fn failed_before(
         &self,
         job: Job<'_>,
         outputs: &[(&str, &StorePath)],
@@ -222,7 +242,12 @@ impl BuildContext<'_, '_> {
 
     /// Records that the build of `outputs` failed with `error`, where such records are kept and it would fail again. A
     /// fixed output often depends on a server, which may answer the next time.
-    fn record_failure(&self, job: Job<'_>, outputs: &[(&str, &StorePath)], error: &BuildError) {
+    pub(super) fn record_failure(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        error: &BuildError,
+    ) {
         let wanted = self.settings.cache_failures && error.is_permanent();
         if !wanted || job.derivation.fixed_output().is_some() || self.cancellation.is_cancelled() {
             return;

@@ -2,7 +2,6 @@
 //! The environment of a build, as guix-daemon makes it (`initEnv` of its `build.cc`).
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStringExt;
 
 use bstr::BString;
@@ -21,12 +20,12 @@ pub fn build_directory(derivation: &StorePath) -> String {
 ///
 /// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
 /// build directory come over the derivation's. A fixed output gets those that its `impureEnvVars` names (`http_proxy`)
-/// from this process, over all others.
+/// from this process, over all others. `cores` is 0 where Guix's builders are to take all cores.
 pub fn environment(
     store_dir: &StoreDir,
     path: &StorePath,
     derivation: &Derivation,
-    cores: NonZeroUsize,
+    cores: usize,
     make_flags: String,
     variation: &Variation,
 ) -> BTreeMap<BString, BString> {
@@ -75,7 +74,7 @@ mod tests {
             &StoreDir::new("/gnu/store").unwrap(),
             &path,
             &derivation,
-            NonZeroUsize::new(3).unwrap(),
+            3,
             " -j3".to_owned(),
             &Variation::default(),
         );

@@ -77,6 +77,13 @@ pub enum BuildError {
         /// What is wrong with it.
         problem: String,
     },
+    /// It is not to be built on this machine, and no other one makes it.
+    #[error("{label}: no build hook takes it, and nothing is built here (--max-jobs=0)")]
+    #[diagnostic(help("allow builds here (--max-jobs=1), or set up machines for `guix offload'"))]
+    NotHere {
+        /// The item.
+        label: String,
+    },
     /// A file or directory that a build needs cannot be used.
     #[error("cannot {action} {}: {source}", visible_path(path))]
     #[diagnostic(help("{}", in_store(source)))]
@@ -158,6 +165,12 @@ pub enum Cause {
     /// It failed before, and failures are recorded.
     #[error("it failed before, which is recorded (--cache-failures)")]
     FailedBefore,
+    /// It failed on another machine.
+    #[error("it failed on another machine")]
+    FailedElsewhere,
+    /// It took too long on another machine.
+    #[error("it took too long on another machine")]
+    TimedOutElsewhere,
     /// It took too long.
     #[error("it took longer than {} (--timeout)", seconds(*.0))]
     TimedOut(Duration),
@@ -301,6 +314,7 @@ impl BuildError {
             | Self::Store { label, .. }
             | Self::Sandbox { label, .. }
             | Self::Derivation { label, .. }
+            | Self::NotHere { label }
             | Self::Panicked { label, .. } => Some(label),
             _ => None,
         }
@@ -329,6 +343,7 @@ impl BuildError {
             Self::Sandbox { .. }
             | Self::Graph(_)
             | Self::Derivation { .. }
+            | Self::NotHere { .. }
             | Self::Panicked { .. }
             | Self::Interrupted => FailureKind::Build,
         }
@@ -341,6 +356,7 @@ impl BuildError {
             Self::Failed(failed) => !matches!(
                 failed.cause,
                 Cause::TimedOut(_)
+                    | Cause::TimedOutElsewhere
                     | Cause::Silent(_)
                     | Cause::LogTooLong(_)
                     | Cause::NoSpace { .. }

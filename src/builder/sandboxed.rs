@@ -172,7 +172,7 @@ impl BuildContext<'_, '_> {
     }
 
     /// The closure of everything the derivation names as input. All of it is valid.
-    fn inputs(&self, job: Job<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
+    pub(super) fn inputs(&self, job: Job<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
         let closure = self.tools.store.closure(self.graph.inputs_of(job)?);
         closure.map_err(BuildError::store(job.label))
     }

@@ -8,49 +8,32 @@
 //! A task of an [`Alternative`](super::alternative::Alternative) counts as a download. Where it fails to deliver, the
 //! task becomes a build, and what that needs joins the tasks, while everything else goes on.
 //!
+//! A task that a build hook may have made elsewhere is offered to it first, and does not count as a build meanwhile.
+//!
 //! When something fails, what waits for it is skipped, and named together with the reason. Unless the run is
 //! to keep going, nothing new is started then; what runs already may end, for its result is of use next time.
+
+mod offers;
+mod planned;
+mod worker;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
+use self::offers::Offers;
+pub use self::planned::planned;
+use self::planned::{counts, planned_items};
+pub use self::worker::{Outcome, Worker};
 use super::error::BuildError;
 use super::graph::{Task, Todo, Way};
 use crate::events::cancellation::Cancellation;
-use crate::events::{
-    Event, EventSender, FailedItem, Kind, Made, MadeItem, PlannedItem, SkippedItem, Summary,
-};
+use crate::events::{Event, EventSender, FailedItem, Kind, MadeItem, SkippedItem, Summary};
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
-
-/// How an item was come by.
-#[derive(Debug)]
-pub enum Outcome<'a> {
-    /// We made it.
-    Made(Made),
-    /// Another process made it while we waited for its lock.
-    Reused,
-    /// An alternative made it, and has reported that.
-    Delivered,
-    /// An alternative did not make it. This is what has to be made to build it, itself included.
-    Instead(Todo<'a>),
-}
-
-/// Something that makes items.
-pub trait Worker<'a>: Sync {
-    /// Makes the item, in the calling thread. Returns soon once the run is cancelled.
-    ///
-    /// # Errors
-    /// Why there is no item.
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError>;
-
-    /// No task of an alternative is left, for now.
-    fn alternative_is_done(&self) {}
-}
 
 /// How much is done at a time, and what a failure means.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +55,18 @@ pub struct Report {
     pub errors: Vec<BuildError>,
 }
 
+/// What the thread of a task says.
+enum Message<'a> {
+    /// The build hook makes it.
+    Accepted,
+    /// The thread ends.
+    Ended(Result<Outcome<'a>, BuildError>),
+}
+
 /// The state of a run, owned by the thread that decides.
-struct Run<'a> {
+struct Run<'w, 'a> {
+    worker: &'w dyn Worker<'a>,
+    offers: Offers,
     tasks: Vec<Task<'a>>,
     /// The number of each task, by derivation.
     index: BTreeMap<&'a StorePath, usize>,
@@ -103,7 +96,7 @@ pub fn run<'a>(
     cancellation: &Cancellation,
 ) -> Report {
     let start = (events.since(), own_processor_seconds());
-    let mut run = Run::new(todo, cores);
+    let mut run = Run::new(todo, worker, cores);
     let (builds, downloads) = counts(&todo.tasks);
     events.emit(Event::RunStarted {
         builds,
@@ -116,32 +109,48 @@ pub fn run<'a>(
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         loop {
-            while let Some(number) = run.next(parallelism, cancellation) {
+            while let Some((number, offer)) = run.next(parallelism, cancellation) {
                 let sender = sender.clone();
                 let task = run.tasks[number].clone();
                 let label = task.job.label;
                 let work = move || {
+                    let accepted = || {
+                        // The receiver outlives this scope.
+                        let _ = sender.send((number, Message::Accepted));
+                    };
                     // A bug in one build is one failed build, not a run that hangs waiting for it.
-                    let result = catch_unwind(AssertUnwindSafe(|| worker.make(&task)));
+                    let result = catch_unwind(AssertUnwindSafe(|| match offer {
+                        Some(room_here) => worker.offer(&task, room_here, &accepted),
+                        None => worker.make(&task),
+                    }));
                     let result = result.unwrap_or_else(|panic| {
                         Err(BuildError::Panicked {
                             label: task.job.label.to_owned(),
                             message: panic_message(panic.as_ref()),
                         })
                     });
-                    // The receiver outlives this scope.
-                    let _ = sender.send((number, result));
+                    let _ = sender.send((number, Message::Ended(result)));
                 };
                 let thread = std::thread::Builder::new().name(label.to_owned());
                 if let Err(source) = thread.spawn_scoped(scope, work) {
                     run.ended(number, Err(BuildError::Thread(source)), events);
                 }
             }
-            if run.running_builds + run.running_downloads == 0 {
+            if run.is_over(parallelism, cancellation) {
                 break;
             }
-            let Ok((number, result)) = receiver.recv() else {
-                break;
+            let message = match run.offers.pause() {
+                Some(pause) => receiver.recv_timeout(pause),
+                None => receiver.recv().map_err(RecvTimeoutError::from),
+            };
+            let (number, result) = match message {
+                Ok((number, Message::Ended(result))) => (number, result),
+                Ok((number, Message::Accepted)) => {
+                    run.offers.accepted(number);
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             let before = run.open_alternatives;
             run.ended(number, result, events);
@@ -156,43 +165,6 @@ pub fn run<'a>(
     run.finish(start, events, cancellation)
 }
 
-/// What is to be made here, for those who estimate how long it will take.
-pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -> Event {
-    Event::Planned {
-        items: planned_items(&todo.tasks, 0..todo.tasks.len()),
-        jobs: parallelism.builds.get(),
-        downloads: parallelism.downloads.get(),
-        cores: cores.get(),
-    }
-}
-
-/// Those of the tasks with these `numbers` that are made by their builders.
-fn planned_items(tasks: &[Task<'_>], numbers: impl IntoIterator<Item = usize>) -> Vec<PlannedItem> {
-    let is_made = |number: &usize| tasks[*number].way == Way::Builder;
-    let items = numbers.into_iter().filter(is_made).map(|number| {
-        let task = &tasks[number];
-        let inputs = task.inputs.iter().filter(|input| is_made(input));
-        PlannedItem {
-            item: task.job.label.to_owned(),
-            kind: task.job.kind,
-            inputs: inputs
-                .map(|input| tasks[*input].job.label.to_owned())
-                .collect(),
-            seconds: task.expected.map(|expected| expected.as_secs_f64()),
-            guessed: task.guessed,
-        }
-    });
-    items.collect()
-}
-
-/// How many of `tasks` are builds or seeds, and how many are downloads.
-fn counts(tasks: &[Task<'_>]) -> (usize, usize) {
-    let made = tasks.iter().filter(|task| task.way == Way::Builder);
-    let (downloads, builds): (Vec<&Task<'_>>, Vec<_>) =
-        made.partition(|task| task.job.kind == Kind::Download);
-    (builds.len(), downloads.len())
-}
-
 /// The processor time this process has used so far.
 fn own_processor_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -205,11 +177,13 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-impl<'a> Run<'a> {
-    fn new(todo: &Todo<'a>, cores: NonZeroUsize) -> Self {
+impl<'w, 'a> Run<'w, 'a> {
+    fn new(todo: &Todo<'a>, worker: &'w dyn Worker<'a>, cores: NonZeroUsize) -> Self {
         let tasks = todo.tasks.clone();
         let alternatives = tasks.iter().filter(|task| task.way != Way::Builder);
         let mut run = Self {
+            worker,
+            offers: Offers::default(),
             index: (0..tasks.len())
                 .map(|number| (tasks[number].job.path, number))
                 .collect(),
@@ -244,6 +218,14 @@ impl<'a> Run<'a> {
     }
 
     fn make_ready(&mut self, number: usize) {
+        let task = &self.tasks[number];
+        match self.worker.is_offered(task) {
+            true => self.offers.add(task.urgency, number),
+            false => self.make_ready_here(number),
+        }
+    }
+
+    fn make_ready_here(&mut self, number: usize) {
         let urgency = self.tasks[number].urgency;
         self.ready.insert((std::cmp::Reverse(urgency), number));
     }
@@ -259,22 +241,43 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The next task to start, if one may start now.
-    fn next(&mut self, parallelism: Parallelism, cancellation: &Cancellation) -> Option<usize> {
-        if cancellation.is_cancelled() || (!self.errors.is_empty() && !parallelism.keep_going) {
+    /// Whether nothing new is started any more.
+    fn is_stopping(&self, parallelism: Parallelism, cancellation: &Cancellation) -> bool {
+        cancellation.is_cancelled() || (!self.errors.is_empty() && !parallelism.keep_going)
+    }
+
+    /// Whether nothing runs, and nothing more will.
+    fn is_over(&self, parallelism: Parallelism, cancellation: &Cancellation) -> bool {
+        let is_idle = self.running_builds + self.running_downloads == 0 && self.offers.are_idle();
+        is_idle && (self.offers.are_over() || self.is_stopping(parallelism, cancellation))
+    }
+
+    /// The next task to start, if one may start now; with it, where it is to be offered to the build hook, whether
+    /// there is room for it here.
+    fn next(
+        &mut self,
+        parallelism: Parallelism,
+        cancellation: &Cancellation,
+    ) -> Option<(usize, Option<bool>)> {
+        if self.is_stopping(parallelism, cancellation) {
             return None;
         }
         let build = self.running_builds < parallelism.builds.get();
         let download = self.running_downloads < parallelism.downloads.get();
         let mut ready = self.ready.iter();
-        let next = *ready.find(|(_, number)| match is_transfer(&self.tasks[*number]) {
+        let next = ready.find(|(_, number)| match is_transfer(&self.tasks[*number]) {
             true => download,
             false => build,
-        })?;
+        });
+        let Some(next) = next.copied() else {
+            let number = self.offers.next()?;
+            self.started.insert(number);
+            return Some((number, Some(build)));
+        };
         self.ready.remove(&next);
         self.started.insert(next.1);
         *self.running(next.1) += 1;
-        Some(next.1)
+        Some((next.1, None))
     }
 
     fn ended(
@@ -283,10 +286,22 @@ impl<'a> Run<'a> {
         result: Result<Outcome<'a>, BuildError>,
         events: &EventSender,
     ) {
-        *self.running(number) -= 1;
+        if !self.offers.ended(number) {
+            *self.running(number) -= 1;
+        }
         let item = self.label(number).to_owned();
         let is_alternative = self.tasks[number].way != Way::Builder;
         match result {
+            Ok(Outcome::Declined) => {
+                self.started.remove(&number);
+                self.make_ready_here(number);
+                return;
+            }
+            Ok(Outcome::Postponed) => {
+                self.started.remove(&number);
+                self.offers.postpone(self.tasks[number].urgency, number);
+                return;
+            }
             Ok(Outcome::Instead(todo)) => {
                 self.open_alternatives -= usize::from(is_alternative);
                 self.started.remove(&number);
@@ -308,7 +323,10 @@ impl<'a> Run<'a> {
                         events.emit(Event::Reused { item: item.clone() });
                         self.summary.reused.push(item);
                     }
-                    Outcome::Delivered | Outcome::Instead(_) => {}
+                    Outcome::Delivered
+                    | Outcome::Instead(_)
+                    | Outcome::Declined
+                    | Outcome::Postponed => {}
                 }
                 self.done.insert(number);
                 for dependant in self.tasks[number].dependants.clone() {
@@ -346,6 +364,7 @@ impl<'a> Run<'a> {
             }
         }
         self.open_alternatives -= usize::from(is_alternative);
+        self.offers.retry();
     }
 
     /// Makes the task `number`, which an alternative has not delivered, a build, and adds the tasks of `todo` that come

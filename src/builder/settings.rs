@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::alternative::Alternative;
 use super::builtin::Builtins;
+use super::hook::BuildHook;
 use super::jobserver::{JobPool, Spare};
 use super::scheduler::Parallelism;
 use super::shared_tokens::SharedTokens;
@@ -26,6 +27,8 @@ pub struct Tools<'t> {
     pub builtins: &'t Builtins<'t>,
     /// Another way to make items, such as substitute servers.
     pub alternative: Option<&'t dyn Alternative>,
+    /// What is offered builds, and has other machines make them.
+    pub hook: Option<&'t BuildHook>,
 }
 
 /// What users can choose about builds.
@@ -35,12 +38,16 @@ pub struct BuildSettings {
     pub system: String,
     /// Processor cores to use: `NIX_BUILD_CORES`, and the number that estimates assume.
     pub cores: NonZeroUsize,
+    /// Whether builds read 0 as the number of cores, which is guix-daemon's word for all of them.
+    pub tells_all_cores: bool,
     /// Job tokens for all builds together: the number of jobs at a time.
     pub tokens: NonZeroUsize,
     /// The pool that the tokens are borrowed from, where several processes share one.
     pub shared_tokens: Option<Arc<SharedTokens>>,
     /// Builds at a time.
     pub max_jobs: NonZeroUsize,
+    /// Whether only what prefers this machine is built here: downloads and seeds, and builds that say so.
+    pub only_elsewhere: bool,
     /// Downloads at a time.
     pub downloads: NonZeroUsize,
     /// Whether the run continues with everything that does not need a failed item.
@@ -79,6 +86,14 @@ impl BuildSettings {
     /// The most tokens of one build; `None`: all there are.
     pub(super) fn most_of_each(&self) -> Option<NonZeroUsize> {
         self.shared_tokens.as_ref().map(|_| self.cores)
+    }
+
+    /// The value of `NIX_BUILD_CORES`.
+    pub(super) fn told_cores(&self) -> usize {
+        match self.tells_all_cores {
+            true => 0,
+            false => self.cores.get(),
+        }
     }
 
     /// How much runs at a time, and whether a failure stops the run.

@@ -49,6 +49,11 @@ fn is_thirty_two_bit(system: &str, machine: &str) -> bool {
     )
 }
 
+/// Whether guix-daemon takes it that programs of `system` run on `machine` without an emulator.
+pub(super) fn runs_directly(system: &str, machine: &str) -> bool {
+    system == machine || is_thirty_two_bit(system, machine)
+}
+
 impl BuildWorld<'_> {
     /// The world, in which the derivation's builder runs with `make_flags` as `MAKEFLAGS` and prints to `output`.
     pub fn make(&self, make_flags: String, output: OwnedFd) -> World {
@@ -82,7 +87,7 @@ impl BuildWorld<'_> {
                 store_dir,
                 job.path,
                 job.derivation,
-                settings.cores,
+                settings.told_cores(),
                 make_flags,
                 self.variation,
             ),

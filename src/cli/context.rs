@@ -181,15 +181,14 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
         build: BuildOptions {
             max_jobs: number(options.max_jobs),
             cores: number(options.cores),
-            shared_tokens: None,
             keep_failed: options.keep_failed,
             keep_going: options.keep_going,
-            cache_failures: false,
             timeout: seconds(options.timeout),
             max_silent_time: seconds(options.max_silent_time),
             max_memory: options.max_memory,
             max_processes: options.max_processes,
             temporary: inherited::temporary(std::env::var_os("TMPDIR")),
+            ..BuildOptions::default()
         },
     })
 }

@@ -11,6 +11,7 @@ use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
 use super::failure::{Failure, Status};
 use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPORTED};
+use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{Limits, serve};
 use crate::daemon::socket::Socket;
 use crate::show::progress::invocation::Invocation;
@@ -107,9 +108,8 @@ pub(super) fn daemon(
         let mut plan = plan(&context, &arguments)?;
         let (options, configuration) = (&context.options, &mut plan.configuration);
         // What the global options leave open is up to the daemon's clients.
-        let number = |number: Option<u16>| number.map(u32::from);
-        configuration.max_jobs = number(options.max_jobs).unwrap_or(1);
-        configuration.cores = number(options.cores).unwrap_or(0);
+        configuration.max_jobs = options.max_jobs.map_or(1, u32::from);
+        configuration.cores = options.cores.map_or(0, u32::from);
         configuration.timeout = options.timeout.unwrap_or(0);
         configuration.max_silent_time = options.max_silent_time.unwrap_or(0);
         configuration.use_substitutes &= !options.offline;
@@ -193,6 +193,9 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
         let message = format!("{option} is not supported: {instead}");
         return Err(Failure::usage(message, "leave the option out"));
     }
+    let hook = arguments.build_hook.as_deref();
+    let hook = (!arguments.no_offload).then(|| build_hook(hook, &context.directories));
+    let wrong = |error: UnknownHook| Failure::usage(error.to_string(), "give a program's path");
     Ok(Plan {
         configuration: DaemonConfiguration {
             rounds: arguments.rounds.max(1),
@@ -200,6 +203,7 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
             use_substitutes: !arguments.no_substitutes,
             acl: arguments.acl.clone(),
             signing_key: arguments.signing_key.clone(),
+            build_hook: hook.transpose().map_err(wrong)?.unwrap_or_default(),
             cache_failures: arguments.cache_failures,
             keep_outputs: arguments.gc_keep_outputs,
             keep_derivations: arguments.gc_keep_derivations,
@@ -236,10 +240,7 @@ fn run(read: &dyn Fn() -> Result<Plan, Failure>) -> Result<(), Failure> {
     if sockets.is_empty() {
         sockets.push(Socket::local(&configuration.places.socket())?);
     }
-    let reload = || match read() {
-        Ok(plan) => Ok(plan.configuration),
-        Err(failure) => Err(failure.to_string()),
-    };
+    let reload = || Ok(read().map_err(|error| error.to_string())?.configuration);
     Ok(serve(sockets, configuration, Limits::default(), &reload)?)
 }
 

@@ -73,6 +73,8 @@ pub struct DaemonConfiguration {
     pub acl: PathBuf,
     /// The file of the key that exports are signed with.
     pub signing_key: PathBuf,
+    /// The program and first arguments of the build hook; empty where there is none.
+    pub build_hook: Vec<String>,
     /// Whether failed builds are recorded, and not tried again.
     pub cache_failures: bool,
     /// Whether the collector keeps the outputs of live derivations.
@@ -109,6 +111,7 @@ impl DaemonConfiguration {
                 .to_vec(),
             acl: PathBuf::from("/etc/guix/acl"),
             signing_key: PathBuf::from("/etc/guix/signing-key.sec"),
+            build_hook: Vec::new(),
             cache_failures: false,
             keep_outputs: false,
             keep_derivations: true,

@@ -14,10 +14,12 @@
 //! | `peer` | who is at the other end |
 //! | `refusal` | telling a client that it cannot be served |
 //! | `users` | names, numbers and groups of users |
+//! | [`hook`] | which program is the build hook |
 //! | [`status`] | who is connected and what is built, as files say |
 //! | `session` | one connection: greeting, requests, replies |
 
 pub mod configuration;
+pub mod hook;
 pub mod listener;
 mod peer;
 mod refusal;

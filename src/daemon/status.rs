@@ -164,7 +164,9 @@ impl StatusFile {
     pub(super) fn note(&self, event: &Event) {
         let (item, begins) = match event {
             Event::Started { item, .. } => (item, true),
-            Event::Finished { item, .. } | Event::Failed { item, .. } => (item, false),
+            Event::Finished { item, .. }
+            | Event::Failed { item, .. }
+            | Event::HookFailed { item, .. } => (item, false),
             _ => return,
         };
         let changed = self.change(|process| {

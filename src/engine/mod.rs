@@ -45,6 +45,7 @@ mod notice;
 mod options;
 mod pairs;
 mod planned;
+pub mod programs;
 mod realise;
 mod rebuild;
 mod repair;

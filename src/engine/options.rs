@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::builder::hook::HookSettings;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::fetch::mirrors::Mirrors;
 use crate::formats::keys::{KeyError, PublicKey};
@@ -101,8 +102,14 @@ impl TrustedKeys {
 pub struct BuildOptions {
     /// Builds at a time; `None` is as many as job tokens.
     pub max_jobs: Option<NonZeroUsize>,
+    /// What is offered builds of stored derivations, and has other machines make them.
+    pub hook: Option<HookSettings>,
+    /// Whether only what prefers this machine is built here.
+    pub only_elsewhere: bool,
     /// Processor cores for all builds together; `None` is all of the machine.
     pub cores: Option<NonZeroUsize>,
+    /// Whether builds read 0 as the number of cores where `cores` is `None`, as with guix-daemon.
+    pub tells_all_cores: bool,
     /// The pool of job tokens that this session shares with others; `None`: it has one of its own. With a shared pool
     /// `cores` are those of each build.
     pub shared_tokens: Option<Arc<SharedTokens>>,

@@ -7,6 +7,7 @@ use super::error::EngineError;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
 use super::wanted::Wanted;
+use crate::builder::hook::BuildHook;
 use crate::builder::rebuild::{Again, Inspect, Rebuilt, rebuild};
 use crate::builder::run::{Request, missing, realise, realise_todo};
 use crate::builder::scheduler::Report;
@@ -144,13 +145,19 @@ impl Session {
         let substitutes = substituter
             .as_ref()
             .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
+        let settings = self.build_settings();
+        let hook = self.options().build.hook.clone().map(|hook| {
+            let patience = settings.patience;
+            let (timeout, silence) = (patience.timeout, patience.max_silent_time);
+            BuildHook::new(hook, &settings.system, timeout, silence)
+        });
         let tools = Tools {
             store,
             sandbox: sandbox.as_ref(),
             builtins: &builtins,
             alternative: substitutes.as_ref().map(|substitutes| substitutes as _),
+            hook: hook.as_ref(),
         };
-        let settings = self.build_settings();
         let request = |wanted| Request {
             graph: &graph,
             wanted,
@@ -181,8 +188,10 @@ impl Session {
             // They are in the store with the derivations.
             add_source: &|_, _| Ok(()),
         };
+        // As with guix-daemon, it is this machine that builds again.
         let tools = Tools {
             alternative: None,
+            hook: None,
             ..tools
         };
         Ok(rebuild(

@@ -155,6 +155,7 @@ impl<'s> Run<'s> {
             sandbox: sandbox.as_ref(),
             builtins: &builtins::all(&fetching),
             alternative: None,
+            hook: None,
         };
         let settings = BuildSettings {
             // One that cannot be built again says nothing of the others.
@@ -281,6 +282,7 @@ fn make(
         sandbox: sandbox.as_ref(),
         builtins: &builtins::all(&fetching),
         alternative,
+        hook: None,
     };
     Ok(realise_todo(
         &request,

@@ -186,9 +186,11 @@ impl Session {
         BuildSettings {
             system: self.options.system.name().to_owned(),
             cores,
+            tells_all_cores: options.tells_all_cores && options.cores.is_none(),
             tokens,
             shared_tokens: options.shared_tokens.clone(),
             max_jobs: options.max_jobs.unwrap_or(tokens),
+            only_elsewhere: options.only_elsewhere,
             downloads: DOWNLOADS,
             keep_going: options.keep_going,
             keep_failed: options.keep_failed,

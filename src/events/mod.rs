@@ -99,6 +99,13 @@ pub enum Event {
         /// What went wrong.
         problem: String,
     },
+    /// The build hook did not make an item that it was offered. The item is built here.
+    HookFailed {
+        /// The label of the item.
+        item: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// Nothing more is being taken from a substitute server. What was begun and is not finished is not there, and
     /// nothing of it is left.
     SubstitutesEnded {
@@ -263,6 +270,9 @@ pub struct Made {
     /// older versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
+    /// Whether a build hook had another machine make it; absent in records of older versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub elsewhere: bool,
     /// Wall-clock time from start to registration.
     pub seconds: f64,
     /// Processor time in user mode of all the build's processes.

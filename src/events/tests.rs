@@ -50,6 +50,7 @@ fn every_kind() -> Vec<Event> {
             nar_size: 1,
         }],
         cached: true,
+        elsewhere: true,
         seconds: 1.0,
         user_seconds: 1.0,
         system_seconds: 1.0,
@@ -93,6 +94,10 @@ fn every_kind() -> Vec<Event> {
             item: item(),
             location: "https://example.org".into(),
             problem: "it answers 503".into(),
+        },
+        Event::HookFailed {
+            item: item(),
+            problem: "it ended".into(),
         },
         Event::Processor { busy: 1.0 },
         Event::WaitingForLock {
@@ -187,6 +192,7 @@ fn is_in_the_list(event: &Event) {
         | Event::Planned { .. }
         | Event::MorePlanned { .. }
         | Event::SubstituteFailed { .. }
+        | Event::HookFailed { .. }
         | Event::Processor { .. }
         | Event::WaitingForLock { .. }
         | Event::SubstitutesFound { .. }

@@ -185,6 +185,7 @@ mod tests {
             kind,
             made: Made {
                 cached: false,
+                elsewhere: false,
                 outputs: vec![OutputMade {
                     name: "out".into(),
                     path: format!(

@@ -47,6 +47,7 @@ mod temporary_roots;
 #[cfg(test)]
 mod tests;
 mod times;
+mod unregistered;
 mod updates;
 
 pub use crate::formats::path_info::PathInfo;

@@ -183,8 +183,10 @@ impl Site {
             store,
             sandbox: Namespaces::new(env!("CARGO_BIN_EXE_bootstrap")),
             settings: BuildSettings {
+                only_elsewhere: false,
                 system: "x86_64-linux".to_owned(),
                 cores: two,
+                tells_all_cores: false,
                 tokens: two,
                 shared_tokens: None,
                 max_jobs: two,
@@ -349,6 +351,7 @@ impl Site {
 
     fn tools<'t>(&'t self, builtins: &'t Builtins<'t>) -> Tools<'t> {
         Tools {
+            hook: None,
             store: &self.store,
             sandbox: &self.sandbox,
             builtins,

@@ -4,6 +4,7 @@
 
 mod client;
 mod doctor;
+mod hooks;
 mod hostile;
 mod kills;
 mod operations;

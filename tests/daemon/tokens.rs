@@ -52,6 +52,17 @@ impl Builder {
 
     /// Adds the derivation `name`, which runs `commands`.
     pub fn derivation(&self, client: &mut Client, name: &str, commands: &[&str]) -> String {
+        self.derivation_with(client, name, commands, &[])
+    }
+
+    /// As [`derivation`](Self::derivation), with further variables.
+    pub fn derivation_with(
+        &self,
+        client: &mut Client,
+        name: &str,
+        commands: &[&str],
+        variables: &[(&str, &str)],
+    ) -> String {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
         let base_name = self.path.strip_prefix("/gnu/store/").unwrap();
         let derivation = Derivation {
@@ -60,7 +71,9 @@ impl Builder {
             system: "x86_64-linux".to_owned(),
             builder: self.path.clone().into(),
             arguments: commands.iter().map(|&command| command.into()).collect(),
-            environment: [("name", name)].into(),
+            environment: std::iter::once(("name", name))
+                .chain(variables.iter().copied())
+                .collect(),
             ..Derivation::default()
         };
         let mut known = DerivationSet::default();
@@ -295,4 +308,22 @@ fn top_shows_clients_builds_and_tokens_and_the_run_is_recorded() {
         .collect();
     assert_eq!(runs.len(), 1);
     assert!(runs[0].contains(&base_name), "{}", runs[0]);
+}
+
+#[test]
+fn builds_are_told_the_number_of_cores_as_guix_daemon_does() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "told-cores");
+    // Until a client sets a number, all cores, which is 0.
+    for (cores, told) in [(0, "0"), (42, "42")] {
+        set_limits(&mut client, 1, cores);
+        let name = format!("told-{cores}");
+        let derivation = builder.derivation(&mut client, &name, &["write $out $NIX_BUILD_CORES"]);
+        build(&mut client, std::slice::from_ref(&derivation)).unwrap();
+        client.ask_of(22, &derivation).unwrap();
+        let output = client.strings().remove(0);
+        let file = daemon.root().join(output.trim_start_matches('/'));
+        assert_eq!(std::fs::read_to_string(file).unwrap().trim(), told);
+    }
 }

@@ -2,6 +2,7 @@
 use super::*;
 use crate::builder::graph::{Graph, GraphError, Job, Offered};
 use crate::builder::testing::Items;
+use crate::events::Made;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

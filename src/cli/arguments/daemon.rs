@@ -42,8 +42,12 @@ pub struct DaemonArguments {
     /// Do not make equal files of new items links of one file
     #[arg(long, alias = "disable-store-optimization")]
     pub disable_deduplication: bool,
-    /// Accepted: no build is sent to other machines
-    #[arg(long, alias = "no-build-hook")]
+    /// Offer builds to PROGRAM, which may have other machines make them. It may have arguments, separated by spaces.
+    /// The default is `guix offload` where /etc/guix/machines.scm names machines
+    #[arg(long, value_name = "PROGRAM")]
+    pub build_hook: Option<String>,
+    /// Send no builds to other machines
+    #[arg(long, alias = "no-build-hook", conflicts_with = "build_hook")]
     pub no_offload: bool,
     /// Whether to use substitute servers found on the local network; only `no` is accepted
     #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "no", value_parser = yes_or_no, action = ArgAction::Set)]

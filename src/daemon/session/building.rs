@@ -11,6 +11,7 @@ use super::Session;
 use super::fault::Fault;
 use super::traces::Traces;
 use crate::builder::error::{BuildError, Cause};
+use crate::builder::hook::HookSettings;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
     self, BuildOptions, EngineError, Mode, Realised, SessionOptions, TrustedKeys, Wanted,
@@ -108,11 +109,6 @@ impl Session {
 
     /// Builds, and tells the client how it goes.
     fn realise(&self, wanted: &[Wanted], mode: Mode) -> Result<(), Fault> {
-        if self.options.max_jobs == 0 && !self.are_built(wanted)? {
-            return Err(Fault::refused(
-                "the client allows no builds on this machine (--max-jobs=0), and this daemon sends none to others yet",
-            ));
-        }
         let engine = engine::Session::new(self.engine_options()?);
         let realised = self.follow(|events| {
             engine.realise(&self.store, wanted, mode, events, &self.cancellation)
@@ -251,7 +247,10 @@ impl Session {
         }
         let timed_out = errors.iter().any(|error| {
             matches!(error, BuildError::Failed(failed)
-                if matches!(failed.cause, Cause::TimedOut(_) | Cause::Silent(_)))
+            if matches!(
+                failed.cause,
+                Cause::TimedOut(_) | Cause::TimedOutElsewhere | Cause::Silent(_)
+            ))
         });
         let permanent = errors
             .iter()
@@ -355,6 +354,17 @@ impl Session {
         Ok(Arc::clone(self.tokens.get_or_init(|| Arc::new(tokens))))
     }
 
+    /// The build hook, where there is one and the client does not want to do without.
+    fn hook(&self) -> Option<HookSettings> {
+        let (program, arguments) = self.configuration.build_hook.split_first()?;
+        self.options.use_build_hook.then(|| HookSettings {
+            program: program.into(),
+            arguments: arguments.iter().map(Into::into).collect(),
+            traces: self.options.traces,
+            answer_within: None,
+        })
+    }
+
     /// The options of the engine for this client's builds.
     pub(super) fn engine_options(&self) -> Result<SessionOptions, Fault> {
         let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
@@ -370,8 +380,12 @@ impl Session {
             },
             trusted_keys: TrustedKeys::Keys(keys),
             build: BuildOptions {
-                max_jobs: count(options.max_jobs),
+                // Without any, those that prefer this machine are built one by one.
+                max_jobs: count(options.max_jobs.max(1)),
+                only_elsewhere: options.max_jobs == 0,
+                hook: self.hook(),
                 cores: count(options.cores),
+                tells_all_cores: true,
                 shared_tokens: Some(self.tokens()?),
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,

@@ -21,6 +21,8 @@ pub(super) struct Options {
     pub(super) extended_traces: bool,
     /// Whether what a build prints comes with the number of its build.
     pub(super) multiplexed: bool,
+    /// Whether builds are offered to the daemon's build hook.
+    pub(super) use_build_hook: bool,
     pub(super) max_jobs: u32,
     pub(super) cores: u32,
     pub(super) timeout: u64,
@@ -42,6 +44,7 @@ impl Options {
             traces: false,
             extended_traces: false,
             multiplexed: false,
+            use_build_hook: true,
             max_jobs: configuration.max_jobs,
             cores: configuration.cores,
             timeout: configuration.timeout,
@@ -72,6 +75,7 @@ impl Options {
         new.keep_failed = sent.keep_failed && !peer.is_remote();
         new.keep_going = sent.keep_going;
         new.fallback = sent.fallback;
+        new.use_build_hook = sent.use_build_hook.unwrap_or(true);
         new.traces = sent.print_build_trace.unwrap_or(false);
         if let Some(wanted) = sent.use_substitutes {
             new.use_substitutes = configuration.use_substitutes && wanted;

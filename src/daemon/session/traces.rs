@@ -76,6 +76,13 @@ impl<'t> Traces<'t> {
                 let first = message.lines().next().unwrap_or_default();
                 self.trace(&format!("@ build-failed {} - 1 {first}", self.path(item)));
             }
+            Event::HookFailed { item, problem } => {
+                let path = self.path(item);
+                self.trace(&format!("@ hook-failed {path} - 1 {problem}"));
+                self.tunnel.log(format!(
+                    "warning: `{path}' was not built on another machine: {problem}\n"
+                ));
+            }
             Event::WaitingForLock { path, .. } => {
                 self.tunnel.log(format!(
                     "waiting for locks or build slots: {}\n",

@@ -31,6 +31,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use crate::builder::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
 use crate::builder::error::FailureKind;
 use crate::diagnostics::FileError;
+use crate::engine::programs;
 use crate::events::Kind;
 use crate::events::cancellation::Cancellation;
 use crate::formats::secrets::without_secrets;
@@ -109,14 +110,7 @@ pub struct GitDownload {
 
 /// The program `git`, if a directory in this process's PATH has it.
 pub fn find() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join("git"))
-        .find(|file| {
-            let found = file.metadata();
-            found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        })
+    programs::find("git")
 }
 
 impl Builtin for GitDownload {

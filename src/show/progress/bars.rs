@@ -249,7 +249,7 @@ impl Reporter for Bars {
                 self.expect(*substitutes);
             }
             Event::MorePlanned { items } => self.expect(items.len()),
-            Event::SubstituteFailed { item, .. } => {
+            Event::SubstituteFailed { item, .. } | Event::HookFailed { item, .. } => {
                 self.stop(item);
                 if let Some(text) = text {
                     self.say(&text);

@@ -20,6 +20,7 @@ pub(super) fn hide_secrets(event: &mut Event) {
             hide(location);
             hide(problem);
         }
+        Event::HookFailed { problem, .. } => hide(problem),
         Event::SubstitutesEnded {
             location, problem, ..
         } => {
@@ -82,6 +83,10 @@ pub(super) fn for_terminal(event: &Event) -> Event {
         } => {
             show(item);
             show(location);
+            show(problem);
+        }
+        Event::HookFailed { item, problem } => {
+            show(item);
             show(problem);
         }
         Event::SubstitutesEnded {
@@ -172,6 +177,10 @@ mod tests {
             Event::SubstituteFailed {
                 item: text(),
                 location: text(),
+                problem: text(),
+            },
+            Event::HookFailed {
+                item: text(),
                 problem: text(),
             },
             Event::Started {

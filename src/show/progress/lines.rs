@@ -259,6 +259,9 @@ impl Writer {
                 self.said.remove(item);
                 format!("{item}: not taken from {location}: {problem}")
             }
+            Event::HookFailed { item, problem } => {
+                format!("{item}: not built on another machine: {problem}")
+            }
             Event::MorePlanned { items } => {
                 self.total += items.len();
                 return None;
@@ -308,6 +311,7 @@ impl Writer {
                     Kind::Download if made.cached => "from the cache",
                     Kind::Download => "downloaded",
                     Kind::Seed => "unpacked",
+                    Kind::Build if made.elsewhere => "built on another machine",
                     Kind::Build => "built",
                     Kind::Substitute => "installed",
                 };

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the scheduler has make its tasks.
+
+use crate::builder::error::BuildError;
+use crate::builder::graph::{Task, Todo};
+use crate::events::Made;
+
+/// How an item was come by.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// We made it.
+    Made(Made),
+    /// Another process made it while we waited for its lock.
+    Reused,
+    /// An alternative made it, and has reported that.
+    Delivered,
+    /// An alternative did not make it. This is what has to be made to build it, itself included.
+    Instead(Todo<'a>),
+    /// The build hook does not make it. It is to be built here.
+    Declined,
+    /// The build hook may make it later. It is to be offered again.
+    Postponed,
+}
+
+/// Something that makes items.
+pub trait Worker<'a>: Sync {
+    /// Makes the item, in the calling thread. Returns soon once the run is cancelled.
+    ///
+    /// # Errors
+    /// Why there is no item.
+    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError>;
+
+    /// Whether the item is to be offered to a build hook before it is made here.
+    fn is_offered(&self, _task: &Task<'a>) -> bool {
+        false
+    }
+
+    /// Offers the item to the build hook, and waits for it where the hook makes it, which `accepted` is called for.
+    /// `room_here` is whether it could be built here at once. Returns soon once the run is cancelled.
+    ///
+    /// # Errors
+    /// Why there is no item, and will be none.
+    fn offer(
+        &self,
+        _task: &Task<'a>,
+        _room_here: bool,
+        _accepted: &dyn Fn(),
+    ) -> Result<Outcome<'a>, BuildError> {
+        Ok(Outcome::Declined)
+    }
+
+    /// No task of an alternative is left, for now.
+    fn alternative_is_done(&self) {}
+}
