@@ -53,8 +53,12 @@ impl Pool {
 }
 
 /// A pool of `count` threads; of fewer, down to the calling thread alone, where the system refuses some.
+/// Where [`ready`] has made as many there is no second pool.
 pub fn pool(count: usize) -> Pool {
     ready();
+    if count == rayon::current_num_threads() {
+        return Pool(None);
+    }
     let mut fewer = count.max(1);
     loop {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(fewer).build();
@@ -77,5 +81,6 @@ mod tests {
         assert!(rayon::current_num_threads() >= 1);
         assert_eq!(pool(3).install(rayon::current_num_threads), 3);
         assert_eq!(pool(0).install(rayon::current_num_threads), 1);
+        assert!(pool(rayon::current_num_threads()).0.is_none());
     }
 }
