@@ -15,6 +15,9 @@ pub const SMALL: u64 = 1 << 20;
 /// a few hundred thousand.
 pub const DOCUMENT: u64 = 64 << 20;
 
+/// The most bytes of an index of a Debian suite. The largest, of all sources of sid, has 60 MiB.
+pub const INDEX: u64 = 1 << 30;
+
 /// Reads the file `path`, of at most `most` bytes. It may be a pipe or a device, such as `/dev/stdin` or `/dev/null`.
 ///
 /// # Errors
@@ -45,10 +48,26 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read_text`], and where it is not a regular file.
 pub fn read_regular_text(path: &Path, most: u64) -> io::Result<String> {
+    text(read_regular(path, most)?)
+}
+
+/// As [`read_regular_text`], of any bytes.
+///
+/// # Errors
+/// Where it is not a regular file, is larger, or cannot be read.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_open(open_regular(path)?, most)
+}
+
+/// Opens a regular file, or a link to one, to be read. It waits for nothing, also where it finds a FIFO.
+///
+/// # Errors
+/// Where it is something else, or cannot be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     match file.metadata()?.is_file() {
-        true => text(read_open(file, most)?),
+        true => Ok(file),
         false => Err(io::Error::other("expected a regular file")),
     }
 }

@@ -35,7 +35,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
+use crate::limited_file;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,7 +112,7 @@ pub fn unpack(
     stop: &AtomicBool,
 ) -> Result<(), ArchiveError> {
     let label = archive.display().to_string();
-    let file = File::open(archive).map_err(|error| ArchiveError::Read {
+    let file = limited_file::open_regular(archive).map_err(|error| ArchiveError::Read {
         archive: label.clone(),
         error,
     })?;

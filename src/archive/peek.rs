@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads one small file out of a tar without unpacking it.
 
-use std::fs::File;
+use crate::limited_file;
 use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
@@ -28,7 +28,10 @@ const SMALL: u64 = 1 << 20;
 pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     let wanted = EntryPath::parse(name.as_bytes())
         .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad.reason()))?;
-    let decoder = Decoder::new(BufReader::with_capacity(1 << 17, File::open(archive)?))?;
+    let decoder = Decoder::new(BufReader::with_capacity(
+        1 << 17,
+        limited_file::open_regular(archive)?,
+    ))?;
     let label = archive.display().to_string();
     let (sender, steps) = sync_channel(WAITING);
     // No buffer comes back.

@@ -14,6 +14,7 @@ use flate2::write::GzEncoder;
 
 use super::error::BuildError;
 use crate::formats::store_path::StorePath;
+use crate::limited_file;
 
 /// Where the log of `derivation` is, or would be, under the log directory.
 pub fn log_path(log_directory: &Path, derivation: &StorePath) -> PathBuf {
@@ -33,7 +34,7 @@ pub fn open_log(
     log_directory: &Path,
     derivation: &StorePath,
 ) -> io::Result<Option<impl Read + use<>>> {
-    match File::open(log_path(log_directory, derivation)) {
+    match limited_file::open_regular(&log_path(log_directory, derivation)) {
         Ok(file) => Ok(Some(MultiGzDecoder::new(BufReader::new(file)))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

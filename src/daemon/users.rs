@@ -4,6 +4,7 @@
 //! The system's own look-up (`getpwnam`) is not safe to call with other threads and loads plugins into this process. So
 //! the files are read, and what is not there is asked of `getent`, which knows the other sources.
 
+use crate::limited_file;
 use std::process::{Command, Stdio};
 
 /// A user's record.
@@ -66,7 +67,9 @@ fn look_up(database: &str, key: &str) -> Option<String> {
 
 /// As [`look_up`], in the machine's own file alone.
 fn in_file(database: &str, key: &str) -> Option<String> {
-    let file = std::fs::read(format!("/etc/{database}")).unwrap_or_default();
+    let file = format!("/etc/{database}");
+    let file =
+        limited_file::read_regular(file.as_ref(), limited_file::DOCUMENT).unwrap_or_default();
     let file = String::from_utf8_lossy(&file);
     let is_it = |line: &&str| {
         let mut fields = line.split(':');

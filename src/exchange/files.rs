@@ -6,7 +6,6 @@
 //! for the next piece, or for the end of the run. The thread finds out with its next piece that nothing
 //! reads any more, at the latest when the server has been silent for too long.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
 use crate::fetch::client::{self, Hosts};
 use crate::fetch::http::{causes, retry_after};
+use crate::limited_file;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte for so long, a server is dead.
@@ -109,14 +109,16 @@ impl Files {
                 Trouble::Server,
                 "there is no such directory".to_owned(),
             )),
-            Place::Directory(directory) => match File::open(directory.join(name)) {
-                Ok(file) => Ok(Some(Box::new(Stoppable {
-                    inner: file,
-                    cancellation: cancellation.clone(),
-                }))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(wrong(Trouble::File, error.to_string())),
-            },
+            Place::Directory(directory) => {
+                match limited_file::open_regular(&directory.join(name)) {
+                    Ok(file) => Ok(Some(Box::new(Stoppable {
+                        inner: file,
+                        cancellation: cancellation.clone(),
+                    }))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(wrong(Trouble::File, error.to_string())),
+                }
+            }
             Place::Http(client, hosts) => {
                 if let Some(reason) = self.refused(hosts, &url) {
                     return Err(wrong(Trouble::File, reason));

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use super::error::{FetchError, WrongBytes};
 use super::file_hash::FileHash;
 use crate::formats::hash::Sha256Digest;
+use crate::limited_file;
 
 /// What identifies the state of a file: device, inode, size, and change time in seconds and nanoseconds.
 type FileState = (u64, u64, u64, i64, i64);
@@ -132,7 +133,7 @@ impl Cache {
     /// Looks for the file with the digest `sha256` and verifies it.
     fn look(&self, hash: FileHash) -> Result<Look, FetchError> {
         let path = self.files.join(hash.file_name());
-        let file = match File::open(&path) {
+        let file = match limited_file::open_regular(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Missing),
             Err(error) => return Err(FetchError::cache(path)(error)),
@@ -204,7 +205,7 @@ impl Cache {
         let partial = self.partial(hash);
         // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's
         // way.
-        let mut original = File::open(path).map_err(FetchError::cache(path))?;
+        let mut original = limited_file::open_regular(path).map_err(FetchError::cache(path))?;
         match fs::remove_file(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(FetchError::cache(&partial)(error));
@@ -271,7 +272,7 @@ fn state(file: &File) -> io::Result<FileState> {
 
 /// The SHA-256 of the file at `path`.
 pub fn digest_file(path: &Path) -> io::Result<Sha256Digest> {
-    Sha256Digest::of_reader(&mut File::open(path)?)
+    Sha256Digest::of_reader(&mut limited_file::open_regular(path)?)
 }
 
 #[cfg(test)]
@@ -294,6 +295,24 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
         for cache in [cache, Cache::new(directory.path())] {
             assert!(matches!(cache.find(digest).unwrap(), Found::Verified(found) if found == path));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_an_error_and_waited_for_by_no_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let digest = Sha256Digest::of(b"bytes");
+        let path = stored(&cache, directory.path(), b"bytes");
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let errors = [
+            cache.find(digest).map(drop).unwrap_err(),
+            cache.import(&path, digest).map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("a regular file"), "{error}");
         }
     }
 

@@ -2,13 +2,13 @@
 //! The hash by which a file is known before it is fetched.
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use crate::formats::content_hash::ContentHash;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::write_file;
+use crate::limited_file;
 
 /// What the hash of a file is taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +36,7 @@ impl FileHash {
     /// # Errors
     /// Those of reading the file.
     pub fn of_file(&self, path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = limited_file::open_regular(path)?;
         let algorithm = self.hash.algorithm();
         let hash = match self.form {
             Form::Bytes => ContentHash::of_reader(algorithm, &mut file)?,

@@ -29,6 +29,7 @@ use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{
     FixedOutputMethod, StorePath, check_name, fixed_output_path, source_path, text_path,
 };
+use crate::limited_file;
 
 /// A text to be added.
 #[derive(Debug, Clone)]
@@ -341,7 +342,7 @@ fn write_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
 
 /// Copies a file and returns the digest of what was copied.
 fn copy_file(from: &Path, to: &Path) -> Result<Sha256Digest, StoreError> {
-    let mut source = File::open(from).map_err(FileError::in_store("open", from))?;
+    let mut source = limited_file::open_regular(from).map_err(FileError::in_store("open", from))?;
     let mut target = File::create_new(to).map_err(FileError::in_store("create", to))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 
 use super::error::DatabaseError;
 use crate::diagnostics::FileError;
+use crate::limited_file;
 
 /// The version that new databases get, guix-daemon's.
 pub const SCHEMA_VERSION: u32 = 7;
@@ -81,7 +82,7 @@ pub(super) fn complete(connection: &Connection) -> Result<(), rusqlite::Error> {
 /// Where this program cannot use that version.
 pub(super) fn version(directory: &Path) -> Result<Option<u32>, DatabaseError> {
     let path = directory.join("schema");
-    let text = match std::fs::read(&path) {
+    let text = match limited_file::read_regular(&path, limited_file::SMALL) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(FileError::in_store("read", path)(error).into()),

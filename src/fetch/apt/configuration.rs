@@ -5,6 +5,7 @@
 //! The host's are switched off, because they may hold hooks that clean the host's caches or wake other programs after
 //! every update; its settings for proxies and transports are copied.
 
+use crate::limited_file;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -176,7 +177,7 @@ fn copied(dump: &str) -> String {
 
 /// The host's Debian release, by os-release(5).
 pub(super) fn debian_release(os_release: &Path) -> Option<String> {
-    let text = fs::read_to_string(os_release).ok()?;
+    let text = limited_file::read_regular_text(os_release, limited_file::SMALL).ok()?;
     let value = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
@@ -187,7 +188,8 @@ pub(super) fn debian_release(os_release: &Path) -> Option<String> {
 
 /// Writes `contents` to `path` unless they are there already; says whether it wrote.
 fn write_changed(path: &Path, contents: &str) -> Result<bool, AptError> {
-    if fs::read(path).is_ok_and(|bytes| bytes == contents.as_bytes()) {
+    let old = limited_file::read_regular(path, contents.len() as u64);
+    if old.is_ok_and(|bytes| bytes == contents.as_bytes()) {
         return Ok(false);
     }
     fs::write(path, contents).map_err(AptError::io(path))?;

@@ -10,6 +10,7 @@ use super::{Apt, AptError, AptLock, command, index};
 use crate::fetch::cache::digest_file;
 use crate::fetch::location::Location;
 use crate::formats::hash::Sha256Digest;
+use crate::limited_file;
 
 /// How often the sizes of the growing files are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -228,7 +229,8 @@ impl Batch<'_> {
         if status.success() {
             return Ok(None);
         }
-        let bytes = fs::read(&messages).map_err(AptError::io(&messages))?;
+        let bytes = limited_file::read_regular(&messages, limited_file::DOCUMENT)
+            .map_err(AptError::io(&messages))?;
         let message = command::last_lines(&bytes);
         match command::no_space(self.apt, &message) {
             Some(error) => Err(error),

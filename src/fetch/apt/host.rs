@@ -5,11 +5,11 @@
 //! `apt-get indextargets` (apt-get(8)) lists them, whatever the format and place of the host's entries. Where it cannot
 //! be run, the entries are read here.
 
-use std::fs;
 use std::path::Path;
 
 use super::{AptSettings, command, configuration, sources};
 use crate::fetch::mirrors::Mirrors;
+use crate::limited_file;
 
 /// What `apt-get indextargets` prints for each index. A field that it does not know stays as it is.
 const FORMAT: &str = "$(ORIGIN) $(RELEASE) $(COMPONENT) $(REPO_URI)";
@@ -110,7 +110,8 @@ fn web_urls(uri: &str, host: &Path) -> Vec<String> {
         return Vec::new();
     };
     let file = host.join(file.trim_matches('/'));
-    let text = fs::read_to_string(&file).unwrap_or_else(|error| {
+    let read = limited_file::read_regular_text(&file, limited_file::SMALL);
+    let text = read.unwrap_or_else(|error| {
         tracing::debug!(%error, "{} cannot be read", file.display());
         String::new()
     });
@@ -124,6 +125,7 @@ fn web_urls(uri: &str, host: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 

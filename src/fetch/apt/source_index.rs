@@ -16,6 +16,7 @@ use super::{Apt, AptError, AptSettings, command};
 use crate::fetch::error::NO_KEY;
 use crate::fetch::location::{Location, is_file_name, is_package, is_version};
 use crate::formats::hash::Sha256Digest;
+use crate::limited_file;
 
 /// The suites that are searched, in this order, by the names that move from release to release. `testing` is left out:
 /// nearly all of it is in `unstable`.
@@ -95,7 +96,7 @@ impl Suite {
             Err(reason) => return Searched::Unusable(reason.clone()),
         };
         for file in files {
-            match fs::read(file) {
+            match limited_file::read_regular(file, limited_file::INDEX) {
                 Ok(index) => {
                     if let Some(found) = find(&index, digest) {
                         return Searched::Found(found, &self.apt);

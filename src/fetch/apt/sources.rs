@@ -4,6 +4,7 @@
 //! The formats are those of sources.list(5): one line per entry (`deb [options] URI SUITE COMPONENT…`, in files
 //! `*.list`), and paragraphs of fields (`*.sources`).
 
+use crate::limited_file;
 use std::fmt::Write;
 use std::fs;
 use std::io;
@@ -84,7 +85,7 @@ pub fn read(directory: &Path) -> Result<Vec<Entry>, AptError> {
             Some("sources") => parse_paragraphs,
             _ => continue,
         };
-        match fs::read(&file) {
+        match limited_file::read_regular(&file, limited_file::SMALL) {
             Ok(bytes) => entries.extend(parse(&String::from_utf8_lossy(&bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(AptError::io(file)(error)),
@@ -304,6 +305,36 @@ pub fn render(entries: &[Entry], kinds: &str, architecture: Option<&str>) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_that_are_devices_or_never_end_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let parts = directory.path().join("sources.list.d");
+        fs::create_dir(&parts).unwrap();
+        let list = parts.join("x.list");
+        let fifo = directory.path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let sparse = directory.path().join("sparse");
+        fs::File::create(&sparse)
+            .unwrap()
+            .set_len(10 << 30)
+            .unwrap();
+        let cases = [
+            (fifo.as_path(), "a regular file"),
+            (Path::new("/dev/zero"), "a regular file"),
+            (&sparse, "too large"),
+        ];
+        for (target, expected) in cases {
+            std::os::unix::fs::symlink(target, &list).unwrap();
+            let error = read(directory.path()).unwrap_err().to_string();
+            assert!(
+                error.contains(expected) && error.contains("x.list"),
+                "{error}"
+            );
+            fs::remove_file(&list).unwrap();
+        }
+    }
 
     const DEB822: &str = "\
 Types: deb

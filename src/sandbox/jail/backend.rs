@@ -12,6 +12,7 @@ use super::remedies::remedy;
 use super::specification::Specification;
 use super::user::{ACCOUNTS, without_account};
 use super::{system, teardown};
+use crate::limited_file;
 use crate::sandbox::check::sensible;
 use crate::sandbox::layout::{Item, Sources, layout};
 use crate::sandbox::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
@@ -188,8 +189,10 @@ impl Sandbox for Jails {
 /// then.
 fn unaccounted(user: &BuildUser) -> BuildUser {
     static ACCOUNTS_TEXT: OnceLock<String> = OnceLock::new();
-    let accounts = ACCOUNTS_TEXT
-        .get_or_init(|| String::from_utf8_lossy(&fs::read(ACCOUNTS).unwrap_or_default()).into());
+    let accounts = ACCOUNTS_TEXT.get_or_init(|| {
+        let read = limited_file::read_regular(ACCOUNTS.as_ref(), limited_file::DOCUMENT);
+        String::from_utf8_lossy(&read.unwrap_or_default()).into()
+    });
     without_account(user, accounts)
 }
 

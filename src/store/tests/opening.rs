@@ -137,6 +137,21 @@ fn a_schema_file_without_a_number_is_an_error_that_quotes_it() {
 }
 
 #[test]
+fn a_schema_file_without_end_is_an_error() {
+    for (size, expected) in [(None, "a regular file"), (Some(10 << 30), "too large")] {
+        let error = open_error(|database| {
+            let schema = database.join("schema");
+            fs::remove_file(&schema).unwrap();
+            match size {
+                Some(size) => fs::File::create(&schema).unwrap().set_len(size).unwrap(),
+                None => symlink("/dev/zero", &schema).unwrap(),
+            }
+        });
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn a_missing_database_is_no_empty_store() {
     let error = open_error(|database| fs::remove_file(database.join("db.sqlite")).unwrap());
     assert!(

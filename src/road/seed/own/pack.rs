@@ -16,6 +16,7 @@ use sha2::Digest;
 
 use crate::fetch::cache::Cache;
 use crate::formats::hash::Sha256Digest;
+use crate::limited_file;
 use crate::road::seed::SeedError;
 
 /// zstd's level: its default. More would save little and cost minutes.
@@ -212,7 +213,7 @@ fn add(
     }
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(metadata.len());
-    let file = File::open(place)?;
+    let file = limited_file::open_regular(place)?;
     // One that grows meanwhile would spoil the archive; one that shrinks does, and that is an error.
     let mut contents = Exactly {
         file: file.take(metadata.len()),
