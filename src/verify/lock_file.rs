@@ -38,6 +38,10 @@ const HEADER: &str = concat!(
     ".\n"
 );
 
+/// What to do about a lock that is damaged: `bootstrap lock` does not overwrite it, since it may hold the records of
+/// other seeds.
+const ANEW: &str = "get it again from where it came from; or move it away, then write a new one with `bootstrap lock`";
+
 /// A lock that cannot be read or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LockFileError {
@@ -51,7 +55,7 @@ pub enum LockFileError {
     Missing(PathBuf),
     /// A line that cannot be read.
     #[error("{}:{line}: expected {expected}, saw `{seen}`", visible_path(path))]
-    #[diagnostic(help("get the file again from where it came from"))]
+    #[diagnostic(help("{ANEW}"))]
     Line {
         /// The file.
         path: PathBuf,
@@ -67,7 +71,7 @@ pub enum LockFileError {
         "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is `{recorded}`",
         visible_path(path)
     )]
-    #[diagnostic(help("get it again from where it came from, or write it with `bootstrap lock`"))]
+    #[diagnostic(help("{ANEW}"))]
     Sum {
         /// The file.
         path: PathBuf,

@@ -60,6 +60,15 @@ fn a_lock_is_written_compared_and_kept_up() {
     world.file("other.lock", &before.replacen('a', "b", 1));
     let (_, err) = world.expect(3, &["verify", "--lock=other.lock"]);
     assert!(err.contains("was changed since it was written"), "{err}");
+    // It may hold the records of other seeds, so it is not overwritten; what to do works.
+    let (_, err) = world.expect(3, &["lock", "other.lock"]);
+    assert!(
+        err.contains("hint: ") && err.contains("move it away"),
+        "{err}"
+    );
+    std::fs::rename(world.path("other.lock"), world.path("old.lock")).unwrap();
+    world.expect(0, &["lock", "other.lock"]);
+    world.expect(0, &["verify", "--lock=other.lock", "host"]);
 }
 
 #[test]
