@@ -128,7 +128,10 @@ impl Context {
 
 fn note(quiet: bool, invocation: &Invocation, message: &str) {
     if !quiet {
-        tell(&format!("bootstrap: {}\n", invocation.visible(message)));
+        tell(&format!(
+            "bootstrap: {}\n",
+            invocation.visible_line(message)
+        ));
     }
 }
 

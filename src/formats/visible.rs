@@ -24,6 +24,11 @@ pub fn visible_path(path: impl AsRef<Path>) -> String {
     visible(path.as_ref().as_os_str().as_encoded_bytes())
 }
 
+/// As [`visible`], but nothing is cut: for messages with foreign parts.
+pub fn visible_line(text: impl AsRef<[u8]>) -> String {
+    shown(text.as_ref(), usize::MAX, |_| false)
+}
+
 /// Several lines of foreign text: as [`visible`], but line feeds and tabs stay, and nothing is cut.
 pub fn visible_lines(text: impl AsRef<[u8]>) -> String {
     shown(text.as_ref(), usize::MAX, |character| {
@@ -120,6 +125,8 @@ mod tests {
             assert_eq!(visible(text), text);
         }
         assert_eq!(visible_path("/gnu/store/a b"), "/gnu/store/a b");
+        let long = "a b\n".repeat(2000);
+        assert_eq!(visible_line(&long), "a b\\n".repeat(2000));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! the options of the program, and the command alone would use another store, recipes or seed. The options are inserted
 //! where the message is shown.
 
-use crate::formats::visible::visible_lines;
+use crate::formats::visible::{visible_line, visible_lines};
 
 /// The start of each command in a message.
 const COMMAND: &str = "`bootstrap ";
@@ -41,6 +41,11 @@ impl Invocation {
     /// [`complete`](Self::complete), without colours: for messages that have none of ours, so that each is foreign.
     pub fn visible(&self, message: &str) -> String {
         visible_lines(self.complete(message))
+    }
+
+    /// As [`visible`](Self::visible), on one line: a file name may hold a line break.
+    pub fn visible_line(&self, message: &str) -> String {
+        visible_line(self.complete(message))
     }
 }
 
