@@ -136,6 +136,26 @@ pub(super) fn no_space(apt: &Apt, message: &str) -> Option<AptError> {
     says_so.then(|| AptError::io(&apt.directory)(io::ErrorKind::StorageFull.into()))
 }
 
+/// Words of APT's messages about a temporary file that it cannot create.
+const NO_TEMPORARY: [&str; 3] = [
+    "Couldn't create temporary file",
+    "Unable to mkstemp",
+    "Couldn't create tempfiles",
+];
+
+/// What to do about the failure that `message` is of.
+pub(super) fn remedy(message: &str) -> &'static str {
+    match NO_TEMPORARY.iter().any(|words| message.contains(words)) {
+        true => {
+            "APT checks signatures as the user `_apt`, who must be able to write to /tmp: `chmod 1777 /tmp`, or mount one \
+             that all users can write to"
+        }
+        false => {
+            "see whether `apt-get update` works here: its entries, mirrors and proxies are used"
+        }
+    }
+}
+
 fn cannot_start(program: &str, error: io::Error) -> AptError {
     if error.kind() == io::ErrorKind::NotFound {
         return AptError::Missing {
@@ -156,7 +176,10 @@ pub(super) fn last_lines(messages: &[u8]) -> String {
     let mut errors: Vec<&str> = lines
         .iter()
         .copied()
-        .filter(|line| line.starts_with("E:"))
+        .filter(|line| {
+            // APT only warns of it, and then takes the signature for a bad one.
+            line.starts_with("E:") || NO_TEMPORARY.iter().any(|words| line.contains(words))
+        })
         .collect();
     if errors.is_empty() {
         errors = lines;
@@ -180,6 +203,20 @@ mod tests {
             "E: Version '9' for 'sed' was not found"
         );
         assert_eq!(last_lines(b"one\n\ntwo\n"), "one; two");
+        let messages = b"W: GPG error: http://x sid InRelease: Couldn't create temporary file /tmp/apt.conf.1 for passing \
+            config to apt-key\nE: The repository 'http://x sid InRelease' is not signed.\n";
+        let error = AptError::Failed {
+            command: "apt-get update".to_owned(),
+            message: last_lines(messages),
+        };
+        let help = |error: &AptError| miette::Diagnostic::help(error).map(|help| help.to_string());
+        assert!(error.to_string().contains("apt.conf.1"), "{error}");
+        assert!(help(&error).is_some_and(|help| help.contains("chmod 1777 /tmp")));
+        let error = AptError::Failed {
+            command: "apt-get update".to_owned(),
+            message: last_lines(b"E: The repository 'http://x sid InRelease' is not signed.\n"),
+        };
+        assert!(help(&error).is_some_and(|help| help.contains("apt-get update")));
         assert_eq!(last_lines(b""), "it does not say why");
     }
 

@@ -107,9 +107,8 @@ pub enum AptError {
         release: String,
     },
     /// A call failed.
-    #[error(
-        "`{command}` failed: {message}; see whether `apt-get update` works here: its entries, mirrors and proxies are used"
-    )]
+    #[error("`{command}` failed: {message}")]
+    #[diagnostic(help("{}", command::remedy(message)))]
     Failed {
         /// The program and its first argument.
         command: String,
