@@ -29,6 +29,9 @@ const KEPT: &str = "build";
 
 /// So long a run takes to end before it says why: the tree of a build like GCC's is removed in seconds, not at once.
 const SILENT_WAIT: Duration = Duration::from_secs(1);
+/// So long a run that is otherwise done removes directories without a word. On a machine that builds something else, a
+/// second is usual.
+const SILENT_END: Duration = Duration::from_secs(3);
 
 /// The scratch directory of one run; dropping it removes it, with everything in it.
 #[derive(Debug)]
@@ -173,7 +176,7 @@ impl Drop for Scratch {
             wait(&thread, SILENT_WAIT);
             return;
         }
-        join(thread, SILENT_WAIT, || {
+        join(thread, SILENT_END, || {
             tracing::warn!(
                 "all is done but for removing build directories, which takes a while: {}; the next run goes on with it \
                  if this one is stopped",
