@@ -41,7 +41,6 @@ pub struct RebuiltOutput<'x> {
 }
 
 /// A derivation that was built again.
-#[derive(Debug)]
 pub struct Rebuilt<'x> {
     /// The derivation.
     pub job: Job<'x>,
@@ -51,6 +50,9 @@ pub struct Rebuilt<'x> {
     pub locks: &'x PathLocks,
     /// When the build began.
     pub started: SystemTime,
+    /// Whether the work on the outputs goes on: the run is not cancelled, and the time limit is not reached. Who stops
+    /// for it ends with [`NarError::Stopped`].
+    pub goes_on: &'x (dyn Fn() -> bool + Sync),
 }
 
 /// What looks at outputs that were made again. Called on several threads.
@@ -267,10 +269,8 @@ impl Rebuilder<'_, '_, '_> {
             rules: &rules,
         };
         let staged = new.staged();
-        let infos = builder
-            .tools
-            .store
-            .examine_staged(&staged, &|| deadline.goes_on());
+        let goes_on = || deadline.goes_on();
+        let infos = builder.tools.store.examine_staged(&staged, &goes_on);
         let infos = match infos {
             Err(StoreError::Nar(NarError::Stopped)) => {
                 return Err(FailedBuild::without_log(job, deadline.cause()?));
@@ -297,8 +297,16 @@ impl Rebuilder<'_, '_, '_> {
                 .collect(),
             locks: &locks,
             started,
+            goes_on: &goes_on,
         };
-        (self.inspect)(&rebuilt)?;
+        match (self.inspect)(&rebuilt) {
+            Err(BuildError::Store { source, .. })
+                if matches!(*source, StoreError::Nar(NarError::Stopped)) =>
+            {
+                return Err(FailedBuild::without_log(job, deadline.cause()?));
+            }
+            inspected => inspected?,
+        }
         Ok(Outcome::Made(made))
     }
 }

@@ -89,7 +89,7 @@ impl Session {
             first: "built with stage0's tools".to_owned(),
             second: "built with the final tools".to_owned(),
         };
-        compare_pairs(self, &[&run], ways, found)
+        compare_pairs(self, &[&run], ways, found, watcher.cancellation())
     }
 
     /// Builds `packages`, or everything, from two seeds, and compares.
@@ -143,7 +143,13 @@ impl Session {
             first: format!("from the seed {}", seeds[0]),
             second: format!("from the seed {}", seeds[1]),
         };
-        compare_pairs(self, &[&first, &second], ways, found)
+        compare_pairs(
+            self,
+            &[&first, &second],
+            ways,
+            found,
+            watcher.cancellation(),
+        )
     }
 
     /// The same session with another seed.

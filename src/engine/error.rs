@@ -8,6 +8,7 @@ use crate::diagnostics::FileError;
 use crate::exchange::ExchangeError;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::keys::KeyError;
+use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
 use crate::road::plan::{FindError, PlanError};
 use crate::road::recipe::{AddressError, LoadError, RecipeErrors};
@@ -192,8 +193,16 @@ macro_rules! boxed {
     };
 }
 
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Nar(NarError::Stopped) => BuildError::Interrupted.into(),
+            other => Self::Store(Box::new(other)),
+        }
+    }
+}
+
 boxed! {
-    StoreError => Store,
     BuildError => Build,
     SeedError => Seed,
     LockFileError => Lock,

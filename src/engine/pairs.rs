@@ -11,7 +11,9 @@ use super::document;
 use super::error::EngineError;
 use super::run::Run;
 use super::session::Session;
+use crate::builder::error::BuildError;
 use crate::diagnostics::FileError;
+use crate::events::cancellation::Cancellation;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 use crate::verify::attestation::{Attestation, AttestedOutput, SecondOutput, Seen};
@@ -163,13 +165,15 @@ pub(super) fn compare_pairs(
     runs: &[&Run<'_>],
     ways: Ways,
     made: [Vec<Made>; 2],
+    cancellation: &Cancellation,
 ) -> Result<PairReport, EngineError> {
     let [first, second] = made;
     let matched = match_up(first, second);
     let both = matched.pairs.iter().flatten();
     let paths: BTreeSet<StorePath> = both.map(|made| made.path.clone()).collect();
     let cores = session.build_settings().cores;
-    let report = whole::items(&runs[0].store, &paths, cores)?;
+    let goes_on = || !cancellation.is_cancelled();
+    let report = whole::items(&runs[0].store, &paths, cores, &goes_on)?;
     let checked: BTreeMap<&StorePath, &Checked> = report
         .items
         .iter()
@@ -194,7 +198,7 @@ pub(super) fn compare_pairs(
     }
     let mut compared = Vec::with_capacity(pairs.len());
     for (pair, sides) in pairs {
-        let verdict = judge(session, pair, sides)?;
+        let verdict = judge(session, pair, sides, &goes_on)?;
         let [first, second] = sides.map(|checked| &checked.info);
         attestation.outputs.push(AttestedOutput {
             package: pair[0].label.clone(),
@@ -242,6 +246,7 @@ fn judge(
     session: &Session,
     pair: &[Made; 2],
     sides: [&Checked; 2],
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Verdict, EngineError> {
     for (side, checked) in sides.into_iter().enumerate() {
         if !checked.condition.is_intact() {
@@ -249,7 +254,7 @@ fn judge(
             return Ok(Verdict::Damaged { side, seen, detail });
         }
     }
-    let files = differences(session, pair, sides.map(|checked| &checked.info))?;
+    let files = differences(session, pair, sides.map(|checked| &checked.info), goes_on)?;
     Ok(match files.is_empty() {
         true => Verdict::Same,
         false => Verdict::Differs(files),
@@ -260,6 +265,7 @@ fn differences(
     session: &Session,
     pair: &[Made; 2],
     infos: [&PathInfo; 2],
+    goes_on: &dyn Fn() -> bool,
 ) -> Result<Vec<FileDifference>, EngineError> {
     let roots = infos.map(|info| session.directories().physical(&info.path));
     let circumstances = infos.map(|info| Circumstances {
@@ -271,7 +277,10 @@ fn differences(
         rewriting: &pair[number].rewriting,
         circumstances: &circumstances[number],
     };
-    let compared = compare::compare(side(0), side(1));
+    let compared = compare::compare(side(0), side(1), goes_on);
+    if !goes_on() {
+        return Err(BuildError::Interrupted.into());
+    }
     Ok(compared.map_err(|error| FileError::in_store(error.action, error.path)(error.source))?)
 }
 

@@ -18,6 +18,7 @@ use super::watcher::Watcher;
 use crate::builder::error::BuildError;
 use crate::builder::rebuild::{Rebuilt, RebuiltOutput};
 use crate::builder::variation::Variation;
+use crate::events::cancellation::Cancellation;
 use crate::formats::derivation::aterm;
 use crate::formats::nar::Tree;
 use crate::formats::store_path::StorePath;
@@ -73,7 +74,8 @@ impl Session {
                 outputs.map(move |(_, path)| (path, index))
             })
             .collect();
-        let damaged = damaged(self, &planned, &makers, packages)?;
+        let cancellation = watcher.cancellation();
+        let damaged = damaged(self, &planned, &makers, packages, cancellation)?;
         let mut report = RepairReport {
             damaged: damaged.len(),
             ..RepairReport::default()
@@ -133,6 +135,7 @@ fn damaged(
     planned: &Planned,
     makers: &Makers<'_>,
     packages: &[String],
+    cancellation: &Cancellation,
 ) -> Result<Vec<Checked>, EngineError> {
     let plan = &planned.plan;
     let store = session.store_to_read()?;
@@ -152,7 +155,7 @@ fn damaged(
     let mut seen = BTreeSet::new();
     let mut damaged = Vec::new();
     while !open.is_empty() {
-        let report = whole::items(&store, &open, cores)?;
+        let report = whole::items(&store, &open, cores, &|| !cancellation.is_cancelled())?;
         seen.append(&mut open);
         for checked in report.damaged() {
             if let Remedy::Build(index) = remedy(session, plan, makers, checked) {

@@ -22,8 +22,9 @@ use crate::builder::rebuild::Rebuilt;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::exchange::substitute::{Substituter, Watch};
+use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePath;
-use crate::store::{PathInfo, Store};
+use crate::store::{PathInfo, Store, StoreError};
 use crate::verify::whole::{self, Checked, Condition};
 
 /// The result of [`Session::repair_stored`].
@@ -154,7 +155,11 @@ impl Repair<'_> {
         let open: BTreeSet<StorePath> = paths.difference(&self.checked).cloned().collect();
         if !open.is_empty() && self.goes_on() {
             let cores = self.session.build_settings().cores;
-            let report = whole::items(self.store, &open, cores)?;
+            let report = match whole::items(self.store, &open, cores, &|| self.goes_on()) {
+                // The caller sees it.
+                Err(StoreError::Nar(NarError::Stopped)) => return Ok(()),
+                report => report?,
+            };
             let damaged = report.damaged();
             self.damaged
                 .extend(damaged.map(|checked| (checked.info.path.clone(), checked.clone())));

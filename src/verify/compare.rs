@@ -106,7 +106,14 @@ impl FileDifference {
 }
 
 /// How the two trees differ; nothing where they do not.
-pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>, CompareError> {
+///
+/// # Errors
+/// Where a tree cannot be read, or `goes_on`, which is asked before each file, says no.
+pub fn compare(
+    first: Side<'_>,
+    second: Side<'_>,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<Vec<FileDifference>, CompareError> {
     let mut found = Vec::new();
     let mut open = vec![(
         first.root.to_owned(),
@@ -114,6 +121,9 @@ pub fn compare(first: Side<'_>, second: Side<'_>) -> Result<Vec<FileDifference>,
         PathBuf::new(),
     )];
     while let Some((one, other, name)) = open.pop() {
+        if !goes_on() {
+            return Err(failed(&one, "compare")(io::ErrorKind::Interrupted.into()));
+        }
         let (one_kind, other_kind) = (kind(&one)?, kind(&other)?);
         let mut differs = |what| {
             found.push(FileDifference {

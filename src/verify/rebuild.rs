@@ -13,6 +13,7 @@ use crate::builder::rebuild::Rebuilt;
 use crate::builder::settings::BuildSettings;
 use crate::builder::variation::Variation;
 use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
 use crate::store::{PathInfo, Store};
 
 /// An output and what a second build gave.
@@ -82,7 +83,10 @@ impl<'s> Comparer<'s> {
             let difference = match same {
                 true => None,
                 false => {
-                    let files = self.account(&info, output, rebuilt.started);
+                    let files = self.account(&info, output, rebuilt);
+                    if !(rebuilt.goes_on)() {
+                        return Err(fail(NarError::Stopped.into()));
+                    }
                     let kept = self
                         .store
                         .keep_beside(rebuilt.locks, &output.staged, &info.path)
@@ -111,13 +115,14 @@ impl<'s> Comparer<'s> {
         &self,
         info: &PathInfo,
         output: &crate::builder::rebuild::RebuiltOutput<'_>,
-        started: SystemTime,
+        rebuilt: &Rebuilt<'_>,
     ) -> Result<Vec<FileDifference>, String> {
         let before = Circumstances {
             time: info.registration_time,
             ..circumstances(self.settings, &Variation::default())
         };
-        let now = started
+        let now = rebuilt
+            .started
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         let varied = self.variation.settings(self.settings);
@@ -132,8 +137,12 @@ impl<'s> Comparer<'s> {
             rewriting: &none,
             circumstances,
         };
-        let files = compare::compare(side(&first, &before), side(&output.staged, &again))
-            .map_err(|error| error.to_string())?;
+        let files = compare::compare(
+            side(&first, &before),
+            side(&output.staged, &again),
+            rebuilt.goes_on,
+        )
+        .map_err(|error| error.to_string())?;
         match files.is_empty() {
             true => Err(
                 "the store holds the same as the second build, so not what was registered: see `bootstrap verify`"

@@ -14,11 +14,15 @@ use rayon::prelude::*;
 
 use super::record::{Evidence, WrongRecord};
 use crate::formats::hash::Sha256Digest;
+use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePath;
 use crate::store::CanonicalError;
 use crate::store::canonical::Deviation;
 use crate::store::repair::Strays;
 use crate::store::{PathInfo, Store, StoreError, scan};
+
+/// Says whether a check goes on. It is asked often, on several threads.
+pub type GoesOn<'g> = &'g (dyn Fn() -> bool + Sync);
 
 /// How a valid store item was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,11 +88,16 @@ impl Report {
 ///
 /// # Errors
 /// Where the database is damaged or the store directory cannot be listed. What is wrong with an item is in the report.
-pub fn everything(store: &Store, threads: NonZeroUsize) -> Result<Report, StoreError> {
+/// [`NarError::Stopped`] where `goes_on` said no.
+pub fn everything(
+    store: &Store,
+    threads: NonZeroUsize,
+    goes_on: GoesOn<'_>,
+) -> Result<Report, StoreError> {
     store.check_database()?;
     // Before the items: what becomes valid meanwhile is not a stray.
     let mut strays = store.strays()?;
-    let mut report = items(store, &store.valid_paths()?, threads)?;
+    let mut report = items(store, &store.valid_paths()?, threads, goes_on)?;
     let valid = store.valid_among(&strays.unregistered)?;
     strays.unregistered.retain(|path| {
         !valid.contains(path)
@@ -103,10 +112,14 @@ pub fn everything(store: &Store, threads: NonZeroUsize) -> Result<Report, StoreE
 }
 
 /// Checks the items `paths`, those of them that are valid, on `threads` threads.
+///
+/// # Errors
+/// As [`everything`].
 pub fn items(
     store: &Store,
     paths: &BTreeSet<StorePath>,
     threads: NonZeroUsize,
+    goes_on: GoesOn<'_>,
 ) -> Result<Report, StoreError> {
     let mut infos = Vec::with_capacity(paths.len());
     for path in paths {
@@ -119,7 +132,7 @@ pub fn items(
             .into_par_iter()
             // One by one: the default would give a thread many small items behind a large one.
             .with_max_len(1)
-            .filter_map(|info| check(store, info).transpose())
+            .filter_map(|info| check(store, info, goes_on).transpose())
             .collect::<Result<Vec<Checked>, StoreError>>()
     })?;
     checked.sort_by(|one, other| one.info.path.cmp(&other.info.path));
@@ -134,14 +147,18 @@ pub fn items(
 }
 
 /// Checks one item. `None` where it has ceased to be valid meanwhile.
-pub fn check(store: &Store, info: PathInfo) -> Result<Option<Checked>, StoreError> {
-    let condition = condition(store, &info)?;
+fn check(
+    store: &Store,
+    info: PathInfo,
+    goes_on: GoesOn<'_>,
+) -> Result<Option<Checked>, StoreError> {
+    let condition = condition(store, &info, goes_on)?;
     if !condition.is_intact() && store.path_info(&info.path)?.as_ref() != Some(&info) {
         // Collected, or replaced, while it was read.
         return match store.path_info(&info.path)? {
             None => Ok(None),
             Some(info) => Ok(Some(Checked {
-                condition: self::condition(store, &info)?,
+                condition: self::condition(store, &info, goes_on)?,
                 info,
             })),
         };
@@ -149,7 +166,7 @@ pub fn check(store: &Store, info: PathInfo) -> Result<Option<Checked>, StoreErro
     Ok(Some(Checked { info, condition }))
 }
 
-fn condition(store: &Store, info: &PathInfo) -> Result<Condition, StoreError> {
+fn condition(store: &Store, info: &PathInfo, goes_on: GoesOn<'_>) -> Result<Condition, StoreError> {
     let place = store.directories().physical(&info.path);
     match place.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Condition::Missing),
@@ -167,8 +184,9 @@ fn condition(store: &Store, info: &PathInfo) -> Result<Condition, StoreError> {
         Err(error) => return Ok(Condition::Unreadable(error.to_string())),
     };
     let evidence = Evidence::of(store, info)?;
-    let scanned = match scan::hash_and_scan(&place, &evidence.candidates) {
+    let scanned = match scan::hash_and_scan_while(&place, &evidence.candidates, goes_on) {
         Ok(scanned) => scanned,
+        Err(error @ NarError::Stopped) => return Err(error.into()),
         Err(error) => return Ok(Condition::Unreadable(error.to_string())),
     };
     if scanned.nar_sha256 != info.nar_sha256 {

@@ -27,7 +27,7 @@ fn build(site: &Site, item: usize) {
 
 /// The paths of what is damaged in the store.
 fn damaged(site: &Site) -> Vec<StorePath> {
-    let report = whole::everything(&site.store, 2.try_into().unwrap()).unwrap();
+    let report = whole::everything(&site.store, 2.try_into().unwrap(), &|| true).unwrap();
     report
         .damaged()
         .map(|checked| checked.info.path.clone())

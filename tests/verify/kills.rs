@@ -64,3 +64,40 @@ fn runs_killed_at_any_moment_leave_store_and_database_in_agreement() {
     let (out, _) = world.expect(0, &["verify"]);
     assert!(!out.contains("unregistered"), "{out}");
 }
+
+#[test]
+fn the_first_interruption_ends_the_hashing_of_a_file_without_end() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    let file = world.place("tool").join("tool");
+    let mut permissions = fs::metadata(&file).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    fs::set_permissions(&file, permissions).unwrap();
+    let sparse = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    sparse.set_len(4 << 40).unwrap();
+    let cases: [&[&str]; 4] = [
+        &["verify"],
+        &["verify", "tool"],
+        &["verify", "--lock"],
+        &["build", "--repair", "tool"],
+    ];
+    world.expect(0, &["lock"]);
+    for arguments in cases {
+        let mut command = world.command(arguments);
+        let piped = std::process::Stdio::piped;
+        let mut run = command.stdout(piped()).stderr(piped()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        assert!(run.try_wait().unwrap().is_none(), "{arguments:?}");
+        let process = rustix::process::Pid::from_child(&run);
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+        let sent = std::time::Instant::now();
+        while run.try_wait().unwrap().is_none() && sent.elapsed().as_secs() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let _ = run.kill();
+        let output = run.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {err}");
+        assert!(err.contains("interrupted"), "{arguments:?}: {err}");
+    }
+}

@@ -55,15 +55,17 @@ fn whole_store(
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let cores = session.build_settings().cores;
+    let interruption = context.interruption();
+    let goes_on = || !interruption.is_cancelled();
     let start = std::time::Instant::now();
     let report = match arguments.packages.as_slice() {
-        [] => whole::everything(&store, cores)?,
-        packages => whole::items(
-            &store,
-            &closure(context, &planned, &store, packages)?,
-            cores,
-        )?,
+        [] => whole::everything(&store, cores, &goes_on),
+        packages => {
+            let paths = closure(context, &planned, &store, packages)?;
+            whole::items(&store, &paths, cores, &goes_on)
+        }
     };
+    let report = report.map_err(EngineError::from)?;
     let makers = Makers::of(&planned.plan);
     let mut attestation = session.attestation(&planned, &["store"]);
     engine_document::note_items(session, &makers, &report, &mut attestation);

@@ -83,7 +83,11 @@ impl Session {
         }
         self.tunnel.log("checking hashes...\n");
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let report = whole::everything(&self.store, threads)?;
+        let report = whole::everything(&self.store, threads, &|| self.goes_on());
+        if !self.goes_on() {
+            return Err(Fault::Gone);
+        }
+        let report = report?;
         let mut damaged = BTreeSet::new();
         for checked in report.damaged() {
             let path = self.shown(&checked.info.path);
@@ -132,11 +136,15 @@ impl Session {
         Ok(missing)
     }
 
+    /// Whether the client is there.
+    fn goes_on(&self) -> bool {
+        !self.cancellation.is_cancelled() && !self.tunnel.is_closed()
+    }
+
     /// Has equal files share their blocks, while the client is there.
     pub(super) fn optimise_store(&self) -> Result<Fields, Fault> {
-        let goes_on = || !self.cancellation.is_cancelled() && !self.tunnel.is_closed();
-        let saved = self.store.optimise(&goes_on)?;
-        if !goes_on() {
+        let saved = self.store.optimise(&|| self.goes_on())?;
+        if !self.goes_on() {
             return Err(Fault::Gone);
         }
         self.tunnel.log(format!(

@@ -16,7 +16,7 @@ fn compared(first: &Tree, second: &Tree) -> Vec<FileDifference> {
         rewriting: &none,
         circumstances: &circumstances,
     });
-    compare(one, other).unwrap()
+    compare(one, other, &|| true).unwrap()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_piece_of_the_own_hash_is_no_difference_and_any_other_byte_is() {
             rewriting,
             circumstances: &circumstances,
         });
-        !compare(one, other).unwrap().is_empty()
+        !compare(one, other, &|| true).unwrap().is_empty()
     };
     assert!(!differ("a-x/lib", "b-x/lib"));
     assert!(differ("a-x/lib", "a-x/lib "));
@@ -116,10 +116,15 @@ fn trees_that_differ_in_rewritten_paths_only_are_equal() {
         rewriting,
         circumstances: &circumstances,
     };
-    let found = compare(side(&sides[0].1, 0), side(&sides[1].1, 1)).unwrap();
+    let found = compare(side(&sides[0].1, 0), side(&sides[1].1, 1), &|| true).unwrap();
     assert_eq!(found, []);
     let none = Rewriting::none();
-    assert_eq!(compare(side(&none, 0), side(&none, 1)).unwrap().len(), 3);
+    assert_eq!(
+        compare(side(&none, 0), side(&none, 1), &|| true)
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[test]
@@ -138,7 +143,7 @@ fn links_to_other_bytes_differ_though_they_are_no_text() {
         rewriting: &none,
         circumstances: &circumstances,
     });
-    let text = describe(&compare(one, other).unwrap());
+    let text = describe(&compare(one, other, &|| true).unwrap());
     assert_eq!(
         text,
         "  the output itself: a link to \\xff, then to \\xfe\n"
@@ -161,7 +166,7 @@ fn entries_with_one_name_after_rewriting_are_an_error() {
         rewriting: &rewriting,
         circumstances: &circumstances,
     };
-    let error = compare(side, side).unwrap_err().to_string();
+    let error = compare(side, side, &|| true).unwrap_err().to_string();
     assert!(error.contains("has the same name"), "{error}");
 }
 
@@ -179,7 +184,7 @@ fn special_files_are_never_equal() {
         rewriting: &none,
         circumstances: &circumstances,
     };
-    let error = compare(side, side).unwrap_err().to_string();
+    let error = compare(side, side, &|| true).unwrap_err().to_string();
     assert!(
         error.contains("pipe: it is a device, socket or pipe"),
         "{error}"
@@ -195,6 +200,6 @@ fn a_tree_that_is_not_there_is_an_error() {
         rewriting: &none,
         circumstances: &circumstances,
     };
-    let error = compare(side, side).unwrap_err().to_string();
+    let error = compare(side, side, &|| true).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/tree"), "{error}");
 }

@@ -84,7 +84,7 @@ impl Built {
     }
 
     fn wrong(&self) -> Vec<(StorePath, WrongRecord)> {
-        let report = whole::everything(&self.store.reader(), NonZeroUsize::MIN).unwrap();
+        let report = whole::everything(&self.store.reader(), NonZeroUsize::MIN, &|| true).unwrap();
         let wrong = report.damaged().map(|checked| match &checked.condition {
             Condition::Misrecorded(wrong) => (checked.info.path.clone(), (**wrong).clone()),
             condition => panic!("{condition:?}"),
@@ -124,7 +124,7 @@ fn a_size_that_is_not_the_archive_s_is_found() {
 fn a_size_below_zero_is_nonsense() {
     let built = Built::new();
     built.execute("UPDATE ValidPaths SET narSize = -narSize WHERE id = ITEM");
-    let error = whole::everything(&built.store.reader(), NonZeroUsize::MIN).unwrap_err();
+    let error = whole::everything(&built.store.reader(), NonZeroUsize::MIN, &|| true).unwrap_err();
     assert!(
         error.to_string().contains("-tool has the size -"),
         "{error}"

@@ -25,7 +25,7 @@ fn condition_after(damage: impl FnOnce(&PathBuf)) -> Condition {
     let place = small(&store);
     store.item(&path('b', "other"), &Tree::file("x"));
     damage(&place);
-    let report = everything(&store.store, TWO).unwrap();
+    let report = everything(&store.store, TWO, &|| true).unwrap();
     assert_eq!(report.items.len(), 2);
     let damaged: Vec<&Checked> = report.damaged().collect();
     assert_eq!(damaged.len(), 1, "{damaged:?}");
@@ -37,7 +37,7 @@ fn condition_after(damage: impl FnOnce(&PathBuf)) -> Condition {
 fn a_store_that_nobody_touched_is_intact() {
     let store = TestStore::new();
     small(&store);
-    let report = everything(&store.reader(), TWO).unwrap();
+    let report = everything(&store.reader(), TWO, &|| true).unwrap();
     assert_eq!(report.items.len(), 1);
     assert!(report.damaged().next().is_none());
     assert_eq!(report.strays, Strays::default());
@@ -147,7 +147,7 @@ fn unregistered_and_foreign_entries_are_told_apart_from_work_in_progress() {
     fs::create_dir(directory.join(left.base_name())).unwrap();
     fs::write(directory.join("notes.txt"), "").unwrap();
     fs::create_dir(directory.join(format!("{}.chroot", path('d', "x").base_name()))).unwrap();
-    let report = everything(&store.store, TWO).unwrap();
+    let report = everything(&store.store, TWO, &|| true).unwrap();
     assert_eq!(report.strays.unregistered, [left]);
     assert_eq!(report.strays.foreign, ["notes.txt"]);
     assert_eq!(report.strays.in_progress.len(), 1);
@@ -166,7 +166,7 @@ fn a_bit_flipped_in_a_recorded_hash_shows_as_an_altered_item() {
             [],
         )
         .unwrap();
-    let report = everything(&store.reader(), TWO).unwrap();
+    let report = everything(&store.reader(), TWO, &|| true).unwrap();
     assert!(matches!(
         report.items[0].condition,
         Condition::Altered { .. }
@@ -182,7 +182,7 @@ fn nonsense_in_the_database_is_named() {
     connection
         .execute("UPDATE ValidPaths SET hash = 'sha256:zz'", [])
         .unwrap();
-    let error = everything(&store.reader(), TWO).unwrap_err();
+    let error = everything(&store.reader(), TWO, &|| true).unwrap_err();
     assert!(
         error
             .to_string()
@@ -230,7 +230,7 @@ fn process_without_times() {
             .is_empty()
     );
     let found = |what: &str| {
-        let report = everything(&store.reader(), TWO).unwrap();
+        let report = everything(&store.reader(), TWO, &|| true).unwrap();
         let conditions = report.items.iter().map(|checked| &checked.condition);
         let count = conditions
             .filter(|condition| !condition.is_intact())
@@ -270,4 +270,21 @@ fn where_times_are_not_kept_they_are_not_compared() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
     assert!(text.contains("with another mode: 1"), "{text}");
+}
+
+#[test]
+fn a_check_ends_when_it_is_to_stop_also_within_an_item() {
+    let store = TestStore::new();
+    let place = small(&store);
+    let file = place.join("readme");
+    unlock(&file);
+    let sparse = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    sparse.set_len(4 << 40).unwrap();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let goes_on = || asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 3;
+    let error = everything(&store.store, TWO, &goes_on).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Nar(NarError::Stopped)),
+        "{error}"
+    );
 }
