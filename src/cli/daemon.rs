@@ -112,7 +112,7 @@ pub(super) fn daemon(
         configuration.cores = options.cores.map_or(0, u32::from);
         configuration.timeout = options.timeout.unwrap_or(0);
         configuration.max_silent_time = options.max_silent_time.unwrap_or(0);
-        configuration.use_substitutes &= !options.offline;
+        configuration.offline = options.offline;
         set_urls(configuration, options.substitute_urls.as_deref());
         Ok(plan)
     })

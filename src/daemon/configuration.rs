@@ -67,6 +67,8 @@ pub struct DaemonConfiguration {
     pub rounds: u32,
     /// Whether substitutes are used at all.
     pub use_substitutes: bool,
+    /// Whether only substitute servers are asked that need no network.
+    pub offline: bool,
     /// The substitute servers of clients that name none.
     pub substitute_urls: Vec<String>,
     /// The file of keys whose owners may say what is in the store: Guix's access control list.
@@ -106,6 +108,7 @@ impl DaemonConfiguration {
             max_silent_time: 0,
             rounds: 1,
             use_substitutes: true,
+            offline: false,
             substitute_urls: ["https://bordeaux.guix.gnu.org", "https://ci.guix.gnu.org"]
                 .map(str::to_owned)
                 .to_vec(),

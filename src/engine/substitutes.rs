@@ -21,19 +21,24 @@ use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
 
 /// The servers that the options of `session` name, and whose keys are trusted; `None` where none is to be asked.
+/// Without network, those are folders.
 ///
 /// # Errors
 /// Where a URL or key is wrong, or no key is trusted.
 pub(super) fn substituter(session: &Session) -> Result<Option<Substituter>, EngineError> {
-    let urls = &session.options().substitute_urls;
-    if urls.is_empty() || session.options().offline {
+    let options = session.options();
+    let urls = options.substitute_urls.iter();
+    let urls: Vec<&String> = urls
+        .filter(|url| !options.offline || !Server::needs_network(url))
+        .collect();
+    if urls.is_empty() {
         return Ok(None);
     }
-    let keys = session.options().trusted_keys.read()?;
+    let keys = options.trusted_keys.read()?;
     if keys.is_empty() {
         return Err(EngineError::NoTrustedKeys);
     }
-    let servers = urls.iter().map(|url| Server::new(url));
+    let servers = urls.into_iter().map(|url| Server::new(url));
     let servers = servers.collect::<Result<_, ExchangeError>>()?;
     Ok(Some(Substituter::new(servers, keys)))
 }
@@ -296,6 +301,7 @@ fn failure(label: &str, error: ExchangeError) -> BuildError {
         ExchangeError::Store(error) => BuildError::store(label)(error),
         error => BuildError::Maker {
             label: label.to_owned(),
+            wrong_hash: None,
             kind: match error.is_mistrust() {
                 true => FailureKind::HashDiffers,
                 false => FailureKind::Environment,

@@ -98,6 +98,11 @@ impl Server {
         &self.files.url
     }
 
+    /// Whether the server at `url` can only be reached through the network, as all but folders.
+    pub fn needs_network(url: &str) -> bool {
+        !url.starts_with("file://")
+    }
+
     /// Its rank: the lower the number, the earlier it is asked. Known after `introduce`.
     pub fn priority(&self) -> u32 {
         let own = || self.about.get().copied().unwrap_or(PRIORITY);

@@ -479,6 +479,9 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
         let built: Vec<_> = builds.iter().map(|build| &build["item"]).collect();
         assert!(!built.contains(&&serde_json::json!("libc")), "{built:?}");
         assert!(built.contains(&&serde_json::json!("tool")), "{built:?}");
+        // A folder needs no network.
+        let offline = dry(&["--offline"]);
+        assert_eq!(offline.contains(&size), url.starts_with("file://"));
         // As the store was.
         other.expect(2, &["path", "libc"]);
         let plain = other.expect(0, &["build", "--dry-run", "tool"]).0;

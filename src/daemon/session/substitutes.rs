@@ -11,13 +11,16 @@ use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
 
 impl Session {
-    /// The servers that are asked: the client's own, else the daemon's; none where substitutes are off.
+    /// The servers that are asked: the client's own, else the daemon's; none where substitutes are off. Folders alone
+    /// where the daemon is offline.
     pub(super) fn substitute_urls(&self) -> Vec<String> {
-        match (self.options.use_substitutes, &self.options.substitute_urls) {
+        let mut urls = match (self.options.use_substitutes, &self.options.substitute_urls) {
             (false, _) => Vec::new(),
             (true, Some(urls)) => urls.clone(),
             (true, None) => self.configuration.substitute_urls.clone(),
-        }
+        };
+        urls.retain(|url| !self.configuration.offline || !Server::needs_network(url));
+        urls
     }
 
     /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
