@@ -15,6 +15,7 @@ use super::error::{BuildError, FailureKind};
 use super::graph::Job;
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind};
+use crate::formats::content_hash::ContentHash;
 use crate::store::directories::Directories;
 
 /// What the names of all builtins begin with.
@@ -68,6 +69,13 @@ pub enum BuiltinError {
     Derivation(String),
     /// A bug in this program: what was seen of it.
     Bug(String),
+    /// What it fetched is not what the derivation's hash is of.
+    WrongHash {
+        /// The hash of what it fetched.
+        found: ContentHash,
+        /// The error.
+        error: Box<dyn Diagnostic + Send + Sync>,
+    },
     /// Anything else.
     Failed {
         /// What kind of failure it is.

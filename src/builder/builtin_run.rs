@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
 use super::context::BuildContext;
-use super::error::BuildError;
+use super::error::{BuildError, FailureKind, WrongHash};
 use super::graph::Job;
+use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::StorePath;
 
 /// Outputs that a builtin has made.
@@ -56,9 +57,16 @@ impl BuildContext<'_, '_> {
                 label: job.label.to_owned(),
                 message,
             },
+            BuiltinError::WrongHash { found, error } => BuildError::Maker {
+                label: job.label.to_owned(),
+                kind: FailureKind::HashDiffers,
+                wrong_hash: self.wrong_hash(job, outputs, found).map(Box::new),
+                error,
+            },
             BuiltinError::Failed { kind, error } => BuildError::Maker {
                 label: job.label.to_owned(),
                 kind,
+                wrong_hash: None,
                 error,
             },
         })?;
@@ -77,6 +85,23 @@ impl BuildContext<'_, '_> {
             // finding one by chance would only keep it.
             candidates: outputs.iter().map(|(_, path)| (*path).clone()).collect(),
             report,
+        })
+    }
+
+    /// What is wrong with the only one of `outputs`, where it came out with the hash `found`.
+    fn wrong_hash(
+        &self,
+        job: Job<'_>,
+        outputs: &[(&str, &StorePath)],
+        found: ContentHash,
+    ) -> Option<WrongHash> {
+        let fixed = job.derivation.fixed_output()?;
+        let (_, path) = outputs.first()?;
+        Some(WrongHash {
+            path: self.tools.store.directories().store_dir.display(path),
+            method: fixed.method,
+            expected: fixed.hash,
+            found,
         })
     }
 }

@@ -45,6 +45,8 @@ pub enum BuildError {
         label: String,
         /// What kind of failure it is.
         kind: FailureKind,
+        /// The hashes, where they are what is wrong and are known.
+        wrong_hash: Option<Box<WrongHash>>,
         /// What went wrong.
         error: Box<dyn Diagnostic + Send + Sync>,
     },
@@ -247,6 +249,19 @@ pub enum Cause {
     },
 }
 
+/// A fixed output of another hash than its derivation has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongHash {
+    /// The logical path of the output.
+    pub path: String,
+    /// What the hash is taken of.
+    pub method: FixedOutputMethod,
+    /// The hash in the derivation.
+    pub expected: ContentHash,
+    /// The hash of what was made.
+    pub found: ContentHash,
+}
+
 /// A reference that `disallowedReferences` forbids or `allowedReferences` does not allow.
 #[derive(Debug)]
 pub struct ForbiddenReference {
@@ -316,6 +331,28 @@ impl BuildError {
             | Self::Derivation { label, .. }
             | Self::NotHere { label }
             | Self::Panicked { label, .. } => Some(label),
+            _ => None,
+        }
+    }
+
+    /// The hashes of a fixed output that came out with another one.
+    pub fn wrong_hash(&self) -> Option<WrongHash> {
+        match self {
+            Self::Maker { wrong_hash, .. } => wrong_hash.as_deref().cloned(),
+            Self::Failed(failed) => match &failed.cause {
+                Cause::HashDiffers {
+                    path,
+                    method,
+                    expected,
+                    found,
+                } => Some(WrongHash {
+                    path: path.clone(),
+                    method: *method,
+                    expected: *expected,
+                    found: *found,
+                }),
+                _ => None,
+            },
             _ => None,
         }
     }

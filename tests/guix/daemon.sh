@@ -250,7 +250,14 @@ else
     check "a commit that is not there, $way" fails_with "build of .*missing.drv' failed" commit missing "$site/$way" "$absent" "$hash"
     check "a repository that is not there, $way" fails_with "build of .*nowhere.drv' failed" commit nowhere "$site/none/$way" "$one" "$hash"
   done
-  check "nothing of these is in the store" eval 'is_absent wrong && is_absent missing && is_absent nowhere'
+  # A download of another hash: the client makes its message of the trace, as for builds.
+  echo download >"$scratch/site/file"
+  download() {
+    guix build -e "(begin (use-modules (guix packages) (guix download)) (origin (method url-fetch) (uri \"$site/file\") (file-name \"$1\") (sha256 (base32 \"$2\"))))"
+  }
+  check "a download of another hash" fails_with "expected hash: $other" download wrong-download "$other"
+  check "Guix gives its actual hash" grep -q "actual hash: *$(guix hash /scratch/site/file)" "$scratch/inner"
+  check "nothing of these is in the store" eval 'is_absent wrong && is_absent wrong-download && is_absent missing && is_absent nowhere'
 fi
 
 echo "$passed passed, $failed failed"

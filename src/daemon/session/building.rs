@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Session;
 use super::fault::Fault;
 use super::traces::Traces;
-use crate::builder::error::{BuildError, Cause};
+use crate::builder::error::{BuildError, Cause, WrongHash};
 use crate::builder::hook::HookSettings;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
@@ -401,25 +401,69 @@ impl Session {
 
 /// guix-daemon's line for a fixed output of another hash, of which clients make a message that has both hashes.
 fn hash_trace(error: &BuildError) -> Option<String> {
-    let BuildError::Failed(failed) = error else {
-        return None;
-    };
-    let Cause::HashDiffers {
+    let WrongHash {
         path,
         method,
         expected,
         found,
-    } = &failed.cause
-    else {
-        return None;
-    };
+    } = error.wrong_hash()?;
     let digits = |hash: &ContentHash| match hash.algorithm() {
         HashAlgorithm::Md5 => hash.to_base16(),
         _ => base32::encode(hash.bytes()),
     };
     let (prefix, name) = (method.prefix(), expected.algorithm().name());
-    let (expected, found) = (digits(expected), digits(found));
+    let (expected, found) = (digits(&expected), digits(&found));
     Some(format!(
         "@ hash-mismatch {path} {prefix}{name} {expected} {found}\n"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::error::{FailedBuild, FailureKind};
+    use crate::formats::store_path::FixedOutputMethod;
+
+    #[test]
+    fn builds_and_downloads_of_another_hash_have_one_line() {
+        let [expected, found] = ["one", "two"].map(|text| {
+            ContentHash::of_reader(HashAlgorithm::Sha256, &mut text.as_bytes()).unwrap()
+        });
+        let wrong = WrongHash {
+            path: "/gnu/store/x".to_owned(),
+            method: FixedOutputMethod::Recursive,
+            expected,
+            found,
+        };
+        let digits = |hash: ContentHash| base32::encode(hash.bytes());
+        let line = format!(
+            "@ hash-mismatch /gnu/store/x r:sha256 {} {}\n",
+            digits(expected),
+            digits(found)
+        );
+        let download = |wrong_hash| BuildError::Maker {
+            label: "x".to_owned(),
+            kind: FailureKind::HashDiffers,
+            wrong_hash,
+            error: "other bytes".into(),
+        };
+        let build = BuildError::Failed(Box::new(FailedBuild {
+            label: "x".to_owned(),
+            cause: Cause::HashDiffers {
+                path: wrong.path.clone(),
+                method: wrong.method,
+                expected,
+                found,
+            },
+            phase: None,
+            last_lines: Vec::new(),
+            likely_cause: None,
+            log: None,
+            kept: None,
+        }));
+        assert_eq!(hash_trace(&build), Some(line.clone()));
+        assert_eq!(hash_trace(&download(Some(Box::new(wrong)))), Some(line));
+        assert_eq!(hash_trace(&download(None)), None);
+        assert_eq!(hash_trace(&BuildError::Interrupted), None);
+    }
 }

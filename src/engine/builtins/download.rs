@@ -185,6 +185,10 @@ impl Download {
                 BuiltinError::failed(FailureKind::Environment, error)
             })?;
         match receiver.recv() {
+            Ok(News::Done(Err(FetchError::HashDiffers(wrong)))) => Err(BuiltinError::WrongHash {
+                found: wrong.actual.hash,
+                error: Box::new(FetchError::HashDiffers(wrong)),
+            }),
             Ok(News::Done(fetched)) => fetched.map_err(|error| {
                 let kind = match error.class() {
                     FailureClass::HashDiffers => FailureKind::HashDiffers,
