@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
+use crate::formats::visible::visible;
 use crate::show::progress::size;
 use crate::store::gc::CollectOptions;
 
@@ -46,7 +47,10 @@ pub fn collect(
         text.push_str(&format!("{}\n", context.shown(path)));
     }
     for leftover in &freed.leftovers {
-        text.push_str(&format!("{leftover} (left by a run that was stopped)\n"));
+        text.push_str(&format!(
+            "{} (left by a run that was stopped)\n",
+            visible(leftover)
+        ));
     }
     let verb = if dry_run { "would free" } else { "freed" };
     text.push_str(&format!(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! SHA-256 digests and their three spellings: base 16, Nix's base 32, and base 64.
 
+use crate::formats::visible::visible;
 use std::fmt;
 use std::io::{self, Read};
 
@@ -10,7 +11,7 @@ pub struct Sha256Digest(pub [u8; 32]);
 
 /// A text that is not the base 16 form of a SHA-256 digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-#[error("`{0}` is not a SHA-256 in base 16: expected 64 hexadecimal digits")]
+#[error("`{}` is not a SHA-256 in base 16: expected 64 hexadecimal digits", visible(.0))]
 pub struct InvalidDigest(pub String);
 
 impl Sha256Digest {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use super::base32::{self, Base32Error};
 use crate::formats::content_hash::ContentHash;
 use crate::formats::hash::Sha256Digest;
+use crate::formats::visible::visible;
 
 /// The number of characters of the hash part of a store path.
 pub const HASH_PART_LEN: usize = 32;
@@ -35,12 +36,16 @@ pub enum StorePathError {
     /// A store directory that is relative, has a trailing slash, empty, `.` or `..` components, or a character that
     /// fingerprints cannot hold.
     #[error(
-        "`{0}` cannot be a store directory: expected an absolute path such as /gnu/store, without a trailing slash, \
-         `.`, `..`, `:` or control characters"
+        "`{}` cannot be a store directory: expected an absolute path such as /gnu/store, without a trailing slash, \
+         `.`, `..`, `:` or control characters",
+        visible(.0)
     )]
     StoreDir(String),
     /// A path that is not directly in the store directory.
-    #[error("`{path}` is not a store path: expected {store_dir}/HASH-NAME")]
+    #[error(
+        "`{}` is not a store path: expected {store_dir}/HASH-NAME",
+        visible(path)
+    )]
     NotInStore {
         /// The path as it was given.
         path: String,
@@ -48,15 +53,16 @@ pub enum StorePathError {
         store_dir: String,
     },
     /// A path without the suffix `.drv` where a derivation's path belongs.
-    #[error("`{0}` is not a derivation: expected a path that ends in .drv")]
+    #[error("`{}` is not a derivation: expected a path that ends in .drv", visible(.0))]
     NotADerivation(String),
     /// A base name that is not `HASH-NAME`.
     #[error(
-        "`{0}` is not the name of a store item: expected 32 characters of base 32, a dash and a name"
+        "`{}` is not the name of a store item: expected 32 characters of base 32, a dash and a name",
+        visible(.0)
     )]
     BaseName(String),
     /// A hash part outside Nix's base 32.
-    #[error("`{base_name}` is not the name of a store item: {error}")]
+    #[error("`{}` is not the name of a store item: {error}", visible(base_name))]
     HashPart {
         /// The base name as it was given.
         base_name: String,
@@ -70,7 +76,8 @@ pub enum StorePathError {
     EmptyName,
     /// A name of more than [`NAME_MAX`] bytes.
     #[error(
-        "the store item name `{name}` is too long: expected at most 211 bytes, saw {}",
+        "the store item name `{}` is too long: expected at most 211 bytes, saw {}",
+        visible(name),
         name.len()
     )]
     LongName {
@@ -78,11 +85,12 @@ pub enum StorePathError {
         name: String,
     },
     /// A name with a leading dot.
-    #[error("the store item name `{0}` starts with a dot, which Guix refuses: rename it")]
+    #[error("the store item name `{}` starts with a dot, which Guix refuses: rename it", visible(.0))]
     LeadingDot(String),
     /// A name with a character that is not allowed.
     #[error(
-        "the store item name `{name}` holds `{}`: expected only `A-Z a-z 0-9 + - . _ ? =`",
+        "the store item name `{}` holds `{}`: expected only `A-Z a-z 0-9 + - . _ ? =`",
+        visible(name),
         character.escape_default()
     )]
     Character {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The systems that packages are built for: what differs between them beside the seed and the sandbox.
 
+use crate::formats::visible::visible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,7 +16,7 @@ pub enum System {
 
 /// A name that is none of [`System::ALL`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
-#[error("unknown system `{0}`: expected one of {list}", list = System::names().join(", "))]
+#[error("unknown system `{}`: expected one of {list}", visible(.0), list = System::names().join(", "))]
 pub struct UnknownSystem(pub String);
 
 impl System {

@@ -12,6 +12,7 @@ pub mod reasons;
 pub mod rebuilds;
 pub mod records;
 pub mod report;
+pub mod roots;
 pub mod seeds;
 pub mod settings;
 pub mod summary;

@@ -72,6 +72,40 @@ fn a_lock_is_written_compared_and_kept_up() {
 }
 
 #[test]
+fn names_with_line_breaks_and_escapes_are_shown_on_one_line() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    let hostile = "a\u{1b}[2J\nfailed";
+    let tool = world.place("tool");
+    let store = tool.parent().unwrap();
+    std::fs::write(store.join(hostile), "").unwrap();
+    let roots = world.path("root/var/guix/gcroots");
+    let logical = std::path::Path::new("/gnu/store").join(tool.file_name().unwrap());
+    std::os::unix::fs::symlink(logical, roots.join(hostile)).unwrap();
+    world.file(&format!("{hostile}/x"), "");
+    let lock = format!("{hostile}/lock");
+    let derivation = format!("/gnu/store/{hostile}.drv");
+    let cases: [(i32, &[&str]); 9] = [
+        (0, &["verify"]),
+        (0, &["gc", "--dry-run"]),
+        (0, &["roots"]),
+        (0, &["lock", &lock]),
+        (0, &["report", "-o", &lock]),
+        (2, &["seed", "show", hostile]),
+        (2, &["build", &derivation]),
+        (2, &["path", hostile]),
+        (2, &["import", &derivation]),
+    ];
+    for (status, arguments) in cases {
+        let (out, err) = world.expect(status, arguments);
+        let text = out + &err;
+        assert!(text.contains("\\nfailed"), "{arguments:?}: {text}");
+        assert!(!text.contains('\u{1b}'), "{arguments:?}: {text:?}");
+        assert!(!text.contains("\nfailed"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_lock_of_another_seed_says_nothing() {
     let world = World::new();
     world.expect(0, &["build", "stage0/make"]);

@@ -9,6 +9,7 @@ use super::failure::{Failure, Status};
 use crate::engine::{EngineError, Makers, Planned, document as engine_document, nodes, word};
 use crate::formats::keys::SecretKey;
 use crate::formats::store_path::StorePath;
+use crate::formats::visible::visible;
 use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::store::Store;
@@ -196,8 +197,9 @@ fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f6
     }
     for name in &report.strays.foreign {
         text.push_str(&format!(
-            "extra: {}/{name}\n",
-            context.directories.store.display()
+            "extra: {}/{}\n",
+            context.directories.store.display(),
+            visible(name)
         ));
     }
     if !report.strays.foreign.is_empty() {

@@ -11,6 +11,7 @@ use toml::Spanned;
 use crate::fetch::Location;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::system::System;
+use crate::formats::visible::visible;
 
 /// A recipe's TOML and the name to show for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,12 +112,14 @@ impl fmt::Display for Address {
 pub enum AddressError {
     /// Something before the slash that is not `stage0`.
     #[error(
-        "unknown stage `{0}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`"
+        "unknown stage `{}`: only `stage0/NAME` has a prefix, every other stage is addressed as `NAME`",
+        visible(.0)
     )]
     UnknownStage(String),
     /// An empty part, or a character that no package name has.
     #[error(
-        "`{0}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT"
+        "`{}` is not the name of a package: expected NAME or stage0/NAME, for an output NAME:OUTPUT",
+        visible(.0)
     )]
     Malformed(String),
 }

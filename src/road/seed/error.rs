@@ -29,7 +29,7 @@ pub enum SeedFailure {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SeedError {
     /// No seed of that name.
-    #[error("unknown seed `{name}`")]
+    #[error("unknown seed `{}`", visible(name))]
     #[diagnostic(help("known seeds: {}", known.join(", ")))]
     Unknown {
         /// The name as it was given.
