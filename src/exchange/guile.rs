@@ -39,12 +39,15 @@ pub struct GuilePackage {
 
 const HEAD: &str = r#"  #:use-module (guix build-system)
   #:use-module (guix derivations)
+  #:use-module (guix gexp)
   #:use-module (guix monads)
   #:use-module (guix packages)
+  #:use-module (guix profiles)
   #:use-module (guix search-paths)
   #:use-module (guix store)
   #:use-module (guix utils)
   #:use-module (ice-9 match)
+  #:use-module (srfi srfi-1)
   #:export (%final-inputs))
 
 ;; Builds nothing: a package's derivation is the one in FILE.

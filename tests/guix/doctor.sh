@@ -87,19 +87,23 @@ stop_daemon
 rooted() {
   if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
 }
+# In place of the shell that runs it, so that a signal reaches it.
+serve() {
+  if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
+}
 if ! rooted path guile >/dev/null 2>&1; then
   echo "skipped: execution and module: guile is not in the store; \`bootstrap build guile' makes it"
   exit 0
 fi
 rooted export --guix "$scratch/bootstrap-inputs.scm"
 # enter.sh binds what these name.
-rm -rf "$scratch/gnu" "$scratch/var"
+rm -rf "${scratch:?}/gnu" "${scratch:?}/var"
 mkdir -p "$scratch/gnu" "$scratch/var/log"
 ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
 ln -s "${place%/}/var/guix" "$scratch/var/guix"
 ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
 rm -f "$scratch/socket"
-rooted daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
+serve daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
 daemon=$!
 listening "$scratch/socket"
 expect 0 '^good *inputs: 20 inputs and guile' '^good *execution: ' '^good *module: hello is /gnu/store/'

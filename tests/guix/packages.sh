@@ -38,6 +38,10 @@ trap 'exit 1' HUP INT TERM
 rooted() {
   if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
 }
+# In place of the shell that runs it, so that a signal reaches it.
+serve() {
+  if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
+}
 
 if ! rooted path guile >/dev/null 2>&1; then
   echo "skipped: guile is not in the store; \`bootstrap build guile' makes it"
@@ -52,7 +56,7 @@ ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
 rooted export --guix "$scratch/bootstrap-inputs.scm"
 cp "$here/packages.scm" "$scratch/"
 # A socket of its own: the machine may have a daemon.
-rooted daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
+serve daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
 daemon=$!
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   [ -S "$scratch/socket" ] && break

@@ -29,7 +29,17 @@
     (match (apply (field bag 'build) name '()
                   #:system "x86_64-linux"
                   (field bag 'arguments))
-      (('store ('returned ('derivation file))) file))))
+      (('store ('returned (and ('derivation file) derivation))) derivation))))
+
+;; Whether Guix's package NAME of the file MODULE is lowered to PACKAGE here, and to itself for other systems and targets.
+(define (lowered-to? name module package)
+  (let ((original (module-ref (resolve-interface `(gnu packages ,module)) (string->symbol name)))
+        (lower (lambda (package system target)
+                 ((module-ref (resolve-interface '(guix gexp)) 'compile) 'package package system target))))
+    (and (equal? (lower original "x86_64-linux" #f) (list package "x86_64-linux"))
+         (equal? (lower original "i686-linux" #f) (list original "i686-linux"))
+         (equal? (lower original "x86_64-linux" "aarch64-linux-gnu")
+                 (list original "x86_64-linux" "aarch64-linux-gnu")))))
 
 (define (show . words)
   (format #t "~a~%" (string-join words " ")))
@@ -38,7 +48,10 @@
   ((stubs file)
    (add-to-load-path stubs)
    (add-to-load-path (dirname file))
-   (let* ((name (string->symbol (basename file ".scm")))
+   (let* ((guile-for-build (module-ref (resolve-interface '(guix store)) '%guile-for-build))
+          (name (string->symbol (basename file ".scm")))
+          ;; Commands choose this before they load the module.
+          (chosen (guile-for-build (list 'derivation "guile-3.0.9" "x86_64-linux")))
           (inputs (module-ref (resolve-interface (list name)) '%final-inputs)))
      ;; Guix takes them now, on this system alone.
      (let* ((commencement (resolve-interface '(gnu packages commencement)))
@@ -49,8 +62,21 @@
                     (equal? (of-guix 'bash-final) bash)
                     (equal? ((of-guix 'canonical-package) '((name . "bash-minimal") (version . "5.2"))) bash)
                     (equal? ((of-guix 'canonical-package) '((name . "gcc") (version . "4.9"))) '((name . "gcc") (version . "4.9")))
-                    (equal? (module-ref (resolve-interface '(gnu packages bash)) 'bash-minimal) bash))
-         (error "Guix does not use the inputs")))
+                    (lowered-to? "bash-minimal" 'bash bash)
+                    ;; Of Guix's, since ours has fewer outputs.
+                    (lowered-to? "coreutils" 'base (module-ref (resolve-interface '(gnu packages base)) 'coreutils)))
+         (error "Guix does not use the inputs"))
+       (unless (equal? (guile-for-build) (lower (of-guix 'guile-final)))
+         (error "Guix does not use our Guile" (guile-for-build))))
+     ;; Profiles have the parts whose makers are not here where they have a reader of them.
+     (let ((hooks (module-ref (resolve-interface '(guix profiles)) '%default-profile-hooks))
+           (made (lambda (hooks manifest)
+                   (map (lambda (hook) (hook manifest "x86_64-linux")) hooks))))
+       (unless (and (equal? (made hooks '("hello"))
+                            '((store (returned #f)) (other "x86_64-linux") (store (returned #f))))
+                    (equal? (made hooks '("hello" "texinfo" "font-terminus"))
+                            '((info-dir "x86_64-linux") (other "x86_64-linux") (fonts-dir "x86_64-linux"))))
+         (error "profiles are not as they should be" (made hooks '("hello")))))
      (for-each (match-lambda
                  ((label package . output)
                   (show label
@@ -58,7 +84,7 @@
                         (field package 'name)
                         (field package 'version)
                         (string-join (field package 'outputs) ",")
-                        (lower package))))
+                        (second (lower package)))))
                inputs)
      (for-each (lambda (package)
                  (for-each (lambda (path)

@@ -2,4 +2,4 @@
 (define-module (gnu packages bash)
   #:export (bash-minimal))
 
-(define bash-minimal (quote of-guix))
+(define bash-minimal '((name . "bash-minimal") (outputs "out")))

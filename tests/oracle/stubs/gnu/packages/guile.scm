@@ -2,4 +2,4 @@
 (define-module (gnu packages guile)
   #:export (guile-3.0))
 
-(define guile-3.0 (quote of-guix))
+(define guile-3.0 '((name . "guile-3.0") (outputs "out")))

@@ -1,0 +1,201 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# What users do with the Guix client beyond `guix build', each once, by our daemon on our inputs: grafts, --target,
+# --system, --with-input, --with-source, --with-patch, `guix shell -D', `guix pack', `guix package -i'.
+#
+# usage: sh tests/guix/operations.sh [--root DIR] PROGRAM [OPTION...]
+#
+# BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of
+# --root, or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. The OPTIONs are global ones
+# of PROGRAM, such as `--recipes DIR'. The packages are those of operations.scm, whose sources are made here. Prints a
+# line for each operation. Ends with 0 where each did what it should, or where there is nothing to test with, and says
+# so.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+place=/
+if [ "${1:-}" = --root ]; then
+  place=$2
+  shift 2
+fi
+program=${1:?usage: operations.sh [--root DIR] PROGRAM [OPTION...]}
+program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
+shift
+
+# shellcheck source=SCRIPTDIR/common.sh
+. "$here/common.sh"
+need_guix
+
+rooted() {
+  if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
+}
+# In place of the shell that runs it, so that a signal reaches it.
+serve() {
+  if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
+}
+if ! rooted "$@" path guile >/dev/null 2>&1; then
+  echo "skipped: guile is not in the store; \`bootstrap build guile' makes it"
+  exit 0
+fi
+
+scratch=$(mktemp -d)
+daemon=
+clean() {
+  if [ -n "$daemon" ]; then
+    kill "$daemon" 2>/dev/null || true
+    wait "$daemon" 2>/dev/null || true
+  fi
+  rm -rf "$scratch"
+}
+trap clean EXIT
+trap 'exit 1' HUP INT TERM
+
+# enter.sh binds what these name.
+mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "$scratch/sources"
+ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
+ln -s "${place%/}/var/guix" "$scratch/var/guix"
+ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
+
+# pack NAME VERSION: makes an archive of the files in sources/NAME-VERSION.
+pack() {
+  printf '#!/bin/sh\nfor argument; do case $argument in --prefix=*) echo "prefix = ${argument#*=}" >config.mk ;; esac; done\n' \
+    >"$scratch/sources/$1-$2/configure"
+  chmod 755 "$scratch/sources/$1-$2/configure"
+  tar -C "$scratch/sources" -czf "$scratch/$1-$2.tar.gz" "$1-$2"
+}
+# library NAME VERSION WORD: the sources of a library whose function greeting gives WORD.
+library() {
+  mkdir "$scratch/sources/$1-$2"
+  printf 'const char *greeting(void);\nconst char *greeting(void) { return "%s"; }\n' "$3" >"$scratch/sources/$1-$2/greeting.c"
+  cat >"$scratch/sources/$1-$2/Makefile" <<'MAKEFILE'
+include config.mk
+libgreeting.so: greeting.c
+	gcc -shared -fPIC -Wl,-soname,libgreeting.so -o $@ greeting.c
+check: libgreeting.so
+	test -s libgreeting.so
+install: libgreeting.so
+	mkdir -p $(prefix)/lib
+	cp libgreeting.so $(prefix)/lib/
+MAKEFILE
+  pack "$1" "$2"
+}
+# user NAME: the sources of a program NAME that prints what the library greets with.
+user() {
+  mkdir "$scratch/sources/$1-1.0"
+  printf '#include <stdio.h>\nconst char *greeting(void);\nint main(void) { return puts(greeting()) < 0; }\n' \
+    >"$scratch/sources/$1-1.0/main.c"
+  sed "s/NAME/$1/g" >"$scratch/sources/$1-1.0/Makefile" <<'MAKEFILE'
+include config.mk
+NAME: main.c
+	gcc -o $@ main.c -lgreeting
+check: NAME
+	./NAME
+install: NAME
+	mkdir -p $(prefix)/bin
+	cp NAME $(prefix)/bin/
+MAKEFILE
+  pack "$1" 1.0
+}
+library libgreet 1.0 good-day
+library libgreet 2.0 good-evening
+library libhail 1.0 hail
+library libmoo 1.0 moo
+library libmoo 1.1 fixed-moo
+user greet
+user moo
+printf -- '--- a/greeting.c\n+++ b/greeting.c\n@@ -1,2 +1,2 @@\n const char *greeting(void);\n-const char *greeting(void) { return "good-day"; }\n+const char *greeting(void) { return "patched-day"; }\n' \
+  >"$scratch/greeting.patch"
+
+rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
+cp "$here/operations.scm" "$scratch/channel/"
+# A socket of its own: the machine may have a daemon.
+serve daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
+daemon=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  [ -S "$scratch/socket" ] && break
+  sleep 0.1
+done
+if [ ! -S "$scratch/socket" ]; then
+  cat "$scratch/daemon.log"
+  exit 1
+fi
+
+inside() {
+  unshare --mount sh "$here/enter.sh" "$root" "$scratch" env GUIX_DAEMON_SOCKET=/scratch/socket \
+    GUIX_PACKAGE_PATH=/scratch/channel GUIX_BUILD_OPTIONS=--no-substitutes "$@"
+}
+failed=0
+# check NAME COMMAND...: prints whether the command ends well.
+check() {
+  name=$1
+  shift
+  if "$@" >"$scratch/out" 2>"$scratch/err"; then
+    echo "pass: $name"
+  else
+    failed=$((failed + 1))
+    echo "FAIL: $name"
+    tail -n 30 "$scratch/out" "$scratch/err" | sed 's/^/    /'
+  fi
+}
+# says WORD PROGRAM OPTION...: what `guix build PROGRAM OPTION...' makes prints WORD.
+says() {
+  word=$1
+  binary=$2
+  shift
+  made=$(inside guix build "$@") && echo "$made" && said=$(inside "$made/bin/$binary") && echo "$said" && [ "$said" = "$word" ]
+}
+# refers PATH NAME: the item PATH refers to an item with NAME in its name.
+refers() {
+  inside guix gc --references "$1" | tee -a "$scratch/references" | grep -q -- "-$2\$"
+}
+# foreign FILE: the derivations listed in FILE need items of Guix's own bootstrap.
+foreign() {
+  # shellcheck disable=SC2046 # a path has no spaces
+  inside guix gc --requisites $(cat "$1") |
+    grep -E -- '-(mes-boot|bootstrap-|static-binaries-|guile-bootstrap|gcc-boot|make-boot|glibc-intermediate)'
+}
+
+echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
+check 'guix build' says good-day greet
+
+grafted() {
+  says fixed-moo moo || return 1
+  refers "$made" libmoo-1.1 || return 1
+  ! refers "$made" libmoo-1.0 || return 1
+  says moo moo --no-grafts || return 1
+  refers "$made" libmoo-1.0
+}
+check 'a graft: the result refers to the replacement' grafted
+check '--with-input' says hail greet --with-input=libgreet=libhail
+check '--with-source' says good-evening greet --with-source=libgreet=/scratch/libgreet-2.0.tar.gz
+check '--with-patch' says patched-day greet --with-patch=libgreet=/scratch/greeting.patch
+
+check '--system of the inputs' says good-day greet --system=x86_64-linux
+# No inputs are here for another system or a cross compiler: Guix's own bootstrap is where these start.
+other_system() {
+  inside guix build -d greet --system=i686-linux >"$scratch/drv" && foreign "$scratch/drv"
+}
+check '--system of another: lowered, on Guix'"'"'s own bootstrap' other_system
+cross() {
+  inside guix build -d greet --target=aarch64-linux-gnu >"$scratch/drv" && ! foreign "$scratch/drv"
+}
+check '--target: lowered, with a cross compiler that the inputs build' cross
+
+shell() {
+  inside guix shell -D hello -- make --version | tee "$scratch/shell" && grep -q '^GNU Make' "$scratch/shell"
+}
+check 'guix shell -D hello -- make --version' shell
+packed() {
+  made=$(inside guix pack -S /bin=bin greet) && echo "$made" && cp "${place%/}$made" "$scratch/pack.tar.gz" &&
+    tar -tzf "$scratch/pack.tar.gz" >"$scratch/list" && grep -q -- '-greet-1.0/bin/greet$' "$scratch/list" &&
+    grep -q -- '-libgreet-1.0/lib/libgreeting.so$' "$scratch/list"
+}
+check 'guix pack' packed
+installed() {
+  inside guix package -p /scratch/profile -i greet && [ "$(inside /scratch/profile/bin/greet)" = good-day ] &&
+    inside guix package -p /scratch/profile -I | grep '^greet'
+}
+check 'guix package -p PROFILE -i' installed
+
+[ "$failed" = 0 ] || exit 1
+echo 'all operations did what they should'
