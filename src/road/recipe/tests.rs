@@ -108,6 +108,22 @@ fn the_preferred_variant_is_chosen_and_upstream_where_there_is_none() {
 }
 
 #[test]
+fn a_source_that_is_regenerated_without_a_script_gets_autoreconf() {
+    let folder = Folder::new();
+    let text = good("sed", "regenerate = { root = \"big\" }\n[final]\n");
+    folder.file("sed/recipe.toml", text);
+    let recipes = folder.load().unwrap();
+    let source = choose_variant(&recipes.get("sed").unwrap().sources, "upstream").unwrap();
+    let regenerate = source.regenerate.as_ref().unwrap();
+    assert_eq!(regenerate.script.name, "autoreconf.sh");
+    let script = String::from_utf8(regenerate.script.contents.clone()).unwrap();
+    assert!(
+        script.contains("\nautoreconf --install --force\n"),
+        "{script}"
+    );
+}
+
+#[test]
 fn several_mistakes_are_shown_at_once_with_carets() {
     let folder = Folder::new();
     folder.file(

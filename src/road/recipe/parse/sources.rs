@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::super::error::RecipeProblem;
-use super::super::model::{Regenerate, Source};
+use super::super::model::{RecipeText, Regenerate, Source};
 use super::super::reader::{Field, Reader, Value};
 use crate::fetch::Location;
 use crate::formats::hash::Sha256Digest;
@@ -145,6 +145,9 @@ fn debian_location(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> O
     }
 }
 
+/// What a source without `configure` gets where its recipe names no script of its own.
+const AUTORECONF: &[u8] = include_bytes!("autoreconf.sh");
+
 fn regeneration(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Regenerate> {
     let place = format!("`regenerate` of {place}");
     let mut root = Field::Absent;
@@ -163,9 +166,15 @@ fn regeneration(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Opti
         }
     }
     let root = reader.required(root, "root", &place, &value.span());
-    let script = reader.required(script, "script", &place, &value.span());
+    let script = match script {
+        Field::Absent => RecipeText {
+            name: "autoreconf.sh".to_owned(),
+            contents: AUTORECONF.to_vec(),
+        },
+        given => reader.required(given, "script", &place, &value.span())?,
+    };
     Some(Regenerate {
         root: root?,
-        script: script?,
+        script,
     })
 }
