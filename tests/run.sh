@@ -83,6 +83,11 @@ step 'a part of the real bootstrap'
 $CARGO build --release --locked
 sh tests/road.sh target/release/bootstrap
 
+if [ -n "${BOOTSTRAP_GUIX_ROOT:-}" ]; then
+    step "packages of Guix's own, where the inputs and Guile are in the store"
+    sh tests/guix/packages.sh --check target/release/bootstrap acpid dtach figlet multitime pwgen
+fi
+
 step 'the installation'
 sh tests/install.sh
 

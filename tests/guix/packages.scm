@@ -1,6 +1,6 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints
-;; a table. Run by packages.sh, as: guix repl packages.scm NAME...
+;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] NAME...
 (add-to-load-path "/scratch")
 (use-modules (guix)
              (guix derivations)
@@ -8,7 +8,10 @@
              (gnu packages)
              (bootstrap-inputs)
              (ice-9 match)
+             (ice-9 popen)
+             (ice-9 textual-ports)
              (srfi srfi-1)
+             (srfi srfi-19)
              (srfi srfi-34)
              (srfi srfi-71))
 
@@ -31,45 +34,131 @@
   (any (lambda (name) (string-contains item name))
        '("-mes-boot" "-bootstrap-" "-static-binaries-" "-guile-bootstrap" "-gcc-boot" "-make-boot" "-glibc-intermediate")))
 
-(define (build store name)
-  "Build the package NAME and return the result, \"ok\" or the first error, and its seconds."
-  (let* ((start (get-internal-real-time))
-         (log (open-output-string))
-         (result
-          (catch #t
-            (lambda ()
-              (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
-                (let* ((drv (package-derivation store (specification->package name) #:graft? #f))
-                       (foreign (filter foreign? (requisites store (list (derivation-file-name drv))))))
-                  (if (pair? foreign)
-                      (string-append "foreign: " (string-join (map basename (take foreign (min 3 (length foreign)))) " "))
-                      (begin
-                        (parameterize ((current-build-output-port log))
-                          (build-derivations store (list drv)))
-                        #t)))))
-            (lambda (key . arguments)
-              (match key
-                ;; What Guix's commands do once they have said it.
-                ('quit "Guix knows no package of this name")
-                (_ (format #f "~a: ~s" key arguments))))))
-         (seconds (exact->inexact (/ (- (get-internal-real-time) start) internal-time-units-per-second))))
-    (values (match result
-              (#t "ok")
-              (message (let ((line (first-error (get-output-string log))))
-                         (string-append message (if (string-null? line) "" (string-append " | " line))))))
-            seconds)))
+(define (seconds-now)
+  (let ((now (current-time time-monotonic)))
+    (+ (time-second now) (/ (time-nanosecond now) 1e9))))
 
-(define names (cdr (command-line)))
-(define failed 0)
+;; Derivation -> when its build began, and derivation -> how many seconds it took, by what the daemon prints.
+(define %starts (make-hash-table))
+(define %seconds (make-hash-table))
 
-(with-store store
-  (set-build-options store #:print-build-trace #f #:use-substitutes? #f #:keep-going? #t
-                     #:timeout 3600 #:max-silent-time 1200)
-  (for-each (lambda (name)
-              (let ((result seconds (build store name)))
-                (unless (string=? result "ok") (set! failed (+ failed 1)))
-                (format #t "~30a ~7,1f  ~a~%" name seconds (cut result 300))
-                (force-output)))
-            names))
-(format #t "~a of ~a built~%" (- (length names) failed) (length names))
-(exit (if (zero? failed) 0 1))
+(define (note-line line)
+  (match (string-tokenize line)
+    (("@" "build-started" drv . _) (hash-set! %starts drv (seconds-now)))
+    (("@" (or "build-succeeded" "build-failed") drv . _)
+     (let ((start (hash-ref %starts drv)))
+       (when start (hash-set! %seconds drv (- (seconds-now) start)))))
+    (_ #f)))
+
+;; What came after the last line break.
+(define %rest "")
+
+(define (note-text text)
+  (match (string-split (string-append %rest text) #\newline)
+    ((lines ... rest)
+     (for-each note-line lines)
+     (set! %rest rest))))
+
+;; Takes what builds and daemon print, and keeps only what note-line makes of it.
+(define tracing-port
+  (make-soft-port
+   (vector (lambda (character) (note-text (string character))) note-text (const #t) #f #f)
+   "w"))
+
+(define (build-log store drv)
+  "Return the text of the log of DRV's build, or \"\" where there is none."
+  (match (log-file store drv)
+    ((? string? file)
+     (let* ((pipe (open-pipe* OPEN_READ (if (string-suffix? ".bz2" file) "bzip2" "gzip") "-dc" file))
+            (text (begin
+                    (set-port-encoding! pipe "UTF-8")
+                    (set-port-conversion-strategy! pipe 'substitute)
+                    (get-string-all pipe))))
+       (close-pipe pipe)
+       text))
+    (_ "")))
+
+(define (lower store name)
+  "Return the derivation of the package NAME, or what is wrong with it."
+  (catch #t
+    (lambda ()
+      (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
+        (let* ((drv (package-derivation store (specification->package name) #:graft? #f))
+               (foreign (filter foreign? (requisites store (list (derivation-file-name drv))))))
+          (if (pair? foreign)
+              (string-append "foreign: " (string-join (map basename (take foreign (min 3 (length foreign)))) " "))
+              drv))))
+    (lambda (key . arguments)
+      (match key
+        ;; What Guix's commands do once they have said it.
+        ('quit "Guix knows no package of this name")
+        (_ (format #f "~a: ~s" key arguments))))))
+
+(define (build store drvs mode)
+  "Build DRVS and return #t, or the daemon's message."
+  (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
+    (parameterize ((current-build-output-port tracing-port))
+      (build-derivations store drvs mode)
+      #t)))
+
+(define (built? store drv)
+  (every (match-lambda ((_ . path) (valid-path? store path)))
+         (derivation->output-paths drv)))
+
+(define (report store name drv message)
+  "Print the line of the package NAME, whose derivation is DRV; MESSAGE is #t or what went wrong.  Return whether it is
+well."
+  (let* ((file (and (derivation? drv) (derivation-file-name drv)))
+         (well? (eq? message #t))
+         (line (if (or well? (not file)) "" (first-error (build-log store file)))))
+    (format #t "~30a ~7@a  ~a~%" name
+            (match (and file (hash-ref %seconds file))
+              (#f "-")
+              (seconds (format #f "~,1f" seconds)))
+            (if well? "ok" (cut (string-append message (if (string-null? line) "" (string-append " | " line))) 300)))
+    (force-output)
+    well?))
+
+(define (option? argument) (string-prefix? "--" argument))
+(define (option name default)
+  (or (any (lambda (argument)
+             (and (string-prefix? (string-append name "=") argument)
+                  (string->number (substring argument (+ 1 (string-length name))))))
+           (cdr (command-line)))
+      default))
+
+(define names (remove option? (cdr (command-line))))
+(define check? (member "--check" (cdr (command-line))))
+(define jobs (option "--together" #f))
+
+(define (build-one store drv)
+  (let ((message (build store (list drv) (build-mode normal))))
+    (if (and check? (eq? message #t))
+        (begin
+          (hash-remove! %seconds (derivation-file-name drv))
+          (build store (list drv) (build-mode check)))
+        message)))
+
+(define start (seconds-now))
+(define results
+  (with-store store
+    (set-build-options store #:print-build-trace #t #:use-substitutes? #f #:keep-going? #t
+                       #:max-build-jobs (or jobs 1) #:rounds (option "--rounds" 1)
+                       #:timeout 3600 #:max-silent-time 1200)
+    (let ((drvs (map (lambda (name) (lower store name)) names)))
+      (if jobs
+          (begin
+            (build store (filter derivation? drvs) (build-mode normal))
+            (map (lambda (name drv)
+                   (report store name drv
+                           (cond ((not (derivation? drv)) drv)
+                                 ((built? store drv) #t)
+                                 (else "not built"))))
+                 names drvs))
+          (map (lambda (name drv)
+                 (report store name drv (if (derivation? drv) (build-one store drv) drv)))
+               names drvs)))))
+
+(format #t "~a of ~a ~a, ~,1f s in all~%" (count identity results) (length names)
+        (if check? "built twice and the same" "built") (- (seconds-now) start))
+(exit (if (every identity results) 0 1))

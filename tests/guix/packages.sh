@@ -2,22 +2,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Guix's own packages, by their unmodified definitions, by an unmodified Guix client, built by our daemon on our inputs.
 #
-# usage: sh tests/guix/packages.sh [--root DIR] [PROGRAM] PACKAGE...
+# usage: sh tests/guix/packages.sh [--root DIR] [--check] [--rounds=N] [--together=JOBS] PROGRAM [PACKAGE...]
 #
 # BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of
 # --root, or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package:
-# name, seconds, result. Ends with 0 where all were built, or where there is nothing to test with, and says so.
+# name, seconds, result. Without PACKAGE, those of packages.list are built. Ends with 0 where all were built, or where
+# there is nothing to test with, and says so.
+#
+# --check        builds each once more, and compares
+# --rounds=N     builds each N times where it is not valid yet, and compares
+# --together=N   asks for all at once, N at a time; otherwise one after the other
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 place=/
-if [ "${1:-}" = --root ]; then
-  place=$2
-  shift 2
-fi
-program=${1:?usage: packages.sh [--root DIR] PROGRAM PACKAGE...}
+options=
+while :; do
+  case ${1:-} in
+    --root)
+      place=${2:?--root DIR}
+      shift
+      ;;
+    --check | --rounds=* | --together=*) options="$options $1" ;;
+    *) break ;;
+  esac
+  shift
+done
+program=${1:?usage: packages.sh [--root DIR] [--check] [--rounds=N] [--together=JOBS] PROGRAM [PACKAGE...]}
 program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
 shift
+# shellcheck disable=SC2046 # names of packages have no spaces
+[ $# -gt 0 ] || set -- $(sed 's/#.*//' "$here/packages.list")
 
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
@@ -71,4 +86,5 @@ inside() {
   unshare --mount sh "$here/enter.sh" "$root" "$scratch" env GUIX_DAEMON_SOCKET=/scratch/socket "$@"
 }
 echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
-inside guix repl -- /scratch/packages.scm "$@"
+# shellcheck disable=SC2086 # a list
+inside guix repl -- /scratch/packages.scm $options "$@"
