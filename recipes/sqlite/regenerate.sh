@@ -12,7 +12,7 @@ tar -xf "$source" -C source --strip-components=1
 cd build
 CC=clang ../source/configure --disable-tcl --disable-readline
 # The number of jobs in MAKEFLAGS is for GNU make.
-MAKEFLAGS= make sqlite3.c sqlite3.h shell.c
+MAKEFLAGS='' make sqlite3.c sqlite3.h shell.c
 
 cp sqlite3.c sqlite3.h sqlite3ext.h shell.c ../source/autoconf/
 cd ../source
