@@ -5,6 +5,7 @@
 (use-modules (guix)
              (guix derivations)
              (guix store)
+             (guix transformations)
              (gnu packages)
              (bootstrap-inputs)
              (ice-9 match)
@@ -78,12 +79,19 @@
        text))
     (_ "")))
 
+(define (find-package spec)
+  "Return the package of SPEC, a name, or NAME=FILE where FILE is to be its source."
+  (match (string-index spec #\=)
+    (#f (specification->package spec))
+    (index ((options->transformation `((with-source . ,spec)))
+            (specification->package (substring spec 0 index))))))
+
 (define (lower store name)
   "Return the derivation of the package NAME, or what is wrong with it."
   (catch #t
     (lambda ()
       (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
-        (let* ((drv (package-derivation store (specification->package name) #:graft? #f))
+        (let* ((drv (package-derivation store (find-package name) #:graft? #f))
                (foreign (filter foreign? (requisites store (list (derivation-file-name drv))))))
           (if (pair? foreign)
               (string-append "foreign: " (string-join (map basename (take foreign (min 3 (length foreign)))) " "))
