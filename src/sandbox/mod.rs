@@ -125,7 +125,8 @@ pub struct BuildDirectory {
 pub struct BuildUser {
     /// User number the program sees.
     pub uid: u32,
-    /// Group number the program sees; it has no other groups.
+    /// Group number the program sees, also as its only supplementary group; where the caller lacks privileges, its own
+    /// supplementary groups stay beside it, without names or use.
     pub gid: u32,
     /// The name both have in the guest's `/etc/passwd` and `/etc/group`.
     pub name: String,

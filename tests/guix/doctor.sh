@@ -76,7 +76,8 @@ expect 5 '^good *client: Guix 1\.' '^good *configuration: store /gnu/store' \
 echo 'pass: without a daemon the walk stops at the store connection'
 
 socket=/scratch/socket
-inside /scratch/bootstrap daemon --listen "$socket" 2>"$scratch/daemon.log" &
+# Not by `inside': a signal would end that shell, and not the daemon.
+unshare --mount sh "$here/enter.sh" "$root" "$scratch" /scratch/bootstrap daemon --listen "$socket" 2>"$scratch/daemon.log" &
 daemon=$!
 listening "$scratch/socket"
 expect 5 "^good *store connection: .*this program's daemon" '^good *derivation: /gnu/store/.*the same paths' \

@@ -83,8 +83,12 @@
   "Return the package of SPEC, a name, or NAME=FILE where FILE is to be its source."
   (match (string-index spec #\=)
     (#f (specification->package spec))
-    (index ((options->transformation `((with-source . ,spec)))
-            (specification->package (substring spec 0 index))))))
+    (index
+     (let ((name (substring spec 0 index))
+           (file (substring spec (+ index 1))))
+       (unless (file-exists? file)
+         (error "no file" file))
+       ((options->transformation `((with-source . ,spec))) (specification->package name))))))
 
 (define (lower store name)
   "Return the derivation of the package NAME, or what is wrong with it."

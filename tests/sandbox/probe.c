@@ -317,10 +317,15 @@ static void obey(char *command)
             say(word[1], -1);
         else
             printf("%s: %o %u %u\n", word[1], st.st_mode, st.st_uid, st.st_gid);
-    } else if (IS("ids"))
-        printf("ids: %u %u %u %u groups %d\n", getuid(), geteuid(), getgid(), getegid(),
-               getgroups(0, NULL));
-    else if (IS("processes"))
+    } else if (IS("ids")) {
+        gid_t groups[64];
+        int count = getgroups(64, groups);
+
+        printf("ids: %u %u %u %u groups", getuid(), geteuid(), getgid(), getegid());
+        for (int i = 0; i < count; i++)
+            printf(" %u", groups[i]);
+        printf("\n");
+    } else if (IS("processes"))
         printf("pid %d parent %d session %d\n", getpid(), getppid(), getsid(0) == getpid());
     else if (IS("hostname")) {
         gethostname(text, sizeof text);

@@ -77,7 +77,9 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let privileged = rustix::process::geteuid().is_root();
     if privileged {
-        match rustix::thread::set_thread_groups(&[]) {
+        // The build's own group and no other: some programs' checks (daemontools') take a user without any for root.
+        let group = rustix::process::Gid::from_raw(specification.outside.1);
+        match rustix::thread::set_thread_groups(&[group]) {
             // Root of a user namespace without setgroups keeps them, as other users do.
             Err(Errno::PERM) => {}
             other => other.during(Step::LeaveGroups)?,
