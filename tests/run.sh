@@ -60,6 +60,7 @@ if command -v debootstrap >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     sh tools/guix-root.sh "$BOOTSTRAP_GUIX_ROOT"
     sh tests/guix/daemon.sh target/debug/bootstrap
     sh tests/guix/doctor.sh target/debug/bootstrap
+    sh tests/guix/closure.sh target/debug/bootstrap
     sh tests/guix/operations.sh target/debug/bootstrap
     sh tests/guix/downloads.sh target/debug/bootstrap
     sh tests/guix/derivations.sh target/debug/bootstrap

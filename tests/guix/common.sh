@@ -112,3 +112,65 @@ compare() {
         exit 1
     fi
 }
+
+# The rest is for scripts that build with the inputs and Guile of a store: `bootstrap all` and `bootstrap build guile`
+# came before. They set `program', and `place' to the directory of --root, or to / for the machine's own store.
+
+rooted() {
+    if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
+}
+
+# In place of the shell that runs it, so that a signal reaches it.
+rooted_exec() {
+    if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
+}
+
+# need_guile OPTION...: where that store has no Guile, says so and ends with 0. The options are global ones of the
+# program, here and below.
+need_guile() {
+    if ! rooted "$@" path guile >/dev/null 2>&1; then
+        echo "skipped: guile is not in the store; \`bootstrap build guile' makes it"
+        exit 0
+    fi
+}
+
+# serve_inputs OPTION...: sets `scratch', a directory that goes with the script and that clients see as /scratch.
+# Writes the module to $scratch/channel, and starts a daemon.
+serve_inputs() {
+    scratch=$(mktemp -d)
+    daemon=
+    trap stop_serving EXIT
+    trap 'exit 1' HUP INT TERM
+    # enter.sh binds what these name.
+    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel"
+    ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
+    ln -s "${place%/}/var/guix" "$scratch/var/guix"
+    ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
+    rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
+    # A socket of its own: the machine may have a daemon.
+    rooted_exec daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
+    daemon=$!
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        [ -S "$scratch/socket" ] && return
+        sleep 0.1
+    done
+    cat "$scratch/daemon.log"
+    exit 1
+}
+
+stop_serving() {
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2>/dev/null || true
+        wait "$daemon" 2>/dev/null || true
+    fi
+    rm -rf "$scratch"
+}
+
+# inside COMMAND...: runs it in the root with Guix, with the store and the daemon of serve_inputs. `variables' may hold
+# more of the environment.
+variables=
+inside() {
+    # shellcheck disable=SC2086 # a list
+    unshare --mount sh "$here/enter.sh" "$root" "$scratch" env GUIX_DAEMON_SOCKET=/scratch/socket \
+        GUIX_BUILD_OPTIONS=--no-substitutes $variables "$@"
+}

@@ -25,36 +25,9 @@ shift
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
 need_guix
-
-rooted() {
-  if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
-}
-# In place of the shell that runs it, so that a signal reaches it.
-serve() {
-  if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
-}
-if ! rooted "$@" path guile >/dev/null 2>&1; then
-  echo "skipped: guile is not in the store; \`bootstrap build guile' makes it"
-  exit 0
-fi
-
-scratch=$(mktemp -d)
-daemon=
-clean() {
-  if [ -n "$daemon" ]; then
-    kill "$daemon" 2>/dev/null || true
-    wait "$daemon" 2>/dev/null || true
-  fi
-  rm -rf "$scratch"
-}
-trap clean EXIT
-trap 'exit 1' HUP INT TERM
-
-# enter.sh binds what these name.
-mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "$scratch/sources"
-ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
-ln -s "${place%/}/var/guix" "$scratch/var/guix"
-ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
+need_guile "$@"
+serve_inputs "$@"
+mkdir "$scratch/sources"
 
 # pack NAME VERSION: makes an archive of the files in sources/NAME-VERSION.
 pack() {
@@ -106,24 +79,8 @@ user moo
 printf -- '--- a/greeting.c\n+++ b/greeting.c\n@@ -1,2 +1,2 @@\n const char *greeting(void);\n-const char *greeting(void) { return "good-day"; }\n+const char *greeting(void) { return "patched-day"; }\n' \
   >"$scratch/greeting.patch"
 
-rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
 cp "$here/operations.scm" "$scratch/channel/"
-# A socket of its own: the machine may have a daemon.
-serve daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
-daemon=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-  [ -S "$scratch/socket" ] && break
-  sleep 0.1
-done
-if [ ! -S "$scratch/socket" ]; then
-  cat "$scratch/daemon.log"
-  exit 1
-fi
-
-inside() {
-  unshare --mount sh "$here/enter.sh" "$root" "$scratch" env GUIX_DAEMON_SOCKET=/scratch/socket \
-    GUIX_PACKAGE_PATH=/scratch/channel GUIX_BUILD_OPTIONS=--no-substitutes "$@"
-}
+variables=GUIX_PACKAGE_PATH=/scratch/channel
 failed=0
 # check NAME COMMAND...: prints whether the command ends well.
 check() {

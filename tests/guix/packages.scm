@@ -1,6 +1,7 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints
 ;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] NAME...
+(add-to-load-path "/scratch/channel")
 (add-to-load-path "/scratch")
 (use-modules (guix)
              (guix derivations)
@@ -8,6 +9,7 @@
              (guix transformations)
              (gnu packages)
              (bootstrap-inputs)
+             (foreign)
              (ice-9 match)
              (ice-9 popen)
              (ice-9 textual-ports)
@@ -29,11 +31,6 @@
 (define (cut text most)
   (let ((text (string-map (lambda (c) (if (char-set-contains? char-set:printing c) c #\space)) text)))
     (if (> (string-length text) most) (string-append (substring text 0 most) "...") text)))
-
-;; Whether ITEM is of Guix's own bootstrap.
-(define (foreign? item)
-  (any (lambda (name) (string-contains item name))
-       '("-mes-boot" "-bootstrap-" "-static-binaries-" "-guile-bootstrap" "-gcc-boot" "-make-boot" "-glibc-intermediate")))
 
 (define (seconds-now)
   (let ((now (current-time time-monotonic)))
@@ -96,7 +93,7 @@
     (lambda ()
       (guard (c ((store-protocol-error? c) (store-protocol-error-message c)))
         (let* ((drv (package-derivation store (find-package name) #:graft? #f))
-               (foreign (filter foreign? (requisites store (list (derivation-file-name drv))))))
+               (foreign (foreign-items store drv)))
           (if (pair? foreign)
               (string-append "foreign: " (string-join (map basename (take foreign (min 3 (length foreign)))) " "))
               drv))))

@@ -1,0 +1,90 @@
+;; SPDX-License-Identifier: GPL-3.0-or-later
+;; Looks for foreign items in the closures of derivations. Run by closure.sh, as: guix repl closure.scm
+(add-to-load-path "/scratch/channel")
+(add-to-load-path "/scratch")
+(use-modules (guix)
+             (guix derivations)
+             (guix packages)
+             (guix profiles)
+             (guix store)
+             (gnu packages)
+             (foreign)
+             (ice-9 match)
+             (srfi srfi-1))
+
+(define (explicit-closure packages)
+  "Return PACKAGES and what they name as inputs, and so on."
+  (let loop ((packages packages)
+             (result '()))
+    (match packages
+      (() result)
+      ((package rest ...)
+       (if (memq package result)
+           (loop rest result)
+           (loop (append (filter package? (map cadr (package-direct-inputs package))) rest)
+                 (cons package result)))))))
+
+(define (stem name)
+  "Return NAME, of a source, without what tells its kind."
+  (match (string-contains name ".tar")
+    (#f name)
+    (index (substring name 0 index))))
+
+(define* (own-names packages #:optional (more '()))
+  "Return a procedure that tells whether a name is of one of PACKAGES, of their explicit inputs, of the source of one, or
+one of MORE."
+  (let ((names (append more
+                       (append-map (lambda (package)
+                                     (let ((name (string-append (package-name package) "-" (package-version package)))
+                                           (source (package-source package)))
+                                       (cons name
+                                             (if (origin? source)
+                                                 (list (stem (origin-actual-file-name source)))
+                                                 '()))))
+                                   (explicit-closure packages)))))
+    (lambda (name)
+      (member (stem name) names))))
+
+;; What Guix adds to any package, and to any profile.
+(define %of-packages '("module-import-compiled"))
+(define %of-profiles '("module-import-compiled" "profile" "ca-certificate-bundle" "emacs-subdirs"))
+
+(define failed 0)
+(define (check what good? text)
+  (format #t "~a: ~a: ~a~%" (if good? "pass" "FAIL") what text)
+  (unless good?
+    (set! failed (+ failed 1))))
+
+(define (check-closure store what drv own?)
+  (match (foreign-items store drv own?)
+    (() (check what #t "nothing foreign"))
+    (items (check what #f (string-join (map basename items))))))
+
+(with-store store
+  (for-each (lambda (name)
+              (let ((package (specification->package name)))
+                (check-closure store name
+                               (package-derivation store package #:graft? #f)
+                               (own-names (list package) %of-packages))))
+            ;; Without inputs; with a source that a snippet changes; with inputs that have inputs.
+            '("hello" "m4" "gnushogi" "nfacct" "lpsolve"))
+  (let* ((hello (specification->package "hello"))
+         (own? (own-names (list hello) %of-profiles)))
+    (for-each (match-lambda
+                ((what . manifest)
+                 (check-closure store what (run-with-store store (profile-derivation manifest)) own?)))
+              `(("a profile with hello" . ,(packages->manifest (list hello)))
+                ("guix shell -D hello" . ,(package->development-manifest hello))))
+
+    ;; Packages with hundreds of others below them, of several build systems.
+    (for-each (lambda (name)
+                (check-closure store name
+                               (package-derivation store (specification->package name) #:graft? #f)
+                               (const #t)))
+              '("curl" "git-minimal" "cmake-minimal"))
+
+    ;; For another system, Guix's own bootstrap is used: the search finds it.
+    (let ((items (foreign-items store (package-derivation store hello "i686-linux" #:graft? #f))))
+      (check "hello for i686-linux" (pair? items) (format #f "~a foreign items, as expected" (length items))))))
+
+(exit (if (zero? failed) 0 1))

@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# With the module of `bootstrap export --guix', an unmodified Guix client builds nothing of Guix's own bootstrap.
+#
+# usage: sh tests/guix/closure.sh [--root DIR] PROGRAM [OPTION...]
+#
+# Takes the closures of packages, of a profile and of `guix shell -D', and looks in them for derivations and sources
+# that are neither the bootstrap's nor the packages' own; builds nothing. Then has Guix say what it would build. The
+# rest is as with operations.sh.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+place=/
+if [ "${1:-}" = --root ]; then
+  place=$2
+  shift 2
+fi
+program=${1:?usage: closure.sh [--root DIR] PROGRAM [OPTION...]}
+program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
+shift
+
+# shellcheck source=SCRIPTDIR/common.sh
+. "$here/common.sh"
+need_guix
+need_guile "$@"
+serve_inputs "$@"
+cp "$here/closure.scm" "$here/foreign.scm" "$scratch/"
+echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
+inside guix repl -- /scratch/closure.scm
+
+# would_build NAMES COMMAND...: of the derivations that the command says it would build, each has one of the NAMES, a
+# pattern.
+would_build() {
+  names=$1
+  shift
+  if ! inside "$@" >"$scratch/out" 2>&1; then
+    echo "FAIL: $*"
+    cat "$scratch/out"
+    exit 1
+  fi
+  sed -n 's|^ */gnu/store/[^-]*-\(.*\)\.drv$|\1|p' "$scratch/out" >"$scratch/names"
+  if grep -vE "^($names)\$" "$scratch/names" >"$scratch/others"; then
+    echo "FAIL: $* would build:"
+    cat "$scratch/others"
+    exit 1
+  fi
+  echo "pass: $*: would build $(wc -l <"$scratch/names") derivations"
+}
+would_build 'hello-.*|module-import-compiled' \
+  guix build -L /scratch/channel hello --dry-run
+would_build 'hello-.*|module-import-compiled' \
+  guix build -L /scratch/channel -e '(begin (use-modules (bootstrap-inputs)) (@ (gnu packages base) hello))' --dry-run
+would_build 'profile|ca-certificate-bundle|emacs-subdirs|module-import-compiled' \
+  guix shell -L /scratch/channel -D hello --dry-run
+echo 'nothing of Guix'"'"'s own bootstrap'
