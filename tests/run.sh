@@ -86,6 +86,7 @@ sh tests/road.sh target/release/bootstrap
 
 if [ -n "${BOOTSTRAP_GUIX_ROOT:-}" ]; then
     step "packages of Guix's own, where the inputs and Guile are in the store"
+    sh tests/guix/two-stores.sh target/release/bootstrap
     sh tests/guix/packages.sh --check target/release/bootstrap acpid dtach figlet multitime pwgen
 fi
 

@@ -142,7 +142,7 @@ serve_inputs() {
     trap stop_serving EXIT
     trap 'exit 1' HUP INT TERM
     # enter.sh binds what these name.
-    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel"
+    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "${place%/}/var/log/guix"
     ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
     ln -s "${place%/}/var/guix" "$scratch/var/guix"
     ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"

@@ -1,9 +1,10 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints
-;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] NAME...
+;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] [--hashes] NAME...
 (add-to-load-path "/scratch/channel")
 (add-to-load-path "/scratch")
 (use-modules (guix)
+             (guix base32)
              (guix derivations)
              (guix store)
              (guix transformations)
@@ -63,6 +64,14 @@
    (vector (lambda (character) (note-text (string character))) note-text (const #t) #f #f)
    "w"))
 
+(define (print-hashes store drv)
+  "Print a line for each output of DRV: its path, and the hash that the daemon has of its contents."
+  (for-each (match-lambda
+              ((_ . path)
+               (format #t "~a sha256:~a~%" path
+                       (bytevector->nix-base32-string (path-info-hash (query-path-info store path))))))
+            (derivation->output-paths drv)))
+
 (define (build-log store drv)
   "Return the text of the log of DRV's build, or \"\" where there is none."
   (match (log-file store drv)
@@ -120,11 +129,13 @@ well."
   (let* ((file (and (derivation? drv) (derivation-file-name drv)))
          (well? (eq? message #t))
          (line (if (or well? (not file)) "" (first-error (build-log store file)))))
-    (format #t "~30a ~7@a  ~a~%" name
+    (format #t "~30a ~7@a  ~a~%" (car (string-split name #\=))
             (match (and file (hash-ref %seconds file))
               (#f "-")
               (seconds (format #f "~,1f" seconds)))
             (if well? "ok" (cut (string-append message (if (string-null? line) "" (string-append " | " line))) 300)))
+    (when (and well? hashes?)
+      (print-hashes store drv))
     (force-output)
     well?))
 
@@ -138,6 +149,7 @@ well."
 
 (define names (remove option? (cdr (command-line))))
 (define check? (member "--check" (cdr (command-line))))
+(define hashes? (member "--hashes" (cdr (command-line))))
 (define jobs (option "--together" #f))
 
 (define (build-one store drv)
