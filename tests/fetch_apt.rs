@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
 use bootstrap::fetch::{
-    Downloader, FailureClass, FetchError, Fetcher, Request, SearchSettings, Settings,
+    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, Request, SearchSettings,
 };
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
@@ -147,9 +147,9 @@ impl Place {
     }
 
     fn downloader(&self) -> Downloader {
-        Downloader::new(Settings {
+        Downloader::new(DownloaderSettings {
             apt: Some(self.settings()),
-            ..Settings::new(&self.path("cache"))
+            ..DownloaderSettings::new(&self.path("cache"))
         })
     }
 
@@ -363,13 +363,13 @@ fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
         file.len()
     );
     fs::write(place.path("programs/oldoldstable"), paragraph).unwrap();
-    let downloader = Downloader::new(Settings {
+    let downloader = Downloader::new(DownloaderSettings {
         apt: None,
         search: SearchSettings {
             debian: Some(place.settings()),
             servers: Vec::new(),
         },
-        ..Settings::new(&place.path("cache"))
+        ..DownloaderSettings::new(&place.path("cache"))
     });
     let fetch = |contents: &str| {
         let mut request = Request::new(contents, Sha256Digest::of(contents), None, Vec::new());
@@ -464,7 +464,7 @@ fn a_host_without_a_network_or_entries_or_apt_is_told_so() {
     );
 
     // A seed without a distribution.
-    let downloader = Downloader::new(Settings::new(&place.path("cache")));
+    let downloader = Downloader::new(DownloaderSettings::new(&place.path("cache")));
     let error = downloader
         .fetch(&binary("dash", "0.5"), &|_| {})
         .unwrap_err();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bootstrap::fetch::http::Patience;
 use bootstrap::fetch::{
-    Downloader, FailureClass, FetchError, Fetcher, Location, Progress, Request, Settings,
+    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, Location, Progress, Request,
 };
 use bootstrap::formats::hash::Sha256Digest;
 
@@ -131,10 +131,10 @@ fn hasty() -> Patience {
 }
 
 fn downloader(cache: &Path) -> Downloader {
-    Downloader::new(Settings {
+    Downloader::new(DownloaderSettings {
         patience: hasty(),
         maximum: 1_000_000,
-        ..Settings::new(cache)
+        ..DownloaderSettings::new(cache)
     })
 }
 
@@ -193,9 +193,9 @@ fn a_damaged_file_in_the_cache_is_put_aside_and_fetched_again() {
     // Without a network that is an error about hashes, not about the network.
     fs::remove_file(files.join(digest.to_base16())).unwrap();
     fs::write(files.join(digest.to_base16()), "damaged").unwrap();
-    let offline = Downloader::new(Settings {
+    let offline = Downloader::new(DownloaderSettings {
         offline: true,
-        ..Settings::new(cache.path())
+        ..DownloaderSettings::new(cache.path())
     });
     let error = offline
         .fetch(&request(digest, None, &[]), &|_| {})

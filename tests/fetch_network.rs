@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bootstrap::fetch::http::Patience;
 use bootstrap::fetch::{
-    Downloader, FailureClass, FetchError, Fetcher, FileHash, Form, Location, Request,
-    SearchSettings, Settings, by_hash,
+    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, FileHash, Form, Location,
+    Request, SearchSettings, by_hash,
 };
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::hash::Sha256Digest;
@@ -67,9 +67,9 @@ fn fetch_in(cache: &Path, request: &Request) -> Result<String, FetchError> {
         pauses: vec![],
         ..Patience::default()
     };
-    let settings = Settings {
+    let settings = DownloaderSettings {
         patience,
-        ..Settings::new(cache)
+        ..DownloaderSettings::new(cache)
     };
     let fetched = Downloader::new(settings).fetch(request, &|_| {})?;
     Ok(std::fs::read_to_string(fetched.path).unwrap())
@@ -306,12 +306,12 @@ fn a_file_that_no_named_place_has_is_searched_by_its_hash() {
     let mirrors =
         format!("by-hash=http://{server}/bad by-hash=http://{dead} by-hash=http://{server}/good");
     let cache = tempfile::tempdir().unwrap();
-    let downloader = Downloader::new(Settings {
+    let downloader = Downloader::new(DownloaderSettings {
         search: SearchSettings {
             debian: None,
             servers: by_hash::servers(&mirrors.parse().unwrap()),
         },
-        ..Settings::new(cache.path())
+        ..DownloaderSettings::new(cache.path())
     });
     let mut request = request(&[format!("http://{server}/x.tar")]);
     // Only where the request allows it.

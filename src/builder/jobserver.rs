@@ -358,7 +358,7 @@ impl Shared {
                 drop(state);
                 pipe::wait_for_any(&pipes, INTERVAL);
                 self.lock()
-            } else if let Some(pause) = state.next_look() {
+            } else if let Some(pause) = state.next_trade() {
                 self.changed
                     .wait_timeout(state, pause)
                     .map(|(state, _)| state)
@@ -376,5 +376,4 @@ impl Shared {
 }
 
 #[cfg(test)]
-#[path = "jobserver/tests.rs"]
 mod tests;

@@ -54,14 +54,14 @@ pub enum Wants {
     Start,
 }
 
-/// The pool as one process saw it.
+/// What came of one trade with the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Look {
+pub struct Trade {
     /// Whether it got a token.
     pub granted: bool,
     /// How many others hold less and lack a token that this process could hand over.
     pub lacking: usize,
-    /// When to look again.
+    /// When to trade again.
     pub pause: Duration,
 }
 
@@ -185,7 +185,7 @@ impl SharedTokens {
     ///
     /// # Errors
     /// Where files of the pool cannot be read or written. The process holds what it held before.
-    pub fn trade(&self, surplus: usize, wants: Wants) -> io::Result<Look> {
+    pub fn trade(&self, surplus: usize, wants: Wants) -> io::Result<Trade> {
         let _turn = self.turn()?;
         let mut own = self.lock();
         let others = self.others(&own)?;
@@ -217,7 +217,7 @@ impl SharedTokens {
             Wants::Start => PAUSE * u32::try_from(ahead + 1).unwrap_or(u32::MAX).min(100),
             _ => PAUSE * 4 + Duration::from_millis(others.len() as u64),
         };
-        Ok(Look {
+        Ok(Trade {
             granted,
             lacking: owed.len().saturating_sub(to_take),
             pause: pause.min(LONGEST_PAUSE),

@@ -21,7 +21,7 @@ pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), Failure> {
             let served = |process| DaemonStatus::serves(&places, process);
             checks::boundaries(&context.session.examine_guix(program, &served))
         }
-        None => look(context),
+        None => examine(context),
     };
     for remedy in findings.iter_mut().filter_map(|one| one.remedy.as_mut()) {
         *remedy = context.invocation.complete(remedy);
@@ -34,7 +34,7 @@ pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), Failure> {
     checks::verdict(&findings, guix.is_some()).map_or(Ok(()), failed)
 }
 
-fn look(context: &Context) -> Vec<Finding> {
+fn examine(context: &Context) -> Vec<Finding> {
     let machine = context.session.examine_machine();
     let refused = machine.refused.as_ref();
     let refused = refused.map(|(place, error)| (place.as_path(), error));

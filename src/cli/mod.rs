@@ -134,7 +134,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Explain { package } => explain::explain(&context, package),
         Command::Fetch { packages, dry_run } => fetch::fetch(&context, packages, *dry_run),
         Command::Verify(arguments) => verify::verify(&context, arguments),
-        Command::Lock { file } => verify::lock::write(&context, file),
+        Command::Lock { file } => verify::lock_command::write(&context, file),
         Command::List => list::list(&context),
         Command::Names { what } => completions::names(&context, *what),
         Command::Show { package } => show::show(&context, package),

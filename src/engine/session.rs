@@ -151,12 +151,12 @@ impl Session {
             }),
             servers: by_hash::servers(mirrors),
         };
-        Arc::new(Downloader::new(fetch::Settings {
+        Arc::new(Downloader::new(fetch::DownloaderSettings {
             search,
             offline: self.options.offline,
             apt,
             mirrors: self.options.mirrors.clone(),
-            ..fetch::Settings::new(&self.directories().cache)
+            ..fetch::DownloaderSettings::new(&self.directories().cache)
         }))
     }
 

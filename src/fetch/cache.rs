@@ -69,7 +69,7 @@ pub enum Found {
 }
 
 /// What is in the place of a file.
-enum Look {
+enum CachedFile {
     Verified(PathBuf),
     Missing,
     /// A file with this hash.
@@ -101,14 +101,14 @@ impl Cache {
     /// [`DownloadLock`] is waited for.
     pub fn find(&self, hash: impl Into<FileHash>) -> Result<Found, FetchError> {
         let hash = hash.into();
-        match self.look(hash)? {
-            Look::Other(_) => {
+        match self.check(hash)? {
+            CachedFile::Other(_) => {
                 // Another process may be about to put the right one in its place.
                 let lock = self.lock(hash)?;
                 self.find_with(hash, &lock)
             }
-            Look::Verified(path) => Ok(Found::Verified(path)),
-            Look::Missing => Ok(Found::Missing),
+            CachedFile::Verified(path) => Ok(Found::Verified(path)),
+            CachedFile::Missing => Ok(Found::Missing),
         }
     }
 
@@ -119,35 +119,37 @@ impl Cache {
         _lock: &DownloadLock,
     ) -> Result<Found, FetchError> {
         let hash = hash.into();
-        Ok(match self.look(hash)? {
-            Look::Other(actual) => {
+        Ok(match self.check(hash)? {
+            CachedFile::Other(actual) => {
                 let path = self.files.join(hash.file_name());
                 let kept = self.reject(&path, hash)?;
                 Found::Rejected { kept, actual }
             }
-            Look::Verified(path) => Found::Verified(path),
-            Look::Missing => Found::Missing,
+            CachedFile::Verified(path) => Found::Verified(path),
+            CachedFile::Missing => Found::Missing,
         })
     }
 
     /// Looks for the file with the digest `sha256` and verifies it.
-    fn look(&self, hash: FileHash) -> Result<Look, FetchError> {
+    fn check(&self, hash: FileHash) -> Result<CachedFile, FetchError> {
         let path = self.files.join(hash.file_name());
         let file = match limited_file::open_regular(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(CachedFile::Missing);
+            }
             Err(error) => return Err(FetchError::cache(path)(error)),
         };
         let state = state(&file).map_err(FetchError::cache(&path))?;
         if self.lock_verified().get(&hash) == Some(&state) {
-            return Ok(Look::Verified(path));
+            return Ok(CachedFile::Verified(path));
         }
         let actual = hash.of_file(&path).map_err(FetchError::cache(&path))?;
         if actual == hash {
             self.lock_verified().insert(hash, state);
-            return Ok(Look::Verified(path));
+            return Ok(CachedFile::Verified(path));
         }
-        Ok(Look::Other(actual))
+        Ok(CachedFile::Other(actual))
     }
 
     /// Moves `path` (on the same file system) to the rejected files, in the place of an earlier one of that digest.

@@ -28,7 +28,7 @@ const WAITING_THREADS: usize = 128;
 
 /// The settings of a [`Downloader`].
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct DownloaderSettings {
     /// The cache directory (see [`super::cache`]); created when needed.
     pub cache: PathBuf,
     /// Use nothing but the cache.
@@ -47,7 +47,7 @@ pub struct Settings {
     pub search: SearchSettings,
 }
 
-impl Settings {
+impl DownloaderSettings {
     /// The defaults, with `cache` as the cache directory and without a distribution.
     pub fn new(cache: &Path) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Settings {
 /// The [`Fetcher`] of a run.
 #[derive(Debug)]
 pub struct Downloader {
-    settings: Settings,
+    settings: DownloaderSettings,
     cache: Cache,
     pub(super) http: Http,
     pub(super) search: Search,
@@ -137,7 +137,7 @@ impl Tried {
 
 impl Downloader {
     /// A downloader; does nothing yet.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: DownloaderSettings) -> Self {
         Self {
             cache: Cache::new(&settings.cache),
             http: Http::new(settings.patience.clone()),

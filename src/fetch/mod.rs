@@ -28,7 +28,7 @@ pub mod probe;
 
 use std::path::PathBuf;
 
-pub use downloader::{Downloader, SearchSettings, Settings};
+pub use downloader::{Downloader, DownloaderSettings, SearchSettings};
 pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
 pub use file_hash::{FileHash, Form};
 pub use location::{InvalidLocation, Location};
@@ -46,7 +46,7 @@ pub struct Request {
     pub locations: Vec<Location>,
     /// URLs that are tried next: of servers that may have any file, by its hash.
     pub by_hash: Vec<String>,
-    /// Whether the file is then searched by its SHA-256 alone, where the [`Settings`] allow it.
+    /// Whether the file is then searched by its SHA-256 alone, where the [`DownloaderSettings`] allow it.
     pub search: bool,
     /// Places that cannot be used, and why, for the message where no other has the file.
     pub unusable: Vec<Attempt>,

@@ -94,7 +94,7 @@ pub enum Point {
 
 /// What a host path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// A directory.
     Directory,
     /// Anything else that can be mounted on a file.
@@ -107,9 +107,9 @@ pub enum Kind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     /// The source of every mount.
-    pub mounts: BTreeMap<PathBuf, Kind>,
+    pub mounts: BTreeMap<PathBuf, SourceKind>,
     /// The entries of [`Root::Tree`]'s directory.
-    pub root: BTreeMap<PathBuf, Kind>,
+    pub root: BTreeMap<PathBuf, SourceKind>,
     /// The machine's files about the network, where the world shares it: guest path and contents.
     pub network: BTreeMap<PathBuf, String>,
 }
@@ -151,7 +151,7 @@ impl Sources {
             }
         }
         for directory in [&world.store_writable, &world.build_directory.host] {
-            if kind(directory)? != Kind::Directory {
+            if kind(directory)? != SourceKind::Directory {
                 return Err(SandboxError::Source {
                     path: directory.clone(),
                     source: io::ErrorKind::NotADirectory.into(),
@@ -186,18 +186,18 @@ fn read_some(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn kind(path: &Path) -> Result<Kind, SandboxError> {
-    let look = || {
+fn kind(path: &Path) -> Result<SourceKind, SandboxError> {
+    let read = || {
         let kind = fs::symlink_metadata(path)?.file_type();
         Ok(if kind.is_symlink() {
-            Kind::Link(fs::read_link(path)?)
+            SourceKind::Link(fs::read_link(path)?)
         } else if kind.is_dir() {
-            Kind::Directory
+            SourceKind::Directory
         } else {
-            Kind::File
+            SourceKind::File
         })
     };
-    look().map_err(|source| SandboxError::Source {
+    read().map_err(|source| SandboxError::Source {
         path: path.to_owned(),
         source,
     })
@@ -222,9 +222,14 @@ pub fn layout(world: &World, sources: &Sources) -> Result<Vec<Item>, SandboxErro
             layout.show(&tree.join(name), &Path::new("/").join(name), kind, false)?;
         }
     }
-    layout.show(&world.store_writable, store_dir, &Kind::Directory, true)?;
+    layout.show(
+        &world.store_writable,
+        store_dir,
+        &SourceKind::Directory,
+        true,
+    )?;
     let build = &world.build_directory;
-    layout.show(&build.host, &build.guest, &Kind::Directory, true)?;
+    layout.show(&build.host, &build.guest, &SourceKind::Directory, true)?;
     // By target, so that what lies in another mount comes after it.
     let mut mounts: Vec<_> = world.mounts.iter().collect();
     mounts.sort_by_key(|mount| &mount.target);
@@ -313,7 +318,7 @@ impl Layout {
         &mut self,
         source: &Path,
         target: &Path,
-        kind: &Kind,
+        kind: &SourceKind,
         writable: bool,
     ) -> Result<(), SandboxError> {
         if source.to_str().is_none() {
@@ -325,7 +330,7 @@ impl Layout {
         let sealed = self.place(target)?;
         let target = target.to_owned();
         let point = match kind {
-            Kind::Link(contents) => {
+            SourceKind::Link(contents) => {
                 if sealed {
                     return Err(bad(&target, "is a link inside a read-only mount"));
                 }
@@ -334,8 +339,8 @@ impl Layout {
                 return Ok(());
             }
             _ if sealed => Point::Existing,
-            Kind::Directory => Point::Directory,
-            Kind::File => Point::File,
+            SourceKind::Directory => Point::Directory,
+            SourceKind::File => Point::File,
         };
         if !writable {
             self.sealed.insert(target.clone());

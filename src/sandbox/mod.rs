@@ -242,7 +242,7 @@ pub fn kernel_features() -> Vec<features::Feature> {
     #[cfg(target_os = "linux")]
     return namespaces::features();
     #[cfg(target_os = "freebsd")]
-    return jail::features::look();
+    return jail::features::probe();
     #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     Vec::new()
 }

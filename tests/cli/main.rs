@@ -12,7 +12,7 @@ mod doctor;
 mod endless_files;
 mod exchange;
 mod inherited;
-mod look;
+mod inspect;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;
 mod recipes;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{INTERVAL, State};
-use crate::builder::shared_tokens::{Look, SharedTokens, Wants};
+use crate::builder::shared_tokens::{SharedTokens, Trade, Wants};
 
 /// Where a pool borrows its tokens.
 #[derive(Debug)]
@@ -24,8 +24,8 @@ pub(super) struct Lender {
     /// The most tokens that are borrowed.
     most: usize,
     held: usize,
-    /// When the shared pool was last looked at; `None` where that is due.
-    looked: Option<Instant>,
+    /// When the shared pool was last traded with; `None` where that is due.
+    traded: Option<Instant>,
     pause: Duration,
     /// How many tokens others lack that this pool should give back.
     lacking: usize,
@@ -38,7 +38,7 @@ impl Lender {
             shared,
             most,
             held: 0,
-            looked: None,
+            traded: None,
             pause: Duration::ZERO,
             lacking: 0,
             error: None,
@@ -56,9 +56,9 @@ impl Lender {
             true => wants,
             false => Wants::Nothing,
         };
-        self.looked = Some(Instant::now());
+        self.traded = Some(Instant::now());
         match self.shared.trade(surplus, wants) {
-            Ok(Look {
+            Ok(Trade {
                 granted,
                 lacking,
                 pause,
@@ -76,8 +76,8 @@ impl Lender {
     }
 
     fn is_due(&self) -> bool {
-        self.looked
-            .is_none_or(|looked| looked.elapsed() >= self.pause)
+        self.traded
+            .is_none_or(|traded| traded.elapsed() >= self.pause)
     }
 }
 
@@ -85,7 +85,7 @@ impl State {
     /// Has the next look at the pipes look at the shared pool, too.
     pub(super) fn trade_now(&mut self) {
         if let Some(lender) = &mut self.lender {
-            lender.looked = None;
+            lender.traded = None;
         }
     }
 
@@ -97,7 +97,7 @@ impl State {
     }
 
     /// How long the manager sleeps before it looks again; `None`: until a build starts or ends.
-    pub(super) fn next_look(&self) -> Option<Duration> {
+    pub(super) fn next_trade(&self) -> Option<Duration> {
         match &self.lender {
             Some(lender) => {
                 let is_idle = self.slots.is_empty() && self.waiting.is_empty() && lender.held == 0;

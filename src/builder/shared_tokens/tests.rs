@@ -51,8 +51,8 @@ fn the_process_with_fewest_comes_first_then_the_one_that_waits_longest() {
     for part in &parts {
         assert!(!start(part));
     }
-    let look = parts[0].trade(1, Wants::Start).unwrap();
-    assert_eq!((look.granted, look.lacking), (false, 0));
+    let trade = parts[0].trade(1, Wants::Start).unwrap();
+    assert_eq!((trade.granted, trade.lacking), (false, 0));
     assert!(!start(&parts[1]));
     assert!(start(&parts[2]));
     // All hold one now. Of the two that have waited, the first got its last token before the other did.

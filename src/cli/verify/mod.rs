@@ -17,7 +17,7 @@ use crate::verify::whole::{self, Checked, Condition, Report};
 
 mod compare;
 mod document;
-pub mod lock;
+pub mod lock_command;
 mod pairs;
 pub mod rebuild;
 mod recover;
@@ -79,7 +79,7 @@ fn whole_store(
         let labels = labels(&planned.plan, &arguments.packages)?;
         let compared =
             session.compare_with_lock(&planned, &store, file, &labels, &mut attestation)?;
-        text = lock::describe(file, &compared);
+        text = lock_command::describe(file, &compared);
         nothing_compared = compared.is_empty().then_some(file);
     }
     let bad = attestation

@@ -33,7 +33,7 @@ const BUILD_FAILED: u32 = 100;
 const TIMED_OUT: u32 = 101;
 
 /// How often it is found out whether the client is still there.
-const LOOK_AFTER_CLIENT: Duration = Duration::from_millis(250);
+const CHECK_CLIENT_EVERY: Duration = Duration::from_millis(250);
 
 /// What came of asking servers for paths.
 pub(super) struct Substituted {
@@ -156,9 +156,9 @@ impl Session {
             let thread = thread.map_err(|error| {
                 Fault::refused(format!("the daemon cannot start a thread: {error}"))
             })?;
-            let mut looked = Instant::now();
+            let mut checked = Instant::now();
             loop {
-                match receiver.recv_timeout(LOOK_AFTER_CLIENT) {
+                match receiver.recv_timeout(CHECK_CLIENT_EVERY) {
                     Ok(event) => {
                         traces.tell(&event);
                         recorder.report(&event);
@@ -169,8 +169,8 @@ impl Session {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
                 }
-                if looked.elapsed() >= LOOK_AFTER_CLIENT {
-                    looked = Instant::now();
+                if checked.elapsed() >= CHECK_CLIENT_EVERY {
+                    checked = Instant::now();
                     if self.tunnel.is_closed() {
                         self.cancellation.cancel();
                     }

@@ -68,7 +68,7 @@ impl Jails {
             remedy: |failure| remedy(failure.step, failure.errno, system::is_jailed()),
         };
         match spawn::start(&self.helper, told) {
-            Ok(helped) => Ok(Jailed { helped, record }),
+            Ok(helper) => Ok(Jailed { helper, record }),
             Err(error) => {
                 // Nothing has been made yet.
                 let _ = record.remove();
@@ -122,7 +122,7 @@ impl Sandbox for Jails {
             rehearse: true,
         };
         let mut jailed = self.start(make, vec![], Some(null.into()))?;
-        match jailed.helped.conclude() {
+        match jailed.helper.conclude() {
             Ok(Conclusion::Fit) => Ok(()),
             Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
                 how: finished.status.to_string(),
@@ -198,7 +198,7 @@ fn unaccounted(user: &BuildUser) -> BuildUser {
 
 /// A program in its jail.
 struct Jailed {
-    helped: SpawnedHelper,
+    helper: SpawnedHelper,
     record: JailRecord,
 }
 
@@ -216,11 +216,11 @@ impl Jailed {
 
 impl Running for Jailed {
     fn wait(&mut self) -> Result<Finished, SandboxError> {
-        let waited = self.helped.wait();
+        let waited = self.helper.wait();
         waited.map_err(|error| self.abandoned(error))
     }
 
     fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
-        self.helped.killer()
+        self.helper.killer()
     }
 }

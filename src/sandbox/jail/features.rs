@@ -31,7 +31,7 @@ pub struct FreebsdHost<'s> {
 
 /// The features of the kernel that runs.
 #[cfg(target_os = "freebsd")]
-pub(in crate::sandbox) fn look() -> Vec<Feature> {
+pub(in crate::sandbox) fn probe() -> Vec<Feature> {
     use super::system;
 
     let name = rustix::system::uname();

@@ -37,8 +37,8 @@ fn input(name: &str) -> Mount {
     }
 }
 
-fn sources(mounts: &[(&str, Kind)], root: &[(&str, Kind)]) -> Sources {
-    let map = |list: &[(&str, Kind)]| {
+fn sources(mounts: &[(&str, SourceKind)], root: &[(&str, SourceKind)]) -> Sources {
+    let map = |list: &[(&str, SourceKind)]| {
         list.iter()
             .map(|(path, kind)| (PathBuf::from(path), kind.clone()))
             .collect()
@@ -110,9 +110,9 @@ fn inputs_are_read_only_in_a_writable_store_and_links_are_made_anew() {
     let world = world(Root::Empty, vec![input("b"), input("a"), input("c")]);
     let sources = sources(
         &[
-            ("/host/store/a", Kind::Directory),
-            ("/host/store/b", Kind::File),
-            ("/host/store/c", Kind::Link("a/x".into())),
+            ("/host/store/a", SourceKind::Directory),
+            ("/host/store/b", SourceKind::File),
+            ("/host/store/c", SourceKind::Link("a/x".into())),
         ],
         &[],
     );
@@ -131,9 +131,12 @@ fn inputs_are_read_only_in_a_writable_store_and_links_are_made_anew() {
 #[test]
 fn a_tree_is_one_read_only_mount_per_entry_without_what_the_sandbox_has_itself() {
     let names = ["dev", "etc", "gnu", "proc", "tmp", "usr", "var"];
-    let mut root: Vec<_> = names.iter().map(|name| (*name, Kind::Directory)).collect();
-    root.push(("COPYRIGHT", Kind::File));
-    root.push(("bin", Kind::Link("usr/bin".into())));
+    let mut root: Vec<_> = names
+        .iter()
+        .map(|name| (*name, SourceKind::Directory))
+        .collect();
+    root.push(("COPYRIGHT", SourceKind::File));
+    root.push(("bin", SourceKind::Link("usr/bin".into())));
     let items = layout(
         &world(Root::Tree("/seed".into()), vec![]),
         &sources(&[], &root),
@@ -160,9 +163,9 @@ fn a_mount_inside_a_read_only_one_needs_its_place_there_already() {
         writable: false,
     };
     let world = world(Root::Tree("/seed".into()), vec![mount]);
-    let usr = ("usr", Kind::Directory);
+    let usr = ("usr", SourceKind::Directory);
     let found = sources(
-        &[("/host/doc", Kind::Directory)],
+        &[("/host/doc", SourceKind::Directory)],
         std::slice::from_ref(&usr),
     );
     let items = layout(&world, &found).unwrap();
@@ -170,7 +173,7 @@ fn a_mount_inside_a_read_only_one_needs_its_place_there_already() {
     assert!(!items.contains(&Item::Directory {
         target: "/usr/share".into()
     }));
-    let link = sources(&[("/host/doc", Kind::Link("x".into()))], &[usr]);
+    let link = sources(&[("/host/doc", SourceKind::Link("x".into()))], &[usr]);
     let error = layout(&world, &link).unwrap_err().to_string();
     assert!(error.contains("/usr/share/doc"), "{error}");
 }
@@ -193,7 +196,7 @@ fn places_that_are_relative_crooked_taken_or_around_another_are_refused() {
             writable: true,
         };
         let world = world(Root::Empty, vec![mount]);
-        let sources = sources(&[("/host/x", Kind::Directory)], &[]);
+        let sources = sources(&[("/host/x", SourceKind::Directory)], &[]);
         let error = layout(&world, &sources).unwrap_err().to_string();
         assert!(error.contains(complaint), "{target}: {error}");
         assert!(error.contains(target), "{target}: {error}");

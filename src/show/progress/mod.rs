@@ -134,11 +134,11 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
     let mut reporter = All(reporters);
     let thread = thread::Builder::new().spawn(move || {
         let mut processor = processor::Processor::new();
-        let mut looked = Instant::now();
+        let mut measured = Instant::now();
         let mut began = false;
         loop {
-            if began && looked.elapsed() >= PROCESSOR_INTERVAL {
-                looked = Instant::now();
+            if began && measured.elapsed() >= PROCESSOR_INTERVAL {
+                measured = Instant::now();
                 if let Some(busy) = processor.busy() {
                     reporter.report(&Event::Processor { busy });
                 }

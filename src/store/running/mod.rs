@@ -21,9 +21,9 @@ use crate::store::directories::Directories;
 pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
     let mut found = Found::new(directories);
     #[cfg(not(target_os = "freebsd"))]
-    proc::look(std::path::Path::new("/proc"), &mut found);
+    proc::scan(std::path::Path::new("/proc"), &mut found);
     #[cfg(target_os = "freebsd")]
-    procstat::look(&mut found);
+    procstat::scan(&mut found);
     found.items()
 }
 

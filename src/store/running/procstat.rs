@@ -12,7 +12,7 @@ const TABLES: [&str; 3] = ["-v", "-f", "-e"];
 
 /// Looks at all processes.
 #[cfg(target_os = "freebsd")]
-pub(super) fn look(found: &mut Found) {
+pub(super) fn scan(found: &mut Found) {
     for table in TABLES {
         let told = std::process::Command::new("/usr/bin/procstat")
             .args(["-a", "-h", table])

@@ -333,17 +333,17 @@ fn without_permission_one_can_look_and_is_told_why_not_more() {
         access: Access::ReadOnly,
         ..OpenOptions::default()
     };
-    let look = || Store::open_with(directories(directory.path()), options.clone());
+    let open = || Store::open_with(directories(directory.path()), options.clone());
     mode(0o555);
     assert_eq!(
-        look().unwrap().valid_paths().unwrap(),
+        open().unwrap().valid_paths().unwrap(),
         paths,
         "beside a writer"
     );
     mode(0o755);
     drop(store);
     mode(0o555);
-    assert_eq!(look().unwrap().valid_paths().unwrap(), paths, "alone");
+    assert_eq!(open().unwrap().valid_paths().unwrap(), paths, "alone");
     let error = Store::open_with(directories(directory.path()), hurried()).unwrap_err();
     assert!(error.is_environment(), "{error:?}");
     assert!(error.to_string().contains("--root"), "{error}");
