@@ -19,6 +19,7 @@ pub mod fetch;
 pub mod formats;
 mod key_files;
 mod limited_file;
+mod limited_output;
 pub mod road;
 pub mod sandbox;
 pub mod show;

@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 8] = [
         "formats",
         "events",
         "limited_file",
+        "limited_output",
         "threads",
     ],
     &["atomic_file", "key_files"],

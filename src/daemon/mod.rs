@@ -32,8 +32,10 @@ pub use session::{SESSION_ARGUMENT, main as session_main};
 
 use std::io::Write;
 
+use crate::formats::visible::visible_line;
+
 /// Writes a line to the daemon's log, which is standard error. A log that cannot be written stops nothing.
 fn log(message: impl AsRef<str>) {
-    let line = format!("{}\n", message.as_ref());
+    let line = format!("{}\n", visible_line(message.as_ref()));
     let _ = std::io::stderr().write_all(line.as_bytes());
 }

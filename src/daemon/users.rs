@@ -4,7 +4,7 @@
 //! The system's own look-up (`getpwnam`) is not safe to call with other threads and loads plugins into this process. So
 //! the files are read, and what is not there is asked of `getent`, which knows the other sources.
 
-use crate::limited_file;
+use crate::{limited_file, limited_output};
 use std::process::{Command, Stdio};
 
 /// A user's record.
@@ -55,12 +55,9 @@ fn look_up(database: &str, key: &str) -> Option<String> {
     if let Some(line) = in_file(database, key) {
         return Some(line);
     }
-    let output = Command::new("getent")
-        .args([database, key])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let mut getent = Command::new("getent");
+    getent.args([database, key]).stdin(Stdio::null());
+    let output = limited_output::output(&mut getent, limited_output::LINES).ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     Some(text.lines().next()?.to_owned())
 }

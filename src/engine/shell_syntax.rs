@@ -6,10 +6,12 @@
 
 use std::io::{Seek, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+
+use crate::limited_output;
 
 use crate::road::recipe::{Recipe, RecipeError, RecipeErrors, RecipeFile, RecipeProblem, Recipes};
 use crate::threads;
@@ -60,14 +62,13 @@ fn syntax_error(script: &[u8]) -> Option<(usize, String)> {
     let mut file = tempfile::tempfile().ok()?;
     file.write_all(script).ok()?;
     file.rewind().ok()?;
-    let output = Command::new("sh")
+    let mut shell = Command::new("sh");
+    shell
         .arg("-n")
         .env("LC_ALL", "C")
         .env_remove("ENV")
-        .stdin(file)
-        .stdout(Stdio::null())
-        .output()
-        .ok()?;
+        .stdin(file);
+    let output = limited_output::output(&mut shell, limited_output::LINES).ok()?;
     match output.status.success() {
         true => None,
         false => message(&String::from_utf8_lossy(&output.stderr)),

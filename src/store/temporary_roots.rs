@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -28,6 +28,14 @@ use super::file_lock::{FileLock, Mode, Wait, discard, lock_open_file};
 use super::patience::Patience;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::{StoreDir, StorePath};
+use crate::limited_file;
+
+/// The most temporary roots of one process. A client of the daemon chooses how many it adds.
+const MOST: usize = 1_000_000;
+
+/// The most bytes of a file of temporary roots: more than [`MOST`] of the longest names take, and than a collector
+/// should read into memory.
+const MOST_BYTES: u64 = 512 << 20;
 
 /// The temporary roots of this process in one state directory, shared by every store opened on it.
 #[derive(Debug)]
@@ -94,6 +102,7 @@ impl TemporaryRoots {
         if new.is_empty() {
             return Ok(());
         }
+        check_count(state.roots.len(), new.len())?;
         let mut own = match state.file.take() {
             Some(own) => own,
             None => self.create_file(patience)?,
@@ -158,8 +167,7 @@ impl TemporaryRoots {
             let Ok(file) = rustix::fs::open(entry.path(), flags, FileMode::empty()) else {
                 continue;
             };
-            let mut text = Vec::new();
-            if File::from(file).read_to_end(&mut text).is_ok() {
+            if let Ok(text) = limited_file::read_open(File::from(file), MOST_BYTES) {
                 roots.extend(paths_in(&text, store_dir));
             }
         }
@@ -199,8 +207,8 @@ impl TemporaryRoots {
             if own.file.as_ref().is_some_and(|own| own.path == path) {
                 continue;
             }
-            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-            let mut file = match rustix::fs::open(&path, flags, FileMode::empty()) {
+            let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let file = match rustix::fs::open(&path, flags, FileMode::empty()) {
                 Ok(file) => File::from(file),
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(FileError::in_store("open", &path)(errno.into()).into()),
@@ -219,8 +227,10 @@ impl TemporaryRoots {
                 Err(error) => return Err(error),
             }
             lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
-            let mut text = Vec::new();
-            file.read_to_end(&mut text)
+            // A collector that does not know all roots must not go on.
+            let read = file.try_clone();
+            let text = read
+                .and_then(|file| limited_file::read_open(file, MOST_BYTES))
                 .map_err(FileError::in_store("read", &path))?;
             all.roots.extend(paths_in(&text, store_dir));
             all.locks.push(file);
@@ -236,6 +246,14 @@ impl Drop for TemporaryRoots {
             // Where this fails, the next collector removes the file, whose lock is gone.
             let _ = std::fs::remove_file(&own.path);
         }
+    }
+}
+
+/// Whether a process that has `held` temporary roots may have `new` more.
+fn check_count(held: usize, new: usize) -> Result<(), LockError> {
+    match held.saturating_add(new) > MOST {
+        true => Err(LockError::TooManyRoots { most: MOST }),
+        false => Ok(()),
     }
 }
 
@@ -323,5 +341,35 @@ mod tests {
         assert!(!stale.exists());
         drop(own);
         assert_eq!(files(&directory).len(), 1, "the living keep theirs");
+    }
+
+    #[test]
+    fn a_process_has_no_more_roots_than_a_collector_reads() {
+        check_count(0, MOST).unwrap();
+        for (held, new) in [(0, MOST + 1), (MOST, 1), (1, usize::MAX)] {
+            let error = check_count(held, new).unwrap_err().to_string();
+            assert!(error.contains("1000000 temporary roots"), "{error}");
+        }
+        let longest = "/gnu/store/".len() + 32 + 1 + 211 + 1;
+        assert!((MOST * longest) as u64 <= MOST_BYTES);
+    }
+
+    #[test]
+    fn fifos_and_files_of_any_size_are_neither_waited_for_nor_read_whole() {
+        let directory = state_directory();
+        let place = directory.path().join("temproots/4711");
+        let made = std::process::Command::new("mkfifo").arg(&place).status();
+        assert!(made.unwrap().success());
+        let roots = TemporaryRoots::of_process(directory.path());
+        let own = roots.freeze();
+        // It is not locked, so it is a dead process's; a dry run reads nothing from it.
+        assert!(roots.read_without_locks(&store_dir()).roots.is_empty());
+        let read = roots.read_all(&own, true, &store_dir(), &Patience::default());
+        assert!(read.is_err() || !place.exists());
+        std::fs::remove_file(&place).unwrap_or_default();
+
+        let huge = File::create(&place).unwrap();
+        huge.set_len(MOST_BYTES + 1).unwrap();
+        assert!(roots.read_without_locks(&store_dir()).roots.is_empty());
     }
 }

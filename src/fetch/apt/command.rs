@@ -3,9 +3,10 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{Apt, AptError, AptLock, AptSettings};
+use crate::limited_output;
 
 /// Variables of the caller's environment that APT sees; it knows what a proxy is.
 const PASSED_ON: &[&str] = &[
@@ -113,9 +114,8 @@ pub(super) fn run(
     program: &str,
     arguments: &[&str],
 ) -> Result<String, AptError> {
-    let output: Output = command
-        .args(arguments)
-        .output()
+    command.args(arguments).stdin(Stdio::null());
+    let output = limited_output::output(&mut command, limited_output::LISTING)
         .map_err(|error| cannot_start(program, error))?;
     if !output.status.success() {
         let first = arguments.first().copied().unwrap_or_default();

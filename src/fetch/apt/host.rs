@@ -41,7 +41,20 @@ pub fn mirrors(settings: &AptSettings) -> Mirrors {
             mirrors.add(name, &url);
         }
     }
+    add_neighbours(&mut mirrors);
     mirrors
+}
+
+/// A root that debootstrap made has no entry for the security archive, where the pinned version of a package may be.
+/// Servers that call the one `debian` call the other `debian-security`. A server without it costs an answer of 404.
+fn add_neighbours(mirrors: &mut Mirrors) {
+    if mirrors.set("debian-security").is_some() {
+        return;
+    }
+    let main = mirrors.set("debian").unwrap_or_default().to_vec();
+    for server in main.iter().filter_map(|url| url.strip_suffix("/debian/")) {
+        mirrors.add("debian-security", &format!("{server}/debian-security"));
+    }
 }
 
 fn targets(settings: &AptSettings) -> Vec<Target> {
@@ -194,6 +207,26 @@ mod tests {
             ]
         );
         assert!(urls("debian-snapshot").is_empty());
+    }
+
+    #[test]
+    fn a_host_without_the_security_archive_has_it_beside_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(directory.path());
+        write(
+            directory.path(),
+            "etc/apt/sources.list",
+            "deb http://a.example/debian trixie main\ndeb http://b.example/mirror trixie main\n",
+        );
+        assert_eq!(
+            mirrors(&settings).urls("mirror://debian-security/x"),
+            ["http://a.example/debian-security/x"]
+        );
+        assert!(
+            mirrors(&settings)
+                .urls("mirror://debian-snapshot/x")
+                .is_empty()
+        );
     }
 
     #[test]

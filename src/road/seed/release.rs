@@ -5,12 +5,14 @@
 //! kernel lacks, and then fails in the middle of a build.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use super::{Seed, SeedError};
 use crate::archive::file_in;
 use crate::formats::system::System;
 use crate::limited_file;
+use crate::limited_output;
 
 /// A release as the kernel counts: major × 100 + minor.
 fn number(release: &str) -> Option<u32> {
@@ -82,11 +84,10 @@ fn of_script(script: &str) -> Option<String> {
 
 /// The release date of this machine's kernel, as `kern.osreldate` counts it: release × 1000 and more, such as 1400097.
 fn kernel() -> Option<u32> {
-    let told = std::process::Command::new("/sbin/sysctl")
-        .args(["-n", "kern.osreldate"])
-        .output()
-        .ok()?;
-    String::from_utf8(told.stdout).ok()?.trim().parse().ok()
+    let mut sysctl = Command::new("/sbin/sysctl");
+    sysctl.args(["-n", "kern.osreldate"]).stdin(Stdio::null());
+    let answer = limited_output::output(&mut sysctl, limited_output::LINES).ok()?;
+    String::from_utf8(answer.stdout).ok()?.trim().parse().ok()
 }
 
 fn compare(seed: &Seed, kernel: Option<u32>) -> Result<(), SeedError> {

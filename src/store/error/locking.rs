@@ -16,9 +16,10 @@ pub enum LockError {
     File(#[from] FileError),
     /// Another process held the lock for too long.
     #[error(
-        "{} stayed locked{} for {} s: wait for it to end, or end it, and try again",
+        "{} stayed locked{} for {} s",
         visible_path(path), by(*holder), waited.as_secs()
     )]
+    #[diagnostic(help("wait for that process to end, or end it, and try again"))]
     TimedOut {
         /// The lock file.
         path: PathBuf,
@@ -43,6 +44,12 @@ pub enum LockError {
     SelfHeld {
         /// The lock file.
         path: PathBuf,
+    },
+    /// One process, or the client that it serves, wants more temporary roots than a collector reads.
+    #[error("a process may have at most {most} temporary roots")]
+    TooManyRoots {
+        /// The limit.
+        most: usize,
     },
 }
 

@@ -21,9 +21,9 @@ use crate::store::directories::Directories;
 pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
     let mut found = Found::new(directories);
     #[cfg(not(target_os = "freebsd"))]
-    proc::scan(std::path::Path::new("/proc"), &mut found);
+    proc::scan_processes(std::path::Path::new("/proc"), &mut found);
     #[cfg(target_os = "freebsd")]
-    procstat::scan(&mut found);
+    procstat::scan_processes(&mut found);
     found.items()
 }
 

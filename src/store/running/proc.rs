@@ -8,7 +8,7 @@ use std::path::Path;
 use super::Found;
 
 /// Looks at all processes in `proc`.
-pub(super) fn scan(proc: &Path, found: &mut Found) {
+pub(super) fn scan_processes(proc: &Path, found: &mut Found) {
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let process = entry.path();
         let name = entry.file_name();
@@ -73,7 +73,7 @@ mod tests {
         )
         .unwrap();
         let mut found = Found::new(&directories);
-        scan(&directory.path().join("proc"), &mut found);
+        scan_processes(&directory.path().join("proc"), &mut found);
         let items = found.items();
         let found: Vec<_> = items.iter().map(|(_, path)| path.name()).collect();
         assert_eq!(found, ["a", "b", "c", "d", "f"]);

@@ -5,6 +5,10 @@
 //! that do not, or that only look as if they did, and then a path is another process's: it is spared all the same.
 
 use super::Found;
+#[cfg(target_os = "freebsd")]
+use crate::formats::visible::visible;
+#[cfg(target_os = "freebsd")]
+use crate::limited_output;
 
 /// What is asked for: mapped files; executables, working directories and open files; environments.
 #[cfg(target_os = "freebsd")]
@@ -12,25 +16,26 @@ const TABLES: [&str; 3] = ["-v", "-f", "-e"];
 
 /// Looks at all processes.
 #[cfg(target_os = "freebsd")]
-pub(super) fn scan(found: &mut Found) {
+pub(super) fn scan_processes(found: &mut Found) {
     for table in TABLES {
-        let told = std::process::Command::new("/usr/bin/procstat")
+        let mut procstat = std::process::Command::new("/usr/bin/procstat");
+        procstat
             .args(["-a", "-h", table])
-            .stdin(std::process::Stdio::null())
-            .output();
-        // Its status is not 0 where a process ended while it was looked at; but there is always this one.
-        let problem = match told {
-            Ok(told) if told.stdout.is_empty() => {
-                String::from_utf8_lossy(&told.stderr).trim().to_owned()
+            .stdin(std::process::Stdio::null());
+        let answer = limited_output::output(&mut procstat, limited_output::LISTING);
+        // Its status is not 0 where a process ended meanwhile; but there is always this one.
+        let problem = match answer {
+            Ok(answer) if answer.stdout.is_empty() => {
+                visible(String::from_utf8_lossy(&answer.stderr).trim())
             }
-            Ok(told) => {
-                scan(&told.stdout, found);
+            Ok(answer) => {
+                scan(&answer.stdout, found);
                 continue;
             }
             Err(error) => error.to_string(),
         };
         tracing::warn!(
-            "/usr/bin/procstat -a {table} tells nothing: {problem}; what only running programs use is not spared, so end \
+            "/usr/bin/procstat -a {table} lists nothing: {problem}; items that only running programs use are not kept, so end \
              those that are from the store before garbage is collected"
         );
     }
