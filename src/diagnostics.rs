@@ -126,7 +126,7 @@ pub fn is_environment(error: &io::Error) -> bool {
     of_kind
         || matches!(
             errno,
-            Some(Errno::IO | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+            Some(Errno::IO | Errno::FBIG | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
         )
 }
 
@@ -167,9 +167,10 @@ pub fn on_file(error: &io::Error) -> &'static str {
 }
 
 /// What to do where the machine is at its end, whatever was asked of it.
-fn of_machine(error: &io::Error) -> &'static str {
+pub fn of_machine(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
         Some(Errno::IO) => "the disk may be failing: look into the system's log",
+        Some(Errno::FBIG) => "raise the limit on the size of files (`ulimit -f`)",
         Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (`ulimit -n`)",
         // A thread or a process was refused.
         Some(Errno::AGAIN) => {

@@ -88,6 +88,42 @@ fn a_full_disk_is_the_machines_fault_wherever_it_is_met() {
     );
 }
 
+/// Runs the program, whose status must be 5. Gives its messages.
+fn unfit(arguments: &[&str], paths: [&Path; 2]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+        .env("BOOTSTRAP_CONFIG", "")
+        .args(["--color", "never", "--offline", "--root"])
+        .arg(paths[0])
+        .args(arguments)
+        .arg(paths[1])
+        .output()
+        .unwrap();
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{arguments:?}: {messages}");
+    messages
+}
+
+#[test]
+fn commands_end_with_5_and_a_hint_on_a_full_disk() {
+    small::on_small_disk("commands_end_with_5_and_a_hint_on_a_full_disk", |disk| {
+        let root = disk.join("root");
+        drop(Store::open(directories(&root)).unwrap());
+        fill(disk);
+        let full = unfit(&["key", "name"], [&root, &disk.join("key")]);
+        assert!(full.contains("hint: make room"), "{full}");
+        // The database has room, and the derivations of a run do not.
+        let much = fs::File::options().write(true).open(disk.join("much"));
+        let much = much.unwrap();
+        much.set_len(much.metadata().unwrap().len() - 300_000)
+            .unwrap();
+        let full = unfit(&["build"], [&root, Path::new("stage0/make")]);
+        assert!(
+            full.contains("No space left") && full.contains("hint: "),
+            "{full}"
+        );
+    });
+}
+
 #[test]
 fn a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at() {
     small::on_small_disk(

@@ -52,6 +52,7 @@ pub enum BuildError {
     },
     /// The store could not do what it should.
     #[error("{label}: {source}")]
+    #[diagnostic(help("{}", help_of(source.as_ref())))]
     Store {
         /// The item.
         label: String,

@@ -233,6 +233,7 @@ fn of_engine(error: &EngineError) -> Status {
         },
         EngineError::Build(error) => error.kind().into(),
         EngineError::Key(KeyError::Random) => Status::Environment,
+        EngineError::Key(KeyError::File(error)) => of_io(error.io_error()),
         EngineError::Key(_) => Status::Usage,
         EngineError::Lock(error) => match error.as_ref() {
             LockFileError::File(error) => of_io(error.io_error()),
@@ -256,9 +257,9 @@ fn of_io(error: &io::Error) -> Status {
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::InvalidInput
-        | io::ErrorKind::InvalidFilename
+        | io::ErrorKind::InvalidFilename => Status::Usage,
         // Of what is read, the limit is this program's own.
-        | io::ErrorKind::FileTooLarge => Status::Usage,
+        io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => Status::Usage,
         _ => Status::Environment,
     }
 }

@@ -386,8 +386,10 @@ else
     bootstrap --recipes "$work/isolation/recipes" log stage0/make 2>/dev/null |
         grep -E '^(good|bad) ' >"$work/verdicts"
     while read -r verdict what; do
-        [ "$verdict" = good ]
-        report $? "in the jail: $what"
+        case $verdict in
+            good) report 0 "in the jail: $what" ;;
+            *) report 1 "in the jail: $what" ;;
+        esac
     done <"$work/verdicts"
     came_to_its_end() {
         bootstrap --recipes "$work/isolation/recipes" log stage0/make | grep '^done$'

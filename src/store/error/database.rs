@@ -4,7 +4,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::diagnostics::{FileError, in_store};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+
+use crate::diagnostics::{FileError, in_store, of_machine};
 use crate::formats::visible::visible_path;
 
 /// Something wrong with the database or with a query.
@@ -92,7 +95,7 @@ pub enum DatabaseError {
     },
     /// The disk failed, as far as SQLite can tell.
     #[error("cannot {action} the store database {}: {detail}", visible_path(path))]
-    #[diagnostic(help("the disk may be failing: look into the system's log"))]
+    #[diagnostic(help("{}", device_hint()))]
     Device {
         /// The database file.
         path: PathBuf,
@@ -150,6 +153,18 @@ pub enum DatabaseError {
         /// The next one.
         reference: String,
     },
+}
+
+/// A database with less room than this is not of use, in bytes.
+const USEFUL_SIZE: u64 = 64 << 20;
+
+/// What to do about an error of SQLite's that names no cause: it reports a file that may not grow as a failing disk.
+fn device_hint() -> &'static str {
+    let limit = getrlimit(Resource::Fsize).current;
+    match limit.is_some_and(|limit| limit < USEFUL_SIZE) {
+        true => of_machine(&Errno::FBIG.into()),
+        false => of_machine(&Errno::IO.into()),
+    }
 }
 
 impl DatabaseError {
