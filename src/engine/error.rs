@@ -28,7 +28,7 @@ pub enum EngineError {
     Recipes(RecipeErrors),
     /// Recipes that are missing.
     #[error(transparent)]
-    #[diagnostic(help("give --recipes the folder `recipes` of the project, or leave it out"))]
+    #[diagnostic(transparent)]
     NoRecipes(Box<LoadError>),
     /// No plan.
     #[error(transparent)]

@@ -76,4 +76,9 @@ fn a_folder_without_recipes_is_wrong_usage() {
     world.file("recipes/README", "nothing here");
     let (_, err) = world.expect(2, &["list"]);
     assert!(err.contains("WORLD/recipes holds no recipe"), "{err}");
+    assert!(err.contains("hint: give --recipes the folder"), "{err}");
+    // An entry that may not be there has a hint of its own.
+    std::os::unix::fs::symlink("/etc", world.path("recipes/linked")).unwrap();
+    let (_, err) = world.expect(2, &["list"]);
+    assert!(err.contains("hint: links out of a folder"), "{err}");
 }

@@ -47,6 +47,7 @@ pub enum LoadError {
     #[error(
         "{0} holds no recipe: expected folders with a recipe.toml, as in the project's `recipes`"
     )]
+    #[diagnostic(help("give --recipes the folder `recipes` of the project, or leave it out"))]
     Empty(String),
     /// At least one recipe is wrong.
     #[error(transparent)]
