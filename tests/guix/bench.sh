@@ -31,20 +31,10 @@ BUILDER
 cc -static -O1 -o "$place/builder" "$place/builder.c"
 
 make_root guix
-unshare --pid --fork --kill-child --mount-proc="$inside/proc" \
-    chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
-echo $! >"$place/guix.pid"
+start_guix
 make_root bootstrap
-# Not chroot: in one, builds could make no namespaces.
-# shellcheck disable=SC2016 # the shell inside expands it
-unshare --mount sh -euc 'cd "$0"; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon --no-substitutes' \
-    "$inside" >"$place/bootstrap.log" 2>&1 &
-echo $! >"$place/bootstrap.pid"
-for name in guix bootstrap; do
-    until [ -S "$place/mounts/$name/root/var/guix/daemon-socket/socket" ]; do
-        kill -0 "$(cat "$place/$name.pid")" || { cat "$place/$name.log"; exit 1; }
-        sleep 0.2
-    done
-done
+start_bootstrap
+await guix
+await bootstrap
 chroot "$place/mounts/guix/root" guix --version 2>/dev/null | head -n 1
 "$benchmark" --measure "$place" "$@" || { tail -n 5 "$place"/*.log; exit 1; }

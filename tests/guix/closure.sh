@@ -10,9 +10,9 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-place=/
+store_root=/
 if [ "${1:-}" = --root ]; then
-  place=$2
+  store_root=$2
   shift 2
 fi
 program=${1:?usage: closure.sh [--root DIR] PROGRAM [OPTION...]}

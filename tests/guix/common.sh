@@ -31,6 +31,7 @@ serve_site() {
     trap stop EXIT
     mkdir "$place/site" "$place/test" "$place/mounts"
     mount -t tmpfs none "$place/mounts"
+    : >"$place/server.log"
     python3 -u -m http.server --bind 127.0.0.1 --directory "$place/site" 0 >"$place/server.log" 2>&1 &
     server=$!
     until port=$(sed -n 's/^Serving HTTP on .* port \([0-9]*\) .*/\1/p' "$place/server.log") && [ -n "$port" ]; do sleep 0.1; done
@@ -70,34 +71,54 @@ make_root() {
     cp -r "$place/test" "$inside/test"
 }
 
+# start_guix: starts guix-daemon in the root that make_root made last.
+start_guix() {
+    # In a process namespace: guix-daemon kills all processes of its build user, which another program may have, too.
+    unshare --pid --fork --kill-child --mount-proc="$inside/proc" \
+        chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
+    echo $! >"$place/guix.pid"
+}
+
+# start_bootstrap: starts `bootstrap daemon' in the root that make_root made last.
+start_bootstrap() {
+    # Not chroot: in one, builds could make no namespaces.
+    # shellcheck disable=SC2016 # the shell inside expands it
+    unshare --mount sh -euc 'cd "$0"; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon --no-substitutes' \
+        "$inside" >"$place/bootstrap.log" 2>&1 &
+    echo $! >"$place/bootstrap.pid"
+}
+
+# await NAME: waits until the daemon NAME listens.
+await() {
+    until [ -S "$place/mounts/$1/root/var/guix/daemon-socket/socket" ]; do
+        kill -0 "$(cat "$place/$1.pid")" || { cat "$place/$1.log"; exit 1; }
+        sleep 0.2
+    done
+}
+
+# client NAME COMMAND...: runs a command of Guix's in the root NAME.
+client() {
+    name=$1
+    shift
+    chroot "$place/mounts/$name/root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 \
+        GUILE_WARN_DEPRECATED=no "$@"
+}
+
 # ask NAME ARGUMENT...: has the client ask the daemon NAME, as `guix repl' with these arguments does.
 ask() {
     name=$1
     shift
-    inside=$place/mounts/$name/root
-    until [ -S "$inside/var/guix/daemon-socket/socket" ]; do
-        kill -0 "$(cat "$place/$name.pid")" || { cat "$place/$name.log"; exit 1; }
-        sleep 0.2
-    done
-    chroot "$inside" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 GUILE_WARN_DEPRECATED=no \
-        guix repl -- "$@" >"$place/$name.out" 2>"$place/$name.err" ||
-        { cat "$place/$name.err" "$place/$name.log"; exit 1; }
+    await "$name"
+    client "$name" guix repl -- "$@" >"$place/$name.out" 2>"$place/$name.err" || { cat "$place/$name.err" "$place/$name.log"; exit 1; }
 }
 
 # ask_both ARGUMENT...: starts both daemons, each in its root, and asks them.
 ask_both() {
     make_root guix
-    # In a process namespace: guix-daemon kills all processes of its build user, which another program may have, too.
-    unshare --pid --fork --kill-child --mount-proc="$inside/proc" \
-        chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
-    echo $! >"$place/guix.pid"
+    start_guix
     ask guix "$@"
     make_root bootstrap
-    # Not chroot: in one, builds could make no namespaces.
-    # shellcheck disable=SC2016 # the shell inside expands it
-    unshare --mount sh -euc 'cd "$0"; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon' \
-        "$inside" >"$place/bootstrap.log" 2>&1 &
-    echo $! >"$place/bootstrap.pid"
+    start_bootstrap
     ask bootstrap "$@"
 }
 
@@ -114,15 +135,15 @@ compare() {
 }
 
 # The rest is for scripts that build with the inputs and Guile of a store: `bootstrap all` and `bootstrap build guile`
-# came before. They set `program', and `place' to the directory of --root, or to / for the machine's own store.
+# came before. They set `program', and `store_root' to the directory of --root, or to / for the machine's own store.
 
 rooted() {
-    if [ "$place" = / ]; then "$program" "$@"; else "$program" --root "$place" "$@"; fi
+    if [ "$store_root" = / ]; then "$program" "$@"; else "$program" --root "$store_root" "$@"; fi
 }
 
 # In place of the shell that runs it, so that a signal reaches it.
 rooted_exec() {
-    if [ "$place" = / ]; then exec "$program" "$@"; else exec "$program" --root "$place" "$@"; fi
+    if [ "$store_root" = / ]; then exec "$program" "$@"; else exec "$program" --root "$store_root" "$@"; fi
 }
 
 # need_guile OPTION...: where that store has no Guile, says so and ends with 0. The options are global ones of the
@@ -142,10 +163,10 @@ serve_inputs() {
     trap stop_serving EXIT
     trap 'exit 1' HUP INT TERM
     # enter.sh binds what these name.
-    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "${place%/}/var/log/guix"
-    ln -s "${place%/}/gnu/store" "$scratch/gnu/store"
-    ln -s "${place%/}/var/guix" "$scratch/var/guix"
-    ln -s "${place%/}/var/log/guix" "$scratch/var/log/guix"
+    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "${store_root%/}/var/log/guix"
+    ln -s "${store_root%/}/gnu/store" "$scratch/gnu/store"
+    ln -s "${store_root%/}/var/guix" "$scratch/var/guix"
+    ln -s "${store_root%/}/var/log/guix" "$scratch/var/log/guix"
     rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
     # A socket of its own: the machine may have a daemon.
     rooted_exec daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &

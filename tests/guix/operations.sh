@@ -13,9 +13,9 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-place=/
+store_root=/
 if [ "${1:-}" = --root ]; then
-  place=$2
+  store_root=$2
   shift 2
 fi
 program=${1:?usage: operations.sh [--root DIR] PROGRAM [OPTION...]}
@@ -143,7 +143,7 @@ shell() {
 }
 check 'guix shell -D hello -- make --version' shell
 packed() {
-  made=$(inside guix pack -S /bin=bin greet) && echo "$made" && cp "${place%/}$made" "$scratch/pack.tar.gz" &&
+  made=$(inside guix pack -S /bin=bin greet) && echo "$made" && cp "${store_root%/}$made" "$scratch/pack.tar.gz" &&
     tar -tzf "$scratch/pack.tar.gz" >"$scratch/list" && grep -q -- '-greet-1.0/bin/greet$' "$scratch/list" &&
     grep -q -- '-libgreet-1.0/lib/libgreeting.so$' "$scratch/list"
 }

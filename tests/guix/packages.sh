@@ -16,7 +16,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-place=/
+store_root=/
 options=
 while :; do
   case ${1:-} in

@@ -10,9 +10,9 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-place=/
+store_root=/
 if [ "${1:-}" = --root ]; then
-  place=$2
+  store_root=$2
   shift 2
 fi
 program=${1:?usage: two-stores.sh [--root DIR] PROGRAM}
@@ -34,13 +34,13 @@ trap clean EXIT
 trap 'exit 1' HUP INT TERM
 
 rooted fetch hello >/dev/null
-source=${place%/}$(rooted show hello | sed -n 's/^source: //p')
+source=${store_root%/}$(rooted show hello | sed -n 's/^source: //p')
 
 # build ROOT: builds hello on that store, and prints its line and its outputs with their hashes.
 build() {
   sh "$here/packages.sh" --root "$1" --check --hashes "$program" "hello=$source"
 }
-build "$place" | tee "$other/first"
+build "$store_root" | tee "$other/first"
 for packages in '' guile; do
   # shellcheck disable=SC2086 # nothing where it is empty: the inputs
   rooted export $packages | "$program" --root "$other/root" import --unsigned >/dev/null
