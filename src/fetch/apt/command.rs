@@ -114,7 +114,7 @@ pub(super) fn run(
     program: &str,
     arguments: &[&str],
 ) -> Result<String, AptError> {
-    command.args(arguments).stdin(Stdio::null());
+    command.args(arguments);
     let output = limited_output::output(&mut command, limited_output::LISTING)
         .map_err(|error| cannot_start(program, error))?;
     if !output.status.success() {
