@@ -25,6 +25,7 @@ pub struct FileError {
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Store,
+    Temporary,
     User,
 }
 
@@ -43,6 +44,14 @@ impl FileError {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
         Self::at(action, path.into(), Place::User)
+    }
+
+    /// An error about a file in the directory for temporary files, for `map_err`. `action` is a verb: `create`.
+    pub fn temporary(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        Self::at(action, path.into(), Place::Temporary)
     }
 
     fn at(action: &'static str, path: PathBuf, place: Place) -> impl FnOnce(io::Error) -> Self {
@@ -105,6 +114,7 @@ impl miette::Diagnostic for FileError {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let hint = match self.place {
             Place::Store => in_store(&self.source),
+            Place::Temporary => in_temporary_directory(&self.source),
             Place::User => on_file(&self.source),
         };
         (!hint.is_empty()).then(|| Box::new(hint) as _)
@@ -140,6 +150,20 @@ pub fn in_store(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount it for writing, or choose another place with --root DIR"
         }
+        _ => of_machine(error),
+    }
+}
+
+/// What to do about `error`, which came of the directory for temporary files.
+fn in_temporary_directory(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there, or set TMPDIR to a directory with room"
+        }
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory => "set TMPDIR to a directory that you may write to",
         _ => of_machine(error),
     }
 }
@@ -220,6 +244,8 @@ mod tests {
         assert!(error.to_string().starts_with("cannot write /gnu/store/x: "));
         assert!(!error.to_string().contains("make room"));
         assert!(error.help().unwrap().to_string().starts_with("make room"));
+        let error = FileError::temporary("create", "/tmp/x")(io::Error::from(Errno::ACCESS));
+        assert!(error.help().unwrap().to_string().starts_with("set TMPDIR"));
         let error = FileError::named_by_user("read", "x")(io::Error::other("odd"));
         assert!(error.help().is_none());
     }

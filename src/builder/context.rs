@@ -17,6 +17,7 @@ use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind, Made, OutputMade};
 use crate::formats::store_path::StorePath;
+use crate::sandbox::Sandbox;
 use crate::store::remove::remove_tree;
 use crate::store::{PathInfo, PathLocks, Store, StoreError};
 
@@ -87,12 +88,26 @@ pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>,
     Ok(outputs)
 }
 
+/// Whether something of `todo` is built here, in a sandbox.
+pub(super) fn needs_sandbox(todo: &Todo<'_>) -> bool {
+    let mut tasks = todo.tasks.iter();
+    tasks.any(|task| task.way == Way::Builder && task.job.kind == Kind::Build)
+}
+
+/// Sees that builds can run in `sandbox`, and removes what killed ones left.
+pub(super) fn make_ready(sandbox: &dyn Sandbox) -> Result<(), BuildError> {
+    let check = sandbox.check().and_then(|()| sandbox.clean_leftovers());
+    check.map_err(|source| BuildError::Sandbox {
+        label: "the sandbox".to_owned(),
+        source: Box::new(source),
+    })
+}
+
 impl BuildContext<'_, '_> {
     /// Does what has to come before the builds of `todo`: their derivations go into the store, and the sandbox is
     /// checked.
     pub(super) fn prepare(&self, todo: &Todo<'_>) -> Result<(), BuildError> {
-        let mut tasks = todo.tasks.iter();
-        if tasks.any(|task| task.way == Way::Builder && task.job.kind == Kind::Build) {
+        if needs_sandbox(todo) {
             self.prepare_sandbox()?;
         }
         add_derivations(self.graph, self.add_source, todo, self.tools.store)
@@ -103,12 +118,7 @@ impl BuildContext<'_, '_> {
         let is_ready = self.sandbox_is_ready.lock();
         let mut is_ready = is_ready.unwrap_or_else(PoisonError::into_inner);
         if !*is_ready {
-            let sandbox = self.tools.sandbox;
-            let check = sandbox.check().and_then(|()| sandbox.clean_leftovers());
-            check.map_err(|source| BuildError::Sandbox {
-                label: "the sandbox".to_owned(),
-                source: Box::new(source),
-            })?;
+            make_ready(self.tools.sandbox)?;
             *is_ready = true;
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 
 use super::graph::{GraphError, Job};
-use crate::diagnostics::in_store;
+use crate::diagnostics::{FileError, in_store};
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::FixedOutputMethod;
@@ -98,6 +98,10 @@ pub enum BuildError {
         /// What the system said.
         source: io::Error,
     },
+    /// The directory for temporary files cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Temporary(FileError),
     /// The system gave us no thread.
     #[error("cannot start another thread: {0}")]
     #[diagnostic(help("use fewer jobs (-j) or raise the limit on processes"))]
@@ -377,7 +381,7 @@ impl BuildError {
             Self::Graph(GraphError::Store(source)) if source.is_environment() => {
                 FailureKind::Environment
             }
-            Self::Io { .. } | Self::Thread(_) => FailureKind::Environment,
+            Self::Io { .. } | Self::Temporary(_) | Self::Thread(_) => FailureKind::Environment,
             Self::Sandbox { .. }
             | Self::Graph(_)
             | Self::Derivation { .. }

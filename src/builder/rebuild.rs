@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::context::{BuildContext, Staging, outputs};
+use super::context::{BuildContext, Staging, make_ready, outputs};
 use super::deadline::Deadline;
 use super::derivations::{AddSource, add_derivations};
 use super::error::{BuildError, FailedBuild};
@@ -96,6 +96,10 @@ pub fn rebuild(
     added.map_err(|error| error.unless_stopped(cancellation))?;
     keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
     let _umask = again.variation.enter();
+    let builds = todo.tasks.iter().any(|task| task.job.kind == Kind::Build);
+    if builds {
+        make_ready(tools.sandbox)?;
+    }
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each
@@ -118,14 +122,11 @@ pub fn rebuild(
             events: events.clone(),
             cancellation: cancellation.clone(),
             add_source: again.add_source,
-            sandbox_is_ready: Mutex::default(),
+            sandbox_is_ready: Mutex::new(builds),
             tools,
         },
         inspect,
     };
-    if todo.tasks.iter().any(|task| task.job.kind == Kind::Build) {
-        rebuilder.builder.prepare_sandbox()?;
-    }
     let report = scheduler::run(
         &todo,
         &rebuilder,

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use super::alternative::Alternative;
-use super::context::BuildContext;
+use super::context::{BuildContext, make_ready, needs_sandbox};
 pub use super::derivations::{AddSource, add_with_inputs};
 use super::error::BuildError;
 use super::graph::{Graph, Job, Task, Todo};
@@ -147,6 +147,11 @@ pub fn realise_todo<'a>(
     if todo.tasks.is_empty() {
         return Ok(run(todo, &Nothing, settings, events, cancellation));
     }
+    // First of all: a user who may not build needs to know that, and not that a directory cannot be written to.
+    let builds = needs_sandbox(todo);
+    if builds {
+        make_ready(tools.sandbox)?;
+    }
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;
     let spare = Spare {
@@ -167,7 +172,7 @@ pub fn realise_todo<'a>(
         history: History::new(&tools.store.directories().state),
         events: events.clone(),
         cancellation: cancellation.clone(),
-        sandbox_is_ready: Mutex::default(),
+        sandbox_is_ready: Mutex::new(builds),
         tools,
     };
     builder

@@ -19,6 +19,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::error::BuildError;
+use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 use crate::store::remove::remove_tree;
 
@@ -62,10 +63,8 @@ impl Scratch {
     /// sandbox, and removes those that killed runs of the same user left there.
     pub fn create(place: &Path, owner: (u32, u32)) -> Result<Self, BuildError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        fs::create_dir_all(place).map_err(BuildError::io("create", place))?;
-        let place = place
-            .canonicalize()
-            .map_err(BuildError::io("resolve", place))?;
+        fs::create_dir_all(place).map_err(unusable("create", place))?;
+        let place = place.canonicalize().map_err(unusable("resolve", place))?;
         let (sender, receiver) = channel::<Rubbish>();
         let janitor = removing(receiver).map_err(BuildError::Thread)?;
         let leftovers = match leftovers(&place) {
@@ -77,7 +76,7 @@ impl Scratch {
             let directory = place.join(format!("{PREFIX}{}-{number}", std::process::id()));
             match make_directory(&directory) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.map_err(BuildError::io("create", &directory))?,
+                made => made.map_err(unusable("create", &directory))?,
             }
             // A process that cleans up may have been faster with the lock: to it, this was a leftover.
             if let Some(lock) = lock(&directory) {
@@ -215,6 +214,12 @@ fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
     }
     // A panic there has been printed; there is nothing to add.
     let _ = thread.join();
+}
+
+/// Makes an I/O error in the place for temporary files into one of a build; for `map_err`.
+fn unusable(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let error = FileError::temporary(action, path);
+    |source| BuildError::Temporary(error(source))
 }
 
 /// A directory for us alone: in it, build users' directories are reached by their mounts only.

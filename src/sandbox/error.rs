@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ExitStatusKind;
+use crate::diagnostics::FileError;
 use crate::formats::visible::visible_path;
 
 /// Why a sandbox could not be made, or its program not be started.
@@ -43,6 +44,10 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// The directory for temporary files cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Temporary(FileError),
     /// A directory that a build runs programs in is on a file system that forbids it.
     #[error(
         "no program can run in `{}`: its file system is mounted noexec",

@@ -118,6 +118,18 @@ fn without_threads(command: &mut Command) {
 }
 
 #[test]
+fn a_place_for_temporary_files_that_is_none_is_named_with_tmpdir() {
+    let world = World::new();
+    let place = world.path("file");
+    fs::write(&place, "").unwrap();
+    let mut command = world.command(&["build", "tool"]);
+    let (status, out, err) = result(&command.env("TMPDIR", &place).output().unwrap());
+    assert_eq!(status, Some(5), "{out}\n{err}");
+    assert!(err.contains(&place.display().to_string()), "{out}\n{err}");
+    assert!(err.contains("hint: set TMPDIR"), "{out}\n{err}");
+}
+
+#[test]
 fn without_another_thread_commands_work_alone_or_say_what_they_lack() {
     let world = World::new();
     world.tool(

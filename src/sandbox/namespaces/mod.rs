@@ -34,6 +34,7 @@ use super::features::version;
 use super::layout::{Item, Point, Sources, layout};
 use super::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
 use super::{BuildUser, Limits, Running, Sandbox, SandboxError, World};
+use crate::diagnostics::FileError;
 
 /// The Linux backend.
 #[derive(Debug, Clone)]
@@ -93,10 +94,8 @@ impl Sandbox for Namespaces {
             .permissions(fs::Permissions::from_mode(0o700))
             .prefix("bootstrap-check-")
             .tempdir();
-        let place = place.map_err(|source| SandboxError::Source {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let unusable = FileError::temporary("use", std::env::temp_dir());
+        let place = place.map_err(|error| SandboxError::Temporary(unusable(error)))?;
         let directory = place.path().join("build");
         fs::create_dir(&directory)
             .and_then(|()| chown(&directory, Some(outside.0), Some(outside.1)))
