@@ -4,7 +4,7 @@
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
 #   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial and the example of
-#                    sharing as written, and what 200 killed builds leave
+#                    sharing as written, and what 200 killed builds and 200 killed daemons leave
 #   make install     after `make tool': the tool, its manual pages, completions and service, under PREFIX (and DESTDIR
 #                    before it)
 #   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone
@@ -79,6 +79,7 @@ audit: tool
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/two-stores.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/packages.sh --check $(TOOL)
 	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test verify killed
+	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test daemon after_any_kill
 
 freebsd:
 	sh cross/freebsd.sh build

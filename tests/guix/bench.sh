@@ -31,6 +31,12 @@ BUILDER
 cc -static -O1 -o "$place/builder" "$place/builder.c"
 
 make_root guix
+# guix-daemon takes a build user for each build that runs, in whichever session.
+members=$(seq -f 'guixbuilder%.0f' -s , 2 256)
+sed -i "s/^\(guixbuild:.*\)/\1,$members/" "$inside/etc/group"
+seq -f '%.0f' 2 256 | while IFS= read -r number; do
+    echo "guixbuilder$number:x:$((30000 + number)):30000::/var/empty:/usr/sbin/nologin"
+done >>"$inside/etc/passwd"
 start_guix
 make_root bootstrap
 start_bootstrap

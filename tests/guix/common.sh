@@ -43,6 +43,10 @@ stop() {
         [ ! -f "$place/$name.pid" ] || kill "$(cat "$place/$name.pid")" 2>/dev/null || true
     done
     sleep 1
+    # `unshare --fork' ignores SIGTERM; killed, it takes its child with it.
+    for name in guix bootstrap; do
+        [ ! -f "$place/$name.pid" ] || kill -KILL "$(cat "$place/$name.pid")" 2>/dev/null || true
+    done
     umount -R "$place/mounts" 2>/dev/null || true
     rm -rf "$place"
 }
