@@ -76,7 +76,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// Where it is larger, or cannot be read.
-pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_open(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let read = file
         .take(most.saturating_add(1))

@@ -227,10 +227,9 @@ impl TemporaryRoots {
                 Err(error) => return Err(error),
             }
             lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
-            // A collector that does not know all roots must not go on.
-            let read = file.try_clone();
-            let text = read
-                .and_then(|file| limited_file::read_open(file, MOST_BYTES))
+            // A collector that does not know all roots must not go on. By this very descriptor: closing another one of
+            // the file's drops the lock, and its owner adds roots that are not seen.
+            let text = limited_file::read_open(&file, MOST_BYTES)
                 .map_err(FileError::in_store("read", &path))?;
             all.roots.extend(paths_in(&text, store_dir));
             all.locks.push(file);

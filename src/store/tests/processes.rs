@@ -4,6 +4,7 @@
 use super::*;
 use crate::formats::nar::Tree;
 use crate::store::gc::{CollectOptions, collect};
+use crate::store::patience::Patience;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -25,6 +26,15 @@ fn other_process() {
             let _locks = store.lock([&path('h')]).unwrap();
             println!("done");
             std::thread::sleep(Duration::from_secs(60));
+        }
+        "more" => {
+            store.add_temporary_roots([&path('a')]).unwrap();
+            println!("done");
+            while !Path::new(&root).join("go").exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            store.add_temporary_roots([&path('b')]).unwrap();
+            fs::write(Path::new(&root).join("added"), "").unwrap();
         }
         "add" => {
             for number in 0..50 {
@@ -101,6 +111,29 @@ fn another_process_keeps_its_roots_and_locks_until_it_dies() {
     assert_eq!(freed.paths, [a]);
     assert_eq!(freed.leftovers.len(), 2, "{freed:?}");
     assert_eq!(fs::read_dir(&store.directories().store).unwrap().count(), 0);
+}
+
+#[test]
+fn no_process_adds_roots_while_a_collector_goes_by_those_it_has_read() {
+    let store = TestStore::new();
+    let place = store.directory.path().to_owned();
+    let mut child = start(&store, "more");
+    wait_for(&mut child, "done");
+    let own = store.temporary_roots.freeze();
+    let store_dir = &store.directories().store_dir;
+    let all = store
+        .temporary_roots
+        .read_all(&own, true, store_dir, &Patience::default())
+        .unwrap();
+    assert!(all.roots.contains(&path('a')));
+    fs::write(place.join("go"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!place.join("added").exists());
+    drop(all);
+    drop(own);
+    // Its output has no reader any more, so that its status says nothing.
+    child.wait().unwrap();
+    assert!(place.join("added").exists());
 }
 
 #[test]
