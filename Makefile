@@ -4,7 +4,7 @@
 #   make bootstrap   build the tool, then everything from the seed to the proof
 #   make test        every check there is, on this machine
 #   make audit       after `make bootstrap': the result, looked at with other programs, the tutorial and the example of
-#                    sharing as written, and what 200 killed builds and 200 killed daemons leave
+#                    sharing as written, and what 200 killed builds and 200 killed processes of daemons leave
 #   make install     after `make tool': the tool, its manual pages, completions and service, under PREFIX (and DESTDIR
 #                    before it)
 #   make dist        the source archive target/dist/bootstrap-VERSION.tar.xz, the same to the bit from every clone

@@ -405,11 +405,11 @@ fn measure(place: &Path, sizes: &Sizes) -> Result<()> {
 
     // guix-daemon takes no request before the one before it is answered.
     let count = sizes.queries;
-    let mut pipelined = Vec::new();
-    for (what, operation, skip) in [
+    let queries = [
         ("valid-path?", 1, skip_long as Skip),
         ("query-path-info", 26, skip_info as Skip),
-    ] {
+    ];
+    for (what, operation, skip) in queries {
         row(
             &mut daemons,
             format!("{count} × {what}"),
@@ -425,9 +425,8 @@ fn measure(place: &Path, sizes: &Sizes) -> Result<()> {
                 })
             },
         )?;
-        pipelined.push((what, operation, skip));
     }
-    for (what, operation, skip) in pipelined {
+    for (what, operation, skip) in queries {
         let ours = daemons.last().ok_or("no daemon")?;
         let mut client = ours.client()?;
         let time = timed(|| client.pipeline(operation, &ours.builder, count, skip))?;

@@ -18,7 +18,7 @@ pub const LISTING: u64 = 1 << 30;
 const PIECE: usize = 64 << 10;
 
 /// Runs `command` to its end. Gives its status and what it printed to standard output and standard error, of at most
-/// `most` bytes each. Its standard input is empty, unless `command` has another.
+/// `most` bytes each. Unless `command` has a standard input of its own, it reads this process's.
 ///
 /// # Errors
 /// Where it cannot be run, or prints more; then it is killed.

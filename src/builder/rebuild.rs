@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use super::context::{BuildContext, Staging, make_ready, outputs};
+use super::context::{BuildContext, Staging, make_ready, needs_sandbox, outputs};
 use super::deadline::Deadline;
 use super::derivations::{AddSource, add_derivations};
 use super::error::{BuildError, FailedBuild};
@@ -96,7 +96,7 @@ pub fn rebuild(
     added.map_err(|error| error.unless_stopped(cancellation))?;
     keep_inputs(again, &todo, &tools).map_err(|error| error.unless_stopped(cancellation))?;
     let _umask = again.variation.enter();
-    let builds = todo.tasks.iter().any(|task| task.job.kind == Kind::Build);
+    let builds = needs_sandbox(&todo);
     if builds {
         make_ready(tools.sandbox)?;
     }

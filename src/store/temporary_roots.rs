@@ -250,8 +250,9 @@ impl Drop for TemporaryRoots {
 
 /// Whether a process that has `held` temporary roots may have `new` more.
 fn check_count(held: usize, new: usize) -> Result<(), LockError> {
-    match held.saturating_add(new) > MOST {
-        true => Err(LockError::TooManyRoots { most: MOST }),
+    let wanted = held.saturating_add(new);
+    match wanted > MOST {
+        true => Err(LockError::TooManyRoots { wanted, most: MOST }),
         false => Ok(()),
     }
 }

@@ -13,15 +13,8 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-store_root=/
-if [ "${1:-}" = --root ]; then
-  store_root=$2
-  shift 2
-fi
-program=${1:?usage: operations.sh [--root DIR] PROGRAM [OPTION...]}
-program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
-shift
-
+# shellcheck source=SCRIPTDIR/arguments.sh
+. "$here/arguments.sh"
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
 need_guix

@@ -21,7 +21,7 @@ options=
 while :; do
   case ${1:-} in
     --root)
-      place=${2:?--root DIR}
+      store_root=${2:?--root DIR}
       shift
       ;;
     --check | --hashes | --rounds=* | --together=*) options="$options $1" ;;

@@ -15,13 +15,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
 need_guix
 own_mounts sh "$0" "$@"
-store_root=/
-if [ "${1:-}" = --root ]; then
-    store_root=$2
-    shift 2
-fi
-program=$(realpath "${1:?usage: speed.sh [--root DIR] PROGRAM [RUNS]}")
-runs=${2:-5}
+# shellcheck source=SCRIPTDIR/arguments.sh
+. "$here/arguments.sh"
+runs=${1:-5}
 # shellcheck disable=SC2119 # without options of the program
 need_guile
 rooted fetch hello >/dev/null

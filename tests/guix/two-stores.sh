@@ -10,14 +10,8 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-store_root=/
-if [ "${1:-}" = --root ]; then
-  store_root=$2
-  shift 2
-fi
-program=${1:?usage: two-stores.sh [--root DIR] PROGRAM}
-program=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
-
+# shellcheck source=SCRIPTDIR/arguments.sh
+. "$here/arguments.sh"
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
 need_guix
@@ -49,6 +43,10 @@ build "$other/root" | tee "$other/second"
 
 grep ' sha256:' "$other/first" >"$other/first.hashes"
 grep ' sha256:' "$other/second" >"$other/second.hashes"
+# Both stores have the same paths: hello has to be in the second one.
+while read -r path _; do
+  [ -e "$other/root$path" ] || { echo "FAIL: $path was not built on the second store"; exit 1; }
+done <"$other/second.hashes"
 if ! cmp "$other/first.hashes" "$other/second.hashes"; then
   echo 'FAIL: the two stores differ'
   exit 1

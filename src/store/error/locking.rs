@@ -46,8 +46,11 @@ pub enum LockError {
         path: PathBuf,
     },
     /// One process, or the client that it serves, wants more temporary roots than a collector reads.
-    #[error("a process may have at most {most} temporary roots")]
+    #[error("{wanted} temporary roots in one process: expected at most {most} temporary roots")]
+    #[diagnostic(help("ask for fewer items at a time, each part in a run or session of its own"))]
     TooManyRoots {
+        /// How many there would be.
+        wanted: usize,
         /// The limit.
         most: usize,
     },
