@@ -3,7 +3,8 @@
 //!
 //! The module defines a build system that computes nothing: it reads the `.drv` that is in the store already, so that
 //! packages built on these inputs refer to the very items that were built here, and Guix finds them valid. Search paths
-//! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order.
+//! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order. The packages are hidden: by
+//! name, Guix finds its own, for which they stand.
 //!
 //! Once the module is loaded, Guix takes these packages in place of its own bootstrap's: `take-over.scm`.
 
@@ -38,6 +39,7 @@ pub struct GuilePackage {
 }
 
 const HEAD: &str = r#"  #:use-module (guix build-system)
+  #:use-module (guix build-system trivial)
   #:use-module (guix derivations)
   #:use-module (guix gexp)
   #:use-module (guix monads)
@@ -48,6 +50,7 @@ const HEAD: &str = r#"  #:use-module (guix build-system)
   #:use-module (guix utils)
   #:use-module (ice-9 match)
   #:use-module (srfi srfi-1)
+  #:use-module (srfi srfi-26)
   #:export (%final-inputs))
 
 ;; Builds nothing: a package's derivation is the one in FILE.
@@ -128,7 +131,7 @@ pub fn module(
         text.push_str(&format!(
             "\n(define-public bootstrap-{}\n  (package\n    (name {})\n    (version {})\n    (source #f)\n    (outputs '({}))\n    \
              (build-system bootstrap-build-system)\n    (arguments\n     (list #:file {}))\
-             {paths}\n    (supported-systems (list {}))\n    (home-page {})\n    (synopsis {})\n    (description {})\n    ;; {}\n    (license #f)))\n",
+             {paths}\n    (properties '((hidden? . #t)))\n    (supported-systems (list {}))\n    (home-page {})\n    (synopsis {})\n    (description {})\n    ;; {}\n    (license #f)))\n",
             package.name,
             quoted(&package.name),
             quoted(&package.version),

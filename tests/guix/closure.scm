@@ -7,6 +7,7 @@
              (guix packages)
              (guix profiles)
              (guix store)
+             (guix transformations)
              (gnu packages)
              (foreign)
              (ice-9 match)
@@ -76,15 +77,33 @@ one of MORE."
               `(("a profile with hello" . ,(packages->manifest (list hello)))
                 ("guix shell -D hello" . ,(package->development-manifest hello))))
 
-    ;; Packages with hundreds of others below them, of several build systems.
+    ;; Packages with hundreds of others below them, of several build systems; what Guix makes with the C library and the
+    ;; linker of its bootstrap; sources that an expression makes.
     (for-each (lambda (name)
                 (check-closure store name
                                (package-derivation store (specification->package name) #:graft? #f)
                                (const #t)))
-              '("curl" "git-minimal" "cmake-minimal"))
+              '("curl" "git-minimal" "cmake-minimal" "gcc-toolchain@10" "gcc-toolchain@14" "gfortran-toolchain" "tbb@2020"
+                "ruby-tzinfo-data" "racket"))
+
+    ;; Options that rewrite a package make others of all that it is built from.
+    (let ((rewrite (options->transformation '((with-input . "zlib=bzip2")))))
+      (for-each (lambda (name)
+                  (check-closure store (string-append name " --with-input")
+                                 (package-derivation store (rewrite (specification->package name)) #:graft? #f)
+                                 (const #t)))
+                '("curl" "gcc-toolchain@14" "tbb@2020")))
+    (for-each (lambda (name)
+                (check-closure store (string-append name " --target")
+                               (package-cross-derivation store (specification->package name) "aarch64-linux-gnu" #:graft? #f)
+                               (const #t)))
+              '("hello" "curl"))
 
     ;; For another system, Guix's own bootstrap is used: the search finds it.
-    (let ((items (foreign-items store (package-derivation store hello "i686-linux" #:graft? #f))))
-      (check "hello for i686-linux" (pair? items) (format #f "~a foreign items, as expected" (length items))))))
+    (for-each (lambda (name)
+                (let ((items (foreign-items store (package-derivation store (specification->package name) "i686-linux" #:graft? #f))))
+                  (check (string-append name " for i686-linux") (pair? items)
+                         (format #f "~a foreign items, as expected" (length items)))))
+              '("hello" "gcc-toolchain@14"))))
 
 (exit (if (zero? failed) 0 1))

@@ -45,4 +45,15 @@ would_build 'hello-.*|module-import-compiled' \
   guix build -L /scratch/channel -e '(begin (use-modules (bootstrap-inputs)) (@ (gnu packages base) hello))' --dry-run
 would_build 'profile|ca-certificate-bundle|emacs-subdirs|module-import-compiled' \
   guix shell -L /scratch/channel -D hello --dry-run
+# The module changes nothing for another system.
+for_another() {
+  inside guix build "$@" --system=i686-linux -d hello gcc-toolchain@14 guile bash-minimal
+}
+for_another >"$scratch/without"
+for_another -L /scratch/channel >"$scratch/with"
+if ! cmp "$scratch/without" "$scratch/with"; then
+  echo 'FAIL: the module changes derivations for i686-linux'
+  exit 1
+fi
+echo 'pass: the same derivations for i686-linux without the module'
 echo 'nothing of Guix'"'"'s own bootstrap'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
 # What users do with the Guix client beyond `guix build', each once, by our daemon on our inputs: grafts, --target,
-# --system, --with-input, --with-source, --with-patch, `guix shell -D', `guix pack', `guix package -i'.
+# --system, --with-input, --with-source, --with-patch, `guix shell', `guix pack', `guix package -i'.
 #
 # usage: sh tests/guix/operations.sh [--root DIR] PROGRAM [OPTION...]
 #
@@ -135,6 +135,16 @@ shell() {
   inside guix shell -D hello -- make --version | tee "$scratch/shell" && grep -q '^GNU Make' "$scratch/shell"
 }
 check 'guix shell -D hello -- make --version' shell
+toolchain() {
+  printf '#include <stdio.h>\nint main(void) { return puts("compiled") < 0; }\n' >"$scratch/word.c"
+  inside guix shell gcc-toolchain@14 -- gcc -o /scratch/word /scratch/word.c && [ "$(inside /scratch/word)" = compiled ]
+}
+check 'guix shell gcc-toolchain -- gcc' toolchain
+with_manifest() {
+  printf '(specifications->manifest (list "greet"))\n' >"$scratch/manifest.scm"
+  [ "$(inside guix shell -m /scratch/manifest.scm -- greet)" = good-day ]
+}
+check 'guix shell -m MANIFEST' with_manifest
 packed() {
   made=$(inside guix pack -S /bin=bin greet) && echo "$made" && cp "${store_root%/}$made" "$scratch/pack.tar.gz" &&
     tar -tzf "$scratch/pack.tar.gz" >"$scratch/list" && grep -q -- '-greet-1.0/bin/greet$' "$scratch/list" &&

@@ -32,85 +32,133 @@ versions, and a package that asks for one of these by its version gets Guix's."
         (original package)
         (or (bootstrap-package package) package))))
 
-(define (take-over!)
-  (define commencement
-    (resolve-module '(gnu packages commencement)))
-  (define (replace! variable make)
-    (module-set! commencement variable (make (module-ref commencement variable))))
-
-  (replace! '%final-inputs
-            (lambda (original)
-              (lambda* (#:optional (system (%current-system)))
-                (if (string=? system %system) %final-inputs (original system)))))
-  (replace! 'canonical-package canonical)
-  (for-each (match-lambda
-              ((variable . name)
-               (let ((package (assoc-ref %packages name)))
-                 (when package
-                   (replace! variable (const package))))))
-            '((guile-final . "guile")
-              (gcc-final . "gcc")
-              (glibc-final . "libc")
-              (binutils-final . "binutils")
-              (ld-wrapper . "ld-wrapper")
-              (bash-final . "bash")
-              (coreutils-final . "coreutils")
-              (sed-final . "sed")
-              (grep-final . "grep")
-              (xz-final . "xz")
-              (glibc-utf8-locales-final . "libc"))))
-
-;; Guix's packages that expressions and other packages name as inputs. Their variables stay as they are, since other
-;; definitions inherit from them; what a package here stands for is decided where one is lowered.
+;; Packages of Guix's for which others here stand. Guix's variables stay as they are, since other definitions inherit from
+;; them, and other systems and targets need them. Instead, the bag that Guix keeps of such a package for this system, and
+;; finds before it lowers the package, is that of ours.
 
 (define %stand-ins
   ;; From Guix's package to ours.
   (make-hash-table))
 
-(define (stand-in! module variable name)
-  "Have our package NAME stand for Guix's VARIABLE of MODULE, where it has all outputs of it. Not every version of Guix
-has that variable."
+(define %bag-cache
+  (@@ (guix packages) %bag-cache))
+
+(define (change-field! package field change)
+  "Set FIELD of PACKAGE, a field that is computed when it is asked for, to what CHANGE makes of it here: in native builds
+on this system."
+  (let* ((type (struct-vtable package))
+         (index (list-index (lambda (name) (eq? name field)) (record-type-fields type)))
+         (old (struct-ref package index)))
+    (struct-set! package index
+                 (lambda (self)
+                   ;; Packages that inherit from this one have the same field.
+                   (if (and (eq? self package)
+                            (string=? (%current-system) %system)
+                            (not (%current-target-system)))
+                       (change (old self))
+                       (old self))))))
+
+(define (stand-for! original package)
+  "Have PACKAGE, one of ours, be built wherever ORIGINAL would be."
+  (let ((bag (package->bag package %system #f #:graft? #f)))
+    (hashq-set! %stand-ins original package)
+    (hashq-set! %bag-cache original
+                (acons (list %system #f) bag
+                       (or (hashq-ref %bag-cache original) '())))
+    ;; What ours needs, its derivation has.
+    (change-field! original 'propagated-inputs (const '()))
+    (change-field! original 'replacement (const #f))
+    (unless (eq? bag (package->bag original %system #f #:graft? #f))
+      (error "this version of Guix keeps bags in another way" (package-name original)))))
+
+(define (stand-for-variable! module variable name)
+  "Have our package NAME stand for Guix's VARIABLE of MODULE, where it has all outputs of it but debugging information.
+Not every version of Guix has that variable."
   (let ((original (module-ref (resolve-interface module) variable #f))
         (package (assoc-ref %packages name)))
     (when (and package original
                (every (lambda (output) (member output (package-outputs package)))
-                     (package-outputs original)))
-      (hashq-set! %stand-ins original package))))
+                      (delete "debug" (package-outputs original))))
+      (stand-for! original package))))
 
-(define <package>
-  (@@ (guix packages) <package>))
+(define no-output
+  (package
+    (name "no-output")
+    (version "0")
+    (source #f)
+    (build-system trivial-build-system)
+    (arguments (list #:builder '(mkdir (assoc-ref %outputs "out"))))
+    (home-page "https://guix.gnu.org/")
+    (synopsis "Empty directory")
+    (description "Empty directory")
+    (license #f)))
 
-;; In place of the one of (guix packages).
-(define-gexp-compiler (stand-in-compiler (package <package>) system target)
-  (let ((package (or (and (not target)
-                          (string=? system %system)
-                          (hashq-ref %stand-ins package))
-                     package)))
-    (if target
-        (package->cross-derivation package target system)
-        (package->derivation package system))))
+(define (with-stand-ins inputs)
+  "Return INPUTS with our packages in place of those for which they stand. Of an output that ours lacks, as libc:debug,
+nothing is there."
+  (map (match-lambda
+         ((and (label (? package? original) outputs ...) input)
+          (match (hashq-ref %stand-ins original)
+            (#f input)
+            (package
+             (if (every (lambda (output) (member output (package-outputs package))) outputs)
+                 (cons* label package outputs)
+                 (list label no-output)))))
+         (input input))
+       inputs))
 
-(for-each (match-lambda
-            ((module variable . name)
-             (stand-in! module variable name)))
-          '(((gnu packages base) tar . "tar")
-            ((gnu packages base) sed . "sed")
-            ((gnu packages base) grep . "grep")
-            ((gnu packages base) coreutils . "coreutils")
-            ((gnu packages base) coreutils-minimal . "coreutils")
-            ((gnu packages base) findutils . "findutils")
-            ((gnu packages base) diffutils . "diffutils")
-            ((gnu packages base) patch . "patch")
-            ((gnu packages base) gnu-make . "make")
-            ((gnu packages base) glibc-utf8-locales . "libc")
-            ((gnu packages bash) bash-minimal . "bash")
-            ((gnu packages compression) gzip . "gzip")
-            ((gnu packages compression) bzip2 . "bzip2")
-            ((gnu packages compression) xz . "xz")
-            ((gnu packages compression) zstd . "zstd")
-            ((gnu packages file) file . "file")
-            ((gnu packages gawk) gawk . "gawk")
-            ((gnu packages guile) guile-3.0 . "guile")))
+(define (take-over!)
+  (define commencement
+    (resolve-module '(gnu packages commencement)))
+  (define final-inputs
+    (module-ref commencement '%final-inputs))
+
+  (for-each (match-lambda*
+              (((_ original . _) (_ package . _))
+               (unless (hashq-ref %stand-ins original)
+                 (stand-for! original package))))
+            (final-inputs %system)
+            %final-inputs)
+  (for-each (match-lambda
+              ((module variable . name)
+               (stand-for-variable! module variable name)))
+            `(((gnu packages commencement) guile-final . "guile")
+              ((gnu packages commencement) glibc-utf8-locales-final . "libc")
+              ((gnu packages base) tar . "tar")
+              ((gnu packages base) sed . "sed")
+              ((gnu packages base) grep . "grep")
+              ((gnu packages base) coreutils . "coreutils")
+              ((gnu packages base) coreutils-minimal . "coreutils")
+              ((gnu packages base) findutils . "findutils")
+              ((gnu packages base) diffutils . "diffutils")
+              ((gnu packages base) patch . "patch")
+              ((gnu packages base) gnu-make . "make")
+              ((gnu packages base) glibc-utf8-locales . "libc")
+              ((gnu packages bash) bash-minimal . "bash")
+              ((gnu packages compression) gzip . "gzip")
+              ((gnu packages compression) bzip2 . "bzip2")
+              ((gnu packages compression) xz . "xz")
+              ((gnu packages compression) zstd . "zstd")
+              ((gnu packages file) file . "file")
+              ((gnu packages gawk) gawk . "gawk")
+              ((gnu packages guile) guile-3.0 . "guile")
+              ,@(map (lambda (gcc)
+                       `((gnu packages gcc) ,(string->symbol (string-append "gcc-" (version-series gcc))) . "gcc"))
+                     (filter-map (cut assoc-ref %packages <>) '("gcc")))))
+
+  ;; Toolchains and wrappers of linkers, which the bootstrap's last packages are inputs of.
+  (module-for-each (lambda (name variable)
+                     (let ((value (variable-ref variable)))
+                       (when (and (package? value)
+                                  (not (hashq-ref %stand-ins value)))
+                         (change-field! value 'inputs with-stand-ins))))
+                   (resolve-interface '(gnu packages commencement)))
+
+  (module-set! commencement '%final-inputs
+               (lambda* (#:optional (system (%current-system)))
+                 (if (string=? system %system) %final-inputs (final-inputs system))))
+  (module-set! commencement 'canonical-package
+               (canonical (module-ref commencement 'canonical-package))))
 
 ;; Of the hooks that make parts of a profile, two run for every profile and need what is not here: texinfo's
 ;; install-info, and X's mkfontdir. As Guix does with man-db, they run where the profile has programs that read the

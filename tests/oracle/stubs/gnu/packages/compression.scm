@@ -1,8 +1,9 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (gnu packages compression)
+  #:use-module (guix packages)
   #:export (gzip bzip2 xz zstd))
 
-(define gzip '((name . "gzip") (outputs "out")))
-(define bzip2 '((name . "bzip2") (outputs "out")))
-(define xz '((name . "xz") (outputs "out" "static")))
-(define zstd '((name . "zstd") (outputs "out" "lib" "static")))
+(define gzip (of-guix "gzip"))
+(define bzip2 (of-guix "bzip2"))
+(define xz (of-guix "xz" #:outputs '("out" "static")))
+(define zstd (of-guix "zstd" #:outputs '("out" "lib" "static")))

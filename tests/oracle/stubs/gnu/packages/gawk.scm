@@ -1,5 +1,6 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (gnu packages gawk)
+  #:use-module (guix packages)
   #:export (gawk))
 
-(define gawk '((name . "gawk") (outputs "out")))
+(define gawk (of-guix "gawk"))

@@ -1,5 +1,6 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 (define-module (gnu packages guile)
+  #:use-module (guix packages)
   #:export (guile-3.0))
 
-(define guile-3.0 '((name . "guile-3.0") (outputs "out")))
+(define guile-3.0 (of-guix "guile-3.0"))
