@@ -23,7 +23,7 @@ pub trait Alternative: Sync {
     /// Where something is so wrong that the item must not be built instead, or the run was stopped.
     fn make(&self, job: Job<'_>) -> Result<Delivery, BuildError>;
 
-    /// Everything that was asked of it is done, for now.
+    /// Everything that was asked of it is done, for now; also where it has offered nothing.
     fn pause(&self);
 }
 

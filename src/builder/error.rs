@@ -203,8 +203,8 @@ pub enum Cause {
         files: Option<u64>,
     },
     /// An output is not there.
-    #[error("it ended well but did not make its output `{name}` at {path}")]
-    #[diagnostic(help("see in its log where it installed to, and have it install there"))]
+    #[error("the build succeeded but did not create output `{name}` ({path})")]
+    #[diagnostic(help("look in the log where it installed, and make it install there"))]
     NoOutput {
         /// The output's name.
         name: String,
@@ -220,6 +220,7 @@ pub enum Cause {
     OutsideOutputs(Vec<String>),
     /// An output holds something that cannot be in the store, such as a socket.
     #[error("its output cannot become a store item: {0}")]
+    #[diagnostic(help("{}", help_of(_0.as_ref())))]
     UnusableOutput(Box<StoreError>),
     /// An output refers to something it must not refer to.
     #[error("{0}")]

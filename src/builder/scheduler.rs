@@ -106,6 +106,10 @@ pub fn run<'a>(
     if builds + downloads > 0 {
         events.emit(planned(todo, parallelism, cores));
     }
+    if run.open_alternatives == 0 {
+        // The servers were asked, if there are any: one that does not work is named though nothing is taken from it.
+        worker.alternative_is_done();
+    }
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         loop {

@@ -226,12 +226,15 @@ fn run(read: &dyn Fn() -> Result<Plan, Failure>) -> Result<(), Failure> {
         configuration,
         listen,
     } = read()?;
+    for limit in crate::sandbox::inherited::low_limits() {
+        super::context::tell(&format!("bootstrap: warning: {limit}\n"));
+    }
     let mut sockets = Socket::given()?;
     for place in &listen {
         let socket = Socket::listen(place)?;
         if matches!(socket, Socket::Remote(_)) {
             super::context::tell(&format!(
-                "bootstrap: warning: everybody who reaches {place} can use the daemon: it does not know the users of other \
+                "bootstrap: warning: anyone who reaches {place} can use the daemon: it does not know the users of other \
                  machines, and nothing is encrypted\n"
             ));
         }

@@ -67,6 +67,7 @@ pub enum Failure {
     },
     /// A signature.
     #[error("{document}: {error}")]
+    #[diagnostic(help("{}", error.help().map_or_else(String::new, |help| help.to_string())))]
     Signature {
         /// The document.
         document: String,

@@ -49,6 +49,7 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{Failure, Status};
 
+use crate::sandbox::inherited::{set_right, stack_too_small};
 use crate::show::completions::script;
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
@@ -57,7 +58,13 @@ use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    inherited::set_right();
+    set_right();
+    if let Some(problem) = stack_too_small() {
+        context::tell(&format!(
+            "bootstrap: {problem}\nhint: raise the limit on the stack (`ulimit -s`)\n"
+        ));
+        return ExitCode::from(Status::Environment as u8);
+    }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     if version::is_wanted(&arguments) {
         let _ = context::print(&version::describe());

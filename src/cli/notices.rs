@@ -14,9 +14,12 @@ pub(super) fn describe(notice: &Notice) -> Vec<String> {
         )],
         Notice::BuiltAgain(again) => again.iter().map(reasons::in_short).collect(),
         Notice::Repaired(step) => vec![repaired(step)],
-        Notice::ServerLeft { problem } => vec![format!(
-            "{problem}; going on without this server: what it does not give is built"
-        )],
+        Notice::ServerProblem { problem, is_left } => vec![match is_left {
+            true => {
+                format!("{problem}; going on without this server: what it does not give is built")
+            }
+            false => format!("{problem}; what this server does not give is built"),
+        }],
     }
 }
 

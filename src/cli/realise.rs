@@ -7,6 +7,7 @@ use super::failure::{Failure, Status, of_run};
 use super::inherited;
 use crate::engine::{EngineError, Planned, Run, Target, Targets};
 use crate::events::Summary;
+use crate::sandbox::inherited::low_limits;
 use crate::show::records::Runs;
 
 impl Context {
@@ -26,7 +27,7 @@ pub(super) fn ready(context: &Context) -> Result<(), Failure> {
             "raise the limit on processes (`ulimit -u`)",
         )
     })?;
-    for limit in inherited::low_limits() {
+    for limit in low_limits() {
         context.note(&limit);
     }
     Ok(())

@@ -18,7 +18,6 @@ use crate::builder::history::History;
 use crate::builder::scheduler;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind};
-use crate::exchange::substitute::Substituter;
 use crate::formats::store_path::StorePath;
 
 /// What making some targets would mean.
@@ -130,9 +129,14 @@ impl Session {
             Some(substitutes) => offered(substitutes, &todo)?,
             None => Vec::new(),
         };
-        for (url, problem) in substituter.iter().flat_map(Substituter::problems) {
-            let problem = format!("{url}: {problem}");
-            self.notify(Notice::ServerLeft { problem });
+        if let Some(substituter) = &substituter {
+            let left = substituter.left();
+            for (url, problem) in substituter.problems() {
+                self.notify(Notice::ServerProblem {
+                    problem: format!("{url}: {problem}"),
+                    is_left: left.iter().any(|(left, _)| *left == url),
+                });
+            }
         }
         let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
             .tasks

@@ -21,10 +21,12 @@ pub enum Notice {
     BuiltAgain(Vec<BuiltAgain>),
     /// A repair took a step.
     Repaired(Repaired),
-    /// A substitute server broke down and is not asked again.
-    ServerLeft {
+    /// A substitute server has a problem.
+    ServerProblem {
         /// The problem, with the server's URL.
         problem: String,
+        /// Whether the server is not asked again.
+        is_left: bool,
     },
 }
 

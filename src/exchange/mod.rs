@@ -63,7 +63,7 @@ pub enum ExchangeError {
     NarInfo(#[from] NarInfoError),
     /// An item with other bytes or references than were said.
     #[error(
-        "{path}, from {location}: expected {what} {expected}, saw {seen}; it was damaged or tampered with"
+        "{path}, from {location}: expected {what} {expected}, saw {seen} (damaged or tampered with)"
     )]
     Differs {
         /// The item.
@@ -87,9 +87,9 @@ pub enum ExchangeError {
     },
     /// An item of this store that is not what the database says.
     #[error(
-        "{path}: expected {what} {expected}, as the database says, saw {seen}; it was damaged in the store: make it again with \
-         `bootstrap build --repair PKG`, PKG being the package that it is of"
+        "{path} is damaged in the store: expected {what} {expected}, as recorded in the database, saw {seen}"
     )]
+    #[diagnostic(help("repair the package that it belongs to: `bootstrap build --repair PKG`"))]
     Damaged {
         /// The item.
         path: String,
@@ -113,7 +113,7 @@ pub enum ExchangeError {
         owner: String,
     },
     /// An item whose archive, decoded, is none.
-    #[error("{path}, from {location}: {error}; it was damaged or tampered with")]
+    #[error("{path}, from {location}: {error} (damaged or tampered with)")]
     Archive {
         /// The item.
         path: String,
@@ -123,9 +123,8 @@ pub enum ExchangeError {
         error: NarError,
     },
     /// An item that refers to one that is not there.
-    #[error(
-        "{path} needs {missing}, which is neither valid here nor in {location}; export its closure"
-    )]
+    #[error("{path} needs {missing}, which is neither valid here nor in {location}")]
+    #[diagnostic(help("export the closure: `bootstrap export` without --alone"))]
     Missing {
         /// The item.
         path: String,
@@ -135,10 +134,10 @@ pub enum ExchangeError {
         location: String,
     },
     /// A stream that is not an export.
-    #[error(
-        "{location} is not an export of store items: {problem}; make one with `bootstrap export`, `guix archive --export` or \
-         `nix-store --export`, and copy it whole"
-    )]
+    #[error("{location} is not an export of store items: {problem}")]
+    #[diagnostic(help(
+        "make one with `bootstrap export`, `guix archive --export` or `nix-store --export`, and copy the whole file"
+    ))]
     Stream {
         /// Where it is from.
         location: String,

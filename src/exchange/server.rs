@@ -29,6 +29,9 @@ const FAILURES: usize = 5;
 const PRIORITY: u32 = 50;
 /// How often a request is made again where nothing listens at the server's address.
 const REFUSALS: usize = 2;
+/// The problem of a place that neither says that it is a server nor has offered an item: its address may be mistyped.
+const NO_SERVER: &str =
+    "nix-cache-info is missing or names no store (StoreDir): this may not be a substitute server";
 /// The longest `nix-cache-info` that is read, in bytes.
 const CACHE_INFO_MAX: u64 = 1 << 16;
 /// A narinfo of this many bytes names thousands of references.
@@ -60,6 +63,10 @@ struct Health {
     problem: Option<String>,
     /// Why it is not asked any more.
     left: Option<String>,
+    /// It did not say which store it is for.
+    is_nameless: bool,
+    /// It had a narinfo.
+    has_items: bool,
 }
 
 impl Server {
@@ -115,13 +122,16 @@ impl Server {
         health.left.clone()
     }
 
-    /// Its first problem, or why it is not asked any more.
+    /// Why it is not asked any more, or its first problem. One is that it neither says what it is nor offers an item.
     pub fn problem(&self) -> Option<String> {
         let health = self.health();
-        health.left.clone().or_else(|| health.problem.clone())
+        let noted = health.left.clone().or_else(|| health.problem.clone());
+        let is_doubtful = health.is_nameless && !health.has_items;
+        noted.or_else(|| is_doubtful.then(|| NO_SERVER.to_owned()))
     }
 
-    /// Asks the server, once, what it is. One that is for another store is left; one that does not say is not.
+    /// Asks the server, once, what it is. One that is for another store is left; one that does not say is asked all the
+    /// same.
     pub(super) fn introduce(&self, store_dir: &StoreDir, cancellation: &Cancellation) {
         if self.about.get().is_some() || self.left().is_some() {
             return;
@@ -145,8 +155,10 @@ impl Server {
         let priority = field("Priority").and_then(|text| text.parse().ok());
         // Another thread may have been faster.
         let _ = self.about.set(priority.unwrap_or(PRIORITY));
-        if let Some(other) = field("StoreDir").filter(|other| *other != store_dir.as_str()) {
-            self.leave(format!("it is for the store {other}, expected {store_dir}"));
+        match field("StoreDir") {
+            Some(own) if own == store_dir.as_str() => {}
+            Some(other) => self.leave(format!("it is for the store {other}, expected {store_dir}")),
+            None => self.health().is_nameless = true,
         }
     }
 
@@ -200,6 +212,7 @@ impl Server {
             }),
             error => error.into(),
         })?;
+        self.health().has_items = true;
         info.check(store_dir, keys, &self.files.url)?;
         Ok(Some(info))
     }
@@ -439,7 +452,7 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(format!(
-                "it goes on, though it is longer already than what {} bytes can be compressed to",
+                "archive exceeds the compressed size limit for {} bytes",
                 self.contents
             )));
         }

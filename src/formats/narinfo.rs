@@ -44,7 +44,9 @@ pub enum NarInfoError {
         "{path}, from {location}, has no signature by a key that is trusted ({})",
         visible(seen)
     )]
-    #[diagnostic(help("add the key to `trusted-keys` if you trust it"))]
+    #[diagnostic(help(
+        "add the key of its signer to `trusted-keys` if you trust it, or have it signed (--key)"
+    ))]
     Untrusted {
         /// The item.
         path: String,

@@ -20,20 +20,16 @@ const MEMBER: &str = "signature";
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SignatureError {
     /// The document is not a JSON object.
-    #[error(
-        "only a JSON object can be signed; `bootstrap verify --json --sign KEY` writes one that is"
-    )]
+    #[error("only a JSON object can be signed")]
+    #[diagnostic(help("`bootstrap verify --json --sign KEY` writes a signed document"))]
     Document,
     /// The signature is not in the form that this program writes.
-    #[error(
-        "its signature is malformed: {0}; have it signed anew with `bootstrap verify --json --sign KEY`"
-    )]
+    #[error("its signature is malformed: {0}")]
+    #[diagnostic(help("have it signed again: `bootstrap verify --json --sign KEY`"))]
     Malformed(&'static str),
     /// The signature is not of this document.
-    #[error(
-        "its signature does not belong to it: it was changed after it was signed; do not rely on it, and ask the one who \
-         signed it for the document as it was"
-    )]
+    #[error("its signature does not match: it was changed after it was signed")]
+    #[diagnostic(help("do not rely on it; ask its signer for the original document"))]
     Wrong,
 }
 

@@ -155,7 +155,7 @@ fn a_missing_output_is_named() {
     });
     let error = site.fail(item).to_string();
     let path = site.logical(item, "lib");
-    let expected = format!("did not make its output `lib` at {path}");
+    let expected = format!("did not create output `lib` ({path})");
     assert!(error.ends_with(&expected), "{error}");
     // All outputs or none.
     assert!(!site.is_valid(item));

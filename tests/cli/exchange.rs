@@ -148,7 +148,10 @@ fn a_damaged_item_is_not_published() {
     let directory = world.path("published");
     let published = directory.to_str().unwrap();
     let (_, err) = world.expect(3, &["publish", published, "tool", "--key", &secret]);
-    assert!(err.contains("-tool-1.0: expected the NAR hash"), "{err}");
+    assert!(
+        err.contains("-tool-1.0 is damaged in the store: expected the NAR hash"),
+        "{err}"
+    );
     let repair = world.command_line("build --repair PKG");
     assert!(err.contains(&repair), "{err}");
     assert_eq!(ending(&directory, ".narinfo"), Vec::<PathBuf>::new());
@@ -287,9 +290,7 @@ fn an_export_is_of_the_closure_or_of_the_items_alone() {
     let other = World::with_recipes();
     let (out, err) = other.expect(2, &["import", "--unsigned", &alone]);
     assert_eq!(out, "");
-    let said = format!(
-        "{tool} needs {libc}, which is neither valid here nor in {alone}; export its closure"
-    );
+    let said = format!("{tool} needs {libc}, which is neither valid here nor in {alone}");
     assert!(err.contains(&said), "{said}: {err}");
     other.expect(2, &["path", "tool"]);
     // As it says.
@@ -324,7 +325,7 @@ fn an_export_replaces_a_file_when_all_of_it_is_there_and_a_device_never() {
     fs::set_permissions(&item, PermissionsExt::from_mode(0o644)).unwrap();
     fs::write(&item, "something else").unwrap();
     let (_, err) = export(3, file.to_str().unwrap());
-    assert!(err.contains("it was damaged"), "{err}");
+    assert!(err.contains("is damaged in the store"), "{err}");
     assert_eq!(fs::read(&file).unwrap(), b"what was there before");
     assert_eq!(names(), ["libc.export"]);
     fs::write(&item, whole).unwrap();
@@ -502,19 +503,30 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
         err.contains("has no signature by a key that is trusted"),
         "{err}"
     );
-    // A server that is not there is passed over.
-    let gone = [
-        "--substitute-urls",
-        "http://127.0.0.1:9",
-        "--trusted-keys",
-        &public,
-    ];
-    let (out, err) = other.expect(0, &[&gone[..], &["build", "--dry-run", "libc"]].concat());
-    assert!(err.contains("going on without this server"), "{err}");
-    assert!(
-        out.contains("\n  libc              never built here"),
-        "{out}"
-    );
+    // A server that is not there is left, one that does not say what it is only named.
+    let empty = other.0.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let empty = format!("file://{}", empty.display());
+    let left = "going on without this server";
+    for (url, said, is_left) in [
+        ("http://127.0.0.1:9", "http://127.0.0.1:9: ", true),
+        ("file:///nowhere", "there is no such directory", true),
+        (
+            "file:///nowhere?priority=10",
+            "there is no such directory",
+            true,
+        ),
+        (&empty, "this may not be a substitute server", false),
+    ] {
+        let gone = ["--substitute-urls", url, "--trusted-keys", &public];
+        let (out, err) = other.expect(0, &[&gone[..], &["build", "--dry-run", "libc"]].concat());
+        assert!(err.contains(said), "{err}");
+        assert_eq!(err.contains(left), is_left, "{err}");
+        assert!(
+            out.contains("\n  libc              never built here"),
+            "{out}"
+        );
+    }
 }
 
 #[test]

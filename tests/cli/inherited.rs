@@ -127,6 +127,9 @@ fn closed_streams_and_low_limits_are_no_panic_and_no_silent_death() {
         "exec 0<&- 1>&- 2>&-",
         "ulimit -n 20",
         "ulimit -f 1",
+        "ulimit -s 64",
+        "ulimit -t 1",
+        "ulimit -v 1000000",
     ] {
         for arguments in [&["list"][..], &["fetch", "tool"]] {
             let world = World::with_recipes();

@@ -131,7 +131,9 @@ fn unknown_packages_and_seeds_are_wrong_usage_too() {
         let list = world.command_line("list");
         assert_eq!(
             err,
-            format!("bootstrap: unknown package `toll`, did you mean `tool`?; {list} shows all\n"),
+            format!(
+                "bootstrap: unknown package `toll`, did you mean `tool`?\nhint: {list} shows all packages\n"
+            ),
             "{command}"
         );
     }

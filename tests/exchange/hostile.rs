@@ -422,7 +422,7 @@ fn a_server_that_never_comes_to_an_end_is_left() {
     .concat();
     for (body, is_mistrust, message) in [
         (bomb, true, ""),
-        (nothing, false, "it goes on, though it is longer already"),
+        (nothing, false, "archive exceeds the compressed size limit"),
     ] {
         let narinfo = narinfo.clone();
         let url = serve_endlessly(move |name| match name.ends_with(".narinfo") {

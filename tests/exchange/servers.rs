@@ -199,6 +199,28 @@ fn a_wrong_address_or_a_server_for_another_store_is_named() {
         assert_eq!(left.len(), 1, "{url}");
         assert!(left[0].1.contains(said), "{left:?}");
     }
+    // One that does not say what it is may have items all the same. Only one that has none is doubtful.
+    let nowhere = place.add("c", "nowhere", &[]);
+    for text in [None, Some("<html>\n"), Some("Priority: 30\n")] {
+        let _ = fs::remove_file(&about);
+        if let Some(text) = text {
+            fs::write(&about, text).unwrap();
+        }
+        for url in [here.clone(), serve(&directory)] {
+            let server = substituter_with(&[&url], keys, &[1, 1, 1]);
+            assert!(install(&server, &nowhere).unwrap().is_empty());
+            let problems = server.problems();
+            assert_eq!(problems.len(), 1, "{text:?}");
+            assert!(problems[0].1.contains("nix-cache-info"), "{problems:?}");
+            assert!(server.left().is_empty(), "{text:?}");
+            assert!(!install(&server, &program).unwrap().is_empty());
+            assert_eq!(server.problems(), [], "{text:?}");
+        }
+    }
+    fs::write(&about, "StoreDir: /gnu/store\n").unwrap();
+    let server = substituter_with(&[&here], keys, &[1, 1, 1]);
+    assert!(install(&server, &nowhere).unwrap().is_empty());
+    assert_eq!(server.problems(), []);
     for url in ["ftp://x", "file:///x?color=blue", "http://x?priority=high"] {
         assert!(
             matches!(Server::new(url), Err(ExchangeError::Url(_))),

@@ -62,6 +62,48 @@ fn an_interrupt_stops_a_build_cleanly_and_the_same_command_goes_on() {
 }
 
 #[test]
+fn a_substitute_server_that_does_not_work_is_named_and_the_run_goes_on() {
+    let world = World::new();
+    let key = "test-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let url = |name: &str| format!("file://{}", world.path(name).display());
+    fs::create_dir(world.path("empty")).unwrap();
+    world.file("other/nix-cache-info", "StoreDir: /nix/store\n");
+    world.file("odd/nix-cache-info", "StoreDir: \x1b[31m\n");
+    world.file("fine/nix-cache-info", "StoreDir: /gnu/store\n");
+    for (number, (url, said)) in [
+        (url("nowhere"), "there is no such directory"),
+        (
+            format!("{}?priority=10", url("nowhere")),
+            "there is no such directory",
+        ),
+        (url("empty"), "this may not be a substitute server"),
+        (
+            url("other"),
+            "it is for the store /nix/store, expected /gnu/store",
+        ),
+        (
+            url("odd"),
+            "it is for the store \\u{1b}[31m, expected /gnu/store",
+        ),
+        (url("fine"), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.tool("tool", &format!("write $out/tool {number}\n"));
+        let options = ["--substitute-urls", &url, "--trusted-keys", key];
+        let (_, err) = world.expect(0, &[&options[..], &["build", "tool"]].concat());
+        let place = url.split('?').next().unwrap();
+        let named = err
+            .lines()
+            .find(|line| line.contains(&format!("{place}: ")));
+        assert_eq!(named.is_some(), !said.is_empty(), "{err}");
+        assert!(named.is_none_or(|line| line.contains(said)), "{err}");
+        assert!(!err.contains('\x1b'), "{err:?}");
+    }
+}
+
+#[test]
 fn two_command_lines_at_once_both_end_right() {
     let world = World::new();
     world.tool("slow", "sleep 300\nwrite $out/x x\n");

@@ -65,7 +65,7 @@ pub(super) enum HookFailure {
     #[error("the build hook failed ({0})")]
     Failed(ExitStatus),
     /// It said that it was done, and left out an output.
-    #[error("the build hook ended well but did not make {0}")]
+    #[error("the build hook succeeded but did not create {0}")]
     NoOutput(String),
 }
 

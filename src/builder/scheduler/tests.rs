@@ -403,10 +403,8 @@ fn deliver(
         &Cancellation::new(),
     );
     drop(events);
-    assert_eq!(
-        worker.pauses.load(Ordering::SeqCst) > 0,
-        !offered.is_empty()
-    );
+    // Also where nothing was offered: what was asked for offers may have failed.
+    assert!(worker.pauses.load(Ordering::SeqCst) > 0);
     let order = worker.order.into_inner().unwrap();
     (order, report, receiver.iter().collect())
 }

@@ -49,6 +49,6 @@ pub trait Worker<'a>: Sync {
         Ok(Outcome::Declined)
     }
 
-    /// No task of an alternative is left, for now.
+    /// No task of an alternative is left, for now, or there was none.
     fn alternative_is_done(&self) {}
 }

@@ -9,7 +9,9 @@ use std::path::Path;
 use super::connection::Tunnel;
 use super::options::Options;
 use crate::events::{Event, Kind};
+use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
+use crate::formats::visible::visible;
 use crate::store::directories::Directories;
 
 /// Tells one client of one run.
@@ -81,6 +83,18 @@ impl<'t> Traces<'t> {
                 self.trace(&format!("@ hook-failed {path} - 1 {problem}"));
                 self.tunnel.log(format!(
                     "warning: `{path}' was not built on another machine: {problem}\n"
+                ));
+            }
+            Event::SubstitutesEnded {
+                location,
+                problem: Some(problem),
+                ..
+            } => {
+                let text = format!("{location}: {problem}");
+                let text = without_secrets(&text);
+                self.tunnel.log(format!(
+                    "warning: substitutes: {}\n",
+                    visible(text.as_bytes())
                 ));
             }
             Event::WaitingForLock { path, .. } => {

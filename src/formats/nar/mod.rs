@@ -56,9 +56,10 @@ pub enum NarError {
     },
     /// A file that archives cannot hold.
     #[error(
-        "{} is a {kind}: expected only regular files, directories and symbolic links; remove it",
+        "{} is a {kind}: expected only regular files, directories and symbolic links",
         visible_path(path)
     )]
+    #[diagnostic(help("remove it"))]
     FileType {
         /// The file.
         path: PathBuf,
@@ -67,9 +68,10 @@ pub enum NarError {
     },
     /// A file that became shorter while it was read.
     #[error(
-        "{} changed while it was read: expected {expected} bytes, saw {seen}; try again",
+        "{} changed while it was read: expected {expected} bytes, saw {seen}",
         visible_path(path)
     )]
+    #[diagnostic(help("try again"))]
     Changed {
         /// The file.
         path: PathBuf,

@@ -146,10 +146,8 @@ pub enum PlanError {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FindError {
     /// No recipe builds it.
-    #[error(
-        "unknown package `{}`{hint}; `bootstrap list` shows all",
-        visible(name)
-    )]
+    #[error("unknown package `{}`{hint}", visible(name))]
+    #[diagnostic(help("`bootstrap list` shows all packages"))]
     Unknown {
         /// What was asked for.
         name: String,

@@ -16,10 +16,10 @@ pub enum CanonicalError {
     File(#[from] FileError),
     /// A file that the store cannot hold.
     #[error(
-        "{} is a {kind}: a store item holds only regular files, directories and symbolic links; \
-         remove it at the end of the build",
+        "{} is a {kind}: a store item holds only regular files, directories and symbolic links",
         visible_path(path)
     )]
+    #[diagnostic(help("remove it at the end of the build"))]
     FileType {
         /// The file.
         path: PathBuf,
@@ -28,10 +28,10 @@ pub enum CanonicalError {
     },
     /// A file with hard links outside the tree.
     #[error(
-        "{} has {links} hard links, of which only {inside} are in the output: \
-         copy the file instead of linking it",
+        "{} has {links} hard links, of which only {inside} are in the output",
         visible_path(path)
     )]
+    #[diagnostic(help("copy the file instead of linking it"))]
     HardLink {
         /// One of the links inside.
         path: PathBuf,

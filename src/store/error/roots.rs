@@ -15,7 +15,8 @@ pub enum RootError {
     )]
     Name(String),
     /// Something that is not a link into the store is where an indirect root's link should go.
-    #[error("{} is in the way: it is not a link into the store, so it stays; choose another place", visible_path(.0))]
+    #[error("{} is in the way: it is not a link into the store, so it stays", visible_path(.0))]
+    #[diagnostic(help("choose another place for the root"))]
     Occupied(PathBuf),
     /// An indirect root's link inside the store would keep itself alive.
     #[error("{} is inside the store: a root has to be outside it", visible_path(.0))]
