@@ -100,7 +100,8 @@ pub fn replace(place: &Path, content: &[u8]) -> Result<(), FileError> {
 /// Where a file that the user called `path` has to be written: `path` itself, or what it leads to where it is a link of
 /// the user's own. `None` means that `path` is a device or a pipe, to be opened as it is.
 ///
-/// A link that another user made is replaced: in a directory that others may write to, it could lead to any file.
+/// A link that another user made is replaced: in a directory that others may write to, it could lead to any file or
+/// disk. Only root's links to devices are followed for everyone, such as `/dev/stdout`.
 pub fn place_of(path: &Path) -> Option<PathBuf> {
     let Ok(link) = path.symlink_metadata() else {
         return Some(path.to_owned());
@@ -108,11 +109,10 @@ pub fn place_of(path: &Path) -> Option<PathBuf> {
     if !link.is_symlink() {
         return (link.is_file() || link.is_dir()).then(|| path.to_owned());
     }
+    let is_own = link.uid() == rustix::process::geteuid().as_raw();
     match path.metadata() {
-        Ok(found) if !found.is_file() && !found.is_dir() => None,
-        _ if link.uid() == rustix::process::geteuid().as_raw() => {
-            Some(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
-        }
+        Ok(found) if !found.is_file() && !found.is_dir() && (is_own || link.uid() == 0) => None,
+        _ if is_own => Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())),
         _ => Some(path.to_owned()),
     }
 }
@@ -184,6 +184,11 @@ mod tests {
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
             assert_eq!(place_of(&link), Some(link));
+            let device = directory.path().join("device");
+            symlink("/dev/null", &device).unwrap();
+            assert_eq!(place_of(&device), None);
+            std::os::unix::fs::lchown(&device, Some(65534), None).unwrap();
+            assert_eq!(place_of(&device), Some(device));
         }
         assert_eq!(place_of(Path::new("/dev/null")), None);
         let missing = directory.path().join("missing");

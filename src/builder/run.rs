@@ -186,7 +186,7 @@ pub fn realise_todo<'a>(
 }
 
 /// By how much more urgency, in milliseconds, a build outlasts another: a sixth of what the whole run takes at least,
-/// and no less than two minutes. So it is about a road's compilers and what can be built beside them, however fast the
+/// and no less than two minutes. So it is about the compilers and what can be built beside them, however fast the
 /// machine, and not about two packages of a few minutes.
 fn outlasting(todo: &Todo<'_>) -> u64 {
     let longest = todo.tasks.iter().map(|task| task.urgency).max();

@@ -167,7 +167,7 @@ pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Fi
         Ok(free) => Finding::bad(
             what,
             format!(
-                "{} are free at {place}, and a whole road takes {} on that file system",
+                "{} are free at {place}, and a whole bootstrap takes {} on that file system",
                 size::bytes(free),
                 size::bytes(needed)
             ),

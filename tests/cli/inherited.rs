@@ -127,9 +127,6 @@ fn closed_streams_and_low_limits_are_no_panic_and_no_silent_death() {
         "exec 0<&- 1>&- 2>&-",
         "ulimit -n 20",
         "ulimit -f 1",
-        "ulimit -s 64",
-        "ulimit -t 1",
-        "ulimit -v 1000000",
     ] {
         for arguments in [&["list"][..], &["fetch", "tool"]] {
             let world = World::with_recipes();
@@ -162,6 +159,37 @@ fn closed_streams_and_low_limits_are_no_panic_and_no_silent_death() {
                 "{err}"
             );
         }
+    }
+}
+
+#[test]
+fn a_small_stack_and_little_processor_time_are_raised_or_named() {
+    let world = World::with_recipes();
+    let run = |before: &str, arguments: &[&str]| {
+        let output = ended(after(&world, before, arguments).spawn().unwrap());
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), err)
+    };
+    // The stack grew beyond it, and the program was killed.
+    assert_eq!(run("ulimit -S -s 64", &["list"]).0, Some(0));
+    // Only the system's root may raise what is not soft.
+    let (status, err) = run("ulimit -s 64", &["list"]);
+    let named = err.contains("hint: raise the limit on the stack (`ulimit -s`)");
+    assert_eq!(status, Some(if named { 5 } else { 0 }), "{err}");
+    for (before, limit) in [
+        ("ulimit -t 60", "processor time (`ulimit -t`) is 60"),
+        (
+            "ulimit -v 4000000",
+            "address space (`ulimit -v`) is 4096000000",
+        ),
+    ] {
+        let (status, err) = run(before, &["fetch", "--offline", "tool"]);
+        assert_eq!(status, Some(4), "{err}");
+        let is_root = rustix::process::geteuid().is_root();
+        assert!(is_root || err.contains(limit), "{err}");
+        let soft = before.replace("ulimit", "ulimit -S");
+        let (_, err) = run(&soft, &["fetch", "--offline", "tool"]);
+        assert!(!err.contains("ulimit"), "{err}");
     }
 }
 
