@@ -136,6 +136,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         patience: watch::Patience::default(),
         limits: Limits::default(),
         user: BuildUser::default(),
+        sandbox_is_fit: false,
         temporary: root.join("tmp"),
     };
     let sandbox = Namespaces::new(env!("CARGO_BIN_EXE_bootstrap"));

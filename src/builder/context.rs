@@ -94,9 +94,13 @@ pub(super) fn needs_sandbox(todo: &Todo<'_>) -> bool {
     tasks.any(|task| task.way == Way::Builder && task.job.kind == Kind::Build)
 }
 
-/// Sees that builds can run in `sandbox`, and removes what killed ones left.
-pub(super) fn make_ready(sandbox: &dyn Sandbox) -> Result<(), BuildError> {
-    let check = sandbox.check().and_then(|()| sandbox.clean_leftovers());
+/// Sees that builds can run in `sandbox`, unless that is known, and removes what killed ones left.
+pub(super) fn make_ready(sandbox: &dyn Sandbox, is_fit: bool) -> Result<(), BuildError> {
+    let check = match is_fit {
+        true => Ok(()),
+        false => sandbox.check(),
+    };
+    let check = check.and_then(|()| sandbox.clean_leftovers());
     check.map_err(|source| BuildError::Sandbox {
         label: "the sandbox".to_owned(),
         source: Box::new(source),
@@ -118,7 +122,7 @@ impl BuildContext<'_, '_> {
         let is_ready = self.sandbox_is_ready.lock();
         let mut is_ready = is_ready.unwrap_or_else(PoisonError::into_inner);
         if !*is_ready {
-            make_ready(self.tools.sandbox)?;
+            make_ready(self.tools.sandbox, self.settings.sandbox_is_fit)?;
             *is_ready = true;
         }
         Ok(())

@@ -4,9 +4,12 @@
 //! The scheduler reads it to know which builds are long, users to see where the time goes. A line is appended
 //! with one write as each item is finished, so a killed run loses nothing that was finished before.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,26 @@ pub struct FinishedItem {
     pub made: Made,
 }
 
+/// The part of a [`FinishedItem`] that says how long it took.
+#[derive(Deserialize)]
+struct Timing<'l> {
+    #[serde(borrow)]
+    item: Cow<'l, str>,
+    seconds: f64,
+    #[serde(default)]
+    cached: bool,
+}
+
+/// What a process has read of a file of records.
+#[derive(Debug, Default)]
+struct Known {
+    /// Device and inode of the file.
+    file: Option<(u64, u64)>,
+    /// Up to where it was read, in bytes.
+    read: u64,
+    durations: Arc<HashMap<String, Duration>>,
+}
+
 /// The file of records.
 #[derive(Debug, Clone)]
 pub struct History {
@@ -59,15 +82,52 @@ impl History {
     /// How long each item took when it was last made, by label. A download that came from the cache says nothing of the
     /// network. Lines that are not records (cut off by a crash, or from another version of this program) are passed
     /// over: this is advice and no more.
-    pub fn durations(&self) -> HashMap<String, Duration> {
-        let records = self.records().into_iter();
-        records
-            .filter(|record| !record.made.cached)
-            .filter_map(|record| {
-                let duration = Duration::try_from_secs_f64(record.made.seconds).ok()?;
-                Some((record.item, duration))
-            })
-            .collect()
+    ///
+    /// A process reads each record once: one that serves a client asks before each of its runs.
+    pub fn durations(&self) -> Arc<HashMap<String, Duration>> {
+        static ALL: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.entry(self.path.clone()).or_default();
+        if self.read_on(known).is_err() {
+            *known = Known::default();
+        }
+        Arc::clone(&known.durations)
+    }
+
+    /// Reads what was added to the file since `known` was read.
+    fn read_on(&self, known: &mut Known) -> io::Result<()> {
+        let mut file = record_file::open(&self.path)?;
+        let found = file.metadata()?;
+        let identity = (found.dev(), found.ino());
+        if known.file != Some(identity) || found.len() < known.read {
+            *known = Known {
+                file: Some(identity),
+                read: found.len().saturating_sub(READ_MAX),
+                durations: Arc::default(),
+            };
+        }
+        file.seek(SeekFrom::Start(known.read))?;
+        let mut bytes = Vec::new();
+        file.take(READ_MAX).read_to_end(&mut bytes)?;
+        // The rest is a line that is being written.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        let whole = &bytes[..whole.map_or(0, |end| end + 1)];
+        if whole.is_empty() {
+            return Ok(());
+        }
+        known.read += whole.len() as u64;
+        let durations = Arc::make_mut(&mut known.durations);
+        for line in whole.split(|byte| *byte == b'\n') {
+            let Ok(record) = serde_json::from_slice::<Timing<'_>>(line) else {
+                continue;
+            };
+            if let (false, Ok(duration)) =
+                (record.cached, Duration::try_from_secs_f64(record.seconds))
+            {
+                durations.insert(record.item.into_owned(), duration);
+            }
+        }
+        Ok(())
     }
 
     /// The records, oldest first; none where they cannot be read. Lines that are not records are skipped.
@@ -173,7 +233,7 @@ mod tests {
         let durations = history.durations();
         assert_eq!(
             durations,
-            HashMap::from([("sed".to_owned(), Duration::from_secs(7))])
+            HashMap::from([("sed".to_owned(), Duration::from_secs(7))]).into()
         );
     }
 
@@ -192,7 +252,7 @@ mod tests {
             history.append(&record).unwrap();
         }
         let known = HashMap::from([("source/sed".to_owned(), Duration::from_secs(4))]);
-        assert_eq!(history.durations(), known);
+        assert_eq!(history.durations(), known.into());
     }
 
     #[test]
@@ -223,5 +283,26 @@ mod tests {
              \"outputs\":[],\"seconds\":5.0,\"user_seconds\":0.0,\"system_seconds\":0.0,\
              \"phases\":[{\"phase\":\"build\",\"seconds\":1.5}]}"
         );
+    }
+
+    #[test]
+    fn what_is_added_is_read_and_a_file_that_is_replaced_is_read_anew() {
+        let state = tempfile::tempdir().unwrap();
+        let history = History::new(state.path());
+        let seconds = |item: &str| history.durations().get(item).map(Duration::as_secs);
+        assert_eq!(seconds("sed"), None);
+        history.append(&record("sed", 3.0)).unwrap();
+        assert_eq!(seconds("sed"), Some(3));
+        // A record that is being written counts when it is whole.
+        let line = serde_json::to_string(&record("tar", 5.0)).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&history.path).unwrap();
+        let (start, end) = line.split_at(20);
+        file.write_all(start.as_bytes()).unwrap();
+        assert_eq!(seconds("tar"), None);
+        file.write_all(format!("{end}\n").as_bytes()).unwrap();
+        assert_eq!((seconds("sed"), seconds("tar")), (Some(3), Some(5)));
+        std::fs::remove_file(&history.path).unwrap();
+        history.append(&record("gcc", 9.0)).unwrap();
+        assert_eq!((seconds("sed"), seconds("gcc")), (None, Some(9)));
     }
 }

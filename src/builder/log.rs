@@ -41,11 +41,24 @@ pub fn open_log(
     }
 }
 
+/// An empty log, compressed (RFC 1952).
+const EMPTY: [u8; 20] = [
+    0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+];
+
 /// A log being written.
 #[derive(Debug)]
 pub struct LogWriter {
     path: PathBuf,
-    encoder: GzEncoder<File>,
+    sink: Sink,
+}
+
+/// Where the bytes go.
+#[derive(Debug)]
+enum Sink {
+    /// There were none yet: many small builds print nothing, and the compressor's memory costs them more than the rest.
+    Empty(File),
+    Started(GzEncoder<File>),
 }
 
 impl LogWriter {
@@ -63,9 +76,8 @@ impl LogWriter {
             _ => {}
         }
         let file = File::create_new(&path).map_err(BuildError::io("create", &path))?;
-        // Logs are mostly repetition: the fastest levels come within a few percent of the best.
-        let encoder = GzEncoder::new(file, Compression::new(3));
-        Ok(Self { path, encoder })
+        let sink = Sink::Empty(file);
+        Ok(Self { path, sink })
     }
 
     /// Where it is.
@@ -75,25 +87,36 @@ impl LogWriter {
 
     /// Appends what a build printed.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
-        self.encoder
-            .write_all(bytes)
-            .map_err(BuildError::io("write", &self.path))
+        let mut write = || {
+            if let Sink::Empty(file) = &self.sink {
+                // Logs are mostly repetition: the fastest levels come within a few percent of the best.
+                let encoder = GzEncoder::new(file.try_clone()?, Compression::new(3));
+                self.sink = Sink::Started(encoder);
+            }
+            match &mut self.sink {
+                Sink::Started(encoder) => encoder.write_all(bytes),
+                Sink::Empty(_) => Ok(()),
+            }
+        };
+        write().map_err(BuildError::io("write", &self.path))
     }
 
     /// Makes what was written so far readable. Costs some compression, so this is for the ends of phases.
     pub fn flush(&mut self) -> Result<(), BuildError> {
-        self.encoder
-            .flush()
-            .map_err(BuildError::io("write", &self.path))
+        match &mut self.sink {
+            Sink::Started(encoder) => encoder.flush(),
+            Sink::Empty(_) => Ok(()),
+        }
+        .map_err(BuildError::io("write", &self.path))
     }
 
     /// Ends the log.
     pub fn finish(self) -> Result<(), BuildError> {
-        let path = self.path;
-        self.encoder
-            .finish()
-            .map(drop)
-            .map_err(BuildError::io("write", path))
+        match self.sink {
+            Sink::Started(encoder) => encoder.finish().map(drop),
+            Sink::Empty(mut file) => file.write_all(&EMPTY),
+        }
+        .map_err(BuildError::io("write", self.path))
     }
 }
 

@@ -98,7 +98,7 @@ pub fn rebuild(
     let _umask = again.variation.enter();
     let builds = needs_sandbox(&todo);
     if builds {
-        make_ready(tools.sandbox)?;
+        make_ready(tools.sandbox, settings.sandbox_is_fit)?;
     }
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;

@@ -150,7 +150,7 @@ pub fn realise_todo<'a>(
     // First of all: a user who may not build needs to know that, and not that a directory cannot be written to.
     let builds = needs_sandbox(todo);
     if builds {
-        make_ready(tools.sandbox)?;
+        make_ready(tools.sandbox, settings.sandbox_is_fit)?;
     }
     let owner = tools.sandbox.outside(&settings.user);
     let scratch = Scratch::create(&settings.temporary, owner)?;

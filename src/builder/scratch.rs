@@ -11,9 +11,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -43,9 +44,9 @@ pub struct Scratch {
     next: AtomicU64,
     /// The lock.
     lock: Option<File>,
-    janitor: Option<(Sender<Rubbish>, JoinHandle<()>)>,
+    janitor: Option<(Sender<Rubbish>, Removal)>,
     /// What removes the directories that killed runs left.
-    leftovers: Option<JoinHandle<()>>,
+    leftovers: Option<Removal>,
     /// Whether the end does not wait until all is removed.
     abandoned: AtomicBool,
 }
@@ -185,35 +186,45 @@ impl Drop for Scratch {
     }
 }
 
+/// A thread that removes directories.
+#[derive(Debug)]
+struct Removal {
+    thread: JoinHandle<()>,
+    /// Closes when the thread ends.
+    over: Mutex<Receiver<()>>,
+}
+
 /// A thread that removes `all`.
-fn removing(all: impl IntoIterator<Item = Rubbish> + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+fn removing(all: impl IntoIterator<Item = Rubbish> + Send + 'static) -> io::Result<Removal> {
+    let (alive, over) = channel();
+    let thread = std::thread::Builder::new()
         .name("removing build trees".into())
         .spawn(move || {
+            let _alive = alive;
             for rubbish in all {
                 if let Err(error) = remove_tree(&rubbish.path) {
                     tracing::warn!("{error}");
                 }
             }
-        })
+        })?;
+    let over = Mutex::new(over);
+    Ok(Removal { thread, over })
 }
 
-/// Waits for the end of `thread`, but not longer than `most`.
-fn wait(thread: &JoinHandle<()>, most: Duration) {
-    let start = Instant::now();
-    while !thread.is_finished() && start.elapsed() < most {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Waits for the end of `removal`, but not longer than `most`; tells whether it has ended.
+fn wait(removal: &Removal, most: Duration) -> bool {
+    // Nothing is ever sent.
+    let over = removal.over.lock().unwrap_or_else(PoisonError::into_inner);
+    over.recv_timeout(most) == Err(RecvTimeoutError::Disconnected)
 }
 
-/// Waits for the end of `thread`, and calls `tell` where that takes longer than `silent`.
-fn join(thread: JoinHandle<()>, silent: Duration, tell: impl FnOnce()) {
-    wait(&thread, silent);
-    if !thread.is_finished() {
+/// Waits for the end of `removal`, and calls `tell` where that takes longer than `silent`.
+fn join(removal: Removal, silent: Duration, tell: impl FnOnce()) {
+    if !wait(&removal, silent) {
         tell();
     }
     // A panic there has been printed; there is nothing to add.
-    let _ = thread.join();
+    let _ = removal.thread.join();
 }
 
 /// Makes an I/O error in the place for temporary files into one of a build; for `map_err`.
@@ -294,6 +305,7 @@ fn leftovers(place: &Path) -> Vec<Rubbish> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn derivation() -> StorePath {
         StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap()
@@ -375,8 +387,9 @@ mod tests {
     fn a_long_wait_for_the_removal_is_told() {
         let told = |removal: Duration, silent: Duration| {
             let mut told = false;
-            let thread = std::thread::spawn(move || std::thread::sleep(removal));
-            join(thread, silent, || told = true);
+            let slow = std::iter::once_with(move || std::thread::sleep(removal));
+            let removal = removing(slow.filter_map(|()| None)).unwrap();
+            join(removal, silent, || told = true);
             told
         };
         assert!(told(Duration::from_millis(300), Duration::from_millis(10)));
@@ -399,7 +412,7 @@ mod tests {
         let mut scratch = scratch;
         let (usual, thread) = std::mem::replace(&mut scratch.janitor, slow).unwrap();
         drop(usual);
-        thread.join().unwrap();
+        thread.thread.join().unwrap();
         scratch.abandon();
         let start = Instant::now();
         drop(scratch);

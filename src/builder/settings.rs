@@ -62,6 +62,8 @@ pub struct BuildSettings {
     pub limits: Limits,
     /// The user that builders run as in their sandbox.
     pub user: BuildUser,
+    /// Whether builds are known to run in the sandbox of this machine. Otherwise a run that builds tries it first.
+    pub sandbox_is_fit: bool,
     /// Where build directories are made on this machine. It needs room for the largest of them (GCC's).
     pub temporary: PathBuf,
 }

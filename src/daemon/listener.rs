@@ -12,6 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,6 +29,7 @@ use super::session::{Order, SESSION_ARGUMENT};
 use super::socket::{Accepted, Socket};
 use super::status::StatusFile;
 use super::users;
+use crate::sandbox;
 
 /// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
 const SESSION_NAME: &str = "guix-daemon";
@@ -77,6 +80,8 @@ struct Listener<'r> {
     sessions: BTreeMap<u32, Running>,
     refusals: Refusals,
     program: PathBuf,
+    /// Whether a sandbox could be made, once that is known.
+    sandbox_is_fit: Arc<AtomicBool>,
 }
 
 /// A session's process.
@@ -111,7 +116,12 @@ pub fn serve(
         sessions: BTreeMap::new(),
         refusals: Refusals::start().map_err(failed("start a thread"))?,
         program: program().map_err(failed("find its own program"))?,
+        sandbox_is_fit: Arc::default(),
     };
+    try_sandbox(
+        &listener.configuration,
+        Arc::clone(&listener.sandbox_is_fit),
+    );
     // Without it, the daemon serves all the same.
     let _status = StatusFile::of_listener(&listener.configuration).map_err(|error| {
         log(format!(
@@ -121,6 +131,23 @@ pub fn serve(
     // What is mounted where it was started may be unmounted.
     std::env::set_current_dir("/").map_err(failed("enter /"))?;
     listener.run(signals).map_err(failed("wait for clients"))
+}
+
+/// Finds out in a thread of its own whether builds can run in a sandbox here, once for all sessions: trying it takes
+/// longer than a small build. Where they cannot, each session tries again, and tells its client why.
+fn try_sandbox(configuration: &DaemonConfiguration, is_fit: Arc<AtomicBool>) {
+    let Ok(directories) = configuration.places.directories() else {
+        return;
+    };
+    let work =
+        move || match sandbox::platform(&directories.state).and_then(|sandbox| sandbox.check()) {
+            Ok(()) => is_fit.store(true, Ordering::Relaxed),
+            Err(error) => log(format!("warning: nothing can be built: {error}")),
+        };
+    let thread = std::thread::Builder::new().name("sandbox".to_owned());
+    if let Err(error) = thread.spawn(work) {
+        log(format!("warning: cannot start a thread: {error}"));
+    }
 }
 
 /// This program, for [`Command`]. Linux runs the very same file, even where another has taken its name.
@@ -248,6 +275,7 @@ impl Listener<'_> {
         let order = Order {
             configuration: self.configuration.clone(),
             peer,
+            sandbox_is_fit: self.sandbox_is_fit.load(Ordering::Relaxed),
         };
         let order = serde_json::to_string(&order)?;
         let process = peer.identity.and_then(|identity| identity.process);

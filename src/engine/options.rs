@@ -127,6 +127,8 @@ pub struct BuildOptions {
     pub max_processes: Option<u64>,
     /// Whether failures are recorded, and what has failed is not tried again until the record is cleared.
     pub cache_failures: bool,
+    /// Whether builds are known to run in the sandbox of this machine. Otherwise each run that builds tries it first.
+    pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.
     pub temporary: Option<PathBuf>,
 }

@@ -206,6 +206,7 @@ impl Session {
                 ..usual
             },
             user: BuildUser::default(),
+            sandbox_is_fit: options.sandbox_is_fit,
             temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),
         }
     }

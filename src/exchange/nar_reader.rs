@@ -5,7 +5,7 @@
 //! just closely enough to know its last one: it counts parentheses, and passes over names, targets and contents, which
 //! may hold anything. Whether the archive is right is for its reader to find out.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 /// A longer word of the grammar is none: the archive is corrupt, and its end cannot be known.
 const WORD_MAX: u64 = 16;
@@ -25,20 +25,53 @@ enum State {
 #[derive(Debug)]
 pub struct NarReader<R> {
     input: R,
+    follower: Follower,
+}
+
+impl<R: BufRead> NarReader<R> {
+    /// Reads the archive that starts where `input` is.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            follower: Follower::default(),
+        }
+    }
+
+    /// Whether the archive was read to its end.
+    pub fn is_over(&self) -> bool {
+        self.follower.state == State::End
+    }
+}
+
+impl<R: BufRead> Read for NarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() || self.is_over() {
+            return Ok(0);
+        }
+        let bytes = self.input.fill_buf()?;
+        let room = buffer.len().min(bytes.len());
+        let count = self.follower.follow(&bytes[..room])?;
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        self.input.consume(count);
+        Ok(count)
+    }
+}
+
+/// How far an archive was followed.
+#[derive(Debug)]
+struct Follower {
     state: State,
     length: [u8; 8],
-    /// The string that is being read, where it is a word of the grammar.
+    /// The string that is being read, where it is a word of the grammar, and its length.
     word: Option<(Vec<u8>, usize)>,
     /// Whether the next string may be anything.
     opaque: bool,
     depth: usize,
 }
 
-impl<R: Read> NarReader<R> {
-    /// Reads the archive that starts where `input` is. `input` should be buffered.
-    pub fn new(input: R) -> Self {
+impl Default for Follower {
+    fn default() -> Self {
         Self {
-            input,
             state: State::Length(0),
             length: [0; 8],
             word: None,
@@ -46,10 +79,43 @@ impl<R: Read> NarReader<R> {
             depth: 0,
         }
     }
+}
 
-    /// Whether the archive was read to its end.
-    pub fn is_over(&self) -> bool {
-        self.state == State::End
+impl Follower {
+    /// How many of `bytes`, which come next, are the archive's: all but at its end, and where something follows that is
+    /// not an archive. That is an error where it comes first.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut place = 0;
+        while place < bytes.len() {
+            let rest = &bytes[place..];
+            match self.state {
+                State::End => break,
+                State::Length(have) => {
+                    let count = rest.len().min(8 - have);
+                    self.length[have..have + count].copy_from_slice(&rest[..count]);
+                    if have + count < 8 {
+                        self.state = State::Length(have + count);
+                    } else if let Err(error) = self.begin() {
+                        // What was good before is given first.
+                        return if place > 0 { Ok(place) } else { Err(error) };
+                    }
+                    place += count;
+                }
+                State::Bytes(left) => {
+                    let count =
+                        usize::try_from(left).map_or(rest.len(), |left| rest.len().min(left));
+                    if let Some((word, _)) = &mut self.word {
+                        word.extend_from_slice(&rest[..count]);
+                    }
+                    self.state = State::Bytes(left - count as u64);
+                    if left == count as u64 {
+                        self.end_of_string();
+                    }
+                    place += count;
+                }
+            }
+        }
+        Ok(place)
     }
 
     /// A length is complete.
@@ -96,40 +162,6 @@ impl<R: Read> NarReader<R> {
     }
 }
 
-impl<R: Read> Read for NarReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        match self.state {
-            State::End => Ok(0),
-            State::Length(have) => {
-                let room = buffer.len().min(8 - have);
-                let count = self.input.read(&mut buffer[..room])?;
-                self.length[have..have + count].copy_from_slice(&buffer[..count]);
-                self.state = State::Length(have + count);
-                if have + count == 8 {
-                    self.begin()?;
-                }
-                Ok(count)
-            }
-            State::Bytes(left) => {
-                let room =
-                    usize::try_from(left).map_or(buffer.len(), |left| buffer.len().min(left));
-                let count = self.input.read(&mut buffer[..room])?;
-                if let Some((word, _)) = &mut self.word {
-                    word.extend_from_slice(&buffer[..count]);
-                }
-                self.state = State::Bytes(left - count as u64);
-                if left == count as u64 {
-                    self.end_of_string();
-                }
-                Ok(count)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +192,19 @@ mod tests {
         assert!(!reader.is_over());
         let mut reader = NarReader::new(&[0xff; 64][..]);
         assert!(reader.read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn its_end_is_found_however_the_bytes_come() {
+        let archive = Tree::file(b"content").to_nar().unwrap();
+        let mut bytes = archive.clone();
+        bytes.extend_from_slice(b"more");
+        for capacity in [1, 3, 8, 100] {
+            let input = io::BufReader::with_capacity(capacity, bytes.as_slice());
+            let mut reader = NarReader::new(input);
+            let mut read = Vec::new();
+            reader.read_to_end(&mut read).unwrap();
+            assert_eq!(read, archive, "{capacity}");
+        }
     }
 }

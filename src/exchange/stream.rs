@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use base64::Engine;
@@ -204,6 +204,22 @@ impl<S: Write> Write for Hashing<S> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+impl<S: BufRead> BufRead for Hashing<S> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        // What is consumed was there when the buffer was last looked at: this reads nothing.
+        if count > 0
+            && let Ok(bytes) = self.inner.fill_buf()
+        {
+            self.hash.update(&bytes[..count.min(bytes.len())]);
+        }
+        self.inner.consume(count);
     }
 }
 

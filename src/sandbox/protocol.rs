@@ -125,11 +125,16 @@ fn errno(error: impl Into<io::Error>) -> i32 {
 
 /// Sends `message`.
 pub(super) fn send(socket: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
+    socket.write_all(&frame(message)?)
+}
+
+/// The bytes of `message` as they are sent.
+pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     serde_json::to_writer(&mut frame, message)?;
     let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
     frame[..4].copy_from_slice(&length.to_le_bytes());
-    socket.write_all(&frame)
+    Ok(frame)
 }
 
 /// The next message; `None` when the other side has closed.

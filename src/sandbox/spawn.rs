@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The spawning process's side of a helper: our own binary, executed again, which sets a sandbox up and watches it.
+//! The spawning process's side of a helper: our own binary, in a process of its own, which sets a sandbox up and
+//! watches it.
 //!
 //! A process with threads must not fork, and this program has threads. So the processes of a sandbox are children of a
 //! helper with one thread. The specification goes over a socket, not in the arguments, which any user can read. When
 //! our end of the socket closes, for whatever reason, the helper ends the sandbox.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -15,6 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use bstr::BString;
+#[cfg(target_os = "linux")]
+use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
@@ -27,8 +30,9 @@ pub(super) struct HelperCommand<'t, S> {
     pub specification: &'t S,
     /// The descriptors that the specification numbers, in its order.
     pub descriptors: &'t [BorrowedFd<'t>],
-    /// Standard output and standard error; `None`: our own.
-    pub output: Option<OwnedFd>,
+    /// Standard output and standard error; `None`: our own. To be closed by the caller, so that its readers see it end
+    /// with the build.
+    pub output: Option<&'t OwnedFd>,
     /// Whether it has our terminal.
     pub interactive: bool,
     /// Guest path of the program, for messages.
@@ -45,6 +49,38 @@ pub(super) fn start<S: Serialize>(
     binary: &Path,
     helper: HelperCommand<'_, S>,
 ) -> Result<SpawnedHelper, SandboxError> {
+    let output = helper.output;
+    start_with(binary, helper, |socket| {
+        let mut command = Command::new(binary);
+        command
+            // What the sandbox's processes see as the first process's command line.
+            .arg0("bootstrap")
+            .arg(INIT_ARGUMENT)
+            .env_clear()
+            .stdin(socket);
+        match output {
+            Some(output) => command
+                .stdout(output.try_clone()?)
+                .stderr(output.try_clone()?),
+            None => command.stdout(Stdio::inherit()).stderr(Stdio::inherit()),
+        };
+        // The command holds the helper's end of the socket and the output: both must end with the helper.
+        Ok(HelperProcess::Executed(command.spawn()?))
+    })
+}
+
+/// How many bytes a socket takes before anything reads from it, on any system.
+const EARLY: usize = 4096;
+
+/// Has `launch` start a helper of `binary`, which gets its end of the socket, and sends it the specification.
+///
+/// # Errors
+/// As for [`start`].
+pub(super) fn start_with<S: Serialize>(
+    binary: &Path,
+    helper: HelperCommand<'_, S>,
+    launch: impl FnOnce(OwnedFd) -> io::Result<HelperProcess>,
+) -> Result<SpawnedHelper, SandboxError> {
     let failed = |source| SandboxError::Helper {
         helper: binary.to_owned(),
         source,
@@ -55,27 +91,15 @@ pub(super) fn start<S: Serialize>(
         .then(|| tcgetattr(rustix::stdio::stdin()).ok())
         .flatten();
     let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let mut command = Command::new(binary);
-    command
-        // What the sandbox's processes see as the first process's command line.
-        .arg0("bootstrap")
-        .arg(INIT_ARGUMENT)
-        .env_clear()
-        .stdin(OwnedFd::from(theirs));
-    if let Some(output) = helper.output {
-        command
-            .stdout(output.try_clone().map_err(failed)?)
-            .stderr(output);
-    } else {
-        command.stdout(Stdio::inherit()).stderr(Stdio::inherit());
-    }
-    let child = command.spawn().map_err(failed)?;
-    // The command holds the helper's end of the socket and the output: both must end with the helper.
-    drop(command);
-    let sent = protocol::send_descriptors(&ours, helper.descriptors)
-        .and_then(|()| protocol::send(&mut ours, helper.specification));
+    let frame = protocol::frame(helper.specification).map_err(failed)?;
+    protocol::send_descriptors(&ours, helper.descriptors).map_err(failed)?;
+    // What a socket holds for certain is there when the helper looks.
+    let (early, late) = frame.split_at(frame.len().min(EARLY));
+    ours.write_all(early).map_err(failed)?;
+    let process = launch(theirs.into()).map_err(failed)?;
+    let sent = ours.write_all(late);
     let spawned = SpawnedHelper {
-        helper: Some(child),
+        helper: Some(process),
         socket: Arc::new(ours),
         modes,
         interactive: helper.interactive,
@@ -91,9 +115,62 @@ pub(super) fn start<S: Serialize>(
     }
 }
 
+/// A helper's process, a child of this one.
+#[derive(Debug)]
+pub(super) enum HelperProcess {
+    /// Made by executing the binary.
+    Executed(Child),
+    /// Forked by another process; `None` once it was waited for, when another may have its number.
+    #[cfg(target_os = "linux")]
+    Forked(Option<Pid>),
+}
+
+impl HelperProcess {
+    /// The child `process`, which another process has made.
+    #[cfg(target_os = "linux")]
+    pub(super) fn forked(process: Pid) -> Self {
+        Self::Forked(Some(process))
+    }
+
+    /// Waits for its end; `None` where the system does not say how it ended.
+    fn wait(&mut self) -> Option<ExitStatusKind> {
+        match self {
+            Self::Executed(child) => {
+                let status = child.wait().ok()?;
+                Some(match status.signal() {
+                    Some(signal) => ExitStatusKind::Signaled(signal),
+                    None => ExitStatusKind::Exited(status.code().unwrap_or(0)),
+                })
+            }
+            #[cfg(target_os = "linux")]
+            Self::Forked(process) => {
+                let (_, ended) = super::process::wait(Some(process.take()?)).ok()?;
+                Some(ended.status)
+            }
+        }
+    }
+
+    /// Whether it runs still; does not wait.
+    fn is_running(&mut self) -> bool {
+        match self {
+            Self::Executed(child) => matches!(child.try_wait(), Ok(None)),
+            #[cfg(target_os = "linux")]
+            Self::Forked(None) => false,
+            #[cfg(target_os = "linux")]
+            Self::Forked(process) => {
+                let runs = matches!(waitpid(*process, WaitOptions::NOHANG), Ok(None));
+                if !runs {
+                    *process = None;
+                }
+                runs
+            }
+        }
+    }
+}
+
 /// A running helper and, in the end, its answer.
 pub(super) struct SpawnedHelper {
-    helper: Option<Child>,
+    helper: Option<HelperProcess>,
     /// The helper ends the sandbox when our end has shut down, or is gone.
     socket: Arc<UnixStream>,
     /// The terminal's modes before an interactive program: the helper restores them unless it is killed.
@@ -147,6 +224,14 @@ impl SpawnedHelper {
         }
     }
 
+    /// Ends the sandbox and waits for its helper: a process that starts no other leaves none that is dead.
+    pub(super) fn await_end(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        if let Some(mut helper) = self.helper.take() {
+            let _ = helper.wait();
+        }
+    }
+
     fn explain(&self, failure: Failure) -> SandboxError {
         let remedy = (self.remedy)(&failure);
         let error = io::Error::from_raw_os_error(failure.errno);
@@ -171,14 +256,11 @@ impl SpawnedHelper {
 
     /// The error of a helper that ended without a report.
     fn died(&mut self, otherwise: String) -> SandboxError {
-        let status = self.helper.as_mut().and_then(|helper| helper.wait().ok());
+        let status = self.helper.as_mut().and_then(HelperProcess::wait);
         if let Some(modes) = &self.modes {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, modes);
         }
-        let how = status.map_or(otherwise, |status| match status.signal() {
-            Some(signal) => ExitStatusKind::Signaled(signal).to_string(),
-            None => ExitStatusKind::Exited(status.code().unwrap_or(0)).to_string(),
-        });
+        let how = status.map_or(otherwise, |status| status.to_string());
         SandboxError::HelperDied { how }
     }
 }
@@ -215,7 +297,7 @@ impl Drop for SpawnedHelper {
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(mut helper) = self.helper.take() {
             // It ends by itself once the kernel has dismantled the namespaces.
-            if !matches!(helper.try_wait(), Ok(Some(_))) {
+            if helper.is_running() {
                 ENDING
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
@@ -238,11 +320,11 @@ fn warn_of_random_addresses() {
 }
 
 /// Helpers that are about to end, or have ended and are still to be reaped.
-static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static ENDING: Mutex<Vec<HelperProcess>> = Mutex::new(Vec::new());
 
 fn reap_helpers() {
     ENDING
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .retain_mut(|helper| matches!(helper.try_wait(), Ok(None)));
+        .retain_mut(HelperProcess::is_running);
 }

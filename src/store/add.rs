@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use super::canonical;
 use super::content_address;
 use super::error::StoreError;
+use super::hash_aside::hash_aside;
 use super::open::Store;
 use super::path_locks::PathLocks;
 use super::registration::UNPACKED;
-use super::scan::{self, Scanning};
+use super::scan;
 use crate::diagnostics::FileError;
 use crate::formats::base32;
 use crate::formats::content_hash::{ContentHasher, HashAlgorithm};
@@ -41,6 +42,9 @@ pub struct Text<'a> {
     /// The store items the content names. They are valid already, or added together with it.
     pub references: &'a BTreeSet<StorePath>,
 }
+
+/// The largest archive that is read into memory, in bytes.
+const IN_MEMORY: u64 = 4 << 20;
 
 /// How many texts are locked at a time.
 const TEXTS_AT_ONCE: usize = 128;
@@ -165,6 +169,16 @@ impl Store {
     ) -> Result<StorePath, StoreError> {
         self.writable()?;
         check_name(name)?;
+        let mut start = Vec::new();
+        if method == FixedOutputMethod::Recursive {
+            let mut beginning = (&mut *archive).take(IN_MEMORY + 1);
+            // Where that fails, reading on fails likewise.
+            let read = beginning.read_to_end(&mut start);
+            if read.is_ok() && start.len() as u64 <= IN_MEMORY {
+                return self.add_archive_in_memory(name, algorithm, &start);
+            }
+        }
+        let archive = &mut start.as_slice().chain(archive);
         // The path is known only when all was read, so the tree is unpacked under the lock of one that nothing else
         // has.
         let unique = unique_path()?;
@@ -172,6 +186,39 @@ impl Store {
         let added = self.add_unpacked(&locks, &unique, name, (method, algorithm), archive);
         let removed = self.remove_staging_directory(&locks, &unique);
         added.and_then(|path| removed.map(|()| path))
+    }
+
+    /// Does what [`add_archive`](Self::add_archive) does with an archive that is in memory. Its path is known before
+    /// anything is written: clients add the same files again and again.
+    fn add_archive_in_memory(
+        &self,
+        name: &str,
+        algorithm: HashAlgorithm,
+        archive: &[u8],
+    ) -> Result<StorePath, StoreError> {
+        let nar_sha256 = Sha256Digest::of(archive);
+        let hash = match algorithm {
+            HashAlgorithm::Sha256 => nar_sha256.into(),
+            other => {
+                let mut hasher = other.hasher();
+                hasher.update(archive);
+                hasher.finish()
+            }
+        };
+        let store_dir = &self.directories().store_dir;
+        let path = fixed_output_path(store_dir, name, FixedOutputMethod::Recursive, hash)?;
+        self.add_missing([&path], |path, staged| {
+            canonical::restore(&mut &*archive, staged)?;
+            Ok(PathInfo {
+                path: path.clone(),
+                nar_sha256,
+                nar_size: archive.len() as u64,
+                references: BTreeSet::new(),
+                deriver: None,
+                registration_time: 0,
+            })
+        })?;
+        Ok(path)
     }
 
     /// Does what [`add_archive`](Self::add_archive) does, in the staging directory of the locked path `unique`.
@@ -185,17 +232,23 @@ impl Store {
     ) -> Result<StorePath, StoreError> {
         let none = BTreeSet::new();
         let staged = self.staging_directory(locks, unique)?.join(UNPACKED);
+        // The digest of the archive is found in any case.
+        let other = method == FixedOutputMethod::Recursive && algorithm != HashAlgorithm::Sha256;
         let mut hashing = Hashing {
             inner: archive,
-            hasher: algorithm.hasher(),
+            hasher: other.then(|| algorithm.hasher()),
         };
-        let mut scanning = Scanning::new(&mut hashing, &none);
-        canonical::restore(&mut scanning, &staged)?;
-        let mut scanned = scanning.scanned();
+        let (restored, mut nar_sha256, mut nar_size) =
+            hash_aside(&mut hashing, |archive| canonical::restore(archive, &staged))
+                .map_err(FileError::in_store("hash", &staged))?;
+        restored?;
         let examine = FileError::in_store("examine", &staged);
         let found = staged.symlink_metadata().map_err(examine)?;
         let hash = match method {
-            FixedOutputMethod::Recursive => hashing.hasher.finish(),
+            FixedOutputMethod::Recursive => match hashing.hasher {
+                Some(hasher) => hasher.finish(),
+                None => nar_sha256.into(),
+            },
             FixedOutputMethod::Flat if !found.is_file() => {
                 return Err(StoreError::NotAFile {
                     name: name.to_owned(),
@@ -206,7 +259,8 @@ impl Store {
                     let plain = std::fs::Permissions::from_mode(0o444);
                     std::fs::set_permissions(&staged, plain)
                         .map_err(FileError::in_store("change the mode of", &staged))?;
-                    scanned = scan::hash_and_scan(&staged, &none)?;
+                    let scanned = scan::hash_and_scan(&staged, &none)?;
+                    (nar_sha256, nar_size) = (scanned.nar_sha256, scanned.nar_size);
                 }
                 content_address::hash_of(&staged, method, algorithm)
                     .map_err(FileError::in_store("hash", &staged))?
@@ -217,8 +271,8 @@ impl Store {
         if !self.is_valid(&path)? {
             let info = PathInfo {
                 path: path.clone(),
-                nar_sha256: scanned.nar_sha256,
-                nar_size: scanned.nar_size,
+                nar_sha256,
+                nar_size,
                 references: none,
                 deriver: None,
                 registration_time: 0,
@@ -291,16 +345,18 @@ fn unique_path() -> Result<StorePath, StoreError> {
     Ok(StorePath::from_base_name(&format!("{hash}-add"))?)
 }
 
-/// Hashes what is read.
+/// Hashes what is read, where that is wanted.
 struct Hashing<'a> {
     inner: &'a mut dyn Read,
-    hasher: ContentHasher,
+    hasher: Option<ContentHasher>,
 }
 
 impl Read for Hashing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..count]);
+        }
         Ok(count)
     }
 }

@@ -27,6 +27,7 @@ use super::error::StoreError;
 use super::file_lock::{FileLock, Mode};
 use super::names::{LINKS, LOCK_SUFFIX, TRASH, owner_of};
 use super::open::Store;
+use super::optimise::SMALLEST_SHARED;
 use super::path_locks::{PathLocks, lock_path};
 use super::queries::Graph;
 use super::reachability::{Keep, mark, referrers, referrers_first};
@@ -448,9 +449,14 @@ fn prune_links(links: &Path) -> Result<u64, StoreError> {
         let Ok(found) = path.symlink_metadata() else {
             continue;
         };
-        if found.nlink() == 1 && !found.is_dir() {
+        // As guix-daemon does, small ones too, which older daemons made.
+        let useless = found.nlink() == 1 || found.len() < SMALLEST_SHARED;
+        if useless && !found.is_dir() {
             std::fs::remove_file(&path).map_err(FileError::in_store("remove", &path))?;
-            freed += found.blocks() * 512;
+            // Otherwise an item has the file still.
+            if found.nlink() == 1 {
+                freed += found.blocks() * 512;
+            }
         }
     }
     Ok(freed)

@@ -25,6 +25,7 @@ mod failures;
 mod file_flags;
 mod file_lock;
 pub mod gc;
+mod hash_aside;
 pub mod names;
 pub mod nar;
 pub mod open;

@@ -4,7 +4,8 @@
 //! As guix-daemon does it (`optimise-store.cc`): `STORE/.links/HASH` is a hard link of the file whose NAR has the
 //! SHA-256 `HASH`, in base 32; the NAR counts, so that a program and a plain file with the same bytes stay apart. A
 //! file whose hash is there already is replaced, in one rename, by a link of that one. The collector removes links that
-//! no item shares any more.
+//! no item shares any more. Small files and symbolic links are not shared: they would make `.links` large and save
+//! little.
 //!
 //! Metadata of store items is canonical, so files with the same NAR have the same metadata. Everything else of an item
 //! stays as it is: the NAR does not change, and a process that has a file open keeps it.
@@ -25,6 +26,10 @@ use super::open::Store;
 use super::scan;
 use crate::diagnostics::FileError;
 use crate::formats::base32;
+use crate::formats::hash::Sha256Digest;
+
+/// The size in bytes from which on files are shared: guix-daemon 1.5's.
+pub(super) const SMALLEST_SHARED: u64 = 8192;
 
 /// What deduplication saved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,23 +46,29 @@ impl Store {
     /// Each item is a temporary root while that lasts. A file that its owner may write to is suspicious and skipped.
     pub fn optimise(&self, goes_on: &dyn Fn() -> bool) -> Result<Deduplicated, StoreError> {
         self.writable()?;
-        let mut links = Links::open(&self.directories().store)?;
+        let mut links = Links::new(&self.directories().store);
+        links.look_up()?;
         for path in self.valid_paths()? {
             if !goes_on() {
                 break;
             }
             self.add_temporary_roots([&path])?;
             if self.is_valid(&path)? {
-                links.share(&self.directories().physical(&path))?;
+                links.share(&self.directories().physical(&path), None)?;
             }
         }
         Ok(links.saved)
     }
 
-    /// Makes files of the canonical tree `place`, an item's, links of equal files in the store.
-    pub(super) fn optimise_item(&self, place: &Path) -> Result<Deduplicated, StoreError> {
-        let mut links = Links::open(&self.directories().store)?;
-        links.share(place)?;
+    /// Makes files of the canonical tree `place`, an item's whose archive has the digest `nar_sha256`, links of equal
+    /// files in the store.
+    pub(super) fn optimise_item(
+        &self,
+        place: &Path,
+        nar_sha256: &Sha256Digest,
+    ) -> Result<Deduplicated, StoreError> {
+        let mut links = Links::new(&self.directories().store);
+        links.share(place, Some(nar_sha256))?;
         Ok(links.saved)
     }
 }
@@ -66,37 +77,38 @@ impl Store {
 struct Links {
     store: PathBuf,
     directory: PathBuf,
-    /// The numbers of the files in it. They all are on the store's file system.
+    /// The numbers of files that are known to be in it. They all are on the store's file system.
     known: HashSet<u64>,
     saved: Deduplicated,
 }
 
 impl Links {
-    fn open(store: &Path) -> Result<Self, FileError> {
-        let directory = store.join(LINKS);
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(FileError::in_store("create", directory)(error));
-            }
-            _ => {}
+    fn new(store: &Path) -> Self {
+        Self {
+            store: store.to_owned(),
+            directory: store.join(LINKS),
+            known: HashSet::new(),
+            saved: Deduplicated::default(),
         }
+    }
+
+    /// Finds out which files are in the directory: worth it for many items, and not for one.
+    fn look_up(&mut self) -> Result<(), FileError> {
         let list = || {
-            fs::read_dir(&directory)?
+            fs::read_dir(&self.directory)?
                 .map(|entry| Ok(entry?.ino()))
                 .collect()
         };
         let known: io::Result<HashSet<u64>> = list();
-        let known = known.map_err(FileError::in_store("list", &directory))?;
-        Ok(Self {
-            store: store.to_owned(),
-            directory,
-            known,
-            saved: Deduplicated::default(),
-        })
+        match known {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            known => self.known = known.map_err(FileError::in_store("list", &self.directory))?,
+        }
+        Ok(())
     }
 
-    /// Shares every file in the tree `root`.
-    fn share(&mut self, root: &Path) -> Result<(), StoreError> {
+    /// Shares every file in the tree `root`, whose archive has the digest `nar_sha256` where that is known.
+    fn share(&mut self, root: &Path, nar_sha256: Option<&Sha256Digest>) -> Result<(), StoreError> {
         let mut pending = vec![root.to_owned()];
         while let Some(path) = pending.pop() {
             let found = match path.symlink_metadata() {
@@ -112,9 +124,13 @@ impl Links {
                 };
                 let entries: io::Result<Vec<PathBuf>> = list();
                 pending.extend(entries.map_err(FileError::in_store("list", &path))?);
-            } else if (found.is_file() || found.is_symlink()) && !self.known.contains(&found.ino())
+            } else if found.is_file()
+                && found.len() >= SMALLEST_SHARED
+                && !self.known.contains(&found.ino())
             {
-                self.share_file(&path, &found, path != root)?;
+                let inside = path != root;
+                let digest = nar_sha256.filter(|_| !inside);
+                self.share_file(&path, &found, inside, digest)?;
             }
         }
         Ok(())
@@ -126,13 +142,17 @@ impl Links {
         path: &Path,
         found: &Metadata,
         inside: bool,
+        nar_sha256: Option<&Sha256Digest>,
     ) -> Result<(), StoreError> {
-        if found.is_file() && found.mode() & 0o200 != 0 {
+        if found.mode() & 0o200 != 0 {
             tracing::warn!(path = %path.display(), "not shared: its owner may write to it");
             return Ok(());
         }
-        let scanned = scan::hash_and_scan(path, &Default::default())?;
-        let link = self.directory.join(base32::encode(&scanned.nar_sha256.0));
+        let digest = match nar_sha256 {
+            Some(digest) => *digest,
+            None => scan::hash_and_scan(path, &Default::default())?.nar_sha256,
+        };
+        let link = self.directory.join(base32::encode(&digest.0));
         loop {
             match fs::hard_link(path, &link) {
                 Ok(()) => {
@@ -140,6 +160,7 @@ impl Links {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.create()? => continue,
                 Err(error) => return unless_full("link", path, error),
             }
             let other = match link.symlink_metadata() {
@@ -157,6 +178,15 @@ impl Links {
             }
             tracing::warn!(path = %link.display(), "removed a link to a file that was changed");
             fs::remove_file(&link).map_err(FileError::in_store("remove", &link))?;
+        }
+    }
+
+    /// Makes the directory; false where it was there.
+    fn create(&self) -> Result<bool, FileError> {
+        match fs::create_dir(&self.directory) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(FileError::in_store("create", &self.directory)(error)),
         }
     }
 

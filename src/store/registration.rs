@@ -322,7 +322,7 @@ impl Store {
             self.remove_item(OsStr::new(info.path.base_name()))?;
             self.rename_in(staged, &info.path)?;
             if self.options.deduplicate {
-                self.optimise_item(&self.directories().physical(&info.path))?;
+                self.optimise_item(&self.directories().physical(&info.path), &info.nar_sha256)?;
             }
         }
         Ok(self.database.register(&registrations, Self::now())?)

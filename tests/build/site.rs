@@ -197,6 +197,7 @@ impl Site {
                 patience: watch::Patience::default(),
                 limits: Limits::default(),
                 user: BuildUser::default(),
+                sandbox_is_fit: false,
                 temporary: root.join("tmp"),
             },
             cancellation,

@@ -203,7 +203,7 @@ fn a_hook_that_fails_loses_no_build() {
         ),
         (
             &[OFFERED, ACCEPT, "exit 0; done"],
-            "did not make /gnu/store/",
+            "did not create /gnu/store/",
         ),
         // It leaves a process behind that keeps its output open.
         (

@@ -118,12 +118,10 @@ fn a_build_dies_with_a_parent_killed_without_mercy() {
 fn a_build_dies_with_its_helper_killed_without_mercy() {
     let (mut parent, lock, mut lines) = waiting_parent();
     assert!(!is_unlocked(&lock));
-    let threads = format!("/proc/{}/task", parent.id());
-    let helper: i32 = fs::read_dir(threads)
-        .unwrap()
-        .map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap())
-        .find_map(|children| children.trim().parse().ok())
-        .unwrap();
+    // The fork server has no children: helpers are its siblings.
+    let mut children = children(parent.id()).into_iter();
+    let helper = children.find(|child| !self::children(*child).is_empty());
+    let helper = i32::try_from(helper.unwrap()).unwrap();
     let helper = rustix::process::Pid::from_raw(helper).unwrap();
     rustix::process::kill_process(helper, rustix::process::Signal::KILL).unwrap();
     let said = lines.find(|line| line.as_ref().unwrap().starts_with("ended"));
@@ -134,6 +132,56 @@ fn a_build_dies_with_its_helper_killed_without_mercy() {
     );
     // The parent has removed the directory by then: there is only its own end to look at.
     assert!(parent.wait().unwrap().success());
+}
+
+/// The processes that the threads of `process` have made.
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let lists = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")));
+    let numbers = |list: String| -> Vec<u32> {
+        let numbers = list.split_whitespace();
+        numbers.map(|number| number.parse().unwrap()).collect()
+    };
+    lists.flat_map(|list| numbers(list.unwrap())).collect()
+}
+
+/// The fork servers of this process.
+fn fork_servers() -> Vec<u32> {
+    let mut servers = children(std::process::id());
+    servers.retain(|child| {
+        let command = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        command.ends_with(b"serve\0") && children(*child).is_empty()
+    });
+    servers
+}
+
+#[test]
+fn builds_survive_their_fork_server_and_the_next_get_another() {
+    let status = part("ends::part_that_loses_its_fork_server").status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+#[ignore = "a process whose fork server is killed"]
+fn part_that_loses_its_fork_server() {
+    let mut guest = Guest::new();
+    let (mut running, _reader) = guest.start(&["sleep 500", "exit 3"]).unwrap();
+    // The helper that has no children yet looks like the server.
+    while fork_servers().len() != 1 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for server in fork_servers() {
+        let server = rustix::process::Pid::from_raw(server as i32).unwrap();
+        rustix::process::kill_process(server, rustix::process::Signal::KILL).unwrap();
+    }
+    assert_eq!(running.wait().unwrap().status, ExitStatusKind::Exited(3));
+    for status in [4, 5] {
+        let exit = format!("exit {status}");
+        let mut guest = Guest::new();
+        let (mut running, _reader) = guest.start(&[&exit]).unwrap();
+        let ended = running.wait().unwrap().status;
+        assert_eq!(ended, ExitStatusKind::Exited(status));
+    }
 }
 
 /// Another process, whose build holds a lock for ever; and what it prints from then on.

@@ -392,6 +392,7 @@ impl Session {
                 cache_failures: self.configuration.cache_failures,
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
+                sandbox_is_fit: self.sandbox_is_fit,
                 ..BuildOptions::default()
             },
             ..SessionOptions::new(system, self.directories.store_dir.clone())

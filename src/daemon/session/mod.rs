@@ -56,6 +56,8 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Order {
     pub(super) configuration: DaemonConfiguration,
     pub(super) peer: Peer,
+    /// Whether builds are known to run in the sandbox of this machine.
+    pub(super) sandbox_is_fit: bool,
 }
 
 type Reader = WireReader<BufReader<UnixStream>>;
@@ -72,6 +74,7 @@ struct Session {
     cancellation: Cancellation,
     /// This session's part in the job tokens of all sessions, once it builds.
     tokens: OnceLock<Arc<SharedTokens>>,
+    sandbox_is_fit: bool,
     /// What others see of this session, where it could be written.
     status: Option<StatusFile>,
 }
@@ -165,6 +168,7 @@ fn serve(
     let Order {
         configuration,
         peer,
+        sandbox_is_fit,
     } = order;
     tunnel.begin();
     let opened = configuration
@@ -208,6 +212,7 @@ fn serve(
         reader,
         cancellation,
         tokens: OnceLock::new(),
+        sandbox_is_fit,
         status,
     };
     let timeout = session.reader.input().get_ref().set_read_timeout(None);

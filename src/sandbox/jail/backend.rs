@@ -62,7 +62,7 @@ impl Jails {
         let told = HelperCommand {
             specification: &specification,
             descriptors: &passed,
-            output,
+            output: output.as_ref(),
             interactive: specification.interactive,
             program: &specification.program,
             remedy: |failure| remedy(failure.step, failure.errno, system::is_jailed()),
@@ -122,7 +122,9 @@ impl Sandbox for Jails {
             rehearse: true,
         };
         let mut jailed = self.start(make, vec![], Some(null.into()))?;
-        match jailed.helper.conclude() {
+        let conclusion = jailed.helper.conclude();
+        jailed.helper.await_end();
+        match conclusion {
             Ok(Conclusion::Fit) => Ok(()),
             Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
                 how: finished.status.to_string(),

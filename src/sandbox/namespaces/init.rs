@@ -36,7 +36,8 @@ pub(super) fn main() -> ! {
     helper::live(start)
 }
 
-fn start() -> io::Result<()> {
+/// Lives as the helper whose socket is standard input.
+pub(super) fn start() -> io::Result<()> {
     let Some(told) = helper::receive_specification()? else {
         return Ok(());
     };

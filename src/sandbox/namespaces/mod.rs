@@ -16,6 +16,7 @@ mod init;
 mod mounts;
 mod program;
 mod remedies;
+mod server;
 mod specification;
 mod system;
 
@@ -24,9 +25,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 pub(super) use features::features;
 use rustix::thread::CapabilitySet;
+use server::HelperServer;
 use specification::Specification;
 
 use super::check::sensible;
@@ -40,7 +43,10 @@ use crate::diagnostics::FileError;
 #[derive(Debug, Clone)]
 pub struct Namespaces {
     helper: PathBuf,
+    server: Arc<HelperServer>,
     old_kernel: bool,
+    /// The maps of users and groups of this process's user namespace; `None` for one without.
+    maps: OnceLock<[Option<String>; 2]>,
 }
 
 impl Default for Namespaces {
@@ -53,9 +59,12 @@ impl Default for Namespaces {
 impl Namespaces {
     /// Executes `helper`, a binary that calls [`init_main`](super::init_main) for its first argument.
     pub fn new(helper: impl Into<PathBuf>) -> Self {
+        let helper = helper.into();
         Self {
-            helper: helper.into(),
+            server: HelperServer::of_process(&helper),
+            helper,
             old_kernel: is_old(&features::release()),
+            maps: OnceLock::new(),
         }
     }
 
@@ -66,14 +75,16 @@ impl Namespaces {
         self
     }
 
-    /// Starts the helper and tells it `specification`.
+    /// Starts a helper and tells it `specification`. An interactive one is executed, since it needs the terminal of
+    /// this process's session; others come from the fork server, where that can be had.
     fn start(
         &self,
         specification: &Specification,
         descriptors: &[BorrowedFd<'_>],
         output: Option<OwnedFd>,
     ) -> Result<SpawnedHelper, SandboxError> {
-        let told = HelperCommand {
+        let output = output.as_ref();
+        let told = || HelperCommand {
             specification,
             descriptors,
             output,
@@ -81,7 +92,15 @@ impl Namespaces {
             program: &specification.program,
             remedy: |failure| remedies::remedy(failure, &|path| fs::read_to_string(path).ok()),
         };
-        spawn::start(&self.helper, told)
+        // A rehearsal needs no server, and leaves none.
+        if let Some(output) = output.filter(|_| !specification.rehearse) {
+            let fork = |socket| self.server.fork(&socket, output);
+            match spawn::start_with(&self.helper, told(), fork) {
+                Ok(started) => return Ok(started),
+                Err(error) => tracing::debug!("a helper without the fork server: {error}"),
+            }
+        }
+        spawn::start(&self.helper, told())
     }
 }
 
@@ -140,10 +159,10 @@ impl Sandbox for Namespaces {
             path: "/dev/null".into(),
             source,
         })?;
-        match self
-            .start(&specification, &[], Some(null.into()))?
-            .conclude()
-        {
+        let mut helper = self.start(&specification, &[], Some(null.into()))?;
+        let conclusion = helper.conclude();
+        helper.await_end();
+        match conclusion {
             Ok(Conclusion::Fit) => Ok(()),
             Ok(Conclusion::Finished(finished)) => Err(SandboxError::HelperDied {
                 how: finished.status.to_string(),
@@ -201,7 +220,9 @@ impl Sandbox for Namespaces {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         let own = own_number();
         let map = |file: &str| fs::read_to_string(file).ok();
-        let maps = [map("/proc/self/uid_map"), map("/proc/self/gid_map")];
+        let maps = self
+            .maps
+            .get_or_init(|| [map("/proc/self/uid_map"), map("/proc/self/gid_map")]);
         let has = |map: &Option<String>, number| {
             // Without the file there are no user namespaces, and no numbers missing.
             map.as_ref().is_none_or(|map| is_mapped(map, number))
@@ -269,7 +290,10 @@ pub(super) fn allow_threads() {
 pub(super) fn init_main() -> ! {
     // Execution through /proc/self/exe has named this process `exe`.
     let _ = rustix::thread::set_name(c"sandbox-init");
-    init::main()
+    match server::is_server() {
+        true => server::main(),
+        false => init::main(),
+    }
 }
 
 #[cfg(test)]

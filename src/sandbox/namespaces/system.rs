@@ -31,6 +31,9 @@ pub(super) const ALL_NAMESPACES: c_int = libc::CLONE_NEWUSER
 /// The network namespace's bit of [`ALL_NAMESPACES`].
 pub(super) const NETWORK_NAMESPACE: c_int = libc::CLONE_NEWNET;
 
+/// Makes the new process a child of this process's parent, where [`clone_into`] gets it.
+pub(super) const SIBLING: c_int = libc::CLONE_PARENT;
+
 /// Makes a child process in new `namespaces`; gives its number in the parent, `None` in the child.
 pub(super) fn clone_into(namespaces: c_int) -> io::Result<Option<Pid>> {
     let flags = c_long::from(namespaces | libc::SIGCHLD);

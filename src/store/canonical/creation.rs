@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{self, AtFlags, Mode, RawMode};
 use rustix::io::Errno;
@@ -20,9 +21,9 @@ use crate::store::nar::{Finish, restore_with};
 /// Where the archive is none, or the tree cannot be written. What was written before an error stays, for the caller to
 /// remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), StoreError> {
-    let mut at_creation = AtCreation::default();
-    restore_with(source, target, &mut at_creation)?;
-    if !at_creation.possible {
+    let at_creation = AtCreation::default();
+    restore_with(source, target, &at_creation)?;
+    if !at_creation.is_possible() {
         canonicalise(target)?;
     }
     Ok(())
@@ -32,27 +33,32 @@ pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), StoreError> {
 /// the umask takes nothing away, and no ACL or group is inherited. What holds of the root holds of what is made in it.
 #[derive(Default)]
 struct AtCreation {
-    possible: bool,
+    possible: AtomicBool,
 }
 
 impl AtCreation {
+    fn is_possible(&self) -> bool {
+        self.possible.load(Ordering::Relaxed)
+    }
+
     fn when_possible(&self, act: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-        if self.possible { act() } else { Ok(()) }
+        if self.is_possible() { act() } else { Ok(()) }
     }
 }
 
 impl Finish for AtCreation {
-    fn root(&mut self, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    fn root(&self, directory: BorrowedFd<'_>) -> Result<(), Errno> {
         let found = fs::fstat(directory)?;
         let is_root = rustix::process::geteuid().is_root();
-        self.possible = Mode::from_raw_mode(found.st_mode) == Mode::from_raw_mode(0o755)
+        let possible = Mode::from_raw_mode(found.st_mode) == Mode::from_raw_mode(0o755)
             && (!is_root || (found.st_uid, found.st_gid) == (0, 0))
             && platform::inherits_nothing(directory);
+        self.possible.store(possible, Ordering::Relaxed);
         Ok(())
     }
 
     fn file_mode(&self, executable: bool) -> RawMode {
-        match (self.possible, executable) {
+        match (self.is_possible(), executable) {
             (true, _) => mode(executable) as _,
             (false, true) => 0o755,
             (false, false) => 0o644,

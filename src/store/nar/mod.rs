@@ -5,6 +5,8 @@
 //! The format is [`formats::nar`](crate::formats::nar).
 
 mod copy;
+mod crew;
+mod finish;
 mod restore;
 pub(super) mod stream;
 #[cfg(test)]
@@ -12,7 +14,8 @@ mod tests;
 mod walk;
 
 pub use copy::{copy, copy_while};
-pub(super) use restore::{Finish, restore_with};
+pub(super) use finish::Finish;
+pub(super) use restore::restore_with;
 pub use restore::{restore, restore_tree};
 pub(super) use walk::special_kind;
 

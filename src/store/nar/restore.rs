@@ -4,12 +4,15 @@
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{self, CWD, Mode, OFlags, RawMode};
+use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::crew::{Crew, Directory, NEW_FILE, NewFile, SMALL, State, Unfinished, failed};
+use super::finish::{FINISH, Finish, Plain};
 use crate::formats::nar::read::{self, Visitor};
 use crate::formats::nar::{NarError, Tree};
 
@@ -19,97 +22,78 @@ use crate::formats::nar::{NarError, Tree};
 /// not even one that another process puts in the way. Modes are 0644, or 0755 for directories and executable files,
 /// less the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
-    restore_with(source, target, &mut Plain)
+    restore_with(source, target, &Plain)
 }
 
 /// Writes `tree` to `target`, which must not exist; as [`restore()`] does with an archive.
 pub fn restore_tree(tree: &Tree, target: &Path) -> Result<(), NarError> {
-    tree.visit(&mut Restorer::new(target, &mut Plain))
+    with_restorer(target, &Plain, |restorer| tree.visit(restorer))
 }
 
 /// As [`restore()`], and `finish` decides what becomes of modes and times.
 pub(in crate::store) fn restore_with(
     source: &mut dyn Read,
     target: &Path,
-    finish: &mut dyn Finish,
+    finish: &dyn Finish,
 ) -> Result<(), NarError> {
-    read::read(source, &mut Restorer::new(target, finish))
+    with_restorer(target, finish, |restorer| read::read(source, restorer))
 }
 
-/// What is done to the nodes of a tree beside writing them, while they are open anyway.
-pub(in crate::store) trait Finish {
-    /// The root is a directory and was just made, with mode 0755 less the umask.
-    fn root(&mut self, directory: BorrowedFd<'_>) -> Result<(), Errno>;
-    /// The mode that a file is made with, less the umask.
-    fn file_mode(&self, executable: bool) -> RawMode;
-    /// All of a file is written.
-    fn file(&self, file: BorrowedFd<'_>) -> Result<(), Errno>;
-    /// All entries of a directory are there.
-    fn directory(&self, directory: BorrowedFd<'_>) -> Result<(), Errno>;
-    /// The link `name` was made in the directory `parent`.
-    fn symlink(&self, parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno>;
-}
-
-/// Modes are what they were made with, times are the clock's.
-pub(super) struct Plain;
-
-impl Finish for Plain {
-    fn root(&mut self, _: BorrowedFd<'_>) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn file_mode(&self, executable: bool) -> RawMode {
-        if executable { 0o755 } else { 0o644 }
-    }
-
-    fn file(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn directory(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
-        Ok(())
-    }
-
-    fn symlink(&self, _: BorrowedFd<'_>, _: &OsStr) -> Result<(), Errno> {
-        Ok(())
-    }
+fn with_restorer(
+    target: &Path,
+    finish: &dyn Finish,
+    visit: impl FnOnce(&mut Restorer<'_, '_>) -> Result<(), NarError>,
+) -> Result<(), NarError> {
+    let state = State::default();
+    // Its end waits for the threads.
+    let visited = std::thread::scope(|scope| {
+        let crew = Crew::new(scope, finish, &state);
+        let mut restorer = Restorer::new(target, finish, crew);
+        visit(&mut restorer)?;
+        restorer.crew.finish()
+    });
+    // A thread's error is the reason for the one that follows from it.
+    state.check().and(visited)
 }
 
 /// Writes the nodes it visits to disk.
-pub(super) struct Restorer<'a> {
+struct Restorer<'s, 'a> {
     target: &'a Path,
-    finish: &'a mut dyn Finish,
+    finish: &'a dyn Finish,
+    crew: Crew<'s, 'a>,
     /// The path of the innermost open directory, or of the file that is being written; for messages.
     path: PathBuf,
     /// The innermost open directory.
-    directory: Option<OwnedFd>,
+    directory: Option<Arc<Directory>>,
     /// Device and inode of the directories above it: one descriptor does for any depth, and a directory that is moved
     /// away meanwhile is noticed.
-    above: Vec<Identity>,
-    file: Option<File>,
+    above: Vec<(Identity, Arc<Unfinished>)>,
+    file: Option<OpenFile>,
+}
+
+/// The file that is being written.
+enum OpenFile {
+    Here(File),
+    /// For another thread.
+    Kept {
+        executable: bool,
+        content: Vec<u8>,
+    },
 }
 
 type Identity = (u64, u64);
-
-/// What [`Finish`] does, as a verb for messages.
-const FINISH: &str = "set the mode and the time of";
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-const NEW_FILE: OFlags = OFlags::WRONLY
-    .union(OFlags::CREATE)
-    .union(OFlags::EXCL)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-
-impl<'a> Restorer<'a> {
-    pub(super) fn new(target: &'a Path, finish: &'a mut dyn Finish) -> Self {
+impl<'s, 'a> Restorer<'s, 'a> {
+    fn new(target: &'a Path, finish: &'a dyn Finish, crew: Crew<'s, 'a>) -> Self {
         Self {
             target,
             finish,
+            crew,
             path: target.to_owned(),
             directory: None,
             above: Vec::new(),
@@ -120,7 +104,7 @@ impl<'a> Restorer<'a> {
     /// The directory in which the node `name` is to be made, and its name there.
     fn place<'b>(&'b self, name: Option<&'b OsStr>) -> (BorrowedFd<'b>, &'b OsStr) {
         match (&self.directory, name) {
-            (Some(directory), Some(name)) => (directory.as_fd(), name),
+            (Some(directory), Some(name)) => (directory.descriptor.as_fd(), name),
             _ => (CWD, self.target.as_os_str()),
         }
     }
@@ -139,15 +123,10 @@ impl<'a> Restorer<'a> {
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(Errno) -> NarError {
-        let path = self.path.clone();
-        move |error| NarError::File {
-            action,
-            path: path.clone(),
-            error: error.into(),
-        }
+        failed(action, &self.path)
     }
 
-    fn identity(&self, directory: &OwnedFd) -> Result<Identity, NarError> {
+    fn identity(&self, directory: BorrowedFd<'_>) -> Result<Identity, NarError> {
         let status = fs::fstat(directory).map_err(self.failed("examine the directory"))?;
         // The types of the two fields differ between platforms; only equality counts.
         #[allow(clippy::unnecessary_cast)]
@@ -155,25 +134,28 @@ impl<'a> Restorer<'a> {
     }
 }
 
-impl Visitor for Restorer<'_> {
+impl Visitor for Restorer<'_, '_> {
     fn directory(&mut self, name: Option<&OsStr>) -> Result<(), NarError> {
         let (parent, base_name) = self.place(name);
         let made = fs::mkdirat(parent, base_name, Mode::from_raw_mode(0o755));
         let opened = made.and_then(|()| fs::openat(parent, base_name, DIRECTORY, Mode::empty()));
         self.enter(name);
         let opened = opened.map_err(self.failed("create the directory"))?;
-        match self.directory.replace(opened) {
+        match self.directory.take() {
             Some(parent) => {
-                let identity = self.identity(&parent)?;
-                self.above.push(identity);
+                let identity = self.identity(parent.descriptor.as_fd())?;
+                self.above.push((identity, Arc::clone(&parent.unfinished)));
             }
             None => {
-                if let Some(root) = &self.directory {
-                    let finished = self.finish.root(root.as_fd());
-                    finished.map_err(self.failed("examine the directory"))?;
-                }
+                let finished = self.finish.root(opened.as_fd());
+                finished.map_err(self.failed("examine the directory"))?;
             }
         }
+        self.directory = Some(Arc::new(Directory {
+            descriptor: opened,
+            path: self.path.clone(),
+            unfinished: Arc::new(Unfinished),
+        }));
         Ok(())
     }
 
@@ -181,48 +163,80 @@ impl Visitor for Restorer<'_> {
         let Some(directory) = self.directory.take() else {
             return Ok(());
         };
-        let finished = self.finish.directory(directory.as_fd());
-        finished.map_err(self.failed(FINISH))?;
-        if let Some(expected) = self.above.pop() {
+        if let Some((expected, unfinished)) = self.above.pop() {
             let parent: &CStr = c"..";
-            let parent = fs::openat(&directory, parent, DIRECTORY, Mode::empty())
+            let parent = fs::openat(&directory.descriptor, parent, DIRECTORY, Mode::empty())
                 .map_err(self.failed("return from the directory"))?;
-            if self.identity(&parent)? != expected {
+            if self.identity(parent.as_fd())? != expected {
                 return Err(self.failed("return to the parent of the moved directory")(
                     Errno::NOENT,
                 ));
             }
-            self.directory = Some(parent);
+            let path = self.path.parent().unwrap_or(self.target).to_owned();
+            self.directory = Some(Arc::new(Directory {
+                descriptor: parent,
+                path,
+                unfinished,
+            }));
         }
+        Directory::release(directory, self.finish)?;
         self.leave();
         Ok(())
     }
 
-    fn file(&mut self, name: Option<&OsStr>, executable: bool, _: u64) -> Result<(), NarError> {
+    fn file(&mut self, name: Option<&OsStr>, executable: bool, size: u64) -> Result<(), NarError> {
+        if name.is_some() && size <= SMALL && self.crew.takes_next() {
+            self.enter(name);
+            self.file = Some(OpenFile::Kept {
+                executable,
+                content: Vec::with_capacity(size as usize),
+            });
+            return Ok(());
+        }
         let (parent, base_name) = self.place(name);
         let mode = self.finish.file_mode(executable);
         // The claimed size does not reserve space: only what really comes is written.
         let file = fs::openat(parent, base_name, NEW_FILE, Mode::from_raw_mode(mode));
         self.enter(name);
-        self.file = Some(File::from(file.map_err(self.failed("create the file"))?));
+        let file = File::from(file.map_err(self.failed("create the file"))?);
+        self.file = Some(OpenFile::Here(file));
         Ok(())
     }
 
     fn contents(&mut self, bytes: &[u8]) -> Result<(), NarError> {
         match &mut self.file {
-            Some(file) => file.write_all(bytes).map_err(|error| NarError::File {
+            Some(OpenFile::Here(file)) => file.write_all(bytes).map_err(|error| NarError::File {
                 action: "write to",
                 path: self.path.clone(),
                 error,
             }),
+            Some(OpenFile::Kept { content, .. }) => {
+                content.extend_from_slice(bytes);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
     fn file_end(&mut self) -> Result<(), NarError> {
-        if let Some(file) = self.file.take() {
-            let finished = self.finish.file(file.as_fd());
-            finished.map_err(self.failed(FINISH))?;
+        match (self.file.take(), &self.directory) {
+            (
+                Some(OpenFile::Kept {
+                    executable,
+                    content,
+                }),
+                Some(directory),
+            ) => self.crew.write(NewFile {
+                directory: Arc::clone(directory),
+                path: self.path.clone(),
+                executable,
+                content,
+            })?,
+            (Some(OpenFile::Here(file)), _) => {
+                let finished = self.finish.file(file.as_fd());
+                finished.map_err(self.failed(FINISH))?;
+            }
+            _ => {}
         }
         self.leave();
         Ok(())

@@ -326,8 +326,9 @@ fn shared_files_of_the_daemon_go_when_nobody_shares_them() {
     let store = TestStore::new();
     let links = store.place().join(".links");
     fs::create_dir(&links).unwrap();
-    fs::write(links.join("unshared"), "x").unwrap();
-    fs::write(links.join("shared"), "y").unwrap();
+    // Links of smaller files go in any case.
+    fs::write(links.join("unshared"), [b'x'; 8192]).unwrap();
+    fs::write(links.join("shared"), [b'y'; 8192]).unwrap();
     let a = store.item('a', &[]);
     store.add_root("a", &a).unwrap();
     fs::hard_link(
