@@ -18,8 +18,8 @@ use reqwest::{StatusCode, Url};
 use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{Cancellation, Registration};
-use crate::fetch::client::{self, Hosts};
-use crate::fetch::http::{causes, retry_after};
+use crate::fetch::client::{self, Hosts, causes, reason};
+use crate::fetch::http::retry_after;
 use crate::limited_file;
 
 const CONNECT: Duration = Duration::from_secs(10);
@@ -123,7 +123,7 @@ impl Files {
                 if let Some(reason) = self.refused(hosts, &url) {
                     return Err(wrong(Trouble::File, reason));
                 }
-                let mut answer = Answer::to(client.get(&url), cancellation)
+                let mut answer = Answer::to(&url, client.get(&url), cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
                     Piece::Found => Ok(Some(Box::new(answer))),
@@ -181,7 +181,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn to(request: RequestBuilder, cancellation: &Cancellation) -> io::Result<Self> {
+    fn to(url: &str, request: RequestBuilder, cancellation: &Cancellation) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(AHEAD);
         let sender = Arc::new(sender);
         // It must not keep the channel open: the thread's death has to be noticed.
@@ -192,9 +192,10 @@ impl Answer {
                 let _ = sender.try_send(Piece::Cancelled);
             }
         });
+        let url = url.to_owned();
         std::thread::Builder::new()
             .name("substitute".to_owned())
-            .spawn(move || ask(request, &sender))?;
+            .spawn(move || ask(&url, request, &sender))?;
         Ok(Self {
             pieces,
             cancellation: cancellation.clone(),
@@ -232,12 +233,12 @@ impl Read for Answer {
     }
 }
 
-/// Sends `request` and hands over what comes, until it ends or is not read any more.
-fn ask(request: RequestBuilder, pieces: &SyncSender<Piece>) {
+/// Sends `request`, for `url`, and hands over what comes, until it ends or is not read any more.
+fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<Piece>) {
     let mut response = match request.send() {
         Ok(response) => response,
         Err(error) => {
-            let _ = pieces.send(Piece::Failed(trouble(&error), causes(&error)));
+            let _ = pieces.send(Piece::Failed(trouble(&error), reason(url, &error)));
             return;
         }
     };

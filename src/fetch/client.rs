@@ -63,6 +63,24 @@ fn tls() -> Option<ClientConfig> {
     Some(config)
 }
 
+/// An error's innermost cause: the outer ones only say that a request failed.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    visible(without_secrets(&innermost.to_string()).as_ref())
+}
+
+/// Why the request for `url` failed. Where no connection came about, that is its proxy's fault, if it has one.
+pub fn reason(url: &str, error: &reqwest::Error) -> String {
+    let reason = causes(error);
+    match proxy_of(url).filter(|_| error.is_connect()) {
+        Some(proxy) => format!("the proxy {proxy} cannot be used: {reason}"),
+        None => reason,
+    }
+}
+
 /// The proxy that requests for `url` go through, without its secrets; `None` where they go straight to the server.
 pub fn proxy_of(url: &str) -> Option<String> {
     let proxy = Matcher::from_env().intercept(&url.parse().ok()?)?;

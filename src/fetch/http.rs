@@ -16,10 +16,9 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 
-use super::client::{self, proxy_of};
+use super::client::{self, causes, proxy_of};
 use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
-use crate::formats::secrets::without_secrets;
 use crate::formats::visible::visible;
 
 /// Bytes read from a connection at a time.
@@ -455,15 +454,6 @@ fn host_of(url: &str) -> Result<String, String> {
         (Some(host), Some(port)) => Ok(format!("{host}:{port}")),
         _ => Err("it names no server".to_owned()),
     }
-}
-
-/// An error's innermost cause: the outer ones only say that a request failed.
-pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    visible(without_secrets(&innermost.to_string()).as_ref())
 }
 
 #[cfg(test)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use reqwest::header::DATE;
 use reqwest::redirect::Policy;
 
-use super::client;
-use super::http::causes;
+use super::client::{self, causes, reason};
 
 /// Asks for the head of `url`, through the proxy that the environment names. Any answer will do, also an error or a
 /// redirection. Returns the answer's `Date` in seconds since the Epoch, where it has one.
@@ -21,7 +20,8 @@ pub fn probe(url: &str, patience: Duration) -> Result<Option<u64>, String> {
         .redirect(Policy::none())
         .build()
         .map_err(|error| causes(&error))?;
-    let answer = client.head(url).send().map_err(|error| causes(&error))?;
+    let answer = client.head(url).send();
+    let answer = answer.map_err(|error| reason(url, &error))?;
     let date = answer.headers().get(DATE);
     Ok(date.and_then(|date| parse_date(date.to_str().ok()?)))
 }

@@ -527,6 +527,23 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
             "{out}"
         );
     }
+    // A proxy that cannot be used is not the server's fault.
+    let mut command = other.command("small-linux");
+    command.args([
+        "--substitute-urls",
+        "http://cache.example.org",
+        "--trusted-keys",
+        &public,
+    ]);
+    command.args(["build", "--dry-run", "libc"]);
+    for name in ["http_proxy", "HTTP_PROXY"] {
+        command.env(name, "http://user:s3cret@127.0.0.1:9");
+    }
+    command.env_remove("no_proxy").env_remove("NO_PROXY");
+    let err = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(err.contains("the proxy http://"), "{err}");
+    assert!(err.contains("127.0.0.1:9 cannot be used"), "{err}");
+    assert!(!err.contains("s3cret"), "{err}");
 }
 
 #[test]
