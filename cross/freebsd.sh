@@ -4,6 +4,7 @@
 #
 #   cross/freebsd.sh build          leaves target/x86_64-unknown-freebsd/release/bootstrap
 #   cross/freebsd.sh link           only sees whether all links: not optimised, and so much sooner
+#   cross/freebsd.sh tests          leaves daemon-tests beside it, for tests/freebsd/daemon.sh
 #   cross/freebsd.sh clippy [ARG]…  lints and type-checks what only FreeBSD compiles
 #
 # Rust's distribution has a standard library for FreeBSD, but only as a download of its own. Debian has
@@ -113,7 +114,7 @@ cross_cargo() {
         /usr/bin/cargo "$@"
 }
 
-[ "$#" -gt 0 ] || fail 'expected `build'\'', `link'\'' or `clippy'\'''
+[ "$#" -gt 0 ] || fail 'expected `build'\'', `tests'\'', `link'\'' or `clippy'\'''
 action=$1
 shift
 install_debian rustc-web cargo-web rust-web-src rust-web-clippy
@@ -121,16 +122,28 @@ mkdir -p "$work"
 install_zig
 make_programs
 set -- --locked --target "$target" -Zbuild-std=std,panic_unwind "$@"
+# leave FILE NAME: makes FILE the result NAME.
+leave() {
+    result=target/$target/release
+    mkdir -p "$result"
+    cp "$1" "$result/$2.new"
+    mv "$result/$2.new" "$result/$2"
+    echo "$result/$2"
+}
 case $action in
     build)
         cross_cargo build --release --bin bootstrap "$@"
-        result=target/$target/release
-        mkdir -p "$result"
-        cp "$work/cargo/$target/release/bootstrap" "$result/bootstrap.new"
-        mv "$result/bootstrap.new" "$result/bootstrap"
-        echo "$result/bootstrap"
+        leave "$work/cargo/$target/release/bootstrap" bootstrap
+        ;;
+    tests)
+        # cargo names the file by a hash, and says so in JSON alone.
+        messages=$work/messages
+        cross_cargo test --release --no-run --test daemon --message-format json-render-diagnostics "$@" >"$messages"
+        built=$(sed -n 's/.*"name":"daemon".*"executable":"\([^"]*\)".*/\1/p' "$messages")
+        [ -x "$built" ] || fail 'cargo names no test program'
+        leave "$built" daemon-tests
         ;;
     link) cross_cargo build --bin bootstrap "$@" ;;
     clippy) cross_cargo clippy --lib --bins --tests "$@" -- -D warnings ;;
-    *) fail "unknown action \`$action': expected \`build', \`link' or \`clippy'" ;;
+    *) fail "unknown action \`$action': expected \`build', \`tests', \`link' or \`clippy'" ;;
 esac

@@ -7,10 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::processes;
 use bootstrap::formats::worker::{CLIENT_MAGIC, DAEMON_MAGIC, Fields, VERSION, WireReader};
 
-/// The program that is tested.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bootstrap");
+/// The system that tests run on, as a derivation names it.
+pub const SYSTEM: &str = if cfg!(target_os = "freebsd") {
+    "x86_64-freebsd"
+} else {
+    "x86_64-linux"
+};
+
+/// The program that is tested: the one that `BOOTSTRAP_TEST_PROGRAM` names, for tests compiled on another machine.
+pub fn tool() -> Command {
+    let program = std::env::var_os("BOOTSTRAP_TEST_PROGRAM");
+    let mut command =
+        Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_bootstrap").into()));
+    command.env("BOOTSTRAP_CONFIG", "");
+    command
+}
 
 /// A daemon, which ends with this.
 pub struct Daemon {
@@ -29,11 +43,10 @@ impl Daemon {
         let directory = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(directory.path().join("daemon.log")).unwrap();
         let socket = directory.path().join("var/guix/daemon-socket/socket");
-        let child = Command::new(PROGRAM)
+        let child = tool()
             .args(["--root", directory.path().to_str().unwrap(), "daemon"])
             .args(["--listen", socket.to_str().unwrap()])
             .args(arguments)
-            .env("BOOTSTRAP_CONFIG", "")
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -51,9 +64,8 @@ impl Daemon {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .open(self.root().join("daemon.log"));
-        self.child = Command::new(PROGRAM)
+        self.child = tool()
             .args(["--root", self.root().to_str().unwrap(), "daemon"])
-            .env("BOOTSTRAP_CONFIG", "")
             .stdin(Stdio::null())
             .stderr(log.unwrap())
             .spawn()
@@ -97,17 +109,12 @@ impl Daemon {
 
     /// The processes that the daemon has started and that have not ended.
     pub fn sessions(&self) -> Vec<u32> {
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        let numbers = children.split_whitespace();
-        numbers.map(|number| number.parse().unwrap()).collect()
+        processes::children(self.child.id())
     }
 
     /// How many descriptors the daemon's first process has open.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))
-            .unwrap()
-            .count()
+        processes::descriptors(self.child.id())
     }
 
     pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {

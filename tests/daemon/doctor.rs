@@ -8,7 +8,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use bootstrap::engine::{Session, SessionOptions};
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
@@ -18,7 +17,7 @@ use bootstrap::store::StagedOutput;
 use bootstrap::store::directories::Directories;
 use serde_json::Value;
 
-use crate::client::{Client, Daemon, PROGRAM};
+use crate::client::{Client, Daemon, SYSTEM, tool};
 
 const VERSION_LINE: &str = "echo 'guix (GNU Guix) 1.5.0'";
 
@@ -91,12 +90,11 @@ impl Fake {
 }
 
 fn walk(daemon: &Daemon, program: &Path) -> Vec<Value> {
-    let output = Command::new(PROGRAM)
+    let output = tool()
         .arg("--root")
         .arg(daemon.root())
-        .args(["--system", "x86_64-linux", "--json", "doctor"])
+        .args(["--system", SYSTEM, "--json", "doctor"])
         .arg(format!("--guix={}", program.display()))
-        .env("BOOTSTRAP_CONFIG", "")
         .output()
         .unwrap();
     let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
@@ -134,7 +132,7 @@ fn configuration(fields: &[(&str, &str)]) -> String {
         ("state-directory", "/var/guix"),
         ("daemon", "/nowhere/socket"),
         ("guile", "3.0.9"),
-        ("system", "x86_64-linux"),
+        ("system", SYSTEM),
     ]);
     all.extend(fields.iter().copied());
     let fields: String = all
@@ -163,7 +161,7 @@ fn store_dir() -> StoreDir {
 }
 
 fn session(daemon: &Daemon) -> Session {
-    let system = "x86_64-linux".parse().unwrap();
+    let system = SYSTEM.parse().unwrap();
     Session::new(SessionOptions {
         directories: Directories::new(store_dir(), Some(daemon.root())),
         ..SessionOptions::new(system, store_dir())
@@ -182,7 +180,7 @@ fn path_info(daemon: &Daemon, path: &str) -> (String, u64) {
 fn lowered(client: &mut Client, value: &str) -> String {
     let derivation = Derivation {
         outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
-        system: "x86_64-linux".to_owned(),
+        system: SYSTEM.to_owned(),
         builder: "/nonexistent/builder".into(),
         environment: [("value", value)].into(),
         ..Derivation::default()
@@ -420,12 +418,11 @@ fn inputs_builds_and_the_module_are_the_last_boundaries() {
     );
     let module = make_inputs_valid(&daemon);
     fake.stops(&daemon, "inputs", "the derivations of bash, binutils, ");
-    let exported = Command::new(PROGRAM)
+    let exported = tool()
         .arg("--root")
         .arg(daemon.root())
-        .args(["--system", "x86_64-linux", "export", "--guix"])
+        .args(["--system", SYSTEM, "export", "--guix"])
         .arg(fake.directory.path().join("bootstrap-inputs.scm"))
-        .env("BOOTSTRAP_CONFIG", "")
         .output()
         .unwrap();
     assert!(
@@ -482,7 +479,7 @@ fn inputs_builds_and_the_module_are_the_last_boundaries() {
                 .iter()
                 .map(|input| (input.clone(), ["out".to_owned()].into()))
                 .collect(),
-            system: "x86_64-linux".to_owned(),
+            system: SYSTEM.to_owned(),
             builder: "/nonexistent/builder".into(),
             ..Derivation::default()
         };

@@ -4,7 +4,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Daemon, Refused};
+use crate::client::{Client, Daemon, Refused, SYSTEM};
+use crate::processes;
 use crate::tokens::{Builder, build};
 
 /// What a hook does with an offer before it answers: notes it.
@@ -114,17 +115,14 @@ fn a_build_that_a_hook_accepts_is_an_item_like_any_other() {
         site.made(&mut client, &derivation).as_deref(),
         Some("elsewhere")
     );
-    assert_eq!(
-        site.file("offers"),
-        format!("1 x86_64-linux {derivation} \n")
-    );
-    assert_eq!(site.file("arguments"), "x86_64-linux 50 1 60\n");
+    assert_eq!(site.file("offers"), format!("1 {SYSTEM} {derivation} \n"));
+    assert_eq!(site.file("arguments"), format!("{SYSTEM} 50 1 60\n"));
     let inputs = site.file("inputs");
     let inputs: Vec<&str> = inputs.split_whitespace().collect();
     assert!(inputs.contains(&derivation.as_str()) && inputs.contains(&&*site.builder.path));
     let text = text_of(&client);
     for line in [
-        &format!("@ build-started {derivation} - x86_64-linux "),
+        &format!("@ build-started {derivation} - {SYSTEM} "),
         "made elsewhere\n",
         &format!("@ build-succeeded {derivation} -\n"),
     ] {
@@ -140,14 +138,13 @@ fn a_build_that_a_hook_accepts_is_an_item_like_any_other() {
         records.concat().contains("\"elsewhere\":true"),
         "{records:?}"
     );
-    let log = std::process::Command::new(crate::client::PROGRAM)
+    let log = crate::client::tool()
         .args([
             "--root",
             site.daemon.root().to_str().unwrap(),
             "log",
             &derivation,
         ])
-        .env("BOOTSTRAP_CONFIG", "")
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&log.stdout).contains("made elsewhere"));
@@ -287,7 +284,7 @@ fn limits_hold_for_hooks() {
         assert_eq!(failed.status, 101, "{failed:?}");
         assert!(began.elapsed() < Duration::from_secs(30));
         let process = site.file("process");
-        assert!(!std::path::Path::new("/proc").join(process.trim()).exists());
+        assert!(!processes::exists(process.trim()));
     }
 }
 
@@ -314,7 +311,10 @@ fn builds_elsewhere_take_no_place_here() {
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(site.file("offers").matches("1 x86_64-linux").count(), 6);
+    assert_eq!(
+        site.file("offers").matches(&format!("1 {SYSTEM}")).count(),
+        6
+    );
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn without_builds_here_only_what_prefers_this_machine_is_built() {
     let failed = build(&mut client, std::slice::from_ref(&declined)).unwrap_err();
     assert!(failed.message.contains("not-here"), "{failed:?}");
     assert!(text_of(&client).contains("nothing is built here (--max-jobs=0)"));
-    assert!(site.file("offers").starts_with("0 x86_64-linux "));
+    assert!(site.file("offers").starts_with(&format!("0 {SYSTEM} ")));
     let local = site.builder.derivation_with(
         &mut client,
         "prefers-here",
@@ -353,7 +353,7 @@ fn a_hook_learns_of_features_and_clients_can_do_without_it() {
     build(&mut client, std::slice::from_ref(&needy)).unwrap();
     assert_eq!(
         site.file("offers"),
-        format!("1 x86_64-linux {needy} kvm,big-parallel\n")
+        format!("1 {SYSTEM} {needy} kvm,big-parallel\n")
     );
     // What would be more than one word, or another line, is not offered.
     for (name, features) in [

@@ -9,6 +9,7 @@ use bootstrap::formats::nar::Tree;
 
 use crate::client::Daemon;
 use crate::hostile::Random;
+use crate::processes;
 use crate::tokens::{Builder, build, set_limits};
 
 /// How many processes are killed in a usual run. `BOOTSTRAP_TEST_KILLS` sets another number.
@@ -19,30 +20,12 @@ fn descendants(ancestor: u32) -> Vec<(u32, usize)> {
     let mut found = Vec::new();
     let mut open = vec![(ancestor, 0)];
     while let Some((process, depth)) = open.pop() {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
-        for task in tasks.into_iter().flatten().flatten() {
-            let children = std::fs::read_to_string(task.path().join("children"));
-            for child in children.unwrap_or_default().split_whitespace() {
-                let child = (child.parse().unwrap(), depth + 1);
-                found.push(child);
-                open.push(child);
-            }
+        for child in processes::children(process) {
+            found.push((child, depth + 1));
+            open.push((child, depth + 1));
         }
     }
     found
-}
-
-/// The processes whose arguments name `text`.
-fn with_argument(text: &str) -> Vec<u32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = processes.filter_map(|process| {
-        let number = process.file_name().to_str()?.parse().ok()?;
-        let arguments = std::fs::read(process.path().join("cmdline")).ok()?;
-        String::from_utf8_lossy(&arguments)
-            .contains(text)
-            .then_some(number)
-    });
-    numbers.collect()
 }
 
 fn kill(process: u32) {
@@ -120,7 +103,7 @@ fn after_any_kill_store_and_database_are_sound_and_nothing_goes_on_running() {
     );
     let root = daemon.root().to_str().unwrap().to_owned();
     daemon.wait_until("nothing but the listener runs", || {
-        builder.running() == 0 && with_argument(&root) == [daemon.child.id()]
+        builder.running() == 0 && processes::with_argument(&root) == [daemon.child.id()]
     });
     let mut client = daemon.connect();
     // The database agrees with the store, and every file with its hash.

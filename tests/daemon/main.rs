@@ -8,5 +8,7 @@ mod hooks;
 mod hostile;
 mod kills;
 mod operations;
+mod processes;
 mod service;
 mod tokens;
+mod untrusted;

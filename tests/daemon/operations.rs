@@ -12,7 +12,7 @@ use bootstrap::formats::store_path::{
     FixedOutputMethod, StoreDir, fixed_output_path, source_path, text_path,
 };
 
-use crate::client::{Client, Daemon};
+use crate::client::{Client, Daemon, SYSTEM};
 
 fn store_dir() -> StoreDir {
     StoreDir::new("/gnu/store").unwrap()
@@ -430,7 +430,7 @@ fn failed_builds_are_recorded_where_that_is_wanted() {
     let store_dir = store_dir();
     let derivation = Derivation {
         outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
-        system: "x86_64-linux".to_owned(),
+        system: SYSTEM.to_owned(),
         builder: "/no/such/builder".into(),
         ..Derivation::default()
     };

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use crate::client::{Client, Daemon, PROGRAM};
+use crate::client::{Client, Daemon, tool};
 
 /// A port that nothing listens on at the moment.
 fn free_port() -> u16 {
@@ -53,7 +53,7 @@ fn clients_over_tcp_may_neither_collect_nor_repair() {
 #[test]
 fn a_second_daemon_leaves_the_socket_to_the_first() {
     let daemon = Daemon::start();
-    let second = Command::new(PROGRAM)
+    let second = tool()
         .args(["--root", daemon.root().to_str().unwrap(), "daemon"])
         .output()
         .unwrap();

@@ -12,7 +12,8 @@ use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, i
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
 
-use crate::client::{Client, Daemon};
+use crate::client::{Client, Daemon, SYSTEM};
+use crate::processes;
 
 /// The builder of the tests of builds, compiled once.
 fn toy() -> &'static [u8] {
@@ -20,11 +21,11 @@ fn toy() -> &'static [u8] {
     TOY.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("toy");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/build/toy.c");
+        let source = directory.path().join("toy.c");
+        std::fs::write(&source, include_str!("../build/toy.c")).unwrap();
         let compiled = Command::new("cc")
             .args(["-static", "-O1", "-s", "-o"])
-            .arg(&program)
-            .arg(source)
+            .args([&program, &source])
             .status()
             .expect("these tests need a C compiler");
         assert!(compiled.success(), "cc -static failed");
@@ -68,7 +69,7 @@ impl Builder {
         let derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             input_sources: [StorePath::from_base_name(base_name).unwrap()].into(),
-            system: "x86_64-linux".to_owned(),
+            system: SYSTEM.to_owned(),
             builder: self.path.clone().into(),
             arguments: commands.iter().map(|&command| command.into()).collect(),
             environment: std::iter::once(("name", name))
@@ -84,15 +85,7 @@ impl Builder {
 
     /// How many of its processes run.
     pub fn running(&self) -> usize {
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
-        let commands = processes.filter_map(|process| {
-            let name = process.file_name();
-            name.to_str()?.parse::<u32>().ok()?;
-            std::fs::read_to_string(process.path().join("comm")).ok()
-        });
-        commands
-            .filter(|command| command.trim_end() == self.command)
-            .count()
+        processes::called(&self.command)
     }
 }
 
@@ -260,9 +253,8 @@ fn a_build_with_many_jobs_makes_room_for_those_of_another_client() {
 fn top_shows_clients_builds_and_tokens_and_the_run_is_recorded() {
     let daemon = Daemon::with(&["--total-jobs", "5"]);
     let top = || {
-        let output = Command::new(crate::client::PROGRAM)
+        let output = crate::client::tool()
             .args(["--root", daemon.root().to_str().unwrap(), "--json", "top"])
-            .env("BOOTSTRAP_CONFIG", "")
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");

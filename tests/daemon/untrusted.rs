@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What a user without privileges gets from root's daemon, which knows him by his socket.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use bootstrap::formats::nar::Tree;
+
+use crate::client::{Client, Daemon};
+use crate::tokens::{Builder, build};
+
+/// The user `nobody`, on Linux as on FreeBSD.
+const NOBODY: u32 = 65534;
+/// Names the socket to the process that is this user.
+const SOCKET: &str = "BOOTSTRAP_TEST_SOCKET";
+
+#[test]
+fn users_may_add_and_build_and_neither_repair_nor_import_unsigned_items() {
+    if let Some(socket) = std::env::var_os(SOCKET) {
+        return as_nobody(Client::greet(UnixStream::connect(socket).unwrap()));
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let daemon = Daemon::start();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(daemon.root(), open).unwrap();
+    // This program, where that user may reach it.
+    let copy = daemon.root().join("test");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let name = concat!(
+        "untrusted::",
+        "users_may_add_and_build_and_neither_repair_nor_import_unsigned_items"
+    );
+    let output = Command::new(copy)
+        .args(["--exact", name, "--nocapture"])
+        .env(SOCKET, daemon.socket())
+        .current_dir(daemon.root())
+        .gid(NOBODY)
+        .uid(NOBODY)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.contains("1 passed"), "{text}");
+    // Root, by the same socket, may.
+    assert_eq!(daemon.connect().verify_store(0, 1), 0);
+}
+
+fn as_nobody(mut client: Client) {
+    let text = client.add_text("text", "of a user", &[]);
+    assert!(client.is_valid(&text));
+    let tree = Tree::file("contents").to_nar().unwrap();
+    client.add("file", true, "sha256", &tree).unwrap();
+    let builder = Builder::add(&mut client, "untrusted");
+    let derivation = builder.derivation(&mut client, "users", &["write $out x"]);
+    build(&mut client, std::slice::from_ref(&derivation)).unwrap();
+
+    let refused = client.ask(35, |fields| {
+        fields.long(0);
+        fields.long(1);
+    });
+    assert!(refused.unwrap_err().message.contains("not privileged"));
+    let refused = client.ask(9, |fields| {
+        fields.strings([derivation.as_str()]);
+        // Repair.
+        fields.long(1);
+    });
+    assert!(refused.unwrap_err().message.contains("privileged"));
+
+    client
+        .ask(16, |fields| {
+            fields.string(&text);
+            fields.long(0);
+        })
+        .unwrap();
+    assert_eq!(client.long(), 1);
+    let mut export = 1_u64.to_le_bytes().to_vec();
+    export.append(&mut client.written);
+    export.extend(0_u64.to_le_bytes());
+    client.given = std::io::Cursor::new(export);
+    let refused = client.ask(27, |_| ()).unwrap_err();
+    assert!(refused.message.contains("not signed"), "{refused:?}");
+}
