@@ -75,6 +75,7 @@ fn main() {
                 descriptors: vec![],
                 output: std::io::stderr().as_fd().try_clone_to_owned().unwrap(),
                 network: false,
+                processes: false,
                 thirty_two_bit: false,
                 interactive: false,
             };

@@ -23,6 +23,7 @@ use super::watch::{Watch, Watched};
 use super::world::runs_directly;
 use crate::events::{Event, Kind, Made};
 use crate::formats::store_path::StorePath;
+use crate::formats::system::is_feature;
 use crate::formats::visible::visible;
 use crate::store::PathLocks;
 
@@ -74,14 +75,12 @@ fn features(job: Job<'_>) -> Option<Vec<&str>> {
         true => environment.text("requiredSystemFeatures")?,
         false => "",
     };
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte);
     let separators = [' ', '\t', '\n', '\r'];
     let words: Vec<&str> = features
         .split(separators)
         .filter(|word| !word.is_empty())
         .collect();
-    let fits =
-        features.len() <= MOST_FEATURES && words.iter().all(|word| word.bytes().all(is_allowed));
+    let fits = features.len() <= MOST_FEATURES && words.iter().all(|word| is_feature(word));
     fits.then_some(words)
 }
 

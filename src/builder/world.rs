@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use bstr::ByteSlice;
+
 use super::environment::{build_directory, environment};
 use super::graph::Job;
 use super::settings::BuildSettings;
 use super::variation::Variation;
+use crate::formats::derivation::Derivation;
 use crate::formats::store_path::StorePath;
 use crate::sandbox::{BuildDirectory, Mount, Root, World};
 use crate::store::directories::Directories;
@@ -54,6 +57,12 @@ pub(super) fn runs_directly(system: &str, machine: &str) -> bool {
     system == machine || is_thirty_two_bit(system, machine)
 }
 
+/// Whether `derivation` names `procfs` among the features that its machine must have.
+fn needs_processes(derivation: &Derivation) -> bool {
+    let features = derivation.environment.get("requiredSystemFeatures");
+    features.is_some_and(|features| features.fields().any(|feature| feature == b"procfs"))
+}
+
 impl BuildWorld<'_> {
     /// The world, in which the derivation's builder runs with `make_flags` as `MAKEFLAGS` and prints to `output`.
     pub fn make(&self, make_flags: String, output: OwnedFd) -> World {
@@ -95,6 +104,7 @@ impl BuildWorld<'_> {
             output,
             // The bytes of a fixed output are known: the network cannot change them.
             network: job.derivation.fixed_output().is_some(),
+            processes: needs_processes(job.derivation),
             thirty_two_bit: is_thirty_two_bit(&job.derivation.system, &settings.system),
             interactive: false,
         }
@@ -119,6 +129,15 @@ mod tests {
         ] {
             assert_eq!(may_run(system, machine), tried, "{system} on {machine}");
         }
+        let asks = |features: &str| {
+            let environment = std::iter::once(("requiredSystemFeatures", features)).collect();
+            needs_processes(&Derivation {
+                environment,
+                ..Derivation::default()
+            })
+        };
+        assert!(asks("kvm procfs") && !asks("linprocfs kvm") && !asks(""));
+        assert!(!needs_processes(&Derivation::default()));
         assert!(is_thirty_two_bit("i686-linux", "x86_64-linux"));
         assert!(!is_thirty_two_bit("x86_64-linux", "x86_64-linux"));
         assert!(!is_thirty_two_bit("aarch64-linux", "x86_64-linux"));

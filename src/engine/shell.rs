@@ -120,6 +120,7 @@ impl Session {
             descriptors: Vec::new(),
             output: shell.output,
             network: false,
+            processes: false,
             thirty_two_bit: false,
             interactive: true,
         };

@@ -65,6 +65,13 @@ impl System {
     }
 }
 
+/// Whether `word` can name a feature that a build asks of its machine, such as `kvm`: the bytes of a store path's name,
+/// so that build hooks, which read features separated by commas, take it for one.
+pub fn is_feature(word: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._?=".contains(&byte);
+    !word.is_empty() && word.bytes().all(is_allowed)
+}
+
 impl fmt::Display for System {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())

@@ -84,6 +84,7 @@ mod tests {
             descriptors: vec![],
             output: null(),
             network: false,
+            processes: false,
             thirty_two_bit: false,
             interactive: false,
         }

@@ -180,6 +180,8 @@ pub enum Step {
     EnterRoot,
     /// Make a directory, file or link of the world, or a place to mount on.
     MakeEntry,
+    /// Make the databases of accounts.
+    MakeAccounts,
     /// Mount a host path in its place.
     MountSource,
     /// Mount an empty file system in memory.
@@ -248,6 +250,7 @@ impl fmt::Display for Step {
             Self::MountTemporary => "mount an empty file system on",
             Self::MakeDevices => "make the devices",
             Self::ForbidNamespaces => "forbid further namespaces in the sandbox",
+            Self::MakeAccounts => "make the databases of accounts in",
             Self::BringUpLoopback => "bring up the loopback interface",
             Self::NameHost => "set the host name",
             Self::Fork => "make the program's process",

@@ -68,6 +68,8 @@ pub enum Item {
         /// Guest path, of a directory to be made.
         #[serde(with = "super::protocol::path_bytes")]
         target: PathBuf,
+        /// Whether it is there on systems whose programs usually do without.
+        asked: bool,
     },
     /// The device nodes, and what belongs beside them: standard streams, pseudo-terminals, shared memory.
     Devices {
@@ -275,7 +277,10 @@ impl Layout {
         });
         let target = PathBuf::from("/proc");
         self.place(&target)?;
-        self.items.push(Item::Processes { target });
+        self.items.push(Item::Processes {
+            target,
+            asked: world.processes,
+        });
         let target = PathBuf::from("/tmp");
         self.place(&target)?;
         self.items.push(Item::Temporary { target, size });

@@ -8,8 +8,8 @@
 //!
 //! What every backend guarantees:
 //! - The program sees the [`World`]'s root and mounts, `/dev` (null, zero, full, random, urandom, the standard
-//!   streams; on Linux pseudo-terminals), on Linux `/proc`, an empty `/tmp`, and an `/etc` of `passwd`, `group` and
-//!   `hosts`; nothing else of the machine, and no network but its own loopback.
+//!   streams, pseudo-terminals), `/proc` (on FreeBSD where it is asked for), an empty `/tmp`, and an `/etc` of
+//!   `passwd`, `group` and `hosts`; nothing else of the machine, and no network but its own loopback.
 //! - It can write to `/tmp`, its build directory and the mounts that say so. The store directory itself is
 //!   writable, each input inside it is not.
 //! - It runs as the build user, cannot gain privileges, and gets exactly the environment, arguments and file
@@ -82,6 +82,8 @@ pub struct World {
     /// Shares the machine's network and sees its `/etc/resolv.conf`, `hosts`, `services` and `nsswitch.conf`: for fixed
     /// outputs, whose bytes are known beforehand, and for nothing else.
     pub network: bool,
+    /// The program sees procfs(5) on `/proc`. Has a meaning on FreeBSD only: Linux's programs always have a `/proc`.
+    pub processes: bool,
     /// The program is of a 32-bit system that this machine's processor also runs: `uname` and `/proc/cpuinfo` say so.
     /// Has a meaning on Linux only.
     pub thirty_two_bit: bool,

@@ -309,10 +309,16 @@ echo secret >"$work/secret"
 nc -k -l 127.0.0.1 31415 </dev/null >/dev/null 2>&1 &
 listener=$!
 check 'a program listens on the host' wait_for 10 nc -z 127.0.0.1 31415
+# A terminal of the host's, which is a device.
+script -q /dev/null sleep 600 </dev/null >/dev/null 2>&1 &
+terminal=$!
+check 'a terminal is open on the host' wait_for 10 sh -c '[ -n "$(ls /dev/pts)" ]'
+if [ "$(sysctl -n kern.features.vimage 2>/dev/null)" = 1 ]; then vimage=1; else vimage=0; fi
 hostname=$(hostname)
 probe isolation <<END
 host_file='$work/secret'
 host_name='$hostname'
+vimage=$vimage
 END
 cat >>"$work/isolation/stage0/gnu-build-system.sh" <<'END'
 say() {
@@ -366,9 +372,29 @@ yes 'its securelevel is 3' [ "$(sysctl -n kern.securelevel)" -eq 3 ]
 yes 'it sees one mount' [ "$(mount | wc -l)" -eq 1 ]
 yes 'it sees its own processes only' [ "$(ps ax -o pid= | wc -l)" -le 8 ]
 no 'it cannot connect to the host' nc -w 3 -z 127.0.0.1 31415
-no 'it has no addresses' sh -c "ifconfig | grep -E 'inet6? '"
+if [ "$vimage" = 1 ]; then
+    yes 'its only interface is lo0' [ "$(ifconfig -l | tr -d ' ')" = lo0 ]
+    addresses=$(ifconfig lo0 | awk '$1 ~ /^inet/ && $2 !~ /^fe80:/ { print $2 }' | sort | tr '\n' ' ')
+    yes "its addresses are those of loopback: $addresses" [ "$addresses" = '127.0.0.1 ::1 ' ]
+    no 'it has no other route' route -n get default
+    for address in 127.0.0.1 ::1; do
+        (echo hello | nc -l "$address" 7777 >/dev/null) &
+        sleep 2
+        yes "it can talk to itself at $address" [ "$(nc -w 5 "$address" 7777 </dev/null)" = hello ]
+    done
+    no 'it cannot change its interface' ifconfig lo0 inet 10.0.0.1/8 alias
+else
+    no 'it has no addresses' sh -c "ifconfig | grep -E 'inet6? '"
+fi
+yes 'programs know the name of the build user' [ "$(id -un)" = guixbuilder ]
+yes 'and that of nobody' [ "$(id -u nobody)" = 65534 ]
+no 'and no other' id root
+no 'no terminal of the host is seen' sh -c 'ls /dev/pts | grep .'
+# Its standard input ends at once, which script(1) shows before all else.
+yes 'it can open a terminal' sh -c "script -q typescript tty </dev/null | grep '/dev/pts/'"
 yes 'randomisation of addresses is off' sh -c 'proccontrol -m aslr -q -p $$ | grep "force disabled"'
-devices=$(ls /dev | sort | tr '\n' ' ')
+# pts is there while the machine has terminals.
+devices=$(ls /dev | grep -vx pts | sort | tr '\n' ' ')
 yes "its devices are these: $devices" [ "$devices" = 'fd full null random stderr stdin stdout urandom zero ' ]
 yes '/dev/null takes everything' write /dev/null
 yes 'standard input is empty' [ -z "$(cat)" ]
@@ -396,26 +422,41 @@ else
     }
     check 'the probe came to its end' came_to_its_end
 fi
-kill "$listener" 2>/dev/null
+kill "$listener" "$terminal" 2>/dev/null
 check 'a process left behind is dead' no_process
 check 'no mounts are left after it' no_mounts
+
+# A build that asks for it sees its processes in /proc.
+probe processes <<'END'
+[ -d /proc/curproc ]
+[ "$(cut -d ' ' -f 1 /proc/curproc/status)" = cut ]
+[ "$(ls /proc | grep -c '^[0-9]')" -le 8 ]
+[ ! -d /proc/1 ]
+mkdir "$out"
+END
+echo 'system-features = ["procfs"]' >>"$work/processes/recipes/make/recipe.toml"
+check 'a build that asks for /proc has it, with its own processes' try_probe processes
+check 'no mounts are left after it, either' no_mounts
 
 # What the host sees of a build.
 probe watched <<'END'
 devices=$(ls /dev)
 wait_for_host
 disk=$(cat /tmp/go)
-[ "$(ls /dev)" = "$devices" ]
+[ "$(ls /dev | grep -vx pts)" = "$(echo "$devices" | grep -vx pts)" ]
 [ ! -e "/dev/$disk" ]
 mkdir "$out"
 END
 start_build watched
 # Root's rights: the build user has none of them anyhow.
 has_no_rights() {
-    seen=$(jls -j "$jail" -n allow.mount allow.raw_sockets allow.set_hostname allow.sysvipc children.max enforce_statfs ip4 ip6)
+    if [ "$vimage" = 1 ]; then network=vnet; else network='ip4 ip6'; fi
+    # shellcheck disable=SC2086 # words
+    seen=$(jls -j "$jail" -n allow.mount allow.raw_sockets allow.set_hostname allow.sysvipc children.max enforce_statfs $network)
     echo "$seen"
+    if [ "$vimage" = 1 ]; then network=vnet=new; else network='ip4=disable ip6=disable'; fi
     [ "$seen" = "allow.nomount allow.noraw_sockets allow.noset_hostname allow.nosysvipc children.max=0 enforce_statfs=2 \
-ip4=disable ip6=disable" ]
+$network" ]
 }
 check 'a jail has none of the rights that jails can have' has_no_rights
 if disk=$(mdconfig -a -t malloc -s 1m 2>/dev/null); then
@@ -605,9 +646,10 @@ unprivileged() {
         --recipes '$work/after/recipes' --offline build stage0/make" >"$work/unprivileged" 2>&1
     result=$?
     cat "$work/unprivileged"
-    [ "$result" -eq 0 ] && grep -q 'only root.*as root' "$work/unprivileged"
+    [ "$result" -eq 0 ] && grep -q '^bootstrap: .*only root' "$work/unprivileged" &&
+        grep -q '^hint: .*as root' "$work/unprivileged"
 }
-check 'without privileges, it says so in one line and ends with status 5' unprivileged
+check 'without privileges, it says so with a hint and ends with status 5' unprivileged
 
 # Looking after the store.
 probe kept <<'END'

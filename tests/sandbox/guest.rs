@@ -145,6 +145,7 @@ impl Guest {
             descriptors: std::mem::take(&mut self.descriptors),
             output,
             network: self.network,
+            processes: false,
             thirty_two_bit: self.thirty_two_bit,
             interactive: self.interactive,
         }

@@ -249,6 +249,9 @@ impl Planner<'_> {
         build.set_filled("configureFlags", words(&settings.configure_flags));
         build.set_filled("makeFlags", words(&settings.make_flags));
         build.set_filled("installFlags", words(&settings.install_flags));
+        let features = settings.system_features.iter();
+        let features: Vec<_> = features.map(|feature| feature.get_ref().as_str()).collect();
+        build.set_filled("requiredSystemFeatures", features.join(" "));
         let mut names = Vec::new();
         for (name, value) in &settings.environment {
             build.set(format!("env_{name}"), text(value));

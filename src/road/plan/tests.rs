@@ -188,6 +188,22 @@ fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
 }
 
 #[test]
+fn features_of_machines_are_guixs_variable() {
+    let folder = whole_road();
+    folder.recipe(
+        "sed",
+        "[build]\nsystem-features = [\"big-parallel\"]\n[stage0]\n[final]\n\
+         [platform.x86_64-linux]\nsystem-features = [\"procfs\"]\n",
+    );
+    let plan = folder.plan();
+    let environment = &plan.get("sed").unwrap().derivation.environment;
+    let features = environment.get("requiredSystemFeatures").unwrap();
+    assert_eq!(features, "big-parallel procfs");
+    let other = &plan.get("bash").unwrap().derivation.environment;
+    assert!(!other.contains_key("requiredSystemFeatures"));
+}
+
+#[test]
 fn phases_of_one_stage_change_that_stage_alone() {
     let folder = whole_road();
     folder.file("recipes/sed/phases.sh", "all=1\n");

@@ -43,6 +43,10 @@ pub enum RecipeProblem {
         "`{value}` cannot name an output: expected lower-case letters and digits, and no variable that the build has already"
     )]
     BadOutput { value: String },
+    #[error(
+        "`{value}` cannot name a feature of a machine: expected letters, digits and +-._?=, such as `procfs`"
+    )]
+    BadFeature { value: String },
     #[error("the outputs lack `out`")]
     NoOut,
     #[error("`{value}` cannot name a variable: expected letters, digits and underscores")]

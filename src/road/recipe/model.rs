@@ -291,6 +291,8 @@ pub struct BuildSettings {
     pub make_flags: Vec<Spanned<String>>,
     /// Further arguments of `make install`.
     pub install_flags: Vec<Spanned<String>>,
+    /// What the machine must have for the build, such as `procfs`: Guix's `requiredSystemFeatures`.
+    pub system_features: Vec<Spanned<String>>,
     /// Variables for the whole build.
     pub environment: BTreeMap<String, Spanned<String>>,
     /// Whether the test suite runs.
@@ -317,6 +319,8 @@ impl BuildSettings {
             .extend_from_slice(&other.configure_flags);
         self.make_flags.extend_from_slice(&other.make_flags);
         self.install_flags.extend_from_slice(&other.install_flags);
+        self.system_features
+            .extend_from_slice(&other.system_features);
         let environment = other.environment.iter();
         self.environment
             .extend(environment.map(|(name, value)| (name.clone(), value.clone())));

@@ -15,7 +15,7 @@ use super::model::{
     is_output_name, variable_name,
 };
 use super::reader::{Field, Reader, Value};
-use crate::formats::system::System;
+use crate::formats::system::{System, is_feature};
 
 mod sources;
 
@@ -54,6 +54,7 @@ const SETTINGS_KEYS: &[&str] = &[
     "configure-flags",
     "make-flags",
     "install-flags",
+    "system-features",
     "environment",
     "tests",
     "tests-reason",
@@ -68,6 +69,7 @@ const PLATFORM_KEYS: &[&str] = &[
     "configure-flags",
     "make-flags",
     "install-flags",
+    "system-features",
     "environment",
     "tests",
     "tests-reason",
@@ -369,6 +371,7 @@ fn settings(
             "configure-flags" => settings.configure_flags = reader.texts("configure-flags", value),
             "make-flags" => settings.make_flags = reader.texts("make-flags", value),
             "install-flags" => settings.install_flags = reader.texts("install-flags", value),
+            "system-features" => settings.system_features = features(reader, value),
             "environment" => {
                 for (key, value) in reader.table("environment", value).into_iter().flatten() {
                     let name = key.get_ref().to_string();
@@ -406,6 +409,20 @@ fn inputs(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<Spanned<
         }
     }
     inputs
+}
+
+/// Words as guix-daemon and its build hooks read them.
+fn features(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Spanned<String>> {
+    let mut features = reader.texts("system-features", value);
+    features.retain(|feature| {
+        let is_word = is_feature(feature.get_ref());
+        if !is_word {
+            let value = feature.get_ref().clone();
+            reader.report(feature.span(), RecipeProblem::BadFeature { value });
+        }
+        is_word
+    });
+    features
 }
 
 fn outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<String> {

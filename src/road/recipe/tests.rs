@@ -279,6 +279,12 @@ fn values_that_would_break_a_derivation_are_refused() {
         ),
         (
             "[final]",
+            "[final]\nsystem-features = [\"procfs\", \"a b\"]",
+            "12:30",
+            "`a b` cannot name a feature",
+        ),
+        (
+            "[final]",
             "[final]\nenvironment = { \"A B\" = \"\" }",
             "12:17",
             "cannot name a variable",

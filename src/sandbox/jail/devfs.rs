@@ -38,7 +38,7 @@ const UNHIDE: c_int = 0x2;
 /// for those of /etc/defaults/devfs.rules and of administrators are small.
 pub const RULESETS: RangeInclusive<u16> = 30001..=30016;
 
-/// The number of the one rule in a ruleset of ours: what devfs(8) gives to the first.
+/// The number of the first rule in a ruleset of ours, and the distance to the next: devfs(8)'s.
 const FIRST: u32 = 100;
 
 impl Rule {
@@ -81,12 +81,17 @@ impl Rule {
         rule
     }
 
-    /// The one rule of `ruleset`, when it is ours: it hides every node.
-    pub fn hide_all_in(ruleset: u16) -> Self {
-        Self {
-            id: (u32::from(ruleset) << 16) | FIRST,
-            ..Self::hide_all()
-        }
+    /// The rules of `ruleset`, when it is ours: they hide every node but pseudo-terminals, of which the kernel shows a
+    /// jail only those that it opened itself.
+    pub fn all_in(ruleset: u16) -> [Self; 3] {
+        let mut number = 0;
+        [Self::hide_all(), Self::show("pts"), Self::show("pts/*")].map(|rule| {
+            number += FIRST;
+            Self {
+                id: (u32::from(ruleset) << 16) | number,
+                ..rule
+            }
+        })
     }
 
     /// A question for the first rule of `ruleset`, for [`NEXT_RULE`].
@@ -152,10 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn our_rule_in_a_ruleset_is_the_first_and_differs_by_its_number_alone() {
-        let rule = Rule::hide_all_in(30001);
-        assert_eq!(rule.id, 0x7531_0064);
+    fn our_rules_in_a_ruleset_are_numbered_from_a_hundred() {
+        let rules = Rule::all_in(30001);
+        assert_eq!(
+            rules.map(|rule| rule.id),
+            [0x7531_0064, 0x7531_00c8, 0x7531_012c]
+        );
+        let rule = rules[0];
         assert_eq!(Rule { id: 0, ..rule }, Rule::hide_all());
+        assert_eq!(Rule { id: 0, ..rules[2] }, Rule::show("pts/*"));
         assert_eq!(Rule::before_all_in(30001).id, 0x7531_0000);
         // A set of this number with another use is not taken for ours.
         assert_ne!(

@@ -8,7 +8,7 @@ use super::devfs::{self, Rule};
 use crate::sandbox::process::checked;
 
 /// Hides all nodes of the devfs that `devices` is the root of, but those that `visible` matches; and, where `for_good`,
-/// all that appear later.
+/// all that appear later but pseudo-terminals.
 pub(super) fn show(devices: BorrowedFd<'_>, visible: &[&str], for_good: bool) -> io::Result<()> {
     // First: between the two, a node could appear.
     if for_good {
@@ -21,20 +21,23 @@ pub(super) fn show(devices: BorrowedFd<'_>, visible: &[&str], for_good: bool) ->
         .try_for_each(|pattern| apply(Rule::show(pattern)))
 }
 
-/// Has the devfs that `devices` is the root of hide the nodes that are added to it from now on. What it has already
-/// stays as it is.
+/// Has the devfs that `devices` is the root of hide the nodes that are added to it from now on, but pseudo-terminals.
+/// What it has already stays as it is.
 ///
-/// The rule for that has to be in a ruleset of the machine's, and stays there: another build may use it. A ruleset that
-/// another program has filled is neither used nor changed.
+/// The rules for that have to be in a ruleset of the machine's, and stay there: another build may use them. A ruleset
+/// that another program has filled is neither used nor changed.
 fn hide_later_devices(devices: BorrowedFd<'_>) -> io::Result<()> {
     for ruleset in devfs::RULESETS {
-        let ours = [Rule::hide_all_in(ruleset)];
-        if first_rules(devices, ruleset)?.is_empty() {
-            let mut rule = ours[0];
-            match call_about_rule(devices, devfs::ADD_RULE, &mut rule) {
-                // Another build has been as quick.
-                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-                other => other?,
+        let ours = Rule::all_in(ruleset);
+        let there = first_rules(devices, ruleset)?;
+        // Another build may be about to add them, too.
+        let missing = ours.iter().filter(|rule| !there.contains(rule));
+        if there.iter().all(|rule| ours.contains(rule)) {
+            for mut rule in missing.copied() {
+                match call_about_rule(devices, devfs::ADD_RULE, &mut rule) {
+                    Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+                    other => other?,
+                }
             }
         }
         if first_rules(devices, ruleset)? == ours {
@@ -47,11 +50,11 @@ fn hide_later_devices(devices: BorrowedFd<'_>) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::EEXIST))
 }
 
-/// The rules of `ruleset`, but no more than two: one and no other is what is asked for.
+/// The rules of `ruleset`, but no more than one above what a ruleset of ours has.
 fn first_rules(devices: BorrowedFd<'_>, ruleset: u16) -> io::Result<Vec<Rule>> {
     let mut rules = Vec::new();
     let mut rule = Rule::before_all_in(ruleset);
-    while rules.len() < 2 {
+    while rules.len() <= Rule::all_in(ruleset).len() {
         match call_about_rule(devices, devfs::NEXT_RULE, &mut rule) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
             other => other?,

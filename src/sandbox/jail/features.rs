@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the sandbox uses of FreeBSD: jails, and three kinds of file systems.
 
+use super::parameters::VIMAGE;
 use crate::sandbox::features::{Feature, version};
 
 /// The file systems: what of a sandbox they are, and the name of the kernel's module.
@@ -52,6 +53,7 @@ pub(in crate::sandbox) fn probe() -> Vec<Feature> {
 pub fn judge(seen: &FreebsdHost<'_>) -> Vec<Feature> {
     let mut features = vec![kernel(seen.release), jails(seen)];
     features.extend(FILE_SYSTEMS.map(|names| file_system(names, seen)));
+    features.push(network(seen));
     features.push(limits(seen));
     features
 }
@@ -120,6 +122,18 @@ fn file_system((name, module): (&'static str, &str), seen: &FreebsdHost<'_>) -> 
     Feature::there(name, "loaded with the first mount")
 }
 
+fn network(seen: &FreebsdHost<'_>) -> Feature {
+    let name = "a network of its own (vnet)";
+    match (seen.setting)(VIMAGE) {
+        Some(1) => Feature::there(name, "there: builds have a loopback interface"),
+        _ => Feature::doubtful(
+            name,
+            "the kernel cannot give it: builds have no loopback interface, which some test suites need",
+            "use a kernel with `options VIMAGE`, such as GENERIC",
+        ),
+    }
+}
+
 fn limits(seen: &FreebsdHost<'_>) -> Feature {
     let name = "resource limits (rctl)";
     match (seen.setting)("kern.racct.enable") {
@@ -144,7 +158,7 @@ mod tests {
             jailed: false,
             module: &|name| name != "nullfs",
             loadable: &|_| true,
-            setting: &|name| (name == "kern.racct.enable").then_some(1),
+            setting: &|name| ["kern.racct.enable", VIMAGE].contains(&name).then_some(1),
         }
     }
 
@@ -158,7 +172,7 @@ mod tests {
     #[test]
     fn nothing_is_wrong_with_a_usual_machine() {
         let features = judge(&usual());
-        assert_eq!(features.len(), 6);
+        assert_eq!(features.len(), 7);
         assert!(
             features.iter().all(|one| one.remedy.is_none()),
             "{features:?}"
@@ -227,6 +241,13 @@ mod tests {
         let doubtful = judge(&odd);
         let doubtful = doubtful.iter().filter(|one| one.remedy.is_some());
         let names: Vec<_> = doubtful.map(|one| one.name).collect();
-        assert_eq!(names, ["kernel", "resource limits (rctl)"]);
+        assert_eq!(
+            names,
+            [
+                "kernel",
+                "a network of its own (vnet)",
+                "resource limits (rctl)"
+            ]
+        );
     }
 }

@@ -12,11 +12,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Resource, getrlimit};
 use rustix::stdio;
 
-use super::parameters::{parameters, rules};
+use super::parameters::{Network, VIMAGE, parameters, rules};
 use super::plan::{Action, FileSystem, Mount, plan};
 use super::specification::{Helper, Specification};
 use super::system::{Watch, WatchEvent};
@@ -95,14 +96,11 @@ fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, 
     for action in plan(root, &specification.items) {
         perform(&action)?;
     }
-    let parameters = parameters(
-        &specification.name,
-        root,
-        &specification.host_name,
-        specification.network,
-    )
-    .map_err(|error: SandboxError| io::Error::other(error.to_string()))
-    .during(Step::MakeJail)?;
+    let vimage = system::setting(VIMAGE) == Some(1);
+    let network = Network::of(specification.network, vimage);
+    let parameters = parameters(&specification.name, root, &specification.host_name, network)
+        .map_err(|error: SandboxError| io::Error::other(error.to_string()))
+        .during(Step::MakeJail)?;
     let jail = system::make_jail(&parameters)
         .map_err(|(error, message)| failure(Step::MakeJail, None, &error, message))?;
     let mut accounted = false;
@@ -115,7 +113,7 @@ fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, 
     let watch = Watch::new(helper.socket.as_fd()).during(Step::Wait)?;
     let (mut ours, theirs) = UnixStream::pair().during(Step::Fork)?;
     let Some(program) = process::fork().during(Step::Fork)? else {
-        program::become_program(helper, jail, theirs);
+        program::become_program(helper, jail, network, theirs);
     };
     drop(theirs);
     helper.terminal = None;
@@ -186,6 +184,10 @@ fn perform(action: &Action) -> Result<(), Failure> {
         Action::File { path, contents } => {
             fs::write(path, contents).during_on(Step::MakeEntry, path)
         }
+        Action::Accounts {
+            directory,
+            contents,
+        } => make_databases(directory, contents).during_on(Step::MakeAccounts, directory),
         Action::Link { path, contents } => match symlink(contents, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 match fs::read_link(path) {
@@ -207,12 +209,38 @@ fn perform(action: &Action) -> Result<(), Failure> {
     }
 }
 
+/// Has pwd_mkdb(8) of the machine make `pwd.db` and `spwd.db` in `directory`: the format is the C library's own.
+fn make_databases(directory: &Path, accounts: &str) -> io::Result<()> {
+    /// It is of every FreeBSD's base.
+    const PROGRAM: &str = "/usr/sbin/pwd_mkdb";
+    let file = directory.join("master.passwd");
+    fs::write(&file, accounts)?;
+    let made = Command::new(PROGRAM)
+        .arg("-d")
+        .args([directory, &file])
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("{PROGRAM}: {error}")))?;
+    if !made.status.success() {
+        let said = String::from_utf8_lossy(&made.stderr);
+        return Err(io::Error::other(format!(
+            "{PROGRAM}: {}: {}",
+            made.status,
+            said.trim()
+        )));
+    }
+    // Nothing in a build reads it.
+    fs::remove_file(file)
+}
+
 fn perform_mount(mount: &Mount) -> Result<(), Failure> {
     let step = match &mount.file_system {
         _ if mount.update => Step::RestrictMount,
         FileSystem::Null { .. } => Step::MountSource,
         FileSystem::Memory { .. } => Step::MountTemporary,
         FileSystem::Devices => Step::MakeDevices,
+        FileSystem::Processes => Step::MountProcesses,
     };
     match (system::mount(mount), &mount.file_system) {
         (Ok(()), _) => Ok(()),

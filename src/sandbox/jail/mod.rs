@@ -2,10 +2,11 @@
 //! FreeBSD's sandbox: a jail on a root of its own.
 //!
 //! The root is an empty file system in memory on a directory that only root can reach. In it, every input is a
-//! read-only nullfs mount, `/tmp` a file system in memory, `/dev` a devfs that shows a few nodes. The jail has no
-//! addresses, a host name of its own and none of the rights that jails can be given; the program in it is the build
-//! user from its first instruction. [`plan`], [`devfs`] and [`parameters`] say what is made, as data that every
-//! platform's tests can look at; the rest makes it, on FreeBSD only.
+//! read-only nullfs mount, `/tmp` a file system in memory, `/dev` a devfs that shows a few nodes. The jail has a
+//! network of its own, in which there is loopback and nothing else, a host name of its own and none of the rights that
+//! jails can be given; the program in it is the build user from its first instruction. [`plan`], [`devfs`] and
+//! [`parameters`] say what is made, as data that every platform's tests can look at; the rest makes it, on FreeBSD
+//! only.
 //!
 //! Two processes carry a build: the *helper*, outside the jail, which makes root and jail, watches, and undoes both;
 //! and the *program*. The helper is our own binary executed again, and ends the jail when the spawning process goes
@@ -28,6 +29,8 @@ mod devices;
 pub mod features;
 #[cfg(target_os = "freebsd")]
 mod init;
+#[cfg(target_os = "freebsd")]
+mod loopback;
 pub mod parameters;
 pub mod plan;
 #[cfg(target_os = "freebsd")]

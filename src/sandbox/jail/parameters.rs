@@ -25,8 +25,36 @@ pub enum Value {
     Text(String),
 }
 
+/// Which network a jail has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// None: no addresses at all. For kernels that cannot give a jail a network of its own.
+    None,
+    /// One of its own, with the interface `lo0` and no other. See vnet(9).
+    Loopback,
+    /// The machine's.
+    Machine,
+}
+
+impl Network {
+    /// What a build has: the machine's network where it is `shared`, otherwise loopback where the kernel is built with
+    /// `options VIMAGE` (as GENERIC is).
+    pub fn of(shared: bool, vimage: bool) -> Self {
+        match (shared, vimage) {
+            (true, _) => Self::Machine,
+            (false, true) => Self::Loopback,
+            (false, false) => Self::None,
+        }
+    }
+}
+
+/// The kernel's setting that says whether jails can have networks of their own.
+pub const VIMAGE: &str = "kern.features.vimage";
+
 /// `JAIL_SYS_DISABLE`: the jail has no part in that subsystem.
 const DISABLE: i32 = 0;
+/// `JAIL_SYS_NEW`: the jail has its own.
+const NEW: i32 = 1;
 /// `JAIL_SYS_INHERIT`: the jail shares the machine's.
 const INHERIT: i32 = 2;
 
@@ -47,7 +75,7 @@ const FORBIDDEN: [&str; 11] = [
     "allow.nounprivileged_proc_debug",
 ];
 
-/// The parameters of the jail `name` on `root`, with the machine's addresses only when `network`.
+/// The parameters of the jail `name` on `root`.
 ///
 /// # Errors
 /// [`SandboxError::BadWorld`] when the root's path is not UTF-8.
@@ -55,12 +83,11 @@ pub fn parameters(
     name: &str,
     root: &Path,
     host_name: &str,
-    network: bool,
+    network: Network,
 ) -> Result<Vec<Parameter>, SandboxError> {
     let root = root
         .to_str()
         .ok_or_else(|| SandboxError::BadWorld(format!("`{}` is not UTF-8", root.display())))?;
-    let addresses = if network { INHERIT } else { DISABLE };
     let number = |name, number| Parameter {
         name,
         value: Value::Number(number),
@@ -80,8 +107,6 @@ pub fn parameters(
         // Setting one of these makes the others the jail's own, too: not the machine's domain, nor its UUID.
         text("host.domainname", ""),
         text("host.hostuuid", "00000000-0000-0000-0000-000000000000"),
-        number("ip4", addresses),
-        number("ip6", addresses),
         number("securelevel", 3),
         // Of mounts, the program sees none but its root.
         number("enforce_statfs", 2),
@@ -89,6 +114,12 @@ pub fn parameters(
         // It is there before its first process, and until it is removed.
         flag("persist"),
     ];
+    match network {
+        Network::None => parameters.extend([number("ip4", DISABLE), number("ip6", DISABLE)]),
+        // The kernel refuses to limit the addresses of such a jail, which has none but those it is given.
+        Network::Loopback => parameters.push(number("vnet", NEW)),
+        Network::Machine => parameters.extend([number("ip4", INHERIT), number("ip6", INHERIT)]),
+    }
     parameters.extend(FORBIDDEN.map(flag));
     Ok(parameters)
 }
@@ -119,8 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn a_builds_jail_has_no_addresses_no_children_and_no_rights() {
-        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", false).unwrap();
+    fn a_builds_jail_has_no_children_and_no_rights_and_without_vimage_no_addresses() {
+        let network = Network::of(false, false);
+        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        assert_eq!(value(&parameters, "vnet"), None);
         for (name, expected) in [
             ("name", Value::Text("b-1".into())),
             ("path", Value::Text("/j/b-1".into())),
@@ -144,8 +177,20 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_shell_may_share_the_network() {
-        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", true).unwrap();
+    fn a_network_of_its_own_comes_without_limits_of_addresses() {
+        let network = Network::of(false, true);
+        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        assert_eq!(value(&parameters, "vnet"), Some(Value::Number(1)));
+        assert_eq!(value(&parameters, "ip4"), None);
+        assert_eq!(value(&parameters, "ip6"), None);
+        assert_eq!(value(&parameters, "allow.noraw_sockets"), Some(Value::Flag));
+    }
+
+    #[test]
+    fn a_fixed_output_shares_the_network() {
+        let network = Network::of(true, true);
+        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        assert_eq!(value(&parameters, "vnet"), None);
         assert_eq!(value(&parameters, "ip4"), Some(Value::Number(2)));
         assert_eq!(value(&parameters, "ip6"), Some(Value::Number(2)));
         assert_eq!(value(&parameters, "allow.noraw_sockets"), Some(Value::Flag));

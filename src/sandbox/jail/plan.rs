@@ -17,6 +17,13 @@ pub enum Action {
         /// What is in it.
         contents: String,
     },
+    /// Makes the databases that passwd(5) is looked up in.
+    Accounts {
+        /// The directory of the databases.
+        directory: PathBuf,
+        /// The accounts, as lines of `master.passwd`.
+        contents: String,
+    },
     /// Makes a symbolic link.
     Link {
         /// Where.
@@ -69,6 +76,8 @@ pub enum FileSystem {
     },
     /// devfs: device nodes.
     Devices,
+    /// procfs: processes, of which a jail sees its own.
+    Processes,
 }
 
 impl FileSystem {
@@ -78,6 +87,7 @@ impl FileSystem {
             Self::Null { .. } => "nullfs",
             Self::Memory { .. } => "tmpfs",
             Self::Devices => "devfs",
+            Self::Processes => "procfs",
         }
     }
 }
@@ -96,7 +106,9 @@ impl Mount {
                 options.extend(mode.map(|mode| ("mode", Some(format!("{mode:o}")))));
                 options.extend(size.map(|size| ("size", Some(size.to_string()))));
             }
-            FileSystem::Devices => options.push(("from", Some(name.to_owned()))),
+            FileSystem::Devices | FileSystem::Processes => {
+                options.push(("from", Some(name.to_owned())))
+            }
         }
         if self.read_only {
             options.push(("ro", None));
@@ -107,12 +119,13 @@ impl Mount {
     }
 }
 
-/// The nodes of `/dev` that a build sees: what Guix gives to builds. `fd` holds the standard streams.
-const DEVICES: [&str; 10] = [
-    "null", "zero", "full", "random", "urandom", "fd", "fd/*", "stdin", "stdout", "stderr",
+/// The nodes of `/dev` that a build sees: what Guix gives to builds. `fd` holds the standard streams, `pts` the
+/// pseudo-terminals that the build opens: the kernel shows a terminal to the jail that opened it alone.
+const DEVICES: [&str; 11] = [
+    "null", "zero", "full", "random", "urandom", "fd", "fd/*", "stdin", "stdout", "stderr", "pts",
 ];
-/// Those that a person's shell has besides.
-const TERMINALS: [&str; 3] = ["tty", "pts", "pts/*"];
+/// Those that a user's shell has besides.
+const TERMINALS: [&str; 2] = ["tty", "pts/*"];
 
 /// The steps that make `items` under `root`, an empty directory that everybody may enter.
 pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
@@ -130,10 +143,18 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
     for item in items {
         match item {
             Item::Directory { target } => actions.push(Action::Directory(inside(root, target))),
-            Item::File { target, contents } => actions.push(Action::File {
-                path: inside(root, target),
-                contents: contents.clone(),
-            }),
+            Item::File { target, contents } => {
+                actions.push(Action::File {
+                    path: inside(root, target),
+                    contents: contents.clone(),
+                });
+                if target == Path::new(PASSWD) {
+                    actions.push(Action::Accounts {
+                        directory: inside(root, Path::new("/etc")),
+                        contents: master_passwd(contents),
+                    });
+                }
+            }
             Item::Link { target, contents } => actions.push(Action::Link {
                 path: inside(root, target),
                 contents: contents.clone(),
@@ -168,8 +189,18 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
                 actions.push(Action::Directory(on.clone()));
                 actions.push(memory(on, Some(0o1777), *size));
             }
-            // FreeBSD's programs do without, and in a jail procfs would need rights that builds do not have.
-            Item::Processes { .. } => {}
+            // FreeBSD's programs do without.
+            Item::Processes { asked: false, .. } => {}
+            Item::Processes { target, .. } => {
+                let on = inside(root, target);
+                actions.push(Action::Directory(on.clone()));
+                actions.push(Action::Mount(Mount {
+                    file_system: FileSystem::Processes,
+                    on,
+                    read_only: false,
+                    update: false,
+                }));
+            }
             Item::Devices {
                 target, terminal, ..
             } => {
@@ -185,7 +216,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
                 actions.push(Action::ShowDevices {
                     on,
                     visible: DEVICES.into_iter().chain(terminals).collect(),
-                    // What a person starts in a shell may open a terminal of its own.
+                    // What a user starts in a shell may open a terminal of its own.
                     for_good: !terminal,
                 });
             }
@@ -201,6 +232,20 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
         update: true,
     }));
     actions
+}
+
+/// The file of accounts. Programs look them up in databases beside it, `pwd.db` and `spwd.db`: see passwd(5).
+const PASSWD: &str = "/etc/passwd";
+
+/// The lines of `master.passwd` for those of `passwd`: without passwords, classes or dates.
+fn master_passwd(passwd: &str) -> String {
+    let line = |line: &str| match line.split(':').collect::<Vec<_>>()[..] {
+        [name, _, uid, gid, full_name, home, shell] => {
+            format!("{name}:*:{uid}:{gid}::0:0:{full_name}:{home}:{shell}\n")
+        }
+        _ => String::new(),
+    };
+    passwd.lines().map(line).collect()
 }
 
 /// Where the guest's `target` is on the machine.
@@ -224,6 +269,10 @@ mod tests {
         let show = |action: &Action| match action {
             Action::Directory(path) => format!("directory {}", path.display()),
             Action::File { path, contents } => format!("file {} {contents:?}", path.display()),
+            Action::Accounts {
+                directory,
+                contents,
+            } => format!("accounts in {} {contents:?}", directory.display()),
             Action::Link { path, contents } => {
                 format!("link {} -> {}", path.display(), contents.display())
             }
@@ -294,7 +343,19 @@ mod tests {
     }
 
     #[test]
-    fn builds_see_ten_device_nodes_and_shells_their_terminal_too() {
+    fn accounts_are_databases_too() {
+        let items = [Item::File {
+            target: "/etc/passwd".into(),
+            contents: "b:x:30001:30001:Build user:/homeless-shelter:/noshell\nodd\n".into(),
+        }];
+        assert_eq!(
+            shown(&plan(Path::new("/j/b"), &items))[2],
+            r#"accounts in /j/b/etc "b:*:30001:30001::0:0:Build user:/homeless-shelter:/noshell\n""#
+        );
+    }
+
+    #[test]
+    fn builds_see_ten_device_nodes_and_terminals_and_shells_their_own_too() {
         let devices = |terminal| {
             let items = [Item::Devices {
                 target: "/dev".into(),
@@ -309,20 +370,31 @@ mod tests {
             [
                 "directory /j/b/dev",
                 "mount /j/b/dev fstype=devfs,from=devfs,nosuid",
-                "show only /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr",
+                "show only /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr pts",
             ]
         );
         assert_eq!(
             devices(true)[2],
-            "show /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr tty pts pts/*"
+            "show /j/b/dev null zero full random urandom fd fd/* stdin stdout stderr pts tty pts/*"
         );
     }
 
     #[test]
-    fn there_is_no_view_of_processes() {
-        let items = [Item::Processes {
-            target: "/proc".into(),
-        }];
-        assert_eq!(plan(Path::new("/j/b"), &items).len(), 2);
+    fn there_is_a_view_of_processes_where_it_is_asked_for() {
+        let planned = |asked| {
+            let items = [Item::Processes {
+                target: "/proc".into(),
+                asked,
+            }];
+            shown(&plan(Path::new("/j/b"), &items))
+        };
+        assert_eq!(planned(false).len(), 2);
+        assert_eq!(
+            planned(true)[1..3],
+            [
+                "directory /j/b/proc",
+                "mount /j/b/proc fstype=procfs,from=procfs,nosuid",
+            ]
+        );
     }
 }

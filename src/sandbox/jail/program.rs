@@ -6,15 +6,21 @@ use std::os::unix::net::UnixStream;
 
 use bstr::ByteSlice;
 
+use super::parameters::Network;
 use super::specification::Helper;
-use super::system;
+use super::{loopback, system};
 use crate::sandbox::helper::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, Failure, Message, send};
 use crate::sandbox::{Step, process, resources};
 
 /// Becomes the program in `jail`, or tells `report` why not and ends.
-pub(super) fn become_program(helper: &mut Helper, jail: c_int, mut report: UnixStream) -> ! {
-    let message = match prepare(helper, jail, &mut report) {
+pub(super) fn become_program(
+    helper: &mut Helper,
+    jail: c_int,
+    network: Network,
+    mut report: UnixStream,
+) -> ! {
+    let message = match prepare(helper, jail, network, &mut report) {
         Ok(message) => message,
         Err(failure) => Message::Failed(failure),
     };
@@ -22,7 +28,12 @@ pub(super) fn become_program(helper: &mut Helper, jail: c_int, mut report: UnixS
     process::exit_now(127)
 }
 
-fn prepare(helper: &mut Helper, jail: c_int, report: &mut UnixStream) -> Result<Message, Failure> {
+fn prepare(
+    helper: &mut Helper,
+    jail: c_int,
+    network: Network,
+    report: &mut UnixStream,
+) -> Result<Message, Failure> {
     let specification = &helper.specification;
     // In the user's session it could type commands into the user's terminal.
     rustix::process::setsid().during(Step::LeaveSession)?;
@@ -38,6 +49,9 @@ fn prepare(helper: &mut Helper, jail: c_int, report: &mut UnixStream) -> Result<
     )?;
     place_descriptors(report, &mut helper.descriptors, &specification.descriptors)?;
     system::enter_jail(jail).during(Step::EnterJail)?;
+    if network == Network::Loopback {
+        loopback::bring_up().during(Step::BringUpLoopback)?;
+    }
     resources::limit(&helper.limits, &helper.open_files).during(Step::LimitResources)?;
     system::fix_addresses().during(Step::FixAddresses)?;
     system::gain_no_privileges().during(Step::DropPrivileges)?;

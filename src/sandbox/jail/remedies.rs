@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use crate::sandbox::Step;
 
-/// What a person can do about `step`, failed with `errno`; `jailed` tells whether this program itself is in a jail.
+/// What a user can do about `step`, failed with `errno`; `jailed` tells whether this program itself is in a jail.
 pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
     let error = Errno::from_raw_os_error(errno);
     let text = match (step, error) {
@@ -24,6 +24,10 @@ pub fn remedy(step: Step, errno: i32, jailed: bool) -> Option<String> {
         (Step::MountRoot | Step::MountTemporary, Errno::NODEV) => {
             "The kernel has no tmpfs. As root: kldload tmpfs; for every boot: tmpfs_load=\"YES\" in \
              /boot/loader.conf."
+        }
+        (Step::MountProcesses, Errno::NODEV) => {
+            "The build asks for /proc, and the kernel has no procfs. As root: kldload procfs; for every boot: \
+             procfs_load=\"YES\" in /boot/loader.conf."
         }
         (Step::MountSource, Errno::DEADLK) => {
             "A directory cannot be mounted in itself: choose a state directory outside of the store."
@@ -71,6 +75,7 @@ mod tests {
         assert!(advice(Step::MountSource, Errno::NODEV, false).contains("kldload nullfs"));
         assert!(advice(Step::MountRoot, Errno::NODEV, false).contains("kldload tmpfs"));
         assert!(advice(Step::MountTemporary, Errno::NODEV, false).contains("kldload tmpfs"));
+        assert!(advice(Step::MountProcesses, Errno::NODEV, false).contains("kldload procfs"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! FreeBSD's system calls that the libraries we use have no safe form of. All `unsafe` code of the jail is here, in
-//! `devices` and in `process`.
+//! `devices`, in `loopback` and in `process`.
 
 use std::ffi::{CStr, CString, OsStr, c_int, c_void};
 use std::io;

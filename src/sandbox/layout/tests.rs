@@ -24,6 +24,7 @@ fn world(root: Root, mounts: Vec<Mount>) -> World {
         descriptors: vec![],
         output: File::open("/dev/null").unwrap().into(),
         network: false,
+        processes: false,
         thirty_two_bit: false,
         interactive: false,
     }
@@ -84,7 +85,7 @@ fn an_empty_root_holds_the_essentials_the_store_and_the_build_directory() {
             | Item::Link { target, .. }
             | Item::Mount { target, .. }
             | Item::Temporary { target, .. }
-            | Item::Processes { target }
+            | Item::Processes { target, .. }
             | Item::Devices { target, .. } => target.to_str().unwrap(),
         })
         .collect();

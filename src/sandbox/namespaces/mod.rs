@@ -132,6 +132,7 @@ impl Sandbox for Namespaces {
                 },
                 Item::Processes {
                     target: "/proc".into(),
+                    asked: false,
                 },
                 Item::Mount {
                     source: directory,

@@ -192,7 +192,7 @@ pub(super) fn populate(
                 place(&next(target)?, target, kernel)?;
             }
             Item::Temporary { target, size } => shared_directory(target, *size)?,
-            Item::Processes { target } => {
+            Item::Processes { target, .. } => {
                 directory(target)?;
                 attach(&processes, target).during_on(Step::MountProcesses, target)?;
             }
