@@ -63,6 +63,7 @@ if command -v debootstrap >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     sh tests/guix/closure.sh target/debug/bootstrap
     sh tests/guix/operations.sh target/debug/bootstrap
     sh tests/guix/downloads.sh target/debug/bootstrap
+    sh tests/guix/remote.sh target/debug/bootstrap
     sh tests/guix/derivations.sh target/debug/bootstrap
     sh tests/guix/suites.sh target/debug/bootstrap
 else

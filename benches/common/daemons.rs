@@ -200,7 +200,6 @@ pub fn skip_long(reader: &mut WireReader<BufReader<UnixStream>>) -> Result<()> {
 
 /// Reads what is known of a path.
 pub fn skip_info(reader: &mut WireReader<BufReader<UnixStream>>) -> Result<()> {
-    reader.long()?;
     for _ in 0..2 {
         reader.string("a deriver, a hash")?;
     }

@@ -181,6 +181,17 @@ impl Store {
             .add(&self.directories.store_dir, paths, &self.options.patience)?)
     }
 
+    /// Keeps the entry `name` of the store directory, which is not that of a store item, as
+    /// [`add_temporary_roots`](Self::add_temporary_roots) keeps paths. Clients that write items themselves, as `guix
+    /// offload` does, make them under such names first.
+    pub fn add_other_temporary_root(&self, name: &str) -> Result<(), StoreError> {
+        self.writable()?;
+        let path = format!("{}/{name}", self.directories.store_dir);
+        Ok(self
+            .temporary_roots
+            .add_other(&path, &self.options.patience)?)
+    }
+
     /// Locks `paths` against all other threads and processes, as building or adding them requires; makes them temporary
     /// roots as well. Waits and reports as the store's [`Patience`] says.
     ///

@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Made when the first root is added, so that looking at a store leaves no trace.
     file: Option<OwnFile>,
     roots: HashSet<StorePath>,
+    /// Paths in the store directory that are none of a store item.
+    others: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -102,7 +104,7 @@ impl TemporaryRoots {
         if new.is_empty() {
             return Ok(());
         }
-        check_count(state.roots.len(), new.len())?;
+        check_count(state.roots.len() + state.others.len(), new.len())?;
         let mut own = match state.file.take() {
             Some(own) => own,
             None => self.create_file(patience)?,
@@ -116,6 +118,25 @@ impl TemporaryRoots {
         state.file = Some(own);
         added?;
         state.roots.extend(new.into_iter().cloned());
+        Ok(())
+    }
+
+    /// Adds `path`, directly below the store directory, which is not that of a store item. Collectors that take what
+    /// they do not know, as guix-daemon's does, spare it.
+    pub(super) fn add_other(&self, path: &str, patience: &Patience) -> Result<(), LockError> {
+        let mut state = self.freeze();
+        if path.contains('\0') || state.others.contains(path) {
+            return Ok(());
+        }
+        check_count(state.roots.len() + state.others.len(), 1)?;
+        let mut own = match state.file.take() {
+            Some(own) => own,
+            None => self.create_file(patience)?,
+        };
+        let added = self.append(&mut own, format!("{path}\0").as_bytes(), patience);
+        state.file = Some(own);
+        added?;
+        state.others.insert(path.to_owned());
         Ok(())
     }
 

@@ -198,6 +198,18 @@ fn roots_keep_and_the_collector_takes_the_rest() {
     assert_eq!(other.long(), 1);
     std::fs::remove_file(&link).unwrap();
     assert_eq!(collect(&mut other, 2, &[]).unwrap().0, [kept.as_str()]);
+    // `guix offload` first makes an item under a name that no item has.
+    let made = "/gnu/store/guix-beAgDS";
+    other.ask_of(11, made).unwrap();
+    assert_eq!(other.long(), 1);
+    let files = std::fs::read_dir(daemon.root().join("var/guix/temproots")).unwrap();
+    let roots = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    assert!(
+        roots
+            .collect::<String>()
+            .split('\0')
+            .any(|root| root == made)
+    );
     assert!(!other.is_valid(&kept));
 }
 

@@ -82,8 +82,10 @@ impl Session {
                 references,
             } => self.add_text(&name, &content, &references),
             Request::AddTemporaryRoot(path) => {
-                let path = self.required(&path)?;
-                self.store.add_temporary_roots([path])?;
+                match path.path() {
+                    Some(path) => self.store.add_temporary_roots([path])?,
+                    None => self.store.add_other_temporary_root(path.name())?,
+                }
                 Ok(Fields::of_long(1))
             }
             Request::AddIndirectRoot { link } => {

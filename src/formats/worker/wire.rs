@@ -308,6 +308,11 @@ impl AskedPath {
         &self.text
     }
 
+    /// The name below the store directory.
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The path, or `None` where its name is not that of a store item: then it is not valid.
     pub fn path(&self) -> Option<&StorePath> {
         self.path.as_ref()
