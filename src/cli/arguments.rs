@@ -220,7 +220,7 @@ pub enum Command {
     /// Say why a package is built again: what has changed since its last build
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain {
-        /// The package: NAME, or stage0/NAME
+        /// The package: NAME, stage0/NAME, or the derivation: /gnu/store/….drv
         #[arg(value_name = "PKG")]
         package: String,
     },
@@ -274,7 +274,7 @@ pub enum Command {
     /// Print the graph of derivations: as DOT for Graphviz, as SVG or as JSON
     #[command(after_help = GRAPH_EXAMPLES)]
     Graph {
-        /// The packages to show with what they need [default: everything]
+        /// The packages, or derivations of the store, to show with what they need [default: everything]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
         /// Leave out sources, seeds and what they are made from

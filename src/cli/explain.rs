@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::engine::Explanation;
+use crate::engine::{Explanation, Wanted};
 use crate::show::reasons::{Words, words};
 
 #[derive(Debug, Serialize)]
@@ -28,7 +28,14 @@ pub fn explain(context: &Context, name: &str) -> Result<(), Failure> {
         gone,
         previous,
         reasons,
-    } = context.session.explain(&planned, name)?;
+    } = match Wanted::is_meant_by(name) {
+        true => {
+            let wanted = Wanted::parse(&context.directories, name)?;
+            let session = &context.session;
+            session.explain_derivation(&planned, &wanted.derivation)?
+        }
+        false => context.session.explain(&planned, name)?,
+    };
     let explained = Explained {
         package,
         derivation,

@@ -3,30 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use super::arguments::GraphFormat;
 use super::context::{Context, print, print_json};
 use super::failure::Failure;
-use crate::road::plan::{Node, NodeKind, Plan};
-use crate::road::recipe::Stage;
-use crate::show::graph::{GraphDrawing, dot, kind_name, svg};
-
-#[derive(Debug, Serialize)]
-struct Graph<'a> {
-    nodes: Vec<GraphNode<'a>>,
-    /// Pairs of labels: the first is built from the second.
-    edges: Vec<(&'a str, &'a str)>,
-}
-
-#[derive(Debug, Serialize)]
-struct GraphNode<'a> {
-    label: &'a str,
-    kind: &'static str,
-    stage: Option<&'static str>,
-    derivation: String,
-    outputs: Vec<String>,
-}
+use crate::engine::{Planned, Wanted as Named};
+use crate::road::plan::{Node, NodeKind};
+use crate::show::graph::data::GraphData;
+use crate::show::graph::{GraphDrawing, dot, svg};
 
 /// What of the plan is shown, and how.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +28,9 @@ pub struct Wanted<'a> {
 pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
     let planned = context.plan()?;
     let plan = &planned.plan;
+    if wanted.packages.iter().any(|name| Named::is_meant_by(name)) {
+        return of_derivations(context, &planned, wanted);
+    }
     let targets: Vec<usize> = match wanted.packages {
         [] => (0..plan.nodes().len()).collect(),
         names => names
@@ -58,7 +44,34 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
         .into_iter()
         .filter(|index| kept(&plan.nodes()[*index]))
         .collect();
-    let mut drawing = GraphDrawing::of(plan, &shown);
+    let data = GraphData::of_plan(&context.directories.store_dir, plan, &shown);
+    write(context, wanted, data, GraphDrawing::of(plan, &shown))
+}
+
+/// The graph where some names are derivations of the store.
+fn of_derivations(context: &Context, planned: &Planned, wanted: Wanted<'_>) -> Result<(), Failure> {
+    let mut paths = Vec::new();
+    for name in wanted.packages {
+        paths.push(match Named::is_meant_by(name) {
+            true => Named::parse(&context.directories, name)?.derivation,
+            false => {
+                let plan = &planned.plan;
+                plan.nodes()[plan.find(name)?].derivation_path.clone()
+            }
+        });
+    }
+    let session = &context.session;
+    let graph = session.derivation_graph(planned, &paths, wanted.packages_only)?;
+    let data = GraphData::of_derivations(&context.directories.store_dir, &graph);
+    write(context, wanted, data, GraphDrawing::of_derivations(&graph))
+}
+
+fn write<'a>(
+    context: &Context,
+    wanted: Wanted<'_>,
+    data: GraphData<'a>,
+    mut drawing: GraphDrawing<'a>,
+) -> Result<(), Failure> {
     if wanted.reduce {
         drawing = drawing.reduced();
     }
@@ -69,34 +82,6 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
     match format {
         GraphFormat::Dot => print(&dot::dot(&drawing)),
         GraphFormat::Svg => print(&svg::file(&drawing)),
-        GraphFormat::Json => print_json(&data(context, plan, &shown, &drawing)),
-    }
-}
-
-fn data<'a>(
-    context: &Context,
-    plan: &'a Plan,
-    shown: &BTreeSet<usize>,
-    drawing: &GraphDrawing<'a>,
-) -> Graph<'a> {
-    let nodes = shown.iter().map(|index| &plan.nodes()[*index]);
-    Graph {
-        nodes: nodes
-            .map(|node| GraphNode {
-                label: &node.label,
-                kind: kind_name(node.kind),
-                stage: node.stage.map(Stage::name),
-                derivation: context.shown(&node.derivation_path),
-                outputs: node
-                    .output_paths()
-                    .map(|(_, path)| context.shown(path))
-                    .collect(),
-            })
-            .collect(),
-        edges: drawing
-            .edges
-            .iter()
-            .map(|(user, used)| (drawing.nodes[*user].label, drawing.nodes[*used].label))
-            .collect(),
+        GraphFormat::Json => print_json(&data.with_edges(&drawing)),
     }
 }

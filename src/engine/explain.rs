@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::notice::{BuiltAgain, Cause, Reason, Why};
 use super::planned::Planned;
@@ -62,6 +63,61 @@ impl Session {
             }),
         })
     }
+}
+
+impl Session {
+    /// Why the derivation at `path`, one of the store, would be built again. It is compared with the last one that was
+    /// built of a package of the same name, in any version.
+    ///
+    /// # Errors
+    /// Where it is not valid or not a derivation, or the store cannot be read.
+    pub fn explain_derivation(
+        &self,
+        planned: &Planned,
+        path: &StorePath,
+    ) -> Result<Explanation, EngineError> {
+        let nodes = planned.plan.nodes();
+        if let Some(node) = nodes.iter().find(|node| node.derivation_path == *path) {
+            return self.explain(planned, &node.label);
+        }
+        let store = self.store_to_read()?;
+        let loaded = StoredDerivations::load_alone(&store, [path])?;
+        let outputs: Vec<&StorePath> = loaded
+            .get(path)
+            .into_iter()
+            .flat_map(|derivation| derivation.outputs.values())
+            .filter_map(|output| output.path.as_ref())
+            .collect();
+        let built = store.valid_among(outputs.iter().copied())?.len() == outputs.len();
+        let explainer = Explainer::new(self, planned);
+        let earlier = explainer.of_same_name(path);
+        let gone = !built && earlier.first() == Some(path);
+        let mut others = earlier.into_iter().filter(|other| other != path);
+        let previous = match gone {
+            true => None,
+            false => others.find(|other| explainer.derivation(other).is_some()),
+        };
+        Ok(Explanation {
+            package: path.base_name().to_owned(),
+            derivation: self.shown(path),
+            built,
+            gone,
+            previous: previous.as_ref().map(|other| self.shown(other)),
+            reasons: previous.map_or_else(Vec::new, |other| {
+                explainer.reasons(path.base_name(), &other, path)
+            }),
+        })
+    }
+}
+
+/// The name of what the derivation at `path` builds, without the version: what is before a hyphen and a digit.
+fn without_version(path: &StorePath) -> &str {
+    let name = path.name();
+    let mut hyphens = name.match_indices('-').map(|(at, _)| at);
+    let starts_version =
+        |at: &usize| name[at + 1..].starts_with(|next: char| next.is_ascii_digit());
+    let end = hyphens.find(starts_version).unwrap_or(name.len());
+    &name[..end]
 }
 
 /// Why the packages called `labels` are built again; nothing of those that were never built.
@@ -123,6 +179,23 @@ impl<'c> Explainer<'c> {
             .filter_map(|name| StorePath::from_base_name(&name).ok())
             .filter(|path| *path != node.derivation_path)
             .find_map(|path| Some((path.clone(), self.derivation(&path)?)))
+    }
+
+    /// The derivations of the store, not of the plan, that were built under the name of the one at `path`, the latest
+    /// first.
+    fn of_same_name(&self, path: &StorePath) -> Vec<StorePath> {
+        let name = without_version(path);
+        let mut found = Vec::new();
+        for record in self.history.records().into_iter().rev() {
+            // The plan's have labels.
+            if record.item != record.derivation {
+                continue;
+            }
+            let built = StorePath::from_base_name(&record.derivation).ok();
+            let built = built.filter(|built| without_version(built) == name);
+            found.extend(built.filter(|built| !found.contains(built)));
+        }
+        found
     }
 
     /// The derivation at `path`: from the plan, or from the store, where its file stays as long as anything built from

@@ -28,6 +28,7 @@
 
 pub mod builtins;
 mod dependents;
+mod derivation_graph;
 mod derivations;
 mod diverse;
 pub mod document;
@@ -60,6 +61,7 @@ mod substitutes;
 mod wanted;
 mod watcher;
 
+pub use derivation_graph::{DerivationGraph, DerivationNode};
 pub use derivations::StoredDerivations;
 pub use document::{Makers, word};
 pub use error::EngineError;

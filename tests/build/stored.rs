@@ -136,6 +136,74 @@ fn a_failed_derivation_is_reported_as_a_package_is() {
 }
 
 #[test]
+fn derivations_of_clients_are_explained_drawn_and_reported() {
+    let mut site = Site::new();
+    let library = site.add("library", &["mkdir $out"]);
+    let mut program = |label: &str, text: &str| {
+        let write = format!("write $out/text {text}");
+        site.add_with(label, &["mkdir $out", &write], |site, derivation| {
+            site.input(derivation, library);
+        })
+    };
+    let (old, new) = (program("program-1.0", "one"), program("program-1.1", "two"));
+    let other = program("program-more-1.0", "three");
+    let bad = site.add("bad-1.0", &["say oh no", "fail"]);
+    let [library, old, new, other, bad] =
+        [library, old, new, other, bad].map(|item| added(&site, item));
+
+    let (text, _) = expect(&site, 0, &["explain", &new]);
+    assert!(
+        text.contains("for the first time as far as is known"),
+        "{text}"
+    );
+    expect(&site, 0, &["build", &old, &other]);
+    expect(&site, 1, &["build", &bad]);
+    let (text, _) = expect(&site, 0, &["explain", &old]);
+    assert!(text.contains("is built, and no other build"), "{text}");
+    // Of the same name, and not the one that was built last of all.
+    let (text, _) = expect(&site, 0, &["explain", &new]);
+    assert!(
+        text.contains("would be built again") && text.contains(&format!("another than {old}:")),
+        "{text}"
+    );
+    assert!(text.contains("two"), "{text}");
+
+    let base_name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+    let (json, _) = expect(&site, 0, &["--json", "graph", &new]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        json["edges"],
+        serde_json::json!([[base_name(&new), base_name(&library)]])
+    );
+    assert_eq!(json["nodes"][0]["derivation"], library.as_str());
+    assert_eq!(json["nodes"].as_array().unwrap().len(), 2);
+    // With packages of the plan, whose derivations are not in this store.
+    let (dot, _) = expect(&site, 0, &["graph", "--packages-only", &old, "stage0/make"]);
+    for label in [&base_name(&old), "stage0/make"] {
+        assert!(dot.contains(&format!("\"{label}\" [shape = box")), "{dot}");
+    }
+
+    let (json, _) = expect(&site, 0, &["--json", "report"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let others = json["others"].as_array().unwrap();
+    let of = |path: &str| others.iter().find(|build| build["derivation"] == path);
+    for built in [&library, &old, &other] {
+        assert!(of(built).unwrap()["failure"].is_null(), "{built}");
+    }
+    let failure = &of(&bad).unwrap()["failure"];
+    assert!(
+        failure["last_lines"].to_string().contains("oh no"),
+        "{failure}"
+    );
+    assert!(of(&new).is_none());
+    let (page, _) = expect(&site, 0, &["report", "-o", "-"]);
+    assert!(
+        page.contains("Other derivations") && page.contains(&old),
+        "{page}"
+    );
+}
+
+#[test]
 fn what_is_not_a_valid_derivation_is_refused_before_anything_is_built() {
     let mut site = Site::new();
     let good = site.add("good", &["mkdir $out"]);

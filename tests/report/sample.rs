@@ -119,6 +119,7 @@ pub fn report() -> Report {
             changes: Vec::new(),
             impure: None,
         }],
+        others: Vec::new(),
         samples: (0..600)
             .map(|number| {
                 (

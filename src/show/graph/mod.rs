@@ -5,9 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::engine::DerivationGraph;
 use crate::road::plan::{Node, NodeKind, Plan};
 use crate::road::recipe::Stage;
 
+pub mod data;
 pub mod dot;
 pub mod layout;
 pub mod svg;
@@ -76,6 +78,22 @@ impl<'p> GraphDrawing<'p> {
                     }
                 })
                 .collect(),
+        }
+    }
+
+    /// All of `graph`. What the plan does not have and is built is drawn among the packages.
+    pub fn of_derivations(graph: &'p DerivationGraph) -> Self {
+        let nodes = graph.nodes.iter().map(|node| DrawnNode {
+            label: &node.label,
+            kind: kind_name(node.kind),
+            stage: match node.kind {
+                NodeKind::Build if !node.planned => Some(Stage::Package),
+                _ => node.stage,
+            },
+        });
+        Self {
+            nodes: nodes.collect(),
+            edges: graph.edges.clone(),
         }
     }
 

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::runs::{self, Unmade};
-use super::span::{Span, is_duration, made_name};
+use super::others::others;
+use super::runs::{self, Unmade, cleaned};
+use super::span::{Span, is_duration, is_sound, made_name, processor_seconds};
 use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
 use crate::builder::history::FinishedItem;
 use crate::builder::log::log_path;
@@ -12,13 +13,13 @@ use crate::fetch::attributes;
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
-use crate::formats::visible::{visible, visible_lines};
+use crate::formats::visible::visible;
 use crate::road::plan::{Node, NodeKind, Plan};
 use crate::road::recipe::{Recipes, Stage};
 use crate::road::seed::Seed;
 use crate::show::graph::kind_name;
 use crate::show::progress::invocation::Invocation;
-use crate::show::records::{Rebuild, RecordedRun, TIME_MAX};
+use crate::show::records::{Rebuild, RecordedRun};
 use crate::store::{Store, StoreError};
 
 /// The input of a report.
@@ -48,7 +49,8 @@ pub struct Sources<'s> {
 /// Makes the report.
 ///
 /// For each derivation of the plan it has the last recorded build; for each output the last substitute; for missing
-/// outputs the last failure, or else the last unfinished build. Builds from other recipes are left out.
+/// outputs the last failure, or else the last unfinished build. Builds from other recipes are left out; of derivations
+/// that were built by their paths, the last build is in `others`.
 ///
 /// # Errors
 /// If the store cannot be queried.
@@ -156,14 +158,16 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         edges,
         files,
         seeds: seeds.collect(),
+        others: others(
+            sources.store.directories(),
+            &sources.history,
+            |name| by_derivation.contains_key(name),
+            unmade,
+            sources.invocation,
+        ),
         samples: runs::samples(&sources.runs, &spans),
         spans,
     })
-}
-
-fn processor_seconds(record: &FinishedItem) -> f64 {
-    let seconds = record.made.user_seconds + record.made.system_seconds;
-    if is_duration(seconds) { seconds } else { 0.0 }
 }
 
 /// The last record of each node, by its index.
@@ -174,9 +178,7 @@ fn last_records<'s>(
     sources
         .history
         .iter()
-        .filter(|record| {
-            is_duration(record.made.seconds) && record.started.max(record.ended) < TIME_MAX
-        })
+        .filter(|record| is_sound(record))
         .filter_map(|record| Some((*by_derivation.get(record.derivation.as_str())?, record)))
         .collect()
 }
@@ -246,17 +248,7 @@ fn take_unmade(
     let by_derivation = unmade.remove(node.derivation_path.base_name());
     let mut found = by_derivation.or_else(|| unmade.remove(node.label.as_str()))?;
     if let Some(shown) = &mut found.shown {
-        // Records of older versions may hold secrets.
-        let text = std::iter::once(&mut shown.message)
-            .chain(&mut shown.hint)
-            .chain(&mut shown.likely_cause)
-            .chain(&mut shown.last_lines);
-        for text in text {
-            *text = visible_lines(&*without_secrets(text));
-        }
-        for text in std::iter::once(&mut shown.message).chain(&mut shown.hint) {
-            *text = invocation.complete(text);
-        }
+        cleaned(shown, invocation);
     }
     Some(found)
 }

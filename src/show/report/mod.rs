@@ -11,11 +11,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 pub mod collect;
+mod others;
 pub mod page;
 mod runs;
 mod span;
 pub mod timeline;
 
+pub use others::OtherBuild;
 pub use span::Span;
 
 /// The data of the page.
@@ -41,6 +43,8 @@ pub struct Report {
     pub files: Vec<File>,
     /// The seeds.
     pub seeds: Vec<SeedShown>,
+    /// The builds of derivations that the plan does not have, oldest first.
+    pub others: Vec<OtherBuild>,
     /// The recorded builds, downloads and substitutes.
     pub spans: Vec<Span>,
     /// How busy the machine was: seconds since the Epoch, and busy cores.

@@ -9,6 +9,7 @@ use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
 use crate::show::graph::{DrawnNode, GraphDrawing};
 use crate::show::progress::size;
 
+mod others;
 mod sources;
 mod table;
 
@@ -31,6 +32,7 @@ pub fn html(report: &Report) -> String {
     text.push_str(&time_line(report));
     text.push_str(&table::packages(report));
     text.push_str(&graph(report));
+    text.push_str(&others::others(report));
     text.push_str(&sources::sources(report));
     text.push_str("</main>\n");
     text.push_str(&format!(
@@ -320,6 +322,7 @@ mod tests {
                 impure: None,
             }],
             spans: Vec::new(),
+            others: Vec::new(),
             samples: Vec::new(),
         }
     }

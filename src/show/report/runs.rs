@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::FailureShown;
 use super::span::{Span, is_duration, made_name};
 use crate::events::Kind;
+use crate::formats::secrets::without_secrets;
+use crate::formats::visible::visible_lines;
+use crate::show::progress::invocation::Invocation;
 use crate::show::records::{RecordedEvent, RecordedRun};
 
 /// More cores than any machine has.
@@ -115,6 +118,20 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
         }
     }
     unmade
+}
+
+/// Leaves in `shown` what can be displayed, with complete commands. Records of older versions may hold secrets.
+pub(super) fn cleaned(shown: &mut FailureShown, invocation: &Invocation) {
+    let text = std::iter::once(&mut shown.message)
+        .chain(&mut shown.hint)
+        .chain(&mut shown.likely_cause)
+        .chain(&mut shown.last_lines);
+    for text in text {
+        *text = visible_lines(&*without_secrets(text));
+    }
+    for text in std::iter::once(&mut shown.message).chain(&mut shown.hint) {
+        *text = invocation.complete(text);
+    }
 }
 
 impl Begun<'_> {

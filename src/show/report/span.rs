@@ -3,7 +3,9 @@
 
 use serde::Serialize;
 
+use crate::builder::history::FinishedItem;
 use crate::events::Kind;
+use crate::show::records::TIME_MAX;
 
 /// A build, download or substitute on the time line. Failed and unfinished ones are shown only while their outputs are
 /// missing.
@@ -51,4 +53,15 @@ pub(super) fn made_name(kind: Kind) -> &'static str {
         Kind::Build => "build",
         Kind::Substitute => "substitute",
     }
+}
+
+/// Whether the times in `record` are measurements.
+pub(super) fn is_sound(record: &FinishedItem) -> bool {
+    is_duration(record.made.seconds) && record.started.max(record.ended) < TIME_MAX
+}
+
+/// The processor time of `record`, in seconds.
+pub(super) fn processor_seconds(record: &FinishedItem) -> f64 {
+    let seconds = record.made.user_seconds + record.made.system_seconds;
+    if is_duration(seconds) { seconds } else { 0.0 }
 }

@@ -276,6 +276,7 @@ mod tests {
             files: Vec::new(),
             seeds: Vec::new(),
             spans,
+            others: Vec::new(),
             samples: Vec::new(),
         }
     }

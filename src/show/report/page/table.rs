@@ -176,6 +176,7 @@ mod tests {
             files: Vec::new(),
             seeds: Vec::new(),
             spans: Vec::new(),
+            others: Vec::new(),
             samples: Vec::new(),
         })
     }
