@@ -696,6 +696,7 @@ fn a_server_that_breaks_off_is_gone_on_without() {
 
 #[test]
 fn an_interrupt_stops_an_installation_at_once() {
+    crate::signals::unignore();
     let world = World::with_recipes();
     let (secret, public) = key(&world);
     let directory = publish_libc(&world, &secret);

@@ -63,6 +63,7 @@ fn ended(mut child: Child) -> Output {
 
 #[test]
 fn a_signal_that_the_parent_ignored_stays_ignored_and_others_interrupt() {
+    crate::signals::unignore();
     for name in ["HUP", "INT", "QUIT"] {
         for (before, is_ignored) in [(format!("trap '' {name}"), true), (String::new(), false)] {
             let (world, listener) = hanging();

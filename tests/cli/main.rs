@@ -19,6 +19,8 @@ mod recipes;
 mod report;
 #[path = "../server/mod.rs"]
 mod server;
+#[path = "../signals/mod.rs"]
+mod signals;
 #[path = "../small/mod.rs"]
 mod small;
 mod terminal;

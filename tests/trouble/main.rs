@@ -16,6 +16,8 @@ mod runs;
 #[path = "../server/mod.rs"]
 mod server;
 mod shells;
+#[path = "../signals/mod.rs"]
+mod signals;
 #[allow(dead_code)] // Shared with tests that need more of it.
 #[path = "../small/mod.rs"]
 mod small;

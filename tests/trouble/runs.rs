@@ -24,6 +24,7 @@ fn staged(world: &World, package: &str) -> Option<PathBuf> {
 
 #[test]
 fn an_interrupt_stops_a_build_cleanly_and_the_same_command_goes_on() {
+    crate::signals::unignore();
     let world = World::new();
     world.tool("slow", "sleep 4000\nwrite $out/x x\n");
     let temporary = world.path("tmp");

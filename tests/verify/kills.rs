@@ -81,6 +81,7 @@ fn the_first_interruption_ends_the_hashing_of_a_file_without_end() {
         &["verify", "--lock"],
         &["build", "--repair", "tool"],
     ];
+    crate::signals::unignore();
     world.expect(0, &["lock"]);
     for arguments in cases {
         let mut command = world.command(arguments);

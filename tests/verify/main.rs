@@ -14,4 +14,6 @@ mod kills;
 mod others;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;
+#[path = "../signals/mod.rs"]
+mod signals;
 mod world;
