@@ -67,8 +67,15 @@ mod platform {
 
     /// For each process that has not ended, a number and `column`.
     fn all(number: &str, column: &str) -> Vec<(u32, String)> {
-        let columns = format!("state=,{number}=,{column}=");
-        let lines = lines("ps", &["-A", "-ww", "-o", &columns]);
+        // Each column by itself: what follows `=` in one argument would all be its title.
+        let columns = [
+            "state=".to_owned(),
+            format!("{number}="),
+            format!("{column}="),
+        ];
+        let columns = columns.iter().flat_map(|column| ["-o", column]);
+        let arguments: Vec<&str> = ["-A", "-ww"].into_iter().chain(columns).collect();
+        let lines = lines("ps", &arguments);
         let parts = lines.iter().filter_map(|line| {
             let (state, line) = line.trim_start().split_once(' ')?;
             let (number, rest) = line.trim_start().split_once(' ')?;

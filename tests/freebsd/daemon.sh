@@ -6,7 +6,8 @@
 #
 # BOOTSTRAP is the program, TESTS that of tests/daemon (`cross/freebsd.sh tests' makes it on Debian): a client that
 # adds, builds in jails, asks, collects, and kills. FILTER names some of its tests. The host's cc compiles the builder
-# of the tests.
+# of the tests. BOOTSTRAP_DAEMON_SESSIONS and BOOTSTRAP_TEST_KILLS set how many malformed sessions and kills there are:
+# under emulation the usual 10,000 and 20 take long.
 #
 # Everything is made under ${TMPDIR:-/var/tmp}, and removed again. Prints TAP, as run.sh does.
 set -u
