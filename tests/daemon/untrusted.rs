@@ -31,6 +31,9 @@ fn users_may_add_and_build_and_neither_repair_nor_import_unsigned_items() {
     // This program, where that user may reach it.
     let copy = daemon.root().join("test");
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let temporary = daemon.root().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    std::os::unix::fs::chown(&temporary, Some(NOBODY), Some(NOBODY)).unwrap();
     let name = concat!(
         "untrusted::",
         "users_may_add_and_build_and_neither_repair_nor_import_unsigned_items"
@@ -38,6 +41,7 @@ fn users_may_add_and_build_and_neither_repair_nor_import_unsigned_items() {
     let output = Command::new(copy)
         .args(["--exact", name, "--nocapture"])
         .env(SOCKET, daemon.socket())
+        .env("TMPDIR", &temporary)
         .current_dir(daemon.root())
         .gid(NOBODY)
         .uid(NOBODY)
