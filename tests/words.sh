@@ -32,7 +32,7 @@ rule() {
 }
 
 rule '\bpeople\b' 'users, or leave it out'
-rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program' '[`"'"'"']nobody|nobody:|"somebody"|(user|by) somebody|id\(NOBODY\)|id -u nobody'
+rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program' '[`"'"'"']nobody|nobody:|"somebody"|(user|by) somebody|id -u nobody'
 rule '\b(is|are|was|were|be|been) told\b' 'reports, says, names'
 rule '\bon record\b' 'recorded'
 rule '\bby the clock\b' 'wall-clock time'

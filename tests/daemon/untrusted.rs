@@ -12,7 +12,7 @@ use crate::client::{Client, Daemon};
 use crate::tokens::{Builder, build};
 
 /// The user `nobody`, on Linux as on FreeBSD.
-const NOBODY: u32 = 65534;
+const UNPRIVILEGED: u32 = 65534;
 /// Names the socket to the process that is this user.
 const SOCKET: &str = "BOOTSTRAP_TEST_SOCKET";
 
@@ -33,7 +33,7 @@ fn users_may_add_and_build_and_neither_repair_nor_import_unsigned_items() {
     std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let temporary = daemon.root().join("tmp");
     std::fs::create_dir(&temporary).unwrap();
-    std::os::unix::fs::chown(&temporary, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::os::unix::fs::chown(&temporary, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     let name = concat!(
         "untrusted::",
         "users_may_add_and_build_and_neither_repair_nor_import_unsigned_items"
@@ -43,8 +43,8 @@ fn users_may_add_and_build_and_neither_repair_nor_import_unsigned_items() {
         .env(SOCKET, daemon.socket())
         .env("TMPDIR", &temporary)
         .current_dir(daemon.root())
-        .gid(NOBODY)
-        .uid(NOBODY)
+        .gid(UNPRIVILEGED)
+        .uid(UNPRIVILEGED)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
