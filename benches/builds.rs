@@ -18,8 +18,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bootstrap::builder::builtin::Builtins;
-use bootstrap::builder::graph::Job;
-use bootstrap::builder::run::{Request, realise};
+use bootstrap::builder::graph::BuildJob;
+use bootstrap::builder::run::{RunRequest, realise};
 use bootstrap::builder::settings::{BuildSettings, Tools};
 use bootstrap::builder::watch;
 use bootstrap::events::cancellation::Cancellation;
@@ -28,7 +28,7 @@ use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, instanti
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
 use bootstrap::sandbox::namespaces::Namespaces;
-use bootstrap::sandbox::{BuildUser, Limits};
+use bootstrap::sandbox::{BuildUser, ResourceLimits};
 use bootstrap::store::Store;
 use bootstrap::store::directories::Directories;
 
@@ -133,8 +133,8 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         keep_going: false,
         keep_failed: false,
         cache_failures: false,
-        patience: watch::Patience::default(),
-        limits: Limits::default(),
+        patience: watch::BuildLimits::default(),
+        limits: ResourceLimits::default(),
         user: BuildUser::default(),
         sandbox_is_fit: false,
         temporary: root.join("tmp"),
@@ -144,7 +144,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         let start = Instant::now();
         let graph = items
             .iter()
-            .map(|(label, path, derivation)| Job {
+            .map(|(label, path, derivation)| BuildJob {
                 label,
                 path,
                 derivation,
@@ -154,7 +154,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
                 root: None,
             })
             .collect();
-        let request = Request {
+        let request = RunRequest {
             graph: &graph,
             wanted: items.iter().map(|(_, path, _)| path).collect(),
             impure: None,

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use bootstrap::builder::history::FinishedItem;
 use bootstrap::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summary};
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::substitute::{Server, Substituter, Watch};
+use bootstrap::exchange::substitute::{InstallationWatch, Server, Substituter};
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::keys::SecretKey;
 use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath, fixed_output_path};
@@ -217,7 +217,7 @@ fn installing(
         // A set for each, as `all` asks for its final inputs.
         let sets: Vec<_> = paths.iter().map(|path| [path.clone()].into()).collect();
         let server = Substituter::new(vec![Server::new(&url)?], keys.to_vec());
-        let installed = server.install(&store, &sets, &Watch::unobserved())?;
+        let installed = server.install(&store, &sets, &InstallationWatch::unobserved())?;
         best[2] = best[2].min(start.elapsed());
         grown = grown.max(peak() - before);
         let installed = installed.iter().flatten().map(|set| set.nar_bytes);

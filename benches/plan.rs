@@ -14,13 +14,13 @@ use bootstrap::formats::store_path::StoreDir;
 use bootstrap::formats::system::System;
 use bootstrap::road::plan::{self, PlanSettings};
 use bootstrap::road::recipe::{self, RecipeSource};
-use bootstrap::road::seed::{Archive, Seed};
+use bootstrap::road::seed::{Seed, SeedArchive};
 
 const MARK: Duration = Duration::from_millis(10);
 
 /// A seed with as many archives as Debian's has packages.
 fn seed(name: &str) -> Seed {
-    let archive = |number: usize| Archive {
+    let archive = |number: usize| SeedArchive {
         name: format!("{name}-package-{number}_1.0-1_amd64.deb"),
         sha256: Sha256Digest::of(format!("{name}{number}")),
         size: Some(1 << 20),

@@ -14,7 +14,9 @@ fn main() {
     use std::time::{Duration, Instant};
 
     use bootstrap::sandbox::namespaces::Namespaces;
-    use bootstrap::sandbox::{BuildDirectory, BuildUser, Limits, Mount, Root, Sandbox as _, World};
+    use bootstrap::sandbox::{
+        BuildDirectory, BuildUser, GuestRoot, Mount, ResourceLimits, Sandbox as _, World,
+    };
 
     const RUNS: u32 = 100;
     let directory = tempfile::tempdir().unwrap();
@@ -58,7 +60,7 @@ fn main() {
                 std::os::unix::fs::chown(directory, Some(uid), Some(gid)).unwrap();
             }
             let world = World {
-                root: Root::Empty,
+                root: GuestRoot::Empty,
                 mounts: mounts.clone(),
                 store_dir: "/gnu/store".to_owned(),
                 store_writable: chroot,
@@ -68,7 +70,7 @@ fn main() {
                 },
                 host_name: "localhost".to_owned(),
                 user: BuildUser::default(),
-                limits: Limits::default(),
+                limits: ResourceLimits::default(),
                 program: "/gnu/store/true-1.0/true".into(),
                 arguments: vec![],
                 environment: Default::default(),

@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use bootstrap::archive::{Compression, Format, Limits, Tree, unpack};
+use bootstrap::archive::{ArchiveLimits, ArchiveTree, Compression, Format, unpack};
 
 use common::{MIB, candidates, make_tree};
 
@@ -74,7 +74,7 @@ fn compare(archive: &str) -> Result<()> {
         best[1] = best[1].min(start.elapsed());
 
         let start = Instant::now();
-        let mut ours = Tree::create(&tree("ours"), &[], Limits::default())?;
+        let mut ours = ArchiveTree::create(&tree("ours"), &[], ArchiveLimits::default())?;
         let stop = AtomicBool::new(false);
         unpack(Path::new(archive), Format::Tar, &mut ours, &stop)?;
         best[2] = best[2].min(start.elapsed());

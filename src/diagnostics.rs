@@ -18,12 +18,12 @@ pub struct FileError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
-    place: Place,
+    place: FileOwner,
 }
 
 /// Whose file it is, which decides what the user can do.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum FileOwner {
     Store,
     Temporary,
     User,
@@ -35,7 +35,7 @@ impl FileError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
-        Self::at(action, path.into(), Place::Store)
+        Self::at(action, path.into(), FileOwner::Store)
     }
 
     /// An error about a file that the user named, for `map_err`. `action` is a verb: `read`, `create`.
@@ -43,7 +43,7 @@ impl FileError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
-        Self::at(action, path.into(), Place::User)
+        Self::at(action, path.into(), FileOwner::User)
     }
 
     /// An error about a file in the directory for temporary files, for `map_err`. `action` is a verb: `create`.
@@ -51,10 +51,10 @@ impl FileError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> Self {
-        Self::at(action, path.into(), Place::Temporary)
+        Self::at(action, path.into(), FileOwner::Temporary)
     }
 
-    fn at(action: &'static str, path: PathBuf, place: Place) -> impl FnOnce(io::Error) -> Self {
+    fn at(action: &'static str, path: PathBuf, place: FileOwner) -> impl FnOnce(io::Error) -> Self {
         move |source| Self {
             action,
             path,
@@ -113,9 +113,9 @@ impl std::error::Error for FileError {
 impl miette::Diagnostic for FileError {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let hint = match self.place {
-            Place::Store => in_store(&self.source),
-            Place::Temporary => in_temporary_directory(&self.source),
-            Place::User => on_file(&self.source),
+            FileOwner::Store => in_store(&self.source),
+            FileOwner::Temporary => in_temporary_directory(&self.source),
+            FileOwner::User => on_file(&self.source),
         };
         (!hint.is_empty()).then(|| Box::new(hint) as _)
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
 use bootstrap::fetch::{
-    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, Request, SearchSettings,
+    Downloader, DownloaderSettings, FailureClass, FetchError, FetchRequest, Fetcher, SearchSettings,
 };
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
@@ -158,14 +158,14 @@ impl Place {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn fetch(&self, request: &Request) -> Result<PathBuf, FetchError> {
+    fn fetch(&self, request: &FetchRequest) -> Result<PathBuf, FetchError> {
         let fetched = self.downloader().fetch(request, &|_| {})?;
         Ok(fetched.path)
     }
 }
 
-fn request(file: &str, location: &str) -> Request {
-    Request::new(
+fn request(file: &str, location: &str) -> FetchRequest {
+    FetchRequest::new(
         file,
         Sha256Digest::of(file),
         None,
@@ -173,12 +173,12 @@ fn request(file: &str, location: &str) -> Request {
     )
 }
 
-fn binary(package: &str, version: &str) -> Request {
+fn binary(package: &str, version: &str) -> FetchRequest {
     let file = format!("{package}_{}_amd64.deb", version.replace(':', "%3a"));
     request(&file, &format!("apt-binary:{package}={version}:amd64"))
 }
 
-fn source(package: &str, version: &str) -> Request {
+fn source(package: &str, version: &str) -> FetchRequest {
     let file = format!("{package}_{version}.orig.tar.xz");
     request(&file, &format!("apt-source:{package}={version}/{file}"))
 }
@@ -372,7 +372,7 @@ fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
         ..DownloaderSettings::new(&place.path("cache"))
     });
     let fetch = |contents: &str| {
-        let mut request = Request::new(contents, Sha256Digest::of(contents), None, Vec::new());
+        let mut request = FetchRequest::new(contents, Sha256Digest::of(contents), None, Vec::new());
         request.search = true;
         downloader.fetch(&request, &|_| {})
     };

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bootstrap::fetch::http::Patience;
+use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::fetch::{
-    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, Location, Progress, Request,
+    Downloader, DownloaderSettings, FailureClass, FetchError, FetchRequest, Fetcher, Location,
+    Progress,
 };
 use bootstrap::formats::hash::Sha256Digest;
 
@@ -118,8 +119,8 @@ fn contents() -> Vec<u8> {
         .collect()
 }
 
-fn hasty() -> Patience {
-    Patience {
+fn hasty() -> RetryPolicy {
+    RetryPolicy {
         connect: Duration::from_secs(2),
         read: Duration::from_millis(300),
         window: Duration::from_millis(400),
@@ -138,9 +139,9 @@ fn downloader(cache: &Path) -> Downloader {
     })
 }
 
-fn request(sha256: Sha256Digest, size: Option<u64>, urls: &[String]) -> Request {
+fn request(sha256: Sha256Digest, size: Option<u64>, urls: &[String]) -> FetchRequest {
     let locations = urls.iter().map(|url| Location::Url(url.clone()));
-    Request::new("source.tar", sha256, size, locations.collect())
+    FetchRequest::new("source.tar", sha256, size, locations.collect())
 }
 
 /// Fetches `contents()` from `urls` into a new cache, and looks at the result.
@@ -525,7 +526,7 @@ fn an_unreachable_server_is_asked_once_for_many_files() {
         .local_addr()
         .unwrap();
     let cache = tempfile::tempdir().unwrap();
-    let requests: Vec<Request> = (0..50)
+    let requests: Vec<FetchRequest> = (0..50)
         .map(|number| {
             let url = format!("http://{address}/{number}");
             request(Sha256Digest::of(number.to_string()), None, &[url])
@@ -557,7 +558,7 @@ fn many_files_come_at_a_time_and_in_order() {
         answer_whole(stream, asked.path.as_bytes());
     });
     let cache = tempfile::tempdir().unwrap();
-    let requests: Vec<Request> = (0..20)
+    let requests: Vec<FetchRequest> = (0..20)
         .map(|number| {
             let path = format!("/{number}");
             request(Sha256Digest::of(&path), None, &[server.url(&path)])

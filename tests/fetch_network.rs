@@ -11,10 +11,10 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use bootstrap::fetch::http::Patience;
+use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::fetch::{
-    Downloader, DownloaderSettings, FailureClass, FetchError, Fetcher, FileHash, Form, Location,
-    Request, SearchSettings, by_hash,
+    Downloader, DownloaderSettings, FailureClass, FetchError, FetchRequest, Fetcher, FileHash,
+    Form, Location, SearchSettings, by_hash,
 };
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::hash::Sha256Digest;
@@ -55,17 +55,17 @@ fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
-fn request(urls: &[String]) -> Request {
+fn request(urls: &[String]) -> FetchRequest {
     let locations = urls.iter().map(|url| Location::Url(url.clone())).collect();
-    Request::new("x.tar", Sha256Digest::of(CONTENTS), None, locations)
+    FetchRequest::new("x.tar", Sha256Digest::of(CONTENTS), None, locations)
 }
 
-fn fetch_in(cache: &Path, request: &Request) -> Result<String, FetchError> {
-    let patience = Patience {
+fn fetch_in(cache: &Path, request: &FetchRequest) -> Result<String, FetchError> {
+    let patience = RetryPolicy {
         connect: Duration::from_secs(2),
         read: Duration::from_secs(2),
         pauses: vec![],
-        ..Patience::default()
+        ..RetryPolicy::default()
     };
     let settings = DownloaderSettings {
         patience,
@@ -75,7 +75,7 @@ fn fetch_in(cache: &Path, request: &Request) -> Result<String, FetchError> {
     Ok(std::fs::read_to_string(fetched.path).unwrap())
 }
 
-fn fetch(request: &Request) -> Result<String, FetchError> {
+fn fetch(request: &FetchRequest) -> Result<String, FetchError> {
     let cache = tempfile::tempdir().unwrap();
     fetch_in(cache.path(), request)
 }

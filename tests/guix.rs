@@ -14,7 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, import};
-use bootstrap::exchange::substitute::{Server, Substituter, Watch};
+use bootstrap::exchange::substitute::{InstallationWatch, Server, Substituter};
 use bootstrap::formats::hash::{Sha256Digest, bytes_of_base16};
 use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
 use bootstrap::formats::store_path::StorePath;
@@ -287,7 +287,7 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     };
     let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
-    let unobserved = Watch::unobserved();
+    let unobserved = InstallationWatch::unobserved();
     let refused = server(&[public]).install(&other.store, &wanted, &unobserved);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();

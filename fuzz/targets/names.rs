@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use bootstrap::engine::Wanted;
+use bootstrap::engine::WantedDerivation;
 use bootstrap::fetch::Location;
 use bootstrap::fetch::mirrors::Mirrors;
 use bootstrap::formats::hash::Sha256Digest;
@@ -29,8 +29,8 @@ fuzz_target!(|text: &str| {
         assert_eq!(path.base_name(), text);
     }
     let directories = Directories::new(store_dir, Some(Path::new("/root")));
-    if Wanted::is_meant_by(text)
-        && let Ok(wanted) = Wanted::parse(&directories, text)
+    if WantedDerivation::is_meant_by(text)
+        && let Ok(wanted) = WantedDerivation::parse(&directories, text)
     {
         assert!(wanted.derivation.is_derivation());
     }

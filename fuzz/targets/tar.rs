@@ -6,19 +6,19 @@
 use std::fs;
 use std::sync::atomic::AtomicBool;
 
-use bootstrap::archive::{Format, Limits, MERGED_USR, Tree, unpack};
+use bootstrap::archive::{ArchiveLimits, ArchiveTree, Format, MERGED_USR, unpack};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let place = tempfile::tempdir().expect("a temporary directory");
     let archive = place.path().join("archive");
     fs::write(&archive, bytes).expect("room for the archive");
-    let limits = Limits {
+    let limits = ArchiveLimits {
         entries: 1000,
         bytes: 1 << 20,
     };
     let target = place.path().join("tree");
-    let Ok(mut tree) = Tree::create(&target, MERGED_USR, limits) else {
+    let Ok(mut tree) = ArchiveTree::create(&target, MERGED_USR, limits) else {
         return;
     };
     let _ = unpack(&archive, Format::Tar, &mut tree, &AtomicBool::new(false));

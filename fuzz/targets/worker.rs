@@ -3,7 +3,7 @@
 #![no_main]
 
 use bootstrap::formats::store_path::StoreDir;
-use bootstrap::formats::worker::{Request, VERSION, WireReader, read_greeting, read_magic};
+use bootstrap::formats::worker::{VERSION, WireReader, WorkerRequest, read_greeting, read_magic};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -19,5 +19,5 @@ fuzz_target!(|bytes: &[u8]| {
             VERSION
         }
     };
-    while let Ok(Some(_)) = Request::read(&mut reader, &store_dir, version) {}
+    while let Ok(Some(_)) = WorkerRequest::read(&mut reader, &store_dir, version) {}
 });

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use super::READ_BUFFER;
 use super::ar::{ArError, ArReader};
 use super::error::ArchiveError;
-use super::tree::Tree;
+use super::tree::ArchiveTree;
 use super::unpack::unpack_tar;
 
 /// The longest version line that is read.
@@ -19,7 +19,7 @@ const VERSION_BYTES: u64 = 64;
 pub(super) fn unpack(
     label: &str,
     input: impl BufRead,
-    tree: &mut Tree,
+    tree: &mut ArchiveTree,
 ) -> Result<(), ArchiveError> {
     let malformed = |reason: String| ArchiveError::Malformed {
         archive: label.to_owned(),

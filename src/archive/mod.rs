@@ -11,7 +11,7 @@
 //! - Only files, directories, symbolic and hard links are made. Of the mode only the owner's execute bit
 //!   counts, so set-user-ID bits are gone; owners, times, flags and extended attributes are ignored. That is all a NAR
 //!   would keep.
-//! - [`Limits`] bound the number of entries and of decoded bytes.
+//! - [`ArchiveLimits`] bound the number of entries and of decoded bytes.
 //!
 //! Decoding and writing run on two threads with a bounded channel between them: unpacking takes as long as the
 //! slower of the two, which is the decoder.
@@ -44,21 +44,21 @@ pub use ar::{ArError, ArReader, Member};
 pub use compression::{Compression, Decoder};
 pub use error::{ArchiveError, Limit};
 pub use peek::file_in;
-pub use tree::{MERGED_USR, Tree};
+pub use tree::{ArchiveTree, MERGED_USR};
 
 /// Bytes read from a file at a time.
 const READ_BUFFER: usize = 128 * 1024;
 
 /// How much an archive may unpack to before it is taken for a bomb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Entries of all archives unpacked into one tree.
     pub entries: u64,
     /// Decoded bytes of all archives unpacked into one tree: contents and the archive's own headers.
     pub bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for ArchiveLimits {
     /// Several times what the largest seed holds (about 1.5 GiB, 35,000 entries), and well below what would
     /// fill a disk.
     fn default() -> Self {
@@ -88,12 +88,12 @@ pub struct Unpacked {
 }
 
 /// A reader that fails once `stop` is set.
-struct Stoppable<'s, R> {
+struct StoppableReader<'s, R> {
     input: R,
     stop: &'s AtomicBool,
 }
 
-impl<R: Read> Read for Stoppable<'_, R> {
+impl<R: Read> Read for StoppableReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(io::Error::other("told to stop"));
@@ -108,7 +108,7 @@ impl<R: Read> Read for Stoppable<'_, R> {
 pub fn unpack(
     archive: &Path,
     format: Format,
-    tree: &mut Tree,
+    tree: &mut ArchiveTree,
     stop: &AtomicBool,
 ) -> Result<(), ArchiveError> {
     let label = archive.display().to_string();
@@ -116,7 +116,7 @@ pub fn unpack(
         archive: label.clone(),
         error,
     })?;
-    let reader = BufReader::with_capacity(READ_BUFFER, Stoppable { input: file, stop });
+    let reader = BufReader::with_capacity(READ_BUFFER, StoppableReader { input: file, stop });
     let unpacked = match format {
         Format::Tar => unpack::unpack_tar(&label, reader, tree),
         Format::Deb => deb::unpack(&label, reader, tree),

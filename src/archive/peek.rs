@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
-use super::Limits;
+use super::ArchiveLimits;
 use super::compression::Decoder;
 use super::entry_path::EntryPath;
 use super::error::ArchiveError;
-use super::steps::{Outlet, Step, Stopped, WAITING};
-use super::tar::{self, Budget};
+use super::steps::{Outlet, Stopped, UnpackStep, WAITING};
+use super::tar::{self, UnpackBudget};
 
 /// How far into the decoded archive the file is looked for, in bytes.
 const SEARCHED: u64 = 64 << 20;
@@ -37,9 +37,9 @@ pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     // No buffer comes back.
     let (_, used) = channel();
     let outlet = Outlet::new(sender, used);
-    let mut budget = Budget::new(Limits {
+    let mut budget = UnpackBudget::new(ArchiveLimits {
         bytes: SEARCHED,
-        ..Limits::default()
+        ..ArchiveLimits::default()
     });
     thread::scope(|scope| {
         let reader = thread::Builder::new().spawn_scoped(scope, move || find(steps, &wanted))?;
@@ -59,16 +59,16 @@ pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The content of the file `wanted` in `steps`, where it is whole and small.
-fn find(steps: Receiver<Step>, wanted: &EntryPath) -> Option<Vec<u8>> {
+fn find(steps: Receiver<UnpackStep>, wanted: &EntryPath) -> Option<Vec<u8>> {
     let mut content: Option<Vec<u8>> = None;
     for step in &steps {
         match step {
-            Step::Chunk(bytes) => {
+            UnpackStep::Chunk(bytes) => {
                 if let Some(content) = &mut content {
                     content.extend_from_slice(&bytes);
                 }
             }
-            Step::Hole(size) => {
+            UnpackStep::Hole(size) => {
                 if let Some(content) = &mut content {
                     let size = usize::try_from(size.min(SMALL + 1)).unwrap_or_default();
                     content.resize(content.len() + size, 0);
@@ -76,8 +76,8 @@ fn find(steps: Receiver<Step>, wanted: &EntryPath) -> Option<Vec<u8>> {
             }
             // The next entry: the file before it is whole.
             _ if content.is_some() => return content,
-            Step::File { path, contents, .. } if path == *wanted => return Some(contents),
-            Step::LargeFile { path, .. } if path == *wanted => content = Some(Vec::new()),
+            UnpackStep::File { path, contents, .. } if path == *wanted => return Some(contents),
+            UnpackStep::LargeFile { path, .. } if path == *wanted => content = Some(Vec::new()),
             _ => {}
         }
         if content

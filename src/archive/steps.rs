@@ -19,7 +19,7 @@ pub(super) const WAITING: usize = 64;
 
 /// One thing to do in the tree.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum UnpackStep {
     /// A directory is there.
     Directory(EntryPath),
     /// A file with these contents.
@@ -28,7 +28,8 @@ pub(super) enum Step {
         executable: bool,
         contents: Vec<u8>,
     },
-    /// A file whose contents follow as [`Step::Chunk`]s and [`Step::Hole`]s, up to the next step that is neither.
+    /// A file whose contents follow as [`UnpackStep::Chunk`]s and [`UnpackStep::Hole`]s, up to the next step that is
+    /// neither.
     LargeFile { path: EntryPath, executable: bool },
     /// The next bytes of the file that was begun.
     Chunk(Vec<u8>),
@@ -57,19 +58,19 @@ impl From<ArchiveError> for Stopped {
 
 /// The decoder's end of the channel.
 pub(super) struct Outlet {
-    steps: SyncSender<Step>,
+    steps: SyncSender<UnpackStep>,
     /// Buffers that the writer is done with. Allocating such large ones anew each time costs more than filling them.
     used: Receiver<Vec<u8>>,
 }
 
 impl Outlet {
     /// The sending ends of both channels: of steps, and of buffers that come back.
-    pub(super) fn new(steps: SyncSender<Step>, used: Receiver<Vec<u8>>) -> Self {
+    pub(super) fn new(steps: SyncSender<UnpackStep>, used: Receiver<Vec<u8>>) -> Self {
         Self { steps, used }
     }
 
     /// Hands `step` to the writer.
-    pub(super) fn send(&self, step: Step) -> Result<(), Stopped> {
+    pub(super) fn send(&self, step: UnpackStep) -> Result<(), Stopped> {
         self.steps.send(step).map_err(|_| Stopped::Writer)
     }
 

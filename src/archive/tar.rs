@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Turns a tar into [`Step`]s. Every entry is checked here before the writer gets it.
+//! Turns a tar into [`UnpackStep`]s. Every entry is checked here before the writer gets it.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -8,27 +8,27 @@ use ::tar::{EntryType, Header};
 
 use crate::formats::visible::visible;
 
-use super::Limits;
+use super::ArchiveLimits;
 use super::entry_path::{BadPath, EntryPath};
 use super::error::{ArchiveError, Limit};
 use super::headers::{HeaderError, Headers};
 use super::pax::Extensions;
 use super::sparse::{PARTS, SparseError, SparseMap, Stretch};
-use super::steps::{CHUNK, Outlet, Step, Stopped};
+use super::steps::{CHUNK, Outlet, Stopped, UnpackStep};
 
 /// The largest extended header. Names end at 4 KiB on every system; attributes, which are ignored, may be longer.
 const HEADER_BYTES: u64 = 1 << 20;
 
-/// What is left of the [`Limits`] of a tree.
+/// What is left of the [`ArchiveLimits`] of a tree.
 #[derive(Debug)]
-pub(super) struct Budget {
-    limits: Limits,
+pub(super) struct UnpackBudget {
+    limits: ArchiveLimits,
     pub(super) entries: u64,
     pub(super) bytes: u64,
 }
 
-impl Budget {
-    pub(super) fn new(limits: Limits) -> Self {
+impl UnpackBudget {
+    pub(super) fn new(limits: ArchiveLimits) -> Self {
         Self {
             limits,
             entries: 0,
@@ -62,7 +62,7 @@ impl<R: Read> Read for Counted<'_, R> {
 
 struct Decoding<'a> {
     label: &'a str,
-    limits: Limits,
+    limits: ArchiveLimits,
     left: &'a Cell<u64>,
     exceeded: &'a Cell<bool>,
     outlet: &'a Outlet,
@@ -73,7 +73,7 @@ struct Decoding<'a> {
 pub(super) fn decode(
     label: &str,
     input: impl Read,
-    budget: &mut Budget,
+    budget: &mut UnpackBudget,
     outlet: &Outlet,
 ) -> Result<(), Stopped> {
     let left = Cell::new(budget.limits.bytes.saturating_sub(budget.bytes));
@@ -222,17 +222,17 @@ impl Decoding<'_> {
         match kind {
             // Before ustar, a directory was a file whose name ends in a slash.
             EntryType::Regular if raw_name.ends_with(b"/") => {
-                self.outlet.send(Step::Directory(path))?;
+                self.outlet.send(UnpackStep::Directory(path))?;
             }
             EntryType::Regular | EntryType::Continuous => {
                 self.file(contents, header, &name, path)?;
             }
-            EntryType::Directory => self.outlet.send(Step::Directory(path))?,
+            EntryType::Directory => self.outlet.send(UnpackStep::Directory(path))?,
             EntryType::Symlink => {
                 if link.is_empty() || link.contains(&0) {
                     return Err(refuse("is a symbolic link without a usable target"));
                 }
-                let step = Step::Symlink { path, target: link };
+                let step = UnpackStep::Symlink { path, target: link };
                 self.outlet.send(step)?;
             }
             EntryType::Link => {
@@ -243,7 +243,7 @@ impl Decoding<'_> {
                         format!("is a hard link to `{link}`, which {}", bad.reason()),
                     )
                 })?;
-                self.outlet.send(Step::HardLink { path, target })?;
+                self.outlet.send(UnpackStep::HardLink { path, target })?;
             }
             EntryType::Char | EntryType::Block => return Err(refuse("is a device node")),
             EntryType::Fifo => return Err(refuse("is a named pipe")),
@@ -268,14 +268,15 @@ impl Decoding<'_> {
         let size = contents.left();
         if size <= CHUNK as u64 {
             let contents = self.chunk(contents, name, size)?;
-            let step = Step::File {
+            let step = UnpackStep::File {
                 path,
                 executable,
                 contents,
             };
             return self.outlet.send(step);
         }
-        self.outlet.send(Step::LargeFile { path, executable })?;
+        self.outlet
+            .send(UnpackStep::LargeFile { path, executable })?;
         self.data(contents, name, size)
     }
 
@@ -296,10 +297,11 @@ impl Decoding<'_> {
             return Err(self.limit(name, Limit::Bytes, self.limits.bytes).into());
         }
         self.left.set(left.unwrap_or_default());
-        self.outlet.send(Step::LargeFile { path, executable })?;
+        self.outlet
+            .send(UnpackStep::LargeFile { path, executable })?;
         for stretch in map.stretches() {
             match stretch {
-                Stretch::Hole(size) => self.outlet.send(Step::Hole(size))?,
+                Stretch::Hole(size) => self.outlet.send(UnpackStep::Hole(size))?,
                 Stretch::Data(size) => self.data(contents, name, size)?,
             }
         }
@@ -324,7 +326,7 @@ impl Decoding<'_> {
         while left > 0 {
             let count = left.min(CHUNK as u64);
             self.outlet
-                .send(Step::Chunk(self.chunk(contents, name, count)?))?;
+                .send(UnpackStep::Chunk(self.chunk(contents, name, count)?))?;
             left -= count;
         }
         Ok(())

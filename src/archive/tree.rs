@@ -19,9 +19,9 @@ use crate::formats::visible::visible;
 
 use super::entry_path::EntryPath;
 use super::error::ArchiveError;
-use super::steps::Step;
-use super::tar::Budget;
-use super::{Limits, Unpacked};
+use super::steps::UnpackStep;
+use super::tar::UnpackBudget;
+use super::{ArchiveLimits, Unpacked};
 
 /// The top-level directories that Debian keeps under `/usr`, with a link in their old place (merged `/usr`).
 /// Packages of Debian 12 still name files by the old places.
@@ -35,12 +35,12 @@ const DIRECTORY: OFlags = OFlags::RDONLY
 
 /// A directory into which archives are unpacked.
 #[derive(Debug)]
-pub struct Tree {
+pub struct ArchiveTree {
     writer: TreeWriter,
-    budget: Budget,
+    budget: UnpackBudget,
 }
 
-/// The part of a [`Tree`] that creates files; the writer thread has it while an archive is decoded.
+/// The part of an [`ArchiveTree`] that creates files; the writer thread has it while an archive is decoded.
 #[derive(Debug)]
 pub(super) struct TreeWriter {
     top_path: PathBuf,
@@ -55,7 +55,7 @@ pub(super) struct TreeWriter {
     large: Option<(EntryPath, File)>,
 }
 
-impl Tree {
+impl ArchiveTree {
     /// Creates the directory `path`, which must not exist or be empty.
     ///
     /// `merged` (empty, or [`MERGED_USR`]) are the top-level names that become links to the same name under `usr`, as
@@ -63,7 +63,7 @@ impl Tree {
     pub fn create(
         path: &Path,
         merged: &'static [&'static str],
-        limits: Limits,
+        limits: ArchiveLimits,
     ) -> Result<Self, ArchiveError> {
         let failed =
             |error: io::Error| ArchiveError::from(FileError::in_store("create", path)(error));
@@ -88,7 +88,7 @@ impl Tree {
                 linked: Vec::new(),
                 large: None,
             },
-            budget: Budget::new(limits),
+            budget: UnpackBudget::new(limits),
         })
     }
 
@@ -98,11 +98,11 @@ impl Tree {
         let path = parse(label, path)?;
         let target = target.as_bytes().to_owned();
         self.writer
-            .apply(label, Step::Symlink { path, target })
+            .apply(label, UnpackStep::Symlink { path, target })
             .map(drop)
     }
 
-    /// Makes a file at `path`, like [`Tree::symlink`].
+    /// Makes a file at `path`, like [`ArchiveTree::symlink`].
     pub fn file(
         &mut self,
         label: &str,
@@ -110,7 +110,7 @@ impl Tree {
         contents: &[u8],
         executable: bool,
     ) -> Result<(), ArchiveError> {
-        let step = Step::File {
+        let step = UnpackStep::File {
             path: parse(label, path)?,
             executable,
             contents: contents.to_owned(),
@@ -121,7 +121,9 @@ impl Tree {
     /// Makes a directory at `path`, with those above it.
     pub fn directory(&mut self, label: &str, path: &str) -> Result<(), ArchiveError> {
         let path = parse(label, path)?;
-        self.writer.apply(label, Step::Directory(path)).map(drop)
+        self.writer
+            .apply(label, UnpackStep::Directory(path))
+            .map(drop)
     }
 
     /// What has been unpacked so far.
@@ -132,7 +134,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn parts(&mut self) -> (&mut TreeWriter, &mut Budget) {
+    pub(super) fn parts(&mut self) -> (&mut TreeWriter, &mut UnpackBudget) {
         (&mut self.writer, &mut self.budget)
     }
 }
@@ -151,29 +153,29 @@ impl TreeWriter {
     pub(super) fn apply(
         &mut self,
         label: &str,
-        step: Step,
+        step: UnpackStep,
     ) -> Result<Option<Vec<u8>>, ArchiveError> {
         match (&step, &mut self.large) {
-            (Step::Chunk(contents), Some((path, file))) => {
+            (UnpackStep::Chunk(contents), Some((path, file))) => {
                 file.write_all(contents)
                     .map_err(|error| failed(label, &self.top_path, path, error))?;
             }
-            (Step::Hole(size), Some((path, file))) => {
+            (UnpackStep::Hole(size), Some((path, file))) => {
                 hole(file, *size).map_err(|error| failed(label, &self.top_path, path, error))?;
             }
             _ => {}
         }
-        if !matches!(step, Step::Chunk(_) | Step::Hole(_)) {
+        if !matches!(step, UnpackStep::Chunk(_) | UnpackStep::Hole(_)) {
             self.finish_file();
         }
         match step {
-            Step::Chunk(contents) => return Ok(Some(contents)),
-            Step::Hole(_) => {}
-            Step::Directory(path) => {
+            UnpackStep::Chunk(contents) => return Ok(Some(contents)),
+            UnpackStep::Hole(_) => {}
+            UnpackStep::Directory(path) => {
                 let path = self.merge(label, &path)?;
                 self.walk(label, &path, path.components(), true)?;
             }
-            Step::File {
+            UnpackStep::File {
                 path,
                 executable,
                 contents,
@@ -183,11 +185,11 @@ impl TreeWriter {
                     .map_err(|error| failed(label, &self.top_path, &path, error))?;
                 return Ok(Some(contents));
             }
-            Step::LargeFile { path, executable } => {
+            UnpackStep::LargeFile { path, executable } => {
                 self.large = Some(self.new_file(label, &path, executable)?);
             }
-            Step::Symlink { path, target } => self.new_symlink(label, &path, &target)?,
-            Step::HardLink { path, target } => self.new_hard_link(label, &path, &target)?,
+            UnpackStep::Symlink { path, target } => self.new_symlink(label, &path, &target)?,
+            UnpackStep::HardLink { path, target } => self.new_hard_link(label, &path, &target)?,
         }
         Ok(None)
     }

@@ -9,13 +9,13 @@ use super::compression::Decoder;
 use super::error::ArchiveError;
 use super::steps::{Outlet, Return, Stopped, WAITING};
 use super::tar;
-use super::tree::Tree;
+use super::tree::ArchiveTree;
 
 /// Unpacks the tar in `input`, compressed or not, into `tree`. `label` names the archive in errors.
 pub(super) fn unpack_tar(
     label: &str,
     input: impl BufRead,
-    tree: &mut Tree,
+    tree: &mut ArchiveTree,
 ) -> Result<(), ArchiveError> {
     let decoder = Decoder::new(input).map_err(|error| ArchiveError::Read {
         archive: label.to_owned(),

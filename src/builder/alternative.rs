@@ -6,7 +6,7 @@
 //! tasks, too, while everything else goes on.
 
 use super::error::BuildError;
-use super::graph::{Job, Offered};
+use super::graph::{BuildJob, Offered};
 
 /// A way to make items other than their builders.
 pub trait Alternative: Sync {
@@ -14,14 +14,14 @@ pub trait Alternative: Sync {
     ///
     /// # Errors
     /// Where something is so wrong that the items must not be built instead.
-    fn offers(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, BuildError>;
+    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError>;
 
     /// Makes all outputs of `job`, which it has offered, valid. Reports what it does in events of its own. Returns soon
     /// after a cancellation.
     ///
     /// # Errors
     /// Where something is so wrong that the item must not be built instead, or the run was stopped.
-    fn make(&self, job: Job<'_>) -> Result<Delivery, BuildError>;
+    fn make(&self, job: BuildJob<'_>) -> Result<Delivery, BuildError>;
 
     /// Everything that was asked of it is done, for now; also where it has offered nothing.
     fn pause(&self);

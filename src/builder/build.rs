@@ -13,21 +13,21 @@ use super::builtin::Builtin;
 use super::context::{BuildContext, Staging, outputs};
 use super::deadline::Deadline;
 use super::elsewhere::prefers_here;
-use super::error::{BuildError, Cause, FailedBuild};
+use super::error::{BuildError, BuildFailureCause, FailedBuild};
 use super::excerpt::excerpt;
-use super::graph::{Job, Task, Way};
+use super::graph::{BuildJob, BuildTask, Way};
 use super::history::{FinishedItem, epoch_seconds};
 use super::jobserver::JobSlot;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
-use super::scheduler::{Outcome, Worker};
+use super::scheduler::{TaskOutcome, Worker};
 use crate::events::{Kind, Made};
 use crate::formats::store_path::StorePath;
 use crate::store::PathLocks;
 
 /// One build under way.
-struct Attempt<'x> {
-    job: Job<'x>,
+struct BuildAttempt<'x> {
+    job: BuildJob<'x>,
     outputs: &'x [(&'x str, &'x StorePath)],
     rules: &'x ReferenceRules,
     locks: &'x PathLocks,
@@ -35,14 +35,14 @@ struct Attempt<'x> {
 }
 
 impl<'a> Worker<'a> for BuildContext<'_, 'a> {
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let outcome = match (&task.way, self.tools.alternative) {
             (Way::Alternative(_), Some(alternative)) => self.have_delivered(job, alternative),
             _ => self.build(task),
         };
         let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
-        if let Outcome::Made(made) = &outcome {
+        if let TaskOutcome::Made(made) = &outcome {
             let ended = SystemTime::now();
             let taken = Duration::try_from_secs_f64(made.seconds).unwrap_or_default();
             let record = FinishedItem {
@@ -61,16 +61,16 @@ impl<'a> Worker<'a> for BuildContext<'_, 'a> {
         Ok(outcome)
     }
 
-    fn is_offered(&self, task: &Task<'a>) -> bool {
+    fn is_offered(&self, task: &BuildTask<'a>) -> bool {
         self.is_for_hook(task)
     }
 
     fn offer(
         &self,
-        task: &Task<'a>,
+        task: &BuildTask<'a>,
         room_here: bool,
         accepted: &dyn Fn(),
-    ) -> Result<Outcome<'a>, BuildError> {
+    ) -> Result<TaskOutcome<'a>, BuildError> {
         let outcome = self.offer_to_hook(task, room_here, accepted);
         outcome.map_err(|error| error.unless_stopped(&self.cancellation))
     }
@@ -86,18 +86,18 @@ impl<'a> BuildContext<'_, 'a> {
     /// Has `alternative` make an item, or finds out what it takes to build it.
     fn have_delivered(
         &self,
-        job: Job<'a>,
+        job: BuildJob<'a>,
         alternative: &dyn Alternative,
-    ) -> Result<Outcome<'a>, BuildError> {
+    ) -> Result<TaskOutcome<'a>, BuildError> {
         match alternative.make(job)? {
-            Delivery::Delivered => return Ok(Outcome::Delivered),
+            Delivery::Delivered => return Ok(TaskOutcome::Delivered),
             Delivery::Failed if self.cancellation.is_cancelled() => {
                 return Err(BuildError::Interrupted);
             }
             Delivery::Failed => {}
         }
-        let offers = |jobs: &[Job<'a>]| {
-            let others: Vec<Job<'a>> = jobs
+        let offers = |jobs: &[BuildJob<'a>]| {
+            let others: Vec<BuildJob<'a>> = jobs
                 .iter()
                 .filter(|other| other.path != job.path)
                 .copied()
@@ -117,22 +117,22 @@ impl<'a> BuildContext<'_, 'a> {
             .graph
             .missing_or_offered(wanted, store, offers, estimate)?;
         if todo.tasks.is_empty() {
-            return Ok(Outcome::Reused);
+            return Ok(TaskOutcome::Reused);
         }
         self.prepare(&todo)?;
-        Ok(Outcome::Instead(todo))
+        Ok(TaskOutcome::Instead(todo))
     }
 }
 
 impl BuildContext<'_, '_> {
     /// Makes an item with its builder.
-    fn build<'a>(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn build<'a>(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let builtin = self.tools.builtins.of(job)?;
         let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;
         let outputs = outputs(job)?;
         let Some(locks) = self.lock(job, &outputs)? else {
-            return Ok(Outcome::Reused);
+            return Ok(TaskOutcome::Reused);
         };
         if self.settings.only_elsewhere && !prefers_here(job, &self.settings.system) {
             return Err(BuildError::NotHere {
@@ -140,7 +140,10 @@ impl BuildContext<'_, '_> {
             });
         }
         if self.failed_before(job, &outputs)? {
-            return Err(FailedBuild::without_log(job, Cause::FailedBefore));
+            return Err(FailedBuild::without_log(
+                job,
+                BuildFailureCause::FailedBefore,
+            ));
         }
         // Downloads wait for the network, not for a processor.
         let slot = match job.kind {
@@ -157,7 +160,7 @@ impl BuildContext<'_, '_> {
         };
         let staging = Staging::create(self.tools.store, &locks, outputs[0].1);
         let staging = staging.map_err(BuildError::store(job.label))?;
-        let attempt = Attempt {
+        let attempt = BuildAttempt {
             job,
             outputs: &outputs,
             rules: &rules,
@@ -172,12 +175,16 @@ impl BuildContext<'_, '_> {
                 problem: "it is a download, and no builtin makes it".to_owned(),
             }),
         };
-        made.map(Outcome::Made)
+        made.map(TaskOutcome::Made)
     }
 
     /// Has a builtin make the outputs, and registers them.
-    fn build_here(&self, attempt: &Attempt<'_>, builtin: &dyn Builtin) -> Result<Made, BuildError> {
-        let Attempt { job, outputs, .. } = *attempt;
+    fn build_here(
+        &self,
+        attempt: &BuildAttempt<'_>,
+        builtin: &dyn Builtin,
+    ) -> Result<Made, BuildError> {
+        let BuildAttempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, None);
         let ran = self.run_builtin(builtin, job, outputs, attempt.staging)?;
         // Downloads have limits of their own.
@@ -200,7 +207,11 @@ impl BuildContext<'_, '_> {
     }
 
     /// Runs the builder in the sandbox, and registers what it made.
-    fn build_in_sandbox(&self, attempt: &Attempt<'_>, slot: JobSlot) -> Result<Made, BuildError> {
+    fn build_in_sandbox(
+        &self,
+        attempt: &BuildAttempt<'_>,
+        slot: JobSlot,
+    ) -> Result<Made, BuildError> {
         let job = attempt.job;
         let directory = self.scratch.build_directory(job.path)?;
         let made = self.attempt(attempt, &directory, slot);
@@ -225,7 +236,7 @@ impl BuildContext<'_, '_> {
     /// Whether the build of one of the `outputs` is recorded as failed, where such records count.
     pub(super) fn failed_before(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
     ) -> Result<bool, BuildError> {
         if !self.settings.cache_failures {
@@ -244,7 +255,7 @@ impl BuildContext<'_, '_> {
     /// fixed output often depends on a server, which may answer the next time.
     pub(super) fn record_failure(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
         error: &BuildError,
     ) {
@@ -261,11 +272,11 @@ impl BuildContext<'_, '_> {
     /// Runs the builder in the build directory `directory`, and registers what it made.
     fn attempt(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &BuildAttempt<'_>,
         directory: &Path,
         slot: JobSlot,
     ) -> Result<Made, BuildError> {
-        let Attempt { job, outputs, .. } = *attempt;
+        let BuildAttempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, Some(self.log_of(job)));
         let deadline = Deadline::new(&self.cancellation, self.settings.patience.timeout);
         // The token is held until the outputs are registered: hashing them is work like any other.

@@ -12,7 +12,7 @@ use bstr::ByteSlice;
 use miette::Diagnostic;
 
 use super::error::{BuildError, FailureKind};
-use super::graph::Job;
+use super::graph::BuildJob;
 use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind};
 use crate::formats::content_hash::ContentHash;
@@ -35,14 +35,14 @@ pub trait Builtin: Send + Sync {
     ///
     /// # Errors
     /// Why there are no outputs. Whatever was made by then is removed.
-    fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError>;
+    fn make(&self, order: &BuiltinOrder<'_>) -> Result<BuiltinReport, BuiltinError>;
 }
 
 /// One derivation that a builtin is to build.
 #[derive(Debug)]
-pub struct Order<'o> {
+pub struct BuiltinOrder<'o> {
     /// The derivation.
-    pub job: Job<'o>,
+    pub job: BuildJob<'o>,
     /// Where to make each output, by name. Nothing is there yet.
     pub outputs: BTreeMap<&'o str, PathBuf>,
     /// Where the inputs are on this machine.
@@ -123,7 +123,7 @@ impl<'b> Builtins<'b> {
     ///
     /// # Errors
     /// A name of a builtin that this program does not have.
-    pub(super) fn of(&self, job: Job<'_>) -> Result<Option<&'b dyn Builtin>, BuildError> {
+    pub(super) fn of(&self, job: BuildJob<'_>) -> Result<Option<&'b dyn Builtin>, BuildError> {
         let builder = &job.derivation.builder;
         match self.0.get(&*builder.to_str_lossy()) {
             Some(builtin) => Ok(Some(*builtin)),

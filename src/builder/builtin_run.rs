@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
+use super::builtin::{Builtin, BuiltinError, BuiltinOrder, BuiltinReport};
 use super::context::BuildContext;
 use super::error::{BuildError, FailureKind, WrongHash};
-use super::graph::Job;
+use super::graph::BuildJob;
 use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::StorePath;
 
@@ -26,13 +26,13 @@ impl BuildContext<'_, '_> {
     pub(super) fn run_builtin(
         &self,
         builtin: &dyn Builtin,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
         staging: &Path,
     ) -> Result<BuiltinRan, BuildError> {
         let store = staging.join("store");
         std::fs::create_dir(&store).map_err(BuildError::io("create", &store))?;
-        let order = Order {
+        let order = BuiltinOrder {
             job,
             outputs: outputs
                 .iter()
@@ -91,7 +91,7 @@ impl BuildContext<'_, '_> {
     /// What is wrong with the only one of `outputs`, where it came out with the hash `found`.
     fn wrong_hash(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
         found: ContentHash,
     ) -> Option<WrongHash> {

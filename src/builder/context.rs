@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use super::derivations::{AddSource, add_derivations};
 use super::error::BuildError;
-use super::graph::{Graph, Job, Todo, Way};
+use super::graph::{BuildGraph, BuildJob, Todo, Way};
 use super::history::History;
 use super::jobserver::JobPool;
 use super::log::log_path;
-use super::scratch::Scratch;
+use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
@@ -25,10 +25,10 @@ use crate::store::{PathInfo, PathLocks, Store, StoreError};
 pub(super) struct BuildContext<'b, 'a> {
     pub tools: Tools<'b>,
     pub settings: &'b BuildSettings,
-    pub graph: &'b Graph<'a>,
+    pub graph: &'b BuildGraph<'a>,
     pub add_source: AddSource<'b>,
     pub pool: JobPool,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
     /// Where logs go.
     pub logs: PathBuf,
     /// What differs from an ordinary build.
@@ -69,7 +69,7 @@ impl Drop for Staging<'_> {
 }
 
 /// The outputs of a job by name, `out` first. There is at least one.
-pub(super) fn outputs<'a>(job: Job<'a>) -> Result<Vec<(&'a str, &'a StorePath)>, BuildError> {
+pub(super) fn outputs<'a>(job: BuildJob<'a>) -> Result<Vec<(&'a str, &'a StorePath)>, BuildError> {
     let mut outputs = Vec::with_capacity(job.derivation.outputs.len());
     for (name, output) in &job.derivation.outputs {
         let path = output.path.as_ref().ok_or_else(|| BuildError::Derivation {
@@ -131,7 +131,7 @@ impl BuildContext<'_, '_> {
     /// Locks the outputs, valid or not.
     pub(super) fn lock_outputs(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
     ) -> Result<PathLocks, BuildError> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
@@ -142,7 +142,7 @@ impl BuildContext<'_, '_> {
     /// Locks the outputs. `None` where all outputs have become valid meanwhile.
     pub(super) fn lock(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
     ) -> Result<Option<PathLocks>, BuildError> {
         let store = self.tools.store;
@@ -155,7 +155,7 @@ impl BuildContext<'_, '_> {
 
     /// Keeps the build directory of a failed build where the user wants that. A directory that cannot be kept does not
     /// hide why the build failed.
-    pub(super) fn leave(&self, job: Job<'_>, directory: PathBuf) -> Option<PathBuf> {
+    pub(super) fn leave(&self, job: BuildJob<'_>, directory: PathBuf) -> Option<PathBuf> {
         if self.settings.keep_failed {
             match self.scratch.keep(&directory, job.path) {
                 Ok(kept) => return Some(kept),
@@ -168,12 +168,12 @@ impl BuildContext<'_, '_> {
         None
     }
 
-    pub(super) fn log_of(&self, job: Job<'_>) -> PathBuf {
+    pub(super) fn log_of(&self, job: BuildJob<'_>) -> PathBuf {
         log_path(&self.logs, job.path)
     }
 
     /// Reports that work on an item begins: it has its locks and its token. Returns the time.
-    pub(super) fn begin(&self, job: Job<'_>, log: Option<PathBuf>) -> Instant {
+    pub(super) fn begin(&self, job: BuildJob<'_>, log: Option<PathBuf>) -> Instant {
         self.events.emit(Event::Started {
             item: job.label.to_owned(),
             kind: job.kind,

@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::error::{BuildError, Cause};
+use super::error::{BuildError, BuildFailureCause};
 use crate::events::cancellation::Cancellation;
 
 /// How long the work on the outputs of one build may go on.
@@ -35,9 +35,11 @@ impl<'d> Deadline<'d> {
     ///
     /// # Errors
     /// Where the run was interrupted.
-    pub(super) fn cause(&self) -> Result<Cause, BuildError> {
+    pub(super) fn cause(&self) -> Result<BuildFailureCause, BuildError> {
         match self.exceeded() {
-            Some(limit) if !self.cancellation.is_cancelled() => Ok(Cause::TimedOut(limit)),
+            Some(limit) if !self.cancellation.is_cancelled() => {
+                Ok(BuildFailureCause::TimedOut(limit))
+            }
             _ => Err(BuildError::Interrupted),
         }
     }
@@ -92,7 +94,10 @@ mod tests {
         let at_once = Deadline::new(&cancellation, Some(Duration::ZERO));
         let later = Deadline::new(&cancellation, Some(Duration::from_secs(3600)));
         assert!(never.goes_on() && later.goes_on() && !at_once.goes_on());
-        assert!(matches!(at_once.cause(), Ok(Cause::TimedOut(_))));
+        assert!(matches!(
+            at_once.cause(),
+            Ok(BuildFailureCause::TimedOut(_))
+        ));
         let mut reader = Until {
             inner: &b"text"[..],
             deadline: &never,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::error::BuildError;
-use super::graph::{Graph, Job, Todo, Way};
+use super::graph::{BuildGraph, BuildJob, Todo, Way};
 use crate::formats::derivation::aterm;
 use crate::formats::store_path::StorePath;
 use crate::store::add::Text;
@@ -16,7 +16,7 @@ pub type AddSource<'s> = &'s (dyn Fn(&Store, &StorePath) -> Result<(), StoreErro
 /// Makes the derivations that are to be built valid, with everything they refer to but other outputs: a store item
 /// without its derivation could not be traced back to where it comes from.
 pub(super) fn add_derivations(
-    graph: &Graph<'_>,
+    graph: &BuildGraph<'_>,
     add_source: AddSource<'_>,
     todo: &Todo<'_>,
     store: &Store,
@@ -30,7 +30,7 @@ pub(super) fn add_derivations(
 /// # Errors
 /// Where one is not in the graph, or the store cannot be written.
 pub fn add_with_inputs<'g>(
-    graph: &Graph<'g>,
+    graph: &BuildGraph<'g>,
     add_source: AddSource<'_>,
     wanted: impl IntoIterator<Item = &'g StorePath>,
     store: &Store,
@@ -55,7 +55,7 @@ pub fn add_with_inputs<'g>(
     let fail = BuildError::store("the derivations");
     let paths = jobs.iter().map(|job| job.path);
     let valid = store.valid_among(paths).map_err(&fail)?;
-    let jobs: Vec<&Job<'_>> = jobs
+    let jobs: Vec<&BuildJob<'_>> = jobs
         .iter()
         .filter(|job| !valid.contains(job.path))
         .collect();

@@ -11,15 +11,15 @@ use std::os::unix::fs::DirBuilderExt;
 use super::builtin::is_builtin;
 use super::context::{BuildContext, Staging, outputs};
 use super::deadline::Deadline;
-use super::error::{BuildError, Cause, FailedBuild};
-use super::graph::{Job, Task, Way};
-use super::hook::{Accepted, HookFailure, Offer, Reply};
+use super::error::{BuildError, BuildFailureCause, FailedBuild};
+use super::graph::{BuildJob, BuildTask, Way};
+use super::hook::{AcceptedBuild, HookFailure, HookOffer, Reply};
 use super::log::LogWriter;
-use super::output::Output;
+use super::output::OutputLines;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
-use super::scheduler::Outcome;
-use super::watch::{Watch, Watched};
+use super::scheduler::TaskOutcome;
+use super::watch::{BuildWatch, Watched};
 use super::world::runs_directly;
 use crate::events::{Event, Kind, Made};
 use crate::formats::store_path::StorePath;
@@ -52,14 +52,14 @@ impl From<BuildError> for Lost {
 
 /// The build that the hook makes.
 struct Elsewhere<'x> {
-    job: Job<'x>,
+    job: BuildJob<'x>,
     outputs: &'x [(&'x str, &'x StorePath)],
     rules: &'x ReferenceRules,
     locks: &'x PathLocks,
 }
 
 /// Whether `job` is built on this machine, which is `machine`, rather than elsewhere.
-pub(super) fn prefers_here(job: Job<'_>, machine: &str) -> bool {
+pub(super) fn prefers_here(job: BuildJob<'_>, machine: &str) -> bool {
     let prefers = job.derivation.environment.get("preferLocalBuild");
     job.kind != Kind::Build
         || job.root.is_some()
@@ -69,7 +69,7 @@ pub(super) fn prefers_here(job: Job<'_>, machine: &str) -> bool {
 }
 
 /// The features that the machine of a build must have. `None` where they cannot be said to a hook.
-fn features(job: Job<'_>) -> Option<Vec<&str>> {
+fn features(job: BuildJob<'_>) -> Option<Vec<&str>> {
     let environment = &job.derivation.environment;
     let features = match environment.contains_key("requiredSystemFeatures") {
         true => environment.text("requiredSystemFeatures")?,
@@ -93,7 +93,7 @@ fn is_word(system: &str) -> bool {
 
 impl<'a> BuildContext<'_, 'a> {
     /// Whether the hook is to be offered `task`.
-    pub(super) fn is_for_hook(&self, task: &Task<'_>) -> bool {
+    pub(super) fn is_for_hook(&self, task: &BuildTask<'_>) -> bool {
         let job = task.job;
         self.tools.hook.is_some_and(|hook| hook.is_usable())
             && task.way == Way::Builder
@@ -105,25 +105,28 @@ impl<'a> BuildContext<'_, 'a> {
     /// Offers the item to the hook, and where that accepts, which is said to `accepted`, waits for it.
     pub(super) fn offer_to_hook(
         &self,
-        task: &Task<'_>,
+        task: &BuildTask<'_>,
         room_here: bool,
         accepted: &dyn Fn(),
-    ) -> Result<Outcome<'a>, BuildError> {
+    ) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let Some(hook) = self.tools.hook.filter(|_| self.is_for_hook(task)) else {
-            return Ok(Outcome::Declined);
+            return Ok(TaskOutcome::Declined);
         };
         let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;
         let outputs = outputs(job)?;
         // Others must not wait while another process builds this one.
         let Some(locks) = self.try_lock(job, &outputs)? else {
-            return Ok(Outcome::Postponed);
+            return Ok(TaskOutcome::Postponed);
         };
         let Some(locks) = locks else {
-            return Ok(Outcome::Reused);
+            return Ok(TaskOutcome::Reused);
         };
         if self.failed_before(job, &outputs)? {
-            return Err(FailedBuild::without_log(job, Cause::FailedBefore));
+            return Err(FailedBuild::without_log(
+                job,
+                BuildFailureCause::FailedBefore,
+            ));
         }
         for (_, path) in &outputs {
             // What is there afterwards is the hook's.
@@ -131,7 +134,7 @@ impl<'a> BuildContext<'_, 'a> {
             removed.map_err(BuildError::store(job.label))?;
         }
         let store_dir = &self.tools.store.directories().store_dir;
-        let offer = Offer {
+        let offer = HookOffer {
             room_here: room_here && !self.settings.only_elsewhere,
             system: &job.derivation.system,
             derivation: &store_dir.display(job.path),
@@ -148,13 +151,13 @@ impl<'a> BuildContext<'_, 'a> {
             Err(failure) => {
                 hook.give_up();
                 self.report_hook(job, &failure);
-                return Ok(Outcome::Declined);
+                return Ok(TaskOutcome::Declined);
             }
             Ok(reply) => reply,
         };
         let running = match reply {
-            Reply::Decline => return Ok(Outcome::Declined),
-            Reply::Postpone => return Ok(Outcome::Postponed),
+            Reply::Decline => return Ok(TaskOutcome::Declined),
+            Reply::Postpone => return Ok(TaskOutcome::Postponed),
             Reply::Accept(running) => running,
         };
         accepted();
@@ -167,7 +170,7 @@ impl<'a> BuildContext<'_, 'a> {
         match self.have_built(&elsewhere, running) {
             Ok(made) => {
                 hook.has_worked();
-                Ok(Outcome::Made(made))
+                Ok(TaskOutcome::Made(made))
             }
             Err(Lost::Build(error)) => {
                 self.record_failure(job, &outputs, &error);
@@ -176,12 +179,12 @@ impl<'a> BuildContext<'_, 'a> {
             Err(Lost::Hook(failure)) => {
                 hook.has_failed();
                 self.report_hook(job, &failure);
-                Ok(Outcome::Declined)
+                Ok(TaskOutcome::Declined)
             }
         }
     }
 
-    fn report_hook(&self, job: Job<'_>, failure: &HookFailure) {
+    fn report_hook(&self, job: BuildJob<'_>, failure: &HookFailure) {
         self.events.emit(Event::HookFailed {
             item: job.label.to_owned(),
             problem: failure.to_string(),
@@ -189,7 +192,7 @@ impl<'a> BuildContext<'_, 'a> {
     }
 
     /// Follows a hook that has accepted a build, and makes what it made valid.
-    fn have_built(&self, build: &Elsewhere<'_>, running: Accepted) -> Result<Made, Lost> {
+    fn have_built(&self, build: &Elsewhere<'_>, running: AcceptedBuild) -> Result<Made, Lost> {
         let Elsewhere { job, outputs, .. } = *build;
         let store = self.tools.store;
         let _stop = self.cancellation.on_cancel(running.killer());
@@ -204,9 +207,9 @@ impl<'a> BuildContext<'_, 'a> {
             let paths = paths.map(|path| store.directories().store_dir.display(path));
             paths.collect::<Vec<_>>().join(" ")
         };
-        let watch = Watch {
+        let watch = BuildWatch {
             patience: self.settings.patience,
-            output: Output::new(job.label, self.events.clone()),
+            output: OutputLines::new(job.label, self.events.clone()),
             log: &mut log,
             kill: running.killer(),
             start,
@@ -240,8 +243,8 @@ impl<'a> BuildContext<'_, 'a> {
         }
         match status.code() {
             Some(0) => {}
-            Some(FAILED) => return Err(failed(Cause::FailedElsewhere)),
-            Some(TIMED_OUT) => return Err(failed(Cause::TimedOutElsewhere)),
+            Some(FAILED) => return Err(failed(BuildFailureCause::FailedElsewhere)),
+            Some(TIMED_OUT) => return Err(failed(BuildFailureCause::TimedOutElsewhere)),
             _ => return Err(Lost::Hook(HookFailure::Failed(status))),
         }
         self.take_outputs(build, inputs, &deadline)?
@@ -264,7 +267,7 @@ impl<'a> BuildContext<'_, 'a> {
         build: &Elsewhere<'_>,
         inputs: BTreeSet<StorePath>,
         deadline: &Deadline<'_>,
-    ) -> Result<Result<(), Cause>, Lost> {
+    ) -> Result<Result<(), BuildFailureCause>, Lost> {
         let Elsewhere {
             job,
             outputs,
@@ -304,7 +307,7 @@ impl<'a> BuildContext<'_, 'a> {
     /// Those of the `outputs` that are not valid.
     fn not_valid<'o>(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&'o str, &'o StorePath)],
     ) -> Result<Vec<(&'o str, &'o StorePath)>, BuildError> {
         let paths = outputs.iter().map(|(_, path)| *path);
@@ -317,7 +320,7 @@ impl<'a> BuildContext<'_, 'a> {
     /// Locks the outputs as [`lock`](Self::lock) does, where no other process has locked them: the outer `None`.
     fn try_lock(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
     ) -> Result<Option<Option<PathLocks>>, BuildError> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::graph::{GraphError, Job};
+use super::graph::{BuildJob, GraphError};
 use crate::diagnostics::{FileError, in_store};
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
@@ -125,7 +125,7 @@ pub struct FailedBuild {
     /// The item.
     pub label: String,
     /// What was wrong.
-    pub cause: Cause,
+    pub cause: BuildFailureCause,
     /// The phase it was in, where it had entered one.
     pub phase: Option<String>,
     /// The last lines that the phase printed, then an excerpt of the log file that explains them, where there is one.
@@ -140,7 +140,7 @@ pub struct FailedBuild {
 
 impl FailedBuild {
     /// The failure of a builtin, which prints nothing.
-    pub(super) fn without_log(job: Job<'_>, cause: Cause) -> BuildError {
+    pub(super) fn without_log(job: BuildJob<'_>, cause: BuildFailureCause) -> BuildError {
         BuildError::Failed(Box::new(Self {
             label: job.label.to_owned(),
             cause,
@@ -165,7 +165,7 @@ impl fmt::Display for FailedBuild {
 
 /// What was wrong with a build that ran.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum Cause {
+pub enum BuildFailureCause {
     /// The builder said so, or was killed.
     #[error("the builder ended with {0}")]
     Status(ExitStatusKind),
@@ -346,7 +346,7 @@ impl BuildError {
         match self {
             Self::Maker { wrong_hash, .. } => wrong_hash.as_deref().cloned(),
             Self::Failed(failed) => match &failed.cause {
-                Cause::HashDiffers {
+                BuildFailureCause::HashDiffers {
                     path,
                     method,
                     expected,
@@ -367,9 +367,11 @@ impl BuildError {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Failed(failed) => match &failed.cause {
-                Cause::HashDiffers { .. } => FailureKind::HashDiffers,
-                Cause::NoSpace { .. } => FailureKind::Environment,
-                Cause::UnusableOutput(error) if error.is_environment() => FailureKind::Environment,
+                BuildFailureCause::HashDiffers { .. } => FailureKind::HashDiffers,
+                BuildFailureCause::NoSpace { .. } => FailureKind::Environment,
+                BuildFailureCause::UnusableOutput(error) if error.is_environment() => {
+                    FailureKind::Environment
+                }
                 _ => FailureKind::Build,
             },
             Self::Maker { kind, .. } => *kind,
@@ -398,12 +400,12 @@ impl BuildError {
         match self {
             Self::Failed(failed) => !matches!(
                 failed.cause,
-                Cause::TimedOut(_)
-                    | Cause::TimedOutElsewhere
-                    | Cause::Silent(_)
-                    | Cause::LogTooLong(_)
-                    | Cause::NoSpace { .. }
-                    | Cause::FailedBefore
+                BuildFailureCause::TimedOut(_)
+                    | BuildFailureCause::TimedOutElsewhere
+                    | BuildFailureCause::Silent(_)
+                    | BuildFailureCause::LogTooLong(_)
+                    | BuildFailureCause::NoSpace { .. }
+                    | BuildFailureCause::FailedBefore
             ),
             Self::Sandbox { source, .. } => !source.is_environment(),
             _ => false,

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::context::BuildContext;
 use super::error::BuildError;
-use super::graph::Job;
+use super::graph::BuildJob;
 use crate::formats::store_path::StorePath;
 
 impl BuildContext<'_, '_> {
@@ -20,7 +20,11 @@ impl BuildContext<'_, '_> {
     ///
     /// # Errors
     /// A list that is wrong, an item that is not valid, or a file that cannot be written.
-    pub(super) fn export_graphs(&self, job: Job<'_>, directory: &Path) -> Result<(), BuildError> {
+    pub(super) fn export_graphs(
+        &self,
+        job: BuildJob<'_>,
+        directory: &Path,
+    ) -> Result<(), BuildError> {
         let Some(pairs) = job.derivation.environment.text("exportReferencesGraph") else {
             return Ok(());
         };

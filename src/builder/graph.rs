@@ -26,7 +26,7 @@ const TYPICAL_SEED: Duration = Duration::from_secs(10);
 
 /// One derivation, and its name in messages.
 #[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
+pub struct BuildJob<'a> {
     /// The label in the plan (`stage0/sed`): what events and errors call it.
     pub label: &'a str,
     /// Where the derivation goes in the store.
@@ -78,12 +78,12 @@ pub enum GraphError {
 
 /// All derivations that are known, by path.
 #[derive(Debug, Default)]
-pub struct Graph<'a> {
-    jobs: BTreeMap<&'a StorePath, Job<'a>>,
+pub struct BuildGraph<'a> {
+    jobs: BTreeMap<&'a StorePath, BuildJob<'a>>,
 }
 
-impl<'a> FromIterator<Job<'a>> for Graph<'a> {
-    fn from_iter<I: IntoIterator<Item = Job<'a>>>(jobs: I) -> Self {
+impl<'a> FromIterator<BuildJob<'a>> for BuildGraph<'a> {
+    fn from_iter<I: IntoIterator<Item = BuildJob<'a>>>(jobs: I) -> Self {
         Self {
             jobs: jobs.into_iter().map(|job| (job.path, job)).collect(),
         }
@@ -108,9 +108,9 @@ pub enum Way {
 
 /// An item that is to be made.
 #[derive(Debug, Clone)]
-pub struct Task<'a> {
+pub struct BuildTask<'a> {
     /// What it is.
-    pub job: Job<'a>,
+    pub job: BuildJob<'a>,
     /// How it is made.
     pub way: Way,
     /// The tasks that come before it, as indices.
@@ -126,7 +126,7 @@ pub struct Task<'a> {
     pub guessed: bool,
 }
 
-impl<'a> Task<'a> {
+impl<'a> BuildTask<'a> {
     /// How events call what it does.
     pub fn kind(&self) -> Kind {
         match self.way {
@@ -137,7 +137,7 @@ impl<'a> Task<'a> {
 
     /// `job`, which waits for nothing and nothing waits for it. On this machine things take `pace` times what recipes
     /// say.
-    fn alone(job: Job<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
+    fn alone(job: BuildJob<'a>, pace: f64, estimate: impl Fn(&str) -> Option<Duration>) -> Self {
         let before = estimate(job.label);
         let typical = job.typical.or(match job.kind {
             Kind::Seed => Some(TYPICAL_SEED),
@@ -166,21 +166,21 @@ impl<'a> Task<'a> {
 #[derive(Debug, Default)]
 pub struct Todo<'a> {
     /// What is to be made; every task comes after its inputs.
-    pub tasks: Vec<Task<'a>>,
+    pub tasks: Vec<BuildTask<'a>>,
     /// The wanted derivations whose outputs are all valid, by label.
     pub reused: Vec<&'a str>,
     /// Why others cannot make the same, where they cannot. The run's summary says so.
     pub impure: Option<String>,
 }
 
-impl<'a> Graph<'a> {
+impl<'a> BuildGraph<'a> {
     /// All derivations.
-    pub fn jobs(&self) -> impl Iterator<Item = Job<'a>> {
+    pub fn jobs(&self) -> impl Iterator<Item = BuildJob<'a>> {
         self.jobs.values().copied()
     }
 
     /// The job of the derivation `path`.
-    pub fn get(&self, path: &StorePath) -> Option<Job<'a>> {
+    pub fn get(&self, path: &StorePath) -> Option<BuildJob<'a>> {
         self.jobs.get(path).copied()
     }
 
@@ -188,12 +188,12 @@ impl<'a> Graph<'a> {
     pub fn closure(
         &self,
         roots: impl IntoIterator<Item = &'a StorePath>,
-    ) -> Result<Vec<Job<'a>>, GraphError> {
-        let mut waiting: Vec<Job<'a>> = roots
+    ) -> Result<Vec<BuildJob<'a>>, GraphError> {
+        let mut waiting: Vec<BuildJob<'a>> = roots
             .into_iter()
             .map(|path| self.require(path, "the request"))
             .collect::<Result<_, _>>()?;
-        let mut found: BTreeMap<&'a StorePath, Job<'a>> = BTreeMap::new();
+        let mut found: BTreeMap<&'a StorePath, BuildJob<'a>> = BTreeMap::new();
         while let Some(job) = waiting.pop() {
             if found.insert(job.path, job).is_some() {
                 continue;
@@ -217,7 +217,7 @@ impl<'a> Graph<'a> {
         let pace = self.pace(&estimate);
         let tasks = wanted.into_iter().map(|path| {
             let job = self.require(path, "the request")?;
-            Ok(Task::alone(job, pace, &estimate))
+            Ok(BuildTask::alone(job, pace, &estimate))
         });
         Ok(Todo {
             tasks: tasks.collect::<Result<_, GraphError>>()?,
@@ -245,7 +245,7 @@ impl<'a> Graph<'a> {
     ///
     /// # Errors
     /// Where it is not in the graph.
-    pub fn job(&self, path: &StorePath, label: &str) -> Result<Job<'a>, GraphError> {
+    pub fn job(&self, path: &StorePath, label: &str) -> Result<BuildJob<'a>, GraphError> {
         self.require(path, label)
     }
 
@@ -253,7 +253,7 @@ impl<'a> Graph<'a> {
     ///
     /// # Errors
     /// An input derivation that is not in the graph, or an output that it does not have.
-    pub fn inputs_of<'j>(&self, job: Job<'j>) -> Result<BTreeSet<&'j StorePath>, GraphError>
+    pub fn inputs_of<'j>(&self, job: BuildJob<'j>) -> Result<BTreeSet<&'j StorePath>, GraphError>
     where
         'a: 'j,
     {
@@ -272,7 +272,7 @@ impl<'a> Graph<'a> {
         Ok(inputs)
     }
 
-    fn require(&self, path: &StorePath, label: &str) -> Result<Job<'a>, GraphError> {
+    fn require(&self, path: &StorePath, label: &str) -> Result<BuildJob<'a>, GraphError> {
         self.get(path).ok_or_else(|| GraphError::Missing {
             label: label.to_owned(),
             missing: path.base_name().to_owned(),

@@ -52,7 +52,7 @@ struct Timing<'l> {
 
 /// What a process has read of a file of records.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownRecords {
     /// Device and inode of the file.
     file: Option<(u64, u64)>,
     /// Up to where it was read, in bytes.
@@ -85,22 +85,22 @@ impl History {
     ///
     /// A process reads each record once: one that serves a client asks before each of its runs.
     pub fn durations(&self) -> Arc<HashMap<String, Duration>> {
-        static ALL: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
+        static ALL: LazyLock<Mutex<HashMap<PathBuf, KnownRecords>>> = LazyLock::new(Mutex::default);
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.entry(self.path.clone()).or_default();
         if self.read_on(known).is_err() {
-            *known = Known::default();
+            *known = KnownRecords::default();
         }
         Arc::clone(&known.durations)
     }
 
     /// Reads what was added to the file since `known` was read.
-    fn read_on(&self, known: &mut Known) -> io::Result<()> {
+    fn read_on(&self, known: &mut KnownRecords) -> io::Result<()> {
         let mut file = record_file::open(&self.path)?;
         let found = file.metadata()?;
         let identity = (found.dev(), found.ino());
         if known.file != Some(identity) || found.len() < known.read {
-            *known = Known {
+            *known = KnownRecords {
                 file: Some(identity),
                 read: found.len().saturating_sub(READ_MAX),
                 durations: Arc::default(),

@@ -76,16 +76,16 @@ pub struct Spare {
 /// A pool of job tokens. Dropping it ends its manager.
 #[derive(Debug)]
 pub struct JobPool {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     manager: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedPool {
     capacity: usize,
     /// Where the FIFOs are made (and unlinked at once).
     directory: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<TokenState>,
     /// Wakes builds that wait to start.
     granted: Condvar,
     /// Wakes the manager.
@@ -95,7 +95,7 @@ struct Shared {
 /// `free + granted to waiters + Σ (1 + given)` is the pool's capacity, always; where tokens are borrowed, it is the
 /// number of those.
 #[derive(Debug, Default)]
-struct State {
+struct TokenState {
     free: usize,
     /// Where tokens are borrowed; `None` where the pool has its own.
     lender: Option<Lender>,
@@ -104,7 +104,7 @@ struct State {
     /// Numbers builds, and tokens as they are handed out.
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
-    slots: BTreeMap<u64, Slot>,
+    slots: BTreeMap<u64, TokenSlot>,
     closed: bool,
     /// [`BETWEEN_JOBS`], but for tests.
     between_jobs: Duration,
@@ -117,7 +117,7 @@ struct Waiter {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct TokenSlot {
     urgency: u64,
     place: usize,
     /// How many tokens the build may have, its own among them.
@@ -134,7 +134,7 @@ struct Slot {
     refuses_since: Option<Instant>,
 }
 
-impl Slot {
+impl TokenSlot {
     fn may_have_more(&self) -> bool {
         1 + self.given < self.most
     }
@@ -144,7 +144,7 @@ impl Slot {
 /// process that has the pipe must be dead.
 #[derive(Debug)]
 pub struct JobSlot {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     id: u64,
     place: usize,
     most: usize,
@@ -182,15 +182,15 @@ impl JobPool {
             Some(_) => 0,
             None => capacity.get(),
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedPool {
             capacity: capacity.get(),
             directory: directory.to_owned(),
-            state: Mutex::new(State {
+            state: Mutex::new(TokenState {
                 free,
                 lender: lender.map(|shared| Lender::new(shared, capacity.get())),
                 spare,
                 between_jobs,
-                ..State::default()
+                ..TokenState::default()
             }),
             granted: Condvar::new(),
             changed: Condvar::new(),
@@ -256,7 +256,7 @@ impl JobPool {
         let capacity = self.shared.capacity;
         let most = most.map_or(capacity, |most| capacity.min(most.get()));
         let place = state.free_place();
-        let slot = Slot {
+        let slot = TokenSlot {
             urgency,
             place,
             most,
@@ -344,8 +344,8 @@ impl Drop for JobSlot {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedPool {
+    fn lock(&self) -> MutexGuard<'_, TokenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -50,12 +50,12 @@ const EMPTY: [u8; 20] = [
 #[derive(Debug)]
 pub struct LogWriter {
     path: PathBuf,
-    sink: Sink,
+    sink: LogSink,
 }
 
 /// Where the bytes go.
 #[derive(Debug)]
-enum Sink {
+enum LogSink {
     /// There were none yet: many small builds print nothing, and the compressor's memory costs them more than the rest.
     Empty(File),
     Started(GzEncoder<File>),
@@ -76,7 +76,7 @@ impl LogWriter {
             _ => {}
         }
         let file = File::create_new(&path).map_err(BuildError::io("create", &path))?;
-        let sink = Sink::Empty(file);
+        let sink = LogSink::Empty(file);
         Ok(Self { path, sink })
     }
 
@@ -88,14 +88,14 @@ impl LogWriter {
     /// Appends what a build printed.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BuildError> {
         let mut write = || {
-            if let Sink::Empty(file) = &self.sink {
+            if let LogSink::Empty(file) = &self.sink {
                 // Logs are mostly repetition: the fastest levels come within a few percent of the best.
                 let encoder = GzEncoder::new(file.try_clone()?, Compression::new(3));
-                self.sink = Sink::Started(encoder);
+                self.sink = LogSink::Started(encoder);
             }
             match &mut self.sink {
-                Sink::Started(encoder) => encoder.write_all(bytes),
-                Sink::Empty(_) => Ok(()),
+                LogSink::Started(encoder) => encoder.write_all(bytes),
+                LogSink::Empty(_) => Ok(()),
             }
         };
         write().map_err(BuildError::io("write", &self.path))
@@ -104,8 +104,8 @@ impl LogWriter {
     /// Makes what was written so far readable. Costs some compression, so this is for the ends of phases.
     pub fn flush(&mut self) -> Result<(), BuildError> {
         match &mut self.sink {
-            Sink::Started(encoder) => encoder.flush(),
-            Sink::Empty(_) => Ok(()),
+            LogSink::Started(encoder) => encoder.flush(),
+            LogSink::Empty(_) => Ok(()),
         }
         .map_err(BuildError::io("write", &self.path))
     }
@@ -113,8 +113,8 @@ impl LogWriter {
     /// Ends the log.
     pub fn finish(self) -> Result<(), BuildError> {
         match self.sink {
-            Sink::Started(encoder) => encoder.finish().map(drop),
-            Sink::Empty(mut file) => file.write_all(&EMPTY),
+            LogSink::Started(encoder) => encoder.finish().map(drop),
+            LogSink::Empty(mut file) => file.write_all(&EMPTY),
         }
         .map_err(BuildError::io("write", self.path))
     }

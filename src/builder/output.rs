@@ -19,7 +19,7 @@ const PHASE_NAME_MAX: usize = 64;
 
 /// Cuts output into lines and tells about them.
 #[derive(Debug)]
-pub struct Output {
+pub struct OutputLines {
     item: String,
     events: EventSender,
     partial: Vec<u8>,
@@ -40,7 +40,7 @@ enum PhaseLine<'a> {
     Ended(&'a str, bool),
 }
 
-impl Output {
+impl OutputLines {
     /// The output of `item`, of which nothing has come yet.
     pub fn new(item: &str, events: EventSender) -> Self {
         Self {
@@ -213,9 +213,9 @@ fn shortened(phase: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn output() -> (Output, std::sync::mpsc::Receiver<Event>) {
+    fn output() -> (OutputLines, std::sync::mpsc::Receiver<Event>) {
         let (events, receiver) = EventSender::channel();
-        (Output::new("sed", events), receiver)
+        (OutputLines::new("sed", events), receiver)
     }
 
     fn lines(receiver: &std::sync::mpsc::Receiver<Event>) -> Vec<String> {

@@ -8,8 +8,8 @@ use std::path::Path;
 use super::builtin::is_builtin;
 use super::context::BuildContext;
 use super::deadline::{Deadline, Until};
-use super::error::{BuildError, Cause};
-use super::graph::Job;
+use super::error::{BuildError, BuildFailureCause};
+use super::graph::BuildJob;
 use super::references::{ReferenceRules, locate};
 use crate::diagnostics::FileError;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
@@ -23,7 +23,7 @@ use crate::store::{PathInfo, PathLocks, PreparedOutputs, StagedOutput, StoreErro
 #[derive(Debug)]
 pub(super) struct NewOutputs<'n> {
     /// The derivation they are from.
-    pub job: Job<'n>,
+    pub job: BuildJob<'n>,
     /// The outputs, `out` first.
     pub outputs: &'n [(&'n str, &'n StorePath)],
     /// The directory that holds them under their names in the store.
@@ -60,7 +60,7 @@ impl BuildContext<'_, '_> {
         &self,
         new: &NewOutputs<'_>,
         locks: &PathLocks,
-    ) -> Result<Result<Vec<PathInfo>, Cause>, BuildError> {
+    ) -> Result<Result<Vec<PathInfo>, BuildFailureCause>, BuildError> {
         if let Some(cause) = self.check_fixed_output(new)? {
             return Ok(Err(cause));
         }
@@ -76,7 +76,7 @@ impl BuildContext<'_, '_> {
             Err(source) if source.is_environment() => {
                 return Err(BuildError::store(label)(source));
             }
-            Err(source) => return Ok(Err(Cause::UnusableOutput(Box::new(source)))),
+            Err(source) => return Ok(Err(BuildFailureCause::UnusableOutput(Box::new(source)))),
         };
         if let Some(cause) = self.check_prepared(new, &prepared)? {
             return Ok(Err(cause));
@@ -90,7 +90,7 @@ impl BuildContext<'_, '_> {
     pub(super) fn check_fixed_output(
         &self,
         new: &NewOutputs<'_>,
-    ) -> Result<Option<Cause>, BuildError> {
+    ) -> Result<Option<BuildFailureCause>, BuildError> {
         let derivation = new.job.derivation;
         if derivation.fixed_output().is_none() {
             return Ok(None);
@@ -107,14 +107,19 @@ impl BuildContext<'_, '_> {
                 Err(source) if source.is_environment() => {
                     return Err(BuildError::store(new.job.label)(source));
                 }
-                Err(source) => return Ok(Some(Cause::UnusableOutput(Box::new(source)))),
+                Err(source) => {
+                    return Ok(Some(BuildFailureCause::UnusableOutput(Box::new(source))));
+                }
             }
         }
         self.check_fixed_file(new)
     }
 
     /// Checks the hash of a fixed output that is one file.
-    fn check_fixed_file(&self, new: &NewOutputs<'_>) -> Result<Option<Cause>, BuildError> {
+    fn check_fixed_file(
+        &self,
+        new: &NewOutputs<'_>,
+    ) -> Result<Option<BuildFailureCause>, BuildError> {
         let fixed = new.job.derivation.fixed_output();
         let (Some(fixed), Some((_, path))) = (fixed, new.outputs.first()) else {
             return Ok(None);
@@ -130,7 +135,7 @@ impl BuildContext<'_, '_> {
         // Opening a link would follow it. As in guix-daemon, a file that its owner may execute is refused, too: the
         // hash does not cover that, and two different items would have one path.
         if !status.is_file() || status.mode() & 0o100 != 0 {
-            return Ok(Some(Cause::NotAFile {
+            return Ok(Some(BuildFailureCause::NotAFile {
                 path: shown(),
                 kind: kind(status.file_type()),
                 expected: fixed.hash,
@@ -147,12 +152,14 @@ impl BuildContext<'_, '_> {
             Err(_) if !new.deadline.goes_on() => return Ok(Some(new.deadline.cause()?)),
             found => found.map_err(BuildError::io("read", &file))?,
         };
-        Ok((found != fixed.hash).then(|| Cause::HashDiffers {
-            path: shown(),
-            method: fixed.method,
-            expected: fixed.hash,
-            found,
-        }))
+        Ok(
+            (found != fixed.hash).then(|| BuildFailureCause::HashDiffers {
+                path: shown(),
+                method: fixed.method,
+                expected: fixed.hash,
+                found,
+            }),
+        )
     }
 
     /// Checks the hash of a fixed output that is a tree, and the references of all outputs.
@@ -160,7 +167,7 @@ impl BuildContext<'_, '_> {
         &self,
         new: &NewOutputs<'_>,
         prepared: &PreparedOutputs<'_>,
-    ) -> Result<Option<Cause>, BuildError> {
+    ) -> Result<Option<BuildFailureCause>, BuildError> {
         let store_dir = &self.tools.store.directories().store_dir;
         for info in prepared.infos() {
             let staged = new.store.join(info.path.base_name());
@@ -185,7 +192,7 @@ impl BuildContext<'_, '_> {
                     }
                 };
                 if found != fixed.hash {
-                    return Ok(Some(Cause::HashDiffers {
+                    return Ok(Some(BuildFailureCause::HashDiffers {
                         path: store_dir.display(&info.path),
                         method: fixed.method,
                         expected: fixed.hash,
@@ -203,7 +210,7 @@ impl BuildContext<'_, '_> {
                 let name = new.outputs.iter().find(|(_, path)| **path == info.path);
                 let name = name.map_or("out", |(name, _)| name);
                 let found = locate(&staged, name, reference, rule, store_dir);
-                return Ok(Some(Cause::Reference(Box::new(found))));
+                return Ok(Some(BuildFailureCause::Reference(Box::new(found))));
             }
         }
         Ok(None)

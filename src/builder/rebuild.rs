@@ -15,12 +15,12 @@ use super::context::{BuildContext, Staging, make_ready, needs_sandbox, outputs};
 use super::deadline::Deadline;
 use super::derivations::{AddSource, add_derivations};
 use super::error::{BuildError, FailedBuild};
-use super::graph::{Graph, Job, Task, Todo};
+use super::graph::{BuildGraph, BuildJob, BuildTask, Todo};
 use super::history::History;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
-use super::scheduler::{self, Outcome, Report, Worker};
-use super::scratch::Scratch;
+use super::scheduler::{self, RunReport, TaskOutcome, Worker};
+use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
@@ -41,9 +41,9 @@ pub struct RebuiltOutput<'x> {
 }
 
 /// A derivation that was built again.
-pub struct Rebuilt<'x> {
+pub struct RebuiltDerivation<'x> {
     /// The derivation.
-    pub job: Job<'x>,
+    pub job: BuildJob<'x>,
     /// Its outputs, `out` first.
     pub outputs: Vec<RebuiltOutput<'x>>,
     /// The locks on them.
@@ -56,12 +56,12 @@ pub struct Rebuilt<'x> {
 }
 
 /// What looks at outputs that were made again. Called on several threads.
-pub type Inspect<'i> = &'i (dyn Fn(&Rebuilt<'_>) -> Result<(), BuildError> + Sync);
+pub type Inspect<'i> = &'i (dyn Fn(&RebuiltDerivation<'_>) -> Result<(), BuildError> + Sync);
 
 /// What is to be made again.
 pub struct Again<'r, 'a> {
     /// All derivations that are known: those wanted and what they are built from.
-    pub graph: &'r Graph<'a>,
+    pub graph: &'r BuildGraph<'a>,
     /// The derivations to be built again.
     pub wanted: Vec<&'a StorePath>,
     /// What is different this time.
@@ -83,7 +83,7 @@ pub fn rebuild(
     inspect: Inspect<'_>,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Result<Report, BuildError> {
+) -> Result<RunReport, BuildError> {
     let settings = again.variation.settings(settings);
     let directories = tools.store.directories();
     let history = History::new(&directories.state);
@@ -101,7 +101,7 @@ pub fn rebuild(
         make_ready(tools.sandbox, settings.sandbox_is_fit)?;
     }
     let owner = tools.sandbox.outside(&settings.user);
-    let scratch = Scratch::create(&settings.temporary, owner)?;
+    let scratch = ScratchDirectory::create(&settings.temporary, owner)?;
     // Builds that are kept on some of the processors have their tokens each, as many as there is room for beside each
     // other.
     let tokens = settings.tokens.saturating_mul(apart(&settings));
@@ -190,14 +190,14 @@ struct Rebuilder<'b, 'a, 'i> {
 }
 
 impl<'a> Worker<'a> for Rebuilder<'_, 'a, '_> {
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let made = self.make_again(task);
         made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
     }
 }
 
 impl Rebuilder<'_, '_, '_> {
-    fn make_again<'t>(&self, task: &Task<'t>) -> Result<Outcome<'t>, BuildError> {
+    fn make_again<'t>(&self, task: &BuildTask<'t>) -> Result<TaskOutcome<'t>, BuildError> {
         let builder = &self.builder;
         let job = task.job;
         let outputs = outputs(job)?;
@@ -284,7 +284,7 @@ impl Rebuilder<'_, '_, '_> {
             phases: made.phases,
             ..builder.made(start, &outputs, &infos)
         };
-        let rebuilt = Rebuilt {
+        let rebuilt = RebuiltDerivation {
             job,
             outputs: outputs
                 .iter()
@@ -308,6 +308,6 @@ impl Rebuilder<'_, '_, '_> {
             }
             inspected => inspected?,
         }
-        Ok(Outcome::Made(made))
+        Ok(TaskOutcome::Made(made))
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use bstr::ByteSlice;
 
 use super::error::{BuildError, ForbiddenReference};
-use super::graph::Job;
+use super::graph::BuildJob;
 use crate::formats::store_path::{StoreDir, StorePath};
 
 /// This many files are named in a message.
@@ -36,7 +36,7 @@ impl ReferenceRules {
     ///
     /// # Errors
     /// A word that is neither a store path nor an output of the derivation.
-    pub fn of(job: Job<'_>, store_dir: &StoreDir) -> Result<Self, BuildError> {
+    pub fn of(job: BuildJob<'_>, store_dir: &StoreDir) -> Result<Self, BuildError> {
         let read = |variable: &'static str| {
             let Some(value) = job.derivation.environment.get(variable) else {
                 return Ok(None);

@@ -9,22 +9,22 @@ use super::alternative::Alternative;
 use super::context::{BuildContext, make_ready, needs_sandbox};
 pub use super::derivations::{AddSource, add_with_inputs};
 use super::error::BuildError;
-use super::graph::{Graph, Job, Task, Todo};
+use super::graph::{BuildGraph, BuildJob, BuildTask, Todo};
 use super::history::History;
 use super::jobserver::Spare;
-use super::scheduler::{self, Outcome, Report, Worker};
-use super::scratch::Scratch;
+use super::scheduler::{self, RunReport, TaskOutcome, Worker};
+use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Summary};
 use crate::formats::store_path::StorePath;
-use crate::store::{Patience, Store};
+use crate::store::{LockPatience, Store};
 
 /// What a run is to do.
-pub struct Request<'r, 'a> {
+pub struct RunRequest<'r, 'a> {
     /// All derivations that are known: those wanted and all that they need.
-    pub graph: &'r Graph<'a>,
+    pub graph: &'r BuildGraph<'a>,
     /// The derivations whose outputs are wanted.
     pub wanted: Vec<&'a StorePath>,
     /// Why others cannot make the same, where they cannot. The summary says so.
@@ -35,9 +35,9 @@ pub struct Request<'r, 'a> {
 
 /// How a store waits for locks during a run: it says so in `events`, and stops when the run is cancelled. To be given
 /// to [`Store::open_with`](crate::store::Store::open_with).
-pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patience {
+pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> LockPatience {
     let (events, cancellation) = (events.clone(), cancellation.clone());
-    Patience {
+    LockPatience {
         report: Arc::new(move |waiting| {
             if cancellation.is_cancelled() {
                 return ControlFlow::Break(());
@@ -49,7 +49,7 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patie
             });
             ControlFlow::Continue(())
         }),
-        ..Patience::default()
+        ..LockPatience::default()
     }
 }
 
@@ -58,7 +58,7 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> Patie
 /// # Errors
 /// Where the graph, the store or the alternative says so.
 pub fn missing<'a>(
-    request: &Request<'_, 'a>,
+    request: &RunRequest<'_, 'a>,
     store: &Store,
     alternative: Option<&dyn Alternative>,
     cancellation: &Cancellation,
@@ -68,7 +68,7 @@ pub fn missing<'a>(
 }
 
 fn missing_now<'a>(
-    request: &Request<'_, 'a>,
+    request: &RunRequest<'_, 'a>,
     store: &Store,
     alternative: Option<&dyn Alternative>,
 ) -> Result<Todo<'a>, BuildError> {
@@ -81,7 +81,7 @@ fn missing_now<'a>(
     let wanted = request.wanted.iter().copied();
     let mut todo = match alternative {
         Some(alternative) => {
-            let offers = |jobs: &[Job<'a>]| alternative.offers(jobs);
+            let offers = |jobs: &[BuildJob<'a>]| alternative.offers(jobs);
             request
                 .graph
                 .missing_or_offered(wanted, store, offers, estimate)?
@@ -99,22 +99,22 @@ fn missing_now<'a>(
 /// # Errors
 /// Where the run could not begin: nothing has been built then.
 pub fn realise(
-    request: &Request<'_, '_>,
+    request: &RunRequest<'_, '_>,
     tools: Tools<'_>,
     settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Result<Report, BuildError> {
+) -> Result<RunReport, BuildError> {
     let todo = missing(request, tools.store, tools.alternative, cancellation)?;
     realise_todo(request, &todo, tools, settings, events, cancellation)
 }
 
 /// The report of a run that was stopped before it knew what to make.
 pub fn interrupted(
-    request: &Request<'_, '_>,
+    request: &RunRequest<'_, '_>,
     settings: &BuildSettings,
     events: &EventSender,
-) -> Report {
+) -> RunReport {
     let summary = Summary {
         interrupted: true,
         impure: request.impure.clone(),
@@ -126,7 +126,7 @@ pub fn interrupted(
     events.emit(Event::RunFinished {
         summary: summary.clone(),
     });
-    Report {
+    RunReport {
         summary,
         errors: Vec::new(),
     }
@@ -137,13 +137,13 @@ pub fn interrupted(
 /// # Errors
 /// As for [`realise`].
 pub fn realise_todo<'a>(
-    request: &Request<'_, 'a>,
+    request: &RunRequest<'_, 'a>,
     todo: &Todo<'a>,
     tools: Tools<'_>,
     settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Result<Report, BuildError> {
+) -> Result<RunReport, BuildError> {
     if todo.tasks.is_empty() {
         return Ok(run(todo, &Nothing, settings, events, cancellation));
     }
@@ -153,7 +153,7 @@ pub fn realise_todo<'a>(
         make_ready(tools.sandbox, settings.sandbox_is_fit)?;
     }
     let owner = tools.sandbox.outside(&settings.user);
-    let scratch = Scratch::create(&settings.temporary, owner)?;
+    let scratch = ScratchDirectory::create(&settings.temporary, owner)?;
     let spare = Spare {
         processors: settings.cores,
         outlasting: outlasting(todo),
@@ -199,7 +199,7 @@ fn run<'a>(
     settings: &BuildSettings,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Report {
+) -> RunReport {
     scheduler::run(
         todo,
         worker,
@@ -214,7 +214,7 @@ fn run<'a>(
 struct Nothing;
 
 impl<'a> Worker<'a> for Nothing {
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         Err(BuildError::Derivation {
             label: task.job.label.to_owned(),
             problem: "it was valid when the run began".to_owned(),

@@ -11,13 +11,13 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::context::BuildContext;
-use super::error::{BuildError, Cause, FailedBuild};
-use super::graph::Job;
+use super::error::{BuildError, BuildFailureCause, FailedBuild};
+use super::graph::BuildJob;
 use super::jobserver::{BUILD_DESCRIPTORS, JobSlot};
 use super::log::LogWriter;
-use super::output::Output;
+use super::output::OutputLines;
 use super::scratch::give_to;
-use super::watch::Watch;
+use super::watch::BuildWatch;
 use super::world::{BuildWorld, may_run};
 
 use crate::events::PhaseTime;
@@ -41,7 +41,7 @@ pub(super) struct Ran {
     /// How the builder ended, and what it used.
     pub finished: Finished,
     /// Why it was ended, where it was.
-    pub cause: Option<Cause>,
+    pub cause: Option<BuildFailureCause>,
     /// The phase it was in.
     pub phase: Option<String>,
     /// The time of each phase.
@@ -69,7 +69,7 @@ impl BuildContext<'_, '_> {
     /// Where the build could not run at all, or was interrupted. A build that failed is not an error here.
     pub(super) fn run(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
         staging: &Path,
         directory: &Path,
@@ -125,9 +125,9 @@ impl BuildContext<'_, '_> {
         };
         let mut running = self.tools.sandbox.spawn(world).map_err(sandbox_error)?;
         let _stop = self.cancellation.on_cancel(running.killer());
-        let watch = Watch {
+        let watch = BuildWatch {
             patience: self.settings.patience,
-            output: Output::new(job.label, self.events.clone()),
+            output: OutputLines::new(job.label, self.events.clone()),
             log: &mut log,
             kill: running.killer(),
             start,
@@ -172,7 +172,7 @@ impl BuildContext<'_, '_> {
     }
 
     /// The closure of everything the derivation names as input. All of it is valid.
-    pub(super) fn inputs(&self, job: Job<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
+    pub(super) fn inputs(&self, job: BuildJob<'_>) -> Result<BTreeSet<StorePath>, BuildError> {
         let closure = self.tools.store.closure(self.graph.inputs_of(job)?);
         closure.map_err(BuildError::store(job.label))
     }
@@ -180,9 +180,9 @@ impl BuildContext<'_, '_> {
     /// The error for a build that ran and failed.
     pub(super) fn failed(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         ran: Ran,
-        cause: Cause,
+        cause: BuildFailureCause,
         kept: Option<PathBuf>,
     ) -> BuildError {
         BuildError::Failed(Box::new(FailedBuild {
@@ -198,7 +198,7 @@ impl BuildContext<'_, '_> {
 
     fn check_derivation(
         &self,
-        job: Job<'_>,
+        job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
         inputs: &BTreeSet<StorePath>,
     ) -> Result<(), BuildError> {
@@ -223,7 +223,7 @@ impl BuildContext<'_, '_> {
     }
 
     /// That `job` is for a system whose programs do not run on this machine.
-    fn other_system(&self, job: Job<'_>) -> String {
+    fn other_system(&self, job: BuildJob<'_>) -> String {
         format!(
             "it is for {}, and this machine is {}: build it on one of those",
             job.derivation.system, self.settings.system
@@ -248,7 +248,7 @@ impl BuildContext<'_, '_> {
         outputs: &[(&str, &StorePath)],
         ran: &mut Ran,
         directory: &Path,
-    ) -> Result<Option<Cause>, BuildError> {
+    ) -> Result<Option<BuildFailureCause>, BuildError> {
         if let Some(cause) = ran.cause.take() {
             return Ok(Some(cause));
         }
@@ -258,7 +258,7 @@ impl BuildContext<'_, '_> {
             let said = lines.any(|line| line.contains("No space left on device"));
             return Ok(Some(
                 no_space(&[directory, &directories.store], said)
-                    .unwrap_or(Cause::Status(ran.finished.status)),
+                    .unwrap_or(BuildFailureCause::Status(ran.finished.status)),
             ));
         }
         let mut foreign = Vec::new();
@@ -284,12 +284,12 @@ impl BuildContext<'_, '_> {
         }
         if !foreign.is_empty() {
             foreign.sort();
-            return Ok(Some(Cause::OutsideOutputs(foreign)));
+            return Ok(Some(BuildFailureCause::OutsideOutputs(foreign)));
         }
         let missing = outputs
             .iter()
             .find(|(_, path)| fs::symlink_metadata(ran.store.join(path.base_name())).is_err());
-        Ok(missing.map(|(name, path)| Cause::NoOutput {
+        Ok(missing.map(|(name, path)| BuildFailureCause::NoOutput {
             name: (*name).to_owned(),
             path: directories.store_dir.display(path),
         }))
@@ -325,12 +325,12 @@ impl Room {
 
 /// Whether a build failed for want of space on one of the file systems of `places`, which are those it writes to;
 /// `said` is whether it told so.
-fn no_space(places: &[&Path], said: bool) -> Option<Cause> {
+fn no_space(places: &[&Path], said: bool) -> Option<BuildFailureCause> {
     let mut rooms = places
         .iter()
         .filter_map(|path| Some((*path, Room::of(path)?)));
     let (path, room) = rooms.find(|(_, room)| room.is_used_up(said))?;
-    Some(Cause::NoSpace {
+    Some(BuildFailureCause::NoSpace {
         path: path.to_owned(),
         free: room.free,
         files: room.files,

@@ -27,9 +27,9 @@ use std::time::Instant;
 use self::offers::Offers;
 pub use self::planned::planned;
 use self::planned::{counts, planned_items};
-pub use self::worker::{Outcome, Worker};
+pub use self::worker::{TaskOutcome, Worker};
 use super::error::BuildError;
-use super::graph::{Task, Todo, Way};
+use super::graph::{BuildTask, Todo, Way};
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, FailedItem, Kind, MadeItem, SkippedItem, Summary};
 use crate::formats::secrets::without_secrets;
@@ -48,7 +48,7 @@ pub struct Parallelism {
 
 /// What became of a run.
 #[derive(Debug)]
-pub struct Report {
+pub struct RunReport {
     /// The same that readers of events got.
     pub summary: Summary,
     /// What went wrong, in the order in which it did.
@@ -56,18 +56,18 @@ pub struct Report {
 }
 
 /// What the thread of a task says.
-enum Message<'a> {
+enum TaskMessage<'a> {
     /// The build hook makes it.
     Accepted,
     /// The thread ends.
-    Ended(Result<Outcome<'a>, BuildError>),
+    Ended(Result<TaskOutcome<'a>, BuildError>),
 }
 
 /// The state of a run, owned by the thread that decides.
-struct Run<'w, 'a> {
+struct RunState<'w, 'a> {
     worker: &'w dyn Worker<'a>,
     offers: Offers,
-    tasks: Vec<Task<'a>>,
+    tasks: Vec<BuildTask<'a>>,
     /// The number of each task, by derivation.
     index: BTreeMap<&'a StorePath, usize>,
     /// For each task, how many of its inputs are still to be made.
@@ -94,9 +94,9 @@ pub fn run<'a>(
     cores: NonZeroUsize,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Report {
+) -> RunReport {
     let start = (events.since(), own_processor_seconds());
-    let mut run = Run::new(todo, worker, cores);
+    let mut run = RunState::new(todo, worker, cores);
     let (builds, downloads) = counts(&todo.tasks);
     events.emit(Event::RunStarted {
         builds,
@@ -120,7 +120,7 @@ pub fn run<'a>(
                 let work = move || {
                     let accepted = || {
                         // The receiver outlives this scope.
-                        let _ = sender.send((number, Message::Accepted));
+                        let _ = sender.send((number, TaskMessage::Accepted));
                     };
                     // A bug in one build is one failed build, not a run that hangs waiting for it.
                     let result = catch_unwind(AssertUnwindSafe(|| match offer {
@@ -133,7 +133,7 @@ pub fn run<'a>(
                             message: panic_message(panic.as_ref()),
                         })
                     });
-                    let _ = sender.send((number, Message::Ended(result)));
+                    let _ = sender.send((number, TaskMessage::Ended(result)));
                 };
                 let thread = std::thread::Builder::new().name(label.to_owned());
                 if let Err(source) = thread.spawn_scoped(scope, work) {
@@ -148,8 +148,8 @@ pub fn run<'a>(
                 None => receiver.recv().map_err(RecvTimeoutError::from),
             };
             let (number, result) = match message {
-                Ok((number, Message::Ended(result))) => (number, result),
-                Ok((number, Message::Accepted)) => {
+                Ok((number, TaskMessage::Ended(result))) => (number, result),
+                Ok((number, TaskMessage::Accepted)) => {
                     run.offers.accepted(number);
                     continue;
                 }
@@ -181,7 +181,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "no message".to_owned())
 }
 
-impl<'w, 'a> Run<'w, 'a> {
+impl<'w, 'a> RunState<'w, 'a> {
     fn new(todo: &Todo<'a>, worker: &'w dyn Worker<'a>, cores: NonZeroUsize) -> Self {
         let tasks = todo.tasks.clone();
         let alternatives = tasks.iter().filter(|task| task.way != Way::Builder);
@@ -287,7 +287,7 @@ impl<'w, 'a> Run<'w, 'a> {
     fn ended(
         &mut self,
         number: usize,
-        result: Result<Outcome<'a>, BuildError>,
+        result: Result<TaskOutcome<'a>, BuildError>,
         events: &EventSender,
     ) {
         if !self.offers.ended(number) {
@@ -296,17 +296,17 @@ impl<'w, 'a> Run<'w, 'a> {
         let item = self.label(number).to_owned();
         let is_alternative = self.tasks[number].way != Way::Builder;
         match result {
-            Ok(Outcome::Declined) => {
+            Ok(TaskOutcome::Declined) => {
                 self.started.remove(&number);
                 self.make_ready_here(number);
                 return;
             }
-            Ok(Outcome::Postponed) => {
+            Ok(TaskOutcome::Postponed) => {
                 self.started.remove(&number);
                 self.offers.postpone(self.tasks[number].urgency, number);
                 return;
             }
-            Ok(Outcome::Instead(todo)) => {
+            Ok(TaskOutcome::Instead(todo)) => {
                 self.open_alternatives -= usize::from(is_alternative);
                 self.started.remove(&number);
                 self.join(number, todo, events);
@@ -314,7 +314,7 @@ impl<'w, 'a> Run<'w, 'a> {
             }
             Ok(outcome) => {
                 match outcome {
-                    Outcome::Made(made) => {
+                    TaskOutcome::Made(made) => {
                         let kind = self.tasks[number].kind();
                         events.emit(Event::Finished {
                             item: item.clone(),
@@ -323,14 +323,14 @@ impl<'w, 'a> Run<'w, 'a> {
                         });
                         self.summary.made.push(MadeItem { item, kind, made });
                     }
-                    Outcome::Reused => {
+                    TaskOutcome::Reused => {
                         events.emit(Event::Reused { item: item.clone() });
                         self.summary.reused.push(item);
                     }
-                    Outcome::Delivered
-                    | Outcome::Instead(_)
-                    | Outcome::Declined
-                    | Outcome::Postponed => {}
+                    TaskOutcome::Delivered
+                    | TaskOutcome::Instead(_)
+                    | TaskOutcome::Declined
+                    | TaskOutcome::Postponed => {}
                 }
                 self.done.insert(number);
                 for dependant in self.tasks[number].dependants.clone() {
@@ -396,7 +396,7 @@ impl<'w, 'a> Run<'w, 'a> {
                     self.open_alternatives += usize::from(task.way != Way::Builder);
                     self.index.insert(task.job.path, new);
                     self.open_inputs.push(0);
-                    self.tasks.push(Task {
+                    self.tasks.push(BuildTask {
                         inputs,
                         dependants: Vec::new(),
                         urgency: task.urgency.saturating_add(after),
@@ -461,7 +461,7 @@ impl<'w, 'a> Run<'w, 'a> {
         start: (Instant, f64),
         events: &EventSender,
         cancellation: &Cancellation,
-    ) -> Report {
+    ) -> RunReport {
         let tried = |number: &usize| self.started.contains(number) || self.skipped.contains(number);
         let left = (0..self.tasks.len()).filter(|number| !tried(number));
         self.summary.not_started = left.map(|number| self.label(number).to_owned()).collect();
@@ -476,7 +476,7 @@ impl<'w, 'a> Run<'w, 'a> {
         events.emit(Event::RunFinished {
             summary: self.summary.clone(),
         });
-        Report {
+        RunReport {
             summary: self.summary,
             errors: self.errors,
         }
@@ -484,7 +484,7 @@ impl<'w, 'a> Run<'w, 'a> {
 }
 
 /// Whether `task` waits for the network more than for a processor.
-fn is_transfer(task: &Task<'_>) -> bool {
+fn is_transfer(task: &BuildTask<'_>) -> bool {
     matches!(task.kind(), Kind::Download | Kind::Substitute)
 }
 

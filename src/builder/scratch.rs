@@ -37,7 +37,7 @@ const SILENT_END: Duration = Duration::from_secs(3);
 
 /// The scratch directory of one run; dropping it removes it, with everything in it.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct ScratchDirectory {
     place: PathBuf,
     directory: PathBuf,
     owner: (u32, u32),
@@ -59,7 +59,7 @@ struct Rubbish {
     _lock: Option<File>,
 }
 
-impl Scratch {
+impl ScratchDirectory {
     /// Makes a scratch directory in `place`, for builds whose user is `owner` (user and group number) outside the
     /// sandbox, and removes those that killed runs of the same user left there.
     pub fn create(place: &Path, owner: (u32, u32)) -> Result<Self, BuildError> {
@@ -158,7 +158,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         // What killed runs left may be more than this run has made: the next one goes on with it.
         if let Some(thread) = self.leftovers.take() {
@@ -331,7 +331,7 @@ mod tests {
     fn nothing_is_left_of_a_run_but_what_was_kept() {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir(place.path().join("guix-build-hello-1.0.drv-0")).unwrap();
-        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
         let one = scratch.build_directory(&derivation()).unwrap();
         let two = scratch.build_directory(&derivation()).unwrap();
         let three = scratch.build_directory(&derivation()).unwrap();
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_for_its_owner_alone_however_the_build_left_it() {
         let place = tempfile::tempdir().unwrap();
-        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
         for mode in [0o777, 0o555, 0] {
             let directory = scratch.build_directory(&derivation()).unwrap();
             fs::write(directory.join("program"), "").unwrap();
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn nothing_is_left_where_a_directory_cannot_be_kept() {
         let place = tempfile::tempdir().unwrap();
-        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
         let directory = scratch.build_directory(&derivation()).unwrap();
         fs::remove_dir(&directory).unwrap();
         let error = scratch.keep(&directory, &derivation()).unwrap_err();
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn a_stopped_run_leaves_a_large_tree_to_the_next() {
         let place = tempfile::tempdir().unwrap();
-        let scratch = Scratch::create(place.path(), myself()).unwrap();
+        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
         let build = scratch.build_directory(&derivation()).unwrap();
         fs::write(build.join("file"), "").unwrap();
         let (release, blocked) = channel::<()>();
@@ -429,13 +429,13 @@ mod tests {
     #[test]
     fn what_a_killed_run_left_is_removed_and_what_runs_is_not() {
         let place = tempfile::tempdir().unwrap();
-        let running = Scratch::create(place.path(), myself()).unwrap();
+        let running = ScratchDirectory::create(place.path(), myself()).unwrap();
         let killed = place.path().join("bootstrap-build-1-0");
         fs::create_dir_all(killed.join("0-x.drv/deep")).unwrap();
         let foreign = place.path().join("bootstrap-build-of-my-own");
         fs::write(&foreign, "a file").unwrap();
         // Dropping it waits for what it has found, and for nothing that another run has.
-        drop(Scratch::create(place.path(), myself()).unwrap());
+        drop(ScratchDirectory::create(place.path(), myself()).unwrap());
         assert!(!killed.exists());
         assert!(foreign.exists());
         assert!(running.directory().exists());

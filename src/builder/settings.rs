@@ -12,8 +12,8 @@ use super::hook::BuildHook;
 use super::jobserver::{JobPool, Spare};
 use super::scheduler::Parallelism;
 use super::shared_tokens::SharedTokens;
-use super::watch::Patience;
-use crate::sandbox::{BuildUser, Limits, Sandbox};
+use super::watch::BuildLimits;
+use crate::sandbox::{BuildUser, ResourceLimits, Sandbox};
 use crate::store::Store;
 
 /// What a run builds with.
@@ -57,9 +57,9 @@ pub struct BuildSettings {
     /// Whether failed builds are recorded in the store, and not tried again.
     pub cache_failures: bool,
     /// How long a build may take and how much it may print.
-    pub patience: Patience,
+    pub patience: BuildLimits,
     /// What a build may use up.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// The user that builders run as in their sandbox.
     pub user: BuildUser,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise a run that builds tries it first.

@@ -72,12 +72,12 @@ pub struct SharedTokens {
     size: NonZeroUsize,
     /// How many tokens are kept for builds that start.
     reserve: usize,
-    own: Mutex<Own>,
+    own: Mutex<OwnTokens>,
 }
 
 /// The share of this process, and its file, which exists while it holds or wants tokens.
 #[derive(Debug, Default)]
-struct Own {
+struct OwnTokens {
     file: Option<(PathBuf, File)>,
     share: Share,
 }
@@ -177,7 +177,7 @@ impl SharedTokens {
         }
         let onlooker = Self::new(directory, NonZeroUsize::MIN, 0)?;
         let _turn = onlooker.turn()?;
-        let shares = onlooker.others(&Own::default())?;
+        let shares = onlooker.others(&OwnTokens::default())?;
         Ok(shares.iter().map(|share| share.held).sum())
     }
 
@@ -224,7 +224,7 @@ impl SharedTokens {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Own> {
+    fn lock(&self) -> MutexGuard<'_, OwnTokens> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,7 +238,7 @@ impl SharedTokens {
     }
 
     /// The shares of the other processes that live. What dead ones left is removed.
-    fn others(&self, own: &Own) -> io::Result<Vec<Share>> {
+    fn others(&self, own: &OwnTokens) -> io::Result<Vec<Share>> {
         let mut shares = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
@@ -268,7 +268,7 @@ impl SharedTokens {
     }
 
     /// Makes `share` this process's own, in its file and here.
-    fn write(&self, own: &mut Own, share: Share) -> io::Result<()> {
+    fn write(&self, own: &mut OwnTokens, share: Share) -> io::Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if share.held == 0 && share.wants == Wants::Nothing {
             if let Some((path, _)) = own.file.take() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{Graph, Job};
+use super::graph::{BuildGraph, BuildJob};
 use crate::events::Kind;
 use crate::formats::derivation::{Derivation, Output};
 use crate::formats::store_path::StorePath;
@@ -84,10 +84,10 @@ impl Items {
         self.items[label].1.output_path(output).unwrap().clone()
     }
 
-    pub(crate) fn graph(&self) -> Graph<'_> {
+    pub(crate) fn graph(&self) -> BuildGraph<'_> {
         self.items
             .iter()
-            .map(|(label, (path, derivation))| Job {
+            .map(|(label, (path, derivation))| BuildJob {
                 label,
                 path,
                 derivation,

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::error::{BuildError, Cause};
+use super::error::{BuildError, BuildFailureCause};
 use super::log::LogWriter;
-use super::output::Output;
+use super::output::OutputLines;
 
 /// How long a build may take and how much it may print; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Patience {
+pub struct BuildLimits {
     /// From its start to its end.
     pub timeout: Option<Duration>,
     /// Without printing anything.
@@ -34,27 +34,27 @@ pub struct Patience {
 #[derive(Debug)]
 pub(super) struct Watched {
     /// The output, cut into lines.
-    pub output: Output,
+    pub output: OutputLines,
     /// Why the build was ended, where it was.
-    pub cause: Option<Cause>,
+    pub cause: Option<BuildFailureCause>,
     /// What went wrong with the log, and had the build ended.
     pub error: Option<BuildError>,
 }
 
 /// Follows one build until `over` hangs up, which means that it has ended.
-pub(super) struct Watch<'w> {
-    pub patience: Patience,
+pub(super) struct BuildWatch<'w> {
+    pub patience: BuildLimits,
     pub log: &'w mut LogWriter,
-    pub output: Output,
+    pub output: OutputLines,
     pub kill: Box<dyn Fn() + Send + Sync>,
     pub start: Instant,
 }
 
-impl Watch<'_> {
+impl BuildWatch<'_> {
     /// Reads `pipe` to its end, then waits for `over`.
     pub(super) fn follow(mut self, pipe: OwnedFd, over: &Receiver<()>) -> Watched {
         let mut pipe = File::from(pipe);
-        let mut watched = Verdict::default();
+        let mut watched = EndReason::default();
         let mut heard = self.start;
         let mut size = 0u64;
         let mut buffer = vec![0; 1 << 16];
@@ -89,7 +89,7 @@ impl Watch<'_> {
             if let Err(error) = logged {
                 self.end(&mut watched, Err(error));
             } else if let Some(max) = self.patience.max_log_size.filter(|max| size > *max) {
-                self.end(&mut watched, Ok(Cause::LogTooLong(max)));
+                self.end(&mut watched, Ok(BuildFailureCause::LogTooLong(max)));
             }
         }
         self.output.finish();
@@ -102,7 +102,7 @@ impl Watch<'_> {
     }
 
     /// Waits until there is something to read. False where a limit was exceeded first.
-    fn readable(&self, pipe: &File, heard: Instant, watched: &mut Verdict) -> bool {
+    fn readable(&self, pipe: &File, heard: Instant, watched: &mut EndReason) -> bool {
         loop {
             let Some((deadline, cause)) = self.deadline(heard) else {
                 return true;
@@ -125,7 +125,7 @@ impl Watch<'_> {
     }
 
     /// Waits for the end of a build that has closed its output.
-    fn await_end(&self, over: &Receiver<()>, heard: Instant, watched: &mut Verdict) {
+    fn await_end(&self, over: &Receiver<()>, heard: Instant, watched: &mut EndReason) {
         while !watched.decided() {
             let Some((deadline, cause)) = self.deadline(heard) else {
                 break;
@@ -139,20 +139,24 @@ impl Watch<'_> {
     }
 
     /// The next moment at which the build has exceeded a limit, and which.
-    fn deadline(&self, heard: Instant) -> Option<(Instant, Cause)> {
+    fn deadline(&self, heard: Instant) -> Option<(Instant, BuildFailureCause)> {
         let total = self.patience.timeout;
         let silent = self.patience.max_silent_time;
-        let total =
-            total.and_then(|limit| Some((self.start.checked_add(limit)?, Cause::TimedOut(limit))));
-        let silent =
-            silent.and_then(|limit| Some((heard.checked_add(limit)?, Cause::Silent(limit))));
+        let total = total.and_then(|limit| {
+            Some((
+                self.start.checked_add(limit)?,
+                BuildFailureCause::TimedOut(limit),
+            ))
+        });
+        let silent = silent
+            .and_then(|limit| Some((heard.checked_add(limit)?, BuildFailureCause::Silent(limit))));
         total
             .into_iter()
             .chain(silent)
             .min_by_key(|(deadline, _)| *deadline)
     }
 
-    fn end(&self, verdict: &mut Verdict, why: Result<Cause, BuildError>) {
+    fn end(&self, verdict: &mut EndReason, why: Result<BuildFailureCause, BuildError>) {
         match why {
             Ok(cause) => verdict.cause = Some(cause),
             Err(error) => verdict.error = Some(error),
@@ -163,12 +167,12 @@ impl Watch<'_> {
 
 /// Why the build was ended.
 #[derive(Default)]
-struct Verdict {
-    cause: Option<Cause>,
+struct EndReason {
+    cause: Option<BuildFailureCause>,
     error: Option<BuildError>,
 }
 
-impl Verdict {
+impl EndReason {
     fn decided(&self) -> bool {
         self.cause.is_some() || self.error.is_some()
     }
@@ -185,7 +189,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     /// Follows a build that `play`s with its end of the pipe until it is killed (then it returns false) or done.
-    fn follow(patience: Patience, play: impl FnOnce(File, &AtomicBool) + Send) -> Watched {
+    fn follow(patience: BuildLimits, play: impl FnOnce(File, &AtomicBool) + Send) -> Watched {
         let directory = tempfile::tempdir().unwrap();
         let derivation =
             StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-x.drv").unwrap();
@@ -194,10 +198,10 @@ mod tests {
         let killed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&killed);
         let (sender, over) = channel();
-        let watch = Watch {
+        let watch = BuildWatch {
             patience,
             log: &mut log,
-            output: Output::new("x", EventSender::ignored()),
+            output: OutputLines::new("x", EventSender::ignored()),
             kill: Box::new(move || flag.store(true, Ordering::SeqCst)),
             start: Instant::now(),
         };
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_build_without_limits_is_read_to_its_end() {
-        let watched = follow(Patience::default(), |mut pipe, _| {
+        let watched = follow(BuildLimits::default(), |mut pipe, _| {
             pipe.write_all(b"one\ntwo").unwrap();
         });
         assert!(watched.cause.is_none());
@@ -231,49 +235,55 @@ mod tests {
 
     #[test]
     fn a_silent_build_is_ended() {
-        let patience = Patience {
+        let patience = BuildLimits {
             max_silent_time: short(),
-            ..Patience::default()
+            ..BuildLimits::default()
         };
         let watched = follow(patience, |mut pipe, killed| {
             pipe.write_all(b"hello\n").unwrap();
             until(killed);
         });
-        assert!(matches!(watched.cause, Some(Cause::Silent(_))));
+        assert!(matches!(watched.cause, Some(BuildFailureCause::Silent(_))));
         assert_eq!(watched.output.last_lines(), ["hello"]);
     }
 
     #[test]
     fn a_talkative_build_is_ended_when_its_time_is_up() {
-        let patience = Patience {
+        let patience = BuildLimits {
             timeout: short(),
             max_silent_time: Some(Duration::from_secs(60)),
-            ..Patience::default()
+            ..BuildLimits::default()
         };
         let watched = follow(patience, |mut pipe, killed| {
             while !killed.load(Ordering::SeqCst) {
                 pipe.write_all(b"still here\n").unwrap();
             }
         });
-        assert!(matches!(watched.cause, Some(Cause::TimedOut(_))));
+        assert!(matches!(
+            watched.cause,
+            Some(BuildFailureCause::TimedOut(_))
+        ));
     }
 
     #[test]
     fn a_build_that_closed_its_output_is_still_watched() {
-        let patience = Patience {
+        let patience = BuildLimits {
             timeout: short(),
-            ..Patience::default()
+            ..BuildLimits::default()
         };
         let watched = follow(patience, |pipe, killed| {
             drop(pipe);
             until(killed);
         });
-        assert!(matches!(watched.cause, Some(Cause::TimedOut(_))));
+        assert!(matches!(
+            watched.cause,
+            Some(BuildFailureCause::TimedOut(_))
+        ));
     }
 
     #[test]
     fn a_build_that_ends_in_time_is_left_alone() {
-        let patience = Patience {
+        let patience = BuildLimits {
             timeout: Some(Duration::from_secs(60)),
             max_silent_time: Some(Duration::from_secs(60)),
             max_log_size: Some(100),
@@ -284,15 +294,18 @@ mod tests {
 
     #[test]
     fn a_log_that_grows_too_long_ends_the_build() {
-        let patience = Patience {
+        let patience = BuildLimits {
             max_log_size: Some(1000),
-            ..Patience::default()
+            ..BuildLimits::default()
         };
         let watched = follow(patience, |mut pipe, killed| {
             while !killed.load(Ordering::SeqCst) {
                 pipe.write_all(&[b'x'; 100]).unwrap();
             }
         });
-        assert!(matches!(watched.cause, Some(Cause::LogTooLong(1000))));
+        assert!(matches!(
+            watched.cause,
+            Some(BuildFailureCause::LogTooLong(1000))
+        ));
     }
 }

@@ -10,19 +10,19 @@ use std::path::Path;
 use bstr::ByteSlice;
 
 use super::environment::{build_directory, environment};
-use super::graph::Job;
+use super::graph::BuildJob;
 use super::settings::BuildSettings;
 use super::variation::Variation;
 use crate::formats::derivation::Derivation;
 use crate::formats::store_path::StorePath;
-use crate::sandbox::{BuildDirectory, Mount, Root, World};
+use crate::sandbox::{BuildDirectory, GuestRoot, Mount, World};
 use crate::store::directories::Directories;
 
 /// What the world of one build is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct BuildWorld<'w> {
     /// The build.
-    pub job: Job<'w>,
+    pub job: BuildJob<'w>,
     /// The closure of its inputs, all valid.
     pub inputs: &'w BTreeSet<StorePath>,
     /// Where the store is on this machine.
@@ -77,8 +77,8 @@ impl BuildWorld<'_> {
         });
         World {
             root: match job.root {
-                Some(root) => Root::Tree(self.directories.physical(root)),
-                None => Root::Empty,
+                Some(root) => GuestRoot::Tree(self.directories.physical(root)),
+                None => GuestRoot::Empty,
             },
             mounts: mounts.collect(),
             store_dir: store_dir.as_str().to_owned(),

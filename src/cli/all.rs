@@ -2,13 +2,13 @@
 //! `all`: everything, from the seed to the proof.
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::{forecast, realise};
 use crate::engine::ALL_ROOTS;
 use crate::road::plan::Plan;
 
 /// `bootstrap all`.
-pub fn all(context: &Context, dry_run: bool) -> Result<(), Failure> {
+pub fn all(context: &Context, dry_run: bool) -> Result<(), CommandFailure> {
     let wanted = |plan: &Plan| Ok(plan.everything()?);
     if dry_run {
         return forecast::forecast(context, Some(&wanted), &[]);

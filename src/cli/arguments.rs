@@ -186,7 +186,7 @@ pub enum GraphFormat {
 
 /// What shells complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Names {
+pub enum CompletedNames {
     /// Packages, and their outputs other than `out`
     Packages,
     /// Seeds
@@ -435,7 +435,7 @@ pub enum Command {
     Names {
         /// Which names
         #[arg(value_enum)]
-        what: Names,
+        what: CompletedNames,
     },
     /// Print a script that completes the command line
     #[command(after_help = COMPLETIONS_EXAMPLES)]

@@ -3,17 +3,17 @@
 
 use super::arguments::BuildArguments;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::{derivations, forecast, realise, repair, shell, verify};
-use crate::engine::{EngineError, Run, Target, Wanted, nodes, targets};
+use crate::engine::{EngineError, FinishedRun, PlanTarget, WantedDerivation, nodes, targets};
 use crate::road::plan::Plan;
 use crate::show::progress::size::counted;
 
 /// `bootstrap build PKG…`.
-pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failure> {
+pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), CommandFailure> {
     let names = &arguments.packages;
     if let (Some(link), [_, _, ..]) = (&arguments.add_root, names.as_slice()) {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             format!(
                 "one link, {}, cannot lead to {} packages",
                 link.display(),
@@ -25,7 +25,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     let (meant, packages): (Vec<_>, Vec<_>) = names
         .iter()
         .cloned()
-        .partition(|name| Wanted::is_meant_by(name));
+        .partition(|name| WantedDerivation::is_meant_by(name));
     let meant = derivations::read(context, arguments, &meant)?;
     let wanted = |plan: &Plan| {
         let named = nodes(plan, &packages)?;
@@ -55,7 +55,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
     if arguments.check && !run.is_complete() {
         return Err(context.failure(EngineError::Run(Box::new(run.report))));
     }
-    let add_roots = |run: &Run<'_>| {
+    let add_roots = |run: &FinishedRun<'_>| {
         let plan = &run.planned.plan;
         for target in &run.targets {
             let name = format!("build/{}", plan.nodes()[*target].label);
@@ -77,7 +77,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
         .map(|stored| &stored.realised.report.summary);
     let plan = &run.planned.plan;
     let named = match arguments.dependents {
-        true => run.targets.iter().copied().map(Target::all).collect(),
+        true => run.targets.iter().copied().map(PlanTarget::all).collect(),
         false => targets(plan, &packages)?,
     };
     let finished = realise::finish_with(context, &run, &named, later, add_roots);
@@ -99,7 +99,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Failur
 }
 
 /// After a build that made something: says how many packages need it and are not built from it.
-fn note_dependents(context: &Context, run: &Run<'_>) -> Result<(), Failure> {
+fn note_dependents(context: &Context, run: &FinishedRun<'_>) -> Result<(), CommandFailure> {
     let (labels, missing) = run.waiting_dependents()?;
     if missing > 0 {
         let verb = if missing == 1 { "needs" } else { "need" };

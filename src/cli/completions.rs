@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `names`, which the scripts of `completions` call.
 
-use super::arguments::Names;
+use super::arguments::CompletedNames;
 use super::context::{Context, print};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::show::completions::package_names;
 
 /// `bootstrap names`: a name a line; with packages, `NAME:OUTPUT` as well.
-pub fn names(context: &Context, what: Names) -> Result<(), Failure> {
+pub fn names(context: &Context, what: CompletedNames) -> Result<(), CommandFailure> {
     let mut text = String::new();
     match what {
-        Names::Packages => {
+        CompletedNames::Packages => {
             text.push_str(&package_names(&context.plan()?));
         }
-        Names::Seeds => {
+        CompletedNames::Seeds => {
             for seed in context.session.described_seeds()? {
                 text.push_str(&format!("{}\n", seed.name));
             }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::arguments::Arguments;
 use super::context::{print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::formats::secrets::without_secrets;
 use crate::road::recipe::closest;
 use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE};
@@ -61,7 +61,7 @@ fn options(command: &Command) -> Vec<String> {
 
 impl Settings {
     /// Reads the file that the environment names, or else the usual one.
-    pub fn load() -> Result<Self, Failure> {
+    pub fn load() -> Result<Self, CommandFailure> {
         match file(std::env::var_os(FILE_VARIABLE)) {
             Some((path, named)) => Self::read(&path, named),
             None => Ok(Self::default()),
@@ -69,13 +69,13 @@ impl Settings {
     }
 
     /// Reads the file `path`. A missing file means no settings, unless it was `named`.
-    fn read(path: &Path, named: bool) -> Result<Self, Failure> {
+    fn read(path: &Path, named: bool) -> Result<Self, CommandFailure> {
         match crate::limited_file::read_text(path, crate::limited_file::SMALL) {
             Ok(text) => Self::parse(path, &text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
                 Ok(Self::default())
             }
-            Err(error) => Err(Failure::reading(path)(error)),
+            Err(error) => Err(CommandFailure::reading(path)(error)),
         }
     }
 
@@ -83,9 +83,9 @@ impl Settings {
     ///
     /// # Errors
     /// Text that is not TOML, a setting that does not exist, or a value that its option does not take.
-    pub fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+    pub fn parse(path: &Path, text: &str) -> Result<Self, CommandFailure> {
         let wrong = |problem: String| {
-            Failure::usage(
+            CommandFailure::usage(
                 format!("{}: {problem}", path.display()),
                 "`bootstrap config --help` shows what can be set",
             )
@@ -164,7 +164,7 @@ impl Settings {
         matches: &ArgMatches,
         effective: Effective<'_>,
         json: bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         let command = Arguments::command();
         let mut settings: Vec<Setting> = options(&command)
             .into_iter()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::{Color, Global};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::{inherited, notices, signals};
 use crate::diagnostics::FileError;
 use crate::engine::{
@@ -47,7 +47,7 @@ pub struct Context {
 
 impl Context {
     /// Makes values of `options`.
-    pub fn new(options: Global) -> Result<Self, Failure> {
+    pub fn new(options: Global) -> Result<Self, CommandFailure> {
         let session = session_options(&options)?;
         let (quiet, invocation) = (options.quiet, options.invocation());
         let notes = invocation.clone();
@@ -79,22 +79,22 @@ impl Context {
     }
 
     /// The plan.
-    pub fn plan(&self) -> Result<Planned, Failure> {
+    pub fn plan(&self) -> Result<Planned, CommandFailure> {
         Ok(self.session.plan()?)
     }
 
     /// The store, to read. One that does not exist is empty.
-    pub fn store_to_read(&self) -> Result<Store, Failure> {
+    pub fn store_to_read(&self) -> Result<Store, CommandFailure> {
         Ok(self.session.store_to_read()?)
     }
 
     /// The store, to change; made where there is none.
-    pub fn store_to_write(&self) -> Result<Store, Failure> {
+    pub fn store_to_write(&self) -> Result<Store, CommandFailure> {
         Ok(self.session.store_to_write()?)
     }
 
     /// `error` as a failure of the command. A run that failed is summed up first.
-    pub(super) fn failure(&self, error: EngineError) -> Failure {
+    pub(super) fn failure(&self, error: EngineError) -> CommandFailure {
         if let EngineError::Run(report) = &error
             && !self.options.quiet
         {
@@ -136,7 +136,7 @@ fn note(quiet: bool, invocation: &Invocation, message: &str) {
 }
 
 /// The engine's options, made of the command line's.
-fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
+fn session_options(options: &Global) -> Result<SessionOptions, CommandFailure> {
     let descriptions = match &options.seeds {
         Some(directory) => SeedSource::Directory(directory.clone()),
         None => SeedSource::Embedded,
@@ -146,7 +146,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
         (None, Some(seed)) if seed != own::HOST => system_of(&descriptions, seed)?,
         (None, _) => host_system()?,
     };
-    let store_dir = StoreDir::new(&options.store_dir).map_err(Failure::StoreDir)?;
+    let store_dir = StoreDir::new(&options.store_dir).map_err(CommandFailure::StoreDir)?;
     let absolute = |path: &Path| -> Result<PathBuf, EngineError> {
         Ok(std::path::absolute(path).map_err(FileError::named_by_user("resolve", path))?)
     };
@@ -197,11 +197,11 @@ fn session_options(options: &Global) -> Result<SessionOptions, Failure> {
 }
 
 /// The system this program runs on.
-fn host_system() -> Result<System, Failure> {
+fn host_system() -> Result<System, CommandFailure> {
     let name = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     name.parse().map_err(|_| {
         let known = System::names().join(", ");
-        Failure::usage(
+        CommandFailure::usage(
             format!("this machine is {name}, which nothing is built for"),
             format!("look at another system's plan with --system: {known}"),
         )
@@ -233,20 +233,20 @@ pub fn tell(text: &str) {
 }
 
 /// Writes `text` to standard output. A reader that has seen enough (`head`) is no failure.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), CommandFailure> {
     let mut output = std::io::stdout().lock();
     let written = output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush());
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Failure::writing("to standard output")),
+        other => other.map_err(CommandFailure::writing("to standard output")),
     }
 }
 
 /// Writes `value` to standard output as indented JSON.
-pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|error| Failure::Io {
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), CommandFailure> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| CommandFailure::Io {
         action: "write",
         what: "JSON to standard output".to_owned(),
         error: error.into(),

@@ -9,10 +9,10 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
-use super::failure::{Failure, Status};
+use super::failure::{CommandFailure, Status};
 use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPORTED};
 use crate::daemon::hook::{UnknownHook, build_hook};
-use crate::daemon::listener::{Limits, serve};
+use crate::daemon::listener::{SessionLimits, serve};
 use crate::daemon::socket::Socket;
 use crate::show::progress::invocation::Invocation;
 
@@ -67,7 +67,7 @@ pub(super) fn is_guix_daemon(arguments: &[OsString]) -> bool {
 }
 
 /// What is served, and how.
-struct Plan {
+struct ServicePlan {
     configuration: DaemonConfiguration,
     listen: Vec<String>,
 }
@@ -96,8 +96,8 @@ pub(super) fn guix_daemon(arguments: &[OsString]) -> ExitCode {
 pub(super) fn daemon(
     global: &Global,
     arguments: &DaemonArguments,
-    reread: &dyn Fn() -> Result<(Global, DaemonArguments), Failure>,
-) -> Result<(), Failure> {
+    reread: &dyn Fn() -> Result<(Global, DaemonArguments), CommandFailure>,
+) -> Result<(), CommandFailure> {
     let first = std::cell::Cell::new(Some((global.clone(), arguments.clone())));
     run(&|| {
         let (global, arguments) = match first.take() {
@@ -119,8 +119,8 @@ pub(super) fn daemon(
 }
 
 /// Reads the command line `arguments` again, with the settings as they are now.
-pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments), Failure> {
-    let usage = |error: clap::Error| Failure::usage(error.to_string().trim_end(), "");
+pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments), CommandFailure> {
+    let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
     let settings = super::configuration::Settings::load()?;
     let matches = settings
         .command()
@@ -129,12 +129,12 @@ pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments)
     let parsed = super::arguments::Arguments::from_arg_matches(&matches).map_err(usage)?;
     match parsed.command {
         super::arguments::Command::Daemon(own) => Ok((parsed.global, own)),
-        _ => Err(Failure::usage("expected the command `daemon`", "")),
+        _ => Err(CommandFailure::usage("expected the command `daemon`", "")),
     }
 }
 
-fn read_guix_daemon(arguments: &[OsString]) -> Result<Plan, Failure> {
-    let usage = |error: clap::Error| Failure::usage(error.to_string().trim_end(), "");
+fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailure> {
+    let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
     let matches = GuixDaemonArguments::command()
         .try_get_matches_from(arguments)
         .map_err(usage)?;
@@ -148,7 +148,7 @@ fn read_guix_daemon(arguments: &[OsString]) -> Result<Plan, Failure> {
         .map(str::parse)
         .transpose()
         .map_err(|error: crate::formats::system::UnknownSystem| {
-            Failure::usage(error.to_string(), "")
+            CommandFailure::usage(error.to_string(), "")
         })?;
     global.root = parsed.root;
     global.state_dir = parsed.state_dir;
@@ -177,7 +177,7 @@ fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
 ///
 /// # Errors
 /// Where an option asks for what this daemon does not do.
-fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure> {
+fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, CommandFailure> {
     // In the order of `UNSUPPORTED`.
     let given: [bool; UNSUPPORTED.len()] = [
         arguments.disable_chroot,
@@ -191,12 +191,13 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
     let mut refused = UNSUPPORTED.iter().zip(given).filter(|(_, given)| *given);
     if let Some(((option, instead), _)) = refused.next() {
         let message = format!("{option} is not supported: {instead}");
-        return Err(Failure::usage(message, "leave the option out"));
+        return Err(CommandFailure::usage(message, "leave the option out"));
     }
     let hook = arguments.build_hook.as_deref();
     let hook = (!arguments.no_offload).then(|| build_hook(hook, &context.directories));
-    let wrong = |error: UnknownHook| Failure::usage(error.to_string(), "give a program's path");
-    Ok(Plan {
+    let wrong =
+        |error: UnknownHook| CommandFailure::usage(error.to_string(), "give a program's path");
+    Ok(ServicePlan {
         configuration: DaemonConfiguration {
             rounds: arguments.rounds.max(1),
             total_jobs: arguments.total_jobs,
@@ -221,8 +222,8 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<Plan, Failure>
 }
 
 /// Listens and serves as `read` says, which is asked again upon SIGHUP.
-fn run(read: &dyn Fn() -> Result<Plan, Failure>) -> Result<(), Failure> {
-    let Plan {
+fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), CommandFailure> {
+    let ServicePlan {
         configuration,
         listen,
     } = read()?;
@@ -244,14 +245,19 @@ fn run(read: &dyn Fn() -> Result<Plan, Failure>) -> Result<(), Failure> {
         sockets.push(Socket::local(&configuration.places.socket())?);
     }
     let reload = || Ok(read().map_err(|error| error.to_string())?.configuration);
-    Ok(serve(sockets, configuration, Limits::default(), &reload)?)
+    Ok(serve(
+        sockets,
+        configuration,
+        SessionLimits::default(),
+        &reload,
+    )?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<Plan, Failure> {
+    fn read(arguments: &[&str]) -> Result<ServicePlan, CommandFailure> {
         let whole = std::iter::once(GUIX_DAEMON).chain(arguments.iter().copied());
         let whole: Vec<OsString> = whole.map(OsString::from).collect();
         read_guix_daemon(&whole)
@@ -291,7 +297,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_an_error_with_the_nearest_name() {
-        let Err(Failure::Found { message, .. }) = read(&["--max-job=4"]) else {
+        let Err(CommandFailure::Found { message, .. }) = read(&["--max-job=4"]) else {
             panic!("it was accepted");
         };
         assert!(message.contains("--max-jobs"), "{message}");
@@ -308,7 +314,7 @@ mod tests {
             "--discover",
             "--log-compression=none",
         ] {
-            let Err(Failure::Found { message, .. }) = read(&[option]) else {
+            let Err(CommandFailure::Found { message, .. }) = read(&[option]) else {
                 panic!("{option} was accepted");
             };
             let name = option.split('=').next().unwrap();

@@ -3,9 +3,9 @@
 
 use super::arguments::{BuildArguments, ProgressStyle};
 use super::context::{Context, print, print_json};
-use super::failure::{Failure, Status, of_run};
+use super::failure::{CommandFailure, Status, of_run};
 use super::realise::{ready, write_manifest};
-use crate::engine::{Mode, StoredRun, Wanted};
+use crate::engine::{RealiseMode, StoredRun, WantedDerivation};
 use crate::show::progress::size::counted;
 use crate::show::rebuilds::{DIFFERENCE, describe_outcomes};
 
@@ -14,10 +14,10 @@ pub(super) fn read(
     context: &Context,
     arguments: &BuildArguments,
     names: &[String],
-) -> Result<Vec<Wanted>, Failure> {
+) -> Result<Vec<WantedDerivation>, CommandFailure> {
     let mut wanted = Vec::new();
     for name in names {
-        wanted.push(Wanted::parse(&context.directories, name)?);
+        wanted.push(WantedDerivation::parse(&context.directories, name)?);
     }
     let options = [
         (
@@ -32,7 +32,7 @@ pub(super) fn read(
         ),
     ];
     match options.into_iter().find(|(_, given, _)| *given) {
-        Some((option, _, hint)) if !wanted.is_empty() => Err(Failure::usage(
+        Some((option, _, hint)) if !wanted.is_empty() => Err(CommandFailure::usage(
             format!("{option} is for packages, and {} is a derivation", names[0]),
             hint,
         )),
@@ -44,8 +44,8 @@ pub(super) fn read(
 pub(super) fn build(
     context: &Context,
     arguments: &BuildArguments,
-    wanted: &[Wanted],
-) -> Result<(), Failure> {
+    wanted: &[WantedDerivation],
+) -> Result<(), CommandFailure> {
     if arguments.repair {
         repair(context, wanted)?;
     }
@@ -59,17 +59,20 @@ pub(super) fn build(
 
 /// `--repair`: repairs the outputs of `wanted` and all that they refer to. A build that fails is reported by the run
 /// that follows.
-pub(super) fn repair(context: &Context, wanted: &[Wanted]) -> Result<(), Failure> {
+pub(super) fn repair(context: &Context, wanted: &[WantedDerivation]) -> Result<(), CommandFailure> {
     Ok(context.session.repair_derivations(wanted, context)?)
 }
 
 /// Makes `wanted` valid, with progress shown. What could not be made is in the run's report.
-pub(super) fn realise(context: &Context, wanted: &[Wanted]) -> Result<StoredRun, Failure> {
+pub(super) fn realise(
+    context: &Context,
+    wanted: &[WantedDerivation],
+) -> Result<StoredRun, CommandFailure> {
     ready(context)?;
     Ok(StoredRun::start(
         &context.session,
         wanted,
-        Mode::Build,
+        RealiseMode::Build,
         context,
     )?)
 }
@@ -81,7 +84,7 @@ pub(super) fn finish(
     arguments: &BuildArguments,
     run: &StoredRun,
     only: bool,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let report = &run.realised.report;
     let failure = of_run(report);
     if failure.is_none() {
@@ -112,11 +115,11 @@ pub(super) fn finish(
 }
 
 /// `--check`: builds `wanted`, whose outputs are valid, again and compares.
-pub(super) fn check(context: &Context, wanted: &[Wanted]) -> Result<(), Failure> {
+pub(super) fn check(context: &Context, wanted: &[WantedDerivation]) -> Result<(), CommandFailure> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let run = StoredRun::start(&context.session, wanted, Mode::Check, context)?;
+    let run = StoredRun::start(&context.session, wanted, RealiseMode::Check, context)?;
     let outcomes = &run.realised.outcomes;
     let text = describe_outcomes(&context.session, outcomes);
     let bad = outcomes.iter();
@@ -126,7 +129,7 @@ pub(super) fn check(context: &Context, wanted: &[Wanted]) -> Result<(), Failure>
         false => print(&context.invocation.complete(&text))?,
     }
     if bad > 0 {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             Status::Hashes,
             format!(
                 "{} came out differently when built again",

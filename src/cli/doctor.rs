@@ -6,18 +6,18 @@
 use std::path::Path;
 
 use super::context::{Context, print, print_json};
-use super::failure::{Failure, Status};
-use crate::daemon::configuration::Places;
+use super::failure::{CommandFailure, Status};
+use crate::daemon::configuration::DaemonDirectories;
 use crate::daemon::status::DaemonStatus;
-use crate::show::checks::{self, Finding};
+use crate::show::checks::{self, CheckFinding};
 use crate::show::progress::processor;
 
 /// `bootstrap doctor`, or with the program of a Guix client `bootstrap doctor --guix`. Where anything is bad the exit
 /// status is that of an unfit environment.
-pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), Failure> {
+pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), CommandFailure> {
     let mut findings = match guix {
         Some(program) => {
-            let places = Places::of(&context.directories);
+            let places = DaemonDirectories::of(&context.directories);
             let served = |process| DaemonStatus::serves(&places, process);
             checks::boundaries(&context.session.examine_guix(program, &served))
         }
@@ -30,11 +30,11 @@ pub fn doctor(context: &Context, guix: Option<&Path>) -> Result<(), Failure> {
         true => print_json(&findings)?,
         false => print(&checks::describe(&findings))?,
     }
-    let failed = |message| Err(Failure::new(Status::Environment, message, ""));
+    let failed = |message| Err(CommandFailure::new(Status::Environment, message, ""));
     checks::verdict(&findings, guix.is_some()).map_or(Ok(()), failed)
 }
 
-fn examine(context: &Context) -> Vec<Finding> {
+fn examine(context: &Context) -> Vec<CheckFinding> {
     let machine = context.session.examine_machine();
     let refused = machine.refused.as_ref();
     let refused = refused.map(|(place, error)| (place.as_path(), error));
@@ -68,7 +68,7 @@ fn examine(context: &Context) -> Vec<Finding> {
         findings.push(checks::seed(&name, checked));
     }
     findings.push(checks::recipes(machine.planned.map_err(|error| {
-        let text = Failure::from(error).render(false, &context.invocation);
+        let text = CommandFailure::from(error).render(false, &context.invocation);
         text.trim_end().to_owned()
     })));
     let items = machine.items;

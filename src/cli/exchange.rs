@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::atomic_file::{self, AtomicFile};
 use crate::engine::{Planned, valid_outputs};
 use crate::exchange::publish;
@@ -30,7 +30,11 @@ pub struct Export<'a> {
 }
 
 /// `bootstrap key NAME FILE`, or `bootstrap key --guix FILE`, of which the command line has one.
-pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Result<(), Failure> {
+pub fn key(
+    name: Option<&str>,
+    file: Option<&Path>,
+    guix: Option<&Path>,
+) -> Result<(), CommandFailure> {
     match (guix, name, file) {
         (Some(file), _, _) => {
             let keys = match SecretKey::read(file) {
@@ -41,7 +45,7 @@ pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Resu
             print(&keys.map(|key| format!("{key}\n")).collect::<String>())
         }
         (None, Some(name), Some(file)) => print(&format!("{}\n", SecretKey::generate(name, file)?)),
-        _ => Err(Failure::usage(
+        _ => Err(CommandFailure::usage(
             "a new key needs a NAME and a FILE",
             "`--guix FILE` shows an existing one",
         )),
@@ -49,7 +53,7 @@ pub fn key(name: Option<&str>, file: Option<&Path>, guix: Option<&Path>) -> Resu
 }
 
 /// `bootstrap export`.
-pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
+pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     context.note_impurity(&planned);
     if let Some(file) = wanted.guix {
@@ -63,7 +67,7 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
     };
     let items = stream::in_order(&store, &paths)?;
     let key = wanted.key.map(SecretKey::read).transpose()?;
-    let write = |sink: &mut dyn Write, location: &str| -> Result<(), Failure> {
+    let write = |sink: &mut dyn Write, location: &str| -> Result<(), CommandFailure> {
         Ok(stream::export(
             &store,
             &items,
@@ -75,7 +79,7 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
     match wanted.output {
         Some(path) => write_whole(path, |sink| write(sink, &path.display().to_string()))?,
         None if io::stdout().is_terminal() => {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 "an export is binary: it does not go to a terminal",
                 "give -o FILE, or pipe it into `guix archive --import` or `nix-store --import`",
             ));
@@ -92,12 +96,12 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), Failure> {
 }
 
 /// `bootstrap export --guix FILE`.
-fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), Failure> {
+fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), CommandFailure> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let module = context.session.guix_module(planned, &name)?;
     write_whole(file, |sink| {
         let written = sink.write_all(module.text.as_bytes());
-        written.map_err(Failure::writing(file.display().to_string()))
+        written.map_err(CommandFailure::writing(file.display().to_string()))
     })?;
     match context.session.add_module_derivations(planned, &module) {
         Ok(0) => {}
@@ -124,16 +128,16 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
 /// had the name stays. A device or a pipe is written to.
 pub(super) fn write_whole(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let failed = || Failure::writing(crate::formats::visible::visible_path(path));
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CommandFailure>,
+) -> Result<(), CommandFailure> {
+    let failed = || CommandFailure::writing(crate::formats::visible::visible_path(path));
     let Some(place) = atomic_file::place_of(path) else {
         let file = File::options().write(true).open(path).map_err(failed())?;
         let mut sink = BufWriter::with_capacity(1 << 17, file);
         write(&mut sink)?;
         return sink.flush().map_err(failed());
     };
-    let error = Failure::from;
+    let error = CommandFailure::from;
     let file = AtomicFile::create(&place).map_err(error)?;
     let mut sink = BufWriter::with_capacity(1 << 17, file);
     write(&mut sink)?;
@@ -144,7 +148,11 @@ pub(super) fn write_whole(
 }
 
 /// `bootstrap import`.
-pub fn import(context: &Context, file: Option<&Path>, unsigned: bool) -> Result<(), Failure> {
+pub fn import(
+    context: &Context,
+    file: Option<&Path>,
+    unsigned: bool,
+) -> Result<(), CommandFailure> {
     let keys = context.session.options().trusted_keys.read()?;
     let trust = Trust {
         keys: &keys,
@@ -153,7 +161,7 @@ pub fn import(context: &Context, file: Option<&Path>, unsigned: bool) -> Result<
     let store = context.store_to_write()?;
     let (mut source, location): (Box<dyn Read>, String) = match file {
         Some(path) => {
-            let file = File::open(path).map_err(Failure::reading(path))?;
+            let file = File::open(path).map_err(CommandFailure::reading(path))?;
             (Box::new(file), path.display().to_string())
         }
         None => (Box::new(io::stdin().lock()), "standard input".to_owned()),
@@ -178,7 +186,7 @@ pub fn publish(
     directory: &Path,
     packages: &[String],
     key: Option<&Path>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     context.note_impurity(&planned);
     let store = context.store_to_read()?;
@@ -250,7 +258,7 @@ mod tests {
             (ExchangeError::Interrupted, 1),
         ];
         for (error, status) in cases {
-            let failure = Failure::from(error);
+            let failure = CommandFailure::from(error);
             assert_eq!(failure.status(), status, "{failure}");
         }
     }

@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
-use crate::engine::{Explanation, Wanted};
+use super::failure::CommandFailure;
+use crate::engine::{Explanation, WantedDerivation};
 use crate::show::reasons::{Words, words};
 
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ struct Explained {
 }
 
 /// `bootstrap explain PKG`.
-pub fn explain(context: &Context, name: &str) -> Result<(), Failure> {
+pub fn explain(context: &Context, name: &str) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let Explanation {
         package,
@@ -28,9 +28,9 @@ pub fn explain(context: &Context, name: &str) -> Result<(), Failure> {
         gone,
         previous,
         reasons,
-    } = match Wanted::is_meant_by(name) {
+    } = match WantedDerivation::is_meant_by(name) {
         true => {
-            let wanted = Wanted::parse(&context.directories, name)?;
+            let wanted = WantedDerivation::parse(&context.directories, name)?;
             let session = &context.session;
             session.explain_derivation(&planned, &wanted.derivation)?
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use miette::Diagnostic;
 
 use crate::builder::error::{BuildError, FailureKind};
-use crate::builder::scheduler::Report;
+use crate::builder::scheduler::RunReport;
 use crate::daemon::listener::ListenerError;
 use crate::daemon::socket::SocketError;
 use crate::diagnostics::{FileError, on_file};
@@ -43,7 +43,7 @@ pub enum Status {
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum Failure {
+pub enum CommandFailure {
     /// The engine could not do it.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -99,7 +99,7 @@ pub enum Failure {
     },
 }
 
-impl Failure {
+impl CommandFailure {
     /// A failure with the exit status `status`.
     pub(super) fn new(status: Status, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Found {
@@ -246,7 +246,7 @@ fn of_engine(error: &EngineError) -> Status {
 }
 
 /// The exit status for a run: that of its first error.
-pub(super) fn of_report(report: &Report) -> Status {
+pub(super) fn of_report(report: &RunReport) -> Status {
     first_error(report).map_or(Status::Failed, |error| error.kind().into())
 }
 
@@ -266,7 +266,7 @@ fn of_io(error: &io::Error) -> Status {
 }
 
 /// What became of a run that did not make everything, in one line.
-pub(super) fn of_run(report: &Report) -> Option<Failure> {
+pub(super) fn of_run(report: &RunReport) -> Option<CommandFailure> {
     let summary = &report.summary;
     let count = summary.failed.len();
     let message = match first_error(report) {
@@ -284,10 +284,10 @@ pub(super) fn of_run(report: &Report) -> Option<Failure> {
         }
         None => return None,
     };
-    Some(Failure::new(of_report(report), message, ""))
+    Some(CommandFailure::new(of_report(report), message, ""))
 }
 
-impl From<EngineError> for Failure {
+impl From<EngineError> for CommandFailure {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Run(report) => match of_run(&report) {
@@ -302,7 +302,7 @@ impl From<EngineError> for Failure {
 /// `From` for what the engine's errors are made of.
 macro_rules! by_way_of_the_engine {
     ($($error:ty),* $(,)?) => {
-        $(impl From<$error> for Failure {
+        $(impl From<$error> for CommandFailure {
             fn from(error: $error) -> Self {
                 EngineError::from(error).into()
             }
@@ -315,7 +315,7 @@ by_way_of_the_engine! {
     StoreError,
 }
 
-impl From<AttestationError> for Failure {
+impl From<AttestationError> for CommandFailure {
     fn from(error: AttestationError) -> Self {
         Self::Attestation(error)
     }

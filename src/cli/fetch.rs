@@ -2,13 +2,13 @@
 //! `fetch`: sources and seed, without building anything.
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::{forecast, realise};
 use crate::engine::nodes;
 use crate::road::plan::{NodeKind, Plan};
 
 /// `bootstrap fetch [PKG…]`.
-pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), Failure> {
+pub fn fetch(context: &Context, packages: &[String], dry_run: bool) -> Result<(), CommandFailure> {
     let wanted = |plan: &Plan| {
         let packages = match packages {
             [] => plan.everything()?,

@@ -2,8 +2,8 @@
 //! `--dry-run`: what a run would download, build and reuse.
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
-use crate::engine::{Targets, Wanted};
+use super::failure::CommandFailure;
+use crate::engine::{Targets, WantedDerivation};
 use crate::show::forecast::{describe, shown};
 use crate::show::progress::estimate::Estimator;
 
@@ -11,8 +11,8 @@ use crate::show::progress::estimate::Estimator;
 pub fn forecast(
     context: &Context,
     wanted: Option<Targets<'_>>,
-    derivations: &[Wanted],
-) -> Result<(), Failure> {
+    derivations: &[WantedDerivation],
+) -> Result<(), CommandFailure> {
     let planned = match wanted {
         Some(wanted) => {
             let planned = context.plan()?;

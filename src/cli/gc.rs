@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::formats::visible::visible;
 use crate::show::progress::size;
 use crate::store::gc::CollectOptions;
@@ -24,7 +24,7 @@ pub fn collect(
     context: &Context,
     options: &CollectOptions,
     keep_generations: Option<u64>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let dry_run = options.dry_run;
     let collected = context.session.collect_garbage(options, keep_generations)?;
     let verb = if dry_run { "would forget" } else { "forgot" };

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 
 use super::arguments::GraphFormat;
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
-use crate::engine::{Planned, Wanted as Named};
+use super::failure::CommandFailure;
+use crate::engine::{Planned, WantedDerivation as Named};
 use crate::road::plan::{Node, NodeKind};
 use crate::show::graph::data::GraphData;
 use crate::show::graph::{GraphDrawing, dot, svg};
 
 /// What of the plan is shown, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct GraphOptions<'a> {
     /// The packages that are shown with what they need; none is everything.
     pub packages: &'a [String],
     /// Whether sources, seeds and what they are made from are left out.
@@ -25,7 +25,7 @@ pub struct Wanted<'a> {
 }
 
 /// `bootstrap graph [PKG…]`.
-pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
+pub fn graph(context: &Context, wanted: GraphOptions<'_>) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let plan = &planned.plan;
     if wanted.packages.iter().any(|name| Named::is_meant_by(name)) {
@@ -49,7 +49,11 @@ pub fn graph(context: &Context, wanted: Wanted<'_>) -> Result<(), Failure> {
 }
 
 /// The graph where some names are derivations of the store.
-fn of_derivations(context: &Context, planned: &Planned, wanted: Wanted<'_>) -> Result<(), Failure> {
+fn of_derivations(
+    context: &Context,
+    planned: &Planned,
+    wanted: GraphOptions<'_>,
+) -> Result<(), CommandFailure> {
     let mut paths = Vec::new();
     for name in wanted.packages {
         paths.push(match Named::is_meant_by(name) {
@@ -68,10 +72,10 @@ fn of_derivations(context: &Context, planned: &Planned, wanted: Wanted<'_>) -> R
 
 fn write<'a>(
     context: &Context,
-    wanted: Wanted<'_>,
+    wanted: GraphOptions<'_>,
     data: GraphData<'a>,
     mut drawing: GraphDrawing<'a>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     if wanted.reduce {
         drawing = drawing.reduced();
     }

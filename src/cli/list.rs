@@ -2,12 +2,12 @@
 //! `list`: the packages, and whether they are built.
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::packages::{Listed, listed, valid};
 use crate::road::plan::Node;
 
 /// `bootstrap list`.
-pub fn list(context: &Context) -> Result<(), Failure> {
+pub fn list(context: &Context) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let packages: Vec<&Node> = planned.plan.packages().collect();

@@ -4,22 +4,22 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::context::Context;
-use super::failure::Failure;
-use crate::engine::{BuildLog, Wanted};
+use super::failure::CommandFailure;
+use crate::engine::{BuildLog, WantedDerivation};
 use crate::show::visible_log::VisibleLog;
 
 /// `bootstrap log PKG`. A terminal gets text that it only displays, unless the log is wanted `raw`.
-pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), Failure> {
-    let log = match Wanted::is_meant_by(name) {
+pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), CommandFailure> {
+    let log = match WantedDerivation::is_meant_by(name) {
         true => {
-            let wanted = Wanted::parse(&context.directories, name)?;
+            let wanted = WantedDerivation::parse(&context.directories, name)?;
             context.session.derivation_log(&wanted.derivation)
         }
         false => context.session.log(&context.plan()?, name)?,
     };
     let BuildLog { label, path, text } = log;
-    let Some(mut log) = text.map_err(Failure::reading(&path))? else {
-        return Err(Failure::usage(
+    let Some(mut log) = text.map_err(CommandFailure::reading(&path))? else {
+        return Err(CommandFailure::usage(
             format!(
                 "no log of {label} at {}: it was not built here",
                 path.display()
@@ -42,11 +42,11 @@ pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), Failure> {
                 context.note("the log ends here: the build still runs, or was killed");
                 return Ok(());
             }
-            Err(error) => return Err(Failure::reading(&path)(error)),
+            Err(error) => return Err(CommandFailure::reading(&path)(error)),
         };
         match output.write_all(&buffer[..length]) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            other => other.map_err(Failure::writing("to standard output"))?,
+            other => other.map_err(CommandFailure::writing("to standard output"))?,
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line: what users type, what they read, and the exit status.
 //!
-//! Each command is a function of its own in the module named after it. It returns a [`Failure`] where it cannot do
-//! what it was asked for; what that says and which exit status it has is decided in one place, [`failure`].
+//! Each command is a function of its own in the module named after it. It returns a [`CommandFailure`] where it cannot
+//! do what it was asked for; what that says and which exit status it has is decided in one place, [`failure`].
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -47,7 +47,7 @@ mod version;
 
 use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
-pub use failure::{Failure, Status};
+pub use failure::{CommandFailure, Status};
 
 use crate::sandbox::inherited::{set_right, stack_too_small};
 use crate::show::completions::script;
@@ -122,7 +122,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(arguments: Arguments) -> Result<(), CommandFailure> {
     if let Command::Completions { shell } = arguments.command {
         return context::print(&script(&Arguments::command(), shell));
     }
@@ -154,7 +154,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             format,
         } => graph::graph(
             &context,
-            graph::Wanted {
+            graph::GraphOptions {
                 packages,
                 packages_only: *packages_only,
                 reduce: *reduce,

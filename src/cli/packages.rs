@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::engine::Planned;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::{Node, road};
@@ -45,7 +45,7 @@ pub(super) struct ListedOutput<'a> {
 pub(super) fn valid<'a>(
     store: &Store,
     nodes: impl IntoIterator<Item = &'a Node>,
-) -> Result<BTreeSet<StorePath>, Failure> {
+) -> Result<BTreeSet<StorePath>, CommandFailure> {
     let outputs: Vec<&StorePath> = nodes
         .into_iter()
         .flat_map(|node| node.output_paths().map(|(_, path)| path))

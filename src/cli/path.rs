@@ -2,12 +2,12 @@
 //! `path`: the store paths of a package's outputs.
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::packages::{ListedOutput, is_implicit_input, valid};
 use crate::engine::EngineError;
 
 /// `bootstrap path PKG[:OUTPUT]`.
-pub fn path(context: &Context, name: &str) -> Result<(), Failure> {
+pub fn path(context: &Context, name: &str) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let target = planned.target(name)?;

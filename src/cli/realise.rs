@@ -3,25 +3,25 @@
 
 use super::arguments::ProgressStyle;
 use super::context::{Context, print, print_json};
-use super::failure::{Failure, Status, of_run};
+use super::failure::{CommandFailure, Status, of_run};
 use super::inherited;
-use crate::engine::{EngineError, Planned, Run, Target, Targets};
+use crate::engine::{EngineError, FinishedRun, PlanTarget, Planned, Targets};
 use crate::events::Summary;
 use crate::sandbox::inherited::low_limits;
 use crate::show::records::Runs;
 
 impl Context {
     /// Makes what is missing of the targets, with progress shown. What could not be made is in the run's report.
-    pub(super) fn run(&self, targets: Targets<'_>) -> Result<Run<'_>, Failure> {
+    pub(super) fn run(&self, targets: Targets<'_>) -> Result<FinishedRun<'_>, CommandFailure> {
         ready(self)?;
-        Ok(Run::start(&self.session, targets, self)?)
+        Ok(FinishedRun::start(&self.session, targets, self)?)
     }
 }
 
 /// Checks that the process may start threads, and names limits that are low.
-pub(super) fn ready(context: &Context) -> Result<(), Failure> {
+pub(super) fn ready(context: &Context) -> Result<(), CommandFailure> {
     inherited::try_threads().map_err(|error| {
-        Failure::new(
+        CommandFailure::new(
             Status::Environment,
             format!("cannot start threads: {error}"),
             "raise the limit on processes (`ulimit -u`)",
@@ -36,10 +36,10 @@ pub(super) fn ready(context: &Context) -> Result<(), Failure> {
 /// Leaves roots with `add_roots` where all went well, sums up, and prints the path of each output.
 pub(super) fn finish(
     context: &Context,
-    run: &Run<'_>,
-    add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
-) -> Result<(), Failure> {
-    let targets: Vec<Target> = run.targets.iter().copied().map(Target::all).collect();
+    run: &FinishedRun<'_>,
+    add_roots: impl FnOnce(&FinishedRun<'_>) -> Result<(), EngineError>,
+) -> Result<(), CommandFailure> {
+    let targets: Vec<PlanTarget> = run.targets.iter().copied().map(PlanTarget::all).collect();
     finish_with(context, run, &targets, None, add_roots)
 }
 
@@ -47,11 +47,11 @@ pub(super) fn finish(
 /// `later` run of the same command.
 pub(super) fn finish_with(
     context: &Context,
-    run: &Run<'_>,
-    named: &[Target],
+    run: &FinishedRun<'_>,
+    named: &[PlanTarget],
     later: Option<&Summary>,
-    add_roots: impl FnOnce(&Run<'_>) -> Result<(), EngineError>,
-) -> Result<(), Failure> {
+    add_roots: impl FnOnce(&FinishedRun<'_>) -> Result<(), EngineError>,
+) -> Result<(), CommandFailure> {
     let summary = &run.report.summary;
     let failure = of_run(&run.report);
     if failure.is_none() {

@@ -2,11 +2,11 @@
 //! `build --repair`, in words.
 
 use super::context::Context;
-use super::failure::{Failure, Status};
+use super::failure::{CommandFailure, Status};
 use crate::show::progress::size::counted;
 
 /// Repairs what is damaged of `packages`, which need not be built.
-pub fn repair(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn repair(context: &Context, packages: &[String]) -> Result<(), CommandFailure> {
     let report = context.session.repair(packages, context);
     let report = report.map_err(|error| context.failure(error))?;
     if report.damaged == 0 {
@@ -30,6 +30,10 @@ pub fn repair(context: &Context, packages: &[String]) -> Result<(), Failure> {
     }
     match reasons.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(Status::Hashes, reasons.join("; "), hint)),
+        false => Err(CommandFailure::new(
+            Status::Hashes,
+            reasons.join("; "),
+            hint,
+        )),
     }
 }

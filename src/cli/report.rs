@@ -9,21 +9,21 @@ use rayon::prelude::*;
 
 use super::context::{Context, print};
 use super::exchange::{place, write_whole};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::builder::history::History;
 use crate::show::records::{Rebuilds, RecordedRun, Runs};
-use crate::show::report::collect::{Sources, collect};
+use crate::show::report::collect::{ReportSources, collect};
 use crate::show::report::page;
 
 /// `bootstrap report -o FILE`.
-pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
+pub fn report(context: &Context, output: &PathBuf) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let state = &context.directories.state;
     let history = History::new(state);
     let rebuilds = Rebuilds::new(state);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let report = collect(&Sources {
+    let report = collect(&ReportSources {
         system: context.session.options().system,
         recipes: &planned.recipes,
         plan: &planned.plan,
@@ -44,7 +44,7 @@ pub fn report(context: &Context, output: &PathBuf) -> Result<(), Failure> {
     };
     write_whole(file, |sink| {
         let written = sink.write_all(page.as_bytes());
-        written.map_err(Failure::writing(file.display().to_string()))
+        written.map_err(CommandFailure::writing(file.display().to_string()))
     })?;
     context.note(&format!("the report is in {}", file.display()));
     Ok(())

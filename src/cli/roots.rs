@@ -2,13 +2,13 @@
 //! `roots`: what keeps items alive.
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::engine::generation;
 use crate::show::roots::{ShownRoot, describe};
 use crate::store::roots::RootKind;
 
 /// `bootstrap roots`: a line for each generation, and for each other root.
-pub fn roots(context: &Context) -> Result<(), Failure> {
+pub fn roots(context: &Context) -> Result<(), CommandFailure> {
     let roots = context.session.roots()?;
     let shown = roots.iter().map(|root| ShownRoot {
         kind: match root.kind {

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::road::seed::Seed;
 use crate::show::progress::size;
 use crate::show::seeds::ShownSeed;
@@ -19,7 +19,7 @@ struct ListedSeed {
 }
 
 /// `bootstrap seed list`.
-pub fn list(context: &Context) -> Result<(), Failure> {
+pub fn list(context: &Context) -> Result<(), CommandFailure> {
     let described = context.session.described_seeds()?.into_iter();
     let rows: Vec<ListedSeed> = described
         .map(|described| ListedSeed {
@@ -59,7 +59,7 @@ fn total_size(seed: &Seed) -> Option<u64> {
 }
 
 /// `bootstrap seed show [NAME]`.
-pub fn show(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+pub fn show(context: &Context, name: Option<&str>) -> Result<(), CommandFailure> {
     let shown = ShownSeed::new(context.session.seed(name)?);
     match context.options.json {
         true => print_json(&shown),
@@ -75,7 +75,7 @@ struct ShownUpdate<'a> {
 }
 
 /// `bootstrap seed update [NAME]`.
-pub fn update(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+pub fn update(context: &Context, name: Option<&str>) -> Result<(), CommandFailure> {
     let updated = context.session.update_seed(name)?;
     let name = &updated.name;
     let changes = size::counted(updated.changes.len(), "change");
@@ -102,7 +102,7 @@ pub fn update(context: &Context, name: Option<&str>) -> Result<(), Failure> {
 }
 
 /// `bootstrap seed reset [NAME]`.
-pub fn reset(context: &Context, name: Option<&str>) -> Result<(), Failure> {
+pub fn reset(context: &Context, name: Option<&str>) -> Result<(), CommandFailure> {
     let (name, was_there) = context.session.reset_seed(name)?;
     context.note(&match was_there {
         true => format!("the seed {name} is again what its pinned lock says"),

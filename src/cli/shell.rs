@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::builder::error::BuildError;
 use crate::diagnostics::FileError;
-use crate::engine::{Run, ShellCommand};
+use crate::engine::{FinishedRun, ShellCommand};
 use crate::sandbox::{ExitStatusKind, Mount};
 
 /// Where the sandbox has the user's own directories.
@@ -22,7 +22,7 @@ pub fn shell(
     packages: &[String],
     mounts: &[String],
     command: &[String],
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let command = shell_command(context, mounts, command)?;
     ended(context.session.shell(packages, command)?)
 }
@@ -34,17 +34,17 @@ pub fn of_build(
     directory: Option<&Path>,
     mounts: &[String],
     command: &[String],
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let node = &planned.plan.nodes()[planned.plan.find(package)?];
     if node.derivation.builtin().is_some() {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             format!("{package} is made by bootstrap itself, without a sandbox"),
             "`bootstrap shell --of` takes a package",
         ));
     }
     if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(Failure::usage(
+        return Err(CommandFailure::usage(
             format!("--directory {}: no such directory", directory.display()),
             "leave it out for an empty one",
         ));
@@ -62,7 +62,10 @@ pub fn of_build(
 
 /// Where there is a terminal, starts a shell in the sandbox of the first build of `run` that failed and whose directory
 /// was kept.
-pub(super) fn after_failure(context: &Context, run: &Run<'_>) -> Result<(), Failure> {
+pub(super) fn after_failure(
+    context: &Context,
+    run: &FinishedRun<'_>,
+) -> Result<(), CommandFailure> {
     let kept = run.report.errors.iter().find_map(|error| match error {
         BuildError::Failed(failed) => Some((failed.label.as_str(), failed.kept.as_ref()?)),
         _ => None,
@@ -98,19 +101,19 @@ fn shell_command<'c>(
     context: &'c Context,
     mounts: &[String],
     command: &'c [String],
-) -> Result<ShellCommand<'c>, Failure> {
+) -> Result<ShellCommand<'c>, CommandFailure> {
     let output = std::io::stderr().as_fd().try_clone_to_owned();
     Ok(ShellCommand {
         command,
         mounts: own_mounts(mounts)?,
-        output: output.map_err(Failure::writing("to standard error"))?,
+        output: output.map_err(CommandFailure::writing("to standard error"))?,
         terminal: std::env::var("TERM").ok(),
         cancellation: context.interruption(),
     })
 }
 
 /// The mounts that `--mount DIR` and `--mount DIR:rw` ask for: each directory at `/mnt/NAME`, NAME being its own.
-fn own_mounts(wanted: &[String]) -> Result<Vec<Mount>, Failure> {
+fn own_mounts(wanted: &[String]) -> Result<Vec<Mount>, CommandFailure> {
     let mut mounts: Vec<Mount> = Vec::new();
     for text in wanted {
         let (directory, writable) = match text.strip_suffix(":rw") {
@@ -120,14 +123,14 @@ fn own_mounts(wanted: &[String]) -> Result<Vec<Mount>, Failure> {
         let resolved = std::fs::canonicalize(directory);
         let source = resolved.map_err(FileError::named_by_user("resolve", Path::new(directory)))?;
         let Some(name) = source.file_name().filter(|_| source.is_dir()) else {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 format!("--mount {directory}: not a directory with a name"),
                 "name a directory below `/`",
             ));
         };
         let target = Path::new(MOUNTS).join(name);
         if mounts.iter().any(|other| other.target == target) {
-            return Err(Failure::usage(
+            return Err(CommandFailure::usage(
                 format!(
                     "--mount {directory}: {} is another directory already",
                     target.display()
@@ -145,13 +148,15 @@ fn own_mounts(wanted: &[String]) -> Result<Vec<Mount>, Failure> {
 }
 
 /// What the end of the command means for ours.
-fn ended(status: ExitStatusKind) -> Result<(), Failure> {
+fn ended(status: ExitStatusKind) -> Result<(), CommandFailure> {
     match status {
         ExitStatusKind::Exited(0) => Ok(()),
-        ExitStatusKind::Exited(status) => Err(Failure::Command(u8::try_from(status).unwrap_or(1))),
-        // As shells report a death by signal.
-        ExitStatusKind::Signaled(signal) => {
-            Err(Failure::Command(u8::try_from(128 + signal).unwrap_or(1)))
+        ExitStatusKind::Exited(status) => {
+            Err(CommandFailure::Command(u8::try_from(status).unwrap_or(1)))
         }
+        // As shells report a death by signal.
+        ExitStatusKind::Signaled(signal) => Err(CommandFailure::Command(
+            u8::try_from(128 + signal).unwrap_or(1),
+        )),
     }
 }

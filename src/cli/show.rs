@@ -4,14 +4,14 @@
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::packages::{Listed, listed, valid};
 use crate::engine::EngineError;
 use crate::road::recipe::choose_variant;
 
 /// A package as `show --json` shows it.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct PackageDocument<'a> {
     #[serde(flatten)]
     listed: Listed<'a>,
     home_page: &'a str,
@@ -38,7 +38,7 @@ struct ShownInput {
 }
 
 /// `bootstrap show PKG`.
-pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
+pub fn show(context: &Context, name: &str) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let (node, stage) = planned.package(name)?;
@@ -50,7 +50,7 @@ pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
     let settings = recipe.settings(stage, context.session.options().system);
     let source = choose_variant(&recipe.sources, &planned.seeds.seed.preferred_variant);
     let environment = &node.derivation.environment;
-    let shown = Shown {
+    let shown = PackageDocument {
         listed: listed(context, &planned, node, stage, &valid(&store, [node])?),
         home_page: &recipe.home_page,
         license: &recipe.license,
@@ -79,7 +79,7 @@ pub fn show(context: &Context, name: &str) -> Result<(), Failure> {
 }
 
 /// `shown` in the form of Guix's records: `name: value`, further lines indented.
-fn describe(shown: &Shown<'_>) -> String {
+fn describe(shown: &PackageDocument<'_>) -> String {
     let listed = &shown.listed;
     let mut text = String::new();
     let mut field = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\n"));
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_package_from_a_seed_that_nobody_else_has_is_shown_as_impure() {
-        let mut shown = Shown {
+        let mut shown = PackageDocument {
             listed: Listed {
                 name: "stage0/make",
                 stage: "stage0",

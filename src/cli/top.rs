@@ -2,13 +2,13 @@
 //! `top`: who is connected to the daemon, what it builds, and how many job tokens that takes.
 
 use super::context::{Context, print, print_json};
-use super::failure::Failure;
-use crate::daemon::configuration::Places;
+use super::failure::CommandFailure;
+use crate::daemon::configuration::DaemonDirectories;
 use crate::daemon::status::DaemonStatus;
 
 /// `bootstrap top`.
-pub fn top(context: &Context) -> Result<(), Failure> {
-    let status = DaemonStatus::read(&Places::of(&context.directories))?;
+pub fn top(context: &Context) -> Result<(), CommandFailure> {
+    let status = DaemonStatus::read(&DaemonDirectories::of(&context.directories))?;
     match context.options.json {
         true => print_json(&status),
         false => print(&status.to_string()),

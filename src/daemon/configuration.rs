@@ -49,7 +49,7 @@ pub enum LogCompression {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonConfiguration {
     /// Where everything is.
-    pub places: Places,
+    pub places: DaemonDirectories,
     /// The system to build for, such as `x86_64-linux`.
     pub system: String,
     /// Builds at a time of one session. 0 builds nothing here.
@@ -99,7 +99,7 @@ impl DaemonConfiguration {
     /// The configuration that guix-daemon has without options, for `system` and `directories`.
     pub fn new(system: String, directories: &Directories) -> Self {
         Self {
-            places: Places::of(directories),
+            places: DaemonDirectories::of(directories),
             system,
             max_jobs: 1,
             cores: 0,
@@ -150,7 +150,7 @@ impl DaemonConfiguration {
 
 /// [`Directories`], as text that a session can read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
+pub struct DaemonDirectories {
     store_dir: String,
     store: PathBuf,
     state: PathBuf,
@@ -158,7 +158,7 @@ pub struct Places {
     cache: PathBuf,
 }
 
-impl Places {
+impl DaemonDirectories {
     /// `directories` as text.
     pub fn of(directories: &Directories) -> Self {
         Self {

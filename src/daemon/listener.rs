@@ -25,8 +25,8 @@ use super::configuration::DaemonConfiguration;
 use super::log;
 use super::peer::{self, Peer};
 use super::refusal::Refusals;
-use super::session::{Order, SESSION_ARGUMENT};
-use super::socket::{Accepted, Socket};
+use super::session::{SESSION_ARGUMENT, SessionOrder};
+use super::socket::{AcceptedConnection, Socket};
 use super::status::StatusFile;
 use super::users;
 use crate::sandbox;
@@ -39,7 +39,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 
 /// How many sessions there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Of all clients. Others wait until one ends.
     pub all: usize,
     /// Of one user who is not trusted. More are refused.
@@ -48,7 +48,7 @@ pub struct Limits {
     pub unknown: usize,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             all: 2000,
@@ -76,8 +76,8 @@ struct Listener<'r> {
     configuration: DaemonConfiguration,
     reload: Reload<'r>,
     trusted: Trusted,
-    limits: Limits,
-    sessions: BTreeMap<u32, Running>,
+    limits: SessionLimits,
+    sessions: BTreeMap<u32, SessionProcess>,
     refusals: Refusals,
     program: PathBuf,
     /// Whether a sandbox could be made, once that is known.
@@ -85,7 +85,7 @@ struct Listener<'r> {
 }
 
 /// A session's process.
-struct Running {
+struct SessionProcess {
     child: Child,
     /// Whose share it is of; `None` is that of unknown users.
     share: Option<u32>,
@@ -102,7 +102,7 @@ struct Running {
 pub fn serve(
     sockets: Vec<Socket>,
     configuration: DaemonConfiguration,
-    limits: Limits,
+    limits: SessionLimits,
     reload: Reload<'_>,
 ) -> Result<(), ListenerError> {
     let failed = |action| move |error| ListenerError { action, error };
@@ -240,9 +240,9 @@ impl Listener<'_> {
     }
 
     /// Starts a session for a client.
-    fn start(&mut self, accepted: Accepted) -> io::Result<()> {
+    fn start(&mut self, accepted: AcceptedConnection) -> io::Result<()> {
         let (connection, peer) = match accepted {
-            Accepted::Local(stream) => {
+            AcceptedConnection::Local(stream) => {
                 let identity = peer::of_local_socket(&stream)?;
                 let process = identity.process.map(|number| number.to_string());
                 log(format!(
@@ -257,7 +257,7 @@ impl Listener<'_> {
                 };
                 (stream, peer)
             }
-            Accepted::Remote(connection, address) => {
+            AcceptedConnection::Remote(connection, address) => {
                 log(format!("accepted connection from {address}"));
                 let peer = Peer {
                     identity: None,
@@ -272,7 +272,7 @@ impl Listener<'_> {
             self.refusals.refuse(connection, reason);
             return Ok(());
         }
-        let order = Order {
+        let order = SessionOrder {
             configuration: self.configuration.clone(),
             peer,
             sandbox_is_fit: self.sandbox_is_fit.load(Ordering::Relaxed),
@@ -294,7 +294,7 @@ impl Listener<'_> {
         let trusted = peer.trusted;
         self.sessions.insert(
             child.id(),
-            Running {
+            SessionProcess {
                 child,
                 share,
                 trusted,
@@ -312,7 +312,7 @@ impl Listener<'_> {
             Some(_) => self.limits.each_user,
             None => self.limits.unknown,
         };
-        let mine = |running: &&Running| running.share == share && !running.trusted;
+        let mine = |running: &&SessionProcess| running.share == share && !running.trusted;
         let count = self.sessions.values().filter(mine).count();
         (count >= most).then(|| {
             let whose = match share {

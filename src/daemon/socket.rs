@@ -69,7 +69,7 @@ pub enum Socket {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub(super) enum Accepted {
+pub(super) enum AcceptedConnection {
     /// From this machine.
     Local(UnixStream),
     /// Over TCP, from this address.
@@ -170,17 +170,20 @@ impl Socket {
     }
 
     /// Accepts the next connection, or gives `None` where there is none at the moment.
-    pub(super) fn accept(&self) -> io::Result<Option<Accepted>> {
+    pub(super) fn accept(&self) -> io::Result<Option<AcceptedConnection>> {
         let accepted = match self {
             Self::Local { socket, .. } => socket
                 .accept()
                 .and_then(|(stream, _)| stream.set_nonblocking(false).map(|()| stream))
-                .map(Accepted::Local),
+                .map(AcceptedConnection::Local),
             Self::Remote(socket) => socket.accept().and_then(|(stream, address)| {
                 stream.set_nonblocking(false)?;
                 // Requests and answers are short, and each waits for the other.
                 stream.set_nodelay(true)?;
-                Ok(Accepted::Remote(stream.into(), address.to_string()))
+                Ok(AcceptedConnection::Remote(
+                    stream.into(),
+                    address.to_string(),
+                ))
             }),
         };
         match accepted {

@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 
-use super::configuration::{DaemonConfiguration, Places};
+use super::configuration::{DaemonConfiguration, DaemonDirectories};
 use super::peer::Peer;
 use super::users;
 use crate::builder::history::epoch_seconds;
@@ -123,7 +123,7 @@ impl StatusFile {
         Self::create(&configuration.places, process)
     }
 
-    fn create(places: &Places, process: Process) -> io::Result<Self> {
+    fn create(places: &DaemonDirectories, process: Process) -> io::Result<Self> {
         let directory = places.processes();
         if let Some(parent) = directory.parent() {
             std::fs::create_dir_all(parent)?;
@@ -210,7 +210,7 @@ impl DaemonStatus {
     ///
     /// # Errors
     /// Where a directory or file of it cannot be read.
-    pub fn read(places: &Places) -> Result<Self, FileError> {
+    pub fn read(places: &DaemonDirectories) -> Result<Self, FileError> {
         let directory = places.processes();
         let mut status = Self {
             listener: None,
@@ -239,7 +239,7 @@ impl DaemonStatus {
 
 impl DaemonStatus {
     /// Whether the daemon whose directories are `places` serves the client `process` at the moment.
-    pub fn serves(places: &Places, process: u32) -> Served {
+    pub fn serves(places: &DaemonDirectories, process: u32) -> Served {
         let status = match Self::read(places) {
             Ok(status) => status,
             Err(error) => return Served::Unknown(error.to_string()),

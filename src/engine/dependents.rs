@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What follows from a build: the packages that need what it made.
 
-use super::{EngineError, Run};
+use super::{EngineError, FinishedRun};
 
-impl Run<'_> {
+impl FinishedRun<'_> {
     /// The labels of what was to be built, and how many packages of the plan need one of these and are not valid. None
     /// where nothing was made.
     ///

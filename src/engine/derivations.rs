@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::builtins;
 use super::error::EngineError;
-use crate::builder::graph::{Graph, Job};
+use crate::builder::graph::{BuildGraph, BuildJob};
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
@@ -97,8 +97,8 @@ impl StoredDerivations {
     }
 
     /// All that was read, as a graph for the builder. The store is at `store_dir`.
-    pub fn graph(&self, store_dir: &StoreDir) -> Graph<'_> {
-        let jobs = self.derivations.iter().map(|(path, stored)| Job {
+    pub fn graph(&self, store_dir: &StoreDir) -> BuildGraph<'_> {
+        let jobs = self.derivations.iter().map(|(path, stored)| BuildJob {
             label: &stored.label,
             path,
             derivation: &stored.derivation,

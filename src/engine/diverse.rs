@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use super::error::EngineError;
 use super::options::SessionOptions;
-use super::pairs::{Made, PairReport, Ways, compare_pairs};
+use super::pairs::{PairOutput, PairReport, Ways, compare_pairs};
 use super::planned::nodes;
-use super::run::Run;
+use super::run::FinishedRun;
 use super::session::Session;
 use super::watcher::Watcher;
 use crate::road::plan::fixpoint::PREFIX;
@@ -56,7 +56,7 @@ impl Session {
             plan.add_fixpoint(&self.directories().store_dir)?;
             Ok(())
         };
-        let run = Run::start_extended(self, &targets, &extend, watcher)?.succeeded()?;
+        let run = FinishedRun::start_extended(self, &targets, &extend, watcher)?.succeeded()?;
         let plan = &run.planned.plan;
         let mut roots = BTreeMap::new();
         let mut found = [Vec::new(), Vec::new()];
@@ -121,8 +121,8 @@ impl Session {
             });
         }
         // Two runs, each with its own plan; what the first has made keeps the second from making sources again.
-        let first = Run::start(&sessions[0], &targets, watcher)?.succeeded()?;
-        let second = Run::start(&sessions[1], &targets, watcher)?.succeeded()?;
+        let first = FinishedRun::start(&sessions[0], &targets, watcher)?.succeeded()?;
+        let second = FinishedRun::start(&sessions[1], &targets, watcher)?.succeeded()?;
         let mut found = [Vec::new(), Vec::new()];
         for ((run, seed), found) in [&first, &second].into_iter().zip(seeds).zip(&mut found) {
             let plan = &run.planned.plan;
@@ -180,10 +180,10 @@ fn rewriting(plan: &Plan, stage0: bool) -> Rewriting {
 }
 
 /// The outputs of `node`, to be compared under the name `label`.
-fn made(node: &Node, label: &str, rewriting: &Rc<Rewriting>) -> Vec<Made> {
+fn made(node: &Node, label: &str, rewriting: &Rc<Rewriting>) -> Vec<PairOutput> {
     let outputs = node.output_paths();
     outputs
-        .map(|(output, path)| Made {
+        .map(|(output, path)| PairOutput {
             label: label.to_owned(),
             output: output.to_owned(),
             path: path.clone(),

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use super::builtins::DOWNLOAD;
 use super::planned::Planned;
-use super::run::Run;
+use super::run::FinishedRun;
 use super::session::Session;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::{NodeKind, Plan, fixpoint};
 use crate::store::canonical::Deviation;
 use crate::verify::attestation::{Attestation, AttestedOutput, FORMAT, NamedHash, Seen};
-use crate::verify::whole::{Condition, Report};
+use crate::verify::whole::{Condition, StoreCheckReport};
 
 /// How many files of an item are named.
 const FILES: usize = 5;
@@ -127,7 +127,7 @@ impl<'p> Makers<'p> {
 pub fn note_items(
     session: &Session,
     makers: &Makers<'_>,
-    report: &Report,
+    report: &StoreCheckReport,
     attestation: &mut Attestation,
 ) {
     for checked in &report.items {
@@ -208,7 +208,7 @@ pub fn list(files: &[Deviation]) -> Vec<String> {
 }
 
 /// Adds the seeds, sources and derivations of the plan of `run`.
-pub(super) fn add_origin(attestation: &mut Attestation, run: &Run<'_>) {
+pub(super) fn add_origin(attestation: &mut Attestation, run: &FinishedRun<'_>) {
     let other = run.session.attestation(&run.planned, &[]);
     attestation.seeds.extend(other.seeds);
     attestation.impure.extend(other.impure);

@@ -3,7 +3,7 @@
 
 use crate::builder::error::BuildError;
 use crate::builder::graph::GraphError;
-use crate::builder::scheduler::Report;
+use crate::builder::scheduler::RunReport;
 use crate::diagnostics::FileError;
 use crate::exchange::ExchangeError;
 use crate::formats::hash::Sha256Digest;
@@ -89,7 +89,7 @@ pub enum EngineError {
     },
     /// A run whose outputs something else needs, and that did not make all of them.
     #[error("not everything could be built")]
-    Run(Box<Report>),
+    Run(Box<RunReport>),
     /// A front end that does not run what it was given.
     #[error("internal error: the run was not started (this is a bug; see CONTRIBUTING.md)")]
     NotFollowed,

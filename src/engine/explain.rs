@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
-use super::notice::{BuiltAgain, Cause, Reason, Why};
+use super::notice::{BuiltAgain, ChangeCause, Reason, Why};
 use super::planned::Planned;
 use super::session::Session;
 use crate::builder::history::History;
-use crate::formats::derivation::difference::{self, Change};
+use crate::formats::derivation::difference::{self, DerivationChange};
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::Node;
@@ -229,7 +229,7 @@ impl<'c> Explainer<'c> {
             let (Some(before), Some(now)) = (self.derivation(&old), self.derivation(&new)) else {
                 found.push(Reason {
                     of,
-                    cause: Cause::Gone(self.session.shown(&old)),
+                    cause: ChangeCause::Gone(self.session.shown(&old)),
                 });
                 continue;
             };
@@ -241,13 +241,13 @@ impl<'c> Explainer<'c> {
             );
             for change in changes {
                 match change {
-                    Change::Input { name, old, new } => {
+                    DerivationChange::Input { name, old, new } => {
                         let name = self.label(&new).unwrap_or(name);
                         open.push((name, old, new));
                     }
                     change => found.push(Reason {
                         of: of.clone(),
-                        cause: Cause::Change(change),
+                        cause: ChangeCause::Change(change),
                     }),
                 }
             }

@@ -11,9 +11,9 @@ use super::planned::{Planned, derivations, graph};
 use super::run::downloader;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
-use super::wanted::Wanted;
+use super::wanted::WantedDerivation;
 use crate::builder::alternative::Alternative;
-use crate::builder::graph::{Graph, Job, Task, Todo, Way};
+use crate::builder::graph::{BuildGraph, BuildJob, BuildTask, Todo, Way};
 use crate::builder::history::History;
 use crate::builder::scheduler;
 use crate::events::cancellation::Cancellation;
@@ -26,9 +26,9 @@ pub struct Forecast {
     /// What servers would be asked for instead of building it.
     pub substitutes: Vec<OfferedItem>,
     /// What would be downloaded, or taken from the cache.
-    pub downloads: Vec<Download>,
+    pub downloads: Vec<PlannedDownload>,
     /// What would be built.
-    pub builds: Vec<Build>,
+    pub builds: Vec<PlannedBuild>,
     /// Labels of packages that are valid already.
     pub reused: Vec<String>,
     /// The plan of the run, as its event would tell; what estimates are made from.
@@ -54,7 +54,7 @@ pub struct OfferedItem {
 
 /// A file that would be fetched.
 #[derive(Debug)]
-pub struct Download {
+pub struct PlannedDownload {
     /// The label of the item.
     pub item: String,
     /// Its size in bytes, where that is known.
@@ -65,7 +65,7 @@ pub struct Download {
 
 /// An item that would be built.
 #[derive(Debug)]
-pub struct Build {
+pub struct PlannedBuild {
     /// The label of the item.
     pub item: String,
     /// How it is made.
@@ -84,7 +84,7 @@ impl Session {
     pub fn forecast(
         &self,
         planned: Option<(&Planned, &[usize])>,
-        derivations: &[Wanted],
+        derivations: &[WantedDerivation],
     ) -> Result<Forecast, EngineError> {
         let store = self.store_to_read()?;
         let paths = derivations.iter().map(|wanted| &wanted.derivation);
@@ -96,8 +96,8 @@ impl Session {
         let store_dir = &self.directories().store_dir;
         let of_plan = planned.map(|(planned, _)| graph(&planned.plan, store_dir));
         let of_store = stored.graph(store_dir);
-        let of_plan = of_plan.iter().flat_map(Graph::jobs);
-        let graph: Graph<'_> = of_plan.chain(of_store.jobs()).collect();
+        let of_plan = of_plan.iter().flat_map(BuildGraph::jobs);
+        let graph: BuildGraph<'_> = of_plan.chain(of_store.jobs()).collect();
         let durations = History::new(&self.directories().state).durations();
         let estimate = |label: &str| durations.get(label).copied();
         let mut reused = Vec::new();
@@ -120,7 +120,7 @@ impl Session {
         });
         let todo = match &substitutes {
             Some(substitutes) => {
-                let offers = |jobs: &[Job<'_>]| substitutes.offers(jobs);
+                let offers = |jobs: &[BuildJob<'_>]| substitutes.offers(jobs);
                 graph.missing_or_offered_now(wanted_paths, &store, offers, estimate)?
             }
             None => graph.missing_now(wanted_paths, &store, estimate)?,
@@ -138,7 +138,7 @@ impl Session {
                 });
             }
         }
-        let (downloads, builds): (Vec<&Task<'_>>, Vec<&Task<'_>>) = todo
+        let (downloads, builds): (Vec<&BuildTask<'_>>, Vec<&BuildTask<'_>>) = todo
             .tasks
             .iter()
             .filter(|task| task.way == Way::Builder)
@@ -166,7 +166,7 @@ impl Session {
                 .map(|task| {
                     let fixed = task.job.derivation.fixed_output();
                     let sha256 = fixed.and_then(|fixed| fixed.hash.sha256());
-                    Download {
+                    PlannedDownload {
                         item: task.job.label.to_owned(),
                         size: task.job.size,
                         cached: sha256.is_some_and(|sha256| downloader.cache().holds(sha256)),
@@ -175,7 +175,7 @@ impl Session {
                 .collect(),
             builds: builds
                 .iter()
-                .map(|task| Build {
+                .map(|task| PlannedBuild {
                     item: task.job.label.to_owned(),
                     kind: task.job.kind,
                     took: estimate(task.job.label),
@@ -196,7 +196,7 @@ fn offered(
     todo: &Todo<'_>,
 ) -> Result<Vec<OfferedItem>, EngineError> {
     let tasks = todo.tasks.iter().filter(|task| task.way != Way::Builder);
-    let jobs: Vec<Job<'_>> = tasks.map(|task| task.job).collect();
+    let jobs: Vec<BuildJob<'_>> = tasks.map(|task| task.job).collect();
     let mut there: BTreeSet<StorePath> = BTreeSet::new();
     let mut items = Vec::new();
     for (job, offers) in jobs.iter().zip(substitutes.offers_of(&jobs)?) {

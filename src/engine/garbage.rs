@@ -7,7 +7,7 @@ use super::error::EngineError;
 use super::session::Session;
 use crate::store::Store;
 use crate::store::gc::{self, CollectOptions, Freed};
-use crate::store::roots::{Root, RootKind};
+use crate::store::roots::{GcRoot, RootKind};
 
 /// The result of a collection.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Session {
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn roots(&self) -> Result<Vec<Root>, EngineError> {
+    pub fn roots(&self) -> Result<Vec<GcRoot>, EngineError> {
         let store = self.store_to_read()?;
         let mut roots = store.roots()?;
         // What processes use may belong to another store that is called the same.

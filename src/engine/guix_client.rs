@@ -76,7 +76,9 @@ impl Session {
         for (number, name) in BOUNDARIES.into_iter().enumerate() {
             let walk = match &mut walk {
                 Some(walk) => Ok(walk),
-                None => walk::Walk::new(self, program, served).map(|begun| walk.insert(begun)),
+                None => {
+                    walk::ClientWalk::new(self, program, served).map(|begun| walk.insert(begun))
+                }
             };
             let outcome = walk.and_then(|walk| walk.step(number)).map_err(Box::new);
             let holds = outcome.is_ok();

@@ -11,7 +11,8 @@ use crate::formats::hash::Sha256Digest;
 use crate::store::Store;
 use crate::verify::attestation::{Attestation, LockCounts, Seen};
 use crate::verify::lock_file::{
-    Compared, Finding, Lock, LockFileError, LockedDerivation, LockedOutput, Record, SeedKey,
+    Lock, LockFileError, LockFinding, LockedDerivation, LockedOutput, OutputComparison, Record,
+    SeedKey,
 };
 
 /// What a lock holds for the session's seed once it is written.
@@ -31,7 +32,7 @@ pub struct LockComparison {
     /// The session's seed and its digest.
     pub seed: (String, Sha256Digest),
     /// What was found of each output; `None` where the lock has nothing for this seed.
-    pub compared: Option<Vec<Compared>>,
+    pub compared: Option<Vec<OutputComparison>>,
     /// The seeds that the lock has something for.
     pub known: Vec<String>,
     /// How many outputs there are of each kind.
@@ -134,13 +135,13 @@ fn key(session: &Session, planned: &Planned) -> SeedKey {
 }
 
 /// Counts what was found of an output, and adds a difference to the document.
-fn note(compared: &Compared, counts: &mut LockCounts, attestation: &mut Attestation) {
+fn note(compared: &OutputComparison, counts: &mut LockCounts, attestation: &mut Attestation) {
     match &compared.finding {
-        Finding::Same => counts.same += 1,
-        Finding::OtherDerivation { .. } => counts.other_derivation += 1,
-        Finding::NotRecorded => counts.not_recorded += 1,
-        Finding::NotBuilt => counts.not_built += 1,
-        Finding::Differs { recorded, .. } => {
+        LockFinding::Same => counts.same += 1,
+        LockFinding::OtherDerivation { .. } => counts.other_derivation += 1,
+        LockFinding::NotRecorded => counts.not_recorded += 1,
+        LockFinding::NotBuilt => counts.not_built += 1,
+        LockFinding::Differs { recorded, .. } => {
             counts.different += 1;
             let detail = format!("the lock has {}", recorded.sha256);
             let output = attestation.outputs.iter_mut().find(|output| {

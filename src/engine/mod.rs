@@ -66,7 +66,7 @@ pub use derivations::StoredDerivations;
 pub use document::{Makers, word};
 pub use error::EngineError;
 pub use explain::Explanation;
-pub use forecast::{Build, Download, Forecast, OfferedItem};
+pub use forecast::{Forecast, OfferedItem, PlannedBuild, PlannedDownload};
 pub use garbage::{Collected, generation};
 pub use guix_client::{BOUNDARIES, Boundary, GuixFault, Passage, Served};
 pub use guix_module::GuixModule;
@@ -74,20 +74,20 @@ pub use lock::{LockComparison, WrittenLock};
 pub use log::BuildLog;
 pub use machine::{Clock, Disk, Machine, Reached};
 pub use manifest::Manifest;
-pub use notice::{BuiltAgain, Cause, Notice, Notify, Reason, Repaired, Why};
+pub use notice::{BuiltAgain, ChangeCause, Notice, Notify, Reason, Repaired, Why};
 pub use options::{BuildOptions, SeedOptions, SessionOptions, TrustedKeys};
-pub use pairs::{Pair, PairReport, Verdict, Ways};
+pub use pairs::{Pair, PairReport, PairVerdict, Ways};
 pub use planned::{
-    Planned, Target, derivations, graph, nodes, targets, valid_inputs, valid_outputs,
+    PlanTarget, Planned, derivations, graph, nodes, targets, valid_inputs, valid_outputs,
 };
-pub use realise::{Mode, Realised};
+pub use realise::{RealiseMode, Realised};
 pub use rebuild::{RebuildOptions, Rounds, SeenOutput};
 pub use repair::RepairReport;
-pub use run::{ALL_ROOTS, Run, Targets, first_error};
+pub use run::{ALL_ROOTS, FinishedRun, Targets, first_error};
 pub use seeds::{ChosenSeeds, DescribedSeed, UpdatedSeed, system_of};
 pub use session::{SPARE, Session};
 pub use shell::ShellCommand;
 pub use stored_repair::StoredRepair;
 pub use stored_run::{StoredRun, WantedOutput};
-pub use wanted::Wanted;
+pub use wanted::WantedDerivation;
 pub use watcher::Watcher;

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::formats::derivation::difference::Change;
+use crate::formats::derivation::difference::DerivationChange;
 use crate::formats::hash::Sha256Digest;
 
 /// Something worth telling the user that is neither an event of a run nor an error. The front end finds the words.
@@ -39,14 +39,14 @@ pub struct Reason {
     /// The package, or source, that has changed.
     pub of: String,
     /// What changed of it.
-    pub cause: Cause,
+    pub cause: ChangeCause,
 }
 
 /// What changed of a derivation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
+pub enum ChangeCause {
     /// One of its inputs, variables and so on.
-    Change(Change),
+    Change(DerivationChange),
     /// Something unknown: the earlier derivation, whose path this is, is gone.
     Gone(String),
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::document;
 use super::error::EngineError;
-use super::run::Run;
+use super::run::FinishedRun;
 use super::session::Session;
 use crate::builder::error::BuildError;
 use crate::diagnostics::FileError;
@@ -24,7 +24,7 @@ use crate::verify::whole::{self, Checked};
 
 /// An output of one of the ways.
 #[derive(Debug, Clone)]
-pub(super) struct Made {
+pub(super) struct PairOutput {
     pub label: String,
     pub output: String,
     pub path: StorePath,
@@ -46,15 +46,15 @@ pub struct Ways {
 /// Which output is compared with which.
 #[derive(Debug, Default)]
 struct Matched {
-    pairs: Vec<[Made; 2]>,
+    pairs: Vec<[PairOutput; 2]>,
     /// `LABEL:OUTPUT` of those that only one way has.
     alone: [BTreeSet<String>; 2],
 }
 
 /// Finds for each output the one of the same name.
-fn match_up(first: Vec<Made>, second: Vec<Made>) -> Matched {
+fn match_up(first: Vec<PairOutput>, second: Vec<PairOutput>) -> Matched {
     let mut matched = Matched::default();
-    let mut others: BTreeMap<(String, String), Made> = second
+    let mut others: BTreeMap<(String, String), PairOutput> = second
         .into_iter()
         .map(|made| ((made.label.clone(), made.output.clone()), made))
         .collect();
@@ -95,12 +95,12 @@ pub struct Pair {
     /// Its path in each way.
     pub paths: [String; 2],
     /// How the two compare.
-    pub verdict: Verdict,
+    pub verdict: PairVerdict,
 }
 
 /// How the two outputs of a pair compare.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum PairVerdict {
     /// Equal, but for store hashes.
     Same,
     /// These files differ.
@@ -116,7 +116,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl PairVerdict {
     /// The result as documents have it.
     fn seen(&self) -> Seen {
         match self {
@@ -162,9 +162,9 @@ impl PairReport {
 /// Compares the outputs of both ways, which come from `runs`.
 pub(super) fn compare_pairs(
     session: &Session,
-    runs: &[&Run<'_>],
+    runs: &[&FinishedRun<'_>],
     ways: Ways,
-    made: [Vec<Made>; 2],
+    made: [Vec<PairOutput>; 2],
     cancellation: &Cancellation,
 ) -> Result<PairReport, EngineError> {
     let [first, second] = made;
@@ -179,7 +179,7 @@ pub(super) fn compare_pairs(
         .iter()
         .map(|checked| (&checked.info.path, checked))
         .collect();
-    let find = |made: &Made| {
+    let find = |made: &PairOutput| {
         let found = checked.get(&made.path).copied();
         found.ok_or_else(|| EngineError::NotBuilt {
             package: made.label.clone(),
@@ -244,26 +244,26 @@ pub(super) fn compare_pairs(
 /// Compares both outputs of a pair where both are what was registered.
 fn judge(
     session: &Session,
-    pair: &[Made; 2],
+    pair: &[PairOutput; 2],
     sides: [&Checked; 2],
     goes_on: &dyn Fn() -> bool,
-) -> Result<Verdict, EngineError> {
+) -> Result<PairVerdict, EngineError> {
     for (side, checked) in sides.into_iter().enumerate() {
         if !checked.condition.is_intact() {
             let (seen, detail) = document::seen(&checked.condition);
-            return Ok(Verdict::Damaged { side, seen, detail });
+            return Ok(PairVerdict::Damaged { side, seen, detail });
         }
     }
     let files = differences(session, pair, sides.map(|checked| &checked.info), goes_on)?;
     Ok(match files.is_empty() {
-        true => Verdict::Same,
-        false => Verdict::Differs(files),
+        true => PairVerdict::Same,
+        false => PairVerdict::Differs(files),
     })
 }
 
 fn differences(
     session: &Session,
-    pair: &[Made; 2],
+    pair: &[PairOutput; 2],
     infos: [&PathInfo; 2],
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Vec<FileDifference>, EngineError> {
@@ -288,9 +288,9 @@ fn differences(
 mod tests {
     use super::*;
 
-    fn made(label: &str, output: &str, letter: char) -> Made {
+    fn made(label: &str, output: &str, letter: char) -> PairOutput {
         let name = format!("{}-x", letter.to_string().repeat(32));
-        Made {
+        PairOutput {
             label: label.to_owned(),
             output: output.to_owned(),
             path: StorePath::from_base_name(&name).unwrap(),

@@ -8,10 +8,10 @@ use super::error::EngineError;
 use super::seeds::ChosenSeeds;
 use super::session::Session;
 use super::shell_syntax;
-use crate::builder::graph::{Graph, Job};
+use crate::builder::graph::{BuildGraph, BuildJob};
 use crate::formats::derivation::Derivation;
 use crate::formats::store_path::{StoreDir, StorePath};
-use crate::road::plan::{self, Item, Node, Plan};
+use crate::road::plan::{self, Node, Plan, PlanItem};
 use crate::road::recipe::{self, InputName, RecipeSource, Recipes, Stage};
 use crate::store::{Store, StoreError};
 
@@ -28,14 +28,14 @@ pub struct Planned {
 
 /// A node of a plan that a user named, and the output they named with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct PlanTarget {
     /// The index of the node.
     pub node: usize,
     /// The output; `None` is all of them.
     pub output: Option<String>,
 }
 
-impl Target {
+impl PlanTarget {
     /// All outputs of `node`.
     pub fn all(node: usize) -> Self {
         Self { node, output: None }
@@ -102,7 +102,7 @@ impl Planned {
     ///
     /// # Errors
     /// Where the plan has none of that name.
-    pub fn target(&self, name: &str) -> Result<Target, EngineError> {
+    pub fn target(&self, name: &str) -> Result<PlanTarget, EngineError> {
         target(&self.plan, name)
     }
 
@@ -113,11 +113,11 @@ impl Planned {
 }
 
 /// As [`Planned::target`].
-pub(super) fn target(plan: &Plan, name: &str) -> Result<Target, EngineError> {
+pub(super) fn target(plan: &Plan, name: &str) -> Result<PlanTarget, EngineError> {
     // File names of sources may hold a colon, so a whole label comes first.
     let whole = plan.find(name);
     let Some((address, output)) = name.rsplit_once(':').filter(|_| whole.is_err()) else {
-        return Ok(Target::all(whole?));
+        return Ok(PlanTarget::all(whole?));
     };
     let node = plan.find(address)?;
     let known = &plan.nodes()[node].outputs;
@@ -128,7 +128,7 @@ pub(super) fn target(plan: &Plan, name: &str) -> Result<Target, EngineError> {
             known: known.join(", "),
         });
     }
-    Ok(Target {
+    Ok(PlanTarget {
         node,
         output: Some(output.to_owned()),
     })
@@ -138,7 +138,7 @@ pub(super) fn target(plan: &Plan, name: &str) -> Result<Target, EngineError> {
 ///
 /// # Errors
 /// Where the plan does not have one of them.
-pub fn targets(plan: &Plan, names: &[String]) -> Result<Vec<Target>, EngineError> {
+pub fn targets(plan: &Plan, names: &[String]) -> Result<Vec<PlanTarget>, EngineError> {
     let mut targets = Vec::new();
     for name in names {
         let target = target(plan, name)?;
@@ -206,7 +206,11 @@ pub fn valid_outputs(
 ) -> Result<BTreeSet<StorePath>, EngineError> {
     let plan = &planned.plan;
     let wanted = match names {
-        [] => plan.everything()?.into_iter().map(Target::all).collect(),
+        [] => plan
+            .everything()?
+            .into_iter()
+            .map(PlanTarget::all)
+            .collect(),
         names => targets(plan, names)?,
     };
     let mut paths: BTreeMap<StorePath, String> = BTreeMap::new();
@@ -226,7 +230,7 @@ pub fn valid_outputs(
 }
 
 /// The derivations of `plan`, as a graph for the builder. The store is at `store_dir`.
-pub fn graph<'p>(plan: &'p Plan, store_dir: &StoreDir) -> Graph<'p> {
+pub fn graph<'p>(plan: &'p Plan, store_dir: &StoreDir) -> BuildGraph<'p> {
     let derivations: BTreeMap<&StorePath, &Derivation> = plan
         .nodes()
         .iter()
@@ -234,7 +238,7 @@ pub fn graph<'p>(plan: &'p Plan, store_dir: &StoreDir) -> Graph<'p> {
         .collect();
     let nodes = plan.nodes().iter();
     nodes
-        .map(|node| Job {
+        .map(|node| BuildJob {
             label: &node.label,
             path: &node.derivation_path,
             derivation: &node.derivation,
@@ -262,10 +266,10 @@ pub fn derivations<'p>(plan: &'p Plan, wanted: &[usize]) -> Vec<&'p StorePath> {
 /// Where the store cannot be written.
 pub(super) fn add_item(store: &Store, plan: &Plan, path: &StorePath) -> Result<(), StoreError> {
     match plan.items().get(path) {
-        Some(Item::Text { name, contents }) => {
+        Some(PlanItem::Text { name, contents }) => {
             store.add_text(name, contents, &Default::default())?;
         }
-        Some(Item::Tree { name, tree }) => {
+        Some(PlanItem::Tree { name, tree }) => {
             store.add_tree(name, tree)?;
         }
         // The plan has all sources of its derivations; one that is missing is found out when it is not valid.

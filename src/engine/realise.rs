@@ -6,22 +6,22 @@ use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
-use super::wanted::Wanted;
+use super::wanted::WantedDerivation;
 use crate::builder::hook::BuildHook;
-use crate::builder::rebuild::{Again, Inspect, Rebuilt, rebuild};
-use crate::builder::run::{Request, missing, realise, realise_todo};
-use crate::builder::scheduler::Report;
+use crate::builder::rebuild::{Again, Inspect, RebuiltDerivation, rebuild};
+use crate::builder::run::{RunRequest, missing, realise, realise_todo};
+use crate::builder::scheduler::RunReport;
 use crate::builder::settings::Tools;
 use crate::builder::variation::Variation;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
-use crate::verify::rebuild::{Comparer, Outcome};
+use crate::verify::rebuild::{Comparer, RebuildOutcome};
 
 /// What to do about outputs that are valid already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
+pub enum RealiseMode {
     /// Nothing.
     #[default]
     Build,
@@ -33,9 +33,9 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Realised {
     /// The run: what was made, and what went wrong.
-    pub report: Report,
-    /// With [`Mode::Check`]: each output that was built again, and how it differs.
-    pub outcomes: Vec<Outcome>,
+    pub report: RunReport,
+    /// With [`RealiseMode::Check`]: each output that was built again, and how it differs.
+    pub outcomes: Vec<RebuildOutcome>,
 }
 
 /// A run over derivations of the store.
@@ -59,19 +59,19 @@ impl Session {
     pub fn realise(
         &self,
         store: &Store,
-        wanted: &[Wanted],
-        mode: Mode,
+        wanted: &[WantedDerivation],
+        mode: RealiseMode,
         events: &EventSender,
         cancellation: &Cancellation,
     ) -> Result<Realised, EngineError> {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
-        let derivations = StoredDerivations::load(store, paths, mode == Mode::Build)?;
+        let derivations = StoredDerivations::load(store, paths, mode == RealiseMode::Build)?;
         let mut open: Vec<&StorePath> = Vec::new();
         for wanted in wanted {
             let outputs = self.outputs(&derivations, wanted)?;
             let paths = || outputs.iter().filter_map(|(_, path)| *path);
             store.add_temporary_roots(paths())?;
-            if mode == Mode::Check || store.valid_among(paths())?.len() < outputs.len() {
+            if mode == RealiseMode::Check || store.valid_among(paths())?.len() < outputs.len() {
                 open.push(&wanted.derivation);
             }
         }
@@ -83,15 +83,15 @@ impl Session {
             cancellation,
         };
         match mode {
-            Mode::Build => Ok(Realised {
+            RealiseMode::Build => Ok(Realised {
                 report: self.run_derivations(&run, None)?,
                 outcomes: Vec::new(),
             }),
-            Mode::Check => {
+            RealiseMode::Check => {
                 let settings = self.build_settings();
                 let variation = Variation::default();
                 let comparer = Comparer::new(store, &settings, &variation);
-                let inspect = |rebuilt: &Rebuilt<'_>| comparer.inspect(rebuilt);
+                let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt);
                 let report = self.run_derivations(&run, Some(&inspect))?;
                 Ok(Realised {
                     report,
@@ -113,7 +113,7 @@ impl Session {
         inspect: Inspect<'_>,
         events: &EventSender,
         cancellation: &Cancellation,
-    ) -> Result<Report, EngineError> {
+    ) -> Result<RunReport, EngineError> {
         let run = Derivations {
             store,
             all: &StoredDerivations::load(store, [path], false)?,
@@ -129,7 +129,7 @@ impl Session {
         &self,
         run: &Derivations<'_>,
         inspect: Option<Inspect<'_>>,
-    ) -> Result<Report, EngineError> {
+    ) -> Result<RunReport, EngineError> {
         let Derivations {
             store,
             all,
@@ -158,7 +158,7 @@ impl Session {
             alternative: substitutes.as_ref().map(|substitutes| substitutes as _),
             hook: hook.as_ref(),
         };
-        let request = |wanted| Request {
+        let request = |wanted| RunRequest {
             graph: &graph,
             wanted,
             impure: None,

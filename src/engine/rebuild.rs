@@ -8,18 +8,18 @@ use std::time::SystemTime;
 
 use super::document;
 use super::error::EngineError;
-use super::run::{Run, Targets, first_error};
+use super::run::{FinishedRun, Targets, first_error};
 use super::session::Session;
 use super::watcher::Watcher;
 use crate::builder::error::{BuildError, FailureKind};
 use crate::builder::history::epoch_seconds;
-use crate::builder::rebuild::Rebuilt;
+use crate::builder::rebuild::RebuiltDerivation;
 use crate::builder::variation::Variation;
 use crate::diagnostics::FileError;
 use crate::road::plan::{Node, Plan};
 use crate::store::directories::free_space;
 use crate::verify::attestation::{Attestation, AttestedOutput, Seen};
-use crate::verify::rebuild::{Comparer, Difference, Outcome};
+use crate::verify::rebuild::{Comparer, Difference, RebuildOutcome};
 use crate::verify::vary;
 
 /// A file system in memory is taken for build directories where this much of it is free, in bytes: GCC's build needs
@@ -56,7 +56,7 @@ pub struct Rounds {
 #[derive(Debug)]
 pub struct SeenOutput {
     /// What is recorded.
-    pub outcome: Outcome,
+    pub outcome: RebuildOutcome,
     /// The rounds that gave something else, counted from 1.
     pub differing: Vec<(usize, Difference)>,
 }
@@ -109,7 +109,7 @@ impl Session {
         wanted: Targets<'_>,
         options: RebuildOptions,
         watcher: &dyn Watcher,
-    ) -> Result<(Run<'_>, Rounds), EngineError> {
+    ) -> Result<(FinishedRun<'_>, Rounds), EngineError> {
         self.require_valid(wanted)?;
         // What the builds are made of, sources above all, may have been collected.
         let inputs = |plan: &Plan| -> Result<Vec<usize>, EngineError> {
@@ -118,7 +118,7 @@ impl Session {
             let inputs: BTreeSet<usize> = inputs.collect();
             Ok(inputs.into_iter().collect())
         };
-        let mut run = Run::start(self, &inputs, watcher)?.succeeded()?;
+        let mut run = FinishedRun::start(self, &inputs, watcher)?.succeeded()?;
         run.targets = wanted(&run.planned.plan)?;
         let settings = self.build_settings();
         let mut rounds = Rounds {
@@ -128,7 +128,7 @@ impl Session {
         for variation in options.variations {
             rounds.started.push(epoch_seconds(SystemTime::now()));
             let comparer = Comparer::new(&run.store, &settings, &variation);
-            let inspect = |rebuilt: &Rebuilt<'_>| comparer.inspect(rebuilt);
+            let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt);
             let report = run.rebuild(&run.targets, &variation, &inspect, watcher)?;
             if report.summary.interrupted && first_error(&report).is_none() {
                 return Err(EngineError::Run(Box::new(report)));
@@ -220,7 +220,7 @@ impl Rounds {
         outputs.filter(|seen| !seen.differing.is_empty()).count()
     }
 
-    fn add(&mut self, outcomes: Vec<Outcome>, errors: &[BuildError], variation: Variation) {
+    fn add(&mut self, outcomes: Vec<RebuildOutcome>, errors: &[BuildError], variation: Variation) {
         self.variations.push(variation);
         let round = self.variations.len();
         for outcome in outcomes {

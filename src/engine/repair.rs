@@ -12,17 +12,17 @@ use std::sync::{Mutex, PoisonError};
 use super::error::EngineError;
 use super::notice::{Notice, Repaired};
 use super::planned::{Planned, nodes};
-use super::run::{Run, first_error};
+use super::run::{FinishedRun, first_error};
 use super::session::Session;
 use super::watcher::Watcher;
 use crate::builder::error::BuildError;
-use crate::builder::rebuild::{Rebuilt, RebuiltOutput};
+use crate::builder::rebuild::{RebuiltDerivation, RebuiltOutput};
 use crate::builder::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::formats::derivation::aterm;
 use crate::formats::nar::Tree;
 use crate::formats::store_path::StorePath;
-use crate::road::plan::{Item, Plan};
+use crate::road::plan::{Plan, PlanItem};
 use crate::store::nar::restore_tree;
 use crate::store::{PathInfo, PathLocks, StagedOutput, Store, StoreError};
 use crate::verify::record::WrongRecord;
@@ -211,8 +211,8 @@ fn remedy<'c>(
 /// The contents of an item that the plan itself knows.
 fn known_contents(session: &Session, plan: &Plan, path: &StorePath) -> Option<Tree> {
     match plan.items().get(path) {
-        Some(Item::Text { contents, .. }) => return Some(Tree::file(contents.clone())),
-        Some(Item::Tree { tree, .. }) => return Some(tree.clone()),
+        Some(PlanItem::Text { contents, .. }) => return Some(Tree::file(contents.clone())),
+        Some(PlanItem::Tree { tree, .. }) => return Some(tree.clone()),
         None => {}
     }
     let node = plan
@@ -327,10 +327,10 @@ fn make_again(
         // A download needs nothing, though its derivation may name a seed.
         Ok(node.dependencies.iter().copied().collect())
     };
-    let run = Run::start(session, &inputs, watcher)?.succeeded()?;
+    let run = FinishedRun::start(session, &inputs, watcher)?.succeeded()?;
     let node = find(&run.planned.plan)?;
     let refused = Mutex::new(Vec::new());
-    let inspect = |rebuilt: &Rebuilt<'_>| {
+    let inspect = |rebuilt: &RebuiltDerivation<'_>| {
         for output in &rebuilt.outputs {
             let mut checked = damaged.iter();
             let Some(checked) = checked.find(|checked| checked.info.path == output.info.path)
@@ -370,7 +370,11 @@ fn make_again(
 
 /// Whether something else than the build itself says that what it gave is right: its hash is the recorded one, or that
 /// of what is in the store, so that the record is what is damaged, or its derivation names it.
-fn is_vouched_for(rebuilt: &Rebuilt<'_>, output: &RebuiltOutput<'_>, checked: &Checked) -> bool {
+fn is_vouched_for(
+    rebuilt: &RebuiltDerivation<'_>,
+    output: &RebuiltOutput<'_>,
+    checked: &Checked,
+) -> bool {
     let made = output.info.nar_sha256;
     let is_in_store =
         matches!(&checked.condition, Condition::Altered { found, .. } if *found == made);

@@ -15,8 +15,8 @@ use super::substitutes::{Substitutes, substituter};
 use super::watcher::{Watcher, watched};
 use crate::builder::error::BuildError;
 use crate::builder::rebuild::{Again, Inspect, rebuild};
-use crate::builder::run::{Request, interrupted, missing, realise_todo};
-use crate::builder::scheduler::Report;
+use crate::builder::run::{RunRequest, interrupted, missing, realise_todo};
+use crate::builder::scheduler::RunReport;
 use crate::builder::settings::{BuildSettings, Tools};
 use crate::builder::variation::Variation;
 use crate::events::cancellation::Cancellation;
@@ -34,7 +34,7 @@ pub const ALL_ROOTS: &str = "all";
 pub type Targets<'t> = &'t dyn Fn(&Plan) -> Result<Vec<usize>, EngineError>;
 
 /// A run that is over, and what it worked with.
-pub struct Run<'s> {
+pub struct FinishedRun<'s> {
     /// The session that it belongs to.
     pub session: &'s Session,
     /// The store, open for changes.
@@ -44,11 +44,11 @@ pub struct Run<'s> {
     /// The nodes that were wanted.
     pub targets: Vec<usize>,
     /// What was made, and what went wrong.
-    pub report: Report,
+    pub report: RunReport,
     downloader: Arc<Downloader>,
 }
 
-impl<'s> Run<'s> {
+impl<'s> FinishedRun<'s> {
     /// Plans, and makes what is missing of the targets. What could not be made is in the report.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl<'s> Run<'s> {
         variation: &Variation,
         inspect: Inspect<'_>,
         watcher: &dyn Watcher,
-    ) -> Result<Report, EngineError> {
+    ) -> Result<RunReport, EngineError> {
         let plan = &self.planned.plan;
         let graph = graph(plan, &self.session.directories().store_dir);
         let again = Again {
@@ -242,11 +242,11 @@ fn make(
     downloader: &Arc<Downloader>,
     events: &EventSender,
     cancellation: &Cancellation,
-) -> Result<Report, EngineError> {
+) -> Result<RunReport, EngineError> {
     let plan = &planned.plan;
     let add_source = |store: &Store, path: &StorePath| add_item(store, plan, path);
     let graph = graph(plan, &session.directories().store_dir);
-    let request = Request {
+    let request = RunRequest {
         graph: &graph,
         wanted: derivations(plan, wanted),
         impure: planned.impurity(),
@@ -295,7 +295,7 @@ fn make(
 }
 
 /// The first thing that went wrong in a run, other than that it was interrupted.
-pub fn first_error(report: &Report) -> Option<&BuildError> {
+pub fn first_error(report: &RunReport) -> Option<&BuildError> {
     let mut errors = report.errors.iter();
     errors.find(|error| !matches!(error, BuildError::Interrupted))
 }

@@ -16,7 +16,7 @@ use crate::road::seed::description::Description;
 use crate::road::seed::release::default_seed;
 use crate::road::seed::resolve::{self, Resolved, Strictness, load};
 use crate::road::seed::update::update;
-use crate::road::seed::{Archive, Seed, SeedSource, own};
+use crate::road::seed::{Seed, SeedArchive, SeedSource, own};
 
 /// The seed of a plan, and the larger roots that its recipes want sources made in.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl ChosenSeeds {
     }
 
     /// The archives of all of them.
-    pub fn archives(&self) -> impl Iterator<Item = &Archive> {
+    pub fn archives(&self) -> impl Iterator<Item = &SeedArchive> {
         self.all().flat_map(|(seed, _)| &seed.archives)
     }
 }
@@ -240,7 +240,7 @@ impl Session {
         };
         let model = load(&options.descriptions, model)?;
         let cache = Cache::new(&self.directories().cache);
-        let places = own::Places {
+        let places = own::SeedPlaces {
             cache: &cache,
             state: &self.directories().state,
         };

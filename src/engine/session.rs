@@ -6,20 +6,20 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::builtins::Fetching;
-use super::builtins::download::Download;
+use super::builtins::download::DownloadBuiltin;
 use super::builtins::git::GitDownload;
 use super::error::EngineError;
 use super::notice::{Notice, Notify};
 use super::options::SessionOptions;
 use crate::builder::run::lock_patience;
 use crate::builder::settings::BuildSettings;
-use crate::builder::watch::Patience;
+use crate::builder::watch::BuildLimits;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
 use crate::fetch::apt::AptSettings;
 use crate::fetch::{self, Downloader, Fetcher, SearchSettings, by_hash};
 use crate::formats::store_path::StorePath;
-use crate::sandbox::{self, BuildUser, Limits, Sandbox};
+use crate::sandbox::{self, BuildUser, ResourceLimits, Sandbox};
 use crate::store::directories::Directories;
 use crate::store::recover::{Recovered, recover, refuse_whole};
 use crate::store::{Access, OpenOptions, Store, StoreError};
@@ -164,7 +164,7 @@ impl Session {
     pub(super) fn fetching(&self, fetcher: Arc<dyn Fetcher>, sandbox: &dyn Sandbox) -> Fetching {
         let temporary = self.options.build.temporary.clone();
         Fetching {
-            download: Download { fetcher },
+            download: DownloadBuiltin { fetcher },
             git: GitDownload {
                 offline: self.options.offline,
                 temporary: temporary.unwrap_or_else(std::env::temp_dir),
@@ -182,7 +182,7 @@ impl Session {
             Some(shared) => share(options.cores, options.max_jobs, shared.size()),
             None => tokens(options.cores, all),
         };
-        let usual = Limits::of_machine();
+        let usual = ResourceLimits::of_machine();
         BuildSettings {
             system: self.options.system.name().to_owned(),
             cores,
@@ -195,12 +195,12 @@ impl Session {
             keep_going: options.keep_going,
             keep_failed: options.keep_failed,
             cache_failures: options.cache_failures,
-            patience: Patience {
+            patience: BuildLimits {
                 timeout: options.timeout,
                 max_silent_time: options.max_silent_time,
-                ..Patience::default()
+                ..BuildLimits::default()
             },
-            limits: Limits {
+            limits: ResourceLimits {
                 memory: options.max_memory,
                 processes: options.max_processes.or(usual.processes),
                 ..usual

@@ -22,7 +22,7 @@ use crate::formats::store_path::StorePath;
 use crate::road::plan::{Node, road};
 use crate::road::recipe::{Address, InputName};
 use crate::sandbox::{
-    BuildDirectory, BuildUser, ExitStatusKind, Limits, Mount, Root, Sandbox, World,
+    BuildDirectory, BuildUser, ExitStatusKind, GuestRoot, Mount, ResourceLimits, Sandbox, World,
 };
 use crate::store::Store;
 use crate::store::remove::remove_tree;
@@ -79,10 +79,10 @@ impl Session {
         let sandbox = self.sandbox()?;
         sandbox.check()?;
         let user = BuildUser::default();
-        let usual = Limits::of_machine();
+        let usual = ResourceLimits::of_machine();
         let options = &self.options().build;
         let temporary = self.build_settings().temporary;
-        let places = Places::create(sandbox.as_ref(), &user, &temporary)?;
+        let places = ShellDirectories::create(sandbox.as_ref(), &user, &temporary)?;
         let environment = environment(self, &inputs, shell.terminal.as_deref());
         let bash = environment.get("SHELL").cloned().unwrap_or_default();
         let arguments: Vec<&str> = match shell.command {
@@ -99,7 +99,7 @@ impl Session {
             writable: false,
         };
         let world = World {
-            root: Root::Empty,
+            root: GuestRoot::Empty,
             mounts: closure.iter().map(mount).chain(shell.mounts).collect(),
             store_dir: self.directories().store_dir.as_str().to_owned(),
             store_writable: places.store.clone(),
@@ -109,7 +109,7 @@ impl Session {
             },
             host_name: "localhost".to_owned(),
             user,
-            limits: Limits {
+            limits: ResourceLimits {
                 memory: options.max_memory,
                 processes: options.max_processes.or(usual.processes),
                 ..usual
@@ -155,7 +155,8 @@ impl Session {
         let sandbox = self.sandbox()?;
         sandbox.check()?;
         let settings = self.build_settings();
-        let places = Places::create(sandbox.as_ref(), &settings.user, &settings.temporary)?;
+        let places =
+            ShellDirectories::create(sandbox.as_ref(), &settings.user, &settings.temporary)?;
         let world = BuildWorld {
             job,
             inputs: &closure,
@@ -304,7 +305,7 @@ fn search_path(session: &Session, planned: &Planned, node: &Node, has_root: bool
 }
 
 /// The directories of this machine that the sandbox writes to; dropping it removes them.
-struct Places {
+struct ShellDirectories {
     /// Only its owner can enter it: what a program inside makes, such as a set-user-ID file, stays out of reach of the
     /// machine's users.
     directory: PathBuf,
@@ -312,7 +313,7 @@ struct Places {
     home: PathBuf,
 }
 
-impl Places {
+impl ShellDirectories {
     fn create(
         sandbox: &dyn Sandbox,
         user: &BuildUser,
@@ -342,7 +343,7 @@ impl Places {
     }
 }
 
-impl Places {
+impl ShellDirectories {
     /// The directory of `run_phase`, which `shell` runs.
     fn tools(&self, shell: &[u8]) -> Result<Mount, EngineError> {
         let tools = self.directory.join("tools");
@@ -370,7 +371,7 @@ impl Places {
     }
 }
 
-impl Drop for Places {
+impl Drop for ShellDirectories {
     fn drop(&mut self) {
         if let Err(error) = remove_tree(&self.directory) {
             tracing::warn!("{error}");

@@ -11,17 +11,17 @@ use std::sync::{Mutex, PoisonError};
 
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
-use super::realise::Mode;
+use super::realise::RealiseMode;
 use super::repair::{put_in_place, replaced_by};
 use super::session::Session;
 use super::substitutes::substituter;
-use super::wanted::Wanted;
+use super::wanted::WantedDerivation;
 use super::watcher::{Watcher, watched};
 use crate::builder::error::BuildError;
-use crate::builder::rebuild::Rebuilt;
+use crate::builder::rebuild::RebuiltDerivation;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
-use crate::exchange::substitute::{Substituter, Watch};
+use crate::exchange::substitute::{InstallationWatch, Substituter};
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, Store, StoreError};
@@ -60,7 +60,7 @@ impl Session {
     /// not an error: a run that follows reports it.
     pub fn repair_derivations(
         &self,
-        wanted: &[Wanted],
+        wanted: &[WantedDerivation],
         watcher: &dyn Watcher,
     ) -> Result<(), EngineError> {
         if wanted.is_empty() {
@@ -95,7 +95,7 @@ impl Session {
     pub fn repair_stored(
         &self,
         store: &Store,
-        wanted: &[Wanted],
+        wanted: &[WantedDerivation],
         paths: &BTreeSet<StorePath>,
         events: &EventSender,
         cancellation: &Cancellation,
@@ -121,7 +121,7 @@ impl Session {
         let mut result = repair.result;
         // The damage is known: a build on top of it would be worth nothing.
         if result.failed.is_empty() {
-            let realised = self.realise(store, wanted, Mode::Build, events, cancellation)?;
+            let realised = self.realise(store, wanted, RealiseMode::Build, events, cancellation)?;
             result.errors.extend(realised.report.errors);
             result.interrupted = realised.report.summary.interrupted;
         }
@@ -135,7 +135,7 @@ impl Repair<'_> {
     }
 
     /// Repairs the outputs that are wanted and valid, or what the others will be built from.
-    fn repair_outputs(&mut self, wanted: &Wanted) -> Result<(), EngineError> {
+    fn repair_outputs(&mut self, wanted: &WantedDerivation) -> Result<(), EngineError> {
         let outputs = self.store.derivation_outputs(&wanted.derivation)?;
         let outputs = outputs
             .iter()
@@ -210,7 +210,7 @@ impl Repair<'_> {
         let Some(substituter) = &self.substituter else {
             return Ok(false);
         };
-        let watch = Watch {
+        let watch = InstallationWatch {
             cancellation: self.cancellation.clone(),
             news: &|_| {},
         };
@@ -264,7 +264,7 @@ impl Repair<'_> {
         let mut damaged: BTreeMap<StorePath, PathInfo> = others.collect();
         damaged.insert(info.path.clone(), info.clone());
         let replaced = Mutex::new(BTreeSet::new());
-        let inspect = |rebuilt: &Rebuilt<'_>| {
+        let inspect = |rebuilt: &RebuiltDerivation<'_>| {
             for output in &rebuilt.outputs {
                 let Some(recorded) = damaged.get(&output.info.path) else {
                     continue;

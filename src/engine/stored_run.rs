@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
-use super::realise::{Mode, Realised};
+use super::realise::{RealiseMode, Realised};
 use super::run::add_links;
 use super::session::Session;
-use super::wanted::Wanted;
+use super::wanted::WantedDerivation;
 use super::watcher::{Watcher, watched};
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
@@ -43,8 +43,8 @@ impl StoredRun {
     /// As for [`Session::realise`].
     pub fn start(
         session: &Session,
-        wanted: &[Wanted],
-        mode: Mode,
+        wanted: &[WantedDerivation],
+        mode: RealiseMode,
         watcher: &dyn Watcher,
     ) -> Result<Self, EngineError> {
         watched(watcher, |events, cancellation| {

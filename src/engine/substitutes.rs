@@ -12,11 +12,13 @@ use super::error::EngineError;
 use super::session::Session;
 use crate::builder::alternative::{Alternative, Delivery};
 use crate::builder::error::{BuildError, FailureKind};
-use crate::builder::graph::{Graph, Job, Offered};
+use crate::builder::graph::{BuildGraph, BuildJob, Offered};
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind, Made, OutputMade};
 use crate::exchange::ExchangeError;
-use crate::exchange::substitute::{News, Offer, Server, Substituter, Watch};
+use crate::exchange::substitute::{
+    InstallationNews, InstallationWatch, Server, SubstituteOffer, Substituter,
+};
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
 
@@ -47,7 +49,7 @@ pub(super) fn substituter(session: &Session) -> Result<Option<Substituter>, Engi
 pub struct Substitutes<'s> {
     substituter: &'s Substituter,
     store: &'s Store,
-    names: Names<'s>,
+    names: ItemNames<'s>,
     events: EventSender,
     cancellation: Cancellation,
     so_far: Mutex<SoFar>,
@@ -57,7 +59,7 @@ pub struct Substitutes<'s> {
 #[derive(Default)]
 struct SoFar {
     /// What each server offers that has not been reported, by URL.
-    unreported: BTreeMap<String, Vec<Offer>>,
+    unreported: BTreeMap<String, Vec<SubstituteOffer>>,
     /// What was reported, and is not to be counted twice.
     reported: BTreeSet<StorePath>,
     /// When work on each item began that is not finished.
@@ -80,14 +82,14 @@ impl<'s> Substitutes<'s> {
     pub fn new(
         substituter: &'s Substituter,
         store: &'s Store,
-        graph: &Graph<'s>,
+        graph: &BuildGraph<'s>,
         events: &EventSender,
         cancellation: &Cancellation,
     ) -> Self {
         Self {
             substituter,
             store,
-            names: Names::of(graph, &store.directories().store_dir),
+            names: ItemNames::of(graph, &store.directories().store_dir),
             events: events.clone(),
             cancellation: cancellation.clone(),
             so_far: Mutex::default(),
@@ -100,8 +102,11 @@ impl<'s> Substitutes<'s> {
     ///
     /// # Errors
     /// Where a server has something that no trusted key has signed, and no other server has it.
-    pub fn offers_of(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Vec<Offer>>>, ExchangeError> {
-        let is_asked = |job: &Job<'_>| job.kind != Kind::Download && allows(*job);
+    pub fn offers_of(
+        &self,
+        jobs: &[BuildJob<'_>],
+    ) -> Result<Vec<Option<Vec<SubstituteOffer>>>, ExchangeError> {
+        let is_asked = |job: &BuildJob<'_>| job.kind != Kind::Download && allows(*job);
         let asked = jobs.iter().filter(|job| is_asked(job));
         let sets: Vec<BTreeSet<StorePath>> = asked.map(|job| outputs(*job)).collect();
         let offers = self
@@ -141,17 +146,17 @@ impl<'s> Substitutes<'s> {
         }
     }
 
-    fn report(&self, news: News<'_>) {
+    fn report(&self, news: InstallationNews<'_>) {
         // A reader of events may be slow: not with the lock held.
         if let Some(event) = self.event(news) {
             self.events.emit(event);
         }
     }
 
-    fn event(&self, news: News<'_>) -> Option<Event> {
+    fn event(&self, news: InstallationNews<'_>) -> Option<Event> {
         let mut so_far = self.so_far();
         Some(match news {
-            News::Found(offers) => {
+            InstallationNews::Found(offers) => {
                 // An item of a server that the offers did not name, after another server failed.
                 for offer in offers {
                     if so_far.reported.insert(offer.path.clone()) {
@@ -163,7 +168,7 @@ impl<'s> Substitutes<'s> {
                 self.report_offers();
                 return None;
             }
-            News::Begun { path, .. } => {
+            InstallationNews::Begun { path, .. } => {
                 so_far.begun.insert(path.clone(), Instant::now());
                 Event::Started {
                     item: self.names.item(path),
@@ -172,7 +177,7 @@ impl<'s> Substitutes<'s> {
                     log: None,
                 }
             }
-            News::Received {
+            InstallationNews::Received {
                 path,
                 location,
                 bytes,
@@ -183,7 +188,7 @@ impl<'s> Substitutes<'s> {
                 total,
                 location: location.to_owned(),
             },
-            News::Installed { info, location } => {
+            InstallationNews::Installed { info, location } => {
                 let taken = so_far.taken.entry(location.to_owned()).or_default();
                 taken.installed += 1;
                 taken.nar_size += info.nar_size;
@@ -199,7 +204,7 @@ impl<'s> Substitutes<'s> {
                     made,
                 }
             }
-            News::Failed {
+            InstallationNews::Failed {
                 path,
                 location,
                 problem,
@@ -213,7 +218,7 @@ impl<'s> Substitutes<'s> {
                     problem: problem.to_owned(),
                 }
             }
-            News::Reused(path) => Event::Reused {
+            InstallationNews::Reused(path) => Event::Reused {
                 item: self.names.item(path),
             },
         })
@@ -221,7 +226,7 @@ impl<'s> Substitutes<'s> {
 }
 
 impl Alternative for Substitutes<'_> {
-    fn offers(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
+    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
         let offers = self
             .offers_of(jobs)
             .map_err(|error| failure("substitutes", error))?;
@@ -242,11 +247,11 @@ impl Alternative for Substitutes<'_> {
             .collect())
     }
 
-    fn make(&self, job: Job<'_>) -> Result<Delivery, BuildError> {
+    fn make(&self, job: BuildJob<'_>) -> Result<Delivery, BuildError> {
         self.report_offers();
-        let watch = Watch {
+        let watch = InstallationWatch {
             cancellation: self.cancellation.clone(),
-            news: &|news: News<'_>| self.report(news),
+            news: &|news: InstallationNews<'_>| self.report(news),
         };
         let wanted = [outputs(job)];
         match self.substituter.install(self.store, &wanted, &watch) {
@@ -284,12 +289,12 @@ impl Alternative for Substitutes<'_> {
 }
 
 /// Whether the derivation lets its outputs be taken from others, as guix-daemon reads it.
-fn allows(job: Job<'_>) -> bool {
+fn allows(job: BuildJob<'_>) -> bool {
     let allows = job.derivation.environment.get("allowSubstitutes");
     allows.is_none_or(|allows| *allows == "1")
 }
 
-fn outputs(job: Job<'_>) -> BTreeSet<StorePath> {
+fn outputs(job: BuildJob<'_>) -> BTreeSet<StorePath> {
     let outputs = job.derivation.outputs.values();
     outputs.filter_map(|output| output.path.clone()).collect()
 }
@@ -312,7 +317,7 @@ fn failure(label: &str, error: ExchangeError) -> BuildError {
 }
 
 /// What store items are called.
-struct Names<'p> {
+struct ItemNames<'p> {
     store_dir: &'p StoreDir,
     outputs: BTreeMap<&'p StorePath, Name<'p>>,
 }
@@ -323,8 +328,8 @@ struct Name<'p> {
     derivation: &'p StorePath,
 }
 
-impl<'p> Names<'p> {
-    fn of(graph: &Graph<'p>, store_dir: &'p StoreDir) -> Self {
+impl<'p> ItemNames<'p> {
+    fn of(graph: &BuildGraph<'p>, store_dir: &'p StoreDir) -> Self {
         let outputs = graph.jobs().flat_map(|job| {
             let outputs = job.derivation.outputs.iter();
             outputs.filter_map(move |(output, of_it)| {

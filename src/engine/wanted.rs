@@ -12,7 +12,7 @@ use crate::store::directories::Directories;
 
 /// A derivation whose outputs a front end wants valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedDerivation {
     /// The path of its `.drv` file.
     pub derivation: StorePath,
     /// The names of the outputs; empty is all of them. The builder makes all outputs of a derivation at once, but where
@@ -20,7 +20,7 @@ pub struct Wanted {
     pub outputs: BTreeSet<String>,
 }
 
-impl Wanted {
+impl WantedDerivation {
     /// All outputs of `derivation`.
     pub fn all(derivation: StorePath) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Session {
     pub(super) fn outputs<'d>(
         &self,
         derivations: &'d StoredDerivations,
-        wanted: &Wanted,
+        wanted: &WantedDerivation,
     ) -> Result<Vec<(&'d str, Option<&'d StorePath>)>, EngineError> {
         let shown = || self.shown(&wanted.derivation);
         let derivation = derivations
@@ -117,7 +117,7 @@ mod tests {
         );
         let base = format!("{}-x-1.0.drv", "0".repeat(32));
         let outputs = |name: &str| {
-            let wanted = Wanted::parse(&directories, name).unwrap();
+            let wanted = WantedDerivation::parse(&directories, name).unwrap();
             assert_eq!(wanted.derivation.base_name(), base);
             wanted.outputs.into_iter().collect::<Vec<_>>().join(" ")
         };
@@ -130,8 +130,10 @@ mod tests {
             "doc"
         );
         let refused = |name: &str| {
-            assert!(Wanted::is_meant_by(name), "{name}");
-            Wanted::parse(&directories, name).unwrap_err().to_string()
+            assert!(WantedDerivation::is_meant_by(name), "{name}");
+            WantedDerivation::parse(&directories, name)
+                .unwrap_err()
+                .to_string()
         };
         for name in ["/etc/x.drv", "./x.drv", "/", "/gnu/store", "/gnu/store/"] {
             let error = refused(name);
@@ -148,7 +150,7 @@ mod tests {
             assert!(refused(name).contains("32 characters"));
         }
         for name in ["sed", "stage0/sed", "gcc:lib", "source/sed-4.9.tar.xz"] {
-            assert!(!Wanted::is_meant_by(name), "{name}");
+            assert!(!WantedDerivation::is_meant_by(name), "{name}");
         }
     }
 }

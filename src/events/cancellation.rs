@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 type Action = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
-struct Shared {
+struct CancellationState {
     cancelled: AtomicBool,
     next: AtomicU64,
     actions: Mutex<BTreeMap<u64, Action>>,
@@ -21,7 +21,7 @@ struct Shared {
 /// A handle that stops a run. Clones share the same state; a signal-handling *thread* may call
 /// [`Cancellation::cancel`] (it takes a lock, so a bare signal handler may not).
 #[derive(Clone, Default)]
-pub struct Cancellation(Arc<Shared>);
+pub struct Cancellation(Arc<CancellationState>);
 
 impl Cancellation {
     /// A handle that is not used yet.
@@ -47,14 +47,14 @@ impl Cancellation {
 
     /// Has `action` run upon cancellation until the returned registration is dropped; at once where the run
     /// is cancelled already, so there is no moment at which a cancellation can slip through.
-    pub fn on_cancel(&self, action: impl Fn() + Send + Sync + 'static) -> Registration {
+    pub fn on_cancel(&self, action: impl Fn() + Send + Sync + 'static) -> ActionRegistration {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let action: Action = Arc::new(action);
         self.actions().insert(id, Arc::clone(&action));
         if self.is_cancelled() {
             action();
         }
-        Registration {
+        ActionRegistration {
             cancellation: self.clone(),
             id,
         }
@@ -80,12 +80,12 @@ impl fmt::Debug for Cancellation {
 /// Keeps an action registered with a [`Cancellation`] until it is dropped.
 #[derive(Debug)]
 #[must_use = "the action is forgotten when this is dropped"]
-pub struct Registration {
+pub struct ActionRegistration {
     cancellation: Cancellation,
     id: u64,
 }
 
-impl Drop for Registration {
+impl Drop for ActionRegistration {
     fn drop(&mut self) {
         self.cancellation.actions().remove(&self.id);
     }

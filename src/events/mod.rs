@@ -248,7 +248,7 @@ pub struct Stamped {
 /// `event` as one line of JSON that says that it happens now.
 pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
-    struct Line<'e> {
+    struct EventLine<'e> {
         time: f64,
         #[serde(flatten)]
         event: &'e Event,
@@ -256,7 +256,7 @@ pub fn stamped_line(event: &Event) -> serde_json::Result<Vec<u8>> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     // Milliseconds are what an adjustable clock is good for.
     let time = now.map_or(0.0, |now| (now.as_secs_f64() * 1e3).round() / 1e3);
-    let mut line = serde_json::to_vec(&Line { time, event })?;
+    let mut line = serde_json::to_vec(&EventLine { time, event })?;
     line.push(b'\n');
     Ok(line)
 }

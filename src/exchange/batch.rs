@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::ExchangeError;
 use super::install::commit;
-use super::watch::{News, Watch};
+use super::watch::{InstallationNews, InstallationWatch};
 use crate::diagnostics::FileError;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
@@ -29,7 +29,7 @@ const PAUSES: u32 = 10;
 
 /// One item of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'b> {
+pub(super) struct BatchItem<'b> {
     /// What is said of it.
     pub info: &'b NarInfo,
     /// The number of the server that it comes from.
@@ -39,20 +39,20 @@ pub(super) struct Item<'b> {
 }
 
 /// What is to be installed.
-pub(super) struct Batch<'b, 's> {
+pub(super) struct InstallationBatch<'b, 's> {
     /// Where to.
     pub store: &'s Store,
     /// The locks of all items.
     pub locks: &'b PathLocks,
     /// The items, none of which is valid, in the order in which they are begun.
-    pub items: Vec<Item<'b>>,
+    pub items: Vec<BatchItem<'b>>,
     /// Reports, and stops it.
-    pub watch: &'b Watch<'b>,
+    pub watch: &'b InstallationWatch<'b>,
     /// Prepares an item.
-    pub prepare: &'b (dyn Fn(&Item<'b>) -> Result<PreparedOutputs<'s>, ExchangeError> + Sync),
+    pub prepare: &'b (dyn Fn(&BatchItem<'b>) -> Result<PreparedOutputs<'s>, ExchangeError> + Sync),
 }
 
-type Prepared<'b, 's> = (Item<'b>, Result<PreparedOutputs<'s>, ExchangeError>);
+type Prepared<'b, 's> = (BatchItem<'b>, Result<PreparedOutputs<'s>, ExchangeError>);
 
 /// What a batch has made valid, and what its servers did not deliver: item, server and reason.
 pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>);
@@ -64,11 +64,11 @@ pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>
 ///
 /// # Errors
 /// What went wrong on this machine, or that the run was stopped.
-pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Outcome, ExchangeError> {
+pub(super) fn install<'b>(batch: &InstallationBatch<'b, '_>) -> Result<Outcome, ExchangeError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (sender, receiver) = channel::<Prepared<'b, '_>>();
-    let mut waiting = Waiting {
+    let mut waiting = WaitingItem {
         pending: batch.items.iter().map(|item| &item.info.path).collect(),
         ready: BTreeMap::new(),
         installed: Vec::new(),
@@ -136,7 +136,7 @@ pub(super) fn install<'b>(batch: &Batch<'b, '_>) -> Result<Outcome, ExchangeErro
 
 /// Prepares one item after the other, until there are no more or something went wrong.
 fn work<'b, 's>(
-    batch: &Batch<'b, 's>,
+    batch: &InstallationBatch<'b, 's>,
     next: &AtomicUsize,
     failed: &AtomicBool,
     results: &Sender<Prepared<'b, 's>>,
@@ -163,17 +163,17 @@ pub(super) fn note(first: &mut Option<ExchangeError>, error: ExchangeError) {
 }
 
 /// What is not valid yet.
-struct Waiting<'b, 's> {
+struct WaitingItem<'b, 's> {
     /// All of it.
     pending: BTreeSet<&'b StorePath>,
     /// What is prepared.
-    ready: BTreeMap<&'b StorePath, (Item<'b>, PreparedOutputs<'s>)>,
+    ready: BTreeMap<&'b StorePath, (BatchItem<'b>, PreparedOutputs<'s>)>,
     installed: Vec<PathInfo>,
 }
 
-impl<'b, 's> Waiting<'b, 's> {
+impl<'b, 's> WaitingItem<'b, 's> {
     /// Makes valid what is ready with all it refers to.
-    fn commit(&mut self, batch: &Batch<'b, 's>) -> Result<(), ExchangeError> {
+    fn commit(&mut self, batch: &InstallationBatch<'b, 's>) -> Result<(), ExchangeError> {
         let mut whole: BTreeSet<&'b StorePath> = self.ready.keys().copied().collect();
         loop {
             let lacks = |path: &StorePath| self.pending.contains(path) && !whole.contains(path);
@@ -202,7 +202,7 @@ impl<'b, 's> Waiting<'b, 's> {
             Ok(infos) => {
                 for info in infos {
                     self.pending.remove(&info.path);
-                    (batch.watch.news)(News::Installed {
+                    (batch.watch.news)(InstallationNews::Installed {
                         info: &info,
                         location: locations.get(&info.path).copied().unwrap_or_default(),
                     });

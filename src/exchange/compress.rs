@@ -46,7 +46,7 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// An archive to be made.
 #[derive(Debug, Clone)]
-pub struct Archive {
+pub struct CompressedArchive {
     /// The tree.
     pub tree: PathBuf,
     /// What the tree is called in errors.
@@ -59,7 +59,7 @@ pub struct Archive {
     pub files: [PathBuf; 2],
 }
 
-impl Archive {
+impl CompressedArchive {
     /// Fails where `seen` was read of the tree, and is not what it has to be.
     fn check(&self, seen: &NarTotals) -> Result<(), ExchangeError> {
         let differs = |what, expected, seen| {
@@ -90,7 +90,7 @@ impl Archive {
 /// Where a tree cannot be read or is not what it should be, or a file cannot be written. The files of archives that
 /// were not finished are gone.
 pub fn compress(
-    archives: &[Archive],
+    archives: &[CompressedArchive],
     threads: usize,
     finished: impl FnMut(usize, [u64; 2]) -> Result<(), ExchangeError>,
 ) -> Result<(), ExchangeError> {
@@ -98,13 +98,13 @@ pub fn compress(
 }
 
 fn in_chunks(
-    archives: &[Archive],
+    archives: &[CompressedArchive],
     threads: usize,
     chunk_size: usize,
     finished: impl FnMut(usize, [u64; 2]) -> Result<(), ExchangeError>,
 ) -> Result<(), ExchangeError> {
     std::thread::scope(|scope| {
-        let (task_sender, tasks) = sync_channel::<Task>(2 * threads);
+        let (task_sender, tasks) = sync_channel::<CompressionTask>(2 * threads);
         let tasks = Arc::new(Mutex::new(tasks));
         let failed =
             |error| FileError::in_store("start a thread that compresses", "archives")(error).into();
@@ -155,7 +155,7 @@ fn in_chunks(
 }
 
 /// A chunk in the two files of its archive.
-struct Piece {
+struct ArchiveChunk {
     compressed: [Receiver<io::Result<Vec<u8>>>; 2],
     /// With the last chunk: what was read of the whole tree.
     whole: Option<NarTotals>,
@@ -167,7 +167,7 @@ struct NarTotals {
     nar_size: u64,
 }
 
-struct Task {
+struct CompressionTask {
     chunk: Arc<Vec<u8>>,
     compressor: Compressor,
     result: Sender<io::Result<Vec<u8>>>,
@@ -187,8 +187,8 @@ struct Chunks<'c> {
     crc: Crc,
     hash: Sha256,
     size: u64,
-    tasks: &'c SyncSender<Task>,
-    order: &'c SyncSender<Result<Piece, NarError>>,
+    tasks: &'c SyncSender<CompressionTask>,
+    order: &'c SyncSender<Result<ArchiveChunk, NarError>>,
 }
 
 impl Chunks<'_> {
@@ -209,7 +209,7 @@ impl Chunks<'_> {
         });
         let (gzip_sender, gzip) = channel();
         let (zstd_sender, zstd) = channel();
-        let piece = Piece {
+        let piece = ArchiveChunk {
             compressed: [gzip, zstd],
             whole,
         };
@@ -218,7 +218,7 @@ impl Chunks<'_> {
         let gzip = Compressor::Gzip(std::mem::take(&mut self.is_first), trailer);
         // What takes longer first.
         for (compressor, result) in [(Compressor::Zstd, zstd_sender), (gzip, gzip_sender)] {
-            let task = Task {
+            let task = CompressionTask {
                 chunk: Arc::clone(&chunk),
                 compressor,
                 result,
@@ -245,7 +245,7 @@ impl Write for Chunks<'_> {
     }
 }
 
-fn work(tasks: &Mutex<Receiver<Task>>) {
+fn work(tasks: &Mutex<Receiver<CompressionTask>>) {
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(task) = task else {
@@ -282,8 +282,8 @@ fn gzip(chunk: &[u8], is_first: bool, trailer: Option<[u8; 8]>) -> io::Result<Ve
 }
 
 fn write(
-    archives: &[Archive],
-    order: Receiver<Result<Piece, NarError>>,
+    archives: &[CompressedArchive],
+    order: Receiver<Result<ArchiveChunk, NarError>>,
     mut finished: impl FnMut(usize, [u64; 2]) -> Result<(), ExchangeError>,
 ) -> Result<(), ExchangeError> {
     let mut pieces = order.into_iter();
@@ -331,7 +331,7 @@ mod tests {
 
     /// Trees whose archives are shorter than a chunk, one of just a chunk, and some of several; what is to be made of
     /// them, and the archives.
-    fn sample(directory: &Path) -> (Vec<Archive>, Vec<Vec<u8>>) {
+    fn sample(directory: &Path) -> (Vec<CompressedArchive>, Vec<Vec<u8>>) {
         let text = |length: usize| (0..length).map(|number| (number * number / 7 % 97) as u8);
         // The archive of a file has 112 bytes beside the content and its padding.
         let lengths = [0, 1, SIZE - 112, SIZE - 111, 2 * SIZE, 12_345, 3];
@@ -342,7 +342,7 @@ mod tests {
             let place = directory.join(number.to_string());
             nar::restore_tree(&tree, &place).unwrap();
             let nar = tree.to_nar().unwrap();
-            archives.push(Archive {
+            archives.push(CompressedArchive {
                 tree: place,
                 path: number.to_string(),
                 nar_sha256: Sha256Digest::of(&nar),
@@ -399,7 +399,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_or_written_or_is_damaged_ends_it_and_leaves_what_was_finished() {
-        let broken: [fn(&mut Archive); 5] = [
+        let broken: [fn(&mut CompressedArchive); 5] = [
             |archive| fs::remove_file(&archive.tree).unwrap(),
             |archive| archive.nar_sha256 = Sha256Digest::of("something else"),
             |archive| archive.nar_size += 1,

@@ -76,7 +76,7 @@ impl ConnectionError {
 
 /// Where a client reaches the daemon: what it gives for `%daemon-socket-uri`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum DaemonAddress {
     /// A socket of this machine: a path, `file://PATH` or `unix://PATH`.
     Local(PathBuf),
     /// `guix://HOST[:PORT]`.
@@ -85,7 +85,7 @@ pub enum Place {
     Other,
 }
 
-impl Place {
+impl DaemonAddress {
     /// The place that the client calls `uri`.
     pub fn of(uri: &str) -> Self {
         let local = ["file://", "unix://"]
@@ -132,27 +132,27 @@ trait ReadWrite: Read + Write {}
 impl<T: Read + Write> ReadWrite for T {}
 
 impl Connection {
-    /// Connects to `place`, which the client calls `uri`; `None` for [`Place::Other`].
+    /// Connects to `place`, which the client calls `uri`; `None` for [`DaemonAddress::Other`].
     ///
     /// # Errors
     /// Where nothing listens there, or what does is not a daemon that serves.
-    pub fn open(place: &Place, uri: &str) -> Result<Option<Self>, ConnectionError> {
+    pub fn open(place: &DaemonAddress, uri: &str) -> Result<Option<Self>, ConnectionError> {
         let absent = |error| ConnectionError::NoDaemon {
             socket: visible(uri),
             error,
         };
         let mut stream: Box<dyn ReadWrite> = match place {
-            Place::Local(path) => {
+            DaemonAddress::Local(path) => {
                 let stream = UnixStream::connect(path).map_err(absent)?;
                 stream.set_read_timeout(Some(PATIENCE)).map_err(absent)?;
                 Box::new(stream)
             }
-            Place::Network(host, port) => {
+            DaemonAddress::Network(host, port) => {
                 let stream = connect(host, *port).map_err(absent)?;
                 stream.set_read_timeout(Some(PATIENCE)).map_err(absent)?;
                 Box::new(stream)
             }
-            Place::Other => return Ok(None),
+            DaemonAddress::Other => return Ok(None),
         };
         let version = greet(&mut *stream, &visible(uri))?;
         Ok(Some(Self {
@@ -223,19 +223,22 @@ mod tests {
 
     #[test]
     fn sockets_are_named_as_guix_names_them() {
-        let network = |host: &str, port| Place::Network(host.to_owned(), port);
+        let network = |host: &str, port| DaemonAddress::Network(host.to_owned(), port);
         for (uri, place) in [
-            ("/var/guix/socket", Place::Local("/var/guix/socket".into())),
-            ("socket", Place::Local("socket".into())),
-            ("file:///a/b", Place::Local("/a/b".into())),
-            ("unix:///a/b", Place::Local("/a/b".into())),
+            (
+                "/var/guix/socket",
+                DaemonAddress::Local("/var/guix/socket".into()),
+            ),
+            ("socket", DaemonAddress::Local("socket".into())),
+            ("file:///a/b", DaemonAddress::Local("/a/b".into())),
+            ("unix:///a/b", DaemonAddress::Local("/a/b".into())),
             ("guix://host", network("host", 44146)),
             ("guix://host:1234/", network("host", 1234)),
             ("guix://[::1]:1234", network("::1", 1234)),
             ("guix://[::1]", network("::1", 44146)),
-            ("ssh://host", Place::Other),
+            ("ssh://host", DaemonAddress::Other),
         ] {
-            assert_eq!(Place::of(uri), place, "{uri}");
+            assert_eq!(DaemonAddress::of(uri), place, "{uri}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, Read};
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
 
-use crate::formats::narinfo::{File, NarInfo};
+use crate::formats::narinfo::{NarFile, NarInfo};
 
 /// The largest window of zstd, as a power of two.
 const ZSTD_WINDOW: u32 = 27;
@@ -73,8 +73,8 @@ pub fn decoder<'a>(compression: &str, input: impl BufRead + 'a) -> io::Result<Bo
 }
 
 /// The archive of an item that is decoded fastest; `None` where none can be decoded.
-pub(super) fn best_file(info: &NarInfo) -> Option<&File> {
-    let rank_of = |file: &&File| rank(&file.compression);
+pub(super) fn best_file(info: &NarInfo) -> Option<&NarFile> {
+    let rank_of = |file: &&NarFile| rank(&file.compression);
     info.files
         .iter()
         .filter(|file| rank_of(file).is_some())

@@ -17,7 +17,7 @@ use reqwest::{StatusCode, Url};
 
 use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
-use crate::events::cancellation::{Cancellation, Registration};
+use crate::events::cancellation::{ActionRegistration, Cancellation};
 use crate::fetch::client::{self, Hosts, causes, reason};
 use crate::fetch::http::retry_after;
 use crate::limited_file;
@@ -36,23 +36,23 @@ const AHEAD: usize = 4;
 
 /// The files below a URL.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct ServerFiles {
     /// Without a slash at its end.
     pub url: String,
-    place: Place,
+    place: FilesLocation,
 }
 
 #[derive(Debug)]
-enum Place {
+enum FilesLocation {
     Http(Client, Hosts),
     Directory(PathBuf),
 }
 
-impl Files {
+impl ServerFiles {
     /// The files below `url`. Asks nothing yet.
     pub fn below(url: &str) -> Result<Self, ExchangeError> {
         let place = if let Some(path) = url.strip_prefix("file://") {
-            Place::Directory(path.into())
+            FilesLocation::Directory(path.into())
         } else if url.starts_with("http://") || url.starts_with("https://") {
             let hosts = Hosts::default();
             let client = client::builder_for(&hosts)
@@ -64,7 +64,7 @@ impl Files {
                 problem: causes(&error),
                 trouble: Trouble::Server,
             })?;
-            Place::Http(client, hosts)
+            FilesLocation::Http(client, hosts)
         } else {
             return Err(ExchangeError::Url(url.to_owned()));
         };
@@ -76,7 +76,7 @@ impl Files {
 
     /// Whether it is asked by HTTP.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Http(..))
+        matches!(self.place, FilesLocation::Http(..))
     }
 
     /// Why `url`, which a file of the server names, is not asked for: it is to the server as good as a redirection.
@@ -105,13 +105,13 @@ impl Files {
             return Err(ExchangeError::Interrupted);
         }
         match &self.place {
-            Place::Directory(directory) if !directory.is_dir() => Err(wrong(
+            FilesLocation::Directory(directory) if !directory.is_dir() => Err(wrong(
                 Trouble::Server,
                 "there is no such directory".to_owned(),
             )),
-            Place::Directory(directory) => {
+            FilesLocation::Directory(directory) => {
                 match limited_file::open_regular(&directory.join(name)) {
-                    Ok(file) => Ok(Some(Box::new(Stoppable {
+                    Ok(file) => Ok(Some(Box::new(CancellableReader {
                         inner: file,
                         cancellation: cancellation.clone(),
                     }))),
@@ -119,18 +119,20 @@ impl Files {
                     Err(error) => Err(wrong(Trouble::File, error.to_string())),
                 }
             }
-            Place::Http(client, hosts) => {
+            FilesLocation::Http(client, hosts) => {
                 if let Some(reason) = self.refused(hosts, &url) {
                     return Err(wrong(Trouble::File, reason));
                 }
-                let mut answer = Answer::to(&url, client.get(&url), cancellation)
+                let mut answer = FileResponse::to(&url, client.get(&url), cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
-                    Piece::Found => Ok(Some(Box::new(answer))),
-                    Piece::Missing => Ok(None),
-                    Piece::Failed(trouble, problem) => Err(wrong(trouble, problem)),
-                    Piece::Cancelled => Err(ExchangeError::Interrupted),
-                    Piece::Bytes(_) | Piece::End => Err(wrong(Trouble::File, DIED.to_owned())),
+                    ResponsePiece::Found => Ok(Some(Box::new(answer))),
+                    ResponsePiece::Missing => Ok(None),
+                    ResponsePiece::Failed(trouble, problem) => Err(wrong(trouble, problem)),
+                    ResponsePiece::Cancelled => Err(ExchangeError::Interrupted),
+                    ResponsePiece::Bytes(_) | ResponsePiece::End => {
+                        Err(wrong(Trouble::File, DIED.to_owned()))
+                    }
                 }
             }
         }
@@ -145,12 +147,12 @@ fn stopped() -> io::Error {
 const DIED: &str = "the thread that reads it died";
 
 /// Fails once the run is cancelled.
-pub(super) struct Stoppable<R> {
+pub(super) struct CancellableReader<R> {
     pub inner: R,
     pub cancellation: Cancellation,
 }
 
-impl<R: Read> Read for Stoppable<R> {
+impl<R: Read> Read for CancellableReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.cancellation.is_cancelled() {
             true => Err(stopped()),
@@ -160,7 +162,7 @@ impl<R: Read> Read for Stoppable<R> {
 }
 
 /// What becomes of a request: whether the file is there, then its bytes, then the end.
-enum Piece {
+enum ResponsePiece {
     Missing,
     Found,
     Bytes(Vec<u8>),
@@ -170,17 +172,17 @@ enum Piece {
 }
 
 /// The answer to a request, as it comes.
-struct Answer {
-    pieces: Receiver<Piece>,
+struct FileResponse {
+    pieces: Receiver<ResponsePiece>,
     cancellation: Cancellation,
-    _stop: Registration,
+    _stop: ActionRegistration,
     /// What of a piece has not been read yet, from `start` on.
     bytes: Vec<u8>,
     start: usize,
     is_over: bool,
 }
 
-impl Answer {
+impl FileResponse {
     fn to(url: &str, request: RequestBuilder, cancellation: &Cancellation) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(AHEAD);
         let sender = Arc::new(sender);
@@ -189,7 +191,7 @@ impl Answer {
         let stop = cancellation.on_cancel(move || {
             if let Some(sender) = waker.upgrade() {
                 // Where there is no room, no reader waits, and before it does, it checks whether the run is cancelled.
-                let _ = sender.try_send(Piece::Cancelled);
+                let _ = sender.try_send(ResponsePiece::Cancelled);
             }
         });
         let url = url.to_owned();
@@ -207,24 +209,24 @@ impl Answer {
     }
 
     /// Waits for the next piece.
-    fn next(&mut self) -> Piece {
+    fn next(&mut self) -> ResponsePiece {
         if self.cancellation.is_cancelled() {
-            return Piece::Cancelled;
+            return ResponsePiece::Cancelled;
         }
         let piece = self.pieces.recv();
-        piece.unwrap_or_else(|_| Piece::Failed(Trouble::File, DIED.to_owned()))
+        piece.unwrap_or_else(|_| ResponsePiece::Failed(Trouble::File, DIED.to_owned()))
     }
 }
 
-impl Read for Answer {
+impl Read for FileResponse {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.start == self.bytes.len() && !self.is_over {
             match self.next() {
-                Piece::Bytes(bytes) => (self.bytes, self.start) = (bytes, 0),
-                Piece::Found | Piece::Missing => {}
-                Piece::End => self.is_over = true,
-                Piece::Failed(_, problem) => return Err(io::Error::other(problem)),
-                Piece::Cancelled => return Err(stopped()),
+                ResponsePiece::Bytes(bytes) => (self.bytes, self.start) = (bytes, 0),
+                ResponsePiece::Found | ResponsePiece::Missing => {}
+                ResponsePiece::End => self.is_over = true,
+                ResponsePiece::Failed(_, problem) => return Err(io::Error::other(problem)),
+                ResponsePiece::Cancelled => return Err(stopped()),
             }
         }
         let count = (&self.bytes[self.start..]).read(buffer)?;
@@ -234,18 +236,18 @@ impl Read for Answer {
 }
 
 /// Sends `request`, for `url`, and hands over what comes, until it ends or is not read any more.
-fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<Piece>) {
+fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<ResponsePiece>) {
     let mut response = match request.send() {
         Ok(response) => response,
         Err(error) => {
-            let _ = pieces.send(Piece::Failed(trouble(&error), reason(url, &error)));
+            let _ = pieces.send(ResponsePiece::Failed(trouble(&error), reason(url, &error)));
             return;
         }
     };
     let first = match response.status() {
-        StatusCode::OK => Piece::Found,
+        StatusCode::OK => ResponsePiece::Found,
         // Object stores say 403 of what is not there.
-        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Piece::Missing,
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => ResponsePiece::Missing,
         other => {
             let trouble = match other {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
@@ -254,10 +256,10 @@ fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<Piece>) {
                 other if other.is_server_error() => Trouble::Passing(retry_after(&response)),
                 _ => Trouble::File,
             };
-            Piece::Failed(trouble, format!("the server answers {other}"))
+            ResponsePiece::Failed(trouble, format!("the server answers {other}"))
         }
     };
-    let mut is_last = !matches!(first, Piece::Found);
+    let mut is_last = !matches!(first, ResponsePiece::Found);
     if pieces.send(first).is_err() {
         return;
     }
@@ -265,26 +267,28 @@ fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<Piece>) {
     let (mut since, mut received) = (Instant::now(), 0);
     while !is_last {
         let piece = match response.read(&mut buffer) {
-            Ok(0) => Piece::End,
+            Ok(0) => ResponsePiece::End,
             Ok(count) => {
                 received += count;
-                Piece::Bytes(buffer[..count].to_vec())
+                ResponsePiece::Bytes(buffer[..count].to_vec())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => Piece::Failed(Trouble::Passing(None), causes(&error)),
+            Err(error) => ResponsePiece::Failed(Trouble::Passing(None), causes(&error)),
         };
         let waited = since.elapsed();
         let piece = match piece {
-            Piece::Bytes(_) if waited >= WINDOW && received < SLOWEST => Piece::Failed(
-                Trouble::Passing(None),
-                format!(
-                    "transfer stalled ({received} bytes in {} s)",
-                    waited.as_secs()
-                ),
-            ),
+            ResponsePiece::Bytes(_) if waited >= WINDOW && received < SLOWEST => {
+                ResponsePiece::Failed(
+                    Trouble::Passing(None),
+                    format!(
+                        "transfer stalled ({received} bytes in {} s)",
+                        waited.as_secs()
+                    ),
+                )
+            }
             piece => piece,
         };
-        is_last = !matches!(piece, Piece::Bytes(_));
+        is_last = !matches!(piece, ResponsePiece::Bytes(_));
         if pieces.send(piece).is_err() {
             return;
         }
@@ -331,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_public_server_names_no_file_of_a_private_one() {
-        let files = Files::below("https://example.org/cache").unwrap();
+        let files = ServerFiles::below("https://example.org/cache").unwrap();
         for url in [
             "http://example.com/nar/x",
             "https://127.0.0.1:1/nar/x",
@@ -347,8 +351,8 @@ mod tests {
                 "{url}: {error}"
             );
         }
-        let private = Files::below("http://127.0.0.1:1/cache").unwrap();
-        let Place::Http(_, hosts) = &private.place else {
+        let private = ServerFiles::below("http://127.0.0.1:1/cache").unwrap();
+        let FilesLocation::Http(_, hosts) = &private.place else {
             panic!("it is not asked by HTTP");
         };
         assert_eq!(private.refused(hosts, "http://127.0.0.2/nar/x"), None);

@@ -12,7 +12,7 @@ const WORD_MAX: u64 = 16;
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum NarReaderState {
     /// A length, of which so many bytes were read.
     Length(usize),
     /// So many bytes of a string and its padding; the number of bytes of a word that are kept.
@@ -39,7 +39,7 @@ impl<R: BufRead> NarReader<R> {
 
     /// Whether the archive was read to its end.
     pub fn is_over(&self) -> bool {
-        self.follower.state == State::End
+        self.follower.state == NarReaderState::End
     }
 }
 
@@ -60,7 +60,7 @@ impl<R: BufRead> Read for NarReader<R> {
 /// How far an archive was followed.
 #[derive(Debug)]
 struct Follower {
-    state: State,
+    state: NarReaderState,
     length: [u8; 8],
     /// The string that is being read, where it is a word of the grammar, and its length.
     word: Option<(Vec<u8>, usize)>,
@@ -72,7 +72,7 @@ struct Follower {
 impl Default for Follower {
     fn default() -> Self {
         Self {
-            state: State::Length(0),
+            state: NarReaderState::Length(0),
             length: [0; 8],
             word: None,
             opaque: false,
@@ -89,25 +89,25 @@ impl Follower {
         while place < bytes.len() {
             let rest = &bytes[place..];
             match self.state {
-                State::End => break,
-                State::Length(have) => {
+                NarReaderState::End => break,
+                NarReaderState::Length(have) => {
                     let count = rest.len().min(8 - have);
                     self.length[have..have + count].copy_from_slice(&rest[..count]);
                     if have + count < 8 {
-                        self.state = State::Length(have + count);
+                        self.state = NarReaderState::Length(have + count);
                     } else if let Err(error) = self.begin() {
                         // What was good before is given first.
                         return if place > 0 { Ok(place) } else { Err(error) };
                     }
                     place += count;
                 }
-                State::Bytes(left) => {
+                NarReaderState::Bytes(left) => {
                     let count =
                         usize::try_from(left).map_or(rest.len(), |left| rest.len().min(left));
                     if let Some((word, _)) = &mut self.word {
                         word.extend_from_slice(&rest[..count]);
                     }
-                    self.state = State::Bytes(left - count as u64);
+                    self.state = NarReaderState::Bytes(left - count as u64);
                     if left == count as u64 {
                         self.end_of_string();
                     }
@@ -136,7 +136,7 @@ impl Follower {
         } else {
             self.word = Some((Vec::with_capacity(padded as usize), length as usize));
         }
-        self.state = State::Bytes(padded);
+        self.state = NarReaderState::Bytes(padded);
         if padded == 0 {
             self.end_of_string();
         }
@@ -144,7 +144,7 @@ impl Follower {
     }
 
     fn end_of_string(&mut self) {
-        self.state = State::Length(0);
+        self.state = NarReaderState::Length(0);
         let Some((bytes, length)) = self.word.take() else {
             return;
         };
@@ -153,7 +153,7 @@ impl Follower {
             b")" => {
                 self.depth = self.depth.saturating_sub(1);
                 if self.depth == 0 {
-                    self.state = State::End;
+                    self.state = NarReaderState::End;
                 }
             }
             b"name" | b"target" | b"contents" => self.opaque = true,

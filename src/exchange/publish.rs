@@ -19,12 +19,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
-use super::compress::{Archive, compress};
+use super::compress::{CompressedArchive, compress};
 use super::stream::in_order;
 use crate::atomic_file;
 use crate::diagnostics::FileError;
 use crate::formats::keys::{SecretKey, guix};
-use crate::formats::narinfo::{File, NarInfo};
+use crate::formats::narinfo::{NarFile, NarInfo};
 use crate::formats::store_path::StorePath;
 use crate::limited_file;
 use crate::store::{PathInfo, Store};
@@ -82,9 +82,9 @@ pub fn publish(
             published.written += 1;
         }
     }
-    let archives: Vec<Archive> = new
+    let archives: Vec<CompressedArchive> = new
         .iter()
-        .map(|info| Archive {
+        .map(|info| CompressedArchive {
             tree: store.directories().physical(&info.path),
             path: store_dir.display(&info.path),
             nar_sha256: info.nar_sha256,
@@ -105,7 +105,7 @@ pub fn publish(
         }
         // zstd last: it is the one that readers of a single file take.
         let files = urls(info).into_iter().zip(["gzip", "zstd"]).zip(sizes);
-        let files = files.map(|((url, compression), size)| File {
+        let files = files.map(|((url, compression), size)| NarFile {
             url,
             compression: compression.to_owned(),
             size: Some(size),
@@ -123,10 +123,10 @@ fn known_files(
     info: &PathInfo,
     narinfo: &str,
     directory: &Path,
-) -> Option<Vec<File>> {
+) -> Option<Vec<NarFile>> {
     let store_dir = &store.directories().store_dir;
     let known = NarInfo::parse(store_dir, &info.path, narinfo, "").ok()?;
-    let is_whole = |file: &File| {
+    let is_whole = |file: &NarFile| {
         let found = fs::metadata(directory.join(&file.url));
         found.is_ok_and(|found| found.is_file() && Some(found.len()) == file.size)
     };

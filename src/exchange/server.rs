@@ -11,12 +11,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::decompress;
-use super::files::{Files, Stoppable};
+use super::files::{CancellableReader, ServerFiles};
 use super::install::{Expected, prepare};
-use super::watch::{News, Watch};
+use super::watch::{InstallationNews, InstallationWatch};
 use super::{ExchangeError, Trouble};
 use crate::events::cancellation::Cancellation;
-use crate::fetch::http::Patience;
+use crate::fetch::http::RetryPolicy;
 use crate::formats::keys::PublicKey;
 use crate::formats::nar::{NarError, NarProblem};
 use crate::formats::narinfo::{NarInfo, NarInfoError};
@@ -44,11 +44,11 @@ const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 /// A server.
 #[derive(Debug)]
 pub struct Server {
-    files: Files,
+    files: ServerFiles,
     /// The rank that the URL gives.
     priority: Option<u32>,
     /// The pauses before further tries.
-    patience: Patience,
+    patience: RetryPolicy,
     /// The rank that the server gives.
     about: OnceLock<u32>,
     health: Mutex<Health>,
@@ -75,14 +75,14 @@ impl Server {
     /// # Errors
     /// Where the URL is of another kind.
     pub fn new(url: &str) -> Result<Self, ExchangeError> {
-        Self::with_patience(url, Patience::default())
+        Self::with_patience(url, RetryPolicy::default())
     }
 
     /// Like [`new`](Self::new), with other pauses before further tries.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn with_patience(url: &str, patience: Patience) -> Result<Self, ExchangeError> {
+    pub fn with_patience(url: &str, patience: RetryPolicy) -> Result<Self, ExchangeError> {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut priority = None;
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -92,7 +92,7 @@ impl Server {
             priority = Some(number.ok_or_else(|| ExchangeError::Url(url.to_owned()))?);
         }
         Ok(Self {
-            files: Files::below(place)?,
+            files: ServerFiles::below(place)?,
             priority,
             patience,
             about: OnceLock::new(),
@@ -226,7 +226,7 @@ impl Server {
         store: &'s Store,
         locks: &PathLocks,
         info: &NarInfo,
-        watch: &Watch<'_>,
+        watch: &InstallationWatch<'_>,
     ) -> Result<PreparedOutputs<'s>, ExchangeError> {
         let expected = Expected {
             path: info.path.clone(),
@@ -235,7 +235,7 @@ impl Server {
             deriver: info.deriver.clone(),
         };
         let url = &self.files.url;
-        (watch.news)(News::Begun {
+        (watch.news)(InstallationNews::Begun {
             path: &info.path,
             location: url,
         });
@@ -380,7 +380,7 @@ impl Server {
     fn archive<'a>(
         &'a self,
         info: &'a NarInfo,
-        watch: &'a Watch<'_>,
+        watch: &'a InstallationWatch<'_>,
     ) -> Result<Box<dyn Read + 'a>, ExchangeError> {
         let wrong = |url: &str, problem: String| ExchangeError::Server {
             url: format!("{}/{url}", self.files.url),
@@ -419,7 +419,7 @@ impl Server {
         let bytes = BufReader::with_capacity(1 << 17, bytes);
         let decoded = decompress::decoder(&file.compression, bytes)
             .map_err(|error| wrong(&file.url, error.to_string()))?;
-        Ok(Box::new(Stoppable {
+        Ok(Box::new(CancellableReader {
             // One byte more than there should be is enough to see that there is more.
             inner: decoded.take(info.nar_size.saturating_add(1)),
             // Few bytes may become many.
@@ -470,12 +470,12 @@ struct Counting<'w, R> {
     bytes: u64,
     total: Option<u64>,
     told: Instant,
-    watch: &'w Watch<'w>,
+    watch: &'w InstallationWatch<'w>,
 }
 
 impl<R> Counting<'_, R> {
     fn tell(&self) {
-        (self.watch.news)(News::Received {
+        (self.watch.news)(InstallationNews::Received {
             path: self.path,
             location: self.location,
             bytes: self.bytes,

@@ -127,7 +127,7 @@ pub fn export_item(
     location: &str,
 ) -> Result<(), ExchangeError> {
     let store_dir = &store.directories().store_dir;
-    let mut hashing = Hashing::new(&mut *sink);
+    let mut hashing = HashingStream::new(&mut *sink);
     nar::dump(&store.directories().physical(&info.path), &mut hashing).map_err(
         |error| match error {
             NarError::Sink(error) => {
@@ -176,12 +176,12 @@ fn string(text: &mut Vec<u8>, value: &str) {
 }
 
 /// Hashes what passes through.
-struct Hashing<S> {
+struct HashingStream<S> {
     inner: S,
     hash: Sha256,
 }
 
-impl<S> Hashing<S> {
+impl<S> HashingStream<S> {
     fn new(inner: S) -> Self {
         Self {
             inner,
@@ -195,7 +195,7 @@ impl<S> Hashing<S> {
     }
 }
 
-impl<S: Write> Write for Hashing<S> {
+impl<S: Write> Write for HashingStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.hash.update(&bytes[..count]);
@@ -207,7 +207,7 @@ impl<S: Write> Write for Hashing<S> {
     }
 }
 
-impl<S: BufRead> BufRead for Hashing<S> {
+impl<S: BufRead> BufRead for HashingStream<S> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.inner.fill_buf()
     }
@@ -223,7 +223,7 @@ impl<S: BufRead> BufRead for Hashing<S> {
     }
 }
 
-impl<S: Read> Read for Hashing<S> {
+impl<S: Read> Read for HashingStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hash.update(&buffer[..count]);
@@ -243,8 +243,8 @@ pub fn import(
     scratch: &Path,
     location: &str,
 ) -> Result<Vec<StorePath>, ExchangeError> {
-    let mut reader = Reader {
-        input: Hashing::new(BufReader::with_capacity(1 << 17, source)),
+    let mut reader = StreamReader {
+        input: HashingStream::new(BufReader::with_capacity(1 << 17, source)),
         location,
     };
     let mut imported = Vec::new();
@@ -261,13 +261,13 @@ pub fn import(
     }
 }
 
-struct Reader<'s> {
+struct StreamReader<'s> {
     /// Hashes from the start of an item.
-    input: Hashing<BufReader<&'s mut dyn Read>>,
+    input: HashingStream<BufReader<&'s mut dyn Read>>,
     location: &'s str,
 }
 
-impl Reader<'_> {
+impl StreamReader<'_> {
     fn wrong(&self, problem: impl Into<String>) -> ExchangeError {
         ExchangeError::Stream {
             location: self.location.to_owned(),

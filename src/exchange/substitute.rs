@@ -10,17 +10,17 @@
 //!
 //! An item that one server cannot deliver is taken from the next. The items of a batch do not wait for each other.
 //!
-//! A [`Watch`] reports on every item, and stops everything at any moment: then nothing is half valid, and nothing is
-//! left of what was half unpacked.
+//! An [`InstallationWatch`] reports on every item, and stops everything at any moment: then nothing is half valid, and
+//! nothing is left of what was half unpacked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::ExchangeError;
-use super::batch::{self, Batch, Item};
+use super::batch::{self, BatchItem, InstallationBatch};
 pub use super::server::Server;
-pub use super::watch::{News, Offer, Watch};
+pub use super::watch::{InstallationNews, InstallationWatch, SubstituteOffer};
 use crate::events::cancellation::Cancellation;
 use crate::formats::keys::PublicKey;
 use crate::formats::narinfo::NarInfo;
@@ -137,7 +137,7 @@ impl Substituter {
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
-        watch: &Watch<'_>,
+        watch: &InstallationWatch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
         let installed = self.install_watched(store, wanted, watch);
         installed.map_err(|error| match error {
@@ -156,7 +156,7 @@ impl Substituter {
         &self,
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
-        watch: &Watch<'_>,
+        watch: &InstallationWatch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
         store.add_temporary_roots(wanted.iter().flatten())?;
         let mut new: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
@@ -194,9 +194,9 @@ impl Substituter {
             let offers = ordered
                 .iter()
                 .filter(|choice| found.insert(choice.info.path.clone()));
-            let offers: Vec<Offer> = offers.map(|choice| self.offer(choice)).collect();
+            let offers: Vec<SubstituteOffer> = offers.map(|choice| self.offer(choice)).collect();
             if !offers.is_empty() {
-                (watch.news)(News::Found(&offers));
+                (watch.news)(InstallationNews::Found(&offers));
             }
             order.extend(offers.into_iter().map(|offer| offer.path));
             let mut has_failed = false;
@@ -205,7 +205,7 @@ impl Substituter {
                 new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
                 for (path, server, error) in failed {
                     has_failed = true;
-                    (watch.news)(News::Failed {
+                    (watch.news)(InstallationNews::Failed {
                         path: &path,
                         location: self.servers[server].url(),
                         problem: &self.servers[server].in_short(&error),
@@ -255,7 +255,7 @@ impl Substituter {
         store: &Store,
         wanted: &[BTreeSet<StorePath>],
         cancellation: &Cancellation,
-    ) -> Result<Vec<Option<Vec<Offer>>>, ExchangeError> {
+    ) -> Result<Vec<Option<Vec<SubstituteOffer>>>, ExchangeError> {
         let missing = self.missing(store, wanted.iter().flatten(), cancellation)?;
         self.believe(&missing, wanted)?;
         Ok(wanted
@@ -273,8 +273,8 @@ impl Substituter {
             .collect())
     }
 
-    fn offer(&self, choice: &Choice) -> Offer {
-        Offer::of(&choice.info, self.servers[choice.server].url())
+    fn offer(&self, choice: &Choice) -> SubstituteOffer {
+        SubstituteOffer::of(&choice.info, self.servers[choice.server].url())
     }
 
     /// Fails where a set of `wanted` lacks something that a server has and no trusted key has signed.
@@ -312,27 +312,27 @@ impl Substituter {
         &self,
         store: &Store,
         batch: &[&Choice],
-        watch: &Watch<'_>,
+        watch: &InstallationWatch<'_>,
     ) -> Result<batch::Outcome, ExchangeError> {
         let paths = batch.iter().map(|choice| &choice.info.path);
         let locks = store.lock(paths.clone())?;
         // Another process may have been faster while we waited.
         let valid = store.valid_among(paths)?;
         for path in &valid {
-            (watch.news)(News::Reused(path));
+            (watch.news)(InstallationNews::Reused(path));
         }
         let items = batch
             .iter()
             .filter(|choice| !valid.contains(&choice.info.path));
-        let mut items: Vec<Item<'_>> = items
-            .map(|choice| Item {
+        let mut items: Vec<BatchItem<'_>> = items
+            .map(|choice| BatchItem {
                 info: &choice.info,
                 server: choice.server,
                 location: self.servers[choice.server].url(),
             })
             .collect();
         items.sort_by_key(|item| std::cmp::Reverse(item.info.nar_size));
-        batch::install(&Batch {
+        batch::install(&InstallationBatch {
             store,
             locks: &locks,
             items,

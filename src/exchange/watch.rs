@@ -8,28 +8,28 @@ use crate::store::PathInfo;
 
 /// What watches an installation, and may stop it.
 #[derive(Clone)]
-pub struct Watch<'w> {
+pub struct InstallationWatch<'w> {
     /// Stops it.
     pub cancellation: Cancellation,
     /// Is called, on any thread, with what happens.
-    pub news: &'w (dyn Fn(News<'_>) + Sync),
+    pub news: &'w (dyn Fn(InstallationNews<'_>) + Sync),
 }
 
-impl Watch<'static> {
+impl InstallationWatch<'static> {
     /// Reports nothing and is never stopped.
     pub fn unobserved() -> Self {
         Self {
             cancellation: Cancellation::new(),
-            news: &|_: News<'_>| {},
+            news: &|_: InstallationNews<'_>| {},
         }
     }
 }
 
 /// What happens while items are installed.
 #[derive(Debug, Clone, Copy)]
-pub enum News<'n> {
+pub enum InstallationNews<'n> {
     /// These will be installed. Comes before all else, and again where other items are needed after a failure.
-    Found(&'n [Offer]),
+    Found(&'n [SubstituteOffer]),
     /// Work on an item begins.
     Begun {
         /// The item.
@@ -70,7 +70,7 @@ pub enum News<'n> {
 
 /// An item that a server offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
+pub struct SubstituteOffer {
     /// The item.
     pub path: StorePath,
     /// The server's URL.
@@ -81,7 +81,7 @@ pub struct Offer {
     pub download_size: Option<u64>,
 }
 
-impl Offer {
+impl SubstituteOffer {
     /// What the server at `location` offers with `info`.
     pub(super) fn of(info: &NarInfo, location: &str) -> Self {
         Self {

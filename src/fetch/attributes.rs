@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Attempt;
+use super::error::FetchAttempt;
 use super::location::Location;
 use super::mirrors;
 use crate::formats::scheme::Datum;
@@ -34,11 +34,11 @@ pub enum AttributeError {
 
 /// The places that an attribute `url` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
+pub struct UrlPlaces {
     /// Those to try, in their order.
     pub locations: Vec<Location>,
     /// Those that this program cannot use, and why.
-    pub unusable: Vec<Attempt>,
+    pub unusable: Vec<FetchAttempt>,
 }
 
 /// The prefixes of mirrors by name, from the contents of a `mirrors` file.
@@ -81,8 +81,8 @@ pub fn urls(attribute: &str) -> Result<Vec<String>, AttributeError> {
 ///
 /// # Errors
 /// A malformed attribute, and a place on this machine: Guix refuses those, too.
-pub fn places(attribute: &str, mirrors: &MirrorList) -> Result<Places, AttributeError> {
-    let mut places = Places::default();
+pub fn places(attribute: &str, mirrors: &MirrorList) -> Result<UrlPlaces, AttributeError> {
+    let mut places = UrlPlaces::default();
     for url in urls(attribute)? {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme);
         match scheme.map(str::to_ascii_lowercase).as_deref() {
@@ -98,7 +98,7 @@ pub fn places(attribute: &str, mirrors: &MirrorList) -> Result<Places, Attribute
         }
         match url.parse() {
             Ok(location) => places.locations.push(location),
-            Err(error) => places.unusable.push(Attempt {
+            Err(error) => places.unusable.push(FetchAttempt {
                 location: visible(without_secrets(&url).as_ref()),
                 reason: super::InvalidLocation::expected(&error).to_owned(),
             }),
@@ -229,7 +229,7 @@ mod tests {
         ] {
             let read = places(wrong, &MirrorList::new());
             assert!(
-                read.is_err() || read.unwrap() == Places::default(),
+                read.is_err() || read.unwrap() == UrlPlaces::default(),
                 "{wrong}"
             );
         }

@@ -54,7 +54,7 @@ impl Drop for DownloadLock {
 
 /// What [`Cache::find`] saw.
 #[derive(Debug)]
-pub enum Found {
+pub enum CacheLookup {
     /// The file with these bytes.
     Verified(PathBuf),
     /// None.
@@ -99,7 +99,7 @@ impl Cache {
 
     /// Looks for the file with the digest `sha256` and verifies it. One with other bytes is put aside, for which its
     /// [`DownloadLock`] is waited for.
-    pub fn find(&self, hash: impl Into<FileHash>) -> Result<Found, FetchError> {
+    pub fn find(&self, hash: impl Into<FileHash>) -> Result<CacheLookup, FetchError> {
         let hash = hash.into();
         match self.check(hash)? {
             CachedFile::Other(_) => {
@@ -107,8 +107,8 @@ impl Cache {
                 let lock = self.lock(hash)?;
                 self.find_with(hash, &lock)
             }
-            CachedFile::Verified(path) => Ok(Found::Verified(path)),
-            CachedFile::Missing => Ok(Found::Missing),
+            CachedFile::Verified(path) => Ok(CacheLookup::Verified(path)),
+            CachedFile::Missing => Ok(CacheLookup::Missing),
         }
     }
 
@@ -117,16 +117,16 @@ impl Cache {
         &self,
         hash: impl Into<FileHash>,
         _lock: &DownloadLock,
-    ) -> Result<Found, FetchError> {
+    ) -> Result<CacheLookup, FetchError> {
         let hash = hash.into();
         Ok(match self.check(hash)? {
             CachedFile::Other(actual) => {
                 let path = self.files.join(hash.file_name());
                 let kept = self.reject(&path, hash)?;
-                Found::Rejected { kept, actual }
+                CacheLookup::Rejected { kept, actual }
             }
-            CachedFile::Verified(path) => Found::Verified(path),
-            CachedFile::Missing => Found::Missing,
+            CachedFile::Verified(path) => CacheLookup::Verified(path),
+            CachedFile::Missing => CacheLookup::Missing,
         })
     }
 
@@ -292,11 +292,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
         let digest = Sha256Digest::of(b"bytes");
-        assert!(matches!(cache.find(digest).unwrap(), Found::Missing));
+        assert!(matches!(cache.find(digest).unwrap(), CacheLookup::Missing));
         let path = stored(&cache, directory.path(), b"bytes");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o444);
         for cache in [cache, Cache::new(directory.path())] {
-            assert!(matches!(cache.find(digest).unwrap(), Found::Verified(found) if found == path));
+            assert!(
+                matches!(cache.find(digest).unwrap(), CacheLookup::Verified(found) if found == path)
+            );
         }
     }
 
@@ -326,12 +328,12 @@ mod tests {
         let path = stored(&cache, directory.path(), b"bytes");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, b"BYTES").unwrap();
-        let Found::Rejected { kept, actual } = cache.find(digest).unwrap() else {
+        let CacheLookup::Rejected { kept, actual } = cache.find(digest).unwrap() else {
             panic!("it was accepted");
         };
         assert_eq!(actual, Sha256Digest::of(b"BYTES").into());
         assert_eq!(fs::read(kept).unwrap(), b"BYTES");
-        assert!(matches!(cache.find(digest).unwrap(), Found::Missing));
+        assert!(matches!(cache.find(digest).unwrap(), CacheLookup::Missing));
     }
 
     #[test]
@@ -350,7 +352,7 @@ mod tests {
             assert!(path.exists(), "it was put aside");
             stored(&fast, directory.path(), b"bytes");
             drop(lock);
-            assert!(matches!(slow.join().unwrap(), Found::Verified(_)));
+            assert!(matches!(slow.join().unwrap(), CacheLookup::Verified(_)));
         });
         assert_eq!(fs::read(path).unwrap(), b"bytes");
     }
@@ -380,9 +382,9 @@ mod tests {
 
     /// Keeps what is written to it.
     #[derive(Clone, Default)]
-    struct Lines(std::sync::Arc<Mutex<Vec<u8>>>);
+    struct LineBuffer(std::sync::Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for LineBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -398,7 +400,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::new(directory.path());
         let digest = Sha256Digest::of(b"x");
-        let lines = Lines::default();
+        let lines = LineBuffer::default();
         let told = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let first = cache.lock(digest).unwrap();
         std::thread::scope(|scope| {

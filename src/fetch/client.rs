@@ -90,10 +90,10 @@ pub fn proxy_of(url: &str) -> Option<String> {
 
 /// What is known of the hosts of a client's requests.
 #[derive(Debug, Clone, Default)]
-pub struct Hosts(Arc<Mutex<Known>>);
+pub struct Hosts(Arc<Mutex<KnownHosts>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownHosts {
     /// Hosts that a public server has redirected to: they must be public, too.
     redirected: HashSet<String>,
     /// Whether the hosts that were looked up are public.
@@ -101,7 +101,7 @@ struct Known {
 }
 
 impl Hosts {
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownHosts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{self, Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
-use super::cache::{Cache, DownloadLock, Found};
-use super::error::{Attempt, Attempts, FetchError, NO_SERVER, WrongBytes};
+use super::cache::{Cache, CacheLookup, DownloadLock};
+use super::error::{Attempts, FetchAttempt, FetchError, NO_SERVER, WrongBytes};
 use super::file_hash::FileHash;
-use super::http::{Http, HttpError, Patience, Wanted};
+use super::http::{Http, HttpError, RetryPolicy, WantedFile};
 use super::location::Location;
 use super::mirrors::Mirrors;
-use super::{FetchedFile, Fetcher, Progress, Request};
+use super::{FetchRequest, FetchedFile, Fetcher, Progress};
 
 mod search;
 
@@ -34,7 +34,7 @@ pub struct DownloaderSettings {
     /// Use nothing but the cache.
     pub offline: bool,
     /// Time-outs and retries.
-    pub patience: Patience,
+    pub patience: RetryPolicy,
     /// The most bytes of a download whose size is not known beforehand.
     pub maximum: u64,
     /// Downloads over HTTP at the same time; further ones wait.
@@ -53,7 +53,7 @@ impl DownloaderSettings {
         Self {
             cache: cache.to_owned(),
             offline: false,
-            patience: Patience::default(),
+            patience: RetryPolicy::default(),
             maximum: MAXIMUM_DOWNLOAD,
             at_once: 4,
             apt: None,
@@ -84,7 +84,7 @@ struct Slots {
 }
 
 /// One of the [`Slots`], given back when dropped.
-struct Slot<'a>(&'a Slots);
+struct DownloadSlot<'a>(&'a Slots);
 
 impl Slots {
     fn new(count: usize) -> Self {
@@ -94,18 +94,18 @@ impl Slots {
         }
     }
 
-    fn take(&self) -> Slot<'_> {
+    fn take(&self) -> DownloadSlot<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self
             .freed
             .wait_while(free, |free| *free == 0)
             .unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
-        Slot(self)
+        DownloadSlot(self)
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for DownloadSlot<'_> {
     fn drop(&mut self) {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.freed.notify_one();
@@ -122,13 +122,13 @@ struct Wrong {
 /// What came of the places tried so far for one request.
 #[derive(Default)]
 pub(super) struct Tried {
-    attempts: Vec<Attempt>,
+    attempts: Vec<FetchAttempt>,
     wrong: Option<Wrong>,
 }
 
 impl Tried {
     pub(super) fn note(&mut self, location: &str, reason: impl Into<String>) {
-        self.attempts.push(Attempt {
+        self.attempts.push(FetchAttempt {
             location: location.to_owned(),
             reason: reason.into(),
         });
@@ -164,7 +164,7 @@ impl Downloader {
     /// distribution's archive comes in few calls of `apt-get`.
     pub fn fetch_all(
         &self,
-        requests: &[Request],
+        requests: &[FetchRequest],
         progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> Vec<Result<FetchedFile, FetchError>> {
         // A thread that waits for a slot or for apt-get costs nothing, and only requests that wait together go into
@@ -208,7 +208,7 @@ impl Downloader {
     /// that is said.
     fn cached(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         lock: Option<&DownloadLock>,
     ) -> Result<Option<FetchedFile>, FetchError> {
         let found = match lock {
@@ -216,9 +216,9 @@ impl Downloader {
             None => self.cache.find(request.hash),
         };
         match found? {
-            Found::Verified(path) => Ok(Some(FetchedFile::cached(path))),
-            Found::Missing => Ok(None),
-            Found::Rejected { kept, actual } if self.settings.offline => {
+            CacheLookup::Verified(path) => Ok(Some(FetchedFile::cached(path))),
+            CacheLookup::Missing => Ok(None),
+            CacheLookup::Rejected { kept, actual } if self.settings.offline => {
                 Err(FetchError::HashDiffers(Box::new(WrongBytes {
                     name: request.name.clone(),
                     origin: "the cache".to_owned(),
@@ -228,7 +228,7 @@ impl Downloader {
                     attempts: Attempts::default(),
                 })))
             }
-            Found::Rejected { kept, actual } => {
+            CacheLookup::Rejected { kept, actual } => {
                 tracing::warn!(
                     "{} in the cache has the wrong bytes: expected {}, saw {actual}; put aside as {}, \
                      fetching it again",
@@ -263,14 +263,14 @@ impl Downloader {
     pub(super) fn try_url(
         &self,
         http: &Http,
-        request: &Request,
+        request: &FetchRequest,
         url: &str,
         _lock: &DownloadLock,
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Option<PathBuf>, FetchError> {
         let partial = self.cache.partial(request.hash);
-        let wanted = Wanted {
+        let wanted = WantedFile {
             hash: request.hash,
             size: request.size,
             maximum: self.settings.maximum,
@@ -305,7 +305,7 @@ impl Downloader {
 
     fn wrong(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         origin: &str,
         actual: FileHash,
         kept: PathBuf,
@@ -327,7 +327,7 @@ impl Downloader {
     /// Tries the distribution's archive.
     fn try_apt(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         location: &Location,
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
@@ -345,7 +345,7 @@ impl Downloader {
     pub(super) fn try_queue(
         &self,
         queue: &AptQueue,
-        request: &Request,
+        request: &FetchRequest,
         location: &Location,
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
@@ -395,7 +395,7 @@ impl Downloader {
     }
 
     /// The error after all places were tried.
-    fn failure(&self, request: &Request, tried: Tried) -> FetchError {
+    fn failure(&self, request: &FetchRequest, tried: Tried) -> FetchError {
         match tried.wrong {
             Some(wrong) => FetchError::HashDiffers(Box::new(WrongBytes {
                 name: request.name.clone(),
@@ -418,7 +418,7 @@ impl Downloader {
 impl Fetcher for Downloader {
     fn fetch(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<FetchedFile, FetchError> {
         if let Some(fetched) = self.cached(request, None)? {

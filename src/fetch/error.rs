@@ -15,7 +15,7 @@ pub const NO_KEY: &str = "the host's Debian keyring lacks its key";
 
 /// One place that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
+pub struct FetchAttempt {
     /// The URL, or the text form of another location.
     pub location: String,
     /// What was expected and seen.
@@ -27,11 +27,11 @@ pub(super) const NO_SERVER: &str = "no server of this mirror is known";
 
 /// The attempts, one a line, for the end of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attempts(pub Vec<Attempt>);
+pub struct Attempts(pub Vec<FetchAttempt>);
 
 impl fmt::Display for Attempts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Attempt { location, reason } in &self.0 {
+        for FetchAttempt { location, reason } in &self.0 {
             // Servers and derivations chose them.
             let location = visible(without_secrets(location).as_ref());
             write!(formatter, "\n  {location}: {}", visible(reason))?;
@@ -170,14 +170,14 @@ fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String 
         ),
         None => place,
     };
-    let lacks_key = |attempt: &Attempt| attempt.reason.starts_with(NO_KEY);
+    let lacks_key = |attempt: &FetchAttempt| attempt.reason.starts_with(NO_KEY);
     let place = match attempts.0.iter().any(lacks_key) {
         true => {
             format!("install a newer `debian-archive-keyring` to search all suites; or {place}")
         }
         false => place,
     };
-    let is_pinned = |attempt: &Attempt| attempt.location.starts_with("apt-binary:");
+    let is_pinned = |attempt: &FetchAttempt| attempt.location.starts_with("apt-binary:");
     match attempts.0.iter().any(is_pinned) {
         true => format!(
             "{place}; or pin what Debian's archive has now with `bootstrap seed update`, which changes all store paths (`bootstrap \
@@ -216,7 +216,7 @@ mod tests {
         let error = FetchError::NotFetched {
             name: "base.deb".to_owned(),
             hash: Sha256Digest::of("base").into(),
-            attempts: Attempts(vec![Attempt {
+            attempts: Attempts(vec![FetchAttempt {
                 location: location.to_owned(),
                 reason: reason.to_owned(),
             }]),

@@ -26,7 +26,7 @@ const CHUNK: usize = 64 * 1024;
 
 /// How long to wait for servers, and how often to try.
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// For a connection, with name look-up and TLS.
     pub connect: Duration,
     /// For the next bytes of an answer.
@@ -43,7 +43,7 @@ pub struct Patience {
     pub dead: Duration,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -59,7 +59,7 @@ impl Default for Patience {
 
 /// What is to be downloaded.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct WantedFile {
     /// The expected hash.
     pub hash: FileHash,
     /// The expected size, where it is known.
@@ -80,7 +80,7 @@ pub enum HttpError {
 }
 
 /// One attempt's failure.
-enum Failure {
+enum AttemptFailure {
     /// Worth another attempt, at the earliest after the time that the server asked for.
     Passing(String, Option<Duration>),
     /// No answer in time: worth another attempt, but every one takes long.
@@ -94,7 +94,7 @@ enum Failure {
     Write(PathBuf, io::Error),
 }
 
-impl Failure {
+impl AttemptFailure {
     /// The failure of a request that went through `proxy`.
     fn through(self, proxy: Option<&str>) -> Self {
         match (self, proxy) {
@@ -129,7 +129,7 @@ fn names_web_page(url: &str) -> bool {
 /// The HTTP client of a run.
 #[derive(Debug)]
 pub struct Http {
-    patience: Patience,
+    patience: RetryPolicy,
     dead: DeadHosts,
     /// Started by the first download: runs that fetch nothing do not pay for reading certificates.
     client: OnceLock<Result<Client, String>>,
@@ -137,7 +137,7 @@ pub struct Http {
 
 impl Http {
     /// A client with the proxy variables of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
-    pub fn new(patience: Patience) -> Self {
+    pub fn new(patience: RetryPolicy) -> Self {
         let dead = DeadHosts::new(patience.dead);
         Self {
             patience,
@@ -151,7 +151,7 @@ impl Http {
     pub fn download(
         &self,
         url: &str,
-        wanted: &Wanted,
+        wanted: &WantedFile,
         partial: &Path,
         progress: &dyn Fn(u64, Option<u64>),
     ) -> Result<(), HttpError> {
@@ -172,7 +172,7 @@ impl Http {
             let failure = match self.attempt(url, wanted, partial, progress) {
                 Ok(actual) if actual == wanted.hash => return Ok(()),
                 Ok(_) if resumed && !restarted => {
-                    Failure::Restart("the resumed file has other bytes".to_owned())
+                    AttemptFailure::Restart("the resumed file has other bytes".to_owned())
                 }
                 Ok(_) if is_web_page(partial) && !names_web_page(url) => {
                     let _ = std::fs::remove_file(partial);
@@ -182,22 +182,22 @@ impl Http {
                 Err(failure) => failure.through(proxy.as_deref()),
             };
             match failure {
-                Failure::Write(path, error) => return Err(HttpError::Write(path, error)),
-                Failure::Lasting(reason) => return Err(HttpError::Unavailable(reason)),
-                Failure::Dead(reason) => {
+                AttemptFailure::Write(path, error) => return Err(HttpError::Write(path, error)),
+                AttemptFailure::Lasting(reason) => return Err(HttpError::Unavailable(reason)),
+                AttemptFailure::Dead(reason) => {
                     self.dead.give_up(&host, &reason);
                     return Err(HttpError::Unavailable(reason));
                 }
-                Failure::Restart(reason) if restarted => {
+                AttemptFailure::Restart(reason) if restarted => {
                     return Err(HttpError::Unavailable(reason));
                 }
-                Failure::Restart(reason) => {
+                AttemptFailure::Restart(reason) => {
                     tracing::debug!(url, reason, "starting again from nothing");
                     restarted = true;
                     File::create(partial)
                         .map_err(|error| HttpError::Write(partial.to_owned(), error))?;
                 }
-                Failure::Hung(reason) => {
+                AttemptFailure::Hung(reason) => {
                     // One more chance: two time-outs in a row are not an accident.
                     let Some(pause) = pauses.next().filter(|_| !hung) else {
                         self.dead.give_up(&host, &reason);
@@ -206,7 +206,7 @@ impl Http {
                     hung = true;
                     std::thread::sleep(*pause);
                 }
-                Failure::Passing(reason, asked) => {
+                AttemptFailure::Passing(reason, asked) => {
                     let Some(own) = pauses.next().copied() else {
                         let attempts = self.patience.pauses.len() + 1;
                         let reason = format!("{reason} (after {attempts} attempts)");
@@ -225,7 +225,7 @@ impl Http {
         }
     }
 
-    fn client(&self) -> Result<&Client, Failure> {
+    fn client(&self) -> Result<&Client, AttemptFailure> {
         self.client
             .get_or_init(|| {
                 client::builder()
@@ -235,18 +235,18 @@ impl Http {
                     .map_err(|error| format!("cannot start the HTTP client: {}", causes(&error)))
             })
             .as_ref()
-            .map_err(|reason| Failure::Lasting(reason.clone()))
+            .map_err(|reason| AttemptFailure::Lasting(reason.clone()))
     }
 
     /// One request. Returns the hash of the whole file, which is then complete as far as the server can tell.
     fn attempt(
         &self,
         url: &str,
-        wanted: &Wanted,
+        wanted: &WantedFile,
         partial: &Path,
         progress: &dyn Fn(u64, Option<u64>),
-    ) -> Result<FileHash, Failure> {
-        let failed = |error| Failure::Write(partial.to_owned(), error);
+    ) -> Result<FileHash, AttemptFailure> {
+        let failed = |error| AttemptFailure::Write(partial.to_owned(), error);
         let client = self.client()?;
         let mut file = OpenOptions::new()
             .read(true)
@@ -285,7 +285,7 @@ impl Http {
                     .is_ok_and(|kind| kind.starts_with("text/html"))
             });
             return Err(match is_page && !names_web_page(url) {
-                true => Failure::Lasting(WEB_PAGE.to_owned()),
+                true => AttemptFailure::Lasting(WEB_PAGE.to_owned()),
                 false => failure,
             });
         }
@@ -300,11 +300,13 @@ impl Http {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) if received == before => {
-                    return Err(Failure::Hung("it answers, but sends nothing".to_owned()));
+                    return Err(AttemptFailure::Hung(
+                        "it answers, but sends nothing".to_owned(),
+                    ));
                 }
                 Err(error) => {
                     let so_far = so_far(received, wanted.size.or(total));
-                    return Err(Failure::Passing(
+                    return Err(AttemptFailure::Passing(
                         format!("{} {so_far}", causes(&error)),
                         None,
                     ));
@@ -313,7 +315,7 @@ impl Http {
             received += count as u64;
             if received > limit {
                 file.set_len(0).map_err(failed)?;
-                return Err(Failure::Lasting(match wanted.size {
+                return Err(AttemptFailure::Lasting(match wanted.size {
                     Some(size) => format!("it sends more than the {size} bytes expected"),
                     None => format!("it sends more than {limit} bytes, the limit for one download"),
                 }));
@@ -321,7 +323,7 @@ impl Http {
             file.write_all(&buffer[..count]).map_err(failed)?;
             progress(received, wanted.size.or(total));
             if pace.is_stalled(count as u64) {
-                return Err(Failure::Passing(
+                return Err(AttemptFailure::Passing(
                     format!(
                         "transfer stalled (under {} KiB in {} s)",
                         self.patience.slowest / 1024,
@@ -333,7 +335,7 @@ impl Http {
         }
         if wanted.size.or(total).is_some_and(|size| received < size) {
             let so_far = so_far(received, wanted.size.or(total));
-            return Err(Failure::Passing(
+            return Err(AttemptFailure::Passing(
                 format!("the answer ends too early {so_far}"),
                 None,
             ));
@@ -344,13 +346,13 @@ impl Http {
 
 /// Watches that bytes keep coming.
 struct Pace<'a> {
-    patience: &'a Patience,
+    patience: &'a RetryPolicy,
     since: Instant,
     bytes: u64,
 }
 
 impl<'a> Pace<'a> {
-    fn new(patience: &'a Patience) -> Self {
+    fn new(patience: &'a RetryPolicy) -> Self {
         Self {
             patience,
             since: Instant::now(),
@@ -370,28 +372,32 @@ impl<'a> Pace<'a> {
     }
 }
 
-fn send_failure(error: &reqwest::Error) -> Failure {
+fn send_failure(error: &reqwest::Error) -> AttemptFailure {
     let reason = causes(error);
     if error.is_redirect() || error.is_builder() {
-        Failure::Lasting(reason)
+        AttemptFailure::Lasting(reason)
     } else if error.is_connect() {
-        Failure::Dead(reason)
+        AttemptFailure::Dead(reason)
     } else if error.is_timeout() {
-        Failure::Hung("it does not answer".to_owned())
+        AttemptFailure::Hung("it does not answer".to_owned())
     } else {
-        Failure::Passing(reason, None)
+        AttemptFailure::Passing(reason, None)
     }
 }
 
-fn status_failure(status: StatusCode, response: &Response) -> Failure {
+fn status_failure(status: StatusCode, response: &Response) -> AttemptFailure {
     let reason = format!("it answers {status}");
     match status {
-        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => Failure::Restart(reason),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Failure::Passing(reason, retry_after(response))
+        StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
+            AttemptFailure::Restart(reason)
         }
-        status if status.is_server_error() => Failure::Passing(reason, retry_after(response)),
-        _ => Failure::Lasting(reason),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            AttemptFailure::Passing(reason, retry_after(response))
+        }
+        status if status.is_server_error() => {
+            AttemptFailure::Passing(reason, retry_after(response))
+        }
+        _ => AttemptFailure::Lasting(reason),
     }
 }
 
@@ -402,7 +408,11 @@ pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// Checks that a partial answer goes on where the file ends: `Content-Range: bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4).
-fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<(), Failure> {
+fn check_range(
+    response: &Response,
+    received: u64,
+    wanted: &WantedFile,
+) -> Result<(), AttemptFailure> {
     let value = response
         .headers()
         .get(CONTENT_RANGE)
@@ -419,7 +429,7 @@ fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<()
         {
             Ok(())
         }
-        _ => Err(Failure::Restart(format!(
+        _ => Err(AttemptFailure::Restart(format!(
             "it answers with the range `{}` where one from {received} was asked for",
             visible(value.unwrap_or("(none)"))
         ))),
@@ -427,12 +437,12 @@ fn check_range(response: &Response, received: u64, wanted: &Wanted) -> Result<()
 }
 
 /// Compares the size that the server announces with what is expected, before the bytes are read.
-fn check_size(total: Option<u64>, wanted: &Wanted) -> Result<(), Failure> {
+fn check_size(total: Option<u64>, wanted: &WantedFile) -> Result<(), AttemptFailure> {
     match (total, wanted.size) {
-        (Some(total), Some(size)) if total != size => Err(Failure::Lasting(format!(
+        (Some(total), Some(size)) if total != size => Err(AttemptFailure::Lasting(format!(
             "it has a file of {total} bytes, expected {size}"
         ))),
-        (Some(total), None) if total > wanted.maximum => Err(Failure::Lasting(format!(
+        (Some(total), None) if total > wanted.maximum => Err(AttemptFailure::Lasting(format!(
             "it has a file of {total} bytes, more than the limit of {}",
             wanted.maximum
         ))),

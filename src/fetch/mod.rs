@@ -29,13 +29,13 @@ pub mod probe;
 use std::path::PathBuf;
 
 pub use downloader::{Downloader, DownloaderSettings, SearchSettings};
-pub use error::{Attempt, Attempts, FailureClass, FetchError, WrongBytes};
+pub use error::{Attempts, FailureClass, FetchAttempt, FetchError, WrongBytes};
 pub use file_hash::{FileHash, Form};
 pub use location::{InvalidLocation, Location};
 
 /// A file to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct FetchRequest {
     /// Its name, for messages.
     pub name: String,
     /// The hash that it must have.
@@ -49,10 +49,10 @@ pub struct Request {
     /// Whether the file is then searched by its SHA-256 alone, where the [`DownloaderSettings`] allow it.
     pub search: bool,
     /// Places that cannot be used, and why, for the message where no other has the file.
-    pub unusable: Vec<Attempt>,
+    pub unusable: Vec<FetchAttempt>,
 }
 
-impl Request {
+impl FetchRequest {
     /// A request for the file called `name` that has the hash `hash`.
     pub fn new(
         name: impl Into<String>,
@@ -75,7 +75,7 @@ impl Request {
 /// How far a download is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The [`Request`]'s name.
+    /// The [`FetchRequest`]'s name.
     pub name: &'a str,
     /// Bytes that have come so far; it falls when a download starts again.
     pub received: u64,
@@ -113,7 +113,7 @@ pub trait Fetcher: Send + Sync {
     /// for the first.
     fn fetch(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<FetchedFile, FetchError>;
 }

@@ -72,7 +72,7 @@ pub enum NarInfoError {
 
 /// A compressed archive of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+pub struct NarFile {
     /// Its place, relative to the server's root, or a whole URL.
     pub url: String,
     /// `zstd`, `gzip`, `none` and others; `bzip2` where the narinfo does not say, as in Nix.
@@ -87,7 +87,7 @@ pub struct NarInfo {
     /// The item.
     pub path: StorePath,
     /// Its archives.
-    pub files: Vec<File>,
+    pub files: Vec<NarFile>,
     /// The SHA-256 of its NAR.
     pub nar_sha256: Sha256Digest,
     /// The size of its NAR in bytes.
@@ -150,7 +150,7 @@ impl NarInfo {
     pub fn of(
         store_dir: &StoreDir,
         info: &PathInfo,
-        files: Vec<File>,
+        files: Vec<NarFile>,
         key: Option<&SecretKey>,
     ) -> Self {
         let message = fingerprint_of(store_dir, info);
@@ -264,7 +264,7 @@ impl NarInfo {
                     if !is_place_of_archive(value) {
                         return Err(bad("a place below the server's root, or a URL"));
                     }
-                    info.files.push(File {
+                    info.files.push(NarFile {
                         url: value.to_owned(),
                         // What Nix takes where nothing is said.
                         compression: "bzip2".to_owned(),

@@ -42,7 +42,7 @@ impl Datum {
     /// Where `text` is not a datum or holds more than one.
     pub fn parse(text: &str) -> Result<Self, SchemeError> {
         let (datum, end) = Self::parse_first(text)?;
-        let mut reader = Reader { text, at: end };
+        let mut reader = SchemeReader { text, at: end };
         reader.skip_atmosphere(0)?;
         match reader.peek() {
             None => Ok(datum),
@@ -55,7 +55,7 @@ impl Datum {
     /// # Errors
     /// Where `text` does not begin with a datum.
     pub fn parse_first(text: &str) -> Result<(Self, usize), SchemeError> {
-        let mut reader = Reader { text, at: 0 };
+        let mut reader = SchemeReader { text, at: 0 };
         let datum = reader.datum(0)?;
         Ok((datum, reader.at))
     }
@@ -150,12 +150,12 @@ fn is_delimiter(character: char) -> bool {
     character.is_whitespace() || matches!(character, '(' | ')' | '[' | ']' | '"' | ';')
 }
 
-struct Reader<'t> {
+struct SchemeReader<'t> {
     text: &'t str,
     at: usize,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> SchemeReader<'t> {
     fn error(&self, problem: &'static str) -> SchemeError {
         SchemeError {
             offset: self.at,

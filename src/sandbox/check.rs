@@ -63,11 +63,11 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
-    use crate::sandbox::{BuildDirectory, BuildUser, Limits, Root};
+    use crate::sandbox::{BuildDirectory, BuildUser, GuestRoot, ResourceLimits};
 
     fn world() -> World {
         World {
-            root: Root::Empty,
+            root: GuestRoot::Empty,
             mounts: vec![],
             store_dir: "/gnu/store".into(),
             store_writable: "/".into(),
@@ -77,7 +77,7 @@ mod tests {
             },
             host_name: "localhost".into(),
             user: BuildUser::default(),
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
             program: "/bin/sh".into(),
             arguments: vec![],
             environment: Default::default(),

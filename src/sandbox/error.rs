@@ -82,7 +82,7 @@ pub enum SandboxError {
     #[diagnostic(help("{}", remedy.as_deref().unwrap_or_default()))]
     Setup {
         /// The step.
-        step: Step,
+        step: SandboxStep,
         /// What it worked on.
         path: Option<PathBuf>,
         /// Why it failed.
@@ -153,7 +153,7 @@ fn of_start(error: &io::Error) -> &'static str {
 
 /// A step on the way from nothing to the running program. Displays as what follows "cannot …".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Step {
+pub enum SandboxStep {
     /// Read what the sandbox is to hold.
     ReadSpecification,
     /// Give up the caller's supplementary groups.
@@ -230,7 +230,7 @@ pub enum Step {
     ForgetBuild,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SandboxStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::ReadSpecification => "read the sandbox's description",
@@ -289,7 +289,7 @@ mod tests {
 
     fn failed(remedy: Option<&str>) -> SandboxError {
         SandboxError::Setup {
-            step: Step::MountSource,
+            step: SandboxStep::MountSource,
             path: Some("/j/b/bin".into()),
             source: io::Error::other("no such file system"),
             remedy: remedy.map(ToOwned::to_owned),

@@ -14,9 +14,9 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio;
 use serde::de::DeserializeOwned;
 
-use super::Step;
+use super::SandboxStep;
 use super::process;
-use super::protocol::{During, Failure, Message, receive, receive_descriptors, send};
+use super::protocol::{During, HelperMessage, StepFailure, receive, receive_descriptors, send};
 
 /// A specification with what came with it.
 pub(super) struct Received<S> {
@@ -56,8 +56,9 @@ pub(super) fn receive_specification<S: DeserializeOwned>() -> io::Result<Option<
         Ok(Some(specification)) => specification,
         Ok(None) => return Ok(None),
         Err(error) => {
-            let failure = Err(error).during(Step::ReadSpecification);
-            let reported = failure.or_else(|failure| send(&mut socket, &Message::Failed(failure)));
+            let failure = Err(error).during(SandboxStep::ReadSpecification);
+            let reported =
+                failure.or_else(|failure| send(&mut socket, &HelperMessage::Failed(failure)));
             return reported.map(|()| None);
         }
     };
@@ -83,20 +84,20 @@ impl Execution {
         program: &BString,
         arguments: &[BString],
         environment: &[BString],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, StepFailure> {
         let strings = |strings: &[BString]| -> Result<Vec<CString>, NulError> {
             let strings = strings.iter();
             strings
                 .map(|string| CString::new(string.as_slice()))
                 .collect()
         };
-        let program = CString::new(program.as_slice()).during(Step::Execute)?;
-        let mut arguments = strings(arguments).during(Step::Execute)?;
+        let program = CString::new(program.as_slice()).during(SandboxStep::Execute)?;
+        let mut arguments = strings(arguments).during(SandboxStep::Execute)?;
         arguments.insert(0, program.clone());
         Ok(Self {
             program,
             arguments,
-            environment: strings(environment).during(Step::Execute)?,
+            environment: strings(environment).during(SandboxStep::Execute)?,
         })
     }
 
@@ -111,8 +112,8 @@ pub(super) fn place_descriptors(
     socket: &mut UnixStream,
     descriptors: &mut [OwnedFd],
     numbers: &[i32],
-) -> Result<(), Failure> {
-    let step = Step::PlaceDescriptors;
+) -> Result<(), StepFailure> {
+    let step = SandboxStep::PlaceDescriptors;
     // Out of the way of the numbers that the program expects.
     let beyond = numbers.iter().max().unwrap_or(&2) + 1;
     *socket = fcntl_dupfd_cloexec(&*socket, beyond).during(step)?.into();

@@ -2,7 +2,7 @@
 //! What a sandbox holds, as data: the list of directories, files, links and mounts that make a [`World`], in
 //! the order in which they can be made.
 //!
-//! Working the list out is a pure function of the world and of what [`Sources::inspect`] saw of it on the
+//! Working the list out is a pure function of the world and of what [`HostSources::inspect`] saw of it on the
 //! machine; making it real is the backend's part (mounts in a namespace, nullfs and tmpfs for a jail). Once the
 //! whole list is made, the backend makes `/` itself read-only: what is not a writable mount cannot be changed.
 
@@ -14,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Root, SandboxError, World, forbids_programs};
+use super::{GuestRoot, SandboxError, World, forbids_programs};
 
 /// One thing to make. Guest paths are absolute; a parent comes before what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,10 +107,10 @@ pub enum SourceKind {
 
 /// What the host paths of a world are: all that a layout needs to know of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sources {
+pub struct HostSources {
     /// The source of every mount.
     pub mounts: BTreeMap<PathBuf, SourceKind>,
-    /// The entries of [`Root::Tree`]'s directory.
+    /// The entries of [`GuestRoot::Tree`]'s directory.
     pub root: BTreeMap<PathBuf, SourceKind>,
     /// The machine's files about the network, where the world shares it: guest path and contents.
     pub network: BTreeMap<PathBuf, String>,
@@ -128,7 +128,7 @@ const NETWORK_FILES: [&str; 4] = [
 /// What is copied of one of them at most, in bytes.
 const LONGEST_NETWORK_FILE: u64 = 8 << 20;
 
-impl Sources {
+impl HostSources {
     /// Looks at the host paths of `world`, without following links.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl Sources {
                 .mounts
                 .insert(mount.source.clone(), kind(&mount.source)?);
         }
-        if let Root::Tree(tree) = &world.root {
+        if let GuestRoot::Tree(tree) = &world.root {
             let failed = |source| SandboxError::Source {
                 path: tree.clone(),
                 source,
@@ -210,11 +210,11 @@ fn kind(path: &Path) -> Result<SourceKind, SandboxError> {
 /// # Errors
 /// [`SandboxError::BadWorld`] when a guest path is not absolute and plain, two things have the same place, or a
 /// place lies where nothing can be made.
-pub fn layout(world: &World, sources: &Sources) -> Result<Vec<Item>, SandboxError> {
-    let mut layout = Layout::default();
+pub fn layout(world: &World, sources: &HostSources) -> Result<Vec<Item>, SandboxError> {
+    let mut layout = SandboxLayout::default();
     layout.essentials(world, &sources.network)?;
     let store_dir = Path::new(&world.store_dir);
-    if let Root::Tree(tree) = &world.root {
+    if let GuestRoot::Tree(tree) = &world.root {
         let own = ["dev", "proc", "tmp", "etc"].map(OsStr::new);
         let store_top = store_dir.components().nth(1).map(Component::as_os_str);
         for (name, kind) in &sources.root {
@@ -250,7 +250,7 @@ fn bad(path: &Path, problem: &str) -> SandboxError {
 }
 
 #[derive(Default)]
-struct Layout {
+struct SandboxLayout {
     items: Vec<Item>,
     /// Every guest path that is something already.
     taken: BTreeSet<PathBuf>,
@@ -260,7 +260,7 @@ struct Layout {
     sealed: BTreeSet<PathBuf>,
 }
 
-impl Layout {
+impl SandboxLayout {
     /// What every world has, whatever its root.
     fn essentials(
         &mut self,

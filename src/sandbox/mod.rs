@@ -14,7 +14,7 @@
 //!   writable, each input inside it is not.
 //! - It runs as the build user, cannot gain privileges, and gets exactly the environment, arguments and file
 //!   descriptors it was given.
-//! - When [`Running::wait`] returns, no process of the build is left; when this process dies, however it dies,
+//! - When [`RunningProgram::wait`] returns, no process of the build is left; when this process dies, however it dies,
 //!   so does the build.
 
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ mod spawn;
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
 mod terminal;
 
-pub use error::{EXECUTABLE, SandboxError, Step};
+pub use error::{EXECUTABLE, SandboxError, SandboxStep};
 pub use executable::forbids_programs;
 
 /// The argument that makes our own binary play the sandbox's first process instead of the command line.
@@ -53,7 +53,7 @@ pub const INIT_ARGUMENT: &str = "sandbox-init";
 #[derive(Debug)]
 pub struct World {
     /// What the guest's `/` is made from.
-    pub root: Root,
+    pub root: GuestRoot,
     /// What else is visible: one mount per store item of the inputs' closure, and whatever a caller adds.
     pub mounts: Vec<Mount>,
     /// The store directory the program sees, such as `/gnu/store`.
@@ -68,7 +68,7 @@ pub struct World {
     /// Who the program is.
     pub user: BuildUser,
     /// What it may use up.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// Guest path of the program; absolute, not searched for.
     pub program: BString,
     /// Its arguments, without the program's own name.
@@ -94,7 +94,7 @@ pub struct World {
 
 /// What the guest's `/` is made from. In either case `/` itself is read-only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Root {
+pub enum GuestRoot {
     /// Nothing.
     Empty,
     /// A base system's tree, read-only: every entry of that host directory except `dev`, `proc`, `tmp`, `etc`
@@ -148,7 +148,7 @@ impl Default for BuildUser {
 /// What a program may use up; `None` is no limit of our own. A limit above what this process itself may use
 /// becomes that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// Address space of each process, in bytes.
     pub memory: Option<u64>,
     /// Processes and threads at a time.
@@ -206,8 +206,8 @@ pub trait Sandbox: Send + Sync {
     ///
     /// # Errors
     /// A world that makes no sense, a host path that is not there, no process to be had. What goes wrong later,
-    /// inside, up to a program that does not exist, is [`Running::wait`]'s to tell.
-    fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError>;
+    /// inside, up to a program that does not exist, is [`RunningProgram::wait`]'s to tell.
+    fn spawn(&self, world: World) -> Result<Box<dyn RunningProgram>, SandboxError>;
 
     /// User and group numbers that a build by `user` has outside, and so must own its writable directories. Always the
     /// same in one process. Where the system allows it no other program's processes have them, which could kill the
@@ -222,7 +222,7 @@ pub trait Sandbox: Send + Sync {
 }
 
 /// A program in its sandbox. Dropping it kills the program.
-pub trait Running: Send {
+pub trait RunningProgram: Send {
     /// Waits until the program has ended and all that it left behind is dead. Once it has, says the same again.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //!
 //! The spawning process sends one specification (each backend has its own) with its descriptors, and never
 //! anything after it: when its end closes, for whatever reason, the sandbox dies. The helper, or another process
-//! of the sandbox that is still our own program, answers with [`Message`]s. Both are JSON with their length before them
-//! (four bytes, little-endian): a stream socket, because a specification may be longer than a datagram.
+//! of the sandbox that is still our own program, answers with [`HelperMessage`]s. Both are JSON with their length
+//! before them (four bytes, little-endian): a stream socket, because a specification may be longer than a datagram.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -19,7 +19,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Finished, Step};
+use super::{Finished, SandboxStep};
 
 /// Descriptors that one message can carry; the kernel's `SCM_MAX_FD`.
 pub(super) const MOST_DESCRIPTORS: usize = 253;
@@ -29,9 +29,9 @@ const LONGEST: usize = 64 << 20;
 
 /// What the helper, or a process of the sandbox that is still our own, answers.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Message {
+pub(super) enum HelperMessage {
     /// A step failed; the program has not run.
-    Failed(Failure),
+    Failed(StepFailure),
     /// The system refuses to fix the addresses of the program's memory; the program runs all the same. More messages
     /// follow.
     RandomAddresses,
@@ -81,8 +81,8 @@ pub(super) mod path_bytes {
 
 /// A failed step.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Failure {
-    pub step: Step,
+pub(super) struct StepFailure {
+    pub step: SandboxStep,
     pub path: Option<PathBuf>,
     /// The system's error number.
     pub errno: i32,
@@ -93,14 +93,14 @@ pub(super) struct Failure {
 /// Notes which step a system call belongs to.
 pub(super) trait During<T> {
     /// The failure of `step`.
-    fn during(self, step: Step) -> Result<T, Failure>;
+    fn during(self, step: SandboxStep) -> Result<T, StepFailure>;
     /// The failure of `step` on `path`.
-    fn during_on(self, step: Step, path: impl Into<PathBuf>) -> Result<T, Failure>;
+    fn during_on(self, step: SandboxStep, path: impl Into<PathBuf>) -> Result<T, StepFailure>;
 }
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
-    fn during(self, step: Step) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
+    fn during(self, step: SandboxStep) -> Result<T, StepFailure> {
+        self.map_err(|error| StepFailure {
             step,
             path: None,
             errno: errno(error),
@@ -108,8 +108,8 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
         })
     }
 
-    fn during_on(self, step: Step, path: impl Into<PathBuf>) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
+    fn during_on(self, step: SandboxStep, path: impl Into<PathBuf>) -> Result<T, StepFailure> {
+        self.map_err(|error| StepFailure {
             step,
             path: Some(path.into()),
             errno: errno(error),
@@ -205,7 +205,7 @@ mod tests {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         let (reader, writer) = rustix::pipe::pipe().unwrap();
         send_descriptors(&left, &[writer.as_fd()]).unwrap();
-        send(&mut left, &Message::Fit).unwrap();
+        send(&mut left, &HelperMessage::Fit).unwrap();
         let received = receive_descriptors(&right).unwrap();
         assert_eq!(received.len(), 1);
         std::fs::File::from(received.into_iter().next().unwrap())
@@ -217,15 +217,18 @@ mod tests {
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "x");
-        assert!(matches!(receive(&mut right).unwrap(), Some(Message::Fit)));
+        assert!(matches!(
+            receive(&mut right).unwrap(),
+            Some(HelperMessage::Fit)
+        ));
         drop(left);
-        assert!(receive::<Message>(&mut right).unwrap().is_none());
+        assert!(receive::<HelperMessage>(&mut right).unwrap().is_none());
     }
 
     #[test]
     fn an_absurd_length_is_an_error_not_an_allocation() {
         let (mut left, mut right) = UnixStream::pair().unwrap();
         left.write_all(&[0xff; 8]).unwrap();
-        assert!(receive::<Message>(&mut right).is_err());
+        assert!(receive::<HelperMessage>(&mut right).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::Limits;
+use super::ResourceLimits;
 use super::process::physical_memory;
 
 /// The stack a program gets, where the limits allow: 8 MiB, as the kernel gives by itself. Programs size things
@@ -16,7 +16,7 @@ const STACK: u64 = 8 << 20;
 /// More processes than this no build needs at a time, however many the caller may have.
 const MOST_PROCESSES: u64 = 1 << 15;
 
-impl Limits {
+impl ResourceLimits {
     /// The limits of builds when the user sets none, so that one build cannot take the whole machine: `/tmp` and
     /// `/dev/shm` hold a quarter of the memory each, and processes are half as many as the caller's. Address space is
     /// not limited: compilers and run-time systems reserve much more of it than they use.
@@ -31,7 +31,7 @@ impl Limits {
 }
 
 /// Limits this process: to `limits`, and to `open_files` where they say nothing of those.
-pub(super) fn limit(limits: &Limits, open_files: &Rlimit) -> io::Result<()> {
+pub(super) fn limit(limits: &ResourceLimits, open_files: &Rlimit) -> io::Result<()> {
     setrlimit(Resource::Nofile, *open_files)?;
     for (resource, limit) in [
         (Resource::As, limits.memory),
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_build_gets_a_fraction_of_the_machine_by_default() {
-        let limits = Limits::of_machine();
+        let limits = ResourceLimits::of_machine();
         let memory = physical_memory().unwrap();
         assert!(memory > 64 << 20);
         assert_eq!(limits.temporary, Some(memory / 4));

@@ -21,8 +21,8 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
-use super::protocol::{self, Failure, Message};
-use super::{ExitStatusKind, Finished, INIT_ARGUMENT, Running, SandboxError, Step};
+use super::protocol::{self, HelperMessage, StepFailure};
+use super::{ExitStatusKind, Finished, INIT_ARGUMENT, RunningProgram, SandboxError, SandboxStep};
 
 /// What a helper is started with.
 pub(super) struct HelperCommand<'t, S> {
@@ -38,7 +38,7 @@ pub(super) struct HelperCommand<'t, S> {
     /// Guest path of the program, for messages.
     pub program: &'t BString,
     /// What to do about a failure, when known.
-    pub remedy: fn(&Failure) -> Option<String>,
+    pub remedy: fn(&StepFailure) -> Option<String>,
 }
 
 /// Starts `binary` as a helper and sends it the specification.
@@ -177,7 +177,7 @@ pub(super) struct SpawnedHelper {
     modes: Option<Termios>,
     interactive: bool,
     program: String,
-    remedy: fn(&Failure) -> Option<String>,
+    remedy: fn(&StepFailure) -> Option<String>,
     result: Option<Finished>,
 }
 
@@ -198,28 +198,30 @@ impl SpawnedHelper {
         };
         let message = loop {
             match protocol::receive(&mut socket) {
-                Ok(Some(Message::RandomAddresses)) => warn_of_random_addresses(),
+                Ok(Some(HelperMessage::RandomAddresses)) => warn_of_random_addresses(),
                 other => break other,
             }
         };
         match message {
-            Ok(Some(Message::Fit)) => Ok(Conclusion::Fit),
-            Ok(Some(Message::Finished(finished))) => Ok(Conclusion::Finished(finished)),
-            Ok(Some(Message::Ended {
+            Ok(Some(HelperMessage::Fit)) => Ok(Conclusion::Fit),
+            Ok(Some(HelperMessage::Finished(finished))) => Ok(Conclusion::Finished(finished)),
+            Ok(Some(HelperMessage::Ended {
                 killed: true,
                 first,
             })) => Ok(Conclusion::Finished(Finished {
                 status: ExitStatusKind::Signaled(rustix::process::Signal::KILL.as_raw()),
                 ..first
             })),
-            Ok(Some(Message::Ended {
+            Ok(Some(HelperMessage::Ended {
                 killed: false,
                 first,
             })) => Err(SandboxError::HelperDied {
                 how: first.status.to_string(),
             }),
-            Ok(Some(Message::Failed(failure))) => Err(self.explain(failure)),
-            Ok(Some(Message::RandomAddresses) | None) => Err(self.died("no status".to_owned())),
+            Ok(Some(HelperMessage::Failed(failure))) => Err(self.explain(failure)),
+            Ok(Some(HelperMessage::RandomAddresses) | None) => {
+                Err(self.died("no status".to_owned()))
+            }
             Err(error) => Err(self.died(error.to_string())),
         }
     }
@@ -232,14 +234,14 @@ impl SpawnedHelper {
         }
     }
 
-    fn explain(&self, failure: Failure) -> SandboxError {
+    fn explain(&self, failure: StepFailure) -> SandboxError {
         let remedy = (self.remedy)(&failure);
         let error = io::Error::from_raw_os_error(failure.errno);
         let source = match failure.detail {
             Some(detail) => io::Error::new(error.kind(), format!("{error}; kernel: {detail}")),
             None => error,
         };
-        if failure.step == Step::Execute {
+        if failure.step == SandboxStep::Execute {
             return SandboxError::Program {
                 program: self.program.clone(),
                 source,
@@ -265,7 +267,7 @@ impl SpawnedHelper {
     }
 }
 
-impl Running for SpawnedHelper {
+impl RunningProgram for SpawnedHelper {
     fn wait(&mut self) -> Result<Finished, SandboxError> {
         if let Some(finished) = self.result {
             return Ok(finished);

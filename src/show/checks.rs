@@ -31,7 +31,7 @@ const INDENT: &str = "\n          ";
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum CheckState {
     /// As it should be.
     Good,
     /// Builds are possible, but something may be missed.
@@ -42,22 +42,22 @@ pub enum State {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct CheckFinding {
     /// What it is.
     pub what: String,
     /// How it is.
-    pub state: State,
+    pub state: CheckState,
     /// What was seen.
     pub seen: String,
     /// What to do about it; there is something unless it is good.
     pub remedy: Option<String>,
 }
 
-impl Finding {
+impl CheckFinding {
     fn good(what: &str, seen: impl Into<String>) -> Self {
         Self {
             what: what.to_owned(),
-            state: State::Good,
+            state: CheckState::Good,
             seen: seen.into(),
             remedy: None,
         }
@@ -66,7 +66,7 @@ impl Finding {
     fn doubtful(what: &str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             what: what.to_owned(),
-            state: State::Doubtful,
+            state: CheckState::Doubtful,
             seen: seen.into(),
             remedy: Some(remedy.into()),
         }
@@ -74,20 +74,20 @@ impl Finding {
 
     fn bad(what: &str, seen: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
-            state: State::Bad,
+            state: CheckState::Bad,
             ..Self::doubtful(what, seen, remedy)
         }
     }
 }
 
 /// `findings` as text: a line for each, and a hint on what to do.
-pub fn describe(findings: &[Finding]) -> String {
+pub fn describe(findings: &[CheckFinding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let state = match finding.state {
-            State::Good => "good",
-            State::Doubtful => "doubtful",
-            State::Bad => "BAD",
+            CheckState::Good => "good",
+            CheckState::Doubtful => "doubtful",
+            CheckState::Bad => "BAD",
         };
         let seen = finding.seen.replace('\n', INDENT);
         text.push_str(&format!("{state:<9} {}: {seen}\n", finding.what));
@@ -100,11 +100,11 @@ pub fn describe(findings: &[Finding]) -> String {
 }
 
 /// Whether `here`, as in `x86_64-linux`, runs what is built for `system`.
-pub fn host(here: &str, system: System) -> Finding {
+pub fn host(here: &str, system: System) -> CheckFinding {
     if here == system.name() {
-        return Finding::good("system", here);
+        return CheckFinding::good("system", here);
     }
-    Finding::bad(
+    CheckFinding::bad(
         "system",
         format!("this machine is {here}, and builds for {system} run on {system} only"),
         "Leave --system and --seed out, or run this on such a machine.",
@@ -112,11 +112,13 @@ pub fn host(here: &str, system: System) -> Finding {
 }
 
 /// Whether a sandbox could be set up.
-pub fn sandbox(checked: Result<(), SandboxError>) -> Finding {
+pub fn sandbox(checked: Result<(), SandboxError>) -> CheckFinding {
     match checked {
-        Ok(()) => Finding::good("sandbox", "builds can be isolated"),
-        Err(SandboxError::Unfit { problem, remedy }) => Finding::bad("sandbox", problem, remedy),
-        Err(error) => Finding::bad(
+        Ok(()) => CheckFinding::good("sandbox", "builds can be isolated"),
+        Err(SandboxError::Unfit { problem, remedy }) => {
+            CheckFinding::bad("sandbox", problem, remedy)
+        }
+        Err(error) => CheckFinding::bad(
             "sandbox",
             error.to_string(),
             "Builds need what the message names: the kernel's features, and privileges (root, or on Linux user namespaces).",
@@ -125,24 +127,24 @@ pub fn sandbox(checked: Result<(), SandboxError>) -> Finding {
 }
 
 /// Whether something that sandboxes use is there.
-pub fn feature(feature: &Feature) -> Finding {
+pub fn feature(feature: &Feature) -> CheckFinding {
     let what = format!("kernel: {}", feature.name);
     let seen = feature.seen.as_str();
     match (&feature.remedy, feature.missing) {
-        (None, _) => Finding::good(&what, seen),
-        (Some(remedy), false) => Finding::doubtful(&what, seen, remedy),
-        (Some(remedy), true) => Finding::bad(&what, seen, remedy),
+        (None, _) => CheckFinding::good(&what, seen),
+        (Some(remedy), false) => CheckFinding::doubtful(&what, seen, remedy),
+        (Some(remedy), true) => CheckFinding::bad(&what, seen, remedy),
     }
 }
 
 /// Whether all places can be written to: `refused` is the first that cannot, and why.
-pub fn privileges(refused: Option<(&Path, &io::Error)>) -> Finding {
+pub fn privileges(refused: Option<(&Path, &io::Error)>) -> CheckFinding {
     match refused {
-        None => Finding::good(
+        None => CheckFinding::good(
             "privileges",
             "store, state, logs and cache can be written to",
         ),
-        Some((place, error)) => Finding::bad(
+        Some((place, error)) => CheckFinding::bad(
             "privileges",
             format!("{} cannot be written to: {error}", place.display()),
             "Run this as root, or with --root DIR, which puts everything under DIR.",
@@ -151,10 +153,10 @@ pub fn privileges(refused: Option<(&Path, &io::Error)>) -> Finding {
 }
 
 /// Whether `free` bytes at `place` do where `needed` are, by all that is written to its file system.
-pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Finding {
+pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> CheckFinding {
     let place = place.display();
     match free {
-        Ok(free) if needed == 0 => Finding::good(
+        Ok(free) if needed == 0 => CheckFinding::good(
             what,
             format!(
                 "{} are free at {place}, and all is built",
@@ -162,9 +164,9 @@ pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Fi
             ),
         ),
         Ok(free) if free >= needed => {
-            Finding::good(what, format!("{} are free at {place}", size::bytes(free)))
+            CheckFinding::good(what, format!("{} are free at {place}", size::bytes(free)))
         }
-        Ok(free) => Finding::bad(
+        Ok(free) => CheckFinding::bad(
             what,
             format!(
                 "{} are free at {place}, and a whole bootstrap takes {} on that file system",
@@ -173,7 +175,7 @@ pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Fi
             ),
             "Make room: `bootstrap gc`; or put the store elsewhere with --root, build directories with TMPDIR.",
         ),
-        Err(error) => Finding::doubtful(
+        Err(error) => CheckFinding::doubtful(
             what,
             format!("{place}: {error}"),
             "Look with df(1) whether there is room.",
@@ -182,17 +184,17 @@ pub fn space(what: &str, place: &Path, free: io::Result<u64>, needed: u64) -> Fi
 }
 
 /// Whether programs can run on the disk `what`, where `place` is; `forbids` is what its file system says.
-pub fn programs(what: &str, place: &Path, forbids: io::Result<bool>) -> Finding {
+pub fn programs(what: &str, place: &Path, forbids: io::Result<bool>) -> CheckFinding {
     let what = &format!("programs on the {what}");
     let shown = place.display();
     match forbids {
-        Ok(false) => Finding::good(what, format!("programs can run in {shown}")),
-        Ok(true) => Finding::bad(
+        Ok(false) => CheckFinding::good(what, format!("programs can run in {shown}")),
+        Ok(true) => CheckFinding::bad(
             what,
             format!("no program can run in {shown}: its file system is mounted noexec"),
             EXECUTABLE,
         ),
-        Err(error) => Finding::doubtful(
+        Err(error) => CheckFinding::doubtful(
             what,
             format!("{shown}: {error}"),
             "look with mount(8) whether it is mounted noexec",
@@ -201,14 +203,14 @@ pub fn programs(what: &str, place: &Path, forbids: io::Result<bool>) -> Finding 
 }
 
 /// Whether `memory` bytes do for `cores`; `None` where the system does not tell.
-pub fn memory(cores: u64, memory: Option<u64>) -> Finding {
+pub fn memory(cores: u64, memory: Option<u64>) -> CheckFinding {
     let Some(memory) = memory else {
-        return Finding::good("memory", "the system does not tell how much there is");
+        return CheckFinding::good("memory", "the system does not tell how much there is");
     };
     let seen = format!("{} for {cores} cores", size::bytes(memory));
     match memory >= MEMORY.saturating_mul(cores) {
-        true => Finding::good("memory", seen),
-        false => Finding::doubtful(
+        true => CheckFinding::good("memory", seen),
+        false => CheckFinding::doubtful(
             "memory",
             seen,
             "Compiling gcc takes up to a gigabyte for each core: use fewer with --cores, or add swap.",
@@ -218,7 +220,7 @@ pub fn memory(cores: u64, memory: Option<u64>) -> Finding {
 
 /// Whether a clock that shows `now` is right, in seconds since the Epoch. `server` is a server and the time that it
 /// has, which decides; without one, `newest` does, the newest recorded time.
-pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Finding {
+pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> CheckFinding {
     let remedy =
         "Set it, for example with an NTP client: certificates and make need the right time.";
     let off = |than: u64| size::seconds(now.abs_diff(than) as f64);
@@ -226,41 +228,41 @@ pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Find
     if let Some((host, then)) = server {
         let difference = now.abs_diff(then);
         if difference <= SLACK {
-            return Finding::good("clock", format!("shows the same time as that of {host}"));
+            return CheckFinding::good("clock", format!("shows the same time as that of {host}"));
         }
         let seen = format!("{} {} that of {host}", off(then), side(then));
         return match difference <= INTOLERABLE {
-            true => Finding::doubtful("clock", seen, remedy),
-            false => Finding::bad("clock", seen, remedy),
+            true => CheckFinding::doubtful("clock", seen, remedy),
+            false => CheckFinding::bad("clock", seen, remedy),
         };
     }
     let known = newest.unwrap_or(0).max(EARLIEST);
     if now < EARLIEST {
-        Finding::bad(
+        CheckFinding::bad(
             "clock",
             "shows a time before this program was written",
             remedy,
         )
     } else if now.saturating_add(SLACK) < known {
         let seen = format!("{} behind the newest recorded build", off(known));
-        Finding::bad("clock", seen, remedy)
+        CheckFinding::bad("clock", seen, remedy)
     } else if now.saturating_sub(known) > ABSURD {
         let what = match known == EARLIEST {
             true => "this program",
             false => "the newest recorded build",
         };
-        Finding::bad(
+        CheckFinding::bad(
             "clock",
             format!("shows a time ten years after {what} or later"),
             remedy,
         )
     } else {
-        Finding::good("clock", "shows a time that is possible")
+        CheckFinding::good("clock", "shows a time that is possible")
     }
 }
 
 /// Whether sources can be had from their servers.
-pub fn network(reached: &Reached) -> Finding {
+pub fn network(reached: &Reached) -> CheckFinding {
     reachable(
         "network",
         reached,
@@ -270,7 +272,7 @@ pub fn network(reached: &Reached) -> Finding {
 }
 
 /// Whether the archive of the seed's distribution can be asked.
-pub fn archive(reached: &Reached) -> Finding {
+pub fn archive(reached: &Reached) -> CheckFinding {
     reachable(
         "distribution's archive",
         reached,
@@ -280,26 +282,26 @@ pub fn archive(reached: &Reached) -> Finding {
     )
 }
 
-fn reachable(what: &str, reached: &Reached, unneeded: &str, remedy: &str) -> Finding {
+fn reachable(what: &str, reached: &Reached, unneeded: &str, remedy: &str) -> CheckFinding {
     match reached {
-        Reached::Offline => Finding::good(what, "not used (--offline)"),
-        Reached::NotNeeded => Finding::good(what, unneeded),
-        Reached::Unusable(reason) => Finding::doubtful(what, reason, remedy),
-        Reached::Asked(server, Ok(())) => Finding::good(what, format!("{server} answers")),
+        Reached::Offline => CheckFinding::good(what, "not used (--offline)"),
+        Reached::NotNeeded => CheckFinding::good(what, unneeded),
+        Reached::Unusable(reason) => CheckFinding::doubtful(what, reason, remedy),
+        Reached::Asked(server, Ok(())) => CheckFinding::good(what, format!("{server} answers")),
         Reached::Asked(server, Err(reason)) => {
-            Finding::doubtful(what, format!("{server}: {reason}"), remedy)
+            CheckFinding::doubtful(what, format!("{server}: {reason}"), remedy)
         }
     }
 }
 
 /// Whether there is something to build: `nodes` of a plan, or why there is none.
-pub fn recipes(nodes: Result<usize, String>) -> Finding {
+pub fn recipes(nodes: Result<usize, String>) -> CheckFinding {
     match nodes {
-        Ok(count) => Finding::good(
+        Ok(count) => CheckFinding::good(
             "recipes and seed",
             format!("{count} derivations are planned"),
         ),
-        Err(problem) => Finding::bad(
+        Err(problem) => CheckFinding::bad(
             "recipes and seed",
             problem,
             "Put right what the message names, or leave --recipes, --seeds and --seed out.",
@@ -308,16 +310,16 @@ pub fn recipes(nodes: Result<usize, String>) -> Finding {
 }
 
 /// Whether this machine's kernel runs the programs of the seed `name`, as was `checked`.
-pub fn seed(name: &str, checked: Result<(), SeedError>) -> Finding {
+pub fn seed(name: &str, checked: Result<(), SeedError>) -> CheckFinding {
     const WHAT: &str = "seed's programs";
     match checked {
-        Ok(()) => Finding::good(WHAT, format!("{name}'s are not too new for this kernel")),
-        Err(SeedError::HostTooOld { release, host, .. }) => Finding::bad(
+        Ok(()) => CheckFinding::good(WHAT, format!("{name}'s are not too new for this kernel")),
+        Err(SeedError::HostTooOld { release, host, .. }) => CheckFinding::bad(
             WHAT,
             format!("{name} is FreeBSD {release}, and this machine's kernel is {host}"),
             "Choose an older seed with --seed (`bootstrap seed list`), give --seed-file a base of the kernel's release, or --seed host.",
         ),
-        Err(error) => Finding::bad(
+        Err(error) => CheckFinding::bad(
             WHAT,
             error.to_string(),
             "Choose another seed with --seed (`bootstrap seed list`).",
@@ -326,10 +328,10 @@ pub fn seed(name: &str, checked: Result<(), SeedError>) -> Finding {
 }
 
 /// Whether the store could be read: how many `items` are valid, or what is wrong.
-pub fn store(items: Result<usize, String>) -> Finding {
+pub fn store(items: Result<usize, String>) -> CheckFinding {
     match items {
-        Ok(count) => Finding::good("store", format!("{count} valid items")),
-        Err(problem) => Finding::bad(
+        Ok(count) => CheckFinding::good("store", format!("{count} valid items")),
+        Err(problem) => CheckFinding::bad(
             "store",
             problem,
             "`bootstrap verify` looks more closely; `bootstrap verify --recover` makes a lost database anew.",
@@ -338,8 +340,8 @@ pub fn store(items: Result<usize, String>) -> Finding {
 }
 
 /// What `findings` come to where something is bad. `of_client` says that they are boundaries of a Guix client.
-pub fn verdict(findings: &[Finding], of_client: bool) -> Option<String> {
-    let mut bad = findings.iter().filter(|one| one.state == State::Bad);
+pub fn verdict(findings: &[CheckFinding], of_client: bool) -> Option<String> {
+    let mut bad = findings.iter().filter(|one| one.state == CheckState::Bad);
     let first = bad.next()?;
     let (what, all) = (&first.what, BOUNDARIES.len());
     let number = BOUNDARIES.iter().position(|name| name == what);
@@ -357,18 +359,20 @@ pub fn verdict(findings: &[Finding], of_client: bool) -> Option<String> {
 }
 
 /// The boundaries of a Guix client, each with what is doubtful about it.
-pub fn boundaries(boundaries: &[Boundary]) -> Vec<Finding> {
+pub fn boundaries(boundaries: &[Boundary]) -> Vec<CheckFinding> {
     let mut findings = Vec::new();
     for Boundary { name, outcome } in boundaries {
         match outcome {
             Ok(passage) => {
-                findings.push(Finding::good(name, passage.seen.as_str()));
+                findings.push(CheckFinding::good(name, passage.seen.as_str()));
                 let doubts = passage.doubts.iter();
                 findings.extend(
-                    doubts.map(|fault| Finding::doubtful(name, fault.to_string(), remedy(fault))),
+                    doubts.map(|fault| {
+                        CheckFinding::doubtful(name, fault.to_string(), remedy(fault))
+                    }),
                 );
             }
-            Err(fault) => findings.push(Finding::bad(name, fault.to_string(), remedy(fault))),
+            Err(fault) => findings.push(CheckFinding::bad(name, fault.to_string(), remedy(fault))),
         }
     }
     findings

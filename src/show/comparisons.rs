@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::engine::{Pair, Verdict, Ways, word};
+use crate::engine::{Pair, PairVerdict, Ways, word};
 use crate::formats::visible::visible;
 use crate::verify::attestation::Comparison;
 use crate::verify::compare;
@@ -61,14 +61,14 @@ pub fn pair(pair: &Pair, ways: &Ways) -> String {
         verdict,
     } = pair;
     match verdict {
-        Verdict::Same => format!("the same: {name}\n"),
-        Verdict::Differs(files) => format!(
+        PairVerdict::Same => format!("the same: {name}\n"),
+        PairVerdict::Differs(files) => format!(
             "differs: {name}\n  first, {}: {first}\n  second, {}: {second}\n{}",
             ways.first,
             ways.second,
             compare::describe(files)
         ),
-        Verdict::Damaged { side, seen, detail } => {
+        PairVerdict::Damaged { side, seen, detail } => {
             let way = [&ways.first, &ways.second][*side];
             let detail = match detail.as_str() {
                 "" => String::new(),

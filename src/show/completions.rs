@@ -38,7 +38,7 @@ pub fn package_names(planned: &Planned) -> String {
 }
 
 /// Where names are completed.
-struct Places {
+struct CompletionPlaces {
     /// Commands whose arguments are packages.
     packages: Vec<String>,
     /// Options whose value is a package, with dashes.
@@ -49,7 +49,7 @@ struct Places {
     seed_options: Vec<String>,
 }
 
-fn places(command: &Command) -> Places {
+fn places(command: &Command) -> CompletionPlaces {
     let is_package = |one: &&Arg| value_name(one) == Some("PKG");
     let commands: Vec<&Command> = command.get_subcommands().collect();
     let with_packages = commands
@@ -61,7 +61,7 @@ fn places(command: &Command) -> Places {
     let seeds = seeds.iter().flat_map(|seed| seed.get_subcommands());
     let name = |command: &Command| command.get_name().to_owned();
     let seed_option = command.get_opts().filter(|one| one.get_id() == "seed");
-    Places {
+    CompletionPlaces {
         packages: with_packages.map(|command| name(command)).collect(),
         package_options: options.filter(is_package).filter_map(option).collect(),
         seeds: seeds
@@ -77,7 +77,7 @@ fn value_name(one: &Arg) -> Option<&str> {
 }
 
 /// Completes by the function of clap_complete, and adds names.
-fn bash(places: &Places) -> String {
+fn bash(places: &CompletionPlaces) -> String {
     let either = |words: &[String]| words.join("|");
     format!(
         r#"
@@ -159,7 +159,7 @@ _bootstrap_seeds() {
 }
 "#;
 
-fn fish(places: &Places) -> String {
+fn fish(places: &CompletionPlaces) -> String {
     let mut text = String::new();
     let mut names = |condition: &str, option: &str, what: &str| {
         text.push_str(&format!(

@@ -13,8 +13,8 @@ use crate::show::progress::size;
 pub struct ShownForecast<'p> {
     /// What would be taken from servers instead of being built.
     substitutes: Vec<Substitute<'p>>,
-    downloads: Vec<Download<'p>>,
-    builds: Vec<Build<'p>>,
+    downloads: Vec<DownloadEntry<'p>>,
+    builds: Vec<BuildEntry<'p>>,
     /// Labels of packages that are there already.
     reused: Vec<&'p str>,
     /// How long the whole run would take, in seconds, by what earlier runs took and recipes say; `null` where too
@@ -41,7 +41,7 @@ struct Substitute<'p> {
 }
 
 #[derive(Debug, Serialize)]
-struct Download<'p> {
+struct DownloadEntry<'p> {
     item: &'p str,
     /// In bytes, where that is known.
     size: Option<u64>,
@@ -50,7 +50,7 @@ struct Download<'p> {
 }
 
 #[derive(Debug, Serialize)]
-struct Build<'p> {
+struct BuildEntry<'p> {
     item: &'p str,
     kind: Kind,
     /// What it took when it was last made here, in seconds.
@@ -68,12 +68,12 @@ pub fn shown<'p>(found: &'p engine::Forecast, estimator: &Estimator) -> ShownFor
         download_size: offered.download_size,
         size: offered.size,
     });
-    let downloads = found.downloads.iter().map(|download| Download {
+    let downloads = found.downloads.iter().map(|download| DownloadEntry {
         item: &download.item,
         size: download.size,
         cached: download.cached,
     });
-    let builds = found.builds.iter().map(|build| Build {
+    let builds = found.builds.iter().map(|build| BuildEntry {
         item: &build.item,
         kind: build.kind,
         seconds: build.took.map(|took| took.as_secs_f64()),
@@ -214,36 +214,36 @@ mod tests {
                 },
             ],
             downloads: vec![
-                Download {
+                DownloadEntry {
                     item: "seed/a.deb",
                     size: Some(3 << 20),
                     cached: false,
                 },
-                Download {
+                DownloadEntry {
                     item: "source/b.tar.xz",
                     size: None,
                     cached: false,
                 },
-                Download {
+                DownloadEntry {
                     item: "source/c.tar.xz",
                     size: Some(1),
                     cached: true,
                 },
             ],
             builds: vec![
-                Build {
+                BuildEntry {
                     item: "gcc",
                     kind: Kind::Build,
                     seconds: Some(1800.0),
                     typical_seconds: Some(1500.0),
                 },
-                Build {
+                BuildEntry {
                     item: "ld-wrapper",
                     kind: Kind::Build,
                     seconds: None,
                     typical_seconds: None,
                 },
-                Build {
+                BuildEntry {
                     item: "sed",
                     kind: Kind::Build,
                     seconds: None,

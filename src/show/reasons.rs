@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::engine::{BuiltAgain, Cause, Reason, Why};
-use crate::formats::derivation::difference::Change;
+use crate::engine::{BuiltAgain, ChangeCause, Reason, Why};
+use crate::formats::derivation::difference::DerivationChange;
 
 /// How much of a value is shown, in characters.
 const SHOWN: usize = 160;
@@ -54,8 +54,8 @@ pub fn in_short(again: &BuiltAgain) -> String {
 /// `reasons` in words, sorted, each once.
 pub fn words(reasons: &[Reason]) -> Vec<Words> {
     let words = reasons.iter().map(|reason| match &reason.cause {
-        Cause::Change(change) => describe_change(&reason.of, change),
-        Cause::Gone(path) => Words {
+        ChangeCause::Change(change) => describe_change(&reason.of, change),
+        ChangeCause::Gone(path) => Words {
             of: reason.of.clone(),
             change: format!("was {path}, which is gone"),
             short: "changed".to_owned(),
@@ -66,7 +66,7 @@ pub fn words(reasons: &[Reason]) -> Vec<Words> {
 }
 
 /// `change` in words.
-fn describe_change(of: &str, change: &Change) -> Words {
+fn describe_change(of: &str, change: &DerivationChange) -> Words {
     let from_to = |old: &str, new: &str| {
         let (old, new) = trimmed(old, new);
         format!("{old:?} became {new:?}")
@@ -74,8 +74,8 @@ fn describe_change(of: &str, change: &Change) -> Words {
     let words = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
     let (change, short) = match change {
         // Followed, not shown.
-        Change::Input { name, .. } => (format!("the input {name} changed"), name.clone()),
-        Change::InputSet { name, added } => {
+        DerivationChange::Input { name, .. } => (format!("the input {name} changed"), name.clone()),
+        DerivationChange::InputSet { name, added } => {
             let verb = if *added {
                 "is a new input"
             } else {
@@ -83,16 +83,16 @@ fn describe_change(of: &str, change: &Change) -> Words {
             };
             (format!("{name} {verb}"), format!("input {name}"))
         }
-        Change::InputOutputs { name, old, new } => (
+        DerivationChange::InputOutputs { name, old, new } => (
             format!("of the input {name}, {}", from_to(&words(old), &words(new))),
             format!("input {name}"),
         ),
-        Change::Source { name } => (format!("{name} has other contents"), name.clone()),
-        Change::SourceSet { name, added } => {
+        DerivationChange::Source { name } => (format!("{name} has other contents"), name.clone()),
+        DerivationChange::SourceSet { name, added } => {
             let verb = if *added { "came" } else { "went" };
             (format!("{name} {verb}"), name.clone())
         }
-        Change::Variable { name, old, new } => (
+        DerivationChange::Variable { name, old, new } => (
             match (old, new) {
                 (Some(old), Some(new)) => format!("{name}: {}", from_to(old, new)),
                 (None, Some(new)) => format!("{name} is set: {:?}", trimmed("", new).1),
@@ -101,15 +101,15 @@ fn describe_change(of: &str, change: &Change) -> Words {
             },
             name.clone(),
         ),
-        Change::Builder { old, new } => (
+        DerivationChange::Builder { old, new } => (
             format!("the builder: {}", from_to(old, new)),
             "builder".to_owned(),
         ),
-        Change::System { old, new } => (
+        DerivationChange::System { old, new } => (
             format!("the system: {}", from_to(old, new)),
             "system".to_owned(),
         ),
-        Change::Outputs { old, new } => (
+        DerivationChange::Outputs { old, new } => (
             format!("the outputs: {}", from_to(&words(old), &words(new))),
             "outputs".to_owned(),
         ),

@@ -4,7 +4,7 @@
 use crate::engine::{Rounds, Session};
 use crate::show::progress::size::counted;
 use crate::verify::compare;
-use crate::verify::rebuild::Outcome;
+use crate::verify::rebuild::RebuildOutcome;
 
 /// What a difference may mean.
 pub const DIFFERENCE: &str = "`bootstrap verify` shows whether the store's outputs are as they were registered; a difference in \
@@ -76,7 +76,7 @@ fn has_diffoscope() -> bool {
 }
 
 /// What came of building derivations again once.
-pub fn describe_outcomes(session: &Session, outcomes: &[Outcome]) -> String {
+pub fn describe_outcomes(session: &Session, outcomes: &[RebuildOutcome]) -> String {
     let mut text = String::new();
     for outcome in outcomes {
         let (info, label, output) = (&outcome.info, &outcome.label, &outcome.output);

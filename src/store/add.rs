@@ -234,7 +234,7 @@ impl Store {
         let staged = self.staging_directory(locks, unique)?.join(UNPACKED);
         // The digest of the archive is found in any case.
         let other = method == FixedOutputMethod::Recursive && algorithm != HashAlgorithm::Sha256;
-        let mut hashing = Hashing {
+        let mut hashing = HashingReader {
             inner: archive,
             hasher: other.then(|| algorithm.hasher()),
         };
@@ -346,12 +346,12 @@ fn unique_path() -> Result<StorePath, StoreError> {
 }
 
 /// Hashes what is read, where that is wanted.
-struct Hashing<'a> {
+struct HashingReader<'a> {
     inner: &'a mut dyn Read,
     hasher: Option<ContentHasher>,
 }
 
-impl Read for Hashing<'_> {
+impl Read for HashingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
         if let Some(hasher) = &mut self.hasher {

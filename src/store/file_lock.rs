@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::error::LockError;
-use super::patience::{Patience, Waiting};
+use super::patience::{LockPatience, LockWait};
 use crate::diagnostics::FileError;
 
 /// Waits shorter than this are not reported.
@@ -40,7 +40,7 @@ const NEXT_REPORT: Duration = Duration::from_secs(1);
 
 /// Whether others may hold the lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum LockMode {
     Shared,
     Exclusive,
 }
@@ -60,7 +60,7 @@ struct Table {
 }
 
 struct Held {
-    mode: Mode,
+    mode: LockMode,
     holders: usize,
     /// Who got it first.
     thread: ThreadId,
@@ -85,9 +85,9 @@ impl FileLock {
     /// threads. With `remove` the file is removed when the lock is released, by the protocol above.
     pub(super) fn acquire(
         path: PathBuf,
-        mode: Mode,
+        mode: LockMode,
         remove: bool,
-        patience: &Patience,
+        patience: &LockPatience,
     ) -> Result<Self, LockError> {
         let mut wait = Wait::new(patience);
         if enter_table(&path, mode, &mut wait)? {
@@ -106,12 +106,12 @@ impl FileLock {
     /// Locks like [`acquire`](Self::acquire), but gives `None` instead of waiting.
     pub(super) fn try_acquire(
         path: PathBuf,
-        mode: Mode,
+        mode: LockMode,
         remove: bool,
     ) -> Result<Option<Self>, LockError> {
-        let patience = Patience {
+        let patience = LockPatience {
             timeout: Some(Duration::ZERO),
-            ..Patience::default()
+            ..LockPatience::default()
         };
         match Self::acquire(path, mode, remove, &patience) {
             Ok(lock) => Ok(Some(lock)),
@@ -152,7 +152,7 @@ pub(super) fn discard(path: &Path, mut file: File) {
 
 /// Enters a lock into the table once no thread of this process stands in the way. Says whether the file is still to
 /// be locked against other processes; it is not where another thread shares it already.
-fn enter_table(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<bool, LockError> {
+fn enter_table(path: &Path, mode: LockMode, wait: &mut Wait<'_>) -> Result<bool, LockError> {
     let thread = std::thread::current().id();
     let mut held = TABLE.lock();
     loop {
@@ -168,11 +168,11 @@ fn enter_table(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<bool, Loc
             );
             return Ok(true);
         };
-        if mode == Mode::Shared && entry.mode == Mode::Shared && entry.file.is_some() {
+        if mode == LockMode::Shared && entry.mode == LockMode::Shared && entry.file.is_some() {
             entry.holders += 1;
             return Ok(false);
         }
-        if entry.mode == Mode::Exclusive && entry.thread == thread {
+        if entry.mode == LockMode::Exclusive && entry.thread == thread {
             return Err(LockError::SelfHeld {
                 path: path.to_owned(),
             });
@@ -191,7 +191,7 @@ fn enter_table(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<bool, Loc
 }
 
 /// Opens and locks the file `path` against other processes.
-fn lock_file(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<File, LockError> {
+fn lock_file(path: &Path, mode: LockMode, wait: &mut Wait<'_>) -> Result<File, LockError> {
     let fail = |action, errno: Errno| FileError::in_store(action, path)(errno.into());
     loop {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -211,12 +211,12 @@ fn lock_file(path: &Path, mode: Mode, wait: &mut Wait<'_>) -> Result<File, LockE
 pub(super) fn lock_open_file(
     file: impl std::os::fd::AsFd,
     path: &Path,
-    mode: Mode,
+    mode: LockMode,
     wait: &mut Wait<'_>,
 ) -> Result<(), LockError> {
     let (operation, kind) = match mode {
-        Mode::Shared => (FlockOperation::NonBlockingLockShared, FlockType::ReadLock),
-        Mode::Exclusive => (
+        LockMode::Shared => (FlockOperation::NonBlockingLockShared, FlockType::ReadLock),
+        LockMode::Exclusive => (
             FlockOperation::NonBlockingLockExclusive,
             FlockType::WriteLock,
         ),
@@ -244,14 +244,14 @@ pub(super) fn lock_open_file(
 
 /// The state of one wait.
 pub(super) struct Wait<'a> {
-    patience: &'a Patience,
+    patience: &'a LockPatience,
     started: Option<Instant>,
     next_report: Duration,
     pause: Duration,
 }
 
 impl<'a> Wait<'a> {
-    pub(super) fn new(patience: &'a Patience) -> Self {
+    pub(super) fn new(patience: &'a LockPatience) -> Self {
         Self {
             patience,
             started: None,
@@ -281,7 +281,7 @@ impl<'a> Wait<'a> {
         if waited >= self.next_report {
             self.next_report = waited + NEXT_REPORT;
             let holder = holder();
-            let waiting = Waiting {
+            let waiting = LockWait {
                 path,
                 holder,
                 waited,
@@ -305,10 +305,10 @@ mod tests {
     use std::process::{Child, Command, Stdio};
     use std::sync::Arc;
 
-    fn hurried(millis: u64) -> Patience {
-        Patience {
+    fn hurried(millis: u64) -> LockPatience {
+        LockPatience {
             timeout: Some(Duration::from_millis(millis)),
-            ..Patience::default()
+            ..LockPatience::default()
         }
     }
 
@@ -318,7 +318,8 @@ mod tests {
         let Some(file) = std::env::var_os("BOOTSTRAP_TEST_LOCK") else {
             return;
         };
-        let _lock = FileLock::acquire(file.into(), Mode::Exclusive, true, &hurried(5000)).unwrap();
+        let _lock =
+            FileLock::acquire(file.into(), LockMode::Exclusive, true, &hurried(5000)).unwrap();
         println!("\nlocked");
         std::thread::sleep(Duration::from_secs(60));
     }
@@ -347,14 +348,15 @@ mod tests {
         let mut child = lock_elsewhere(&file);
         let reports = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&reports);
-        let patience = Patience {
+        let patience = LockPatience {
             timeout: Some(Duration::from_millis(400)),
             report: Arc::new(move |waiting| {
                 log.lock().unwrap().push(waiting.to_string());
                 ControlFlow::Continue(())
             }),
         };
-        let error = FileLock::acquire(file.clone(), Mode::Exclusive, true, &patience).unwrap_err();
+        let error =
+            FileLock::acquire(file.clone(), LockMode::Exclusive, true, &patience).unwrap_err();
         let named = format!("process {}", child.id());
         assert!(error.to_string().contains(&named), "{error}");
         let reports = reports.lock().unwrap().clone();
@@ -365,7 +367,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(file.exists());
-        FileLock::acquire(file, Mode::Exclusive, true, &hurried(5000)).unwrap();
+        FileLock::acquire(file, LockMode::Exclusive, true, &hurried(5000)).unwrap();
     }
 
     /// Not a test: another process, which says whether it could have the lock.
@@ -374,7 +376,7 @@ mod tests {
         let Some(file) = std::env::var_os("BOOTSTRAP_TEST_TRY") else {
             return;
         };
-        let lock = FileLock::try_acquire(file.into(), Mode::Exclusive, false).unwrap();
+        let lock = FileLock::try_acquire(file.into(), LockMode::Exclusive, false).unwrap();
         println!("\n{}", if lock.is_some() { "free" } else { "held" });
     }
 
@@ -397,7 +399,8 @@ mod tests {
     fn a_lock_outlives_the_children_of_its_process() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("lock");
-        let lock = FileLock::acquire(file.clone(), Mode::Exclusive, false, &hurried(0)).unwrap();
+        let lock =
+            FileLock::acquire(file.clone(), LockMode::Exclusive, false, &hurried(0)).unwrap();
         for _ in 0..5 {
             assert!(Command::new("true").status().unwrap().success());
         }
@@ -415,14 +418,19 @@ mod tests {
     fn a_wait_can_be_cancelled() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("lock");
-        let _lock =
-            FileLock::acquire(file.clone(), Mode::Exclusive, true, &Patience::default()).unwrap();
+        let _lock = FileLock::acquire(
+            file.clone(),
+            LockMode::Exclusive,
+            true,
+            &LockPatience::default(),
+        )
+        .unwrap();
         let waiter = std::thread::spawn(|| {
-            let patience = Patience {
+            let patience = LockPatience {
                 timeout: None,
                 report: Arc::new(|_| ControlFlow::Break(())),
             };
-            FileLock::acquire(file, Mode::Exclusive, true, &patience).unwrap_err()
+            FileLock::acquire(file, LockMode::Exclusive, true, &patience).unwrap_err()
         });
         let error = waiter.join().unwrap();
         assert!(
@@ -434,10 +442,10 @@ mod tests {
     fn shared_locks_go_together_and_keep_exclusive_ones_out() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("lock");
-        let first = FileLock::acquire(file.clone(), Mode::Shared, false, &hurried(0)).unwrap();
-        let second = FileLock::acquire(file.clone(), Mode::Shared, false, &hurried(0)).unwrap();
+        let first = FileLock::acquire(file.clone(), LockMode::Shared, false, &hurried(0)).unwrap();
+        let second = FileLock::acquire(file.clone(), LockMode::Shared, false, &hurried(0)).unwrap();
         drop(first);
-        let exclusive = || FileLock::try_acquire(file.clone(), Mode::Exclusive, false).unwrap();
+        let exclusive = || FileLock::try_acquire(file.clone(), LockMode::Exclusive, false).unwrap();
         assert!(exclusive().is_none());
         drop(second);
         assert!(exclusive().is_some());
@@ -447,7 +455,7 @@ mod tests {
     fn a_lock_file_in_a_missing_directory_is_an_error_that_names_it() {
         let error = FileLock::acquire(
             "/nonexistent/lock".into(),
-            Mode::Exclusive,
+            LockMode::Exclusive,
             true,
             &hurried(0),
         )

@@ -24,16 +24,16 @@ use rayon::prelude::*;
 
 use super::database::Access;
 use super::error::StoreError;
-use super::file_lock::{FileLock, Mode};
+use super::file_lock::{FileLock, LockMode};
 use super::names::{LINKS, LOCK_SUFFIX, TRASH, owner_of};
 use super::open::Store;
 use super::optimise::SMALLEST_SHARED;
 use super::path_locks::{PathLocks, lock_path};
-use super::queries::Graph;
+use super::queries::ReferenceGraph;
 use super::reachability::{Keep, mark, referrers, referrers_first};
 use super::remove;
-use super::roots::{Root, RootKind};
-use super::temporary_roots::{AllRoots, State, gc_lock_path};
+use super::roots::{GcRoot, RootKind};
+use super::temporary_roots::{AllRoots, RootsState, gc_lock_path};
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 
@@ -67,7 +67,7 @@ impl CollectOptions {
     }
 
     /// Whether `root` is not of one of the generations that are taken for gone.
-    fn heeds(&self, root: &Root) -> bool {
+    fn heeds(&self, root: &GcRoot) -> bool {
         let RootKind::Named(name) = &root.kind else {
             return true;
         };
@@ -225,7 +225,7 @@ struct Frozen<'s> {
     // Given back in this order.
     _others: AllRoots,
     _lock: Option<FileLock>,
-    _own: MutexGuard<'s, State>,
+    _own: MutexGuard<'s, RootsState>,
 }
 
 impl<'s> Frozen<'s> {
@@ -239,7 +239,7 @@ impl<'s> Frozen<'s> {
             Access::ReadOnly => None,
             Access::ReadWrite => Some(FileLock::acquire(
                 gc_lock_path(&directories.state),
-                Mode::Exclusive,
+                LockMode::Exclusive,
                 false,
                 patience,
             )?),
@@ -292,7 +292,7 @@ impl Reserve {
 /// of how many that holds.
 fn sweep(
     store: &Store,
-    graph: &Graph,
+    graph: &ReferenceGraph,
     dead: &[usize],
     options: &CollectOptions,
     freed: &mut Freed,
@@ -340,7 +340,7 @@ fn finish(
 /// Takes what is in the store directory without being valid.
 fn sweep_leftovers(
     store: &Store,
-    graph: &Graph,
+    graph: &ReferenceGraph,
     temporary: &HashSet<StorePath>,
     options: &CollectOptions,
     freed: &mut Freed,
@@ -393,7 +393,7 @@ fn take_leftover(
         let lock_file = lock_path(directory, lockable);
         let is_free = !lock_file.is_file()
             || store.options.access == Access::ReadOnly
-            || FileLock::try_acquire(lock_file, Mode::Exclusive, false)?.is_some();
+            || FileLock::try_acquire(lock_file, LockMode::Exclusive, false)?.is_some();
         if is_free {
             freed.bytes += remove::disk_usage(&item);
             freed.leftovers.push(name.to_owned());

@@ -56,5 +56,5 @@ pub use database::Access;
 pub use error::{CanonicalError, DatabaseError, LockError, StoreError};
 pub use open::{OpenOptions, Store};
 pub use path_locks::PathLocks;
-pub use patience::{Patience, Waiting};
+pub use patience::{LockPatience, LockWait};
 pub use registration::{PreparedOutputs, StagedOutput};

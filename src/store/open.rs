@@ -11,10 +11,10 @@ use super::database::{Access, Database};
 use super::error::DatabaseError;
 use super::error::LockError;
 use super::error::StoreError;
-use super::file_lock::{FileLock, Mode};
+use super::file_lock::{FileLock, LockMode};
 use super::names::is_work_in_progress;
 use super::path_locks::PathLocks;
-use super::patience::Patience;
+use super::patience::LockPatience;
 use super::remove;
 use super::schema;
 use super::temporary_roots::TemporaryRoots;
@@ -28,7 +28,7 @@ pub struct OpenOptions {
     /// Whether it may be changed.
     pub access: Access,
     /// How long to wait for locks, and whom to tell.
-    pub patience: Patience,
+    pub patience: LockPatience,
     /// How long to wait for another process' database transaction. Those take milliseconds.
     pub database_timeout: Duration,
     /// Whether files of new items become hard links of equal files in the store: guix-daemon does that unless it is
@@ -40,7 +40,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             access: Access::ReadWrite,
-            patience: Patience::default(),
+            patience: LockPatience::default(),
             database_timeout: Duration::from_secs(60),
             deduplicate: false,
         }
@@ -105,7 +105,7 @@ impl Store {
         let database_directory = directories.state.join("db");
         let lock = |mode| lock_users(&database_directory, mode, &options.patience);
         if schema::version(&database_directory)?.is_none() {
-            let exclusive = lock(Mode::Exclusive)?;
+            let exclusive = lock(LockMode::Exclusive)?;
             // Another process may have been faster.
             if schema::version(&database_directory)?.is_none() {
                 refuse_orphans(&directories.store, &database_directory.join("db.sqlite"))?;
@@ -120,7 +120,7 @@ impl Store {
             }
             drop(exclusive);
         }
-        let schema_lock = Some(lock(Mode::Shared)?);
+        let schema_lock = Some(lock(LockMode::Shared)?);
         if let Some(version) = schema::version(&database_directory)?
             .filter(|version| *version != schema::SCHEMA_VERSION)
         {
@@ -193,7 +193,7 @@ impl Store {
     }
 
     /// Locks `paths` against all other threads and processes, as building or adding them requires; makes them temporary
-    /// roots as well. Waits and reports as the store's [`Patience`] says.
+    /// roots as well. Waits and reports as the store's [`LockPatience`] says.
     ///
     /// A thread that holds locks and asks for more can wait for one that waits for it; so it should ask for all it
     /// needs at once.
@@ -264,8 +264,8 @@ pub(super) fn make_directories(directories: &mut Directories) -> Result<(), Stor
 /// The lock that all users of the store share; exclusive while its database is made.
 pub(super) fn lock_users(
     database_directory: &Path,
-    mode: Mode,
-    patience: &Patience,
+    mode: LockMode,
+    patience: &LockPatience,
 ) -> Result<FileLock, StoreError> {
     let path = database_directory.join("big-lock");
     FileLock::acquire(path, mode, false, patience).map_err(|error| match error {

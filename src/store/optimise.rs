@@ -46,7 +46,7 @@ impl Store {
     /// Each item is a temporary root while that lasts. A file that its owner may write to is suspicious and skipped.
     pub fn optimise(&self, goes_on: &dyn Fn() -> bool) -> Result<Deduplicated, StoreError> {
         self.writable()?;
-        let mut links = Links::new(&self.directories().store);
+        let mut links = LinksDirectory::new(&self.directories().store);
         links.look_up()?;
         for path in self.valid_paths()? {
             if !goes_on() {
@@ -67,14 +67,14 @@ impl Store {
         place: &Path,
         nar_sha256: &Sha256Digest,
     ) -> Result<Deduplicated, StoreError> {
-        let mut links = Links::new(&self.directories().store);
+        let mut links = LinksDirectory::new(&self.directories().store);
         links.share(place, Some(nar_sha256))?;
         Ok(links.saved)
     }
 }
 
 /// The directory of links of a store.
-struct Links {
+struct LinksDirectory {
     store: PathBuf,
     directory: PathBuf,
     /// The numbers of files that are known to be in it. They all are on the store's file system.
@@ -82,7 +82,7 @@ struct Links {
     saved: Deduplicated,
 }
 
-impl Links {
+impl LinksDirectory {
     fn new(store: &Path) -> Self {
         Self {
             store: store.to_owned(),

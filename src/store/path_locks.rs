@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::LockError;
-use super::file_lock::{FileLock, Mode};
+use super::file_lock::{FileLock, LockMode};
 use super::names::LOCK_SUFFIX;
-use super::patience::Patience;
+use super::patience::LockPatience;
 use crate::formats::store_path::StorePath;
 
 /// The locks of some store paths, held until dropped.
@@ -33,12 +33,14 @@ impl PathLocks {
     pub(super) fn acquire<'p>(
         store: &Path,
         paths: impl IntoIterator<Item = &'p StorePath>,
-        patience: &Patience,
+        patience: &LockPatience,
     ) -> Result<Self, LockError> {
         let paths: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
         let locks = paths
             .iter()
-            .map(|path| FileLock::acquire(lock_path(store, path), Mode::Exclusive, true, patience))
+            .map(|path| {
+                FileLock::acquire(lock_path(store, path), LockMode::Exclusive, true, patience)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             locks,
@@ -55,7 +57,7 @@ impl PathLocks {
         let paths: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
         let mut locks = Vec::with_capacity(paths.len());
         for path in &paths {
-            match FileLock::try_acquire(lock_path(store, path), Mode::Exclusive, true)? {
+            match FileLock::try_acquire(lock_path(store, path), LockMode::Exclusive, true)? {
                 Some(lock) => locks.push(lock),
                 None => return Ok(None),
             }
@@ -84,10 +86,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    fn hurried(millis: u64) -> Patience {
-        Patience {
+    fn hurried(millis: u64) -> LockPatience {
+        LockPatience {
             timeout: Some(Duration::from_millis(millis)),
-            ..Patience::default()
+            ..LockPatience::default()
         }
     }
 
@@ -105,7 +107,7 @@ mod tests {
                     for _ in 0..50 {
                         let paths = [path('a'), path('b')];
                         let _locks =
-                            PathLocks::acquire(directory.path(), &paths, &Patience::default())
+                            PathLocks::acquire(directory.path(), &paths, &LockPatience::default())
                                 .unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -136,8 +138,8 @@ mod tests {
     fn waiting_for_oneself_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let _locks =
-            PathLocks::acquire(directory.path(), &[path('a')], &Patience::default()).unwrap();
-        let again = PathLocks::acquire(directory.path(), &[path('a')], &Patience::default());
+            PathLocks::acquire(directory.path(), &[path('a')], &LockPatience::default()).unwrap();
+        let again = PathLocks::acquire(directory.path(), &[path('a')], &LockPatience::default());
         assert!(matches!(again, Err(LockError::SelfHeld { .. })));
         let tried = PathLocks::try_acquire(directory.path(), &[path('a')]).unwrap();
         assert!(tried.is_none());

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use crate::formats::visible::visible_path;
 
-/// A wait for a lock, as told to [`Patience::report`].
+/// A wait for a lock, as told to [`LockPatience::report`].
 #[derive(Debug, Clone, Copy)]
-pub struct Waiting<'a> {
+pub struct LockWait<'a> {
     /// The lock file.
     pub path: &'a Path,
     /// The process that holds the lock, where the system tells; our own if it is another thread.
@@ -20,7 +20,7 @@ pub struct Waiting<'a> {
     pub waited: Duration,
 }
 
-impl fmt::Display for Waiting<'_> {
+impl fmt::Display for LockWait<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
@@ -36,15 +36,15 @@ impl fmt::Display for Waiting<'_> {
 
 /// How long to wait for locks, and whom to tell.
 #[derive(Clone)]
-pub struct Patience {
+pub struct LockPatience {
     /// Give up after this long; `None` waits for ever.
     pub timeout: Option<Duration>,
     /// Called once a wait has lasted 200 ms, and then every second; `Break` gives up.
     #[allow(clippy::type_complexity)]
-    pub report: Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>,
+    pub report: Arc<dyn Fn(&LockWait<'_>) -> ControlFlow<()> + Send + Sync>,
 }
 
-impl Default for Patience {
+impl Default for LockPatience {
     /// Two hours, which is longer than any single build takes, and silence.
     fn default() -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Default for Patience {
     }
 }
 
-impl fmt::Debug for Patience {
+impl fmt::Debug for LockPatience {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Patience")

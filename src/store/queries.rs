@@ -13,7 +13,7 @@ use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 
 /// All valid paths, by position.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
+pub(super) struct ReferenceGraph {
     pub(super) paths: Vec<StorePath>,
     /// In bytes.
     pub(super) nar_sizes: Vec<u64>,
@@ -208,11 +208,11 @@ impl Database {
     }
 
     /// The whole database at one moment, for the collector.
-    pub(super) fn graph(&self) -> Result<Graph, DatabaseError> {
+    pub(super) fn graph(&self) -> Result<ReferenceGraph, DatabaseError> {
         let fail = self.fail("read");
         let connection = self.connection();
         let transaction = connection.unchecked_transaction().map_err(&fail)?;
-        let mut graph = Graph::default();
+        let mut graph = ReferenceGraph::default();
         let mut index = HashMap::new();
         let mut by_text = HashMap::new();
         let mut derivers = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::queries::Graph;
+use super::queries::ReferenceGraph;
 use crate::formats::store_path::StorePath;
 
 /// What a live path keeps beside its references.
@@ -16,7 +16,7 @@ pub(super) struct Keep {
 }
 
 /// Which paths of `graph` are live.
-pub(super) fn mark(graph: &Graph, roots: &HashSet<StorePath>, keep: Keep) -> Vec<bool> {
+pub(super) fn mark(graph: &ReferenceGraph, roots: &HashSet<StorePath>, keep: Keep) -> Vec<bool> {
     let mut live = vec![false; graph.paths.len()];
     let mut pending: Vec<usize> = (0..graph.paths.len())
         .filter(|index| roots.contains(&graph.paths[*index]))
@@ -37,7 +37,7 @@ pub(super) fn mark(graph: &Graph, roots: &HashSet<StorePath>, keep: Keep) -> Vec
 }
 
 /// The paths that are not live, each after all that refer to it: nothing valid ever refers to something that is not.
-pub(super) fn referrers_first(graph: &Graph, live: &[bool]) -> Vec<usize> {
+pub(super) fn referrers_first(graph: &ReferenceGraph, live: &[bool]) -> Vec<usize> {
     let dead: Vec<usize> = (0..live.len()).filter(|index| !live[*index]).collect();
     let mut referrers = vec![0usize; live.len()];
     for index in &dead {
@@ -62,7 +62,7 @@ pub(super) fn referrers_first(graph: &Graph, live: &[bool]) -> Vec<usize> {
 
 /// The positions in `graph` that are among `positions` or refer to one of them, directly or not.
 pub(super) fn referrers<'p>(
-    graph: &Graph,
+    graph: &ReferenceGraph,
     positions: impl Iterator<Item = &'p usize>,
 ) -> Vec<bool> {
     let mut referrers = vec![Vec::new(); graph.paths.len()];

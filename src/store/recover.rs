@@ -30,11 +30,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use self::items::{Found, consistent, examine};
+use self::items::{RecoveredItem, consistent, examine};
 use super::database::Database;
 use super::error::DatabaseError;
 use super::error::StoreError;
-use super::file_lock::{FileLock, Mode};
+use super::file_lock::{FileLock, LockMode};
 use super::open::{OpenOptions, Store, furnish, lock_users, make_directories};
 use super::regular_file;
 use super::remove::remove_tree;
@@ -82,9 +82,9 @@ pub fn recover(
 ) -> Result<(Store, Recovered), StoreError> {
     make_directories(&mut directories)?;
     let directory = directories.state.join("db");
-    let users = lock_users(&directory, Mode::Exclusive, &options.patience)?;
+    let users = lock_users(&directory, LockMode::Exclusive, &options.patience)?;
     let gc_lock = gc_lock_path(&directories.state);
-    let collectors = FileLock::acquire(gc_lock, Mode::Exclusive, false, &options.patience)?;
+    let collectors = FileLock::acquire(gc_lock, LockMode::Exclusive, false, &options.patience)?;
     // Another process may have been faster.
     refuse_whole(&directories, &options)?;
     // Without it, the next command after a recovery that was killed would find no trace of a store and make an empty
@@ -130,7 +130,7 @@ fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
     let derivations = derivations(store, &present);
     let outputs = outputs(&derivations);
     crate::threads::ready();
-    let found: BTreeMap<StorePath, Result<Found, String>> = present
+    let found: BTreeMap<StorePath, Result<RecoveredItem, String>> = present
         .par_iter()
         .map(|path| {
             let found = examine(store, path, &present, &derivations, &outputs);
@@ -231,7 +231,7 @@ fn gone(
     store: &Store,
     present: &BTreeSet<StorePath>,
     derivations: &BTreeMap<StorePath, Derivation>,
-    found: &BTreeMap<StorePath, Result<Found, String>>,
+    found: &BTreeMap<StorePath, Result<RecoveredItem, String>>,
 ) -> Result<BTreeMap<StorePath, String>, StoreError> {
     let mut gone = BTreeMap::new();
     let mut note = |path: &StorePath, why: String| {

@@ -24,7 +24,7 @@ use super::open::Store;
 use super::path_locks::PathLocks;
 use super::regular_file;
 use super::scan::{self, Scanning};
-use super::updates::Registration;
+use super::updates::ItemRegistration;
 use crate::diagnostics::FileError;
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::path_info::PathInfo;
@@ -87,7 +87,7 @@ impl Store {
             .iter()
             .map(|info| {
                 let outputs = self.outputs_of(&info.path, &self.directories().physical(&info.path));
-                Ok(Registration {
+                Ok(ItemRegistration {
                     info,
                     outputs: outputs?,
                 })
@@ -312,7 +312,7 @@ impl Store {
         // Whatever can go wrong should do so before anything is moved.
         let mut registrations = Vec::with_capacity(items.len());
         for (staged, info) in items {
-            registrations.push(Registration {
+            registrations.push(ItemRegistration {
                 info,
                 outputs: self.outputs_of(&info.path, staged)?,
             });

@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::{RootError, StoreError};
-use super::file_lock::{FileLock, Mode};
+use super::file_lock::{FileLock, LockMode};
 use super::open::Store;
 use super::remove;
 use super::running;
@@ -43,7 +43,7 @@ pub enum RootKind {
 
 /// A garbage-collector root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Root {
+pub struct GcRoot {
     /// The link, or the process' entry in `/proc`, whether or not that is mounted.
     pub link: PathBuf,
     /// What sort of root it is.
@@ -193,7 +193,7 @@ impl Store {
     }
 
     /// All permanent roots, sorted by where their links are.
-    pub fn roots(&self) -> Result<Vec<Root>, StoreError> {
+    pub fn roots(&self) -> Result<Vec<GcRoot>, StoreError> {
         let mut roots = Vec::new();
         // Guix's daemon looks into these three.
         for name in ["gcroots", "manifests", "profiles"] {
@@ -206,9 +206,9 @@ impl Store {
 
     /// The store items that running processes use, as far as the system tells: programs, working directories, open and
     /// mapped files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
-    pub fn running_roots(&self) -> Vec<Root> {
+    pub fn running_roots(&self) -> Vec<GcRoot> {
         let used = running::used_items(self.directories()).into_iter();
-        used.map(|(process, path)| Root {
+        used.map(|(process, path)| GcRoot {
             link: PathBuf::from(format!("/proc/{process}")),
             kind: RootKind::Running(process),
             path,
@@ -258,7 +258,7 @@ impl Store {
     fn hold_off_collectors(&self) -> Result<FileLock, StoreError> {
         Ok(FileLock::acquire(
             gc_lock_path(&self.directories().state),
-            Mode::Shared,
+            LockMode::Shared,
             false,
             &self.options.patience,
         )?)
@@ -278,7 +278,7 @@ impl Store {
     }
 
     /// Adds to `roots` those at or below `path`.
-    fn find_roots(&self, path: &Path, roots: &mut Vec<Root>) -> Result<(), RootError> {
+    fn find_roots(&self, path: &Path, roots: &mut Vec<GcRoot>) -> Result<(), RootError> {
         let mut pending = vec![path.to_owned()];
         while let Some(path) = pending.pop() {
             let found = match path.symlink_metadata() {
@@ -294,7 +294,7 @@ impl Store {
                 .file_name()
                 .and_then(|name| StorePath::from_base_name(name.to_str()?).ok())
             {
-                roots.push(Root {
+                roots.push(GcRoot {
                     kind: self.kind(&path),
                     link: path,
                     path: kept,
@@ -304,14 +304,14 @@ impl Store {
         Ok(())
     }
 
-    fn follow(&self, link: PathBuf, roots: &mut Vec<Root>) -> Result<(), RootError> {
+    fn follow(&self, link: PathBuf, roots: &mut Vec<GcRoot>) -> Result<(), RootError> {
         let target = match fs::read_link(&link) {
             Ok(target) => target,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(FileError::in_store("read", &link)(source).into()),
         };
         if let Some(path) = self.in_store(&target) {
-            roots.push(Root {
+            roots.push(GcRoot {
                 kind: self.kind(&link),
                 link,
                 path,
@@ -325,7 +325,7 @@ impl Store {
             .ok()
             .and_then(|further| self.in_store(&further))
         {
-            roots.push(Root {
+            roots.push(GcRoot {
                 kind: RootKind::Indirect,
                 link: target,
                 path,

@@ -24,8 +24,8 @@ use rustix::fs::{Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
 use super::error::LockError;
-use super::file_lock::{FileLock, Mode, Wait, discard, lock_open_file};
-use super::patience::Patience;
+use super::file_lock::{FileLock, LockMode, Wait, discard, lock_open_file};
+use super::patience::LockPatience;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::limited_file;
@@ -42,11 +42,11 @@ const MOST_BYTES: u64 = 512 << 20;
 pub(super) struct TemporaryRoots {
     directory: PathBuf,
     gc_lock: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<RootsState>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct RootsState {
     /// Made when the first root is added, so that looking at a store leaves no trace.
     file: Option<OwnFile>,
     roots: HashSet<StorePath>,
@@ -85,7 +85,7 @@ impl TemporaryRoots {
     /// Stops additions by this process' threads for as long as the guard lives.
     ///
     /// A collector takes this before `gc.lock`: [`add`](Self::add) takes the two in the same order.
-    pub(super) fn freeze(&self) -> MutexGuard<'_, State> {
+    pub(super) fn freeze(&self) -> MutexGuard<'_, RootsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ impl TemporaryRoots {
         &self,
         store_dir: &StoreDir,
         paths: impl IntoIterator<Item = &'p StorePath>,
-        patience: &Patience,
+        patience: &LockPatience,
     ) -> Result<(), LockError> {
         let mut state = self.freeze();
         let new: BTreeSet<&StorePath> = paths
@@ -123,7 +123,7 @@ impl TemporaryRoots {
 
     /// Adds `path`, directly below the store directory, which is not that of a store item. Collectors that take what
     /// they do not know, as guix-daemon's does, spare it.
-    pub(super) fn add_other(&self, path: &str, patience: &Patience) -> Result<(), LockError> {
+    pub(super) fn add_other(&self, path: &str, patience: &LockPatience) -> Result<(), LockError> {
         let mut state = self.freeze();
         if path.contains('\0') || state.others.contains(path) {
             return Ok(());
@@ -140,15 +140,20 @@ impl TemporaryRoots {
         Ok(())
     }
 
-    fn append(&self, own: &mut OwnFile, text: &[u8], patience: &Patience) -> Result<(), LockError> {
+    fn append(
+        &self,
+        own: &mut OwnFile,
+        text: &[u8],
+        patience: &LockPatience,
+    ) -> Result<(), LockError> {
         let mut wait = Wait::new(patience);
-        lock_open_file(&own.file, &own.path, Mode::Exclusive, &mut wait)?;
+        lock_open_file(&own.file, &own.path, LockMode::Exclusive, &mut wait)?;
         let written = own.file.write_all(text);
-        lock_open_file(&own.file, &own.path, Mode::Shared, &mut wait)?;
+        lock_open_file(&own.file, &own.path, LockMode::Shared, &mut wait)?;
         written.map_err(|source| FileError::in_store("write", &own.path)(source).into())
     }
 
-    fn create_file(&self, patience: &Patience) -> Result<OwnFile, LockError> {
+    fn create_file(&self, patience: &LockPatience) -> Result<OwnFile, LockError> {
         let mut attempt = 0;
         loop {
             // The daemon names the file after its process number; a further number keeps processes of different
@@ -156,7 +161,8 @@ impl TemporaryRoots {
             let path = self
                 .directory
                 .join(format!("{}-{attempt}", std::process::id()));
-            let gc_lock = FileLock::acquire(self.gc_lock.clone(), Mode::Shared, false, patience)?;
+            let gc_lock =
+                FileLock::acquire(self.gc_lock.clone(), LockMode::Shared, false, patience)?;
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = match rustix::fs::open(&path, flags, FileMode::RUSR | FileMode::WUSR) {
                 Ok(file) => File::from(file),
@@ -169,7 +175,7 @@ impl TemporaryRoots {
                 }
             };
             // Locked before a collector can see it, which would take it for that of a dead process.
-            lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
+            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(patience))?;
             drop(gc_lock);
             return Ok(OwnFile { path, file });
         }
@@ -204,10 +210,10 @@ impl TemporaryRoots {
     /// Until the result is dropped, no process adds any. Files of dead processes are removed.
     pub(super) fn read_all(
         &self,
-        own: &State,
+        own: &RootsState,
         with_own: bool,
         store_dir: &StoreDir,
-        patience: &Patience,
+        patience: &LockPatience,
     ) -> Result<AllRoots, LockError> {
         let mut all = AllRoots {
             roots: match with_own {
@@ -234,11 +240,11 @@ impl TemporaryRoots {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(FileError::in_store("open", &path)(errno.into()).into()),
             };
-            let at_once = Patience {
+            let at_once = LockPatience {
                 timeout: Some(std::time::Duration::ZERO),
-                ..Patience::default()
+                ..LockPatience::default()
             };
-            match lock_open_file(&file, &path, Mode::Exclusive, &mut Wait::new(&at_once)) {
+            match lock_open_file(&file, &path, LockMode::Exclusive, &mut Wait::new(&at_once)) {
                 Ok(()) => {
                     tracing::debug!(path = %path.display(), "removing the temporary roots of a dead process");
                     discard(&path, file);
@@ -247,7 +253,7 @@ impl TemporaryRoots {
                 Err(LockError::TimedOut { .. }) => {}
                 Err(error) => return Err(error),
             }
-            lock_open_file(&file, &path, Mode::Shared, &mut Wait::new(patience))?;
+            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(patience))?;
             // A collector that does not know all roots must not go on. By this very descriptor: closing another one of
             // the file's drops the lock, and its owner adds roots that are not seen.
             let text = limited_file::read_open(&file, MOST_BYTES)
@@ -328,10 +334,14 @@ mod tests {
         let second = TemporaryRoots::of_process(directory.path());
         assert!(files(&directory).is_empty());
         first
-            .add(&store_dir(), [&path('a')], &Patience::default())
+            .add(&store_dir(), [&path('a')], &LockPatience::default())
             .unwrap();
         second
-            .add(&store_dir(), [&path('b'), &path('a')], &Patience::default())
+            .add(
+                &store_dir(),
+                [&path('b'), &path('a')],
+                &LockPatience::default(),
+            )
             .unwrap();
         let [file] = &files(&directory)[..] else {
             panic!("one file for the process");
@@ -352,11 +362,11 @@ mod tests {
         std::fs::write(&stale, format!("{}\0", store_dir().display(&path('z')))).unwrap();
         let roots = TemporaryRoots::of_process(directory.path());
         roots
-            .add(&store_dir(), [&path('a')], &Patience::default())
+            .add(&store_dir(), [&path('a')], &LockPatience::default())
             .unwrap();
         let own = roots.freeze();
         let all = roots
-            .read_all(&own, true, &store_dir(), &Patience::default())
+            .read_all(&own, true, &store_dir(), &LockPatience::default())
             .unwrap();
         assert_eq!(all.roots, HashSet::from([path('a')]));
         assert!(!stale.exists());
@@ -385,7 +395,7 @@ mod tests {
         let own = roots.freeze();
         // It is not locked, so it is a dead process's; a dry run reads nothing from it.
         assert!(roots.read_without_locks(&store_dir()).roots.is_empty());
-        let read = roots.read_all(&own, true, &store_dir(), &Patience::default());
+        let read = roots.read_all(&own, true, &store_dir(), &LockPatience::default());
         assert!(read.is_err() || !place.exists());
         std::fs::remove_file(&place).unwrap_or_default();
 

@@ -11,7 +11,7 @@ use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 
 /// A path to be registered, with the outputs it promises if it is a derivation.
-pub(super) struct Registration<'a> {
+pub(super) struct ItemRegistration<'a> {
     pub(super) info: &'a PathInfo,
     pub(super) outputs: BTreeMap<String, StorePath>,
 }
@@ -21,7 +21,7 @@ impl Database {
     /// is valid already gets the new hash, size, deriver, references and outputs.
     pub(super) fn register(
         &self,
-        registrations: &[Registration<'_>],
+        registrations: &[ItemRegistration<'_>],
         now: u64,
     ) -> Result<(), DatabaseError> {
         let fail = self.fail("write");
@@ -114,7 +114,7 @@ impl Database {
     /// Fails where [`register`](Self::register) would, without changing anything.
     pub(super) fn check_registrations(
         &self,
-        registrations: &[Registration<'_>],
+        registrations: &[ItemRegistration<'_>],
     ) -> Result<(), DatabaseError> {
         self.refuse_cycles(registrations)?;
         let together: BTreeSet<&StorePath> = registrations
@@ -138,7 +138,7 @@ impl Database {
 
     /// Two outputs that refer to each other could never be removed one after the other, so neither we nor the daemon
     /// let them in.
-    fn refuse_cycles(&self, registrations: &[Registration<'_>]) -> Result<(), DatabaseError> {
+    fn refuse_cycles(&self, registrations: &[ItemRegistration<'_>]) -> Result<(), DatabaseError> {
         // Kahn's algorithm: takes away what nothing left refers to; what cannot be taken away is in or below a circle.
         let mut referrers: BTreeMap<&StorePath, usize> = registrations
             .iter()

@@ -11,7 +11,7 @@ use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection};
 use serde::Serialize;
 
-use super::cause::{self, Cause, Circumstances};
+use super::cause::{self, Circumstances, DifferenceCause};
 
 /// How many places of a file are reported.
 pub const PLACES: usize = 20;
@@ -27,7 +27,7 @@ const EXCERPT: usize = 48;
 
 /// A place where two files differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct DifferencePlace {
     /// Where: `section .text`, `member a.o: section .comment`, `line 3`, `bytes from 16`.
     pub place: String,
     /// How many bytes differ there; where the sizes do, the difference counts.
@@ -37,11 +37,15 @@ pub struct Place {
     /// What the second has there, printable.
     pub second: String,
     /// Why, as far as that tells.
-    pub cause: Option<Cause>,
+    pub cause: Option<DifferenceCause>,
 }
 
 /// The places where `first` and `second` differ, [`PLACES`] at most; there is one unless they are equal.
-pub fn places(first: &[u8], second: &[u8], circumstances: [&Circumstances; 2]) -> Vec<Place> {
+pub fn places(
+    first: &[u8],
+    second: &[u8],
+    circumstances: [&Circumstances; 2],
+) -> Vec<DifferencePlace> {
     let mut account = Account {
         circumstances,
         places: Vec::new(),
@@ -70,7 +74,7 @@ pub fn first_difference(first: &[u8], second: &[u8]) -> Option<usize> {
 
 struct Account<'c> {
     circumstances: [&'c Circumstances; 2],
-    places: Vec<Place>,
+    places: Vec<DifferencePlace>,
 }
 
 /// A name within a place.
@@ -116,7 +120,7 @@ impl Account<'_> {
                         (Some(data), _) => (data.len(), "first"),
                         (None, data) => (data.map_or(0, |data| data.len()), "second"),
                     };
-                    self.places.push(Place {
+                    self.places.push(DifferencePlace {
                         place: inside,
                         bytes: size as u64,
                         first: format!("only in the {side}"),
@@ -138,7 +142,7 @@ impl Account<'_> {
         if let Some(last) = self.places.last_mut()
             && name.starts_with(".note.gnu.build-id")
         {
-            last.cause = Some(Cause::BuildId);
+            last.cause = Some(DifferenceCause::BuildId);
         }
     }
 
@@ -152,12 +156,12 @@ impl Account<'_> {
             let mut sorted = [one.order.clone(), other.order.clone()];
             sorted.iter_mut().for_each(|order| order.sort());
             let same = sorted[0] == sorted[1];
-            self.places.push(Place {
+            self.places.push(DifferencePlace {
                 place: within(place, "the members"),
                 bytes: 0,
                 first: excerpt_of_names(&one.order),
                 second: excerpt_of_names(&other.order),
-                cause: same.then_some(Cause::Order),
+                cause: same.then_some(DifferenceCause::Order),
             });
         }
         for (name, (header, data)) in &one.members {
@@ -167,12 +171,12 @@ impl Account<'_> {
             let inside = within(place, &format!("member {}", name.0));
             if header != other_header {
                 let times = header.split(' ').next() != other_header.split(' ').next();
-                self.places.push(Place {
+                self.places.push(DifferencePlace {
                     place: within(&inside, "header (time, owner, mode)"),
                     bytes: differing_bytes(header.as_bytes(), other_header.as_bytes()),
                     first: header.clone(),
                     second: other_header.clone(),
-                    cause: times.then_some(Cause::TimeStamp),
+                    cause: times.then_some(DifferenceCause::TimeStamp),
                 });
             }
             self.any(&inside, data, other_data, depth + 1);
@@ -204,12 +208,12 @@ impl Account<'_> {
         };
         let times = [time(first).unwrap_or(0), time(second).unwrap_or(0)];
         if times[0] != times[1] {
-            self.places.push(Place {
+            self.places.push(DifferencePlace {
                 place: within(place, "time in the gzip header"),
                 bytes: differing_bytes(&times[0].to_le_bytes(), &times[1].to_le_bytes()),
                 first: times[0].to_string(),
                 second: times[1].to_string(),
-                cause: Some(Cause::TimeStamp),
+                cause: Some(DifferenceCause::TimeStamp),
             });
         }
         if one != other {
@@ -231,7 +235,7 @@ impl Account<'_> {
                 within(place, "the order of the lines"),
                 first,
                 second,
-                Some(Cause::Order),
+                Some(DifferenceCause::Order),
             );
             return true;
         }
@@ -272,7 +276,7 @@ impl Account<'_> {
 
     fn bytes(&mut self, place: &str, first: &[u8], second: &[u8]) {
         let offset = first_difference(first, second).unwrap_or(0);
-        let order = cause::is_permutation(first, second).then_some(Cause::Order);
+        let order = cause::is_permutation(first, second).then_some(DifferenceCause::Order);
         let name = match (place, first.len() == second.len()) {
             ("", true) => format!("bytes from {offset}"),
             ("", false) => format!(
@@ -290,10 +294,10 @@ impl Account<'_> {
         self.push(name, first, second, order);
     }
 
-    fn push(&mut self, place: String, first: &[u8], second: &[u8], cause: Option<Cause>) {
+    fn push(&mut self, place: String, first: &[u8], second: &[u8], cause: Option<DifferenceCause>) {
         let offset = first_difference(first, second).unwrap_or(0);
         let cause = cause.or_else(|| cause::guess(first, second, offset, self.circumstances));
-        self.places.push(Place {
+        self.places.push(DifferencePlace {
             place,
             bytes: differing_bytes(first, second),
             first: excerpt(first, offset),

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// What a build may have let into its output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cause {
+pub enum DifferenceCause {
     /// The time of the build.
     TimeStamp,
     /// The directory it happened in, or a temporary file's name.
@@ -28,7 +28,7 @@ pub enum Cause {
     BuildId,
 }
 
-impl Cause {
+impl DifferenceCause {
     /// The text that is shown.
     pub fn describe(self) -> &'static str {
         match self {
@@ -73,7 +73,7 @@ pub fn guess(
     second: &[u8],
     offset: usize,
     circumstances: [&Circumstances; 2],
-) -> Option<Cause> {
+) -> Option<DifferenceCause> {
     let around = |bytes: &[u8]| {
         let end = bytes.len().min(offset + AROUND);
         bytes[offset.saturating_sub(AROUND).min(end)..end].to_vec()
@@ -87,38 +87,38 @@ pub fn guess(
             && contains(&windows[1], other.as_bytes())
     };
     if named(&one.host_name, &other.host_name) {
-        return Some(Cause::HostName);
+        return Some(DifferenceCause::HostName);
     }
     if named(&one.user, &other.user) || named(&one.uid.to_string(), &other.uid.to_string()) {
-        return Some(Cause::User);
+        return Some(DifferenceCause::User);
     }
     if windows
         .iter()
         .all(|window| contains(window, b"/guix-build-") || contains(window, b"/tmp/"))
     {
-        return Some(Cause::BuildPath);
+        return Some(DifferenceCause::BuildPath);
     }
     let new_locale = other
         .locale
         .iter()
         .any(|value| !one.locale.contains(value) && contains(&windows[1], value.as_bytes()));
     if new_locale {
-        return Some(Cause::Locale);
+        return Some(DifferenceCause::Locale);
     }
     let numbers = [number_at(first, offset), number_at(second, offset)];
     if one.cores != other.cores && numbers == [Some(one.cores as u64), Some(other.cores as u64)] {
-        return Some(Cause::CoreCount);
+        return Some(DifferenceCause::CoreCount);
     }
     if windows.iter().all(|window| shows_time(window)) {
-        return Some(Cause::TimeStamp);
+        return Some(DifferenceCause::TimeStamp);
     }
     let is_of = |number: Option<u64>, circumstances: &Circumstances| {
         number.is_some_and(|number| is_build_time(number, circumstances))
     };
     if is_of(numbers[0], one) && is_of(numbers[1], other) {
-        return Some(Cause::TimeStamp);
+        return Some(DifferenceCause::TimeStamp);
     }
-    binary_time(first, second, offset, circumstances).then_some(Cause::TimeStamp)
+    binary_time(first, second, offset, circumstances).then_some(DifferenceCause::TimeStamp)
 }
 
 /// Whether the same pieces come in another order.
@@ -241,7 +241,7 @@ mod tests {
         [first, second]
     }
 
-    fn of(first: &[u8], second: &[u8]) -> Option<Cause> {
+    fn of(first: &[u8], second: &[u8]) -> Option<DifferenceCause> {
         let offset = first
             .iter()
             .zip(second)
@@ -252,17 +252,37 @@ mod tests {
 
     #[test]
     fn causes_are_told_by_what_is_there() {
-        let cases: [(&str, &str, Option<Cause>); 11] = [
-            ("built 10:00:01", "built 10:00:02", Some(Cause::TimeStamp)),
-            ("on Jan  1 2023.", "on Jan  2 2023.", Some(Cause::TimeStamp)),
-            ("2023-01-01", "2023-01-02", Some(Cause::TimeStamp)),
-            ("t=1699999999;", "t=1700099999;", Some(Cause::TimeStamp)),
-            ("at localhost.", "at elsewhere.", Some(Cause::HostName)),
-            ("by guixbuilder", "by somebody", Some(Cause::User)),
-            ("uid 30001", "uid 30002", Some(Cause::User)),
-            ("make -j2", "make -j3", Some(Cause::CoreCount)),
-            ("/tmp/ccAb12.o", "/tmp/ccXy34.o", Some(Cause::BuildPath)),
-            ("zone none.", "zone UTC-9", Some(Cause::Locale)),
+        let cases: [(&str, &str, Option<DifferenceCause>); 11] = [
+            (
+                "built 10:00:01",
+                "built 10:00:02",
+                Some(DifferenceCause::TimeStamp),
+            ),
+            (
+                "on Jan  1 2023.",
+                "on Jan  2 2023.",
+                Some(DifferenceCause::TimeStamp),
+            ),
+            ("2023-01-01", "2023-01-02", Some(DifferenceCause::TimeStamp)),
+            (
+                "t=1699999999;",
+                "t=1700099999;",
+                Some(DifferenceCause::TimeStamp),
+            ),
+            (
+                "at localhost.",
+                "at elsewhere.",
+                Some(DifferenceCause::HostName),
+            ),
+            ("by guixbuilder", "by somebody", Some(DifferenceCause::User)),
+            ("uid 30001", "uid 30002", Some(DifferenceCause::User)),
+            ("make -j2", "make -j3", Some(DifferenceCause::CoreCount)),
+            (
+                "/tmp/ccAb12.o",
+                "/tmp/ccXy34.o",
+                Some(DifferenceCause::BuildPath),
+            ),
+            ("zone none.", "zone UTC-9", Some(DifferenceCause::Locale)),
             ("apples", "oranges", None),
         ];
         for (first, second, cause) in cases {
@@ -275,7 +295,7 @@ mod tests {
         let with = |time: u32| [&[1, 2, 3][..], &time.to_le_bytes(), &[0; 8]].concat();
         assert_eq!(
             of(&with(1_699_999_990), &with(1_700_099_990)),
-            Some(Cause::TimeStamp)
+            Some(DifferenceCause::TimeStamp)
         );
         assert_eq!(of(&with(5), &with(6)), None);
     }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::account::{self, Place};
-use super::cause::{Cause, Circumstances};
+use super::account::{self, DifferencePlace};
+use super::cause::{Circumstances, DifferenceCause};
 use super::rewrite::Rewriting;
 use crate::formats::visible::visible_path;
 use crate::store::regular_file;
@@ -89,13 +89,13 @@ pub enum What {
         /// How many bytes differ.
         bytes: u64,
         /// Where, in terms of what the file is.
-        places: Vec<Place>,
+        places: Vec<DifferencePlace>,
     },
 }
 
 impl FileDifference {
     /// The likely causes.
-    pub fn causes(&self) -> BTreeSet<Cause> {
+    pub fn causes(&self) -> BTreeSet<DifferenceCause> {
         match &self.what {
             What::Contents { places, .. } => {
                 places.iter().filter_map(|place| place.cause).collect()

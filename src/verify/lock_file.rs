@@ -133,7 +133,7 @@ pub struct Lock {
 
 /// How an output compares with the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
+pub enum LockFinding {
     /// The same bytes and references.
     Same,
     /// The same derivation gave something else.
@@ -156,19 +156,19 @@ pub enum Finding {
 
 /// An output and how it compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Compared {
+pub struct OutputComparison {
     /// The derivation's label.
     pub label: String,
     /// The output's name.
     pub output: String,
     /// How it compares.
-    pub finding: Finding,
+    pub finding: LockFinding,
 }
 
 impl Record {
     /// Compares what is recorded with what was built `here`, the labels of which are those that are asked about. What
     /// is only recorded is in the result where `wanted` says so of its label.
-    pub fn compare(&self, here: &Record, wanted: impl Fn(&str) -> bool) -> Vec<Compared> {
+    pub fn compare(&self, here: &Record, wanted: impl Fn(&str) -> bool) -> Vec<OutputComparison> {
         let labels: BTreeSet<&String> = self
             .derivations
             .keys()
@@ -187,23 +187,23 @@ impl Record {
                 .collect();
             for output in outputs {
                 let finding = match (recorded.outputs.get(output), built.outputs.get(output)) {
-                    (Some(_), None) | (None, None) => Finding::NotBuilt,
-                    (None, Some(_)) => Finding::NotRecorded,
+                    (Some(_), None) | (None, None) => LockFinding::NotBuilt,
+                    (None, Some(_)) => LockFinding::NotRecorded,
                     // Two derivations with one output path differ only in how their sources are fetched.
                     (Some(earlier), Some(found))
                         if recorded.path != built.path && earlier.path != found.path =>
                     {
-                        Finding::OtherDerivation {
+                        LockFinding::OtherDerivation {
                             recorded: recorded.path.clone(),
                         }
                     }
-                    (Some(recorded), Some(found)) if recorded == found => Finding::Same,
-                    (Some(recorded), Some(found)) => Finding::Differs {
+                    (Some(recorded), Some(found)) if recorded == found => LockFinding::Same,
+                    (Some(recorded), Some(found)) => LockFinding::Differs {
                         recorded: recorded.clone(),
                         found: found.clone(),
                     },
                 };
-                compared.push(Compared {
+                compared.push(OutputComparison {
                     label: label.clone(),
                     output: output.clone(),
                     finding,

@@ -9,7 +9,7 @@ use super::cause::Circumstances;
 use super::compare::{self, FileDifference, Side};
 use super::rewrite::Rewriting;
 use crate::builder::error::BuildError;
-use crate::builder::rebuild::Rebuilt;
+use crate::builder::rebuild::RebuiltDerivation;
 use crate::builder::settings::BuildSettings;
 use crate::builder::variation::Variation;
 use crate::formats::hash::Sha256Digest;
@@ -18,7 +18,7 @@ use crate::store::{PathInfo, Store};
 
 /// An output and what a second build gave.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct RebuildOutcome {
     /// The package.
     pub label: String,
     /// The output's name.
@@ -45,7 +45,7 @@ pub struct Comparer<'s> {
     store: &'s Store,
     settings: &'s BuildSettings,
     variation: &'s Variation,
-    outcomes: Mutex<Vec<Outcome>>,
+    outcomes: Mutex<Vec<RebuildOutcome>>,
 }
 
 impl<'s> Comparer<'s> {
@@ -60,7 +60,7 @@ impl<'s> Comparer<'s> {
     }
 
     /// What was seen, by package and output.
-    pub fn into_outcomes(self) -> Vec<Outcome> {
+    pub fn into_outcomes(self) -> Vec<RebuildOutcome> {
         let mut outcomes = self
             .outcomes
             .into_inner()
@@ -71,7 +71,7 @@ impl<'s> Comparer<'s> {
     }
 
     /// Compares what was built again with what is registered, and keeps what differs.
-    pub fn inspect(&self, rebuilt: &Rebuilt<'_>) -> Result<(), BuildError> {
+    pub fn inspect(&self, rebuilt: &RebuiltDerivation<'_>) -> Result<(), BuildError> {
         let label = rebuilt.job.label;
         let fail = BuildError::store(label);
         for output in &rebuilt.outputs {
@@ -101,7 +101,7 @@ impl<'s> Comparer<'s> {
             self.outcomes
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(Outcome {
+                .push(RebuildOutcome {
                     label: label.to_owned(),
                     output: output.name.to_owned(),
                     info,
@@ -115,7 +115,7 @@ impl<'s> Comparer<'s> {
         &self,
         info: &PathInfo,
         output: &crate::builder::rebuild::RebuiltOutput<'_>,
-        rebuilt: &Rebuilt<'_>,
+        rebuilt: &RebuiltDerivation<'_>,
     ) -> Result<Vec<FileDifference>, String> {
         let before = Circumstances {
             time: info.registration_time,

@@ -31,12 +31,12 @@ const COMMENT: u8 = 1 << 4;
 #[derive(Debug, Clone, Default)]
 pub struct Rewriting {
     parts: HashMap<HashPart, HashPart>,
-    ends: Vec<End>,
+    ends: Vec<PathEnd>,
 }
 
 /// What a path ends in.
 #[derive(Debug, Clone)]
-struct End {
+struct PathEnd {
     /// `-NAME`.
     name: Vec<u8>,
     part: HashPart,
@@ -66,7 +66,7 @@ impl Rewriting {
             && let Entry::Vacant(entry) = self.parts.entry(part)
         {
             let placeholder = *entry.insert(placeholder(name));
-            self.ends.push(End {
+            self.ends.push(PathEnd {
                 name: format!("-{}", path.name()).into_bytes(),
                 part,
                 placeholder,

@@ -12,12 +12,12 @@ use crate::store::directories::Directories;
 use crate::store::remove::remove_tree;
 use crate::store::{Access, OpenOptions, StagedOutput, Store};
 
-pub struct TestStore {
+pub struct VerifyTestStore {
     pub store: Store,
     pub root: PathBuf,
 }
 
-impl Drop for TestStore {
+impl Drop for VerifyTestStore {
     fn drop(&mut self) {
         let _ = remove_tree(&self.root);
     }
@@ -27,7 +27,7 @@ pub fn path(letter: char, name: &str) -> StorePath {
     StorePath::from_base_name(&format!("{}-{name}", letter.to_string().repeat(32))).unwrap()
 }
 
-impl TestStore {
+impl VerifyTestStore {
     pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap().keep();
         let store = Store::open(Self::directories(&root)).unwrap();

@@ -66,7 +66,7 @@ pub struct Checked {
 
 /// The result of a check.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub struct StoreCheckReport {
     /// The items, by path.
     pub items: Vec<Checked>,
     /// What lies in the store without being valid; nothing where only some items were asked for.
@@ -75,7 +75,7 @@ pub struct Report {
     pub bytes: u64,
 }
 
-impl Report {
+impl StoreCheckReport {
     /// The items that are not as they were registered.
     pub fn damaged(&self) -> impl Iterator<Item = &Checked> {
         self.items
@@ -93,7 +93,7 @@ pub fn everything(
     store: &Store,
     threads: NonZeroUsize,
     goes_on: GoesOn<'_>,
-) -> Result<Report, StoreError> {
+) -> Result<StoreCheckReport, StoreError> {
     store.check_database()?;
     // Before the items: what becomes valid meanwhile is not a stray.
     let mut strays = store.strays()?;
@@ -120,7 +120,7 @@ pub fn items(
     paths: &BTreeSet<StorePath>,
     threads: NonZeroUsize,
     goes_on: GoesOn<'_>,
-) -> Result<Report, StoreError> {
+) -> Result<StoreCheckReport, StoreError> {
     let mut infos = Vec::with_capacity(paths.len());
     for path in paths {
         infos.extend(store.path_info(path)?);
@@ -136,7 +136,7 @@ pub fn items(
             .collect::<Result<Vec<Checked>, StoreError>>()
     })?;
     checked.sort_by(|one, other| one.info.path.cmp(&other.info.path));
-    Ok(Report {
+    Ok(StoreCheckReport {
         // A damaged size may be any number.
         bytes: checked.iter().fold(0, |sum: u64, checked| {
             sum.saturating_add(checked.info.nar_size)

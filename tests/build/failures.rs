@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use bootstrap::builder::error::{BuildError, Cause, FailureKind};
+use bootstrap::builder::error::{BuildError, BuildFailureCause, FailureKind};
 use bootstrap::events::Event;
 use bootstrap::formats::content_hash::{ContentHash, HashAlgorithm};
 use bootstrap::formats::derivation::Output;
@@ -56,7 +56,7 @@ fn a_builder_killed_by_a_signal_says_so() {
     let item = site.add("crash", &["signal 11"]);
     assert!(matches!(
         site.fail_build(item),
-        Cause::Status(ExitStatusKind::Signaled(11))
+        BuildFailureCause::Status(ExitStatusKind::Signaled(11))
     ));
 }
 
@@ -80,7 +80,10 @@ fn a_build_that_hangs_is_ended_by_its_timeout() {
         &["daemon $NIX_BUILD_TOP/lock", "close", "sleep 600000"],
     );
     let start = Instant::now();
-    assert!(matches!(site.fail_build(item), Cause::TimedOut(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::TimedOut(_)
+    ));
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 
@@ -102,7 +105,10 @@ fn the_timeout_also_ends_the_hashing_of_a_huge_output() {
     }
     for item in items {
         let start = Instant::now();
-        assert!(matches!(site.fail_build(item), Cause::TimedOut(_)));
+        assert!(matches!(
+            site.fail_build(item),
+            BuildFailureCause::TimedOut(_)
+        ));
         assert!(start.elapsed() < Duration::from_secs(60));
         site.assert_clean();
     }
@@ -113,7 +119,10 @@ fn a_build_that_is_silent_is_ended() {
     let mut site = Site::new();
     site.settings.patience.max_silent_time = seconds(0.3);
     let item = site.add("silent", &["say hello", "sleep 600000"]);
-    assert!(matches!(site.fail_build(item), Cause::Silent(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::Silent(_)
+    ));
     let talker = site.add(
         "talking",
         &[
@@ -134,7 +143,10 @@ fn a_build_that_prints_without_end_is_ended() {
     let mut site = Site::new();
     site.settings.patience.max_log_size = Some(1 << 20);
     let item = site.add("flood", &["flood"]);
-    assert!(matches!(site.fail_build(item), Cause::LogTooLong(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::LogTooLong(_)
+    ));
 }
 
 #[test]
@@ -142,7 +154,10 @@ fn a_build_that_fills_a_file_is_ended_by_its_limit() {
     let mut site = Site::new();
     site.settings.limits.file_size = Some(4 << 20);
     let item = site.add("full", &["fill $NIX_BUILD_TOP/zeros"]);
-    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::Status(_)
+    ));
 }
 
 #[test]
@@ -174,7 +189,7 @@ fn writing_to_the_store_outside_the_outputs_fails_the_build() {
     let cause = site.fail_build(item);
     let text = cause.to_string();
     let hint = miette::Diagnostic::help(&cause).unwrap().to_string();
-    let Cause::OutsideOutputs(paths) = cause else {
+    let BuildFailureCause::OutsideOutputs(paths) = cause else {
         panic!("the wrong cause: {text}");
     };
     assert_eq!(paths, [foreign.as_str(), "/gnu/store/other"]);
@@ -200,7 +215,7 @@ fn inputs_cannot_be_written_to() {
     ] {
         let item = site.add_with("vandal", &[command, "write $out"], change);
         assert!(
-            matches!(site.fail_build(item), Cause::Status(_)),
+            matches!(site.fail_build(item), BuildFailureCause::Status(_)),
             "{command}"
         );
     }
@@ -217,7 +232,10 @@ fn there_is_no_network() {
         "online",
         &[&format!("connect 127.0.0.1 {port}"), "write $out"],
     );
-    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::Status(_)
+    ));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err());
 }
@@ -229,14 +247,23 @@ fn a_socket_a_fifo_or_a_device_is_no_output() {
         let item = site.add("special", &["mkdir $out", command]);
         let cause = site.fail_build(item);
         let message = cause.to_string();
-        assert!(matches!(cause, Cause::UnusableOutput(_)), "{message}");
+        assert!(
+            matches!(cause, BuildFailureCause::UnusableOutput(_)),
+            "{message}"
+        );
         assert!(message.contains("/socket"), "{message}");
     }
     let item = site.add("fifo", &["fifo $out"]);
-    assert!(matches!(site.fail_build(item), Cause::UnusableOutput(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::UnusableOutput(_)
+    ));
     // No process in the sandbox may even make one of these.
     let item = site.add("device", &["device $out"]);
-    assert!(matches!(site.fail_build(item), Cause::Status(_)));
+    assert!(matches!(
+        site.fail_build(item),
+        BuildFailureCause::Status(_)
+    ));
 }
 
 #[test]
@@ -289,7 +316,7 @@ fn only_allowed_references_are_allowed() {
     let good = site.add_with("good", &[], refer("$one"));
     let bad = site.add_with("bad", &[], refer("$two"));
     site.build(good);
-    let Cause::Reference(found) = site.fail_build(bad) else {
+    let BuildFailureCause::Reference(found) = site.fail_build(bad) else {
         panic!("the wrong cause");
     };
     assert_eq!(
@@ -546,7 +573,7 @@ fn a_flat_fixed_output_has_to_be_a_file() {
         });
         let cause = site.fail_build(item);
         assert!(
-            matches!(&cause, Cause::NotAFile { kind: found, .. } if *found == kind),
+            matches!(&cause, BuildFailureCause::NotAFile { kind: found, .. } if *found == kind),
             "{cause}"
         );
         let text = cause.to_string();
@@ -596,7 +623,7 @@ fn the_closures_of_references_can_be_forbidden_or_limited() {
         (forbidden, "disallowedRequisites"),
         (too_few, "allowedRequisites"),
     ] {
-        let Cause::Reference(found) = site.fail_build(item) else {
+        let BuildFailureCause::Reference(found) = site.fail_build(item) else {
             panic!("another cause");
         };
         assert_eq!(found.rule, rule);

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use bootstrap::builder::alternative::{Alternative, Delivery};
 use bootstrap::builder::builtin::Builtins;
-use bootstrap::builder::error::{BuildError, Cause, FailureKind};
-use bootstrap::builder::graph::{Graph, Job, Offered};
+use bootstrap::builder::error::{BuildError, BuildFailureCause, FailureKind};
+use bootstrap::builder::graph::{BuildGraph, BuildJob, Offered};
 use bootstrap::builder::rebuild::{Again, rebuild};
-use bootstrap::builder::run::{Request, lock_patience, realise};
-use bootstrap::builder::scheduler::Report;
+use bootstrap::builder::run::{RunRequest, lock_patience, realise};
+use bootstrap::builder::scheduler::RunReport;
 use bootstrap::builder::settings::{BuildSettings, Tools};
 use bootstrap::builder::variation::Variation;
 use bootstrap::builder::watch;
-use bootstrap::engine::builtins::download::Download;
+use bootstrap::engine::builtins::download::DownloadBuiltin;
 use bootstrap::engine::builtins::seed::UnpackSeed;
 use bootstrap::engine::builtins::{self, DOWNLOAD, UNPACK_SEED};
 use bootstrap::events::cancellation::Cancellation;
@@ -30,7 +30,7 @@ use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
 use bootstrap::road::seed::unpack::{SeedUnpacker, Unpacker};
 use bootstrap::sandbox::namespaces::Namespaces;
-use bootstrap::sandbox::{BuildUser, Limits};
+use bootstrap::sandbox::{BuildUser, ResourceLimits};
 use bootstrap::store::directories::Directories;
 use bootstrap::store::remove::remove_tree;
 use bootstrap::store::{OpenOptions, Store};
@@ -42,7 +42,7 @@ pub struct Shelf(pub PathBuf);
 impl Fetcher for Shelf {
     fn fetch(
         &self,
-        request: &fetch::Request,
+        request: &fetch::FetchRequest,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<FetchedFile, FetchError> {
         let file = self.0.join(&request.name);
@@ -74,7 +74,7 @@ impl Fetcher for Shelf {
 pub struct Promises(pub Vec<&'static str>);
 
 impl Alternative for Promises {
-    fn offers(&self, jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
+    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
         let offers = jobs.iter().map(|job| {
             let outputs = job.derivation.outputs.values();
             let brings = outputs.filter_map(|output| output.path.clone()).collect();
@@ -83,7 +83,7 @@ impl Alternative for Promises {
         Ok(offers.collect())
     }
 
-    fn make(&self, _: Job<'_>) -> Result<Delivery, BuildError> {
+    fn make(&self, _: BuildJob<'_>) -> Result<Delivery, BuildError> {
         Ok(Delivery::Failed)
     }
 
@@ -194,8 +194,8 @@ impl Site {
                 keep_going: false,
                 keep_failed: false,
                 cache_failures: false,
-                patience: watch::Patience::default(),
-                limits: Limits::default(),
+                patience: watch::BuildLimits::default(),
+                limits: ResourceLimits::default(),
                 user: BuildUser::default(),
                 sandbox_is_fit: false,
                 temporary: root.join("tmp"),
@@ -270,9 +270,9 @@ impl Site {
     }
 
     /// Builds the items, and gives what became of the run.
-    pub fn try_run(&self, wanted: &[usize]) -> Result<Report, BuildError> {
+    pub fn try_run(&self, wanted: &[usize]) -> Result<RunReport, BuildError> {
         let graph = self.graph();
-        let request = Request {
+        let request = RunRequest {
             graph: &graph,
             wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
             impure: None,
@@ -298,7 +298,7 @@ impl Site {
     }
 
     /// Builds valid items again, or seeds with `unpacker`, and looks at nothing.
-    pub fn build_again(&self, wanted: &[usize], unpacker: &dyn SeedUnpacker) -> Report {
+    pub fn build_again(&self, wanted: &[usize], unpacker: &dyn SeedUnpacker) -> RunReport {
         let graph = self.graph();
         let again = Again {
             graph: &graph,
@@ -321,10 +321,10 @@ impl Site {
     }
 
     /// All items.
-    fn graph(&self) -> Graph<'_> {
+    fn graph(&self) -> BuildGraph<'_> {
         self.items
             .iter()
-            .map(|item| Job {
+            .map(|item| BuildJob {
                 label: &item.label,
                 path: &item.path,
                 derivation: &item.derivation,
@@ -344,8 +344,8 @@ impl Site {
             .collect()
     }
 
-    fn download(&self) -> Download {
-        Download {
+    fn download(&self) -> DownloadBuiltin {
+        DownloadBuiltin {
             fetcher: Arc::new(Shelf(self.root.join("shelf"))),
         }
     }
@@ -360,7 +360,7 @@ impl Site {
         }
     }
 
-    pub fn run(&self, wanted: &[usize]) -> Report {
+    pub fn run(&self, wanted: &[usize]) -> RunReport {
         self.try_run(wanted).unwrap()
     }
 
@@ -383,15 +383,15 @@ impl Site {
     }
 
     /// Builds one item, which must fail as a build. Gives the cause.
-    pub fn fail_build(&self, item: usize) -> Cause {
+    pub fn fail_build(&self, item: usize) -> BuildFailureCause {
         let error = self.fail(item);
         let kind = error.kind();
         let BuildError::Failed(failed) = error else {
             panic!("{error}");
         };
         let expected = match failed.cause {
-            Cause::HashDiffers { .. } => FailureKind::HashDiffers,
-            Cause::NoSpace { .. } => FailureKind::Environment,
+            BuildFailureCause::HashDiffers { .. } => FailureKind::HashDiffers,
+            BuildFailureCause::NoSpace { .. } => FailureKind::Environment,
             _ => FailureKind::Build,
         };
         assert_eq!(kind, expected);

@@ -14,8 +14,8 @@ use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, export, export_item, import, in_order};
-use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
-use bootstrap::fetch::http::Patience;
+use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch, Server, Substituter};
+use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
@@ -91,7 +91,7 @@ impl Place {
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
         let wanted = [BTreeSet::from([path.clone()])];
-        let unobserved = Watch::unobserved();
+        let unobserved = InstallationWatch::unobserved();
         let mut installed = substituter(&[url], keys).install(&self.store, &wanted, &unobserved)?;
         assert_eq!(installed.len(), 1);
         Ok(installed.remove(0).map(|installed| installed.paths.len()))
@@ -111,9 +111,9 @@ fn substituter(urls: &[&str], keys: &[PublicKey]) -> Substituter {
 
 /// As [`substituter`], with further tries after so many milliseconds each.
 fn substituter_with(urls: &[&str], keys: &[PublicKey], pauses: &[u64]) -> Substituter {
-    let patience = Patience {
+    let patience = RetryPolicy {
         pauses: pauses.iter().copied().map(Duration::from_millis).collect(),
-        ..Patience::default()
+        ..RetryPolicy::default()
     };
     let servers = urls
         .iter()
@@ -406,7 +406,7 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
     let url = format!("file://{}", directory.display());
     let server = substituter(&[&url], &[public]);
-    let installed = server.install(&other.store, &sets, &Watch::unobserved());
+    let installed = server.install(&other.store, &sets, &InstallationWatch::unobserved());
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()
@@ -443,7 +443,7 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
             .install(
                 &other.store,
                 std::slice::from_ref(&all),
-                &Watch::unobserved(),
+                &InstallationWatch::unobserved(),
             )
             .unwrap_err()
     });
@@ -481,7 +481,7 @@ fn archives_are_fetched_at_once() {
     pool.unwrap().install(|| {
         let server = substituter(&[&url], &[public]);
         server
-            .install(&other.store, &[wanted], &Watch::unobserved())
+            .install(&other.store, &[wanted], &InstallationWatch::unobserved())
             .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
@@ -500,26 +500,28 @@ fn whoever_watches_hears_of_every_item_with_its_bytes() {
     };
     let all = [library.clone(), program.clone()];
     let heard = Mutex::new(Vec::new());
-    let watch = Watch {
+    let watch = InstallationWatch {
         cancellation: Cancellation::new(),
-        news: &|news: News<'_>| {
+        news: &|news: InstallationNews<'_>| {
             let mut heard = heard.lock().unwrap();
             let item = match news {
-                News::Found(offers) => {
+                InstallationNews::Found(offers) => {
                     assert!(heard.is_empty());
                     let paths = offers.iter().map(|offer| offer.path.clone());
                     assert_eq!(paths.collect::<Vec<_>>(), all);
                     assert_eq!(offers[0].download_size, Some(size(&library)));
                     (program.clone(), "found", 0)
                 }
-                News::Begun { path, .. } => (path.clone(), "begun", 0),
-                News::Received {
+                InstallationNews::Begun { path, .. } => (path.clone(), "begun", 0),
+                InstallationNews::Received {
                     path, bytes, total, ..
                 } => {
                     assert_eq!(total, Some(size(path)));
                     (path.clone(), "received", bytes)
                 }
-                News::Installed { info, .. } => (info.path.clone(), "installed", info.nar_size),
+                InstallationNews::Installed { info, .. } => {
+                    (info.path.clone(), "installed", info.nar_size)
+                }
                 other => panic!("{other:?}"),
             };
             heard.push(item);
@@ -573,11 +575,11 @@ fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_fro
     );
     let cancellation = Cancellation::new();
     let stopped = Mutex::new(None);
-    let watch = Watch {
+    let watch = InstallationWatch {
         cancellation: cancellation.clone(),
-        news: &|news: News<'_>| {
+        news: &|news: InstallationNews<'_>| {
             // The program is half there by then, or will not be.
-            if let News::Installed { info, .. } = news {
+            if let InstallationNews::Installed { info, .. } = news {
                 assert_eq!(info.path, library);
                 *stopped.lock().unwrap() = Some(Instant::now());
                 cancellation.cancel();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::substitute::{News, Server, Substituter, Watch};
+use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch, Server, Substituter};
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 
@@ -33,10 +33,10 @@ fn install(
 ) -> Result<BTreeMap<StorePath, String>, ExchangeError> {
     let other = Place::new();
     let from = Mutex::new(BTreeMap::new());
-    let watch = Watch {
+    let watch = InstallationWatch {
         cancellation: Cancellation::new(),
-        news: &|news: News<'_>| {
-            if let News::Installed { info, location } = news {
+        news: &|news: InstallationNews<'_>| {
+            if let InstallationNews::Installed { info, location } = news {
                 let mut from = from.lock().unwrap();
                 from.insert(info.path.clone(), location.to_owned());
             }
@@ -273,7 +273,7 @@ fn a_damaged_item_is_replaced_by_that_of_the_first_server_that_delivers_it() {
     fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_file(&file).unwrap();
     fs::write(&file, "changed").unwrap();
-    let unobserved = Watch::unobserved();
+    let unobserved = InstallationWatch::unobserved();
     let replace = |urls: &[&str], keys: &[PublicKey], path: &StorePath| {
         substituter(urls, keys).replace(&place.store, path, &unobserved)
     };

@@ -2,7 +2,7 @@
 //! The report of a finished run of sixty builds.
 
 use bootstrap::show::report::{
-    File, Item, OutputShown, Rebuilt, Report, SeedShown, Span, ValidShown,
+    OutputShown, ReportData, ReportFile, ReportItem, ReportRebuild, SeedShown, Span, ValidShown,
 };
 
 pub const PACKAGES: usize = 60;
@@ -25,9 +25,9 @@ pub fn slowest() -> String {
     label((0..PACKAGES).max_by(order).unwrap())
 }
 
-fn item(number: usize) -> Item {
+fn item(number: usize) -> ReportItem {
     let path = format!("/gnu/store/{}-p{number}-1.0", "a".repeat(32));
-    Item {
+    ReportItem {
         label: label(number),
         kind: "build",
         stage: Some(if number < PACKAGES / 2 {
@@ -54,10 +54,10 @@ fn item(number: usize) -> Item {
         tests_reason: number
             .is_multiple_of(3)
             .then(|| "they need a network".to_owned()),
-        rebuilt: [Some(true), None, Some(false)][number % 3].map(|same| Rebuilt {
+        rebuilt: [Some(true), None, Some(false)][number % 3].map(|same| ReportRebuild {
             same,
             rounds: 1,
-            ..Rebuilt::default()
+            ..ReportRebuild::default()
         }),
         seconds: Some(seconds(number)),
         processor_seconds: Some(seconds(number) * 1.7),
@@ -66,7 +66,7 @@ fn item(number: usize) -> Item {
     }
 }
 
-pub fn report() -> Report {
+pub fn report() -> ReportData {
     let mut clocks = [0.0f64; 2];
     let spans = (0..PACKAGES).map(|number| {
         let clock = &mut clocks[number % 2];
@@ -94,7 +94,7 @@ pub fn report() -> Report {
     let spans: Vec<Span> = spans.collect();
     let mut edges: Vec<(usize, usize)> = (1..PACKAGES).map(|number| (number, number / 2)).collect();
     edges.push((31, 0));
-    Report {
+    ReportData {
         version: env!("CARGO_PKG_VERSION"),
         program: "bootstrap --root /srv/root".into(),
         system: "x86_64-linux".into(),
@@ -103,7 +103,7 @@ pub fn report() -> Report {
         cores: 2,
         items: (0..PACKAGES).map(item).collect(),
         edges,
-        files: vec![File {
+        files: vec![ReportFile {
             label: "source/p1-1.0.tar.gz".into(),
             sha256: "c".repeat(64),
             size: Some(12345),

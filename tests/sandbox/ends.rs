@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bootstrap::sandbox::{ExitStatusKind, Limits, Sandbox};
+use bootstrap::sandbox::{ExitStatusKind, ResourceLimits, Sandbox};
 
 use crate::guest::{self, Guest, is_unlocked};
 
@@ -273,9 +273,9 @@ fn part_that_outlives_a_killed_build_user() {
 /// A limit on processes is each build's own.
 #[test]
 fn a_build_that_makes_all_processes_it_may_takes_none_from_others() {
-    let limits = Limits {
+    let limits = ResourceLimits {
         processes: Some(64),
-        ..Limits::default()
+        ..ResourceLimits::default()
     };
     let mut bomb = Guest::new();
     bomb.limits = limits.clone();

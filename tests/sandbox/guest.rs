@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 
 use bootstrap::sandbox::namespaces::Namespaces;
 use bootstrap::sandbox::{
-    BuildDirectory, BuildUser, Finished, Limits, Mount, Root, Running, Sandbox, SandboxError, World,
+    BuildDirectory, BuildUser, Finished, GuestRoot, Mount, ResourceLimits, RunningProgram, Sandbox,
+    SandboxError, World,
 };
 use rustix::fs::{FlockOperation, flock};
 
@@ -56,11 +57,11 @@ pub fn probe() -> &'static Path {
 pub struct Guest {
     pub directory: tempfile::TempDir,
     pub sandbox: Namespaces,
-    pub root: Root,
+    pub root: GuestRoot,
     pub mounts: Vec<Mount>,
     pub environment: BTreeMap<String, String>,
     pub descriptors: Vec<(OwnedFd, i32)>,
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     pub network: bool,
     pub thirty_two_bit: bool,
     pub interactive: bool,
@@ -95,11 +96,11 @@ impl Guest {
         let mut guest = Self {
             directory,
             sandbox,
-            root: Root::Empty,
+            root: GuestRoot::Empty,
             mounts: Vec::new(),
             environment: BTreeMap::new(),
             descriptors: Vec::new(),
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
             network: false,
             thirty_two_bit: false,
             interactive: false,
@@ -152,7 +153,10 @@ impl Guest {
     }
 
     /// Starts the probe; its output is to be read from the pipe.
-    pub fn start(&mut self, commands: &[&str]) -> Result<(Box<dyn Running>, File), SandboxError> {
+    pub fn start(
+        &mut self,
+        commands: &[&str],
+    ) -> Result<(Box<dyn RunningProgram>, File), SandboxError> {
         let (reader, writer) = pipe();
         let world = self.world(commands, writer);
         Ok((self.sandbox.spawn(world)?, reader))

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use bootstrap::sandbox::{ExitStatusKind, Limits};
+use bootstrap::sandbox::{ExitStatusKind, ResourceLimits};
 
 use crate::guest::Guest;
 
 #[test]
 fn limits_are_the_program_s_and_cannot_be_raised() {
     let mut guest = Guest::new();
-    guest.limits = Limits {
+    guest.limits = ResourceLimits {
         memory: Some(64 << 20),
         processes: Some(16),
         file_size: Some(2 << 20),

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use bootstrap::sandbox::{BuildUser, Root, Sandbox, SandboxError, Step};
+use bootstrap::sandbox::{BuildUser, GuestRoot, Sandbox, SandboxError, SandboxStep};
 
 use crate::guest::{Guest, pipe};
 
@@ -60,7 +60,7 @@ fn a_tree_is_the_root_but_for_the_sandbox_s_own_directories() {
     for writable in ["usr", "var/empty", "COPYRIGHT"] {
         fs::set_permissions(seed.join(writable), PermissionsExt::from_mode(0o777)).unwrap();
     }
-    guest.root = Root::Tree(seed);
+    guest.root = GuestRoot::Tree(seed);
     guest.program = "/bin/probe".to_owned();
     let output = guest.ask(&[
         "ls /",
@@ -92,7 +92,7 @@ fn a_tree_is_the_root_but_for_the_sandbox_s_own_directories() {
 #[test]
 fn a_whole_system_with_mounts_of_its_own_can_be_the_root() {
     let mut guest = Guest::new();
-    guest.root = Root::Tree("/".into());
+    guest.root = GuestRoot::Tree("/".into());
     guest.program = "/bin/sh".to_owned();
     let output = guest.ask(&["-c", "(: >/usr/new) 2>/dev/null || expr 1 + 1"]);
     assert_eq!(output, "2\n");
@@ -202,7 +202,7 @@ fn a_link_left_in_the_store_directory_leads_no_mount_out_of_the_sandbox() {
     symlink(&outside, guest.path("chroot/probe-1.0")).unwrap();
     match guest.try_run(&["ls /"]) {
         Err(SandboxError::Setup { step, path, .. }) => {
-            assert_eq!(step, Step::MakeEntry);
+            assert_eq!(step, SandboxStep::MakeEntry);
             assert_eq!(path.unwrap().to_str(), Some("/gnu/store/probe-1.0"));
         }
         Err(error) => panic!("{error}"),

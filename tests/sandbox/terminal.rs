@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bootstrap::sandbox::{Root, Sandbox};
+use bootstrap::sandbox::{GuestRoot, Sandbox};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::{LocalModes, Termios, Winsize, tcgetattr, tcsetwinsize};
@@ -227,7 +227,7 @@ fn a_shell_has_job_control() {
 #[ignore = "what another test runs in a terminal"]
 fn part_with_a_shell() {
     let mut guest = Guest::new();
-    guest.root = Root::Tree("/".into());
+    guest.root = GuestRoot::Tree("/".into());
     guest.program = "/bin/bash".to_owned();
     guest.interactive = true;
     guest.environment = [("PS1", "ready$ ")]

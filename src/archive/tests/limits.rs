@@ -25,7 +25,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     assert_refused(&tar, &["zeros", "unpacked bytes", "6442450944"]);
 
     // A size that the header does not tell: many entries, compressed well.
-    let limits = Limits {
+    let limits = ArchiveLimits {
         entries: 1000,
         bytes: 1 << 20,
     };
@@ -38,7 +38,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
         xz(&many.finish()),
         zstandard(&many.finish()),
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         let error = place.unpack_with(&bytes, Format::Tar, limits).unwrap_err();
         assert_exceeded(&error, Limit::Bytes, 1_048_576);
     }
@@ -46,7 +46,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     // Bytes after the end mark count too.
     let mut tail = TarWriter::default().file("f", b"x").finish();
     tail.resize(3 << 20, 0);
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let error = place
         .unpack_with(&xz(&tail), Format::Tar, limits)
         .unwrap_err();
@@ -56,7 +56,7 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
     for number in 0..1001 {
         entries.directory(&format!("d{number}"));
     }
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let error = place
         .unpack_with(&entries.finish(), Format::Tar, limits)
         .unwrap_err();
@@ -65,12 +65,12 @@ fn a_bomb_stops_at_the_limit_which_the_error_names() {
 
 #[test]
 fn unpacking_stops_when_told_to_and_blames_no_archive() {
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let archive = place.directory.path().join("archive");
     let tar = TarWriter::default().file("f", b"x").finish();
     for (bytes, format) in [(xz(&tar), Format::Tar), (deb(&tar), Format::Deb)] {
         fs::write(&archive, bytes).unwrap();
-        let mut tree = Tree::create(&place.tree(), &[], Limits::default()).unwrap();
+        let mut tree = ArchiveTree::create(&place.tree(), &[], ArchiveLimits::default()).unwrap();
         let error = unpack(&archive, format, &mut tree, &AtomicBool::new(true)).unwrap_err();
         assert!(matches!(error, ArchiveError::Stopped { .. }), "{error}");
         assert!(!place.tree().join("f").exists());
@@ -79,15 +79,15 @@ fn unpacking_stops_when_told_to_and_blames_no_archive() {
 
 #[test]
 fn the_limits_count_all_archives_of_a_tree_together() {
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let archive = place.directory.path().join("archive");
     let tar = TarWriter::default().file("f", &[0; 600 * 1024]).finish();
     fs::write(&archive, tar).unwrap();
-    let limits = Limits {
+    let limits = ArchiveLimits {
         entries: 10,
         bytes: 1 << 20,
     };
-    let mut tree = Tree::create(&place.tree(), &[], limits).unwrap();
+    let mut tree = ArchiveTree::create(&place.tree(), &[], limits).unwrap();
     unpack(&archive, Format::Tar, &mut tree, &GO).unwrap();
     assert_eq!(tree.unpacked().entries, 1);
     let error = unpack(&archive, Format::Tar, &mut tree, &GO).unwrap_err();

@@ -14,14 +14,14 @@ use super::testing::{TarWriter, deb, gzip, xz, zstandard};
 use super::*;
 
 /// A directory with an `outside` that must stay as it is, and a tree beside it.
-struct Place {
+struct UnpackDirectory {
     directory: tempfile::TempDir,
 }
 
 /// For unpacking without a stop.
 static GO: AtomicBool = AtomicBool::new(false);
 
-impl Place {
+impl UnpackDirectory {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("outside")).unwrap();
@@ -37,16 +37,16 @@ impl Place {
         &self,
         bytes: &[u8],
         format: Format,
-        limits: Limits,
+        limits: ArchiveLimits,
     ) -> Result<(), ArchiveError> {
         let archive = self.directory.path().join("archive");
         fs::write(&archive, bytes).unwrap();
-        let mut tree = Tree::create(&self.tree(), MERGED_USR, limits).unwrap();
+        let mut tree = ArchiveTree::create(&self.tree(), MERGED_USR, limits).unwrap();
         unpack(&archive, format, &mut tree, &GO)
     }
 
     fn unpack(&self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.unpack_with(bytes, Format::Tar, Limits::default())
+        self.unpack_with(bytes, Format::Tar, ArchiveLimits::default())
     }
 
     fn assert_outside_untouched(&self) {
@@ -77,7 +77,7 @@ fn mode(path: &Path) -> u32 {
 
 /// Asserts that `bytes` is refused with a message that has all of `words`, and harms nothing.
 fn assert_refused(bytes: &[u8], words: &[&str]) {
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let message = place.unpack(bytes).unwrap_err().to_string();
     for word in words {
         assert!(message.contains(word), "`{word}` is not in: {message}");
@@ -101,7 +101,7 @@ fn files_links_and_directories_arrive_in_every_compression() {
         .file("implicit/parent/file", b"x");
     let tar = tar.finish();
     for bytes in [tar.clone(), gzip(&tar), xz(&tar), zstandard(&tar)] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         place.unpack(&bytes).unwrap();
         let tree = place.tree();
         assert_eq!(fs::read(tree.join("a/large")).unwrap(), large);
@@ -133,7 +133,7 @@ fn long_names_arrive_from_pax_and_gnu_headers() {
         .symlink("short", "short")
         .pax(&[("linkpath", &long), ("comment", "two\nlines")])
         .hard_link("linked", "short");
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     place.unpack(&tar.finish()).unwrap();
     assert_eq!(fs::read(place.tree().join(&long)).unwrap(), b"pax");
     assert_eq!(fs::read(place.tree().join("linked")).unwrap(), b"pax");
@@ -151,7 +151,7 @@ fn set_user_id_bits_are_dropped_and_only_the_execute_bit_counts() {
         .entry(b'5', "tmp", "", 0o1777, b"")
         .entry(b'5', "closed", "", 0o000, b"")
         .file("closed/file", b"x");
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     place.unpack(&tar.finish()).unwrap();
     let tree = place.tree();
     assert_eq!(mode(&tree.join("su")), 0o755);
@@ -170,7 +170,7 @@ fn the_later_of_two_entries_counts_and_other_names_keep_the_earlier() {
         .symlink("l", "f")
         .file("l", b"a file now")
         .hard_link("f", "f");
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     place.unpack(&tar.finish()).unwrap();
     let read = |name: &str| fs::read_to_string(place.tree().join(name)).unwrap();
     assert_eq!(read("f"), "second");
@@ -214,7 +214,7 @@ fn nothing_is_written_through_a_link() {
         assert_refused(&tar, &["`link`"]);
     }
     // A link in the place of a file is replaced, not followed.
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let tar = TarWriter::default()
         .symlink("f", "../outside/victim")
         .file("f", b"mine")
@@ -319,8 +319,9 @@ fn damaged_tars_are_errors() {
 
 #[test]
 fn links_and_files_of_the_tool_itself_stay_in_the_tree_too() {
-    let place = Place::new();
-    let mut tree = Tree::create(&place.tree(), MERGED_USR, Limits::default()).unwrap();
+    let place = UnpackDirectory::new();
+    let mut tree =
+        ArchiveTree::create(&place.tree(), MERGED_USR, ArchiveLimits::default()).unwrap();
     tree.directory("seed", "/gnu/store").unwrap();
     tree.file("seed", "/usr/bin/old", b"old", true).unwrap();
     tree.symlink("seed", "/usr/bin/old", "new").unwrap();
@@ -344,8 +345,8 @@ fn links_and_files_of_the_tool_itself_stay_in_the_tree_too() {
 
 #[test]
 fn the_tree_must_be_new_and_no_link() {
-    let place = Place::new();
-    let create = |path: &Path| Tree::create(path, &[], Limits::default());
+    let place = UnpackDirectory::new();
+    let create = |path: &Path| ArchiveTree::create(path, &[], ArchiveLimits::default());
     assert!(create(&place.directory.path().join("outside")).is_err());
     let link = place.directory.path().join("link");
     fs::create_dir(place.directory.path().join("empty")).unwrap();
@@ -357,10 +358,10 @@ fn the_tree_must_be_new_and_no_link() {
 #[test]
 fn a_tree_that_cannot_be_written_is_not_the_archives_fault() {
     // Root writes anywhere, so take the directory away instead.
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let archive = place.directory.path().join("archive");
     fs::write(&archive, TarWriter::default().file("f", b"x").finish()).unwrap();
-    let mut tree = Tree::create(&place.tree(), &[], Limits::default()).unwrap();
+    let mut tree = ArchiveTree::create(&place.tree(), &[], ArchiveLimits::default()).unwrap();
     fs::set_permissions(place.tree(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_dir(place.tree()).unwrap();
     let error = unpack(&archive, Format::Tar, &mut tree, &GO).unwrap_err();

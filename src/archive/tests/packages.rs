@@ -18,9 +18,9 @@ fn a_package_unpacks_with_merged_usr() {
         .symlink("./lib", "usr/lib")
         .file("./lib/libc.so", b"libc")
         .finish();
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     place
-        .unpack_with(&deb(&tar), Format::Deb, Limits::default())
+        .unpack_with(&deb(&tar), Format::Deb, ArchiveLimits::default())
         .unwrap();
     let tree = place.tree();
     for name in ["bin", "lib64", "lib"] {
@@ -71,10 +71,10 @@ fn damaged_packages_are_errors() {
         testing::ar(&[("debian-binary", b"3.0\n"), ("data.tar", &tar)]),
         testing::ar(&[("data.tar", &tar)]),
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         assert!(
             place
-                .unpack_with(&bytes, Format::Deb, Limits::default())
+                .unpack_with(&bytes, Format::Deb, ArchiveLimits::default())
                 .is_err()
         );
     }

@@ -47,7 +47,7 @@ fn sparse_files_arrive_with_their_holes_whatever_packed_them() {
         (&long, contents(1 << 20, &[(1 << 19, b"x")])),
     ];
     for (archive, bytes) in ARCHIVES {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         place.unpack(bytes).unwrap();
         for (name, contents) in &expected {
             let file = place.tree().join(name);
@@ -76,7 +76,7 @@ fn archives_with_sparse_files_that_are_cut_off_are_errors() {
         for cut in (1..end).step_by(end / 11) {
             // Where an entry ends, what is left is an archive without an end mark.
             if cut % 512 != 0 {
-                let place = Place::new();
+                let place = UnpackDirectory::new();
                 assert!(place.unpack(&tar[..cut]).is_err(), "{archive} to {cut}");
             }
         }
@@ -145,7 +145,7 @@ fn the_helpers_of_these_tests_make_archives_that_unpack() {
         ),
         old_gnu(&[("00000000004", "00000000002")], b"00000000012", b"ab"),
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         place.unpack(&tar).unwrap();
         let read = fs::read(place.tree().join("f")).unwrap();
         assert_eq!(read, b"\0\0\0\0ab\0\0\0\0");
@@ -174,7 +174,7 @@ fn maps_that_contradict_themselves_are_refused() {
         ("10", &many),
     ] {
         let tar = version_1(size, map, b"ab");
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         let error = place.unpack(&tar).unwrap_err().to_string();
         assert!(error.contains("sparse file"), "{map:?}: {error}");
         place.assert_outside_untouched();
@@ -190,7 +190,7 @@ fn maps_that_contradict_themselves_are_refused() {
         &[("GNU.sparse.major", "2"), ("GNU.sparse.size", "10")],
         &[("GNU.sparse.major", "1"), ("GNU.sparse.size", "10")],
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         let error = place.unpack(&version_0(records, b"ab")).unwrap_err();
         assert!(
             matches!(error, ArchiveError::Malformed { .. }),
@@ -205,7 +205,7 @@ fn maps_that_contradict_themselves_are_refused() {
         (&[("0000000000x", "00000000002")], b"00000000012"),
         (&[("00000000004", "00000000002")], b"0000000001x"),
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         let error = place.unpack(&old_gnu(parts, size, b"ab")).unwrap_err();
         assert!(matches!(error, ArchiveError::Malformed { .. }), "{parts:?}");
     }
@@ -239,7 +239,7 @@ fn a_hole_counts_as_the_bytes_that_it_stands_for() {
         old_gnu(&[("00000000000", "00000000002")], &size, b"ab"),
         version_1(&u64::MAX.to_string(), "0\n", b""),
     ] {
-        let place = Place::new();
+        let place = UnpackDirectory::new();
         let error = place.unpack(&tar).unwrap_err();
         let limit = Limit::Bytes;
         assert!(
@@ -254,11 +254,11 @@ fn a_hole_counts_as_the_bytes_that_it_stands_for() {
         tar.pax(&[("GNU.sparse.size", "600000"), ("GNU.sparse.map", "")])
             .file(&format!("f{number}"), b"");
     }
-    let limits = Limits {
+    let limits = ArchiveLimits {
         entries: 100,
         bytes: 1 << 20,
     };
-    let place = Place::new();
+    let place = UnpackDirectory::new();
     let error = place.unpack_with(&tar.finish(), Format::Tar, limits);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("f1") && error.contains("1048576"), "{error}");

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Graph, GraphError, Job, Offered, Task, Todo, Way};
+use super::{BuildGraph, BuildJob, BuildTask, GraphError, Offered, Todo, Way};
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
 
@@ -20,11 +20,11 @@ fn kept(
 }
 
 /// No offer for any of `jobs`.
-fn no_offers(jobs: &[Job<'_>]) -> Vec<Option<Offered>> {
+fn no_offers(jobs: &[BuildJob<'_>]) -> Vec<Option<Offered>> {
     jobs.iter().map(|_| None).collect()
 }
 
-impl<'a> Graph<'a> {
+impl<'a> BuildGraph<'a> {
     /// What has to be made for all outputs of the `wanted` derivations to be valid. What is relied on (valid outputs
     /// of wanted derivations and of inputs) and what will be made is kept from the garbage collector.
     ///
@@ -52,7 +52,7 @@ impl<'a> Graph<'a> {
         &self,
         wanted: impl IntoIterator<Item = &'a StorePath>,
         store: &Store,
-        offers: impl Fn(&[Job<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
         self.missing_with(wanted, kept(store), offers, estimate)
@@ -81,7 +81,7 @@ impl<'a> Graph<'a> {
         &self,
         wanted: impl IntoIterator<Item = &'a StorePath>,
         store: &Store,
-        offers: impl Fn(&[Job<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
         let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
@@ -92,10 +92,10 @@ impl<'a> Graph<'a> {
         &self,
         wanted: impl IntoIterator<Item = &'a StorePath>,
         valid: impl Fn(&BTreeSet<&StorePath>) -> Result<BTreeSet<StorePath>, GraphError>,
-        offers: impl Fn(&[Job<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
-        let wanted: Vec<Job<'a>> = wanted
+        let wanted: Vec<BuildJob<'a>> = wanted
             .into_iter()
             .map(|path| self.require(path, "the request"))
             .collect::<Result<_, _>>()?;
@@ -119,7 +119,7 @@ impl<'a> Graph<'a> {
                 );
             }
             let valid = valid(&outputs)?;
-            let mut new: Vec<Job<'a>> = Vec::new();
+            let mut new: Vec<BuildJob<'a>> = Vec::new();
             for (path, names) in layer {
                 let job = self.require(path, "the request")?;
                 let is_valid = |name: &&str| {
@@ -213,8 +213,8 @@ impl<'a> Graph<'a> {
         &self,
         missing: BTreeMap<&'a StorePath, Way>,
         estimate: impl Fn(&str) -> Option<Duration>,
-    ) -> Result<Vec<Task<'a>>, GraphError> {
-        let mut tasks: Vec<Task<'a>> = Vec::with_capacity(missing.len());
+    ) -> Result<Vec<BuildTask<'a>>, GraphError> {
+        let mut tasks: Vec<BuildTask<'a>> = Vec::with_capacity(missing.len());
         if missing.is_empty() {
             // What earlier runs took is not needed.
             return Ok(tasks);
@@ -235,10 +235,10 @@ impl<'a> Graph<'a> {
                 match known {
                     Some(inputs) => {
                         index.insert(job.path, tasks.len());
-                        tasks.push(Task {
+                        tasks.push(BuildTask {
                             way,
                             inputs,
-                            ..Task::alone(job, pace, &estimate)
+                            ..BuildTask::alone(job, pace, &estimate)
                         });
                     }
                     None => left.push((path, way)),
@@ -257,9 +257,9 @@ impl<'a> Graph<'a> {
                 let (path, way) = left.remove(position);
                 let job = self.require(path, "the request")?;
                 index.insert(job.path, tasks.len());
-                tasks.push(Task {
+                tasks.push(BuildTask {
                     way,
-                    ..Task::alone(job, pace, &estimate)
+                    ..BuildTask::alone(job, pace, &estimate)
                 });
             }
             open = left;

@@ -10,7 +10,7 @@ fn labels(todo: &Todo<'_>) -> Vec<String> {
 }
 
 /// Offers none of `jobs`.
-fn none(jobs: &[Job<'_>]) -> Result<Vec<Option<Offered>>, GraphError> {
+fn none(jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, GraphError> {
     Ok(jobs.iter().map(|_| None).collect())
 }
 
@@ -105,11 +105,11 @@ fn urgency_is_the_length_of_the_longest_chain() {
 #[test]
 fn what_a_recipe_says_counts_where_no_earlier_run_tells_at_the_pace_of_what_was_made_here() {
     let items = Items::new(&[("known", &[]), ("said", &[]), ("all", &["known", "said"])]);
-    let jobs = ["known", "said", "all"].map(|label| Job {
+    let jobs = ["known", "said", "all"].map(|label| BuildJob {
         typical: (label != "all").then_some(Duration::from_secs(540)),
         ..items.graph().get(items.path(label)).unwrap()
     });
-    let graph: Graph<'_> = jobs.into_iter().collect();
+    let graph: BuildGraph<'_> = jobs.into_iter().collect();
     let expected = |known: Option<u64>| {
         let estimate = |label: &str| match label {
             "known" => known.map(Duration::from_secs),
@@ -124,7 +124,7 @@ fn what_a_recipe_says_counts_where_no_earlier_run_tells_at_the_pace_of_what_was_
         let [todo, alone] = [todo, alone].map(|todo| -> BTreeMap<String, _> {
             let tasks = todo.unwrap().tasks.into_iter();
             let expected =
-                |task: Task<'_>| (task.expected.map(|time| time.as_secs()), task.guessed);
+                |task: BuildTask<'_>| (task.expected.map(|time| time.as_secs()), task.guessed);
             tasks
                 .map(|task| (task.job.label.to_owned(), expected(task)))
                 .collect()

@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use self::process::{Answer, HookProcess};
+use self::process::{HookAnswer, HookProcess};
 use super::error::BuildError;
-use super::watch::{Watch, Watched};
+use super::watch::{BuildWatch, Watched};
 use crate::events::cancellation::Cancellation;
 
 /// How long a hook may be silent before it answers an offer. `guix offload` connects to one machine after the other,
@@ -71,7 +71,7 @@ pub(super) enum HookFailure {
 
 /// What is offered.
 #[derive(Debug)]
-pub(super) struct Offer<'o> {
+pub(super) struct HookOffer<'o> {
     /// Whether the build could start here at once.
     pub room_here: bool,
     /// The system that the build is for.
@@ -85,7 +85,7 @@ pub(super) struct Offer<'o> {
 /// What the hook says to an offer.
 pub(super) enum Reply {
     /// It makes the outputs.
-    Accept(Accepted),
+    Accept(AcceptedBuild),
     /// It never will.
     Decline,
     /// It may later.
@@ -93,7 +93,7 @@ pub(super) enum Reply {
 }
 
 /// A build that the hook has accepted, and waits for its inputs and outputs.
-pub(super) struct Accepted(HookProcess);
+pub(super) struct AcceptedBuild(HookProcess);
 
 /// One run's build hook. Its program starts with the first offer.
 #[derive(Debug)]
@@ -163,7 +163,7 @@ impl BuildHook {
     /// that fails is ended.
     pub(super) fn ask(
         &self,
-        offer: &Offer<'_>,
+        offer: &HookOffer<'_>,
         cancellation: &Cancellation,
         say: &dyn Fn(&str),
     ) -> Result<Reply, HookFailure> {
@@ -183,12 +183,12 @@ impl BuildHook {
         ));
         let answer = process.answer(limit, say)?;
         Ok(match answer {
-            Answer::Accept => Reply::Accept(Accepted(process)),
-            Answer::Decline => {
+            HookAnswer::Accept => Reply::Accept(AcceptedBuild(process)),
+            HookAnswer::Decline => {
                 *waiting = Some(process);
                 Reply::Decline
             }
-            Answer::Postpone => {
+            HookAnswer::Postpone => {
                 *waiting = Some(process);
                 Reply::Postpone
             }
@@ -196,7 +196,7 @@ impl BuildHook {
     }
 }
 
-impl Accepted {
+impl AcceptedBuild {
     /// What ends the hook with all that it has started.
     pub(super) fn killer(&self) -> Box<dyn Fn() + Send + Sync> {
         self.0.killer()
@@ -211,7 +211,7 @@ impl Accepted {
         self,
         inputs: &str,
         outputs: &str,
-        watch: Watch<'_>,
+        watch: BuildWatch<'_>,
     ) -> Result<(ExitStatus, Watched), BuildError> {
         self.0.follow(format!("{inputs}\n{outputs}\n"), watch)
     }

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use super::{HookFailure, HookSettings};
 use crate::builder::error::BuildError;
-use crate::builder::watch::{Watch, Watched};
+use crate::builder::watch::{BuildWatch, Watched};
 
 /// The longest line of a hook.
 const LONGEST_LINE: usize = 1 << 16;
@@ -32,7 +32,7 @@ const START: &str = r#"exec "$0" "$@" 4>&1"#;
 
 /// The answer to an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum HookAnswer {
     Accept,
     Decline,
     Postpone,
@@ -114,14 +114,14 @@ impl HookProcess {
         &mut self,
         limit: Duration,
         say: &dyn Fn(&str),
-    ) -> Result<Answer, HookFailure> {
+    ) -> Result<HookAnswer, HookFailure> {
         loop {
             let line = self.read_line(limit)?;
             let line = String::from_utf8_lossy(&line);
             return match line.strip_prefix("# ") {
-                Some("accept") => Ok(Answer::Accept),
-                Some("decline") => Ok(Answer::Decline),
-                Some("postpone") => Ok(Answer::Postpone),
+                Some("accept") => Ok(HookAnswer::Accept),
+                Some("decline") => Ok(HookAnswer::Decline),
+                Some("postpone") => Ok(HookAnswer::Postpone),
                 Some(other) => Err(HookFailure::Rubbish(other.chars().take(80).collect())),
                 None => {
                     say(&line);
@@ -186,7 +186,7 @@ impl HookProcess {
     pub(super) fn follow(
         mut self,
         orders: String,
-        watch: Watch<'_>,
+        watch: BuildWatch<'_>,
     ) -> Result<(ExitStatus, Watched), BuildError> {
         let failed = |action| BuildError::io(action, "the build hook");
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)

@@ -15,8 +15,8 @@ fn hook(script: &str) -> BuildHook {
     BuildHook::new(settings, "x86_64-linux", timeout, None)
 }
 
-fn offer<'o>() -> Offer<'o> {
-    Offer {
+fn offer<'o>() -> HookOffer<'o> {
+    HookOffer {
         room_here: true,
         system: "x86_64-linux",
         derivation: "/gnu/store/x.drv",

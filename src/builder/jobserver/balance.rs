@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Slot, State};
+use super::{TokenSlot, TokenState};
 
-impl State {
+impl TokenState {
     /// Whether looking again later could move a token: some are out, and another build could want them.
     pub(super) fn tokens_can_move(&self) -> bool {
         let out = self.free > 0 || self.slots.values().any(|slot| slot.given > 0);
@@ -17,7 +17,7 @@ impl State {
 
     /// Whether tokens are better offered to the running build `slot` than given to one of `urgency` that waits to
     /// start.
-    fn comes_before(&self, slot: &Slot, urgency: u64) -> bool {
+    fn comes_before(&self, slot: &TokenSlot, urgency: u64) -> bool {
         let refuses = |since: Instant| since.elapsed() >= self.between_jobs;
         slot.parallel && slot.urgency > urgency && !slot.refuses_since.is_some_and(refuses)
     }
@@ -30,7 +30,7 @@ impl State {
         };
         let outlasted = urgency.saturating_add(spare.outlasting);
         let unread = |id: &u64| unread.get(id).copied().unwrap_or(0);
-        let used = |(id, slot): (&u64, &Slot)| 1 + slot.given.saturating_sub(unread(id));
+        let used = |(id, slot): (&u64, &TokenSlot)| 1 + slot.given.saturating_sub(unread(id));
         let granted = self.waiting.values().filter(|waiter| waiter.granted);
         let jobs = self.slots.iter().map(used).sum::<usize>() + granted.count();
         jobs >= spare.processors.get() && self.slots.values().any(|slot| slot.urgency > outlasted)
@@ -199,7 +199,8 @@ impl State {
     /// Step 4: from pipes with unread tokens to empty ones, in turn. What moved in this round is not moved
     /// again.
     fn pass_on(&mut self, unread: &mut BTreeMap<u64, usize>) {
-        let room = |slot: &Slot| slot.may_have_more() && !self.is_full_for(slot.urgency, unread);
+        let room =
+            |slot: &TokenSlot| slot.may_have_more() && !self.is_full_for(slot.urgency, unread);
         let may = |id: &u64| self.slots.get(id).is_some_and(room);
         let mut hungry: Vec<u64> = unread
             .iter()

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{INTERVAL, State};
+use super::{INTERVAL, TokenState};
 use crate::builder::shared_tokens::{SharedTokens, Trade, Wants};
 
 /// Where a pool borrows its tokens.
@@ -81,7 +81,7 @@ impl Lender {
     }
 }
 
-impl State {
+impl TokenState {
     /// Has the next look at the pipes look at the shared pool, too.
     pub(super) fn trade_now(&mut self) {
         if let Some(lender) = &mut self.lender {

@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 
 use super::Parallelism;
-use crate::builder::graph::{Task, Todo, Way};
+use crate::builder::graph::{BuildTask, Todo, Way};
 use crate::events::{Event, Kind, PlannedItem};
 
 /// What is to be made here, for those who estimate how long it will take.
@@ -19,7 +19,7 @@ pub fn planned(todo: &Todo<'_>, parallelism: Parallelism, cores: NonZeroUsize) -
 
 /// Those of the tasks with these `numbers` that are made by their builders.
 pub(super) fn planned_items(
-    tasks: &[Task<'_>],
+    tasks: &[BuildTask<'_>],
     numbers: impl IntoIterator<Item = usize>,
 ) -> Vec<PlannedItem> {
     let is_made = |number: &usize| tasks[*number].way == Way::Builder;
@@ -40,9 +40,9 @@ pub(super) fn planned_items(
 }
 
 /// How many of `tasks` are builds or seeds, and how many are downloads.
-pub(super) fn counts(tasks: &[Task<'_>]) -> (usize, usize) {
+pub(super) fn counts(tasks: &[BuildTask<'_>]) -> (usize, usize) {
     let made = tasks.iter().filter(|task| task.way == Way::Builder);
-    let (downloads, builds): (Vec<&Task<'_>>, Vec<_>) =
+    let (downloads, builds): (Vec<&BuildTask<'_>>, Vec<_>) =
         made.partition(|task| task.job.kind == Kind::Download);
     (builds.len(), downloads.len())
 }

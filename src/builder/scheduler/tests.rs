@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
-use crate::builder::graph::{Graph, GraphError, Job, Offered};
+use crate::builder::graph::{BuildGraph, BuildJob, GraphError, Offered};
 use crate::builder::testing::Items;
 use crate::events::Made;
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl FakeWorker {
 }
 
 impl<'a> Worker<'a> for FakeWorker {
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let label = task.job.label;
         self.order.lock().unwrap().push(label.to_owned());
         let overlap = match task.job.kind {
@@ -71,13 +71,13 @@ impl<'a> Worker<'a> for FakeWorker {
             });
         }
         Ok(match self.reused.contains(&label) {
-            true => Outcome::Reused,
-            false => Outcome::Made(Made::default()),
+            true => TaskOutcome::Reused,
+            false => TaskOutcome::Made(Made::default()),
         })
     }
 }
 
-fn everything<'a>(items: &'a Items, graph: &Graph<'a>, wanted: &[&str]) -> Todo<'a> {
+fn everything<'a>(items: &'a Items, graph: &BuildGraph<'a>, wanted: &[&str]) -> Todo<'a> {
     graph
         .missing_with(
             wanted.iter().map(|label| items.path(label)),
@@ -94,7 +94,7 @@ fn run_all(
     worker: &FakeWorker,
     builds: usize,
     keep_going: bool,
-) -> (Report, Vec<Event>) {
+) -> (RunReport, Vec<Event>) {
     let graph = items.graph();
     let todo = everything(items, &graph, wanted);
     let (events, receiver) = EventSender::channel();
@@ -311,7 +311,7 @@ fn the_time_of_a_run_includes_its_preparation() {
 
 /// Delivers what is offered, unless it is made to fail, and builds the rest.
 struct Deliverer<'g, 'a> {
-    graph: &'g Graph<'a>,
+    graph: &'g BuildGraph<'a>,
     offered: Vec<&'static str>,
     undelivered: Vec<&'static str>,
     fails: Vec<&'static str>,
@@ -321,7 +321,7 @@ struct Deliverer<'g, 'a> {
 
 impl<'a> Deliverer<'_, 'a> {
     fn missing(&self, wanted: &'a StorePath, without: Option<&str>) -> Todo<'a> {
-        let offers = |jobs: &[Job<'a>]| {
+        let offers = |jobs: &[BuildJob<'a>]| {
             let offers = jobs.iter().map(|job| {
                 let is_offered = self.offered.contains(&job.label) && without != Some(job.label);
                 let brings = job.derivation.outputs.values();
@@ -338,7 +338,7 @@ impl<'a> Deliverer<'_, 'a> {
 }
 
 impl<'a> Worker<'a> for Deliverer<'_, 'a> {
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let label = task.job.label;
         let way = match task.way {
             Way::Builder => "build",
@@ -352,10 +352,10 @@ impl<'a> Worker<'a> for Deliverer<'_, 'a> {
             });
         }
         Ok(match (&task.way, self.undelivered.contains(&label)) {
-            (Way::Builder, _) => Outcome::Made(Made::default()),
-            (Way::Alternative(_), false) => Outcome::Delivered,
+            (Way::Builder, _) => TaskOutcome::Made(Made::default()),
+            (Way::Alternative(_), false) => TaskOutcome::Delivered,
             (Way::Alternative(_), true) => {
-                Outcome::Instead(self.missing(task.job.path, Some(label)))
+                TaskOutcome::Instead(self.missing(task.job.path, Some(label)))
             }
         })
     }
@@ -370,7 +370,7 @@ fn deliver(
     offered: &[&'static str],
     undelivered: &[&'static str],
     fails: &[&'static str],
-) -> (Vec<String>, Report, Vec<Event>) {
+) -> (Vec<String>, RunReport, Vec<Event>) {
     let items = Items::new(&[
         ("source", &[]),
         ("a", &["source"]),

@@ -2,12 +2,12 @@
 //! What the scheduler has make its tasks.
 
 use crate::builder::error::BuildError;
-use crate::builder::graph::{Task, Todo};
+use crate::builder::graph::{BuildTask, Todo};
 use crate::events::Made;
 
 /// How an item was come by.
 #[derive(Debug)]
-pub enum Outcome<'a> {
+pub enum TaskOutcome<'a> {
     /// We made it.
     Made(Made),
     /// Another process made it while we waited for its lock.
@@ -28,10 +28,10 @@ pub trait Worker<'a>: Sync {
     ///
     /// # Errors
     /// Why there is no item.
-    fn make(&self, task: &Task<'a>) -> Result<Outcome<'a>, BuildError>;
+    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError>;
 
     /// Whether the item is to be offered to a build hook before it is made here.
-    fn is_offered(&self, _task: &Task<'a>) -> bool {
+    fn is_offered(&self, _task: &BuildTask<'a>) -> bool {
         false
     }
 
@@ -42,11 +42,11 @@ pub trait Worker<'a>: Sync {
     /// Why there is no item, and will be none.
     fn offer(
         &self,
-        _task: &Task<'a>,
+        _task: &BuildTask<'a>,
         _room_here: bool,
         _accepted: &dyn Fn(),
-    ) -> Result<Outcome<'a>, BuildError> {
-        Ok(Outcome::Declined)
+    ) -> Result<TaskOutcome<'a>, BuildError> {
+        Ok(TaskOutcome::Declined)
     }
 
     /// No task of an alternative is left, for now, or there was none.

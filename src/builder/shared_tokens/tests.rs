@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 
-struct Pool(tempfile::TempDir);
+struct TestPool(tempfile::TempDir);
 
-impl Pool {
+impl TestPool {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -29,7 +29,7 @@ fn start(part: &SharedTokens) -> bool {
 
 #[test]
 fn there_are_never_more_tokens_out_than_the_pool_has() {
-    let pool = Pool::new();
+    let pool = TestPool::new();
     let (one, other) = (pool.part(3, 0), pool.part(3, 0));
     assert!(start(&one) && start(&one) && start(&other));
     assert!(!start(&one) && !start(&other));
@@ -44,7 +44,7 @@ fn there_are_never_more_tokens_out_than_the_pool_has() {
 
 #[test]
 fn the_process_with_fewest_comes_first_then_the_one_that_waits_longest() {
-    let pool = Pool::new();
+    let pool = TestPool::new();
     let parts: Vec<_> = (0..3).map(|_| pool.part(3, 0)).collect();
     assert!(start(&parts[0]) && start(&parts[0]) && start(&parts[1]));
     // The first two wait for one more each, then the third for its first.
@@ -63,7 +63,7 @@ fn the_process_with_fewest_comes_first_then_the_one_that_waits_longest() {
 
 #[test]
 fn a_process_that_holds_more_sees_that_another_lacks() {
-    let pool = Pool::new();
+    let pool = TestPool::new();
     let (many, few) = (pool.part(3, 0), pool.part(3, 0));
     assert!(start(&many) && start(&many) && start(&many));
     assert!(!start(&few));
@@ -79,7 +79,7 @@ fn a_process_that_holds_more_sees_that_another_lacks() {
 
 #[test]
 fn the_reserve_is_for_builds_that_start() {
-    let pool = Pool::new();
+    let pool = TestPool::new();
     let (one, other) = (pool.part(3, 1), pool.part(3, 1));
     assert!(start(&one));
     assert!(one.trade(0, Wants::Jobs).unwrap().granted);
@@ -89,7 +89,7 @@ fn the_reserve_is_for_builds_that_start() {
 
 #[test]
 fn what_a_dead_process_held_is_free_and_its_file_removed() {
-    let pool = Pool::new();
+    let pool = TestPool::new();
     let part = pool.part(2, 0);
     // As a killed process leaves it: no lock.
     let left = pool.0.path().join("tokens/share-1-0");

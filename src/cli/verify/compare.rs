@@ -7,14 +7,14 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
-use crate::cli::failure::{Failure, Status};
+use crate::cli::failure::{CommandFailure, Status};
 use crate::show::comparisons;
 use crate::show::progress::size::counted;
 use crate::verify::attestation::{self, Attestation, Comparison};
 use crate::verify::signature;
 
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct ComparisonDocument<'a> {
     #[serde(flatten)]
     comparison: &'a Comparison,
     /// The public keys that signed the documents, in base 16.
@@ -26,7 +26,7 @@ pub fn compare(
     context: &Context,
     [first, second]: [&Path; 2],
     signed_by: &[String],
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let mut trusted = BTreeSet::new();
     for key in signed_by {
         trusted.extend(signature::public_keys(key)?);
@@ -40,7 +40,7 @@ pub fn compare(
     let comparison = attestation::compare(&first_document, &second_document);
     let keys = [first_key, second_key];
     if context.options.json {
-        print_json(&Shown {
+        print_json(&ComparisonDocument {
             comparison: &comparison,
             signed_by: keys,
         })?;
@@ -59,17 +59,17 @@ pub fn compare(
             counted(comparison.damage.len(), "problem")
         ),
     };
-    Err(Failure::new(Status::Hashes, message, ""))
+    Err(CommandFailure::new(Status::Hashes, message, ""))
 }
 
 /// A document, and the key that signed it, if one has.
-fn read(path: &Path) -> Result<(Attestation, Option<String>), Failure> {
-    let bytes = crate::limited_file::read_document(path).map_err(Failure::reading(path))?;
+fn read(path: &Path) -> Result<(Attestation, Option<String>), CommandFailure> {
+    let bytes = crate::limited_file::read_document(path).map_err(CommandFailure::reading(path))?;
     let name = path.display().to_string();
     // What the signature covers and what is read are the same bytes.
     let value = attestation::read::value(&name, &bytes)?;
     let document = Attestation::from_value(&name, value.clone())?;
-    let key = signature::check(value).map_err(Failure::signature(name))?;
+    let key = signature::check(value).map_err(CommandFailure::signature(name))?;
     Ok((document, key))
 }
 
@@ -78,7 +78,7 @@ fn require_signature(
     path: &Path,
     key: Option<&str>,
     trusted: &BTreeSet<String>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let path = path.display();
     let (message, hint) = match key {
         Some(key) if trusted.contains(key) => return Ok(()),
@@ -91,5 +91,5 @@ fn require_signature(
             "ask its author for the signed document, and sign your own with --sign",
         ),
     };
-    Err(Failure::new(Status::Hashes, message, hint))
+    Err(CommandFailure::new(Status::Hashes, message, hint))
 }

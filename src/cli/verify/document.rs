@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::cli::context::{Context, print_json};
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::formats::keys::SecretKey;
 use crate::road::plan::Plan;
 use crate::show::records::Rebuilds;
@@ -41,12 +41,12 @@ pub fn note_rebuilds(context: &Context, plan: &Plan, attestation: &mut Attestati
 }
 
 /// Prints the document, signed where there is a key.
-pub fn put_out(attestation: &Attestation, key: Option<&SecretKey>) -> Result<(), Failure> {
+pub fn put_out(attestation: &Attestation, key: Option<&SecretKey>) -> Result<(), CommandFailure> {
     let Some(key) = key else {
         return print_json(attestation);
     };
     let value = serde_json::to_value(attestation)
-        .map_err(|error| Failure::writing("JSON to standard output")(error.into()))?;
-    let signed = signature::sign(value, key).map_err(Failure::signature("the document"))?;
+        .map_err(|error| CommandFailure::writing("JSON to standard output")(error.into()))?;
+    let signed = signature::sign(value, key).map_err(CommandFailure::signature("the document"))?;
     print_json(&signed)
 }

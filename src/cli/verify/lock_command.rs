@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use crate::cli::context::Context;
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::engine::LockComparison;
-use crate::verify::lock_file::{Finding, LockedOutput};
+use crate::verify::lock_file::{LockFinding, LockedOutput};
 
 /// `bootstrap lock [FILE]`.
-pub fn write(context: &Context, file: &Path) -> Result<(), Failure> {
+pub fn write(context: &Context, file: &Path) -> Result<(), CommandFailure> {
     let written = context.session.write_lock(file)?;
     context.note(&format!(
         "{}: {} outputs of the seed {}, {} of them from this store",
@@ -38,14 +38,14 @@ pub fn describe(file: &Path, comparison: &LockComparison) -> String {
     for compared in compared {
         let name = format!("{}:{}", compared.label, compared.output);
         match &compared.finding {
-            Finding::Differs { recorded, found } => {
+            LockFinding::Differs { recorded, found } => {
                 let label = &compared.label;
                 text.push_str(&describe_difference(label, &name, recorded, found));
             }
-            Finding::OtherDerivation { .. } => {
+            LockFinding::OtherDerivation { .. } => {
                 text.push_str(&format!("other derivation than in the lock: {name}\n"));
             }
-            Finding::Same | Finding::NotRecorded | Finding::NotBuilt => {}
+            LockFinding::Same | LockFinding::NotRecorded | LockFinding::NotBuilt => {}
         }
     }
     let counts = comparison.counts;

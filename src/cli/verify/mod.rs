@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::VerifyArguments;
 use super::context::{Context, print};
-use super::failure::{Failure, Status};
+use super::failure::{CommandFailure, Status};
 use crate::engine::{EngineError, Makers, Planned, document as engine_document, nodes, word};
 use crate::formats::keys::SecretKey;
 use crate::formats::store_path::StorePath;
@@ -13,7 +13,7 @@ use crate::formats::visible::visible;
 use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::store::Store;
-use crate::verify::whole::{self, Checked, Condition, Report};
+use crate::verify::whole::{self, Checked, Condition, StoreCheckReport};
 
 mod compare;
 mod document;
@@ -23,7 +23,7 @@ pub mod rebuild;
 mod recover;
 
 /// `bootstrap verify`.
-pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), Failure> {
+pub fn verify(context: &Context, arguments: &VerifyArguments) -> Result<(), CommandFailure> {
     if let Some([first, second]) = arguments.compare.as_deref() {
         return compare::compare(context, [first, second], &arguments.signed_by);
     }
@@ -51,7 +51,7 @@ fn whole_store(
     context: &Context,
     arguments: &VerifyArguments,
     key: Option<&SecretKey>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let session = &context.session;
     let planned = context.plan()?;
     let store = context.store_to_read()?;
@@ -102,7 +102,7 @@ fn whole_store(
     }
     match nothing_compared {
         None => Ok(()),
-        Some(file) => Err(Failure::new(
+        Some(file) => Err(CommandFailure::new(
             Status::Hashes,
             format!(
                 "nothing was compared with {}: no output of this plan is both in it and in the store",
@@ -115,7 +115,7 @@ fn whole_store(
 
 /// What is wrong with so many `items`: `damaged` of them are not what was registered, and `different` outputs are, but
 /// not what the lock has.
-fn complaint(items: usize, damaged: usize, different: usize) -> Option<Failure> {
+fn complaint(items: usize, damaged: usize, different: usize) -> Option<CommandFailure> {
     let mut messages = Vec::new();
     let mut hints = Vec::new();
     if damaged > 0 {
@@ -138,11 +138,11 @@ fn complaint(items: usize, damaged: usize, different: usize) -> Option<Failure> 
         );
     }
     (!messages.is_empty())
-        .then(|| Failure::new(Status::Hashes, messages.join("; "), hints.join("; ")))
+        .then(|| CommandFailure::new(Status::Hashes, messages.join("; "), hints.join("; ")))
 }
 
 /// The labels of the packages called `packages`; of all nodes where none is named.
-fn labels(plan: &Plan, packages: &[String]) -> Result<BTreeSet<String>, Failure> {
+fn labels(plan: &Plan, packages: &[String]) -> Result<BTreeSet<String>, CommandFailure> {
     let nodes = match packages {
         [] => (0..plan.nodes().len()).collect(),
         packages => nodes(plan, packages)?,
@@ -159,7 +159,7 @@ fn closure(
     planned: &Planned,
     store: &Store,
     packages: &[String],
-) -> Result<BTreeSet<StorePath>, Failure> {
+) -> Result<BTreeSet<StorePath>, CommandFailure> {
     let mut outputs = Vec::new();
     for index in nodes(&planned.plan, packages)? {
         let node = &planned.plan.nodes()[index];
@@ -176,7 +176,12 @@ fn closure(
 }
 
 /// The report in words: what is wrong and what to do, then one line about the whole.
-fn describe(context: &Context, makers: &Makers<'_>, report: &Report, seconds: f64) -> String {
+fn describe(
+    context: &Context,
+    makers: &Makers<'_>,
+    report: &StoreCheckReport,
+    seconds: f64,
+) -> String {
     let mut text = String::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for checked in &report.items {

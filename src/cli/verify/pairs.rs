@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::document;
 use crate::cli::context::{Context, print};
-use crate::cli::failure::{Failure, Status};
-use crate::engine::{EngineError, PairReport, Verdict};
+use crate::cli::failure::{CommandFailure, Status};
+use crate::engine::{EngineError, PairReport, PairVerdict};
 use crate::formats::keys::SecretKey;
 use crate::show::comparisons;
 use crate::show::progress::size::counted;
@@ -16,7 +16,7 @@ pub(super) fn report(
     context: &Context,
     compared: Result<PairReport, EngineError>,
     key: Option<&SecretKey>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let report = compared.map_err(|error| context.failure(error))?;
     let ways = &report.ways;
     let mut text = String::new();
@@ -25,9 +25,9 @@ pub(super) fn report(
     for pair in &report.pairs {
         text.push_str(&comparisons::pair(pair, ways));
         let kind = match pair.verdict {
-            Verdict::Same => continue,
-            Verdict::Differs(_) => ["differs", "differ"],
-            Verdict::Damaged { .. } => [
+            PairVerdict::Same => continue,
+            PairVerdict::Differs(_) => ["differs", "differ"],
+            PairVerdict::Damaged { .. } => [
                 "is not as it was registered",
                 "are not as they were registered",
             ],
@@ -52,7 +52,7 @@ pub(super) fn report(
         print(&text)?;
     }
     if all == 0 {
-        return Err(Failure::new(
+        return Err(CommandFailure::new(
             Status::Hashes,
             format!(
                 "there is nothing to compare: no output was made both {} and {}",
@@ -71,7 +71,7 @@ pub(super) fn report(
             format!("{} {verb}", counted(*number, "output"))
         })
         .collect();
-    Err(Failure::new(
+    Err(CommandFailure::new(
         Status::Hashes,
         format!(
             "{}, those {} and those {}",

@@ -4,7 +4,7 @@
 use super::document;
 use crate::cli::arguments::VerifyArguments;
 use crate::cli::context::{Context, print};
-use crate::cli::failure::{Failure, Status};
+use crate::cli::failure::{CommandFailure, Status};
 use crate::engine::{RebuildOptions, Targets, nodes};
 use crate::formats::keys::SecretKey;
 use crate::road::plan::Plan;
@@ -17,7 +17,7 @@ pub fn rebuild(
     context: &Context,
     arguments: &VerifyArguments,
     key: Option<&SecretKey>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let rounds = usize::from(arguments.rounds);
     let options = match arguments.vary {
         true => {
@@ -34,7 +34,7 @@ pub fn rebuild(
 }
 
 /// `bootstrap build --check`, once everything is built.
-pub fn check(context: &Context, packages: &[String]) -> Result<(), Failure> {
+pub fn check(context: &Context, packages: &[String]) -> Result<(), CommandFailure> {
     let wanted = |plan: &Plan| nodes(plan, packages);
     again(context, &wanted, RebuildOptions::plain(1), None)
 }
@@ -45,7 +45,7 @@ fn again(
     wanted: Targets<'_>,
     options: RebuildOptions,
     key: Option<&SecretKey>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let done = context.session.rebuild(wanted, options, context);
     let (run, rounds) = done.map_err(|error| context.failure(error))?;
     let bad = rounds.differing();
@@ -69,7 +69,7 @@ fn again(
     }
     match (bad, rounds.failed.len()) {
         (0, 0) => Ok(()),
-        (0, failed) => Err(Failure::new(
+        (0, failed) => Err(CommandFailure::new(
             rounds.first_failure.map_or(Status::Failed, Status::from),
             format!(
                 "{} could not be built again: the reasons are above, the logs under {}",
@@ -78,7 +78,7 @@ fn again(
             ),
             "",
         )),
-        (bad, _) => Err(Failure::new(
+        (bad, _) => Err(CommandFailure::new(
             Status::Hashes,
             format!(
                 "{} came out differently when built again",

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
-use crate::cli::failure::Failure;
+use crate::cli::failure::CommandFailure;
 use crate::formats::store_path::StorePath;
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct RecoveryDocument {
     /// Where the old database is.
     aside: Option<String>,
     proven: Vec<String>,
@@ -19,13 +19,13 @@ struct Shown {
 }
 
 /// `bootstrap verify --recover`.
-pub fn recover(context: &Context) -> Result<(), Failure> {
+pub fn recover(context: &Context) -> Result<(), CommandFailure> {
     let recovered = context.session.recover()?;
     let all = |paths: &mut dyn Iterator<Item = &StorePath>| -> Vec<String> {
         paths.map(|path| context.shown(path)).collect()
     };
     if context.options.json {
-        return print_json(&Shown {
+        return print_json(&RecoveryDocument {
             aside: recovered
                 .aside
                 .as_ref()

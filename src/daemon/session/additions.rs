@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::str::FromStr;
 
-use super::Session;
+use super::ClientSession;
 use super::fault::Fault;
 use crate::exchange::nar_reader::NarReader;
 use crate::formats::content_hash::HashAlgorithm;
@@ -14,7 +14,7 @@ use crate::formats::store_path::FixedOutputMethod;
 use crate::formats::worker::{AskedPath, Fields};
 use crate::store::StoreError;
 
-impl Session {
+impl ClientSession {
     /// Adds a text, such as a derivation.
     pub(super) fn add_text(
         &self,

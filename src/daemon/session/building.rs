@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::ClientSession;
 use super::fault::Fault;
 use super::traces::Traces;
-use crate::builder::error::{BuildError, Cause, WrongHash};
+use crate::builder::error::{BuildError, BuildFailureCause, WrongHash};
 use crate::builder::hook::HookSettings;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
-    self, BuildOptions, EngineError, Mode, Realised, SessionOptions, TrustedKeys, Wanted,
+    self, BuildOptions, EngineError, RealiseMode, Realised, SessionOptions, TrustedKeys,
+    WantedDerivation,
 };
 use crate::events::EventSender;
-use crate::exchange::substitute::{Server, Substituter, Watch};
+use crate::exchange::substitute::{InstallationWatch, Server, Substituter};
 use crate::formats::base32;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::store_path::StorePath;
@@ -43,7 +44,7 @@ pub(super) struct Substituted {
     failed: bool,
 }
 
-impl Session {
+impl ClientSession {
     /// Makes a path valid by a substitute, if it is not.
     pub(super) fn ensure_path(&self, asked: &AskedPath) -> Result<Fields, Fault> {
         let path = self.required(asked)?;
@@ -67,8 +68,8 @@ impl Session {
         mode: RequestedMode,
     ) -> Result<Fields, Fault> {
         let mode = match mode {
-            RequestedMode::Normal => Mode::Build,
-            RequestedMode::Check => Mode::Check,
+            RequestedMode::Normal => RealiseMode::Build,
+            RequestedMode::Check => RealiseMode::Check,
             RequestedMode::Repair => return self.repair_paths(asked),
         };
         let (wanted, others) = self.wanted(asked)?;
@@ -87,13 +88,13 @@ impl Session {
     pub(super) fn wanted(
         &self,
         asked: &[(AskedPath, Vec<String>)],
-    ) -> Result<(Vec<Wanted>, BTreeSet<StorePath>), Fault> {
-        let mut wanted: Vec<Wanted> = Vec::new();
+    ) -> Result<(Vec<WantedDerivation>, BTreeSet<StorePath>), Fault> {
+        let mut wanted: Vec<WantedDerivation> = Vec::new();
         let mut others = BTreeSet::new();
         for (path, outputs) in asked {
             let path = self.required(path)?;
             if path.is_derivation() {
-                wanted.push(Wanted {
+                wanted.push(WantedDerivation {
                     derivation: path.clone(),
                     outputs: outputs.iter().cloned().collect(),
                 });
@@ -108,27 +109,33 @@ impl Session {
     }
 
     /// Builds, and tells the client how it goes.
-    fn realise(&self, wanted: &[Wanted], mode: Mode) -> Result<(), Fault> {
+    fn realise(&self, wanted: &[WantedDerivation], mode: RealiseMode) -> Result<(), Fault> {
         let engine = engine::Session::new(self.engine_options()?);
         let realised = self.follow(|events| {
             engine.realise(&self.store, wanted, mode, events, &self.cancellation)
         })?;
         self.check_result(wanted, &realised)?;
-        if mode == Mode::Build && self.options.rounds > 1 {
-            let built: Vec<Wanted> = realised
+        if mode == RealiseMode::Build && self.options.rounds > 1 {
+            let built: Vec<WantedDerivation> = realised
                 .report
                 .summary
                 .made
                 .iter()
                 .filter_map(|made| StorePath::from_base_name(&made.item).ok())
-                .map(Wanted::all)
+                .map(WantedDerivation::all)
                 .collect();
             for _ in 1..self.options.rounds {
                 if built.is_empty() {
                     break;
                 }
                 let again = self.follow(|events| {
-                    engine.realise(&self.store, &built, Mode::Check, events, &self.cancellation)
+                    engine.realise(
+                        &self.store,
+                        &built,
+                        RealiseMode::Check,
+                        events,
+                        &self.cancellation,
+                    )
                 })?;
                 self.check_result(&built, &again)?;
             }
@@ -201,7 +208,7 @@ impl Session {
     }
 
     /// The fault that follows from what was made, if one does.
-    fn check_result(&self, wanted: &[Wanted], realised: &Realised) -> Result<(), Fault> {
+    fn check_result(&self, wanted: &[WantedDerivation], realised: &Realised) -> Result<(), Fault> {
         let differing: Vec<&str> = realised
             .outcomes
             .iter()
@@ -249,7 +256,7 @@ impl Session {
             matches!(error, BuildError::Failed(failed)
             if matches!(
                 failed.cause,
-                Cause::TimedOut(_) | Cause::TimedOutElsewhere | Cause::Silent(_)
+                BuildFailureCause::TimedOut(_) | BuildFailureCause::TimedOutElsewhere | BuildFailureCause::Silent(_)
             ))
         });
         let permanent = errors
@@ -272,7 +279,7 @@ impl Session {
     }
 
     /// Whether the outputs that are wanted are valid.
-    fn are_built(&self, wanted: &[Wanted]) -> Result<bool, Fault> {
+    fn are_built(&self, wanted: &[WantedDerivation]) -> Result<bool, Fault> {
         for wanted in wanted {
             let outputs = self.store.derivation_outputs(&wanted.derivation)?;
             let paths: Vec<&StorePath> = outputs
@@ -308,7 +315,7 @@ impl Session {
         if keys.is_empty() {
             return Ok(without(open));
         }
-        let watch = Watch {
+        let watch = InstallationWatch {
             cancellation: self.cancellation.clone(),
             news: &|_| {},
         };
@@ -450,7 +457,7 @@ mod tests {
         };
         let build = BuildError::Failed(Box::new(FailedBuild {
             label: "x".to_owned(),
-            cause: Cause::HashDiffers {
+            cause: BuildFailureCause::HashDiffers {
                 path: wrong.path.clone(),
                 method: wrong.method,
                 expected,

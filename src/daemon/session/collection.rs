@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use super::Session;
+use super::ClientSession;
 use super::fault::Fault;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, CollectAction, Fields};
 use crate::store::gc::{CollectOptions, Freed, collect, delete, liveness};
 use crate::verify::whole::{self, Condition};
 
-impl Session {
+impl ClientSession {
     /// Lists or deletes live or dead paths.
     pub(super) fn collect_garbage(
         &self,

@@ -12,7 +12,7 @@ use rustix::net::RecvFlags;
 use super::fault::Fault;
 use crate::events::cancellation::Cancellation;
 use crate::formats::worker::{Fields, Message, Version, WireError};
-use crate::store::{Patience, Waiting};
+use crate::store::{LockPatience, LockWait};
 
 /// How many bytes the client is asked for at a time.
 const CHUNK: usize = 1 << 16;
@@ -103,12 +103,12 @@ impl Tunnel {
     }
 
     /// Waits for the store's locks as long as the client does, and tells it.
-    pub(super) fn patience(self: &Arc<Self>, cancellation: &Cancellation) -> Patience {
+    pub(super) fn patience(self: &Arc<Self>, cancellation: &Cancellation) -> LockPatience {
         let (tunnel, cancellation) = (Arc::clone(self), cancellation.clone());
         let told = AtomicBool::new(false);
-        Patience {
+        LockPatience {
             timeout: None,
-            report: Arc::new(move |waiting: &Waiting<'_>| {
+            report: Arc::new(move |waiting: &LockWait<'_>| {
                 if cancellation.is_cancelled() || tunnel.is_closed() {
                     return ControlFlow::Break(());
                 }
@@ -123,12 +123,12 @@ impl Tunnel {
 
 /// Sends what is written to it to where the client wants an export.
 #[derive(Debug)]
-pub(super) struct Sink<'t> {
+pub(super) struct ExportSink<'t> {
     tunnel: &'t Tunnel,
     buffer: Vec<u8>,
 }
 
-impl<'t> Sink<'t> {
+impl<'t> ExportSink<'t> {
     pub(super) fn new(tunnel: &'t Tunnel) -> Self {
         Self {
             tunnel,
@@ -137,7 +137,7 @@ impl<'t> Sink<'t> {
     }
 }
 
-impl Write for Sink<'_> {
+impl Write for ExportSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = bytes.len().min(CHUNK - self.buffer.len());
         self.buffer.extend(&bytes[..count]);
@@ -159,7 +159,7 @@ impl Write for Sink<'_> {
 }
 
 /// Reads what the client sends when it is asked for bytes.
-pub(super) struct Source<'s> {
+pub(super) struct ClientSource<'s> {
     tunnel: &'s Tunnel,
     reader: &'s mut super::Reader,
     chunk: Vec<u8>,
@@ -169,7 +169,7 @@ pub(super) struct Source<'s> {
     problem: Option<String>,
 }
 
-impl<'s> Source<'s> {
+impl<'s> ClientSource<'s> {
     pub(super) fn new(tunnel: &'s Tunnel, reader: &'s mut super::Reader) -> Self {
         Self {
             tunnel,
@@ -186,7 +186,7 @@ impl<'s> Source<'s> {
     }
 }
 
-impl Read for Source<'_> {
+impl Read for ClientSource<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.used == self.chunk.len() {
             let mut fields = Fields::new();

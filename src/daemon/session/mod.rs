@@ -22,7 +22,7 @@ use super::status::StatusFile;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::events::cancellation::Cancellation;
 use crate::formats::worker::{
-    DAEMON_MAGIC, Fields, Request, VERSION, Version, WireError, WireReader, read_greeting,
+    DAEMON_MAGIC, Fields, VERSION, Version, WireError, WireReader, WorkerRequest, read_greeting,
     read_magic,
 };
 use crate::store::directories::Directories;
@@ -43,9 +43,9 @@ mod transfer;
 
 use connection::Tunnel;
 use fault::Fault;
-use options::Options;
+use options::ClientSettings;
 
-/// The second argument of a session's process; the first is the client's process, and the third the `Order`.
+/// The second argument of a session's process; the first is the client's process, and the third the `SessionOrder`.
 pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-session";
 
 /// How long a client may take for its greeting.
@@ -53,7 +53,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the listener tells a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct SessionOrder {
     pub(super) configuration: DaemonConfiguration,
     pub(super) peer: Peer,
     /// Whether builds are known to run in the sandbox of this machine.
@@ -63,14 +63,14 @@ pub(super) struct Order {
 type Reader = WireReader<BufReader<UnixStream>>;
 
 /// A client's connection, and what it works with.
-struct Session {
+struct ClientSession {
     configuration: DaemonConfiguration,
     peer: Peer,
     directories: Directories,
     store: Store,
     tunnel: Arc<Tunnel>,
     reader: Reader,
-    options: Options,
+    options: ClientSettings,
     cancellation: Cancellation,
     /// This session's part in the job tokens of all sessions, once it builds.
     tokens: OnceLock<Arc<SharedTokens>>,
@@ -82,7 +82,7 @@ struct Session {
 /// Serves the client whose connection is standard input, as the order that follows [`SESSION_ARGUMENT`] says.
 pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
     let order = arguments.get(3).and_then(|text| text.to_str());
-    let order = order.map(serde_json::from_str::<Order>);
+    let order = order.map(serde_json::from_str::<SessionOrder>);
     let Some(Ok(order)) = order else {
         log("error: the daemon starts sessions by itself; start it with `bootstrap daemon`");
         return ExitCode::from(2);
@@ -96,7 +96,7 @@ pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
-fn run(order: Order) -> Result<(), String> {
+fn run(order: SessionOrder) -> Result<(), String> {
     let failed =
         |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
     let socket = take_connection().map_err(failed("take the client's connection"))?;
@@ -159,13 +159,13 @@ fn greet(reader: &mut Reader, tunnel: &Tunnel) -> Result<Version, WireError> {
 
 /// Opens the store and answers requests until the client is done.
 fn serve(
-    order: Order,
+    order: SessionOrder,
     reader: Reader,
     version: Version,
     tunnel: Arc<Tunnel>,
     cancellation: Cancellation,
 ) -> Result<(), String> {
-    let Order {
+    let SessionOrder {
         configuration,
         peer,
         sandbox_is_fit,
@@ -202,8 +202,8 @@ fn serve(
         })
         .ok();
     tunnel.finish(&Ok(Fields::new()));
-    let mut session = Session {
-        options: Options::new(&configuration),
+    let mut session = ClientSession {
+        options: ClientSettings::new(&configuration),
         directories: store.directories().clone(),
         configuration,
         peer,
@@ -221,11 +221,11 @@ fn serve(
     Ok(())
 }
 
-impl Session {
+impl ClientSession {
     /// Answers the next request. False at the end of the connection.
     fn answer(&mut self, version: Version) -> bool {
         let store_dir = &self.directories.store_dir;
-        let request = match Request::read(&mut self.reader, store_dir, version) {
+        let request = match WorkerRequest::read(&mut self.reader, store_dir, version) {
             Ok(Some(request)) => request,
             Ok(None) | Err(WireError::Io(_) | WireError::Truncated) => return false,
             Err(error) => {

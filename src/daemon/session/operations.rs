@@ -7,62 +7,62 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::fault::Fault;
-use super::{Session, profiles};
+use super::{ClientSession, profiles};
 use crate::engine::builtins;
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
-use crate::formats::worker::{AskedPath, Fields, Request};
+use crate::formats::worker::{AskedPath, Fields, WorkerRequest};
 use crate::store::PathInfo;
 
 /// The request's name, for the log.
-pub(super) fn name(request: &Request) -> String {
+pub(super) fn name(request: &WorkerRequest) -> String {
     let shown = format!("{request:?}");
     let end = shown.find([' ', '(', '{']).unwrap_or(shown.len());
     shown[..end].to_owned()
 }
 
-impl Session {
+impl ClientSession {
     /// Does what `request` asks for, and gives the fields of the reply.
-    pub(super) fn perform(&mut self, request: Request) -> Result<Fields, Fault> {
+    pub(super) fn perform(&mut self, request: WorkerRequest) -> Result<Fields, Fault> {
         match request {
-            Request::IsValidPath { path } => {
+            WorkerRequest::IsValidPath { path } => {
                 let path = AskedPath::parse(&self.directories.store_dir, path);
                 let path = path.map_err(Fault::refused)?;
                 Ok(Fields::of_long(self.is_valid(&path)?.into()))
             }
-            Request::QueryPathHash(path) => {
+            WorkerRequest::QueryPathHash(path) => {
                 Ok(Fields::of_string(self.info(&path)?.nar_sha256.to_base16()))
             }
-            Request::QueryReferences(path) => Ok(self.list(&self.info(&path)?.references)),
-            Request::QueryReferrers(path) => match path.path() {
+            WorkerRequest::QueryReferences(path) => Ok(self.list(&self.info(&path)?.references)),
+            WorkerRequest::QueryReferrers(path) => match path.path() {
                 Some(path) => Ok(self.list(&self.store.referrers(path)?)),
                 None => Ok(self.list(&[])),
             },
-            Request::QueryValidDerivers(path) => match path.path() {
+            WorkerRequest::QueryValidDerivers(path) => match path.path() {
                 Some(path) => Ok(self.list(&self.store.derivers(path)?)),
                 None => Ok(self.list(&[])),
             },
-            Request::QueryDerivationOutputs(path) => {
+            WorkerRequest::QueryDerivationOutputs(path) => {
                 let outputs = self.store.derivation_outputs(&self.info(&path)?.path)?;
                 let outputs: BTreeSet<StorePath> = outputs.into_values().collect();
                 Ok(self.list(&outputs))
             }
-            Request::QueryDerivationOutputNames(path) => {
+            WorkerRequest::QueryDerivationOutputNames(path) => {
                 let outputs = self.store.derivation_outputs(&self.info(&path)?.path)?;
                 Ok(Fields::of_strings(outputs.into_keys()))
             }
-            Request::QueryDeriver(path) => {
+            WorkerRequest::QueryDeriver(path) => {
                 let deriver = self.info(&path)?.deriver;
                 Ok(Fields::of_string(
                     deriver.map_or_else(String::new, |deriver| self.shown(&deriver)),
                 ))
             }
-            Request::QueryPathInfo(path) => Ok(self.describe(&self.info(&path)?)),
-            Request::QueryAllValidPaths => Ok(self.list(&self.store.valid_paths()?)),
-            Request::QueryValidPaths(paths) => {
+            WorkerRequest::QueryPathInfo(path) => Ok(self.describe(&self.info(&path)?)),
+            WorkerRequest::QueryAllValidPaths => Ok(self.list(&self.store.valid_paths()?)),
+            WorkerRequest::QueryValidPaths(paths) => {
                 let paths = paths.iter().filter_map(AskedPath::path);
                 Ok(self.list(&self.store.valid_among(paths)?))
             }
-            Request::QueryPathFromHashPart { hash_part } => {
+            WorkerRequest::QueryPathFromHashPart { hash_part } => {
                 if hash_part.len() != HASH_PART_LEN {
                     return Err(Fault::refused("invalid hash part"));
                 }
@@ -71,24 +71,24 @@ impl Session {
                     path.map_or_else(String::new, |path| self.shown(&path)),
                 ))
             }
-            Request::AddToStore {
+            WorkerRequest::AddToStore {
                 name,
                 recursive,
                 algorithm,
             } => self.add_to_store(&name, recursive, &algorithm),
-            Request::AddTextToStore {
+            WorkerRequest::AddTextToStore {
                 name,
                 content,
                 references,
             } => self.add_text(&name, &content, &references),
-            Request::AddTemporaryRoot(path) => {
+            WorkerRequest::AddTemporaryRoot(path) => {
                 match path.path() {
                     Some(path) => self.store.add_temporary_roots([path])?,
                     None => self.store.add_other_temporary_root(path.name())?,
                 }
                 Ok(Fields::of_long(1))
             }
-            Request::AddIndirectRoot { link } => {
+            WorkerRequest::AddIndirectRoot { link } => {
                 let link = Path::new(OsStr::from_bytes(&link));
                 if !link.is_absolute() {
                     return Err(Fault::refused(format!(
@@ -99,44 +99,46 @@ impl Session {
                 self.store.register_indirect_root(link)?;
                 Ok(Fields::of_long(1))
             }
-            Request::SyncWithCollector => {
+            WorkerRequest::SyncWithCollector => {
                 self.store.wait_for_collectors()?;
                 Ok(Fields::of_long(1))
             }
-            Request::FindRoots => self.find_roots(),
-            Request::CollectGarbage {
+            WorkerRequest::FindRoots => self.find_roots(),
+            WorkerRequest::CollectGarbage {
                 action,
                 paths,
                 ignore_liveness,
                 most_freed,
             } => self.collect_garbage(action, &paths, ignore_liveness, most_freed),
-            Request::QueryFailedPaths => Ok(self.list(&self.store.failed_paths()?)),
-            Request::ClearFailedPaths { paths } => self.clear_failed_paths(paths),
-            Request::VerifyStore {
+            WorkerRequest::QueryFailedPaths => Ok(self.list(&self.store.failed_paths()?)),
+            WorkerRequest::ClearFailedPaths { paths } => self.clear_failed_paths(paths),
+            WorkerRequest::VerifyStore {
                 check_contents,
                 repair,
             } => self.verify_store(check_contents, repair),
-            Request::OptimiseStore => self.optimise_store(),
-            Request::ExportPath { path, sign } => self.export_path(&path, sign),
-            Request::ImportPaths => self.import_paths(),
-            Request::SetOptions(sent) => {
+            WorkerRequest::OptimiseStore => self.optimise_store(),
+            WorkerRequest::ExportPath { path, sign } => self.export_path(&path, sign),
+            WorkerRequest::ImportPaths => self.import_paths(),
+            WorkerRequest::SetOptions(sent) => {
                 let user = self.options.set(&sent, &self.peer, &self.configuration)?;
                 if let Some(user) = user {
                     profiles::create(&self.directories.state, &user);
                 }
                 Ok(Fields::new())
             }
-            Request::BuiltinBuilders => Ok(Fields::of_strings(builtins::names_for_clients())),
-            Request::SubstituteUrls => Ok(Fields::of_strings(self.substitute_urls())),
-            Request::HasSubstitutes(path) => {
+            WorkerRequest::BuiltinBuilders => Ok(Fields::of_strings(builtins::names_for_clients())),
+            WorkerRequest::SubstituteUrls => Ok(Fields::of_strings(self.substitute_urls())),
+            WorkerRequest::HasSubstitutes(path) => {
                 let offered = !self.offered(&[path])?.is_empty();
                 Ok(Fields::of_long(offered.into()))
             }
-            Request::QuerySubstitutablePaths(paths) => self.substitutable_paths(&paths),
-            Request::QuerySubstitutablePathInfo(path) => self.substitutable_path_info(path),
-            Request::QuerySubstitutablePathInfos(paths) => self.substitutable_path_infos(&paths),
-            Request::EnsurePath(path) => self.ensure_path(&path),
-            Request::BuildPaths { wanted, mode } => self.build_paths(&wanted, mode),
+            WorkerRequest::QuerySubstitutablePaths(paths) => self.substitutable_paths(&paths),
+            WorkerRequest::QuerySubstitutablePathInfo(path) => self.substitutable_path_info(path),
+            WorkerRequest::QuerySubstitutablePathInfos(paths) => {
+                self.substitutable_path_infos(&paths)
+            }
+            WorkerRequest::EnsurePath(path) => self.ensure_path(&path),
+            WorkerRequest::BuildPaths { wanted, mode } => self.build_paths(&wanted, mode),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::formats::worker::ClientOptions;
 
 /// How a client's builds run, and which messages it gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options {
+pub(super) struct ClientSettings {
     pub(super) keep_failed: bool,
     pub(super) keep_going: bool,
     /// Whether to build what a server has but does not give.
@@ -34,7 +34,7 @@ pub(super) struct Options {
     pub(super) substitute_urls: Option<Vec<String>>,
 }
 
-impl Options {
+impl ClientSettings {
     /// Those of a client that sets none.
     pub(super) fn new(configuration: &DaemonConfiguration) -> Self {
         Self {
@@ -172,10 +172,10 @@ mod tests {
             use_substitutes: false,
             ..configuration()
         };
-        let mut options = Options::new(&off);
+        let mut options = ClientSettings::new(&off);
         options.set(&sent(&[]), &local(), &off).unwrap();
         assert!(!options.use_substitutes);
-        let mut options = Options::new(&configuration());
+        let mut options = ClientSettings::new(&configuration());
         let without = ClientOptions {
             use_substitutes: Some(false),
             ..sent(&[])
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_remote_client_keeps_no_build_directories_and_says_who_it_is() {
-        let mut options = Options::new(&configuration());
+        let mut options = ClientSettings::new(&configuration());
         let sent = sent(&[("user-name", "alice")]);
         let user = options.set(&sent, &local(), &configuration()).unwrap();
         assert_eq!((user, options.keep_failed), (None, true));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_wrong_number_changes_nothing() {
-        let mut options = Options::new(&configuration());
+        let mut options = ClientSettings::new(&configuration());
         let before = options.clone();
         for bad in ["-1", "", "4294967296", "two"] {
             let sent = sent(&[("build-cores", "4"), ("build-timeout", bad)]);

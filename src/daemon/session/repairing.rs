@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-use super::Session;
+use super::ClientSession;
 use super::fault::Fault;
-use crate::engine::{self, Notice, Repaired, StoredRepair, Wanted};
+use crate::engine::{self, Notice, Repaired, StoredRepair, WantedDerivation};
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
 use crate::store::gc::{CollectOptions, delete};
 
-impl Session {
+impl ClientSession {
     /// Checks what is asked for with all that it refers to, and repairs or makes what is damaged or missing.
     pub(super) fn repair_paths(&self, asked: &[(AskedPath, Vec<String>)]) -> Result<Fields, Fault> {
         if !self.peer.trusted {
@@ -68,7 +68,7 @@ impl Session {
     /// Repairs, and tells the client how it goes.
     fn repair(
         &self,
-        wanted: &[Wanted],
+        wanted: &[WantedDerivation],
         paths: &BTreeSet<StorePath>,
     ) -> Result<StoredRepair, Fault> {
         let tunnel = Arc::clone(&self.tunnel);

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::Session;
+use super::ClientSession;
 use super::fault::Fault;
 use crate::exchange::substitute::Server;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
 
-impl Session {
+impl ClientSession {
     /// The servers that are asked: the client's own, else the daemon's; none where substitutes are off. Folders alone
     /// where the daemon is offline.
     pub(super) fn substitute_urls(&self) -> Vec<String> {

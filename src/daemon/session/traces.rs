@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::connection::Tunnel;
-use super::options::Options;
+use super::options::ClientSettings;
 use crate::events::{Event, Kind};
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
@@ -17,7 +17,7 @@ use crate::store::directories::Directories;
 /// Tells one client of one run.
 pub(super) struct Traces<'t> {
     tunnel: &'t Tunnel,
-    options: &'t Options,
+    options: &'t ClientSettings,
     directories: &'t Directories,
     system: &'t str,
     /// The number that stands for each build where outputs are mixed: clients take it for its process.
@@ -29,7 +29,7 @@ pub(super) struct Traces<'t> {
 impl<'t> Traces<'t> {
     pub(super) fn new(
         tunnel: &'t Tunnel,
-        options: &'t Options,
+        options: &'t ClientSettings,
         directories: &'t Directories,
         system: &'t str,
     ) -> Self {

@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use super::Session;
-use super::connection::{Sink, Source};
+use super::ClientSession;
+use super::connection::{ClientSource, ExportSink};
 use super::fault::Fault;
 use crate::exchange::ExchangeError;
 use crate::exchange::stream::{self, Trust, UNSIGNED};
@@ -15,7 +15,7 @@ use crate::formats::narinfo::NarInfoError;
 use crate::formats::worker::{AskedPath, Fields};
 use crate::limited_file;
 
-impl Session {
+impl ClientSession {
     /// Sends a store item with its references and, with `sign`, a signature.
     pub(super) fn export_path(&self, asked: &AskedPath, sign: bool) -> Result<Fields, Fault> {
         let info = self.info(asked)?;
@@ -24,7 +24,7 @@ impl Session {
             true => Some(self.signing_key()?),
             false => None,
         };
-        let mut sink = Sink::new(&self.tunnel);
+        let mut sink = ExportSink::new(&self.tunnel);
         let location = "the client";
         let sign = |digest: &Sha256Digest| key.as_ref().map(|key| key.sign(digest));
         stream::export_item(&self.store, &info, &sign, &mut sink, location)?;
@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn import_paths(&mut self) -> Result<Fields, Fault> {
         let keys = self.authorized_keys()?;
         let scratch = self.directories.state.join("bootstrap");
-        let mut source = Source::new(&self.tunnel, &mut self.reader);
+        let mut source = ClientSource::new(&self.tunnel, &mut self.reader);
         let location = "the client";
         let imported = stream::import(
             &self.store,

@@ -13,18 +13,19 @@ use std::sync::mpsc::channel;
 
 use rustix::fs::OFlags;
 
-use crate::builder::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
+use crate::builder::builtin::{Builtin, BuiltinError, BuiltinOrder, BuiltinReport};
 use crate::builder::error::FailureKind;
-use crate::builder::graph::Job;
+use crate::builder::graph::BuildJob;
 use crate::diagnostics::FileError;
 use crate::events::{Event, Kind};
 use crate::fetch::{
-    FailureClass, FetchError, FetchedFile, Fetcher, FileHash, Form, Request, attributes, by_hash,
+    FailureClass, FetchError, FetchRequest, FetchedFile, Fetcher, FileHash, Form, attributes,
+    by_hash,
 };
 use crate::formats::store_path::FixedOutputMethod;
 
 /// Makes downloads.
-pub struct Download {
+pub struct DownloadBuiltin {
     /// Where files come from. Shared, because a transfer cannot be stopped: one that is under way when a run is
     /// cancelled may outlive the run by a moment.
     pub fetcher: Arc<dyn Fetcher>,
@@ -34,17 +35,17 @@ pub struct Download {
 const MIRRORS_MAX: u64 = 1 << 20;
 
 /// What the thread of a transfer, or a cancellation, reports.
-enum News {
+enum TransferNews {
     Done(Result<FetchedFile, FetchError>),
     Cancelled,
 }
 
-impl Builtin for Download {
+impl Builtin for DownloadBuiltin {
     fn kind(&self) -> Kind {
         Kind::Download
     }
 
-    fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError> {
+    fn make(&self, order: &BuiltinOrder<'_>) -> Result<BuiltinReport, BuiltinError> {
         let request = request(order.job, &|path| read(order, path))?;
         let Some(target) = order.outputs.get("out") else {
             return Err(BuiltinError::Derivation(
@@ -71,7 +72,7 @@ impl Builtin for Download {
 
 /// The text of the store file at `path`, which a derivation names; `None` where it is not a valid path or not such a
 /// file.
-fn read(order: &Order<'_>, path: &str) -> Option<String> {
+fn read(order: &BuiltinOrder<'_>, path: &str) -> Option<String> {
     let path = order.directories.store_dir.parse(path).ok()?;
     // As guix-daemon's helper: a link could lead out of the store, and a pipe would never end.
     let file = std::fs::File::options()
@@ -92,9 +93,9 @@ fn read(order: &Order<'_>, path: &str) -> Option<String> {
 /// # Errors
 /// What is wrong with the derivation.
 pub fn request(
-    job: Job<'_>,
+    job: BuildJob<'_>,
     read: &dyn Fn(&str) -> Option<String>,
-) -> Result<Request, BuiltinError> {
+) -> Result<FetchRequest, BuiltinError> {
     let wrong = |problem: &str| BuiltinError::Derivation(problem.to_owned());
     let environment = &job.derivation.environment;
     let fixed = job.derivation.fixed_output();
@@ -133,7 +134,7 @@ pub fn request(
     let by_hash = servers.iter().filter(|_| may_ask);
     let size = environment.text("size").map(str::parse).transpose();
     let size = size.map_err(|_| wrong("the attribute `size` is not a number"))?;
-    Ok(Request {
+    Ok(FetchRequest {
         name: name.to_owned(),
         hash: FileHash {
             hash: fixed.hash,
@@ -152,15 +153,19 @@ pub fn request(
     })
 }
 
-impl Download {
+impl DownloadBuiltin {
     /// Fetches a file in a thread of its own: a fetcher cannot be stopped, and must not keep a run from stopping. What
     /// it has by then stays in its cache for the next time.
-    fn fetch(&self, order: &Order<'_>, request: &Request) -> Result<FetchedFile, BuiltinError> {
+    fn fetch(
+        &self,
+        order: &BuiltinOrder<'_>,
+        request: &FetchRequest,
+    ) -> Result<FetchedFile, BuiltinError> {
         let (sender, receiver) = channel();
         let cancelled = sender.clone();
         let _stop = order.cancellation.on_cancel(move || {
             // Fails once the transfer is over.
-            let _ = cancelled.send(News::Cancelled);
+            let _ = cancelled.send(TransferNews::Cancelled);
         });
         let fetcher = Arc::clone(&self.fetcher);
         let events = order.events.clone();
@@ -177,7 +182,7 @@ impl Download {
                         location: progress.location.to_owned(),
                     });
                 });
-                let _ = sender.send(News::Done(fetched));
+                let _ = sender.send(TransferNews::Done(fetched));
             })
             .map_err(|error| {
                 let error =
@@ -185,11 +190,13 @@ impl Download {
                 BuiltinError::failed(FailureKind::Environment, error)
             })?;
         match receiver.recv() {
-            Ok(News::Done(Err(FetchError::HashDiffers(wrong)))) => Err(BuiltinError::WrongHash {
-                found: wrong.actual.hash,
-                error: Box::new(FetchError::HashDiffers(wrong)),
-            }),
-            Ok(News::Done(fetched)) => fetched.map_err(|error| {
+            Ok(TransferNews::Done(Err(FetchError::HashDiffers(wrong)))) => {
+                Err(BuiltinError::WrongHash {
+                    found: wrong.actual.hash,
+                    error: Box::new(FetchError::HashDiffers(wrong)),
+                })
+            }
+            Ok(TransferNews::Done(fetched)) => fetched.map_err(|error| {
                 let kind = match error.class() {
                     FailureClass::HashDiffers => FailureKind::HashDiffers,
                     FailureClass::NotFetched => FailureKind::NotFetched,
@@ -197,7 +204,7 @@ impl Download {
                 };
                 BuiltinError::failed(kind, error)
             }),
-            Ok(News::Cancelled) => Err(BuiltinError::Interrupted),
+            Ok(TransferNews::Cancelled) => Err(BuiltinError::Interrupted),
             Err(_) => Err(BuiltinError::Bug(
                 "the thread of the transfer died".to_owned(),
             )),

@@ -28,7 +28,7 @@ use miette::Diagnostic;
 use rustix::fs::{Gid, Uid};
 use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 
-use crate::builder::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
+use crate::builder::builtin::{Builtin, BuiltinError, BuiltinOrder, BuiltinReport};
 use crate::builder::error::FailureKind;
 use crate::diagnostics::FileError;
 use crate::engine::programs;
@@ -118,7 +118,7 @@ impl Builtin for GitDownload {
         Kind::Download
     }
 
-    fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError> {
+    fn make(&self, order: &BuiltinOrder<'_>) -> Result<BuiltinReport, BuiltinError> {
         let checkout = Checkout::of(order.job)?;
         let Some(target) = order.outputs.get("out") else {
             return Err(BuiltinError::Derivation(
@@ -132,7 +132,7 @@ impl Builtin for GitDownload {
         }
         let git = Git {
             program: find().ok_or(GitError::Missing).map_err(unfit)?,
-            place: Place::create(&self.temporary, self.user()).map_err(unfit)?,
+            place: GitDirectory::create(&self.temporary, self.user()).map_err(unfit)?,
             user: self.user(),
             url: shown,
             cancellation: order.cancellation,
@@ -145,9 +145,9 @@ impl Builtin for GitDownload {
 }
 
 /// A directory for git's files, which is removed at the end.
-struct Place(PathBuf);
+struct GitDirectory(PathBuf);
 
-impl Place {
+impl GitDirectory {
     /// Makes one in `temporary`, for `user` where that is not this process's.
     fn create(temporary: &Path, user: Option<(u32, u32)>) -> Result<Self, FileError> {
         let failed = FileError::in_store("create", temporary);
@@ -180,7 +180,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for GitDirectory {
     fn drop(&mut self) {
         // What is left of it is in the place for temporary files.
         let _ = remove_tree(&self.0);
@@ -203,7 +203,7 @@ impl GitDownload {
 /// A program `git` at work.
 struct Git<'g> {
     program: PathBuf,
-    place: Place,
+    place: GitDirectory,
     user: Option<(u32, u32)>,
     /// The repository, as it is shown.
     url: String,

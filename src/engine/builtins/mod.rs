@@ -20,7 +20,7 @@ use crate::formats::derivation::Derivation;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::road::seed::unpack::Unpacker;
 
-use download::Download;
+use download::DownloadBuiltin;
 use git::GitDownload;
 use seed::UnpackSeed;
 
@@ -34,7 +34,7 @@ pub const UNPACK_SEED: &str = "builtin:unpack-seed";
 /// What fetches the sources of a run.
 pub struct Fetching {
     /// Files.
-    pub download: Download,
+    pub download: DownloadBuiltin,
     /// Commits.
     pub git: GitDownload,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::archive::ArchiveError;
-use crate::builder::builtin::{Builtin, BuiltinError, BuiltinReport, Order};
+use crate::builder::builtin::{Builtin, BuiltinError, BuiltinOrder, BuiltinReport};
 use crate::builder::error::FailureKind;
 use crate::events::Kind;
 use crate::road::seed::unpack::{Contents, SeedUnpacker};
@@ -27,7 +27,7 @@ impl Builtin for UnpackSeed<'_> {
         Kind::Seed
     }
 
-    fn make(&self, order: &Order<'_>) -> Result<BuiltinReport, BuiltinError> {
+    fn make(&self, order: &BuiltinOrder<'_>) -> Result<BuiltinReport, BuiltinError> {
         let target = order.outputs.get("out");
         let Some(target) = target.filter(|_| order.outputs.len() == 1) else {
             return Err(BuiltinError::Derivation(

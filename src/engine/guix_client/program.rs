@@ -32,7 +32,7 @@ pub(super) struct Client {
 
 /// The fields of an answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct AnswerFields {
     command: String,
     fields: BTreeMap<String, Datum>,
 }
@@ -81,7 +81,11 @@ impl Client {
     ///
     /// # Errors
     /// Where the client fails, prints no answer, or reports an error: that is [`GuixFault::Client`].
-    pub(super) fn ask(&self, what: &'static str, question: &[&str]) -> Result<Answer, GuixFault> {
+    pub(super) fn ask(
+        &self,
+        what: &'static str,
+        question: &[&str],
+    ) -> Result<AnswerFields, GuixFault> {
         let script = self.scratch().join("client.scm");
         let script = script.to_string_lossy();
         let (command, text) = self.run(&[&["repl", "--", &*script], question].concat())?;
@@ -101,7 +105,7 @@ impl Client {
                 what,
                 message: visible_lines(message.trim()),
             }),
-            None => Ok(Answer { command, fields }),
+            None => Ok(AnswerFields { command, fields }),
         }
     }
 
@@ -167,7 +171,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl AnswerFields {
     /// The text of the field `name`.
     pub(super) fn text(&self, name: &'static str) -> Result<&str, GuixFault> {
         let text = self.fields.get(name).and_then(Datum::string);

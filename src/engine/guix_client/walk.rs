@@ -6,13 +6,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use super::fault::GuixFault;
-use super::program::{Answer, Client};
+use super::program::{AnswerFields, Client};
 use super::{BOUNDARIES, Passage, Served};
 use crate::engine::derivations::StoredDerivations;
 use crate::engine::error::EngineError;
 use crate::engine::planned::Planned;
 use crate::engine::session::Session;
-use crate::exchange::daemon_connection::{Connection, Place};
+use crate::exchange::daemon_connection::{Connection, DaemonAddress};
 use crate::formats::derivation::{Derivation, DerivationSet};
 use crate::formats::store_path::StorePath;
 use crate::formats::visible::{visible, visible_path};
@@ -45,7 +45,7 @@ const FOREIGN: [&str; 7] = [
 type Outcome = Result<Passage, GuixFault>;
 
 /// A client that is looked at, and what is known of it so far.
-pub(super) struct Walk<'s> {
+pub(super) struct ClientWalk<'s> {
     session: &'s Session,
     served: &'s dyn Fn(u32) -> Served,
     client: Client,
@@ -56,7 +56,7 @@ pub(super) struct Walk<'s> {
     planned: Option<Planned>,
 }
 
-impl<'s> Walk<'s> {
+impl<'s> ClientWalk<'s> {
     pub(super) fn new(
         session: &'s Session,
         program: &Path,
@@ -155,7 +155,7 @@ impl<'s> Walk<'s> {
 
     /// A daemon answers where the client looks for it.
     fn connection(&mut self) -> Outcome {
-        let place = Place::of(&self.socket);
+        let place = DaemonAddress::of(&self.socket);
         let socket = visible(&self.socket);
         let Some(connection) = Connection::open(&place, &self.socket)? else {
             return Ok(Passage {
@@ -166,7 +166,7 @@ impl<'s> Walk<'s> {
         let version = format!("protocol {:#x}", connection.version);
         // Nothing is known of clients over a network.
         let served = match place {
-            Place::Local(_) => (self.served)(std::process::id()),
+            DaemonAddress::Local(_) => (self.served)(std::process::id()),
             _ => Served::Unknown("it is reached over a network".to_owned()),
         };
         Ok(match served {
@@ -383,7 +383,7 @@ impl<'s> Walk<'s> {
     }
 
     /// The derivation that an answer names, and its path.
-    fn read_derivation(&self, answer: &Answer) -> Result<(StorePath, Derivation), GuixFault> {
+    fn read_derivation(&self, answer: &AnswerFields) -> Result<(StorePath, Derivation), GuixFault> {
         let path = self.path(answer.text("derivation")?)?;
         let store: Store = self.session.store_to_read()?;
         let stored =

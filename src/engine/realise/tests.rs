@@ -12,14 +12,14 @@ use crate::formats::system::System;
 use crate::store::directories::Directories;
 
 /// A session in a directory of its own, without network.
-struct Place {
+struct TestSession {
     _directory: tempfile::TempDir,
     session: Session,
     events: EventSender,
     cancellation: Cancellation,
 }
 
-impl Place {
+impl TestSession {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store_dir = StoreDir::new("/gnu/store").unwrap();
@@ -39,10 +39,10 @@ impl Place {
         store.unwrap()
     }
 
-    fn realise(&self, store: &Store, wanted: &[Wanted]) -> Result<Realised, EngineError> {
+    fn realise(&self, store: &Store, wanted: &[WantedDerivation]) -> Result<Realised, EngineError> {
         let (events, cancellation) = (&self.events, &self.cancellation);
         self.session
-            .realise(store, wanted, Mode::Build, events, cancellation)
+            .realise(store, wanted, RealiseMode::Build, events, cancellation)
     }
 
     /// Adds the derivation of a download of `bytes`, which are in the cache.
@@ -74,11 +74,11 @@ impl Place {
 
 #[test]
 fn a_derivation_that_is_only_in_the_store_is_realised_once() {
-    let place = Place::new();
+    let place = TestSession::new();
     let store = place.store();
     let (path, derivation) = place.download(&store, "hello\n");
     let output = derivation.output_path("out").unwrap();
-    let wanted = [Wanted::all(path)];
+    let wanted = [WantedDerivation::all(path)];
     let realised = place.realise(&store, &wanted).unwrap();
     assert!(realised.report.errors.is_empty(), "{:?}", realised.report);
     assert_eq!(realised.report.summary.made.len(), 1);
@@ -89,12 +89,12 @@ fn a_derivation_that_is_only_in_the_store_is_realised_once() {
 
 #[test]
 fn outputs_and_derivations_that_do_not_exist_are_errors() {
-    let place = Place::new();
+    let place = TestSession::new();
     let store = place.store();
     let (path, _) = place.download(&store, "hello\n");
-    let wanted = Wanted {
+    let wanted = WantedDerivation {
         outputs: BTreeSet::from(["lib".to_owned()]),
-        ..Wanted::all(path)
+        ..WantedDerivation::all(path)
     };
     let error = place.realise(&store, &[wanted]).unwrap_err().to_string();
     assert!(
@@ -102,21 +102,21 @@ fn outputs_and_derivations_that_do_not_exist_are_errors() {
         "{error}"
     );
     let name = format!("{}-gone.drv", "0".repeat(32));
-    let gone = Wanted::all(StorePath::from_base_name(&name).unwrap());
+    let gone = WantedDerivation::all(StorePath::from_base_name(&name).unwrap());
     let error = place.realise(&store, &[gone]).unwrap_err().to_string();
     assert!(error.contains("is not valid"), "{error}");
 }
 
 #[test]
 fn a_derivation_is_not_read_through_a_link_and_must_be_one() {
-    let place = Place::new();
+    let place = TestSession::new();
     let store = place.store();
     let secret = place.session.directories().state.join("secret");
     std::fs::write(&secret, "not for all").unwrap();
     let (path, _) = place.download(&store, "hello\n");
     let file = place.session.directories().physical(&path);
     let refusal = |expected: &str| {
-        let error = place.realise(&store, &[Wanted::all(path.clone())]);
+        let error = place.realise(&store, &[WantedDerivation::all(path.clone())]);
         let error = error.unwrap_err().to_string();
         assert!(
             error.starts_with("cannot read the derivation /gnu/store/"),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::{News, Substituter, Watch};
+use super::{InstallationNews, InstallationWatch, Substituter};
 use crate::exchange::ExchangeError;
 use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, Store};
@@ -21,7 +21,7 @@ impl Substituter {
         &self,
         store: &Store,
         path: &StorePath,
-        watch: &Watch<'_>,
+        watch: &InstallationWatch<'_>,
     ) -> Result<Option<(PathInfo, Option<PathBuf>)>, ExchangeError> {
         let asked = BTreeSet::from([path.clone()]);
         loop {
@@ -58,11 +58,11 @@ impl Substituter {
                     Ok(replaced) => {
                         removed?;
                         if let Some((info, _)) = &replaced {
-                            (watch.news)(News::Installed { info, location });
+                            (watch.news)(InstallationNews::Installed { info, location });
                         }
                         return Ok(replaced);
                     }
-                    Err(error) if error.is_of_server() => (watch.news)(News::Failed {
+                    Err(error) if error.is_of_server() => (watch.news)(InstallationNews::Failed {
                         path,
                         location,
                         problem: &error.to_string(),

@@ -36,7 +36,7 @@ pub(super) fn fetch(
 ) -> Result<Vec<Result<PathBuf, String>>, AptError> {
     let mut lock = apt.lock()?;
     let locations: Vec<Location> = wanted.iter().map(|file| file.location.clone()).collect();
-    let mut batch = Batch {
+    let mut batch = DownloadBatch {
         apt,
         directory,
         wanted,
@@ -75,7 +75,7 @@ pub(super) fn fetch(
         .collect())
 }
 
-struct Batch<'a> {
+struct DownloadBatch<'a> {
     apt: &'a Apt,
     directory: &'a Path,
     wanted: &'a [ArchiveFile],
@@ -84,7 +84,7 @@ struct Batch<'a> {
     tick: &'a mut dyn FnMut(&[u64]),
 }
 
-impl Batch<'_> {
+impl DownloadBatch<'_> {
     /// For source packages of `missing` whose version is gone: the locations with a version that has the same file, and
     /// which those are. `None` where there is none.
     fn replace_versions(

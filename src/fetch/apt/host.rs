@@ -16,7 +16,7 @@ const FORMAT: &str = "$(ORIGIN) $(RELEASE) $(COMPONENT) $(REPO_URI)";
 
 /// One archive that an entry names.
 #[derive(Debug, PartialEq, Eq)]
-struct Target {
+struct AptArchive {
     /// Who made the archive, where its index was fetched.
     origin: Option<String>,
     suite: String,
@@ -57,7 +57,7 @@ fn add_neighbours(mirrors: &mut Mirrors) {
     }
 }
 
-fn targets(settings: &AptSettings) -> Vec<Target> {
+fn targets(settings: &AptSettings) -> Vec<AptArchive> {
     let listed = |options: &[&str]| {
         let mut command = command::bare(settings, "apt-get");
         if settings.host != Path::new("/") {
@@ -68,7 +68,7 @@ fn targets(settings: &AptSettings) -> Vec<Target> {
         }
         let arguments = [&["indextargets", "--format", FORMAT], options].concat();
         let text = command::run(command, "apt-get", &arguments).ok()?;
-        let targets: Vec<Target> = text.lines().filter_map(target).collect();
+        let targets: Vec<AptArchive> = text.lines().filter_map(target).collect();
         (!targets.is_empty()).then_some(targets)
     };
     // Without the option, only indexes that were fetched are listed.
@@ -77,12 +77,12 @@ fn targets(settings: &AptSettings) -> Vec<Target> {
 }
 
 /// Reads a line of `apt-get indextargets`.
-fn target(line: &str) -> Option<Target> {
+fn target(line: &str) -> Option<AptArchive> {
     let (origin, rest) = line.split_once(' ')?;
     let [suite, component, uri] = *rest.split(' ').collect::<Vec<_>>() else {
         return None;
     };
-    Some(Target {
+    Some(AptArchive {
         origin: (!origin.starts_with("$(")).then(|| origin.to_owned()),
         suite: suite.to_owned(),
         component: component.to_owned(),
@@ -91,7 +91,7 @@ fn target(line: &str) -> Option<Target> {
 }
 
 /// The archives that the entries in `directory` name.
-fn read(directory: &Path) -> Vec<Target> {
+fn read(directory: &Path) -> Vec<AptArchive> {
     let entries = sources::read(directory).unwrap_or_else(|error| {
         tracing::debug!(%error, "the entries for package archives cannot be read");
         Vec::new()
@@ -100,7 +100,7 @@ fn read(directory: &Path) -> Vec<Target> {
     for entry in entries.iter().filter(|entry| entry.usable) {
         for uri in &entry.uris {
             for suite in &entry.suites {
-                targets.extend(entry.components.iter().map(|component| Target {
+                targets.extend(entry.components.iter().map(|component| AptArchive {
                     origin: None,
                     suite: suite.clone(),
                     component: component.clone(),

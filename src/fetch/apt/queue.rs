@@ -24,9 +24,9 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A directory that goes away with the last file that is in use.
 #[derive(Debug)]
-struct Scratch(PathBuf);
+struct QueueDirectory(PathBuf);
 
-impl Drop for Scratch {
+impl Drop for QueueDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -36,7 +36,7 @@ impl Drop for Scratch {
 #[derive(Debug)]
 pub struct Fetched {
     path: PathBuf,
-    _scratch: Arc<Scratch>,
+    _scratch: Arc<QueueDirectory>,
 }
 
 impl Fetched {
@@ -80,14 +80,14 @@ impl From<AptError> for QueueError {
     }
 }
 
-enum Update {
+enum QueueUpdate {
     Received(u64),
     Finished(Result<Fetched, QueueError>),
 }
 
 struct Wish {
     file: ArchiveFile,
-    updates: Sender<Update>,
+    updates: Sender<QueueUpdate>,
 }
 
 /// The queue in front of `apt-get`.
@@ -128,8 +128,8 @@ impl AptQueue {
             .map_err(|_| gone())?;
         loop {
             match received.recv() {
-                Ok(Update::Received(bytes)) => progress(bytes),
-                Ok(Update::Finished(result)) => return result,
+                Ok(QueueUpdate::Received(bytes)) => progress(bytes),
+                Ok(QueueUpdate::Finished(result)) => return result,
                 Err(_) => return Err(gone()),
             }
         }
@@ -155,7 +155,7 @@ fn serve(apt: &Apt, wishes: &Receiver<Wish>) {
         let results = fetch_batch(apt, &batch);
         for (wish, result) in batch.iter().zip(results) {
             // A task that stopped waiting does not want it any more.
-            let _ = wish.updates.send(Update::Finished(result));
+            let _ = wish.updates.send(QueueUpdate::Finished(result));
         }
     }
 }
@@ -171,12 +171,12 @@ fn fetch_batch(apt: &Apt, batch: &[Wish]) -> Vec<Result<Fetched, QueueError>> {
     if let Err(error) = fs::create_dir_all(&directory) {
         return all_failed(QueueError::io(&directory, error));
     }
-    let scratch = Arc::new(Scratch(directory));
+    let scratch = Arc::new(QueueDirectory(directory));
     let files: Vec<ArchiveFile> = batch.iter().map(|wish| wish.file.clone()).collect();
     let mut tick = |sizes: &[u64]| {
         for (wish, size) in batch.iter().zip(sizes) {
             if *size > 0 {
-                let _ = wish.updates.send(Update::Received(*size));
+                let _ = wish.updates.send(QueueUpdate::Received(*size));
             }
         }
     };

@@ -11,8 +11,8 @@ use crate::fetch::apt::{Apt, AptQueue, AptSettings};
 use crate::fetch::by_hash::Template;
 use crate::fetch::cache::DownloadLock;
 use crate::fetch::error::FetchError;
-use crate::fetch::http::{Http, Patience};
-use crate::fetch::{Progress, Request};
+use crate::fetch::http::{Http, RetryPolicy};
+use crate::fetch::{FetchRequest, Progress};
 
 /// Longer than a run.
 const RUN: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -37,8 +37,8 @@ pub struct Search {
 
 impl Search {
     /// Does nothing yet.
-    pub fn new(settings: &SearchSettings, cache: &Path, patience: &Patience) -> Self {
-        let patience = Patience {
+    pub fn new(settings: &SearchSettings, cache: &Path, patience: &RetryPolicy) -> Self {
+        let patience = RetryPolicy {
             connect: patience.connect.min(Duration::from_secs(5)),
             pauses: Vec::new(),
             dead: RUN,
@@ -57,7 +57,7 @@ impl Downloader {
     /// Searches the file of `request`. `Ok(None)`: it is not found, and `tried` says why.
     pub(super) fn search(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         lock: &DownloadLock,
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
@@ -105,14 +105,14 @@ impl Downloader {
     /// Fetches a file that an index of sources lists.
     fn fetch_source(
         &self,
-        request: &Request,
+        request: &FetchRequest,
         file: &SourceFile,
         apt: &Apt,
         lock: &DownloadLock,
         tried: &mut Tried,
         progress: &dyn Fn(Progress<'_>),
     ) -> Result<Option<PathBuf>, FetchError> {
-        let request = Request {
+        let request = FetchRequest {
             size: request.size.or(Some(file.size)),
             ..request.clone()
         };

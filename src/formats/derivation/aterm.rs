@@ -103,7 +103,7 @@ pub(super) fn write_with(
     inputs: &BTreeMap<String, BTreeSet<String>>,
     mask_outputs: bool,
 ) -> Vec<u8> {
-    let mut text = Writer(b"Derive(".to_vec());
+    let mut text = AtermWriter(b"Derive(".to_vec());
     text.list(&derivation.outputs, |text, (name, output)| {
         let path = match &output.path {
             Some(path) if !mask_outputs => store_dir.display(path),
@@ -148,9 +148,9 @@ pub(super) fn write_with(
     text.0
 }
 
-struct Writer(Vec<u8>);
+struct AtermWriter(Vec<u8>);
 
-impl Writer {
+impl AtermWriter {
     fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

@@ -14,7 +14,7 @@ use crate::formats::store_path::{StoreDir, StorePath};
 
 /// One way in which a derivation differs from an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum DerivationChange {
     /// An input derivation became another.
     Input {
         /// Its name in messages: `gcc`, `stage0/gcc`, `sed-4.9.tar.xz`.
@@ -103,7 +103,7 @@ pub fn changes(
     old: &Derivation,
     new: &Derivation,
     read: &dyn Fn(&StorePath) -> Option<Derivation>,
-) -> Vec<Change> {
+) -> Vec<DerivationChange> {
     let mut changes = Vec::new();
     let mut renamed = Renamed {
         store_dir,
@@ -121,13 +121,13 @@ pub fn changes(
     let names = |derivation: &Derivation| derivation.outputs.keys().cloned().collect();
     let (old_outputs, new_outputs): (BTreeSet<String>, BTreeSet<String>) = (names(old), names(new));
     if old_outputs != new_outputs {
-        changes.push(Change::Outputs {
+        changes.push(DerivationChange::Outputs {
             old: old_outputs.clone(),
             new: new_outputs.clone(),
         });
     }
     if old.system != new.system {
-        changes.push(Change::System {
+        changes.push(DerivationChange::System {
             old: old.system.clone(),
             new: new.system.clone(),
         });
@@ -142,7 +142,7 @@ pub fn changes(
     };
     let (old_command, new_command) = (renamed.apply(&command(old)), command(new));
     if old_command != new_command {
-        changes.push(Change::Builder {
+        changes.push(DerivationChange::Builder {
             old: old_command,
             new: new_command,
         });
@@ -163,7 +163,7 @@ pub fn changes(
         let follows =
             name == "disallowedReferences" && names(before.as_deref()) == names(now.as_deref());
         if before != now && !follows {
-            changes.push(Change::Variable {
+            changes.push(DerivationChange::Variable {
                 name,
                 old: before,
                 new: now,
@@ -218,7 +218,7 @@ fn inputs(
     new: &Derivation,
     read: &dyn Fn(&StorePath) -> Option<Derivation>,
     renamed: &mut Renamed<'_>,
-    changes: &mut Vec<Change>,
+    changes: &mut Vec<DerivationChange>,
 ) {
     type Inputs = BTreeMap<String, (StorePath, BTreeSet<String>, Option<Derivation>)>;
     // What both have by the same path needs no reading.
@@ -238,7 +238,7 @@ fn inputs(
         if let Some(before) = old.input_derivations.get(path)
             && before != outputs
         {
-            changes.push(Change::InputOutputs {
+            changes.push(DerivationChange::InputOutputs {
                 name: called(path, read(path).as_ref()),
                 old: before.clone(),
                 new: outputs.clone(),
@@ -247,19 +247,19 @@ fn inputs(
     }
     for (name, (old_path, old_outputs, old_derivation)) in &gone {
         let Some((new_path, new_outputs, new_derivation)) = come.get(name) else {
-            changes.push(Change::InputSet {
+            changes.push(DerivationChange::InputSet {
                 name: name.clone(),
                 added: false,
             });
             continue;
         };
-        changes.push(Change::Input {
+        changes.push(DerivationChange::Input {
             name: name.clone(),
             old: old_path.clone(),
             new: new_path.clone(),
         });
         if old_outputs != new_outputs {
-            changes.push(Change::InputOutputs {
+            changes.push(DerivationChange::InputOutputs {
                 name: name.clone(),
                 old: old_outputs.clone(),
                 new: new_outputs.clone(),
@@ -272,7 +272,7 @@ fn inputs(
         }
     }
     for name in come.keys().filter(|name| !gone.contains_key(*name)) {
-        changes.push(Change::InputSet {
+        changes.push(DerivationChange::InputSet {
             name: name.clone(),
             added: true,
         });
@@ -283,7 +283,7 @@ fn sources(
     old: &Derivation,
     new: &Derivation,
     renamed: &mut Renamed<'_>,
-    changes: &mut Vec<Change>,
+    changes: &mut Vec<DerivationChange>,
 ) {
     let only = |one: &Derivation, other: &Derivation| -> BTreeMap<String, StorePath> {
         let sources = one.input_sources.difference(&other.input_sources);
@@ -297,8 +297,8 @@ fn sources(
         let (before, now) = (gone.get(name), come.get(name));
         renamed.add(before, now);
         changes.push(match (before, now) {
-            (Some(_), Some(_)) => Change::Source { name: name.clone() },
-            (_, now) => Change::SourceSet {
+            (Some(_), Some(_)) => DerivationChange::Source { name: name.clone() },
+            (_, now) => DerivationChange::SourceSet {
                 name: name.clone(),
                 added: now.is_some(),
             },

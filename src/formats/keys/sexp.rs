@@ -34,7 +34,7 @@ impl Sexp {
 
     /// Reads an expression with nothing but white space around it; `None` where there is none.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut reader = Reader { text, at: 0 };
+        let mut reader = SexpReader { text, at: 0 };
         let expression = reader.expression(0)?;
         reader.skip_space();
         (reader.at == text.len()).then_some(expression)
@@ -124,12 +124,12 @@ fn is_token(bytes: &[u8]) -> bool {
         && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
-struct Reader<'t> {
+struct SexpReader<'t> {
     text: &'t [u8],
     at: usize,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> SexpReader<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }

@@ -49,7 +49,7 @@ pub(crate) trait Visitor {
 
 /// Reads one archive, which must be all there is in `source`.
 pub(crate) fn read(source: &mut dyn Read, visitor: &mut dyn Visitor) -> Result<(), NarError> {
-    let mut reader = Reader {
+    let mut reader = NarParser {
         source,
         buffer: vec![0; BUFFER],
         start: 0,
@@ -85,7 +85,7 @@ pub(crate) fn read(source: &mut dyn Read, visitor: &mut dyn Visitor) -> Result<(
     }
 }
 
-struct Reader<'a> {
+struct NarParser<'a> {
     source: &'a mut dyn Read,
     buffer: Vec<u8>,
     /// The bytes that were read ahead are `buffer[start..end]`.
@@ -95,7 +95,7 @@ struct Reader<'a> {
     offset: u64,
 }
 
-impl Reader<'_> {
+impl NarParser<'_> {
     /// Reads a node whose entry is already open. Of a directory only the start, which is pushed on `open`.
     fn node(
         &mut self,

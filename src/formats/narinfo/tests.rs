@@ -9,12 +9,12 @@ fn info() -> NarInfo {
     NarInfo {
         path: item("a", "sed-4.9"),
         files: vec![
-            File {
+            NarFile {
                 url: "nar/x.nar.gz".into(),
                 compression: "gzip".into(),
                 size: Some(7),
             },
-            File {
+            NarFile {
                 url: "nar/x.nar.zst".into(),
                 compression: "zstd".into(),
                 size: None,

@@ -2,7 +2,7 @@
 //! The worker protocol, which Guix's clients and guix-daemon speak: version 0x164, that of Guix 1.5.
 //!
 //! Numbers are 64 bits, little-endian. A string is its length, its bytes, and zeros up to a multiple of eight. A list
-//! is a count and its elements. The client sends a [`Request`]: the number of an operation and its arguments. The
+//! is a count and its elements. The client sends a [`WorkerRequest`]: the number of an operation and its arguments. The
 //! daemon answers with any number of [messages](Message), of which the last one says whether the operation succeeded,
 //! and then with the fields of the reply.
 //!
@@ -18,7 +18,7 @@ mod wire;
 
 pub use message::{Fields, Message, read_outcome};
 pub use options::ClientOptions;
-pub use request::{CollectAction, Request, RequestedMode};
+pub use request::{CollectAction, RequestedMode, WorkerRequest};
 pub use wire::{AskedPath, WireError, WireReader};
 
 use std::io::Read;

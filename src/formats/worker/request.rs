@@ -34,7 +34,7 @@ pub enum CollectAction {
 /// One operation and its arguments. Each is described in guix-daemon's terms; the number is the operation's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // The fields are named after what `worker-protocol` has.
-pub enum Request {
+pub enum WorkerRequest {
     /// 1. The path is checked by the daemon: one that is not in the store is an error that leaves the connection
     ///    usable.
     IsValidPath { path: String },
@@ -122,7 +122,7 @@ pub enum Request {
     SubstituteUrls,
 }
 
-impl Request {
+impl WorkerRequest {
     /// Reads the next request of a client of `version`, or `None` where the client has closed the connection after the
     /// one before.
     ///
@@ -216,19 +216,19 @@ impl Request {
     }
 }
 
-fn add_to_store(reader: &mut WireReader<impl Read>) -> Result<Request, WireError> {
+fn add_to_store(reader: &mut WireReader<impl Read>) -> Result<WorkerRequest, WireError> {
     let name = reader.string("a name")?;
     // Clients send 1. A client that sends 0 wants what was once the only kind.
     let has_kind = reader.int()? == 1;
     let recursive = reader.int()? == 1;
     let algorithm = reader.string("a hash algorithm")?;
     Ok(match has_kind {
-        true => Request::AddToStore {
+        true => WorkerRequest::AddToStore {
             name,
             recursive,
             algorithm,
         },
-        false => Request::AddToStore {
+        false => WorkerRequest::AddToStore {
             name,
             recursive: true,
             algorithm: "sha256".to_owned(),

@@ -10,9 +10,9 @@ fn store_dir() -> StoreDir {
     StoreDir::new("/gnu/store").unwrap()
 }
 
-fn read(bytes: &[u8]) -> Result<Option<Request>, WireError> {
+fn read(bytes: &[u8]) -> Result<Option<WorkerRequest>, WireError> {
     let mut reader = WireReader::new(bytes);
-    Request::read(&mut reader, &store_dir(), VERSION)
+    WorkerRequest::read(&mut reader, &store_dir(), VERSION)
 }
 
 fn item(name: &str) -> String {
@@ -54,7 +54,7 @@ fn build_paths_may_name_outputs() {
         fields.strings([item("a.drv"), item("b.drv") + "!out,lib"]);
         fields.long(2);
     });
-    let Some(Request::BuildPaths { wanted, mode }) = read(&bytes).unwrap() else {
+    let Some(WorkerRequest::BuildPaths { wanted, mode }) = read(&bytes).unwrap() else {
         panic!("another request");
     };
     assert_eq!(mode, RequestedMode::Check);
@@ -84,7 +84,7 @@ fn a_path_is_directly_below_the_store() {
     // In the store, but nothing that could be valid: `e` is not a digit.
     let odd = format!("/gnu/store/{}-foobar", "e".repeat(32));
     let bytes = request(26, |fields| fields.string(&odd));
-    let Some(Request::QueryPathInfo(path)) = read(&bytes).unwrap() else {
+    let Some(WorkerRequest::QueryPathInfo(path)) = read(&bytes).unwrap() else {
         panic!("another request");
     };
     assert_eq!((path.text(), path.path()), (odd.as_str(), None));
@@ -131,8 +131,8 @@ fn options_of_old_clients_are_named_too() {
         }
     });
     let mut reader = WireReader::new(bytes.as_slice());
-    let read = Request::read(&mut reader, &store_dir(), Version(0x10a));
-    let Some(Request::SetOptions(options)) = read.unwrap() else {
+    let read = WorkerRequest::read(&mut reader, &store_dir(), Version(0x10a));
+    let Some(WorkerRequest::SetOptions(options)) = read.unwrap() else {
         panic!("another request");
     };
     let named: Vec<(&str, &str)> = options
@@ -178,7 +178,7 @@ proptest! {
             fields.strings((0..references).map(|number| item(&format!("r{number}"))));
         });
         match read(&bytes).unwrap() {
-            Some(Request::AddTextToStore { name, content: read, references: paths }) => {
+            Some(WorkerRequest::AddTextToStore { name, content: read, references: paths }) => {
                 prop_assert_eq!(name, "name");
                 prop_assert_eq!(read, content);
                 prop_assert_eq!(paths.len(), references);

@@ -11,12 +11,12 @@ use toml::Spanned;
 
 use super::planner::Planner;
 use super::quote::{UnknownVariable, quote};
-use super::sources::Download;
+use super::sources::SourceDownload;
 use super::{Node, NodeKind, PlanError, road};
 use crate::formats::derivation::{Derivation, Output};
 use crate::formats::store_path::StorePath;
 use crate::road::recipe::{
-    Address, BuildSettings, InputName, Recipe, RecipeProblem, Stage, choose_variant,
+    Address, InputName, Recipe, RecipeBuildSettings, RecipeProblem, Stage, choose_variant,
 };
 
 /// Variables that every build has and flags may use, besides outputs, inputs and extra sources.
@@ -34,7 +34,7 @@ const COMMON_VARIABLES: &[&str] = &[
 ];
 
 /// The derivation of a build in the making.
-struct Build<'r> {
+struct DerivationBuilder<'r> {
     recipe: &'r Recipe,
     label: String,
     stage: Stage,
@@ -42,7 +42,7 @@ struct Build<'r> {
     dependencies: BTreeSet<usize>,
 }
 
-impl Build<'_> {
+impl DerivationBuilder<'_> {
     fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.derivation
             .environment
@@ -65,7 +65,7 @@ impl Planner<'_> {
         recipe: &Recipe,
         stage: Stage,
         address: &Address,
-        settings: &BuildSettings,
+        settings: &RecipeBuildSettings,
         inputs: Vec<(InputName, usize)>,
         shell: Option<usize>,
     ) -> Result<Option<usize>, PlanError> {
@@ -73,7 +73,7 @@ impl Planner<'_> {
         let system = self.settings.system;
         let name = format!("{}-{}", recipe.name, recipe.version);
         let outputs = settings.outputs.iter();
-        let mut build = Build {
+        let mut build = DerivationBuilder {
             recipe,
             label,
             stage,
@@ -131,7 +131,7 @@ impl Planner<'_> {
     }
 
     /// Sources, patches and the recipe's phases. False where a source has been reported as wrong.
-    fn add_sources(&mut self, build: &mut Build<'_>) -> Result<bool, PlanError> {
+    fn add_sources(&mut self, build: &mut DerivationBuilder<'_>) -> Result<bool, PlanError> {
         let recipe = build.recipe;
         match self.main_source(recipe)? {
             Err(()) => return Ok(false),
@@ -151,7 +151,8 @@ impl Planner<'_> {
         }
         for (extra, variants) in &recipe.extras {
             if let Some(source) = choose_variant(variants, &self.seed.preferred_variant) {
-                let index = self.download("source", Some(recipe), &Download::of_source(source))?;
+                let index =
+                    self.download("source", Some(recipe), &SourceDownload::of_source(source))?;
                 let path =
                     self.depend(&mut build.derivation, &mut build.dependencies, index, "out");
                 build.set(source_variable(extra), path);
@@ -179,7 +180,7 @@ impl Planner<'_> {
     /// `inputs` and one variable for each; of two stages of a package the one after stage0 has the variable.
     fn add_inputs(
         &self,
-        build: &mut Build<'_>,
+        build: &mut DerivationBuilder<'_>,
         inputs: &[(InputName, usize)],
     ) -> Vec<(InputName, StorePath)> {
         let mut paths = Vec::new();
@@ -206,9 +207,9 @@ impl Planner<'_> {
     /// Flags and the recipe's own variables, as shell text. False where one has been reported as wrong.
     fn add_flags(
         &mut self,
-        build: &mut Build<'_>,
+        build: &mut DerivationBuilder<'_>,
         address: &Address,
-        settings: &BuildSettings,
+        settings: &RecipeBuildSettings,
     ) -> bool {
         let mut known: BTreeSet<String> = COMMON_VARIABLES
             .iter()
@@ -271,7 +272,7 @@ impl Planner<'_> {
     /// The shell that runs the phases, and the seed where that is the root.
     fn add_builder(
         &mut self,
-        build: &mut Build<'_>,
+        build: &mut DerivationBuilder<'_>,
         stage: Stage,
         shell: Option<usize>,
     ) -> Result<(), PlanError> {
@@ -297,7 +298,7 @@ impl Planner<'_> {
     }
 
     /// No output may refer to a seed, none after stage0 to stage0.
-    fn add_disallowed_references(&self, build: &mut Build<'_>, stage: Stage) {
+    fn add_disallowed_references(&self, build: &mut DerivationBuilder<'_>, stage: Stage) {
         let mut disallowed = BTreeSet::new();
         for dependency in &build.dependencies {
             for index in &self.forbidden[*dependency] {
@@ -315,7 +316,7 @@ impl Planner<'_> {
 
 /// Whether the test suite runs. By default it does after stage0 and libc: there it would take time and prove nothing
 /// about the programs that users get.
-fn runs_tests(stage: Stage, settings: &BuildSettings) -> bool {
+fn runs_tests(stage: Stage, settings: &RecipeBuildSettings) -> bool {
     settings.tests.unwrap_or(!road::in_seed(stage))
 }
 

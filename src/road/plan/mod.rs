@@ -89,7 +89,7 @@ impl Node {
 
 /// A store item whose contents the plan itself knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
+pub enum PlanItem {
     /// A file that nothing refers from: a patch, a script.
     Text {
         /// The name after the hash.
@@ -111,7 +111,7 @@ pub enum Item {
 pub struct Plan {
     nodes: Vec<Node>,
     by_label: BTreeMap<String, usize>,
-    items: BTreeMap<StorePath, Item>,
+    items: BTreeMap<StorePath, PlanItem>,
     unplanned: BTreeMap<String, RecipeErrors>,
 }
 
@@ -219,7 +219,7 @@ impl Plan {
     }
 
     /// The contents of the store items that builds refer to and that are neither downloaded nor built.
-    pub fn items(&self) -> &BTreeMap<StorePath, Item> {
+    pub fn items(&self) -> &BTreeMap<StorePath, PlanItem> {
         &self.items
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Item, Node, NodeKind, Plan, PlanError, PlanSettings, Problems, road};
+use super::{Node, NodeKind, Plan, PlanError, PlanItem, PlanSettings, Problems, road};
 use crate::formats::derivation::{Derivation, DerivationSet, instantiate};
 use crate::formats::nar::Tree;
 use crate::formats::store_path::{StorePath, source_path, text_path};
@@ -30,7 +30,7 @@ pub(super) struct Planner<'a> {
     pub(super) nodes: Vec<Node>,
     pub(super) by_label: BTreeMap<String, usize>,
     pub(super) by_derivation: BTreeMap<StorePath, usize>,
-    items: BTreeMap<StorePath, Item>,
+    items: BTreeMap<StorePath, PlanItem>,
     instantiated: DerivationSet,
     /// For each node, the nodes it is built from that no output after stage0 may refer to: stage0's and seeds.
     pub(super) forbidden: Vec<BTreeSet<usize>>,
@@ -145,7 +145,7 @@ impl<'a> Planner<'a> {
     fn wanted(
         recipe: &Recipe,
         stage: Stage,
-        settings: &crate::road::recipe::BuildSettings,
+        settings: &crate::road::recipe::RecipeBuildSettings,
     ) -> Vec<Wanted> {
         let named = |input: &Spanned<InputName>| (input.get_ref().clone(), Some(input.span()));
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -299,7 +299,7 @@ impl<'a> Planner<'a> {
         })?;
         self.items
             .entry(path.clone())
-            .or_insert_with(|| Item::Text {
+            .or_insert_with(|| PlanItem::Text {
                 name: text.name.clone(),
                 contents: text.contents.clone(),
             });
@@ -349,7 +349,7 @@ fn tree_item(
     settings: &PlanSettings,
     name: &str,
     tree: Tree,
-) -> Result<(StorePath, Item), PlanError> {
+) -> Result<(StorePath, PlanItem), PlanError> {
     let sha256 = tree.nar_sha256().map_err(PlanError::Phases)?;
     let path =
         source_path(&settings.store_dir, name, &sha256, &BTreeSet::new()).map_err(|error| {
@@ -359,5 +359,5 @@ fn tree_item(
             }
         })?;
     let name = name.to_owned();
-    Ok((path, Item::Tree { name, tree }))
+    Ok((path, PlanItem::Tree { name, tree }))
 }

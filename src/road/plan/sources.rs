@@ -10,10 +10,10 @@ use crate::formats::derivation::{Derivation, Environment, Output};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
 use crate::road::recipe::{Recipe, RecipeText, Source};
-use crate::road::seed::{Archive, Seed};
+use crate::road::seed::{Seed, SeedArchive};
 
 /// A file to download: what its derivation says.
-pub(super) struct Download<'a> {
+pub(super) struct SourceDownload<'a> {
     pub file: &'a str,
     pub sha256: Sha256Digest,
     /// The size that the derivation says.
@@ -24,7 +24,7 @@ pub(super) struct Download<'a> {
     pub locations: &'a [Location],
 }
 
-impl<'a> Download<'a> {
+impl<'a> SourceDownload<'a> {
     pub fn of_source(source: &'a Source) -> Self {
         Self {
             file: &source.file,
@@ -35,7 +35,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    pub fn of_archive(archive: &'a Archive) -> Self {
+    pub fn of_archive(archive: &'a SeedArchive) -> Self {
         Self {
             file: &archive.name,
             sha256: archive.sha256,
@@ -53,7 +53,7 @@ impl Planner<'_> {
         &mut self,
         class: &str,
         recipe: Option<&Recipe>,
-        download: &Download<'_>,
+        download: &SourceDownload<'_>,
     ) -> Result<usize, PlanError> {
         let mut environment = Environment::from([
             ("name", download.file.to_owned()),
@@ -124,7 +124,7 @@ impl Planner<'_> {
         let mut dependencies = BTreeSet::new();
         let mut archives = Vec::new();
         for archive in &root.archives {
-            let index = self.download("seed", None, &Download::of_archive(archive))?;
+            let index = self.download("seed", None, &SourceDownload::of_archive(archive))?;
             archives.push(self.depend(&mut derivation, &mut dependencies, index, "out"));
         }
         derivation.environment = root.environment(&archives);
@@ -152,7 +152,7 @@ impl Planner<'_> {
         recipe: &Recipe,
         source: &Source,
     ) -> Result<Option<usize>, PlanError> {
-        let archive = self.download("source", Some(recipe), &Download::of_source(source))?;
+        let archive = self.download("source", Some(recipe), &SourceDownload::of_source(source))?;
         let Some(regenerate) = &source.regenerate else {
             return Ok(Some(archive));
         };

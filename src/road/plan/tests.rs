@@ -12,7 +12,7 @@ use crate::fetch::Location;
 use crate::formats::derivation::aterm;
 use crate::formats::hash::Sha256Digest;
 use crate::road::recipe::{LoadError, RecipeSource, choose_variant, load};
-use crate::road::seed::Archive;
+use crate::road::seed::SeedArchive;
 
 mod local_sources;
 mod own_recipes;
@@ -26,7 +26,7 @@ fn seed(name: &str) -> Seed {
         shell: "/bin/sh".to_owned(),
         search_path: vec!["/bin".to_owned()],
         format: Format::Tar,
-        archives: vec![Archive {
+        archives: vec![SeedArchive {
             name: format!("{name}.txz"),
             sha256: Sha256Digest::of(name),
             size: Some(7),
@@ -53,9 +53,9 @@ fn plan_of(recipes: &Recipes) -> Result<Plan, PlanError> {
 }
 
 /// A folder of recipes in the making.
-struct Folder(tempfile::TempDir);
+struct PlanFolder(tempfile::TempDir);
 
-impl Folder {
+impl PlanFolder {
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.file("stage0/gnu-build-system.sh", ": phases\n");
@@ -99,8 +99,8 @@ fn recipe_text(name: &str, rest: &str) -> String {
 }
 
 /// Every package of the bootstrap, as plain as can be.
-fn whole_road() -> Folder {
-    let folder = Folder::new();
+fn whole_road() -> PlanFolder {
+    let folder = PlanFolder::new();
     let names: BTreeSet<&str> = road::STAGE0.iter().chain(road::FINAL).copied().collect();
     for name in names {
         let stage0 = if road::STAGE0.contains(&name) {
@@ -161,7 +161,7 @@ fn paths(plan: &Plan) -> BTreeMap<String, StorePath> {
 
 #[test]
 fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     folder.recipe(
         "make",
         "debian = { package = \"make-dfsg\", version = \"1:1.0-4\", file = \"make_1.0.orig.tar.gz\" }\n\
@@ -207,7 +207,7 @@ fn features_of_machines_are_guixs_variable() {
 fn phases_of_one_stage_change_that_stage_alone() {
     let folder = whole_road();
     folder.file("recipes/sed/phases.sh", "all=1\n");
-    let paths = |folder: &Folder| {
+    let paths = |folder: &PlanFolder| {
         let plan = folder.plan();
         let of = |label: &str| plan.get(label).unwrap().derivation_path.clone();
         (of("stage0/sed"), of("sed"))
@@ -399,7 +399,7 @@ fn what_the_machine_is_like_is_in_no_derivation() {
 
 #[test]
 fn packages_that_need_each_other_are_named_as_a_chain() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     folder.recipe("make", "[stage0]\ninputs = [\"stage0/sed\"]\n");
     folder.recipe("sed", "[stage0]\nreplace-inputs = [\"stage0/grep\"]\n");
     folder.recipe("grep", "[stage0]\nreplace-inputs = [\"stage0/make\"]\n");
@@ -417,7 +417,7 @@ fn packages_that_need_each_other_are_named_as_a_chain() {
 
 #[test]
 fn a_package_without_an_implicit_input_says_so_and_others_are_planned() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     folder.recipe("make", "[stage0]\n[final]\n");
     let plan = folder.plan();
     assert!(plan.find("stage0/make").is_ok());
@@ -432,7 +432,7 @@ fn a_package_without_an_implicit_input_says_so_and_others_are_planned() {
 
 #[test]
 fn an_unknown_variable_and_an_unknown_root_are_mistakes_of_the_recipe() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     folder.recipe(
         "make",
         "regenerate = { root = \"bigger\", script = \"r.sh\" }\n[stage0]\n",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::error::{RecipeError, RecipeProblem, closest};
-use super::model::{BuildSettings, InputName, Recipe, Stage};
+use super::model::{InputName, Recipe, RecipeBuildSettings, Stage};
 use crate::formats::system::System;
 
 /// Adds what is wrong among `recipes` to `errors`. Unless `all_read`, recipes are missing that could not be
@@ -62,7 +62,7 @@ fn named_inputs(recipe: &Recipe) -> impl Iterator<Item = &Spanned<InputName>> {
     std::iter::once(&recipe.build)
         .chain(recipe.stages.values())
         .chain(platform_tables)
-        .flat_map(|table: &BuildSettings| {
+        .flat_map(|table: &RecipeBuildSettings| {
             table
                 .inputs
                 .iter()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::folder::{Budget, EntryKind, OpenFolder, counts};
+use super::folder::{EntryKind, FolderBudget, OpenFolder, counts};
 use super::unreadable::UnreadableRecipes;
 use crate::formats::nar::Tree;
 
@@ -35,7 +35,7 @@ pub(super) type Folder = BTreeMap<String, Vec<u8>>;
 
 /// All that was read: no file is opened after this.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct RecipeFiles {
     /// What to put before a recipe's folder in messages.
     pub shown: String,
     /// The folders that have a recipe.toml, by name.
@@ -53,7 +53,7 @@ pub(super) struct Stage0 {
     pub sources: BTreeMap<String, Tree>,
 }
 
-impl Files {
+impl RecipeFiles {
     /// Reads everything of `source` into memory.
     pub(super) fn read(source: &RecipeSource) -> Result<Self, UnreadableRecipes> {
         match source {
@@ -71,7 +71,7 @@ impl Files {
     }
 
     fn read_directory(directory: &Path) -> Result<Self, UnreadableRecipes> {
-        let mut budget = Budget::default();
+        let mut budget = FolderBudget::default();
         let top = OpenFolder::open(directory)?;
         let mut folders = BTreeMap::new();
         for (name, kind) in top.entries()? {
@@ -120,7 +120,10 @@ fn beside(directory: &Path) -> Result<Option<OpenFolder>, UnreadableRecipes> {
     Ok(is_one.then_some(stage0))
 }
 
-fn read_stage0(folder: &OpenFolder, budget: &mut Budget) -> Result<Stage0, UnreadableRecipes> {
+fn read_stage0(
+    folder: &OpenFolder,
+    budget: &mut FolderBudget,
+) -> Result<Stage0, UnreadableRecipes> {
     let phases = read_files(folder, budget)?;
     let mut sources = BTreeMap::new();
     for (name, kind) in folder.entries()? {
@@ -135,7 +138,7 @@ fn read_stage0(folder: &OpenFolder, budget: &mut Budget) -> Result<Stage0, Unrea
 }
 
 /// The files at the top of `folder`.
-fn read_files(folder: &OpenFolder, budget: &mut Budget) -> Result<Folder, UnreadableRecipes> {
+fn read_files(folder: &OpenFolder, budget: &mut FolderBudget) -> Result<Folder, UnreadableRecipes> {
     let mut files = Folder::new();
     for (name, kind) in folder.entries()? {
         match kind {

@@ -116,7 +116,7 @@ impl OpenFolder {
     pub(super) fn file(
         &self,
         name: &OsStr,
-        budget: &mut Budget,
+        budget: &mut FolderBudget,
     ) -> Result<(bool, Vec<u8>), UnreadableRecipes> {
         // Opening a named pipe would wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -154,11 +154,11 @@ impl OpenFolder {
     }
 
     /// The whole folder as it is: files with their execute bits, links as links, empty folders, names of any bytes.
-    pub(super) fn tree(&self, budget: &mut Budget) -> Result<Tree, UnreadableRecipes> {
+    pub(super) fn tree(&self, budget: &mut FolderBudget) -> Result<Tree, UnreadableRecipes> {
         self.tree_at(budget, 0)
     }
 
-    fn tree_at(&self, budget: &mut Budget, depth: usize) -> Result<Tree, UnreadableRecipes> {
+    fn tree_at(&self, budget: &mut FolderBudget, depth: usize) -> Result<Tree, UnreadableRecipes> {
         if depth > DEEPEST {
             return Err(UnreadableRecipes::TooDeep {
                 path: self.path.clone(),
@@ -213,9 +213,9 @@ impl OpenFolder {
 }
 
 /// How many bytes may still be read.
-pub(super) struct Budget(u64);
+pub(super) struct FolderBudget(u64);
 
-impl Default for Budget {
+impl Default for FolderBudget {
     fn default() -> Self {
         Self(MOST_BYTES)
     }
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     fn tree(path: &Path) -> Result<Tree, UnreadableRecipes> {
-        OpenFolder::open(path)?.tree(&mut Budget::default())
+        OpenFolder::open(path)?.tree(&mut FolderBudget::default())
     }
 
     #[test]
@@ -307,7 +307,7 @@ mod tests {
             "{error}"
         );
         let folder = OpenFolder::open(directory.path()).unwrap();
-        let error = folder.file(OsStr::new("fifo"), &mut Budget::default());
+        let error = folder.file(OsStr::new("fifo"), &mut FolderBudget::default());
         assert!(error.is_err(), "a pipe was read");
         fs::remove_file(fifo).unwrap();
 
@@ -324,7 +324,7 @@ mod tests {
         file.set_len(10 << 40).unwrap();
         fs::write(directory.path().join("small"), "123456").unwrap();
         let folder = OpenFolder::open(directory.path()).unwrap();
-        let mut budget = Budget(10);
+        let mut budget = FolderBudget(10);
         folder.file(OsStr::new("small"), &mut budget).unwrap();
         let error = folder.file(OsStr::new("huge"), &mut budget).unwrap_err();
         assert!(error.to_string().contains("/huge is too large"), "{error}");

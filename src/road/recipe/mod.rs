@@ -23,8 +23,8 @@ use crate::formats::nar::Tree;
 pub use error::{RecipeError, RecipeErrors, RecipeProblem, closest};
 pub use files::RecipeSource;
 pub use model::{
-    Address, AddressError, BuildSettings, InputName, Platform, Recipe, RecipeFile, RecipeText,
-    Regenerate, Source, Stage, Variants, choose_variant, variable_name,
+    Address, AddressError, InputName, Platform, Recipe, RecipeBuildSettings, RecipeFile,
+    RecipeText, Regenerate, Source, Stage, Variants, choose_variant, variable_name,
 };
 pub use unreadable::UnreadableRecipes;
 
@@ -56,7 +56,7 @@ pub enum LoadError {
 
 /// Reads and checks the recipes of `source`.
 pub fn load(source: &RecipeSource) -> Result<Recipes, LoadError> {
-    let files = files::Files::read(source)?;
+    let files = files::RecipeFiles::read(source)?;
     if files.folders.is_empty() {
         return Err(LoadError::Empty(files.shown));
     }

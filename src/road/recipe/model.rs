@@ -278,7 +278,7 @@ pub fn choose_variant<'a>(variants: &'a Variants, preferred: &str) -> Option<&'a
 
 /// How to build: the keys of `[build]`, of a stage's table and of a platform's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BuildSettings {
+pub struct RecipeBuildSettings {
     /// Inputs besides the stage's implicit ones.
     pub inputs: Vec<Spanned<InputName>>,
     /// The whole list of inputs.
@@ -306,7 +306,7 @@ pub struct BuildSettings {
     pub typical_seconds: Option<u64>,
 }
 
-impl BuildSettings {
+impl RecipeBuildSettings {
     /// Lays `other` over `self`: lists are appended, everything else is replaced where `other` says something.
     fn overlay(&mut self, other: &Self) {
         self.inputs.extend_from_slice(&other.inputs);
@@ -343,9 +343,9 @@ pub struct Platform {
     /// Patches that only this system needs, applied after those of all.
     pub patches: Vec<RecipeText>,
     /// For every stage.
-    pub common: BuildSettings,
+    pub common: RecipeBuildSettings,
     /// For one stage.
-    pub stages: BTreeMap<Stage, BuildSettings>,
+    pub stages: BTreeMap<Stage, RecipeBuildSettings>,
 }
 
 /// A package: its sources, and how each of its stages is built.
@@ -378,9 +378,9 @@ pub struct Recipe {
     /// Those of one stage alone. A change of them leaves the other stages' derivations as they are.
     pub stage_phases: BTreeMap<Stage, RecipeText>,
     /// `[build]`: common to the stages.
-    pub build: BuildSettings,
+    pub build: RecipeBuildSettings,
     /// The stages that the recipe has.
-    pub stages: BTreeMap<Stage, BuildSettings>,
+    pub stages: BTreeMap<Stage, RecipeBuildSettings>,
     /// What differs on one system.
     pub platforms: BTreeMap<System, Platform>,
     /// The file it was read from.
@@ -401,7 +401,7 @@ impl Recipe {
 
     /// How `stage` is built on `system`: `[build]`, then the platform's common keys, then the stage's, then the
     /// platform's for that stage, each laid over those before.
-    pub fn settings(&self, stage: Stage, system: System) -> BuildSettings {
+    pub fn settings(&self, stage: Stage, system: System) -> RecipeBuildSettings {
         let mut settings = self.build.clone();
         let platform = self.platforms.get(&system);
         let layers = [

@@ -11,10 +11,10 @@ use toml::de::DeTable;
 use super::error::{RecipeError, RecipeProblem};
 use super::files::Folder;
 use super::model::{
-    BuildSettings, InputName, Platform, Recipe, RecipeFile, RecipeText, Stage, Variants,
+    InputName, Platform, Recipe, RecipeBuildSettings, RecipeFile, RecipeText, Stage, Variants,
     is_output_name, variable_name,
 };
-use super::reader::{Field, Reader, Value};
+use super::reader::{Field, RecipeReader, Value};
 use crate::formats::system::{System, is_feature};
 
 mod sources;
@@ -94,7 +94,7 @@ pub(super) fn parse(
         path: format!("{shown}/{folder_name}/recipe.toml"),
         text,
     });
-    let mut reader = Reader {
+    let mut reader = RecipeReader {
         file: Arc::clone(&file),
         folder,
         errors: Vec::new(),
@@ -119,7 +119,11 @@ pub(super) fn parse(
     (recipe, reader.errors)
 }
 
-fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) -> Option<Recipe> {
+fn recipe(
+    reader: &mut RecipeReader<'_>,
+    document: &DeTable<'_>,
+    folder_name: &str,
+) -> Option<Recipe> {
     let place = "the recipe";
     // What concerns the whole file is shown at its first line.
     let whole = 0..reader.file.text.lines().next().map_or(0, str::len);
@@ -135,7 +139,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
     let mut sources = Variants::new();
     let mut extras = BTreeMap::new();
     let mut patches = Vec::new();
-    let mut build = BuildSettings::default();
+    let mut build = RecipeBuildSettings::default();
     let mut stages = BTreeMap::new();
     let mut stage_spans = Vec::new();
     let mut platforms = BTreeMap::new();
@@ -256,7 +260,7 @@ fn recipe(reader: &mut Reader<'_>, document: &DeTable<'_>, folder_name: &str) ->
 }
 
 fn check_stages(
-    reader: &mut Reader<'_>,
+    reader: &mut RecipeReader<'_>,
     name: &str,
     stages: impl Iterator<Item = Stage>,
     spans: &[(Stage, Range<usize>)],
@@ -287,7 +291,7 @@ fn check_stages(
 
 /// A script in the folder that nothing reads is a misspelt one.
 fn check_scripts<'s>(
-    reader: &mut Reader<'_>,
+    reader: &mut RecipeReader<'_>,
     stages: impl Iterator<Item = &'s Stage>,
     span: &Range<usize>,
 ) {
@@ -306,7 +310,7 @@ fn check_scripts<'s>(
 }
 
 /// A package after stage0 and libc runs its test suite, or says why not.
-fn check_tests(reader: &mut Reader<'_>, recipe: &Recipe) {
+fn check_tests(reader: &mut RecipeReader<'_>, recipe: &Recipe) {
     for stage in [Stage::Final, Stage::Package] {
         if !recipe.stages.contains_key(&stage) {
             continue;
@@ -321,7 +325,7 @@ fn check_tests(reader: &mut Reader<'_>, recipe: &Recipe) {
     }
 }
 
-fn variants(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, main: bool) -> Variants {
+fn variants(reader: &mut RecipeReader<'_>, key: &str, value: &Value<'_>, main: bool) -> Variants {
     let mut variants = Variants::new();
     for (variant, value) in reader.table(key, value).into_iter().flatten() {
         let place = format!("{key}.{}", variant.get_ref());
@@ -332,7 +336,7 @@ fn variants(reader: &mut Reader<'_>, key: &str, value: &Value<'_>, main: bool) -
     variants
 }
 
-fn platform(reader: &mut Reader<'_>, system: System, value: &Value<'_>) -> Platform {
+fn platform(reader: &mut RecipeReader<'_>, system: System, value: &Value<'_>) -> Platform {
     let place = format!("[platform.{system}]");
     let mut platform = Platform {
         common: settings(reader, &place, value, PLATFORM_KEYS),
@@ -352,12 +356,12 @@ fn platform(reader: &mut Reader<'_>, system: System, value: &Value<'_>) -> Platf
 
 /// The keys of a table like `[build]`; those of `known` that are stages are left to the caller.
 fn settings(
-    reader: &mut Reader<'_>,
+    reader: &mut RecipeReader<'_>,
     place: &str,
     value: &Value<'_>,
     known: &[&'static str],
-) -> BuildSettings {
-    let mut settings = BuildSettings::default();
+) -> RecipeBuildSettings {
+    let mut settings = RecipeBuildSettings::default();
     let Some(table) = reader.table(place, value) else {
         return settings;
     };
@@ -400,7 +404,7 @@ fn settings(
     settings
 }
 
-fn inputs(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<Spanned<InputName>> {
+fn inputs(reader: &mut RecipeReader<'_>, key: &str, value: &Value<'_>) -> Vec<Spanned<InputName>> {
     let mut inputs = Vec::new();
     for text in reader.texts(key, value) {
         match text.get_ref().parse::<InputName>() {
@@ -412,7 +416,7 @@ fn inputs(reader: &mut Reader<'_>, key: &str, value: &Value<'_>) -> Vec<Spanned<
 }
 
 /// Words as guix-daemon and its build hooks read them.
-fn features(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Spanned<String>> {
+fn features(reader: &mut RecipeReader<'_>, value: &Value<'_>) -> Vec<Spanned<String>> {
     let mut features = reader.texts("system-features", value);
     features.retain(|feature| {
         let is_word = is_feature(feature.get_ref());
@@ -425,7 +429,7 @@ fn features(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Spanned<String>> 
     features
 }
 
-fn outputs(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<String> {
+fn outputs(reader: &mut RecipeReader<'_>, value: &Value<'_>) -> Vec<String> {
     let mut outputs = Vec::new();
     for text in reader.texts("outputs", value) {
         if is_output_name(text.get_ref()) {

@@ -17,7 +17,7 @@ pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 pub(super) type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
 
 /// One recipe's file, its folder, and what has been found wrong so far.
-pub(super) struct Reader<'a> {
+pub(super) struct RecipeReader<'a> {
     pub file: Arc<RecipeFile>,
     pub folder: &'a Folder,
     pub errors: Vec<RecipeError>,
@@ -25,7 +25,7 @@ pub(super) struct Reader<'a> {
     pub named: Vec<String>,
 }
 
-impl Reader<'_> {
+impl RecipeReader<'_> {
     /// Notes `problem` at `span`.
     pub fn report(&mut self, span: Range<usize>, problem: impl Into<RecipeProblem>) {
         self.errors.push(RecipeError {

@@ -32,7 +32,7 @@ impl RecipeErrors {
             .with_context_lines(1);
         let mut text = String::new();
         for error in self.errors() {
-            let shown = Shown {
+            let shown = RenderedError {
                 error,
                 excerpt: Excerpt::of(error),
             };
@@ -156,20 +156,20 @@ impl SourceCode for Excerpt {
 
 /// What the library shows: the error with its excerpt.
 #[derive(Debug)]
-struct Shown<'a> {
+struct RenderedError<'a> {
     error: &'a RecipeError,
     excerpt: Excerpt,
 }
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for RenderedError<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self.error, formatter)
     }
 }
 
-impl std::error::Error for Shown<'_> {}
+impl std::error::Error for RenderedError<'_> {}
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for RenderedError<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let help = self.error.problem.help()?;
         Some(Box::new(visible(help)))

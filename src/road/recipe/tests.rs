@@ -9,9 +9,9 @@ use crate::formats::system::System;
 const HASH: &str = "e05fdde47c5f7ca45cb697e973894ff4f5d79e13b750ed57d7b66d8defc78e19";
 
 /// A folder of recipes in the making.
-struct Folder(tempfile::TempDir);
+struct RecipeFolder(tempfile::TempDir);
 
-impl Folder {
+impl RecipeFolder {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -51,7 +51,7 @@ fn good(name: &str, rest: &str) -> String {
 
 #[test]
 fn stage_and_platform_tables_are_laid_over_the_common_one() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file(
         "sed/recipe.toml",
         good(
@@ -88,7 +88,7 @@ fn stage_and_platform_tables_are_laid_over_the_common_one() {
 
 #[test]
 fn the_preferred_variant_is_chosen_and_upstream_where_there_is_none() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     let debian = "[source.debian]\nfile = \"d.tar\"\n".to_owned()
         + &format!(
             "sha256 = \"{HASH}\"\ndebian = {{ package = \"p\", version = \"2:1~rc-1\", file = \"d.tar\" }}\n[final]\n"
@@ -109,7 +109,7 @@ fn the_preferred_variant_is_chosen_and_upstream_where_there_is_none() {
 
 #[test]
 fn a_source_that_is_regenerated_without_a_script_gets_autoreconf() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     let text = good("sed", "regenerate = { root = \"big\" }\n[final]\n");
     folder.file("sed/recipe.toml", text);
     let recipes = folder.load().unwrap();
@@ -125,7 +125,7 @@ fn a_source_that_is_regenerated_without_a_script_gets_autoreconf() {
 
 #[test]
 fn several_mistakes_are_shown_at_once_with_carets() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file(
         "grep/recipe.toml",
         good(
@@ -143,7 +143,7 @@ fn several_mistakes_are_shown_at_once_with_carets() {
 
 #[test]
 fn what_is_missing_is_shown_at_the_recipe() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file("a/recipe.toml", "version = \"1\"\n[final]\n");
     folder.file("b/recipe.toml", "name = \"b\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n[final]\n");
     folder.file("c/recipe.toml", good("c", "").replace("urls", "#"));
@@ -159,7 +159,7 @@ fn what_is_missing_is_shown_at_the_recipe() {
 
 #[test]
 fn phases_of_a_stage_that_the_recipe_has_not_are_refused() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file("bash/recipe.toml", good("bash", "[final]\n"));
     folder.file("bash/phases-final.sh", "");
     folder.file("bash/phases-stage0.sh", "");
@@ -170,7 +170,7 @@ fn phases_of_a_stage_that_the_recipe_has_not_are_refused() {
 
 #[test]
 fn the_old_name_of_the_package_stage_is_refused_with_the_new_one() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file(
         "hello/recipe.toml",
         good("hello", "[proof]\n[platform.x86_64-freebsd.proof]\n"),
@@ -183,7 +183,7 @@ fn the_old_name_of_the_package_stage_is_refused_with_the_new_one() {
 
 #[test]
 fn inputs_must_exist_with_their_stage_and_output() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file("bash/recipe.toml", good("bash", "[stage0]\n"));
     folder.file(
         "libc/recipe.toml",
@@ -201,7 +201,7 @@ fn inputs_must_exist_with_their_stage_and_output() {
 
 #[test]
 fn two_recipes_of_one_name_are_shown_with_each_other() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file("sed/recipe.toml", good("sed", "[final]\n"));
     folder.file("sed2/recipe.toml", good("sed", "[final]\n"));
     insta::assert_snapshot!(folder.errors());
@@ -209,7 +209,7 @@ fn two_recipes_of_one_name_are_shown_with_each_other() {
 
 #[test]
 fn what_is_not_toml_or_not_text_is_shown_where_it_stops_to_be() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     folder.file("a/recipe.toml", "name = \"a\nversion = \"1\"\n");
     folder.file("b/recipe.toml", b"name = \"b\xff\"\n");
     folder.file(
@@ -340,7 +340,7 @@ fn values_that_would_break_a_derivation_are_refused() {
         ("[final]", "", "1:8", "recipe `sed` has no stage"),
     ];
     for (from, to, position, message) in cases {
-        let folder = Folder::new();
+        let folder = RecipeFolder::new();
         folder.file(
             "sed/recipe.toml",
             good("sed", "[final]\n").replace(from, to),
@@ -362,7 +362,7 @@ fn values_that_would_break_a_derivation_are_refused() {
 
 #[test]
 fn a_recipe_without_a_source_is_an_error_but_for_libc() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     let text = |stage: &str, rest: &str| {
         format!(
             "name = \"w\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n{rest}[{stage}]\n"
@@ -386,7 +386,7 @@ fn a_recipe_without_a_source_is_an_error_but_for_libc() {
 
 #[test]
 fn a_folder_without_recipes_or_none_at_all_is_an_error() {
-    let folder = Folder::new();
+    let folder = RecipeFolder::new();
     let error = folder.load().unwrap_err().to_string();
     assert!(
         error.starts_with("cannot read /") && error.contains("/recipes: "),
@@ -418,7 +418,7 @@ mod properties {
 }
 
 /// What reading recipes of `folder` fails with.
-fn unreadable(folder: &Folder) -> String {
+fn unreadable(folder: &RecipeFolder) -> String {
     folder.load().unwrap_err().to_string()
 }
 
@@ -429,7 +429,7 @@ fn links_in_a_folder_of_recipes_are_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "secret").unwrap();
     let new = || {
-        let folder = Folder::new();
+        let folder = RecipeFolder::new();
         folder.file(
             "sed/recipe.toml",
             good("sed", "patches = [\"fix.patch\"]\n[final]\n"),

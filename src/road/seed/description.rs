@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::pins::Pins;
-use super::{Archive, Distribution, Seed, SeedError, SeedSource, store_name};
+use super::{Distribution, Seed, SeedArchive, SeedError, SeedSource, store_name};
 use crate::archive::Format;
 use crate::fetch::Location;
 use crate::fetch::location::is_package;
@@ -41,7 +41,7 @@ pub enum SeedKind {
     /// One tar.
     Archive {
         /// The tar.
-        archive: Archive,
+        archive: SeedArchive,
         /// The FreeBSD release it is.
         release: Option<String>,
     },
@@ -58,7 +58,7 @@ pub enum SeedKind {
 
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
+struct DescriptionFile {
     name: String,
     base: Option<String>,
     system: Option<String>,
@@ -143,7 +143,7 @@ impl Description {
     }
 }
 
-fn read(source: &SeedSource, name: &str) -> Result<File, SeedError> {
+fn read(source: &SeedSource, name: &str) -> Result<DescriptionFile, SeedError> {
     let file_name = format!("{name}.toml");
     let file = source.display(&file_name);
     let unknown = || -> Result<SeedError, SeedError> {
@@ -158,10 +158,11 @@ fn read(source: &SeedSource, name: &str) -> Result<File, SeedError> {
     let Some(text) = source.read(&file_name)? else {
         return Err(unknown()?);
     };
-    let parsed: File = toml::from_str(&text).map_err(|error| SeedError::Description {
-        file: file.clone(),
-        error: Box::new(error),
-    })?;
+    let parsed: DescriptionFile =
+        toml::from_str(&text).map_err(|error| SeedError::Description {
+            file: file.clone(),
+            error: Box::new(error),
+        })?;
     if parsed.name != name {
         return Err(SeedError::Invalid {
             file,
@@ -175,7 +176,7 @@ fn read(source: &SeedSource, name: &str) -> Result<File, SeedError> {
 }
 
 /// `file` with what `base` adds.
-fn merge(file: File, base: File) -> File {
+fn merge(file: DescriptionFile, base: DescriptionFile) -> DescriptionFile {
     let mut links = base.links;
     links.extend(file.links);
     let mut files = base.files;
@@ -185,7 +186,7 @@ fn merge(file: File, base: File) -> File {
     exclude.extend(file.exclude);
     let mut packages = base.packages;
     packages.extend(file.packages);
-    File {
+    DescriptionFile {
         name: file.name,
         base: None,
         system: file.system.or(base.system),
@@ -211,7 +212,7 @@ fn merge(file: File, base: File) -> File {
 }
 
 /// Checks that every key that is needed is there and makes sense.
-fn check(file: &str, description: File) -> Result<Description, SeedError> {
+fn check(file: &str, description: DescriptionFile) -> Result<Description, SeedError> {
     let invalid = |reason: String| SeedError::Invalid {
         file: file.to_owned(),
         reason,
@@ -300,9 +301,9 @@ fn check(file: &str, description: File) -> Result<Description, SeedError> {
 }
 
 fn check_archive(
-    description: &File,
+    description: &DescriptionFile,
     invalid: &dyn Fn(String) -> SeedError,
-) -> Result<Archive, SeedError> {
+) -> Result<SeedArchive, SeedError> {
     if !description.packages.is_empty() || !description.exclude.is_empty() {
         return Err(invalid(
             "`packages` and `exclude` are for seeds of kind \"debian\"".to_owned(),
@@ -326,7 +327,7 @@ fn check_archive(
     });
     let file =
         file.ok_or_else(|| invalid("the key `url` is missing, or is not a URL".to_owned()))?;
-    Ok(Archive {
+    Ok(SeedArchive {
         // Each release calls its archive base.txz; the seed's name tells them apart in the store.
         name: store_name(&format!("{}-{file}", description.name)),
         sha256,

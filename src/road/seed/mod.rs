@@ -28,7 +28,7 @@ pub use source::SeedSource;
 
 use crate::archive::Format;
 use crate::fetch::apt::AptSettings;
-use crate::fetch::{Location, Request};
+use crate::fetch::{FetchRequest, Location};
 use crate::formats::derivation::Environment;
 use crate::formats::hash::Sha256Digest;
 
@@ -48,7 +48,7 @@ pub struct Seed {
     /// The format of all its archives.
     pub format: Format,
     /// What it is unpacked from, in this order.
-    pub archives: Vec<Archive>,
+    pub archives: Vec<SeedArchive>,
     /// Symbolic links made after that: absolute path to target.
     pub links: BTreeMap<String, String>,
     /// Files made after that: absolute path to contents.
@@ -85,7 +85,7 @@ impl Distribution {
 
 /// A file that a seed is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
+pub struct SeedArchive {
     /// A name for its store item.
     pub name: String,
     /// The digest of its bytes.
@@ -96,10 +96,10 @@ pub struct Archive {
     pub locations: Vec<Location>,
 }
 
-impl Archive {
+impl SeedArchive {
     /// The request that fetches it.
-    pub fn request(&self) -> Request {
-        Request::new(&self.name, self.sha256, self.size, self.locations.clone())
+    pub fn request(&self) -> FetchRequest {
+        FetchRequest::new(&self.name, self.sha256, self.size, self.locations.clone())
     }
 }
 

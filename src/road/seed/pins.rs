@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use super::{Archive, SeedError, store_name};
+use super::{SeedArchive, SeedError, store_name};
 use crate::fetch::Location;
 use crate::fetch::apt::BinaryPackage;
 use crate::fetch::location::{binary_file_name, is_package, is_version};
@@ -209,10 +209,10 @@ impl Pins {
     }
 
     /// The archives to fetch.
-    pub fn archives(&self) -> Vec<Archive> {
+    pub fn archives(&self) -> Vec<SeedArchive> {
         self.packages
             .iter()
-            .map(|pinned| Archive {
+            .map(|pinned| SeedArchive {
                 name: store_name(&pinned.apt_file()),
                 sha256: pinned.sha256,
                 size: Some(pinned.size),
@@ -339,7 +339,7 @@ fn parse_line(line: &str) -> Result<Pinned, String> {
 
 /// A difference between two locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct PinChange {
     /// The package.
     pub package: String,
     /// Its version before; `None` where it was not there.
@@ -348,7 +348,7 @@ pub struct Change {
     pub after: Option<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for PinChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             package,
@@ -373,7 +373,7 @@ impl fmt::Display for Change {
 }
 
 /// How the pinned bytes differ between `before` and `after`, by package.
-pub fn changes(before: &Pins, after: &Pins) -> Vec<Change> {
+pub fn changes(before: &Pins, after: &Pins) -> Vec<PinChange> {
     let names: BTreeSet<&str> = before
         .packages()
         .iter()
@@ -394,7 +394,7 @@ pub fn changes(before: &Pins, after: &Pins) -> Vec<Change> {
         .into_iter()
         .filter_map(|package| {
             let (old, new) = (before.get(package), after.get(package));
-            (bytes(old) != bytes(new)).then(|| Change {
+            (bytes(old) != bytes(new)).then(|| PinChange {
                 package: package.to_owned(),
                 before: old.map(|pinned| pinned.version.clone()),
                 after: new.map(|pinned| pinned.version.clone()),

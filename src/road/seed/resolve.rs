@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::description::{Description, SeedKind};
-use super::pins::{Change, Pins, changes};
+use super::pins::{PinChange, Pins, changes};
 use super::{Seed, SeedError, SeedSource};
 use crate::formats::visible::visible_path;
 use crate::limited_file;
@@ -24,7 +24,7 @@ pub struct Resolved {
     /// The seed.
     pub seed: Seed,
     /// How it differs from the pinned one; empty where it does not.
-    pub changes: Vec<Change>,
+    pub changes: Vec<PinChange>,
     /// The machine's own lock, where there is one that replaces another lock than the pinned one. It is not used.
     pub outdated: Option<PathBuf>,
 }
@@ -110,12 +110,12 @@ pub fn resolve(
     }
     let file = own_lock(state, name);
     Ok(match read_own(&file, &pinned)? {
-        Own::Missing => with_pinned(),
-        Own::Outdated => Resolved {
+        OwnLock::Missing => with_pinned(),
+        OwnLock::Outdated => Resolved {
             outdated: Some(file),
             ..with_pinned()
         },
-        Own::Replaces(own) => Resolved {
+        OwnLock::Replaces(own) => Resolved {
             changes: changes(&pinned, &own),
             ..resolved(description.with_pins(Some(&own)))
         },
@@ -130,24 +130,24 @@ fn no_lock(source: &SeedSource, name: &str) -> SeedError {
 }
 
 /// What the file of a machine's own lock holds.
-enum Own {
+enum OwnLock {
     Missing,
     /// A lock in place of another than the pinned one.
     Outdated,
     Replaces(Pins),
 }
 
-fn read_own(file: &Path, pinned: &Pins) -> Result<Own, SeedError> {
+fn read_own(file: &Path, pinned: &Pins) -> Result<OwnLock, SeedError> {
     let text = match limited_file::read_regular_text(file, limited_file::DOCUMENT) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Own::Missing),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OwnLock::Missing),
         Err(error) => return Err(SeedError::read(file)(error)),
     };
     let replaced = text.lines().find_map(|line| line.strip_prefix(REPLACES));
     if replaced != Some(pinned.digest().to_base16().as_str()) {
-        return Ok(Own::Outdated);
+        return Ok(OwnLock::Outdated);
     }
-    Pins::parse(&visible_path(file), &text).map(Own::Replaces)
+    Pins::parse(&visible_path(file), &text).map(OwnLock::Replaces)
 }
 
 /// Makes `pins` the machine's own lock of the seed `name`, in place of the pinned one. Writes all of it or nothing.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::{Seed, SeedError};
-use crate::archive::{self, Format, Limits, MERGED_USR, Tree, Unpacked};
+use crate::archive::{self, ArchiveLimits, ArchiveTree, Format, MERGED_USR, Unpacked};
 use crate::fetch::cache::Cache;
 use crate::formats::derivation::Environment;
 
@@ -48,7 +48,7 @@ impl SeedUnpacker for Unpacker {
         target: &Path,
         stop: &AtomicBool,
     ) -> Result<Unpacked, SeedError> {
-        unpack(contents, target, Limits::default(), stop)
+        unpack(contents, target, ArchiveLimits::default(), stop)
     }
 }
 
@@ -56,14 +56,14 @@ impl SeedUnpacker for Unpacker {
 pub fn unpack(
     contents: &Contents,
     target: &Path,
-    limits: Limits,
+    limits: ArchiveLimits,
     stop: &AtomicBool,
 ) -> Result<Unpacked, SeedError> {
     let merged = match contents.format {
         Format::Deb => MERGED_USR,
         Format::Tar => &[],
     };
-    let mut tree = Tree::create(target, merged, limits)?;
+    let mut tree = ArchiveTree::create(target, merged, limits)?;
     for path in &contents.archives {
         archive::unpack(path, contents.format, &mut tree, stop)?;
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::description::{Description, SeedKind};
-use super::pins::{Change, Pinned, Pins, Snapshot, changes};
+use super::pins::{PinChange, Pinned, Pins, Snapshot, changes};
 use super::resolve::pinned;
 use super::{SeedError, SeedSource};
 use crate::fetch::apt::{BinaryPackage, PackageIndex};
@@ -83,13 +83,13 @@ fn providers(installed: &BTreeMap<String, BinaryPackage>) -> BTreeMap<&str, Vec<
 
 /// A lock computed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
+pub struct LockUpdate {
     /// The packages.
     pub pins: Pins,
     /// The text for `NAME.lock`.
     pub text: String,
     /// What differs from the pinned lock.
-    pub changes: Vec<Change>,
+    pub changes: Vec<PinChange>,
 }
 
 /// Computes the lock of the seed `name` from the index, which it fetches first, `epoch` seconds after the start of
@@ -102,7 +102,7 @@ pub fn update(
     name: &str,
     index: &dyn PackageIndex,
     epoch: u64,
-) -> Result<Update, SeedError> {
+) -> Result<LockUpdate, SeedError> {
     let description = Description::load(source, name)?;
     index.refresh()?;
     let pins = compute(&description, index)?;
@@ -117,7 +117,7 @@ pub fn update(
         &format!("What the seed {name} is made of; written by `bootstrap seed update {name}`."),
         "PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE",
     ]);
-    Ok(Update {
+    Ok(LockUpdate {
         text,
         changes: changes(&before, &pins),
         pins,

@@ -9,14 +9,16 @@ use std::sync::OnceLock;
 
 use super::record::{JailRecord, Records};
 use super::remedies::remedy;
-use super::specification::Specification;
+use super::specification::JailSpecification;
 use super::user::{ACCOUNTS, without_account};
 use super::{system, teardown};
 use crate::limited_file;
 use crate::sandbox::check::sensible;
-use crate::sandbox::layout::{Item, Sources, layout};
+use crate::sandbox::layout::{HostSources, Item, layout};
 use crate::sandbox::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
-use crate::sandbox::{BuildUser, Finished, Limits, Running, Sandbox, SandboxError, World};
+use crate::sandbox::{
+    BuildUser, Finished, ResourceLimits, RunningProgram, Sandbox, SandboxError, World,
+};
 
 /// The FreeBSD backend.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ impl Jails {
     /// Starts a helper for a new record, with the specification that `make` makes.
     fn start(
         &self,
-        make: impl FnOnce(&JailRecord) -> Specification,
+        make: impl FnOnce(&JailRecord) -> JailSpecification,
         descriptors: Vec<(OwnedFd, i32)>,
         output: Option<OwnedFd>,
     ) -> Result<Jailed, SandboxError> {
@@ -91,7 +93,7 @@ impl Sandbox for Jails {
             path: "/dev/null".into(),
             source,
         })?;
-        let make = |record: &JailRecord| Specification {
+        let make = |record: &JailRecord| JailSpecification {
             name: record.name().to_owned(),
             root: record.root().to_owned(),
             record: record.file().to_owned(),
@@ -111,7 +113,7 @@ impl Sandbox for Jails {
             ],
             host_name: "localhost".to_owned(),
             user: unaccounted(&BuildUser::default()),
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
             network: false,
             interactive: false,
             directory: "/".into(),
@@ -133,10 +135,10 @@ impl Sandbox for Jails {
         }
     }
 
-    fn spawn(&self, mut world: World) -> Result<Box<dyn Running>, SandboxError> {
+    fn spawn(&self, mut world: World) -> Result<Box<dyn RunningProgram>, SandboxError> {
         sensible(&world)?;
         world.user = unaccounted(&world.user);
-        let items = layout(&world, &Sources::inspect(&world)?)?;
+        let items = layout(&world, &HostSources::inspect(&world)?)?;
         let World {
             build_directory,
             host_name,
@@ -152,7 +154,7 @@ impl Sandbox for Jails {
             ..
         } = world;
         let numbers = descriptors.iter().map(|&(_, number)| number).collect();
-        let make = |record: &JailRecord| Specification {
+        let make = |record: &JailRecord| JailSpecification {
             name: record.name().to_owned(),
             root: record.root().to_owned(),
             record: record.file().to_owned(),
@@ -216,7 +218,7 @@ impl Jailed {
     }
 }
 
-impl Running for Jailed {
+impl RunningProgram for Jailed {
     fn wait(&mut self) -> Result<Finished, SandboxError> {
         let waited = self.helper.wait();
         waited.map_err(|error| self.abandoned(error))

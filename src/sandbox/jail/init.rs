@@ -17,14 +17,14 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Resource, getrlimit};
 use rustix::stdio;
 
-use super::parameters::{Network, VIMAGE, parameters, rules};
-use super::plan::{Action, FileSystem, Mount, plan};
-use super::specification::{Helper, Specification};
-use super::system::{Watch, WatchEvent};
+use super::parameters::{JailNetwork, VIMAGE, parameters, rules};
+use super::plan::{Action, FileSystem, MountCall, plan};
+use super::specification::{JailHelper, JailSpecification};
+use super::system::{EventQueue, WatchEvent};
 use super::{devices, program, record, system, teardown};
-use crate::sandbox::protocol::{During, Failure, Message, receive, send};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure, receive, send};
 use crate::sandbox::terminal::Terminal;
-use crate::sandbox::{Finished, SandboxError, Step, helper, process, terminal};
+use crate::sandbox::{Finished, SandboxError, SandboxStep, helper, process, terminal};
 
 /// The helper's whole life.
 pub(in crate::sandbox) fn main() -> ! {
@@ -36,14 +36,14 @@ fn start() -> io::Result<()> {
     let Some(told) = helper::receive_specification()? else {
         return Ok(());
     };
-    let (specification, mut descriptors): (Specification, _) =
+    let (specification, mut descriptors): (JailSpecification, _) =
         (told.specification, told.descriptors);
     // Held until this process ends: no other process watches the build then.
     let _lock = (!descriptors.is_empty()).then(|| descriptors.remove(0));
     if specification.interactive && !descriptors.is_empty() {
         stdio::dup2_stdin(descriptors.remove(0))?;
     }
-    let mut helper = Helper {
+    let mut helper = JailHelper {
         limits: specification.limits.clone(),
         specification,
         descriptors,
@@ -52,17 +52,18 @@ fn start() -> io::Result<()> {
         socket: told.socket,
         null: told.null,
     };
-    let message = supervise(&mut helper).unwrap_or_else(Message::Failed);
+    let message = supervise(&mut helper).unwrap_or_else(HelperMessage::Failed);
     // The spawning process may be gone.
     let _ = send(&mut helper.socket, &message);
     Ok(())
 }
 
 /// Makes the jail, has the program run in it, and undoes everything.
-fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
+fn supervise(helper: &mut JailHelper) -> Result<HelperMessage, StepFailure> {
     let mut users_terminal = None;
     if helper.specification.interactive {
-        let opened = Terminal::open(helper.specification.user.uid).during(Step::OpenTerminal)?;
+        let opened =
+            Terminal::open(helper.specification.user.uid).during(SandboxStep::OpenTerminal)?;
         if let Some((ours, programs)) = opened {
             users_terminal = Some(ours);
             helper.terminal = Some(programs);
@@ -73,14 +74,14 @@ fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    system::become_reaper().during(Step::TieLife)?;
+    system::become_reaper().during(SandboxStep::TieLife)?;
     let ran = run(helper, users_terminal.as_mut());
     let specification = &helper.specification;
     // Where that went wrong half-way, the program's process may not be in the jail yet.
     teardown::end_descendants();
     let undone = teardown::undo(&specification.name, &specification.root).and_then(|()| {
         record::remove(&specification.root, &specification.record)
-            .during_on(Step::ForgetBuild, &specification.record)
+            .during_on(SandboxStep::ForgetBuild, &specification.record)
     });
     if let Some(terminal) = users_terminal {
         terminal.finish();
@@ -90,44 +91,47 @@ fn supervise(helper: &mut Helper) -> Result<Message, Failure> {
     Ok(message)
 }
 
-fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, Failure> {
+fn run(
+    helper: &mut JailHelper,
+    terminal: Option<&mut Terminal>,
+) -> Result<HelperMessage, StepFailure> {
     let specification = &helper.specification;
     let root = &specification.root;
     for action in plan(root, &specification.items) {
         perform(&action)?;
     }
     let vimage = system::setting(VIMAGE) == Some(1);
-    let network = Network::of(specification.network, vimage);
+    let network = JailNetwork::of(specification.network, vimage);
     let parameters = parameters(&specification.name, root, &specification.host_name, network)
         .map_err(|error: SandboxError| io::Error::other(error.to_string()))
-        .during(Step::MakeJail)?;
+        .during(SandboxStep::MakeJail)?;
     let jail = system::make_jail(&parameters)
-        .map_err(|(error, message)| failure(Step::MakeJail, None, &error, message))?;
+        .map_err(|(error, message)| failure(SandboxStep::MakeJail, None, &error, message))?;
     let mut accounted = false;
     for rule in rules(&specification.name, &specification.limits) {
-        accounted = system::add_rule(&rule).during(Step::LimitResources)?;
+        accounted = system::add_rule(&rule).during(SandboxStep::LimitResources)?;
     }
     if accounted {
         helper.limits.processes = None;
     }
-    let watch = Watch::new(helper.socket.as_fd()).during(Step::Wait)?;
-    let (mut ours, theirs) = UnixStream::pair().during(Step::Fork)?;
-    let Some(program) = process::fork().during(Step::Fork)? else {
+    let watch = EventQueue::new(helper.socket.as_fd()).during(SandboxStep::Wait)?;
+    let (mut ours, theirs) = UnixStream::pair().during(SandboxStep::Fork)?;
+    let Some(program) = process::fork().during(SandboxStep::Fork)? else {
         program::become_program(helper, jail, network, theirs);
     };
     drop(theirs);
     helper.terminal = None;
     if let Some(terminal) = terminal {
-        terminal.start().during(Step::OpenTerminal)?;
+        terminal.start().during(SandboxStep::OpenTerminal)?;
     }
     let ended = follow(helper, &watch, program)?;
     // All that it left behind dies before it is said what it used up, and before the last word can come from it.
-    system::remove_jail(jail).during(Step::RemoveJail)?;
+    system::remove_jail(jail).during(SandboxStep::RemoveJail)?;
     teardown::end_descendants();
     let Some(finished) = ended else {
         let first =
             process::usage_of_children(crate::sandbox::ExitStatusKind::Signaled(libc::SIGKILL));
-        return Ok(Message::Ended {
+        return Ok(HelperMessage::Ended {
             killed: true,
             first,
         });
@@ -135,34 +139,45 @@ fn run(helper: &mut Helper, terminal: Option<&mut Terminal>) -> Result<Message, 
     match receive(&mut ours) {
         // The program's process could not become the program, or was not to.
         Ok(Some(message)) => Ok(message),
-        _ => Ok(Message::Finished(process::usage_of_children(
+        _ => Ok(HelperMessage::Finished(process::usage_of_children(
             finished.status,
         ))),
     }
 }
 
 /// Waits until the program has ended, or, `None`, has to be ended.
-fn follow(helper: &mut Helper, watch: &Watch, program: Pid) -> Result<Option<Finished>, Failure> {
+fn follow(
+    helper: &mut JailHelper,
+    watch: &EventQueue,
+    program: Pid,
+) -> Result<Option<Finished>, StepFailure> {
     helper.descriptors.clear();
     if !helper.specification.interactive {
         // Readers of the output must see it end with the last process of the build.
-        stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
-        stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
+        stdio::dup2_stdout(&helper.null).during(SandboxStep::Wait)?;
+        stdio::dup2_stderr(&helper.null).during(SandboxStep::Wait)?;
     }
     loop {
-        while let Some((ended, finished)) = process::wait_without_blocking().during(Step::Wait)? {
+        while let Some((ended, finished)) =
+            process::wait_without_blocking().during(SandboxStep::Wait)?
+        {
             if ended == program {
                 return Ok(Some(finished));
             }
         }
-        if watch.wait().during(Step::Wait)? == WatchEvent::Descriptor {
+        if watch.wait().during(SandboxStep::Wait)? == WatchEvent::Descriptor {
             return Ok(None);
         }
     }
 }
 
-fn failure(step: Step, path: Option<&Path>, error: &io::Error, message: Option<String>) -> Failure {
-    Failure {
+fn failure(
+    step: SandboxStep,
+    path: Option<&Path>,
+    error: &io::Error,
+    message: Option<String>,
+) -> StepFailure {
+    StepFailure {
         step,
         path: path.map(Path::to_owned),
         errno: error.raw_os_error().unwrap_or(libc::EINVAL),
@@ -171,7 +186,7 @@ fn failure(step: Step, path: Option<&Path>, error: &io::Error, message: Option<S
 }
 
 /// Makes one thing of the plan.
-fn perform(action: &Action) -> Result<(), Failure> {
+fn perform(action: &Action) -> Result<(), StepFailure> {
     match action {
         Action::Directory(path) => match fs::create_dir(path) {
             // What an earlier attempt has left in a writable mount.
@@ -180,14 +195,14 @@ fn perform(action: &Action) -> Result<(), Failure> {
             }
             other => other,
         }
-        .during_on(Step::MakeEntry, path),
+        .during_on(SandboxStep::MakeEntry, path),
         Action::File { path, contents } => {
-            fs::write(path, contents).during_on(Step::MakeEntry, path)
+            fs::write(path, contents).during_on(SandboxStep::MakeEntry, path)
         }
         Action::Accounts {
             directory,
             contents,
-        } => make_databases(directory, contents).during_on(Step::MakeAccounts, directory),
+        } => make_databases(directory, contents).during_on(SandboxStep::MakeAccounts, directory),
         Action::Link { path, contents } => match symlink(contents, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 match fs::read_link(path) {
@@ -197,7 +212,7 @@ fn perform(action: &Action) -> Result<(), Failure> {
             }
             other => other,
         }
-        .during_on(Step::MakeEntry, path),
+        .during_on(SandboxStep::MakeEntry, path),
         Action::Mount(mount) => perform_mount(mount),
         Action::ShowDevices {
             on,
@@ -205,7 +220,7 @@ fn perform(action: &Action) -> Result<(), Failure> {
             for_good,
         } => File::open(on)
             .and_then(|devices| devices::show(devices.as_fd(), visible, *for_good))
-            .during_on(Step::MakeDevices, on),
+            .during_on(SandboxStep::MakeDevices, on),
     }
 }
 
@@ -234,13 +249,13 @@ fn make_databases(directory: &Path, accounts: &str) -> io::Result<()> {
     fs::remove_file(file)
 }
 
-fn perform_mount(mount: &Mount) -> Result<(), Failure> {
+fn perform_mount(mount: &MountCall) -> Result<(), StepFailure> {
     let step = match &mount.file_system {
-        _ if mount.update => Step::RestrictMount,
-        FileSystem::Null { .. } => Step::MountSource,
-        FileSystem::Memory { .. } => Step::MountTemporary,
-        FileSystem::Devices => Step::MakeDevices,
-        FileSystem::Processes => Step::MountProcesses,
+        _ if mount.update => SandboxStep::RestrictMount,
+        FileSystem::Null { .. } => SandboxStep::MountSource,
+        FileSystem::Memory { .. } => SandboxStep::MountTemporary,
+        FileSystem::Devices => SandboxStep::MakeDevices,
+        FileSystem::Processes => SandboxStep::MountProcesses,
     };
     match (system::mount(mount), &mount.file_system) {
         (Ok(()), _) => Ok(()),
@@ -256,7 +271,7 @@ fn perform_mount(mount: &Mount) -> Result<(), Failure> {
                 let mode = fs::metadata(source)?.permissions().mode() & 0o555;
                 fs::set_permissions(&mount.on, fs::Permissions::from_mode(mode))
             })
-            .during_on(Step::MakeEntry, &mount.on),
+            .during_on(SandboxStep::MakeEntry, &mount.on),
         // To be on the safe side only: nothing in the root belongs to the build user.
         (Err((error, _)), _) if mount.update && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             Ok(())

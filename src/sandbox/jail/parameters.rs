@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::sandbox::{Limits, SandboxError};
+use crate::sandbox::{ResourceLimits, SandboxError};
 
 /// A parameter of `jail_set(2)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Value {
 
 /// Which network a jail has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Network {
+pub enum JailNetwork {
     /// None: no addresses at all. For kernels that cannot give a jail a network of its own.
     None,
     /// One of its own, with the interface `lo0` and no other. See vnet(9).
@@ -36,7 +36,7 @@ pub enum Network {
     Machine,
 }
 
-impl Network {
+impl JailNetwork {
     /// What a build has: the machine's network where it is `shared`, otherwise loopback where the kernel is built with
     /// `options VIMAGE` (as GENERIC is).
     pub fn of(shared: bool, vimage: bool) -> Self {
@@ -83,7 +83,7 @@ pub fn parameters(
     name: &str,
     root: &Path,
     host_name: &str,
-    network: Network,
+    network: JailNetwork,
 ) -> Result<Vec<Parameter>, SandboxError> {
     let root = root
         .to_str()
@@ -115,10 +115,10 @@ pub fn parameters(
         flag("persist"),
     ];
     match network {
-        Network::None => parameters.extend([number("ip4", DISABLE), number("ip6", DISABLE)]),
+        JailNetwork::None => parameters.extend([number("ip4", DISABLE), number("ip6", DISABLE)]),
         // The kernel refuses to limit the addresses of such a jail, which has none but those it is given.
-        Network::Loopback => parameters.push(number("vnet", NEW)),
-        Network::Machine => parameters.extend([number("ip4", INHERIT), number("ip6", INHERIT)]),
+        JailNetwork::Loopback => parameters.push(number("vnet", NEW)),
+        JailNetwork::Machine => parameters.extend([number("ip4", INHERIT), number("ip6", INHERIT)]),
     }
     parameters.extend(FORBIDDEN.map(flag));
     Ok(parameters)
@@ -126,7 +126,7 @@ pub fn parameters(
 
 /// The resource rules of the jail `name`, as rctl(8) writes them: what a limit of each process cannot say. A
 /// process's own limit of processes counts those of all builds, for all of them run as the same user.
-pub fn rules(name: &str, limits: &Limits) -> Vec<String> {
+pub fn rules(name: &str, limits: &ResourceLimits) -> Vec<String> {
     let Some(processes) = limits.processes else {
         return Vec::new();
     };
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_builds_jail_has_no_children_and_no_rights_and_without_vimage_no_addresses() {
-        let network = Network::of(false, false);
+        let network = JailNetwork::of(false, false);
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
         for (name, expected) in [
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_network_of_its_own_comes_without_limits_of_addresses() {
-        let network = Network::of(false, true);
+        let network = JailNetwork::of(false, true);
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
         assert_eq!(value(&parameters, "vnet"), Some(Value::Number(1)));
         assert_eq!(value(&parameters, "ip4"), None);
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_fixed_output_shares_the_network() {
-        let network = Network::of(true, true);
+        let network = JailNetwork::of(true, true);
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
         assert_eq!(value(&parameters, "ip4"), Some(Value::Number(2)));
@@ -198,16 +198,16 @@ mod tests {
 
     #[test]
     fn processes_and_threads_are_limited_by_jail_and_nothing_else_is() {
-        let limits = Limits {
+        let limits = ResourceLimits {
             memory: Some(1 << 30),
             processes: Some(64),
-            ..Limits::default()
+            ..ResourceLimits::default()
         };
         assert_eq!(
             rules("b-1", &limits),
             ["jail:b-1:maxproc:deny=64", "jail:b-1:nthr:deny=64"]
         );
-        assert!(rules("b-1", &Limits::default()).is_empty());
+        assert!(rules("b-1", &ResourceLimits::default()).is_empty());
         assert_eq!(rules_of("b-1"), "jail:b-1");
     }
 }

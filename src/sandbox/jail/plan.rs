@@ -32,7 +32,7 @@ pub enum Action {
         contents: PathBuf,
     },
     /// Mounts a file system.
-    Mount(Mount),
+    Mount(MountCall),
     /// Hides every node of the devfs mounted there but some. See [`devfs`](super::devfs).
     ShowDevices {
         /// The mount.
@@ -46,7 +46,7 @@ pub enum Action {
 
 /// A call of `nmount(2)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
+pub struct MountCall {
     /// What is mounted.
     pub file_system: FileSystem,
     /// Where.
@@ -92,7 +92,7 @@ impl FileSystem {
     }
 }
 
-impl Mount {
+impl MountCall {
     /// The options of `nmount(2)` but `fspath`, in order; `None` for one without a value.
     pub fn options(&self) -> Vec<(&'static str, Option<String>)> {
         let name = self.file_system.name();
@@ -130,7 +130,7 @@ const TERMINALS: [&str; 2] = ["tty", "pts/*"];
 /// The steps that make `items` under `root`, an empty directory that everybody may enter.
 pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
     let memory = |on: PathBuf, mode, size| {
-        Action::Mount(Mount {
+        Action::Mount(MountCall {
             file_system: FileSystem::Memory { mode, size },
             on,
             read_only: false,
@@ -174,7 +174,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
                     }),
                     Point::Existing => {}
                 }
-                actions.push(Action::Mount(Mount {
+                actions.push(Action::Mount(MountCall {
                     file_system: FileSystem::Null {
                         source: source.clone(),
                         is_file: *point == Point::File,
@@ -194,7 +194,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
             Item::Processes { target, .. } => {
                 let on = inside(root, target);
                 actions.push(Action::Directory(on.clone()));
-                actions.push(Action::Mount(Mount {
+                actions.push(Action::Mount(MountCall {
                     file_system: FileSystem::Processes,
                     on,
                     read_only: false,
@@ -206,7 +206,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
             } => {
                 let on = inside(root, target);
                 actions.push(Action::Directory(on.clone()));
-                actions.push(Action::Mount(Mount {
+                actions.push(Action::Mount(MountCall {
                     file_system: FileSystem::Devices,
                     on: on.clone(),
                     read_only: false,
@@ -222,7 +222,7 @@ pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
             }
         }
     }
-    actions.push(Action::Mount(Mount {
+    actions.push(Action::Mount(MountCall {
         file_system: FileSystem::Memory {
             mode: None,
             size: None,
@@ -257,7 +257,7 @@ fn inside(root: &Path, target: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn options(mount: &Mount) -> String {
+    fn options(mount: &MountCall) -> String {
         let options = mount.options().into_iter().map(|option| match option {
             (name, Some(value)) => format!("{name}={value}"),
             (name, None) => name.to_owned(),

@@ -6,41 +6,41 @@ use std::os::unix::net::UnixStream;
 
 use bstr::ByteSlice;
 
-use super::parameters::Network;
-use super::specification::Helper;
+use super::parameters::JailNetwork;
+use super::specification::JailHelper;
 use super::{loopback, system};
 use crate::sandbox::helper::{Execution, place_descriptors};
-use crate::sandbox::protocol::{During, Failure, Message, send};
-use crate::sandbox::{Step, process, resources};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
+use crate::sandbox::{SandboxStep, process, resources};
 
 /// Becomes the program in `jail`, or tells `report` why not and ends.
 pub(super) fn become_program(
-    helper: &mut Helper,
+    helper: &mut JailHelper,
     jail: c_int,
-    network: Network,
+    network: JailNetwork,
     mut report: UnixStream,
 ) -> ! {
     let message = match prepare(helper, jail, network, &mut report) {
         Ok(message) => message,
-        Err(failure) => Message::Failed(failure),
+        Err(failure) => HelperMessage::Failed(failure),
     };
     let _ = send(&mut report, &message);
     process::exit_now(127)
 }
 
 fn prepare(
-    helper: &mut Helper,
+    helper: &mut JailHelper,
     jail: c_int,
-    network: Network,
+    network: JailNetwork,
     report: &mut UnixStream,
-) -> Result<Message, Failure> {
+) -> Result<HelperMessage, StepFailure> {
     let specification = &helper.specification;
     // In the user's session it could type commands into the user's terminal.
-    rustix::process::setsid().during(Step::LeaveSession)?;
+    rustix::process::setsid().during(SandboxStep::LeaveSession)?;
     // Otherwise getlogin(2) still names the user who is logged in on the machine.
-    system::name_user(&specification.user.name).during(Step::LeaveSession)?;
+    system::name_user(&specification.user.name).during(SandboxStep::LeaveSession)?;
     if let Some(terminal) = helper.terminal.take() {
-        terminal.attach().during(Step::OpenTerminal)?;
+        terminal.attach().during(SandboxStep::OpenTerminal)?;
     }
     let execution = Execution::new(
         &specification.program,
@@ -48,21 +48,22 @@ fn prepare(
         &specification.environment,
     )?;
     place_descriptors(report, &mut helper.descriptors, &specification.descriptors)?;
-    system::enter_jail(jail).during(Step::EnterJail)?;
-    if network == Network::Loopback {
-        loopback::bring_up().during(Step::BringUpLoopback)?;
+    system::enter_jail(jail).during(SandboxStep::EnterJail)?;
+    if network == JailNetwork::Loopback {
+        loopback::bring_up().during(SandboxStep::BringUpLoopback)?;
     }
-    resources::limit(&helper.limits, &helper.open_files).during(Step::LimitResources)?;
-    system::fix_addresses().during(Step::FixAddresses)?;
-    system::gain_no_privileges().during(Step::DropPrivileges)?;
-    system::become_user(specification.user.uid, specification.user.gid).during(Step::BecomeUser)?;
+    resources::limit(&helper.limits, &helper.open_files).during(SandboxStep::LimitResources)?;
+    system::fix_addresses().during(SandboxStep::FixAddresses)?;
+    system::gain_no_privileges().during(SandboxStep::DropPrivileges)?;
+    system::become_user(specification.user.uid, specification.user.gid)
+        .during(SandboxStep::BecomeUser)?;
     // After the change of user, which might take it back.
-    system::die_with_parent().during(Step::TieLife)?;
+    system::die_with_parent().during(SandboxStep::TieLife)?;
     rustix::process::chdir(&specification.directory)
-        .during_on(Step::EnterBuildDirectory, &specification.directory)?;
+        .during_on(SandboxStep::EnterBuildDirectory, &specification.directory)?;
     if specification.rehearse {
-        return Ok(Message::Fit);
+        return Ok(HelperMessage::Fit);
     }
     system::reset_signals();
-    Err(execution.execute()).during_on(Step::Execute, specification.program.to_path_lossy())
+    Err(execution.execute()).during_on(SandboxStep::Execute, specification.program.to_path_lossy())
 }

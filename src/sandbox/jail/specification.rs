@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::layout::Item;
 use crate::sandbox::terminal::ProgramEnd;
-use crate::sandbox::{BuildUser, Limits};
+use crate::sandbox::{BuildUser, ResourceLimits};
 
 /// What the helper is to make.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Specification {
+pub(super) struct JailSpecification {
     /// The jail's name.
     pub name: String,
     /// What its root is mounted on.
@@ -26,7 +26,7 @@ pub(super) struct Specification {
     pub items: Vec<Item>,
     pub host_name: String,
     pub user: BuildUser,
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     pub network: bool,
     pub interactive: bool,
     /// Where the program starts.
@@ -38,17 +38,17 @@ pub(super) struct Specification {
     /// The numbers that the descriptors sent along get, in their order. In front of those is the record's lock and,
     /// when `interactive`, standard input.
     pub descriptors: Vec<i32>,
-    /// Stop before the program and say [`Message::Fit`](crate::sandbox::protocol::Message::Fit).
+    /// Stop before the program and say [`HelperMessage::Fit`](crate::sandbox::protocol::HelperMessage::Fit).
     pub rehearse: bool,
 }
 
 /// What the helper and the program's process work with.
-pub(super) struct Helper {
-    pub specification: Specification,
+pub(super) struct JailHelper {
+    pub specification: JailSpecification,
     /// For the program, in the order of the specification's numbers.
     pub descriptors: Vec<OwnedFd>,
     /// What is left for the process's own limits.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     /// The caller's limits of open files, which are the program's where it is given none of its own.
     pub open_files: Rlimit,
     /// The program's terminal, when it is interactive and has one.

@@ -12,7 +12,7 @@ use rustix::event::kqueue::{self, Event, EventFilter, EventFlags};
 use rustix::process::Signal;
 
 use super::parameters::{Parameter, Value};
-use super::plan::Mount;
+use super::plan::MountCall;
 use crate::sandbox::process::checked;
 
 /// The interface of rctl(4), in the C library since FreeBSD 9, which the `libc` crate lacks. See rctl_add_rule(2).
@@ -59,12 +59,12 @@ struct ReaperKill {
 const MESSAGE: usize = 256;
 
 /// Options as `nmount` and `jail_set` take them: pairs of name and value, with what they point to.
-struct Options {
+struct SystemOptions {
     strings: Vec<(CString, Vec<u8>)>,
     message: [u8; MESSAGE],
 }
 
-impl Options {
+impl SystemOptions {
     fn new() -> Self {
         Self {
             strings: Vec::new(),
@@ -116,8 +116,8 @@ impl Options {
 }
 
 /// Makes `mount`.
-pub(super) fn mount(mount: &Mount) -> Result<(), (io::Error, Option<String>)> {
-    let mut options = Options::new();
+pub(super) fn mount(mount: &MountCall) -> Result<(), (io::Error, Option<String>)> {
+    let mut options = SystemOptions::new();
     let mut add = || -> io::Result<()> {
         for (name, value) in mount.options() {
             match value {
@@ -193,7 +193,7 @@ pub(super) fn mounts() -> io::Result<Vec<PathBuf>> {
 
 /// Makes a jail; gives its number.
 pub(super) fn make_jail(parameters: &[Parameter]) -> Result<c_int, (io::Error, Option<String>)> {
-    let mut options = Options::new();
+    let mut options = SystemOptions::new();
     for parameter in parameters {
         let added = match &parameter.value {
             Value::Flag => options.add(parameter.name, Vec::new()),
@@ -210,7 +210,7 @@ pub(super) fn make_jail(parameters: &[Parameter]) -> Result<c_int, (io::Error, O
 
 /// The number of the jail called `name`; `None` where there is none.
 pub(super) fn find_jail(name: &str) -> io::Result<Option<c_int>> {
-    let mut options = Options::new();
+    let mut options = SystemOptions::new();
     options.add_text("name", name.as_bytes())?;
     let found = options.pass(|parts| {
         // SAFETY: as for nmount. The call may write to the value of `name`, the same name, no further than it reaches.
@@ -410,12 +410,12 @@ pub(super) fn has_module(name: &str) -> bool {
 }
 
 /// Reports the end of children, and that a descriptor can be read or has ended.
-pub(super) struct Watch {
+pub(super) struct EventQueue {
     queue: OwnedFd,
     descriptor: c_int,
 }
 
-/// What a [`Watch`] has seen.
+/// What an [`EventQueue`] has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WatchEvent {
     /// Some child may have ended.
@@ -424,7 +424,7 @@ pub(super) enum WatchEvent {
     Descriptor,
 }
 
-impl Watch {
+impl EventQueue {
     /// Watches from now on. `descriptor` must stay open as long as the watch is used.
     pub(super) fn new(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
         let queue = kqueue::kqueue()?;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::parameters::rules_of;
 use super::record::{JailRecord, Records};
 use super::system;
-use crate::sandbox::protocol::{During, Failure};
-use crate::sandbox::{SandboxError, Step, process};
+use crate::sandbox::protocol::{During, StepFailure};
+use crate::sandbox::{SandboxError, SandboxStep, process};
 
 /// How often what is mounted is looked at before giving up: what a dying process holds is let go a moment later.
 const TRIES: u32 = 50;
@@ -17,14 +17,14 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Removes the jail `name` with all its processes, its resource rules, and everything mounted on `root`. What is gone
 /// already is fine.
-pub(super) fn undo(name: &str, root: &Path) -> Result<(), Failure> {
-    if let Some(jail) = system::find_jail(name).during(Step::RemoveJail)? {
-        system::remove_jail(jail).during(Step::RemoveJail)?;
+pub(super) fn undo(name: &str, root: &Path) -> Result<(), StepFailure> {
+    if let Some(jail) = system::find_jail(name).during(SandboxStep::RemoveJail)? {
+        system::remove_jail(jail).during(SandboxStep::RemoveJail)?;
     }
     system::remove_rules(&rules_of(name));
     let mut tries = 0;
     loop {
-        let mounted = mounted_in(root).during(Step::Unmount)?;
+        let mounted = mounted_in(root).during(SandboxStep::Unmount)?;
         if mounted.is_empty() {
             return Ok(());
         }
@@ -40,7 +40,7 @@ pub(super) fn undo(name: &str, root: &Path) -> Result<(), Failure> {
         };
         tries += 1;
         if tries == TRIES {
-            return Err(error).during_on(Step::Unmount, path);
+            return Err(error).during_on(SandboxStep::Unmount, path);
         }
         std::thread::sleep(PAUSE);
     }
@@ -69,7 +69,13 @@ pub(super) fn clean(record: &JailRecord) -> Result<(), SandboxError> {
         failed(failure.step, failure.path, source)
     })?;
     let removed = record.remove();
-    removed.map_err(|error| failed(Step::ForgetBuild, Some(record.file().to_owned()), error))
+    removed.map_err(|error| {
+        failed(
+            SandboxStep::ForgetBuild,
+            Some(record.file().to_owned()),
+            error,
+        )
+    })
 }
 
 /// Undoes what runs that were killed have left.

@@ -2,10 +2,10 @@
 //! The lists of small worlds, entry by entry.
 
 use super::*;
-use crate::sandbox::{BuildDirectory, BuildUser, Limits, Mount};
+use crate::sandbox::{BuildDirectory, BuildUser, Mount, ResourceLimits};
 use std::fs::File;
 
-fn world(root: Root, mounts: Vec<Mount>) -> World {
+fn world(root: GuestRoot, mounts: Vec<Mount>) -> World {
     World {
         root,
         mounts,
@@ -17,7 +17,7 @@ fn world(root: Root, mounts: Vec<Mount>) -> World {
         },
         host_name: "localhost".into(),
         user: BuildUser::default(),
-        limits: Limits::default(),
+        limits: ResourceLimits::default(),
         program: "/bin/sh".into(),
         arguments: vec![],
         environment: BTreeMap::new(),
@@ -38,16 +38,16 @@ fn input(name: &str) -> Mount {
     }
 }
 
-fn sources(mounts: &[(&str, SourceKind)], root: &[(&str, SourceKind)]) -> Sources {
+fn sources(mounts: &[(&str, SourceKind)], root: &[(&str, SourceKind)]) -> HostSources {
     let map = |list: &[(&str, SourceKind)]| {
         list.iter()
             .map(|(path, kind)| (PathBuf::from(path), kind.clone()))
             .collect()
     };
-    Sources {
+    HostSources {
         mounts: map(mounts),
         root: map(root),
-        ..Sources::default()
+        ..HostSources::default()
     }
 }
 
@@ -76,7 +76,7 @@ fn mounts(items: &[Item]) -> Vec<String> {
 
 #[test]
 fn an_empty_root_holds_the_essentials_the_store_and_the_build_directory() {
-    let items = layout(&world(Root::Empty, vec![]), &Sources::default()).unwrap();
+    let items = layout(&world(GuestRoot::Empty, vec![]), &HostSources::default()).unwrap();
     let targets: Vec<_> = items
         .iter()
         .map(|item| match item {
@@ -108,7 +108,7 @@ fn an_empty_root_holds_the_essentials_the_store_and_the_build_directory() {
 
 #[test]
 fn inputs_are_read_only_in_a_writable_store_and_links_are_made_anew() {
-    let world = world(Root::Empty, vec![input("b"), input("a"), input("c")]);
+    let world = world(GuestRoot::Empty, vec![input("b"), input("a"), input("c")]);
     let sources = sources(
         &[
             ("/host/store/a", SourceKind::Directory),
@@ -139,7 +139,7 @@ fn a_tree_is_one_read_only_mount_per_entry_without_what_the_sandbox_has_itself()
     root.push(("COPYRIGHT", SourceKind::File));
     root.push(("bin", SourceKind::Link("usr/bin".into())));
     let items = layout(
-        &world(Root::Tree("/seed".into()), vec![]),
+        &world(GuestRoot::Tree("/seed".into()), vec![]),
         &sources(&[], &root),
     )
     .unwrap();
@@ -163,7 +163,7 @@ fn a_mount_inside_a_read_only_one_needs_its_place_there_already() {
         target: "/usr/share/doc".into(),
         writable: false,
     };
-    let world = world(Root::Tree("/seed".into()), vec![mount]);
+    let world = world(GuestRoot::Tree("/seed".into()), vec![mount]);
     let usr = ("usr", SourceKind::Directory);
     let found = sources(
         &[("/host/doc", SourceKind::Directory)],
@@ -196,7 +196,7 @@ fn places_that_are_relative_crooked_taken_or_around_another_are_refused() {
             target: target.into(),
             writable: true,
         };
-        let world = world(Root::Empty, vec![mount]);
+        let world = world(GuestRoot::Empty, vec![mount]);
         let sources = sources(&[("/host/x", SourceKind::Directory)], &[]);
         let error = layout(&world, &sources).unwrap_err().to_string();
         assert!(error.contains(complaint), "{target}: {error}");
@@ -206,9 +206,9 @@ fn places_that_are_relative_crooked_taken_or_around_another_are_refused() {
 
 #[test]
 fn a_world_with_the_network_has_the_machines_files_about_it() {
-    let mut world = world(Root::Empty, vec![]);
+    let mut world = world(GuestRoot::Empty, vec![]);
     world.network = true;
-    let mut sources = Sources::default();
+    let mut sources = HostSources::default();
     for (path, contents) in [
         ("/etc/hosts", "192.0.2.1 here\n"),
         ("/etc/services", "ftp 21/tcp\n"),
@@ -236,8 +236,8 @@ fn a_world_with_the_network_has_the_machines_files_about_it() {
 #[test]
 fn a_missing_source_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let mut world = world(Root::Empty, vec![]);
+    let mut world = world(GuestRoot::Empty, vec![]);
     world.store_writable = directory.path().join("none");
-    let error = Sources::inspect(&world).unwrap_err().to_string();
+    let error = HostSources::inspect(&world).unwrap_err().to_string();
     assert!(error.contains("/none`"), "{error}");
 }

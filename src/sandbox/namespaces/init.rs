@@ -23,12 +23,12 @@ use rustix::process::{
 };
 use rustix::stdio;
 
-use super::mounts::{self, Kernel, Tree};
-use super::specification::{Helper, Specification};
+use super::mounts::{self, Kernel, MountTree};
+use super::specification::{NamespaceHelper, NamespaceSpecification};
 use super::{program, system};
-use crate::sandbox::protocol::{During, Failure, Message, send};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
 use crate::sandbox::terminal::Terminal;
-use crate::sandbox::{Step, helper, process, terminal};
+use crate::sandbox::{SandboxStep, helper, process, terminal};
 
 /// The helper's whole life.
 pub(super) fn main() -> ! {
@@ -41,12 +41,12 @@ pub(super) fn start() -> io::Result<()> {
     let Some(told) = helper::receive_specification()? else {
         return Ok(());
     };
-    let (specification, mut descriptors): (Specification, _) =
+    let (specification, mut descriptors): (NamespaceSpecification, _) =
         (told.specification, told.descriptors);
     if specification.interactive && !descriptors.is_empty() {
         stdio::dup2_stdin(descriptors.remove(0))?;
     }
-    let mut helper = Helper {
+    let mut helper = NamespaceHelper {
         specification,
         socket: told.socket,
         descriptors,
@@ -56,15 +56,16 @@ pub(super) fn start() -> io::Result<()> {
     };
     match supervise(&mut helper) {
         Ok(()) => Ok(()),
-        Err(failure) => send(&mut helper.socket, &Message::Failed(failure)),
+        Err(failure) => send(&mut helper.socket, &HelperMessage::Failed(failure)),
     }
 }
 
 /// Makes the first process and watches over it.
-fn supervise(helper: &mut Helper) -> Result<(), Failure> {
+fn supervise(helper: &mut NamespaceHelper) -> Result<(), StepFailure> {
     let mut users_terminal = None;
     if helper.specification.interactive {
-        let opened = Terminal::open(helper.specification.outside.0).during(Step::OpenTerminal)?;
+        let opened =
+            Terminal::open(helper.specification.outside.0).during(SandboxStep::OpenTerminal)?;
         if let Some((ours, programs)) = opened {
             users_terminal = Some(ours);
             helper.terminal = Some(programs);
@@ -83,7 +84,7 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
         match rustix::thread::set_thread_groups(&[group]) {
             // Root of a user namespace without setgroups keeps them, as other users do.
             Err(Errno::PERM) => {}
-            other => other.during(Step::LeaveGroups)?,
+            other => other.during(SandboxStep::LeaveGroups)?,
         }
     }
     let trees = if privileged {
@@ -95,12 +96,12 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     } else {
         None
     };
-    let (from_helper, mut to_first) = pipe().during(Step::CreateNamespaces)?;
+    let (from_helper, mut to_first) = pipe().during(SandboxStep::CreateNamespaces)?;
     let mut namespaces = system::ALL_NAMESPACES;
     if specification.network {
         namespaces &= !system::NETWORK_NAMESPACE;
     }
-    let Some(first) = system::clone_into(namespaces).during(Step::CreateNamespaces)? else {
+    let Some(first) = system::clone_into(namespaces).during(SandboxStep::CreateNamespaces)? else {
         drop(to_first);
         if let Some(terminal) = users_terminal {
             terminal.abandon();
@@ -111,12 +112,12 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
     prefer_to_kill(first);
     helper.terminal = None;
     let relayed = match &mut users_terminal {
-        Some(terminal) => terminal.start().during(Step::OpenTerminal),
+        Some(terminal) => terminal.start().during(SandboxStep::OpenTerminal),
         None => Ok(()),
     };
     let watched = relayed
         .and_then(|()| map_user(helper, first))
-        .and_then(|()| to_first.write_all(b"g").during(Step::MapUser))
+        .and_then(|()| to_first.write_all(b"g").during(SandboxStep::MapUser))
         .and_then(|()| watch(helper, first));
     let killed = match &watched {
         Ok(killed) => *killed,
@@ -126,14 +127,14 @@ fn supervise(helper: &mut Helper) -> Result<(), Failure> {
         let _ = kill_process(first, Signal::KILL);
     }
     // From here on nothing of the sandbox is alive: the kernel lets the first process go last.
-    let ended = process::wait(Some(first)).during(Step::Wait);
+    let ended = process::wait(Some(first)).during(SandboxStep::Wait);
     if let Some(terminal) = users_terminal {
         terminal.finish();
     }
     watched?;
     let (_, first) = ended?;
     // The spawning process may have its answer already and be gone.
-    let _ = send(&mut helper.socket, &Message::Ended { killed, first });
+    let _ = send(&mut helper.socket, &HelperMessage::Ended { killed, first });
     Ok(())
 }
 
@@ -158,7 +159,7 @@ fn raise_open_files() -> Rlimit {
     before
 }
 
-pub(super) fn kernel(specification: &Specification) -> Kernel {
+pub(super) fn kernel(specification: &NamespaceSpecification) -> Kernel {
     if specification.old_kernel {
         Kernel::Old
     } else {
@@ -173,7 +174,7 @@ fn pipe() -> io::Result<(File, File)> {
 
 /// Says which outside user the one user inside is. From outside, for only here are the privileges to name
 /// another user than the caller.
-fn map_user(helper: &Helper, first: Pid) -> Result<(), Failure> {
+fn map_user(helper: &NamespaceHelper, first: Pid) -> Result<(), StepFailure> {
     let process = format!("/proc/{}", first.as_raw_pid());
     let user = &helper.specification.user;
     let (uid, gid) = helper.specification.outside;
@@ -186,22 +187,22 @@ fn map_user(helper: &Helper, first: Pid) -> Result<(), Failure> {
         let mut file = File::options()
             .write(true)
             .open(&path)
-            .during_on(Step::MapUser, &path)?;
+            .during_on(SandboxStep::MapUser, &path)?;
         file.write_all(contents.as_bytes())
-            .during_on(Step::MapUser, &path)?;
+            .during_on(SandboxStep::MapUser, &path)?;
     }
     Ok(())
 }
 
 /// Waits until the first process has ended, or (`true`) has to be ended.
-fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
+fn watch(helper: &mut NamespaceHelper, first: Pid) -> Result<bool, StepFailure> {
     helper.descriptors.clear();
     if !helper.specification.interactive {
         // Readers of the output must see it end with the last process of the build.
-        stdio::dup2_stdout(&helper.null).during(Step::Wait)?;
-        stdio::dup2_stderr(&helper.null).during(Step::Wait)?;
+        stdio::dup2_stdout(&helper.null).during(SandboxStep::Wait)?;
+        stdio::dup2_stderr(&helper.null).during(SandboxStep::Wait)?;
     }
-    let first = pidfd_open(first, PidfdFlags::empty()).during(Step::Wait)?;
+    let first = pidfd_open(first, PidfdFlags::empty()).during(SandboxStep::Wait)?;
     loop {
         let mut watched = [
             PollFd::new(&first, PollFlags::IN),
@@ -209,7 +210,7 @@ fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
         ];
         match poll(&mut watched, None) {
             Err(Errno::INTR) => continue,
-            other => other.during(Step::Wait)?,
+            other => other.during(SandboxStep::Wait)?,
         };
         if !watched[0].revents().is_empty() {
             return Ok(false);
@@ -221,30 +222,37 @@ fn watch(helper: &mut Helper, first: Pid) -> Result<bool, Failure> {
 }
 
 /// The first process's whole life.
-fn first_process(helper: &mut Helper, from_helper: File, trees: Option<Vec<Tree>>) -> ! {
+fn first_process(
+    helper: &mut NamespaceHelper,
+    from_helper: File,
+    trees: Option<Vec<MountTree>>,
+) -> ! {
     let message = match live(helper, from_helper, trees) {
         Ok(message) => message,
-        Err(failure) => Message::Failed(failure),
+        Err(failure) => HelperMessage::Failed(failure),
     };
     let _ = send(&mut helper.socket, &message);
     process::exit_now(0)
 }
 
 fn live(
-    helper: &mut Helper,
+    helper: &mut NamespaceHelper,
     mut from_helper: File,
-    trees: Option<Vec<Tree>>,
-) -> Result<Message, Failure> {
+    trees: Option<Vec<MountTree>>,
+) -> Result<HelperMessage, StepFailure> {
     let specification = &helper.specification;
     let mut go = [0];
-    from_helper.read_exact(&mut go).during(Step::MapUser)?;
-    become_user(specification.user.uid, specification.user.gid).during(Step::BecomeUser)?;
+    from_helper
+        .read_exact(&mut go)
+        .during(SandboxStep::MapUser)?;
+    become_user(specification.user.uid, specification.user.gid).during(SandboxStep::BecomeUser)?;
     // After the change of user, which takes the signal back.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).during(Step::TieLife)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .during(SandboxStep::TieLife)?;
     let mut helper_alive = [PollFd::new(&from_helper, PollFlags::empty())];
-    poll(&mut helper_alive, Some(&Default::default())).during(Step::TieLife)?;
+    poll(&mut helper_alive, Some(&Default::default())).during(SandboxStep::TieLife)?;
     if !helper_alive[0].revents().is_empty() {
-        return Err(Errno::PIPE).during(Step::TieLife);
+        return Err(Errno::PIPE).during(SandboxStep::TieLife);
     }
     system::leave_keyring();
     mounts::separate()?;
@@ -257,17 +265,18 @@ fn live(
     mounts::populate(&specification.items, trees, processes, kernel)?;
     forbid_namespaces()?;
     if !specification.network {
-        system::bring_up_loopback().during(Step::BringUpLoopback)?;
+        system::bring_up_loopback().during(SandboxStep::BringUpLoopback)?;
     }
-    system::name_host(&specification.host_name).during(Step::NameHost)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::TieLife)?;
-    let Some(program) = process::fork().during(Step::Fork)? else {
+    system::name_host(&specification.host_name).during(SandboxStep::NameHost)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .during(SandboxStep::TieLife)?;
+    let Some(program) = process::fork().during(SandboxStep::Fork)? else {
         program::become_program(helper);
     };
     helper.descriptors.clear();
     helper.terminal = None;
     for number in [0, 1, 2] {
-        process::place(&helper.null, number).during(Step::Wait)?;
+        process::place(&helper.null, number).during(SandboxStep::Wait)?;
     }
     reap(program)
 }
@@ -280,7 +289,7 @@ fn become_user(uid: u32, gid: u32) -> io::Result<()> {
 
 /// Lets no process of the sandbox make a user namespace, in which it would have privileges again. Whether a
 /// build may would otherwise depend on the machine's settings.
-fn forbid_namespaces() -> Result<(), Failure> {
+fn forbid_namespaces() -> Result<(), StepFailure> {
     let path = "/proc/sys/user/max_user_namespaces";
     match File::options().write(true).open(path) {
         // A kernel without that setting.
@@ -288,18 +297,18 @@ fn forbid_namespaces() -> Result<(), Failure> {
         Err(error) => Err(error),
         Ok(mut file) => file.write_all(b"0"),
     }
-    .during_on(Step::ForbidNamespaces, path)
+    .during_on(SandboxStep::ForbidNamespaces, path)
 }
 
 /// Reaps until `program` has ended, then kills and reaps the rest.
-fn reap(program: Pid) -> Result<Message, Failure> {
+fn reap(program: Pid) -> Result<HelperMessage, StepFailure> {
     let status = loop {
-        let (ended, finished) = process::wait(None).during(Step::Wait)?;
+        let (ended, finished) = process::wait(None).during(SandboxStep::Wait)?;
         if ended == program {
             break finished.status;
         }
     };
     system::kill_all();
     while process::wait(None).is_ok() {}
-    Ok(Message::Finished(process::usage_of_children(status)))
+    Ok(HelperMessage::Finished(process::usage_of_children(status)))
 }

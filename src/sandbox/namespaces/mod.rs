@@ -30,13 +30,13 @@ use std::sync::{Arc, OnceLock};
 pub(super) use features::features;
 use rustix::thread::CapabilitySet;
 use server::HelperServer;
-use specification::Specification;
+use specification::NamespaceSpecification;
 
 use super::check::sensible;
 use super::features::version;
-use super::layout::{Item, Point, Sources, layout};
+use super::layout::{HostSources, Item, Point, layout};
 use super::spawn::{self, Conclusion, HelperCommand, SpawnedHelper};
-use super::{BuildUser, Limits, Running, Sandbox, SandboxError, World};
+use super::{BuildUser, ResourceLimits, RunningProgram, Sandbox, SandboxError, World};
 use crate::diagnostics::FileError;
 
 /// The Linux backend.
@@ -79,7 +79,7 @@ impl Namespaces {
     /// this process's session; others come from the fork server, where that can be had.
     fn start(
         &self,
-        specification: &Specification,
+        specification: &NamespaceSpecification,
         descriptors: &[BorrowedFd<'_>],
         output: Option<OwnedFd>,
     ) -> Result<SpawnedHelper, SandboxError> {
@@ -122,7 +122,7 @@ impl Sandbox for Namespaces {
                 path: directory.clone(),
                 source,
             })?;
-        let specification = Specification {
+        let specification = NamespaceSpecification {
             outside,
             items: vec![
                 Item::Devices {
@@ -143,7 +143,7 @@ impl Sandbox for Namespaces {
             ],
             host_name: "localhost".to_owned(),
             user,
-            limits: Limits::default(),
+            limits: ResourceLimits::default(),
             network: false,
             thirty_two_bit: false,
             interactive: false,
@@ -172,16 +172,16 @@ impl Sandbox for Namespaces {
         }
     }
 
-    fn spawn(&self, world: World) -> Result<Box<dyn Running>, SandboxError> {
+    fn spawn(&self, world: World) -> Result<Box<dyn RunningProgram>, SandboxError> {
         sensible(&world)?;
-        let items = layout(&world, &Sources::inspect(&world)?)?;
+        let items = layout(&world, &HostSources::inspect(&world)?)?;
         let mut descriptors = Vec::new();
         let stdin = io::stdin();
         if world.interactive {
             descriptors.push(stdin.as_fd());
         }
         descriptors.extend(world.descriptors.iter().map(|(fd, _)| fd.as_fd()));
-        let specification = Specification {
+        let specification = NamespaceSpecification {
             items,
             outside: self.outside(&world.user),
             host_name: world.host_name,

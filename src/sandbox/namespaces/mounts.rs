@@ -22,15 +22,15 @@ use rustix::mount::{
 };
 
 use super::system::{attribute, change_mount};
-use crate::sandbox::Step;
+use crate::sandbox::SandboxStep;
 use crate::sandbox::layout::{Item, Point};
-use crate::sandbox::protocol::{During, Failure};
+use crate::sandbox::protocol::{During, StepFailure};
 
 /// The nodes of `/dev`: what Guix and Nix give to builds, less the terminal.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// A host path ready to be attached.
-pub(super) struct Tree {
+pub(super) struct MountTree {
     source: PathBuf,
     mount: OwnedFd,
     attributes: u64,
@@ -46,7 +46,7 @@ pub(super) enum Kernel {
 }
 
 /// The host paths that `items` mount, in the order in which [`populate`] wants them.
-pub(super) fn take(items: &[Item], kernel: Kernel) -> Result<Vec<Tree>, Failure> {
+pub(super) fn take(items: &[Item], kernel: Kernel) -> Result<Vec<MountTree>, StepFailure> {
     let mut trees = Vec::new();
     for item in items {
         match item {
@@ -76,17 +76,17 @@ fn devices(terminal: bool) -> impl Iterator<Item = &'static str> {
     DEVICES.into_iter().chain(terminal.then_some("tty"))
 }
 
-fn tree(source: PathBuf, attributes: u64, kernel: Kernel) -> Result<Tree, Failure> {
+fn tree(source: PathBuf, attributes: u64, kernel: Kernel) -> Result<MountTree, StepFailure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let mount = open_tree(CWD, &source, flags).during_on(Step::OpenSource, &source)?;
+    let mount = open_tree(CWD, &source, flags).during_on(SandboxStep::OpenSource, &source)?;
     if kernel == Kernel::Current {
         change_mount(mount.as_fd(), attributes, true, true)
-            .during_on(Step::RestrictMount, &source)?;
+            .during_on(SandboxStep::RestrictMount, &source)?;
     }
-    Ok(Tree {
+    Ok(MountTree {
         source,
         mount,
         attributes,
@@ -94,18 +94,18 @@ fn tree(source: PathBuf, attributes: u64, kernel: Kernel) -> Result<Tree, Failur
 }
 
 /// Keeps this process's mounts from spreading to the machine, and the machine's from spreading here.
-pub(super) fn separate() -> Result<(), Failure> {
+pub(super) fn separate() -> Result<(), StepFailure> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", flags).during(Step::SeparateMounts)
+    mount_change("/", flags).during(SandboxStep::SeparateMounts)
 }
 
 /// Makes an empty file system in memory this process's root, and the machine's root unreachable. Gives a
 /// `/proc` to be mounted later: the kernel makes a new one only while an old one is visible.
-pub(super) fn enter_new_root() -> Result<OwnedFd, Failure> {
-    let processes = processes().during(Step::MountProcesses)?;
-    let root = temporary("755", None).during(Step::MountRoot)?;
+pub(super) fn enter_new_root() -> Result<OwnedFd, StepFailure> {
+    let processes = processes().during(SandboxStep::MountProcesses)?;
+    let root = temporary("755", None).during(SandboxStep::MountRoot)?;
     // Where it is attached does not matter, for it is the root a moment later; `/proc` is there on any machine.
-    attach(&root, Path::new("/proc")).during(Step::MountRoot)?;
+    attach(&root, Path::new("/proc")).during(SandboxStep::MountRoot)?;
     let enter = || -> io::Result<()> {
         rustix::process::fchdir(&root)?;
         // Puts the old root on top of the new one, at the same place, whence it can be unmounted without a
@@ -114,7 +114,7 @@ pub(super) fn enter_new_root() -> Result<OwnedFd, Failure> {
         unmount(".", UnmountFlags::DETACH)?;
         Ok(rustix::process::chdir("/")?)
     };
-    enter().during(Step::EnterRoot)?;
+    enter().during(SandboxStep::EnterRoot)?;
     Ok(processes)
 }
 
@@ -167,20 +167,20 @@ fn attach(mount: &OwnedFd, target: &Path) -> io::Result<()> {
 /// Makes `items` in the new root, with the `trees` that [`take`] took for them, and the root read-only.
 pub(super) fn populate(
     items: &[Item],
-    trees: Vec<Tree>,
+    trees: Vec<MountTree>,
     processes: OwnedFd,
     kernel: Kernel,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     let mut trees = trees.into_iter();
     let mut next = |target: &Path| {
         let tree = trees.next().ok_or(Errno::NOENT);
-        tree.during_on(Step::MountSource, target)
+        tree.during_on(SandboxStep::MountSource, target)
     };
     for item in items {
         match item {
             Item::Directory { target } => directory(target)?,
             Item::File { target, contents } => {
-                fs::write(target, contents).during_on(Step::MakeEntry, target)?;
+                fs::write(target, contents).during_on(SandboxStep::MakeEntry, target)?;
             }
             Item::Link { target, contents } => link(target, contents)?,
             Item::Mount { target, point, .. } => {
@@ -194,7 +194,7 @@ pub(super) fn populate(
             Item::Temporary { target, size } => shared_directory(target, *size)?,
             Item::Processes { target, .. } => {
                 directory(target)?;
-                attach(&processes, target).during_on(Step::MountProcesses, target)?;
+                attach(&processes, target).during_on(SandboxStep::MountProcesses, target)?;
             }
             Item::Devices {
                 target,
@@ -221,27 +221,27 @@ pub(super) fn populate(
                 directory(&terminals)?;
                 pseudo_terminals()
                     .and_then(|mount| attach(&mount, &terminals))
-                    .during_on(Step::MakeDevices, &terminals)?;
+                    .during_on(SandboxStep::MakeDevices, &terminals)?;
             }
         }
     }
     let root = Path::new("/");
     match kernel {
         Kernel::Current => {
-            let here = File::open(root).during_on(Step::RestrictMount, root)?;
+            let here = File::open(root).during_on(SandboxStep::RestrictMount, root)?;
             change_mount(here.as_fd(), attribute::READ_ONLY, false, false)
         }
         Kernel::Old => remount(root, attribute::READ_ONLY),
     }
-    .during_on(Step::RestrictMount, root)
+    .during_on(SandboxStep::RestrictMount, root)
 }
 
-fn place(tree: &Tree, target: &Path, kernel: Kernel) -> Result<(), Failure> {
-    attach(&tree.mount, target).during_on(Step::MountSource, target)?;
+fn place(tree: &MountTree, target: &Path, kernel: Kernel) -> Result<(), StepFailure> {
+    attach(&tree.mount, target).during_on(SandboxStep::MountSource, target)?;
     if kernel == Kernel::Old {
         mount_change(target, MountPropagationFlags::PRIVATE)
-            .during_on(Step::SeparateMounts, &tree.source)?;
-        remount(target, tree.attributes).during_on(Step::RestrictMount, &tree.source)?;
+            .during_on(SandboxStep::SeparateMounts, &tree.source)?;
+        remount(target, tree.attributes).during_on(SandboxStep::RestrictMount, &tree.source)?;
     }
     Ok(())
 }
@@ -274,15 +274,15 @@ fn remount(target: &Path, attributes: u64) -> io::Result<()> {
     Ok(mount_remount(target, flags, "")?)
 }
 
-fn shared_directory(target: &Path, size: Option<u64>) -> Result<(), Failure> {
+fn shared_directory(target: &Path, size: Option<u64>) -> Result<(), StepFailure> {
     directory(target)?;
     temporary("1777", size)
         .and_then(|mount| attach(&mount, target))
-        .during_on(Step::MountTemporary, target)
+        .during_on(SandboxStep::MountTemporary, target)
 }
 
 /// Makes a directory, or takes the one that an earlier attempt has left in a writable mount.
-fn directory(target: &Path) -> Result<(), Failure> {
+fn directory(target: &Path) -> Result<(), StepFailure> {
     match fs::create_dir(target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match fs::symlink_metadata(target) {
@@ -292,11 +292,11 @@ fn directory(target: &Path) -> Result<(), Failure> {
         }
         other => other,
     }
-    .during_on(Step::MakeEntry, target)
+    .during_on(SandboxStep::MakeEntry, target)
 }
 
 /// Makes an empty file, or takes the one that an earlier attempt has left in a writable mount.
-fn file(target: &Path) -> Result<(), Failure> {
+fn file(target: &Path) -> Result<(), StepFailure> {
     match File::create_new(target).map(drop) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             match fs::symlink_metadata(target) {
@@ -306,11 +306,11 @@ fn file(target: &Path) -> Result<(), Failure> {
         }
         other => other,
     }
-    .during_on(Step::MakeEntry, target)
+    .during_on(SandboxStep::MakeEntry, target)
 }
 
 /// Makes a link, or takes the same one that an earlier attempt has left in a writable mount.
-fn link(target: &Path, contents: &Path) -> Result<(), Failure> {
+fn link(target: &Path, contents: &Path) -> Result<(), StepFailure> {
     match symlink(contents, target) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::read_link(target) {
             Ok(there) if there == contents => Ok(()),
@@ -318,5 +318,5 @@ fn link(target: &Path, contents: &Path) -> Result<(), Failure> {
         },
         other => other,
     }
-    .during_on(Step::MakeEntry, target)
+    .during_on(SandboxStep::MakeEntry, target)
 }

@@ -7,41 +7,42 @@ use bstr::ByteSlice;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::specification::Helper;
+use super::specification::NamespaceHelper;
 use super::{filter, system};
 use crate::sandbox::helper::{Execution, place_descriptors};
-use crate::sandbox::protocol::{During, Failure, Message, send};
-use crate::sandbox::{Step, process, resources};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
+use crate::sandbox::{SandboxStep, process, resources};
 
 /// Becomes the program, or says why not and ends.
-pub(super) fn become_program(helper: &mut Helper) -> ! {
+pub(super) fn become_program(helper: &mut NamespaceHelper) -> ! {
     let message = match prepare(helper) {
         Ok(message) => message,
-        Err(failure) => Message::Failed(failure),
+        Err(failure) => HelperMessage::Failed(failure),
     };
     let _ = send(&mut helper.socket, &message);
     process::exit_now(127)
 }
 
-fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
+fn prepare(helper: &mut NamespaceHelper) -> Result<HelperMessage, StepFailure> {
     let specification = &helper.specification;
     // In the user's session it could type commands into the user's terminal.
-    rustix::process::setsid().during(Step::LeaveSession)?;
+    rustix::process::setsid().during(SandboxStep::LeaveSession)?;
     if let Some(terminal) = helper.terminal.take() {
-        terminal.attach().during(Step::OpenTerminal)?;
+        terminal.attach().during(SandboxStep::OpenTerminal)?;
     }
     if specification.thirty_two_bit {
-        system::be_thirty_two_bit().during(Step::ChoosePersonality)?;
+        system::be_thirty_two_bit().during(SandboxStep::ChoosePersonality)?;
     }
     match system::fix_addresses() {
         // Docker's and podman's own filters refuse it.
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            send(&mut helper.socket, &Message::RandomAddresses).during(Step::FixAddresses)?;
+            send(&mut helper.socket, &HelperMessage::RandomAddresses)
+                .during(SandboxStep::FixAddresses)?;
         }
-        other => other.during(Step::FixAddresses)?,
+        other => other.during(SandboxStep::FixAddresses)?,
     }
     rustix::process::chdir(&specification.directory)
-        .during_on(Step::EnterBuildDirectory, &specification.directory)?;
+        .during_on(SandboxStep::EnterBuildDirectory, &specification.directory)?;
     let execution = Execution::new(
         &specification.program,
         &specification.arguments,
@@ -52,14 +53,15 @@ fn prepare(helper: &mut Helper) -> Result<Message, Failure> {
         &mut helper.descriptors,
         &specification.descriptors,
     )?;
-    resources::limit(&specification.limits, &helper.open_files).during(Step::LimitResources)?;
-    drop_privileges().during(Step::DropPrivileges)?;
-    filter::install(specification.network).during(Step::FilterCalls)?;
+    resources::limit(&specification.limits, &helper.open_files)
+        .during(SandboxStep::LimitResources)?;
+    drop_privileges().during(SandboxStep::DropPrivileges)?;
+    filter::install(specification.network).during(SandboxStep::FilterCalls)?;
     if specification.rehearse {
-        return Ok(Message::Fit);
+        return Ok(HelperMessage::Fit);
     }
     system::reset_signals();
-    Err(execution.execute()).during_on(Step::Execute, specification.program.to_path_lossy())
+    Err(execution.execute()).during_on(SandboxStep::Execute, specification.program.to_path_lossy())
 }
 
 /// Gives up every capability, and the ways to get one: by set-user-ID programs, by file capabilities.

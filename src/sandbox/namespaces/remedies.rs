@@ -3,8 +3,8 @@
 
 use rustix::io::Errno;
 
-use crate::sandbox::Step;
-use crate::sandbox::protocol::Failure;
+use crate::sandbox::SandboxStep;
+use crate::sandbox::protocol::StepFailure;
 
 const MAX_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
 pub(super) const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
@@ -12,27 +12,27 @@ pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unp
 
 /// The hint for `failure`, without a full stop; `setting` reads a file of the machine's settings.
 pub(super) fn remedy(
-    failure: &Failure,
+    failure: &StepFailure,
     setting: &dyn Fn(&str) -> Option<String>,
 ) -> Option<String> {
     let error = Errno::from_raw_os_error(failure.errno);
     let is = |path: &str, value: &str| setting(path).is_some_and(|text| text.trim() == value);
     let text = match (failure.step, error) {
-        (Step::Execute, Errno::NOENT) => {
+        (SandboxStep::Execute, Errno::NOENT) => {
             "the file, or the interpreter or loader that it names, is not in the sandbox: add the item that holds it to \
              the inputs"
         }
-        (Step::Execute, Errno::ACCESS) => {
+        (SandboxStep::Execute, Errno::ACCESS) => {
             "the file is not executable, or is in a directory that the build user may not enter"
         }
-        (Step::FilterCalls, Errno::INVAL) => {
+        (SandboxStep::FilterCalls, Errno::INVAL) => {
             "use a kernel that was built with CONFIG_SECCOMP_FILTER"
         }
         (_, Errno::NOSYS) => {
             "use Linux 5.2 or newer; in a container, allow the newer mount calls (for Docker and podman: --security-opt \
              seccomp=unconfined)"
         }
-        (Step::CreateNamespaces, Errno::NOSPC) => {
+        (SandboxStep::CreateNamespaces, Errno::NOSPC) => {
             let now = setting(MAX_NAMESPACES).unwrap_or_default();
             return Some(format!(
                 "user.max_user_namespaces is {}; as root: sysctl -w user.max_user_namespaces=15000, and likewise each \
@@ -40,19 +40,19 @@ pub(super) fn remedy(
                 now.trim()
             ));
         }
-        (Step::CreateNamespaces, Errno::INVAL) => {
+        (SandboxStep::CreateNamespaces, Errno::INVAL) => {
             "use a kernel that was built with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS and CONFIG_CGROUPS"
         }
-        (Step::CreateNamespaces, Errno::PERM) if is(DEBIAN_SWITCH, "0") => {
+        (SandboxStep::CreateNamespaces, Errno::PERM) if is(DEBIAN_SWITCH, "0") => {
             "only root may make user namespaces here; as root: sysctl -w kernel.unprivileged_userns_clone=1; or run this \
              as root"
         }
-        (Step::CreateNamespaces, Errno::PERM) => {
+        (SandboxStep::CreateNamespaces, Errno::PERM) => {
             "the system forbids user namespaces; in a container, allow them (for Docker and podman: --security-opt \
              seccomp=unconfined), or run this outside; in a chroot they cannot be made"
         }
-        (Step::Execute, _) => return None,
-        (Step::MapUser, Errno::PERM) if cannot_map_root(setting) => {
+        (SandboxStep::Execute, _) => return None,
+        (SandboxStep::MapUser, Errno::PERM) if cannot_map_root(setting) => {
             "this is root without CAP_SETFCAP, which may not make a user namespace: run this as another user, or add the \
              capability (for Docker and podman: --cap-add SETFCAP)"
         }
@@ -61,31 +61,31 @@ pub(super) fn remedy(
              kernel.apparmor_restrict_unprivileged_userns=0; or give this program a profile that allows `userns`; or run \
              it as root"
         }
-        (Step::MountProcesses, Errno::PERM) => {
+        (SandboxStep::MountProcesses, Errno::PERM) => {
             "parts of /proc are hidden, as in a container, and the kernel then allows no other /proc: run this outside, \
              or unhide them (for Docker: --security-opt systempaths=unconfined; for podman: --security-opt unmask=ALL)"
         }
-        (Step::MapUser | Step::BecomeUser, Errno::PERM | Errno::INVAL) => {
+        (SandboxStep::MapUser | SandboxStep::BecomeUser, Errno::PERM | Errno::INVAL) => {
             "the build user has no number outside; in a container, give it more user numbers"
         }
         (
-            Step::SeparateMounts
-            | Step::MountRoot
-            | Step::EnterRoot
-            | Step::MountSource
-            | Step::MountTemporary
-            | Step::RestrictMount
-            | Step::MakeDevices
-            | Step::OpenSource,
+            SandboxStep::SeparateMounts
+            | SandboxStep::MountRoot
+            | SandboxStep::EnterRoot
+            | SandboxStep::MountSource
+            | SandboxStep::MountTemporary
+            | SandboxStep::RestrictMount
+            | SandboxStep::MakeDevices
+            | SandboxStep::OpenSource,
             Errno::PERM,
         ) => {
             "the system forbids mounts in user namespaces; in a container, allow them (for Docker and podman: \
              --security-opt seccomp=unconfined --security-opt apparmor=unconfined), or run this outside"
         }
-        (Step::OpenSource, Errno::ACCESS) => {
+        (SandboxStep::OpenSource, Errno::ACCESS) => {
             "the user that runs the build must be able to enter every directory above it"
         }
-        (Step::MakeEntry, Errno::ACCESS) => {
+        (SandboxStep::MakeEntry, Errno::ACCESS) => {
             "the directory on the machine does not belong to the user that the build has outside"
         }
         (_, Errno::NOSPC) => "make room there",
@@ -115,8 +115,8 @@ fn cannot_map_root(setting: &dyn Fn(&str) -> Option<String>) -> bool {
 mod tests {
     use super::*;
 
-    fn advice(step: Step, errno: Errno, settings: &[(&str, &str)]) -> String {
-        let failure = Failure {
+    fn advice(step: SandboxStep, errno: Errno, settings: &[(&str, &str)]) -> String {
+        let failure = StepFailure {
             step,
             path: None,
             errno: errno.raw_os_error(),
@@ -133,26 +133,26 @@ mod tests {
     fn each_way_to_forbid_user_namespaces_has_its_own_remedy() {
         let limit = [(MAX_NAMESPACES, "0")];
         assert!(
-            advice(Step::CreateNamespaces, Errno::NOSPC, &limit)
+            advice(SandboxStep::CreateNamespaces, Errno::NOSPC, &limit)
                 .contains("user.max_user_namespaces is 0")
         );
         let debian = [(DEBIAN_SWITCH, "0")];
         assert!(
-            advice(Step::CreateNamespaces, Errno::PERM, &debian)
+            advice(SandboxStep::CreateNamespaces, Errno::PERM, &debian)
                 .contains("kernel.unprivileged_userns_clone=1")
         );
-        assert!(advice(Step::CreateNamespaces, Errno::PERM, &[]).contains("container"));
+        assert!(advice(SandboxStep::CreateNamespaces, Errno::PERM, &[]).contains("container"));
         let ubuntu = [(APPARMOR_SWITCH, "1")];
         for (step, errno) in [
-            (Step::SeparateMounts, Errno::ACCESS),
-            (Step::MountProcesses, Errno::PERM),
+            (SandboxStep::SeparateMounts, Errno::ACCESS),
+            (SandboxStep::MountProcesses, Errno::PERM),
         ] {
             assert!(
                 advice(step, errno, &ubuntu)
                     .contains("kernel.apparmor_restrict_unprivileged_userns=0")
             );
         }
-        assert!(advice(Step::MountProcesses, Errno::PERM, &[]).contains("/proc"));
+        assert!(advice(SandboxStep::MountProcesses, Errno::PERM, &[]).contains("/proc"));
         for (user, capabilities, expected) in [
             ("0", "0000000028040000", "CAP_SETFCAP"),
             ("0", "00000000ffffffff", "user numbers"),
@@ -160,10 +160,14 @@ mod tests {
         ] {
             let status = format!("Uid:\t{user}\t{user}\t{user}\t{user}\nCapEff:\t{capabilities}");
             let settings = [("/proc/self/status", status.as_str())];
-            let text = advice(Step::MapUser, Errno::PERM, &settings);
+            let text = advice(SandboxStep::MapUser, Errno::PERM, &settings);
             assert!(text.contains(expected), "{text}");
         }
-        for step in [Step::MountRoot, Step::EnterRoot, Step::SeparateMounts] {
+        for step in [
+            SandboxStep::MountRoot,
+            SandboxStep::EnterRoot,
+            SandboxStep::SeparateMounts,
+        ] {
             assert!(advice(step, Errno::PERM, &[]).contains("forbids mounts"));
         }
     }
@@ -171,8 +175,8 @@ mod tests {
     #[test]
     fn a_program_that_may_not_run_is_not_blamed_on_the_machine() {
         let ubuntu = [(APPARMOR_SWITCH, "1")];
-        let text = advice(Step::Execute, Errno::ACCESS, &ubuntu);
+        let text = advice(SandboxStep::Execute, Errno::ACCESS, &ubuntu);
         assert!(text.contains("not executable"), "{text}");
-        assert_eq!(advice(Step::Execute, Errno::NOEXEC, &ubuntu), "");
+        assert_eq!(advice(SandboxStep::Execute, Errno::NOEXEC, &ubuntu), "");
     }
 }

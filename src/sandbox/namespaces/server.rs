@@ -36,11 +36,11 @@ type Answer = Result<i32, i32>;
 #[derive(Debug)]
 pub(super) struct HelperServer {
     binary: PathBuf,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<ServerProcess>>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct ServerProcess {
     child: Child,
     socket: UnixStream,
 }
@@ -69,7 +69,7 @@ impl HelperServer {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let server = match &mut *running {
             Some(server) => server,
-            none => none.insert(Running::start(&self.binary)?),
+            none => none.insert(ServerProcess::start(&self.binary)?),
         };
         match server.ask(socket, output) {
             Ok(answer) => {
@@ -85,7 +85,7 @@ impl HelperServer {
     }
 }
 
-impl Running {
+impl ServerProcess {
     fn start(binary: &Path) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = Command::new(binary)
@@ -109,7 +109,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // It is a server that does not answer.
         let _ = self.child.kill();

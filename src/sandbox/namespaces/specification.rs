@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::sandbox::layout::Item;
 use crate::sandbox::terminal::ProgramEnd;
-use crate::sandbox::{BuildUser, Limits};
+use crate::sandbox::{BuildUser, ResourceLimits};
 
 /// What the helper is to make.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Specification {
+pub(super) struct NamespaceSpecification {
     /// What the world holds.
     pub items: Vec<Item>,
     pub host_name: String,
@@ -23,7 +23,7 @@ pub(super) struct Specification {
     pub user: BuildUser,
     /// User and group numbers outside.
     pub outside: (u32, u32),
-    pub limits: Limits,
+    pub limits: ResourceLimits,
     pub network: bool,
     pub thirty_two_bit: bool,
     pub interactive: bool,
@@ -36,16 +36,16 @@ pub(super) struct Specification {
     /// The numbers that the descriptors sent along get, in their order. When `interactive`, one more
     /// descriptor is in front: standard input.
     pub descriptors: Vec<i32>,
-    /// Stop before the program and say [`Message::Fit`](crate::sandbox::protocol::Message::Fit).
+    /// Stop before the program and say [`HelperMessage::Fit`](crate::sandbox::protocol::HelperMessage::Fit).
     pub rehearse: bool,
     /// Do without `mount_setattr`, as on Linux before 5.12.
     pub old_kernel: bool,
 }
 
 /// What the helper and its children work with.
-pub(super) struct Helper {
-    pub specification: Specification,
-    /// For [`Message`](crate::sandbox::protocol::Message)s.
+pub(super) struct NamespaceHelper {
+    pub specification: NamespaceSpecification,
+    /// For [`HelperMessage`](crate::sandbox::protocol::HelperMessage)s.
     pub socket: UnixStream,
     /// For the program, in the order of the specification's numbers.
     pub descriptors: Vec<OwnedFd>,

@@ -22,7 +22,7 @@ const SWEEPS: usize = 12;
 
 /// The box of a node.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Place {
+pub struct NodeBox {
     /// The left edge.
     pub x: f64,
     /// The upper edge.
@@ -44,9 +44,9 @@ pub struct Band {
 
 /// The places of a drawing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Layout {
+pub struct GraphLayout {
     /// The place of each node.
-    pub places: Vec<Place>,
+    pub places: Vec<NodeBox>,
     /// The bands that have nodes, from left to right.
     pub bands: Vec<Band>,
     /// The width of the drawing.
@@ -57,7 +57,7 @@ pub struct Layout {
 
 /// Lays out nodes. `labels` has the band of each and the length of its label in characters. An edge goes from a user to
 /// its input, which comes earlier in `labels`.
-pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
+pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> GraphLayout {
     let columns = columns(labels, edges);
     let count = columns.iter().map(|column| column + 1).max().unwrap_or(0);
     let mut order: Vec<Vec<usize>> = vec![Vec::new(); count];
@@ -70,7 +70,7 @@ pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
     let tallest = order.iter().map(Vec::len).max().unwrap_or(0) as f64;
     let height = tallest * (HEIGHT + ROW_GAP) - ROW_GAP;
     let mut places = vec![
-        Place {
+        NodeBox {
             x: 0.0,
             y: 0.0,
             width: 0.0
@@ -87,7 +87,7 @@ pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
         let own = column.len() as f64 * (HEIGHT + ROW_GAP) - ROW_GAP;
         let mut y = MARGIN + HEADER + (height - own) / 2.0;
         for node in column {
-            places[*node] = Place { x, y, width };
+            places[*node] = NodeBox { x, y, width };
             y += HEIGHT + ROW_GAP;
         }
         if let Some(band) = column.first().map(|node| labels[*node].0) {
@@ -98,7 +98,7 @@ pub fn layout(labels: &[(usize, usize)], edges: &[(usize, usize)]) -> Layout {
         }
         x += width + COLUMN_GAP;
     }
-    Layout {
+    GraphLayout {
         places,
         bands,
         width: (x - COLUMN_GAP + MARGIN).max(2.0 * MARGIN),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws the graph as SVG. The output needs no font, style sheet or program from elsewhere.
 
-use super::layout::{HEIGHT, Layout, Place, layout};
+use super::layout::{GraphLayout, HEIGHT, NodeBox, layout};
 use super::{BANDS, GraphDrawing};
 use crate::formats::visible::visible_lines;
 
@@ -45,7 +45,7 @@ pub fn inline(drawing: &GraphDrawing<'_>) -> String {
     )
 }
 
-fn lay_out(drawing: &GraphDrawing<'_>) -> Layout {
+fn lay_out(drawing: &GraphDrawing<'_>) -> GraphLayout {
     let labels: Vec<(usize, usize)> = drawing
         .nodes
         .iter()
@@ -54,7 +54,7 @@ fn lay_out(drawing: &GraphDrawing<'_>) -> Layout {
     layout(&labels, &drawing.edges)
 }
 
-fn elements(drawing: &GraphDrawing<'_>, layout: &Layout, interactive: bool) -> String {
+fn elements(drawing: &GraphDrawing<'_>, layout: &GraphLayout, interactive: bool) -> String {
     let mut text = String::new();
     for band in &layout.bands {
         let (x, width) = (band.x - 14.0, band.width + 28.0);
@@ -73,7 +73,7 @@ fn elements(drawing: &GraphDrawing<'_>, layout: &Layout, interactive: bool) -> S
         ));
     }
     for (number, node) in drawing.nodes.iter().enumerate() {
-        let Place { x, y, width } = layout.places[number];
+        let NodeBox { x, y, width } = layout.places[number];
         let label = escape(node.label);
         let reach = match interactive {
             true => format!(
@@ -94,7 +94,7 @@ fn elements(drawing: &GraphDrawing<'_>, layout: &Layout, interactive: bool) -> S
 }
 
 /// A curve from the right of `from` to the left of `to`.
-fn curve(from: Place, to: Place) -> String {
+fn curve(from: NodeBox, to: NodeBox) -> String {
     let (x1, y1) = (from.x + from.width, from.y + HEIGHT / 2.0);
     let (x2, y2) = (to.x, to.y + HEIGHT / 2.0);
     let bend = ((x2 - x1) / 2.0).clamp(20.0, 120.0);

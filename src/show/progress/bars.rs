@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::invocation::Invocation;
-use super::lines::Writer;
+use super::lines::EventWriter;
 use super::{Reporter, Verbosity, clean, screen, size};
 use crate::events::{Event, Kind};
 
@@ -31,22 +31,22 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub struct Bars {
     screen: MultiProgress,
     overall: ProgressBar,
-    running: HashMap<String, Running>,
+    running: HashMap<String, ItemBar>,
     /// The number of items that each substitute server offers, by URL.
     offered: HashMap<String, usize>,
-    writer: Writer,
+    writer: EventWriter,
     color: bool,
     columns: u16,
     started: Instant,
     /// When the plan was made: forecasts count from here.
     planned: Option<Instant>,
     busy: Option<f64>,
-    stage: Stage,
+    stage: ProgressStage,
     drawn: Option<Instant>,
 }
 
 /// What the first line is about.
-enum Stage {
+enum ProgressStage {
     /// Nothing to draw yet.
     Silent,
     /// A step before the first item starts.
@@ -56,7 +56,7 @@ enum Stage {
 }
 
 /// An item that is being made, and its line.
-struct Running {
+struct ItemBar {
     line: ProgressBar,
     started: Instant,
     phase: String,
@@ -91,13 +91,13 @@ impl Bars {
             overall,
             running: HashMap::new(),
             offered: HashMap::new(),
-            writer: Writer::without_estimates(verbosity, color, invocation),
+            writer: EventWriter::without_estimates(verbosity, color, invocation),
             color,
             columns,
             started: Instant::now(),
             planned: None,
             busy: None,
-            stage: Stage::Silent,
+            stage: ProgressStage::Silent,
             drawn: None,
         }
     }
@@ -110,7 +110,7 @@ impl Bars {
         } else {
             line.set_style(style("  {prefix:>9}  {wide_msg}"));
         }
-        let running = Running {
+        let running = ItemBar {
             line,
             started: Instant::now(),
             phase: String::new(),
@@ -141,18 +141,18 @@ impl Bars {
 
     fn counts(&self) -> (usize, usize) {
         match self.stage {
-            Stage::Making { done, total } => (done, total),
+            ProgressStage::Making { done, total } => (done, total),
             _ => (0, 0),
         }
     }
 
     fn count(&mut self, done: usize, total: usize) {
-        if !matches!(self.stage, Stage::Making { .. }) && self.columns >= NARROW {
+        if !matches!(self.stage, ProgressStage::Making { .. }) && self.columns >= NARROW {
             let bar = bar(self.columns, self.color, "green");
             self.overall
                 .set_style(style(&format!("{bar} {{wide_msg}}")));
         }
-        self.stage = Stage::Making { done, total };
+        self.stage = ProgressStage::Making { done, total };
     }
 
     /// How much of the run is done, in thousandths: of its forecast time, or of its items where there is no forecast.
@@ -171,9 +171,9 @@ impl Bars {
     fn overview(&self) -> Option<String> {
         let elapsed = size::duration(self.started.elapsed());
         let (done, total) = match &self.stage {
-            Stage::Silent => return None,
-            Stage::Preparing(step) => return Some(format!("preparing: {step}, {elapsed}")),
-            Stage::Making { done, total } => (*done, *total),
+            ProgressStage::Silent => return None,
+            ProgressStage::Preparing(step) => return Some(format!("preparing: {step}, {elapsed}")),
+            ProgressStage::Making { done, total } => (*done, *total),
         };
         let builds = self.running.values();
         let builds = builds.filter(|running| !is_fetched(running.kind)).count();
@@ -209,7 +209,7 @@ impl Drop for Bars {
     }
 }
 
-impl Running {
+impl ItemBar {
     fn draw(&self, item: &str, columns: u16) {
         if !is_fetched(self.kind) {
             self.line.set_prefix(size::duration(self.started.elapsed()));
@@ -232,8 +232,8 @@ impl Reporter for Bars {
         match event {
             // Drawn with the next tick: commands that find everything done show nothing.
             Event::Preparing { step } => {
-                if !matches!(self.stage, Stage::Making { .. }) {
-                    self.stage = Stage::Preparing(step.clone());
+                if !matches!(self.stage, ProgressStage::Making { .. }) {
+                    self.stage = ProgressStage::Preparing(step.clone());
                 }
                 return;
             }
@@ -367,7 +367,7 @@ impl Reporter for Bars {
             return;
         };
         self.drawn = Some(Instant::now());
-        if let Stage::Making { done, total } = self.stage {
+        if let ProgressStage::Making { done, total } = self.stage {
             self.overall.set_position(self.share(done, total));
         }
         self.overall.set_message(text);

@@ -153,7 +153,7 @@ mod tests {
     use crate::events::{FailedItem, Kind, Made, Summary};
     use crate::formats::visible::is_invisible;
     use crate::show::progress::invocation::Invocation;
-    use crate::show::progress::lines::Lines;
+    use crate::show::progress::lines::ProgressLines;
     use crate::show::progress::{Reporter, Verbosity, bars};
 
     /// Erases the screen, sets the title, fakes a line, and turns the text around.
@@ -242,7 +242,8 @@ mod tests {
     fn no_foreign_string_reaches_the_terminal_as_it_is() {
         let mut output = Vec::new();
         let invocation = Invocation::default();
-        let mut lines = Lines::new(&mut output, Verbosity::Verbose, false, invocation.clone());
+        let mut lines =
+            ProgressLines::new(&mut output, Verbosity::Verbose, false, invocation.clone());
         for event in hostile_events() {
             lines.report(&event);
         }

@@ -23,14 +23,14 @@ const KNOWN: f64 = 0.5;
 const OVERTIME: f64 = 0.1;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum State {
+enum ItemState {
     Waiting,
     Running { since: f64 },
     Done,
 }
 
 #[derive(Debug)]
-struct Item {
+struct EstimatedItem {
     expected: f64,
     known: bool,
     guessed: bool,
@@ -40,10 +40,10 @@ struct Item {
     dependants: Vec<usize>,
     /// The longest chain of items from here on, in seconds.
     chain: f64,
-    state: State,
+    state: ItemState,
 }
 
-impl Item {
+impl EstimatedItem {
     /// Whether it is made here. Downloads depend on the network, not on the pace of the machine.
     fn is_made(&self) -> bool {
         self.kind != Kind::Download
@@ -59,7 +59,7 @@ impl Item {
 #[derive(Debug, Default)]
 pub struct Estimator {
     planned: Vec<PlannedItem>,
-    items: Vec<Item>,
+    items: Vec<EstimatedItem>,
     index: HashMap<String, usize>,
     jobs: usize,
     downloads: usize,
@@ -82,7 +82,7 @@ impl Estimator {
                 self.plan(*jobs, *downloads);
             }
             Event::MorePlanned { items } => self.plan_more(items),
-            Event::Started { item, .. } => self.set(item, State::Running { since: now }),
+            Event::Started { item, .. } => self.set(item, ItemState::Running { since: now }),
             Event::Finished { item, made, .. } => {
                 if let Some(item) = self.index.get(item).map(|index| &self.items[*index])
                     && item.known
@@ -91,10 +91,10 @@ impl Estimator {
                     self.taken += made.seconds;
                     self.expected += item.expected;
                 }
-                self.set(item, State::Done);
+                self.set(item, ItemState::Done);
             }
             Event::Reused { item } | Event::Failed { item, .. } | Event::Skipped { item, .. } => {
-                self.set(item, State::Done);
+                self.set(item, ItemState::Done);
             }
             _ => {}
         }
@@ -102,7 +102,7 @@ impl Estimator {
 
     /// The time from `now` to the end of the run; `None` if too little is known.
     pub fn remaining(&self, now: f64) -> Option<Duration> {
-        let is_build = |item: &Item| item.kind == Kind::Build;
+        let is_build = |item: &EstimatedItem| item.kind == Kind::Build;
         let known = self.sum(|item| is_build(item) && item.known);
         if self.items.is_empty() || known < KNOWN * self.sum(is_build) {
             return None;
@@ -112,18 +112,18 @@ impl Estimator {
 
     /// Whether more than half of the remaining work is estimated from recipes, whose times are from another machine.
     pub fn is_guess(&self) -> bool {
-        let left = |item: &Item| item.is_made() && item.state != State::Done;
+        let left = |item: &EstimatedItem| item.is_made() && item.state != ItemState::Done;
         let guessed = self.sum(|item| left(item) && item.guessed);
         guessed > 0.5 * self.sum(left)
     }
 
     /// The expected time of all items for which `which` holds.
-    fn sum(&self, which: impl Fn(&Item) -> bool) -> f64 {
+    fn sum(&self, which: impl Fn(&EstimatedItem) -> bool) -> f64 {
         let items = self.items.iter().filter(|item| which(item));
         items.map(|item| item.expected).sum()
     }
 
-    fn set(&mut self, item: &str, state: State) {
+    fn set(&mut self, item: &str, state: ItemState) {
         if let Some(index) = self.index.get(item) {
             self.items[*index].state = state;
         }
@@ -131,7 +131,7 @@ impl Estimator {
 
     /// Adds `items` to the plan; what has happened so far stays.
     fn plan_more(&mut self, items: &[PlannedItem]) {
-        let states: HashMap<String, State> = self
+        let states: HashMap<String, ItemState> = self
             .index
             .iter()
             .map(|(item, number)| (item.clone(), self.items[*number].state))
@@ -169,7 +169,7 @@ impl Estimator {
                     Kind::Download | Kind::Substitute => download,
                     Kind::Seed | Kind::Build => build,
                 };
-                Item {
+                EstimatedItem {
                     expected: item.seconds.unwrap_or(usual).max(0.0),
                     known: item.seconds.is_some(),
                     guessed: item.guessed,
@@ -177,7 +177,7 @@ impl Estimator {
                     inputs: 0,
                     dependants: Vec::new(),
                     chain: 0.0,
-                    state: State::Waiting,
+                    state: ItemState::Waiting,
                 }
             })
             .collect();
@@ -210,7 +210,7 @@ impl Estimator {
             .iter()
             .filter(|item| item.known && item.is_made())
         {
-            if let State::Running { since } = item.state
+            if let ItemState::Running { since } = item.state
                 && now - since > item.expected * of_finished
             {
                 // It still runs, but took at least this long.
@@ -230,24 +230,24 @@ impl Estimator {
         // The running items, by their end.
         let mut running: BinaryHeap<Reverse<(Seconds, usize)>> = BinaryHeap::new();
         let done = self.items.iter().enumerate();
-        for (_, item) in done.filter(|(_, item)| item.state == State::Done) {
+        for (_, item) in done.filter(|(_, item)| item.state == ItemState::Done) {
             for dependant in &item.dependants {
                 open[*dependant] -= 1;
             }
         }
         for (number, item) in self.items.iter().enumerate() {
             match item.state {
-                State::Done => {}
-                State::Running { since } => {
+                ItemState::Done => {}
+                ItemState::Running { since } => {
                     let elapsed = (now - since).max(0.0);
                     let left = (item.expected * pace - elapsed).max(elapsed * OVERTIME);
                     free[item.place()] = free[item.place()].saturating_sub(1);
                     running.push(Reverse((Seconds(left), number)));
                 }
-                State::Waiting if open[number] == 0 => {
+                ItemState::Waiting if open[number] == 0 => {
                     ready[item.place()].push((Seconds(item.chain), number));
                 }
-                State::Waiting => {}
+                ItemState::Waiting => {}
             }
         }
         let mut clock = 0.0;
@@ -271,7 +271,7 @@ impl Estimator {
             for dependant in &item.dependants {
                 open[*dependant] -= 1;
                 let next = &self.items[*dependant];
-                if open[*dependant] == 0 && next.state == State::Waiting {
+                if open[*dependant] == 0 && next.state == ItemState::Waiting {
                     ready[next.place()].push((Seconds(next.chain), *dependant));
                 }
             }

@@ -25,22 +25,22 @@ const REST: &str = "the rest comes from other servers or is built";
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Writes lines to a stream. A reader that has gone away does not stop the run.
-pub struct Lines<W> {
+pub struct ProgressLines<W> {
     output: W,
-    writer: Writer,
+    writer: EventWriter,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> ProgressLines<W> {
     /// Writes to `output`; `invocation` completes the commands in messages.
     pub fn new(output: W, verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         Self {
             output,
-            writer: Writer::new(verbosity, color, invocation),
+            writer: EventWriter::new(verbosity, color, invocation),
         }
     }
 }
 
-impl<W: Write + Send> Reporter for Lines<W> {
+impl<W: Write + Send> Reporter for ProgressLines<W> {
     fn report(&mut self, event: &Event) {
         let event = &clean::for_terminal(event);
         let skipped = self.writer.skipped_before(event);
@@ -63,7 +63,7 @@ impl<W: Write + Send> Reporter for Lines<W> {
 }
 
 /// Turns events into text.
-pub(super) struct Writer {
+pub(super) struct EventWriter {
     verbosity: Verbosity,
     color: bool,
     invocation: Invocation,
@@ -86,7 +86,7 @@ pub(super) struct Writer {
     estimates: bool,
 }
 
-impl Writer {
+impl EventWriter {
     pub(super) fn new(verbosity: Verbosity, color: bool, invocation: Invocation) -> Self {
         Self {
             verbosity,

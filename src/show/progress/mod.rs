@@ -84,7 +84,7 @@ impl Style {
             Self::Bars if verbosity > Verbosity::Quiet => {
                 Box::new(bars::Bars::new(verbosity, color, invocation))
             }
-            Self::Bars | Self::Lines => Box::new(lines::Lines::new(
+            Self::Bars | Self::Lines => Box::new(lines::ProgressLines::new(
                 std::io::stderr(),
                 verbosity,
                 color,

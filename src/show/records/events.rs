@@ -100,7 +100,7 @@ pub(super) fn read(text: &str) -> Vec<(f64, RecordedEvent)> {
         _ => false,
     };
     let read = lines.iter().filter(|(name, _)| name.is_none_or(is_read));
-    read.filter_map(|(_, line)| serde_json::from_str::<Line<'_>>(line).ok()?.event())
+    read.filter_map(|(_, line)| serde_json::from_str::<EventMembers<'_>>(line).ok()?.event())
         .collect()
 }
 
@@ -114,7 +114,7 @@ fn name(line: &str) -> Option<&str> {
 
 /// The members of all events that are read.
 #[derive(Deserialize)]
-struct Line<'l> {
+struct EventMembers<'l> {
     time: f64,
     #[serde(borrow)]
     event: Cow<'l, str>,
@@ -122,7 +122,7 @@ struct Line<'l> {
     kind: Option<Kind>,
     derivation: Option<String>,
     phase: Option<String>,
-    made: Option<Made>,
+    made: Option<MadeMembers>,
     message: Option<String>,
     hint: Option<String>,
     likely_cause: Option<String>,
@@ -131,20 +131,20 @@ struct Line<'l> {
     log: Option<PathBuf>,
     cores: Option<usize>,
     busy: Option<f64>,
-    summary: Option<Summary>,
+    summary: Option<SummaryMembers>,
 }
 
 #[derive(Deserialize)]
-struct Made {
+struct MadeMembers {
     seconds: f64,
 }
 
 #[derive(Deserialize)]
-struct Summary {
+struct SummaryMembers {
     cores: usize,
 }
 
-impl Line<'_> {
+impl EventMembers<'_> {
     /// The event and its time; `None` if it is of another kind, or lacks a member.
     fn event(self) -> Option<(f64, RecordedEvent)> {
         let event = match self.event.as_ref() {

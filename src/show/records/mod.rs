@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::record_file;
 use crate::diagnostics::FileError;
-use crate::engine::{Manifest, Planned, Rounds, Run, Session};
+use crate::engine::{FinishedRun, Manifest, Planned, Rounds, Session};
 use crate::events::Summary;
 
 mod events;
@@ -218,7 +218,7 @@ impl Rebuilds {
     }
 
     /// Records what came of each package of `run`.
-    pub fn record(&self, run: &Run<'_>, rounds: &Rounds) {
+    pub fn record(&self, run: &FinishedRun<'_>, rounds: &Rounds) {
         let all = run.planned.plan.nodes();
         let nodes = run.targets.iter().map(|index| &all[*index]);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);

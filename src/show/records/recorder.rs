@@ -15,11 +15,11 @@ use crate::show::progress::Reporter;
 #[derive(Debug)]
 pub struct Recorder {
     runs: Runs,
-    file: State,
+    file: RecorderState,
 }
 
 #[derive(Debug)]
-enum State {
+enum RecorderState {
     Waiting(Event),
     Nothing,
     Writing(File, PathBuf),
@@ -30,14 +30,14 @@ impl Recorder {
     pub fn new(runs: &Runs) -> Self {
         Self {
             runs: runs.clone(),
-            file: State::Nothing,
+            file: RecorderState::Nothing,
         }
     }
 
     fn start(&mut self, first: &Event) {
         match self.runs.create(EVENTS, SystemTime::now()) {
             Ok((file, path)) => {
-                self.file = State::Writing(file, path);
+                self.file = RecorderState::Writing(file, path);
                 self.write(first);
             }
             Err(error) => self.give_up(&self.runs.directory.clone(), &error),
@@ -45,7 +45,7 @@ impl Recorder {
     }
 
     fn write(&mut self, event: &Event) {
-        if let State::Writing(file, path) = &mut self.file {
+        if let RecorderState::Writing(file, path) = &mut self.file {
             let written = stamped_line(event)
                 .map_err(io::Error::from)
                 .and_then(|line| file.write_all(&line));
@@ -62,7 +62,7 @@ impl Recorder {
             "cannot record this run in {}: {error}; `bootstrap report` will not show its phases",
             path.display()
         );
-        self.file = State::Nothing;
+        self.file = RecorderState::Nothing;
     }
 }
 
@@ -70,10 +70,13 @@ impl Reporter for Recorder {
     fn report(&mut self, event: &Event) {
         match (event, &self.file) {
             (Event::Preparing { .. } | Event::Line { .. } | Event::DownloadProgress { .. }, _) => {}
-            (event, State::Writing(..)) => self.write(event),
-            (Event::RunStarted { .. }, _) => self.file = State::Waiting(event.clone()),
+            (event, RecorderState::Writing(..)) => self.write(event),
+            (Event::RunStarted { .. }, _) => self.file = RecorderState::Waiting(event.clone()),
             // Something will be made, if only by installing it.
-            (Event::Planned { .. } | Event::SubstitutesFound { .. }, State::Waiting(first)) => {
+            (
+                Event::Planned { .. } | Event::SubstitutesFound { .. },
+                RecorderState::Waiting(first),
+            ) => {
                 let first = first.clone();
                 self.start(&first);
                 self.write(event);

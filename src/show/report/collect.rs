@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::others::others;
 use super::runs::{self, Unmade, cleaned};
 use super::span::{Span, is_duration, is_sound, made_name, processor_seconds};
-use super::{File, Item, OutputShown, Rebuilt, Report, SeedShown, ValidShown};
+use super::{
+    OutputShown, ReportData, ReportFile, ReportItem, ReportRebuild, SeedShown, ValidShown,
+};
 use crate::builder::history::FinishedItem;
 use crate::builder::log::log_path;
 use crate::fetch::attributes;
@@ -23,7 +25,7 @@ use crate::show::records::{Rebuild, RecordedRun};
 use crate::store::{Store, StoreError};
 
 /// The input of a report.
-pub struct Sources<'s> {
+pub struct ReportSources<'s> {
     /// The system.
     pub system: System,
     /// The recipes.
@@ -54,7 +56,7 @@ pub struct Sources<'s> {
 ///
 /// # Errors
 /// If the store cannot be queried.
-pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
+pub fn collect(sources: &ReportSources<'_>) -> Result<ReportData, StoreError> {
     let nodes = sources.plan.nodes();
     let by_derivation: HashMap<&str, usize> = nodes
         .iter()
@@ -139,7 +141,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
         changes: changes.iter().map(visible).collect(),
         impure: seed.impure.as_ref().map(visible),
     });
-    Ok(Report {
+    Ok(ReportData {
         version: env!("CARGO_PKG_VERSION"),
         program: sources.invocation.program(),
         system: sources.system.name().to_owned(),
@@ -172,7 +174,7 @@ pub fn collect(sources: &Sources<'_>) -> Result<Report, StoreError> {
 
 /// The last record of each node, by its index.
 fn last_records<'s>(
-    sources: &'s Sources<'_>,
+    sources: &'s ReportSources<'_>,
     by_derivation: &HashMap<&str, usize>,
 ) -> BTreeMap<usize, &'s FinishedItem> {
     sources
@@ -184,13 +186,15 @@ fn last_records<'s>(
 }
 
 /// The result of building each derivation again. After one difference it stays different.
-fn rebuilt(records: &[Rebuild]) -> HashMap<&str, Rebuilt> {
-    let mut found: HashMap<&str, Rebuilt> = HashMap::new();
+fn rebuilt(records: &[Rebuild]) -> HashMap<&str, ReportRebuild> {
+    let mut found: HashMap<&str, ReportRebuild> = HashMap::new();
     for record in records {
-        let rebuilt = found.entry(&record.derivation).or_insert_with(|| Rebuilt {
-            same: true,
-            ..Rebuilt::default()
-        });
+        let rebuilt = found
+            .entry(&record.derivation)
+            .or_insert_with(|| ReportRebuild {
+                same: true,
+                ..ReportRebuild::default()
+            });
         rebuilt.same &= record.same;
         rebuilt.rounds = rebuilt.rounds.saturating_add(record.rounds);
         let names = record.variations.iter().flat_map(BTreeMap::keys);
@@ -253,7 +257,7 @@ fn take_unmade(
     Some(found)
 }
 
-fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
+fn item(sources: &ReportSources<'_>, node: &Node) -> Result<ReportItem, StoreError> {
     let directories = sources.store.directories();
     let store_dir = &directories.store_dir;
     let recipe = node.recipe.as_deref();
@@ -272,7 +276,7 @@ fn item(sources: &Sources<'_>, node: &Node) -> Result<Item, StoreError> {
         .collect::<Result<Vec<_>, StoreError>>()?;
     let settings = recipe.zip(node.stage);
     let settings = settings.map(|(recipe, stage)| recipe.settings(stage, sources.system));
-    Ok(Item {
+    Ok(ReportItem {
         label: node.label.clone(),
         kind: kind_name(node.kind),
         stage: node.stage.map(Stage::name),
@@ -313,7 +317,7 @@ fn valid(store: &Store, path: &StorePath) -> Result<Option<ValidShown>, StoreErr
     }))
 }
 
-fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
+fn file(sources: &ReportSources<'_>, node: &Node) -> Result<ReportFile, StoreError> {
     let environment = &node.derivation.environment;
     let output = node.output_paths().next();
     let info = match output {
@@ -322,7 +326,7 @@ fn file(sources: &Sources<'_>, node: &Node) -> Result<File, StoreError> {
     };
     let urls = attributes::urls(environment.text("url").unwrap_or_default()).unwrap_or_default();
     let named = environment.text("size").and_then(|size| size.parse().ok());
-    Ok(File {
+    Ok(ReportFile {
         label: node.label.clone(),
         sha256: environment.text("sha256").unwrap_or_default().to_owned(),
         // The NAR of one file is only a little larger: padding and names.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `bootstrap report`: one HTML page about what was built.
 //!
-//! [`collect`] gathers plan, store and records into a [`Report`], which is plain data; [`timeline`] and [`page`] turn
-//! it into HTML. The page loads nothing and works from `file://`. Without its script it shows failures, time line,
+//! [`collect`] gathers plan, store and records into a [`ReportData`], which is plain data; [`timeline`] and [`page`]
+//! turn it into HTML. The page loads nothing and works from `file://`. Without its script it shows failures, time line,
 //! table, graph and sources. The script sorts, searches and zooms, and shows the details of one package: why it is
 //! built, its sources, references and log.
 
@@ -22,7 +22,7 @@ pub use span::Span;
 
 /// The data of the page.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct ReportData {
     /// The version of this program.
     pub version: &'static str,
     /// The program with its options, before a command, for the same store, recipes and seed.
@@ -36,11 +36,11 @@ pub struct Report {
     /// Processor cores of the last recorded run.
     pub cores: usize,
     /// Packages, seeds and regenerated sources, dependencies first.
-    pub items: Vec<Item>,
+    pub items: Vec<ReportItem>,
     /// Pairs of positions in `items`: the first is built from the second.
     pub edges: Vec<(usize, usize)>,
     /// The files that are downloaded.
-    pub files: Vec<File>,
+    pub files: Vec<ReportFile>,
     /// The seeds.
     pub seeds: Vec<SeedShown>,
     /// The builds of derivations that the plan does not have, oldest first.
@@ -53,7 +53,7 @@ pub struct Report {
 
 /// A derivation that is built.
 #[derive(Debug, Clone, Serialize)]
-pub struct Item {
+pub struct ReportItem {
     /// Its label.
     pub label: String,
     /// `seed`, `regenerate` or `build`.
@@ -79,7 +79,7 @@ pub struct Item {
     /// Why its tests are not run.
     pub tests_reason: Option<String>,
     /// The result of building it again; `None` if it was not.
-    pub rebuilt: Option<Rebuilt>,
+    pub rebuilt: Option<ReportRebuild>,
     /// Wall-clock time of its last build, in seconds.
     pub seconds: Option<f64>,
     /// Processor time of its last build, in seconds.
@@ -92,7 +92,7 @@ pub struct Item {
 
 /// The result of building a derivation again, over all records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Rebuilt {
+pub struct ReportRebuild {
     /// Whether every build gave the same bytes. After one difference this stays false.
     pub same: bool,
     /// How often it was built again.
@@ -140,7 +140,7 @@ pub struct FailureShown {
 
 /// A file that is downloaded.
 #[derive(Debug, Clone, Serialize)]
-pub struct File {
+pub struct ReportFile {
     /// Its label: `source/…` or `seed/…`.
     pub label: String,
     /// Its SHA-256 in base 16.

@@ -2,7 +2,7 @@
 //! Writes the page.
 
 use super::timeline::{self, PHASES};
-use super::{FailureShown, Item, Report};
+use super::{FailureShown, ReportData, ReportItem};
 use crate::formats::calendar::DateTime;
 use crate::road::recipe::Stage;
 use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
 /// `report` as one HTML file that loads nothing.
-pub fn html(report: &Report) -> String {
+pub fn html(report: &ReportData) -> String {
     let title = format!("bootstrap: {} from {}", report.system, report.seed);
     let mut text = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -48,11 +48,11 @@ pub fn html(report: &Report) -> String {
 
 /// The data of the script: the program with its options, the items, and the names and hashes of the files, with nothing
 /// that could end its element. The script takes everything else from the page.
-fn data(report: &Report) -> String {
+fn data(report: &ReportData) -> String {
     #[derive(serde::Serialize)]
     struct Data<'r> {
         program: &'r str,
-        items: &'r [Item],
+        items: &'r [ReportItem],
         edges: &'r [(usize, usize)],
         files: Vec<(&'r str, &'r str)>,
     }
@@ -73,11 +73,11 @@ fn data(report: &Report) -> String {
 }
 
 /// Whether all outputs of `item` are in the store.
-fn is_valid(item: &Item) -> bool {
+fn is_valid(item: &ReportItem) -> bool {
     item.outputs.iter().all(|output| output.valid.is_some())
 }
 
-fn header(report: &Report) -> String {
+fn header(report: &ReportData) -> String {
     let packages = || report.items.iter().filter(|item| item.stage.is_some());
     let built = packages().filter(|item| is_valid(item)).count();
     let processor: f64 = report.spans.iter().map(|span| span.processor_seconds).sum();
@@ -140,7 +140,7 @@ fn utc(epoch: u64) -> String {
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }
 
-fn failures(report: &Report) -> String {
+fn failures(report: &ReportData) -> String {
     let files = report.files.iter();
     let files = files.filter_map(|file| Some((&file.label, file.failure.as_ref()?)));
     let items = report.items.iter();
@@ -182,7 +182,7 @@ fn failed(label: &str, failure: &FailureShown, program: &str) -> String {
     text
 }
 
-fn time_line(report: &Report) -> String {
+fn time_line(report: &ReportData) -> String {
     let Some(svg) = timeline::svg(report) else {
         return format!(
             "<section id=\"time\"><h2>Time line</h2><p>Nothing was built yet: run <code>{} all</code>.</p></section>\n",
@@ -212,8 +212,8 @@ fn time_line(report: &Report) -> String {
     )
 }
 
-fn graph(report: &Report) -> String {
-    let node = |item: &'_ Item| (item.kind, item.stage.and_then(Stage::from_name));
+fn graph(report: &ReportData) -> String {
+    let node = |item: &'_ ReportItem| (item.kind, item.stage.and_then(Stage::from_name));
     let drawing = GraphDrawing {
         nodes: report
             .items
@@ -249,10 +249,10 @@ fn graph(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::report::{File, OutputShown, Rebuilt, SeedShown, ValidShown};
+    use crate::show::report::{OutputShown, ReportFile, ReportRebuild, SeedShown, ValidShown};
 
-    fn report() -> Report {
-        let item = |label: &str, stage| Item {
+    fn report() -> ReportData {
+        let item = |label: &str, stage| ReportItem {
             label: label.into(),
             kind: "build",
             stage,
@@ -275,7 +275,7 @@ mod tests {
             wanted: true,
             tests: Some(false),
             tests_reason: Some("they need \"quotes\"".into()),
-            rebuilt: Some(Rebuilt {
+            rebuilt: Some(ReportRebuild {
                 same: true,
                 rounds: 2,
                 varied: ["cores".to_owned()].into(),
@@ -296,7 +296,7 @@ mod tests {
             last_lines: vec!["oh & no".into()],
             log: Some("/var/log/x&y.gz".into()),
         });
-        Report {
+        ReportData {
             version: "0.1",
             program: "bootstrap --root '/my <root>'".into(),
             system: "x86_64-linux".into(),
@@ -305,7 +305,7 @@ mod tests {
             cores: 2,
             items,
             edges: vec![(1, 0)],
-            files: vec![File {
+            files: vec![ReportFile {
                 label: "source/<sed>.tar".into(),
                 sha256: "ef".repeat(32),
                 size: None,

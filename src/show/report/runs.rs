@@ -25,7 +25,7 @@ pub(super) struct Unmade {
 
 /// How an item ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum End {
+enum ItemEnd {
     Failed,
     Unknown,
 }
@@ -98,7 +98,7 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
                         last_lines: last_lines.clone(),
                         log: log.as_ref().map(|log| log.display().to_string()),
                     };
-                    let span = begun.and_then(|begun| begun.span(item, time, End::Failed));
+                    let span = begun.and_then(|begun| begun.span(item, time, ItemEnd::Failed));
                     let shown = Some(shown);
                     unmade.insert(key, Unmade { shown, span });
                 }
@@ -112,7 +112,7 @@ pub(super) fn unmade(runs: &[RecordedRun]) -> HashMap<&str, Unmade> {
             // A failure says more than an unfinished later try.
             if before.is_none_or(|before| before.shown.is_none()) {
                 let key = begun.derivation;
-                let span = begun.span(item, last, End::Unknown);
+                let span = begun.span(item, last, ItemEnd::Unknown);
                 unmade.insert(key, Unmade { shown: None, span });
             }
         }
@@ -143,7 +143,7 @@ impl Begun<'_> {
     }
 
     /// The span of `label` up to `time`, its last event; `None` if the clock was set back in between.
-    fn span(mut self, label: &str, time: f64, end: End) -> Option<Span> {
+    fn span(mut self, label: &str, time: f64, end: ItemEnd) -> Option<Span> {
         self.end_phase(time);
         let phases = self.phases.into_iter();
         Some(Span {
@@ -156,8 +156,8 @@ impl Begun<'_> {
                 .filter(|(_, start, seconds)| is_duration(*start) && is_duration(*seconds))
                 .collect(),
             critical: false,
-            failed: end == End::Failed,
-            unfinished: end == End::Unknown,
+            failed: end == ItemEnd::Failed,
+            unfinished: end == ItemEnd::Unknown,
         })
     }
 }

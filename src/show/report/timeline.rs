@@ -3,7 +3,7 @@
 //!
 //! Downloads share one row, and so do substitutes. Pauses between runs, often of hours, are cut out and marked.
 
-use super::{Report, Span};
+use super::{ReportData, Span};
 use crate::show::graph::svg::escape;
 use crate::show::progress::size;
 
@@ -72,7 +72,7 @@ impl Scale {
 }
 
 /// The time line as SVG; `None` without records.
-pub fn svg(report: &Report) -> Option<String> {
+pub fn svg(report: &ReportData) -> Option<String> {
     let builds: Vec<&Span> = report
         .spans
         .iter()
@@ -149,7 +149,7 @@ fn clock(seconds: f64) -> String {
 }
 
 /// One row at `top` for all spans of `kind`; empty without any.
-fn together(report: &Report, scale: &Scale, kind: &str, top: f64) -> String {
+fn together(report: &ReportData, scale: &Scale, kind: &str, top: f64) -> String {
     let spans = report.spans.iter().filter(|span| span.kind == kind);
     let spans: Vec<&Span> = spans.collect();
     if spans.is_empty() {
@@ -263,8 +263,8 @@ mod tests {
         }
     }
 
-    pub(super) fn report(spans: Vec<Span>) -> Report {
-        Report {
+    pub(super) fn report(spans: Vec<Span>) -> ReportData {
+        ReportData {
             version: "0",
             program: "bootstrap".into(),
             system: "x86_64-linux".into(),

@@ -69,7 +69,7 @@ pub(super) fn canonicalise_directory(path: &Path) -> Result<(), CanonicalError> 
 /// Makes the metadata of the tree `path`, a valid item's, canonical. Its files may be shared with other items.
 pub(super) fn canonicalise_item(path: &Path) -> Result<(), CanonicalError> {
     let is_root = rustix::process::geteuid().is_root();
-    walk(path, Directories::AsTheyAre, &mut |path, metadata| {
+    walk(path, DirectoryMode::AsTheyAre, &mut |path, metadata| {
         canonicalise_one(path, metadata, is_root)
     })
 }
@@ -78,15 +78,15 @@ pub(super) fn canonicalise_item(path: &Path) -> Result<(), CanonicalError> {
 pub fn canonicalise_all(paths: &[impl AsRef<Path>]) -> Result<(), CanonicalError> {
     let is_root = rustix::process::geteuid().is_root();
     let directories = match is_root {
-        true => Directories::AsTheyAre,
-        false => Directories::MakeReadable,
+        true => DirectoryMode::AsTheyAre,
+        false => DirectoryMode::MakeReadable,
     };
-    let mut links: HashMap<(u64, u64), Links> = HashMap::new();
+    let mut links: HashMap<(u64, u64), HardLinks> = HashMap::new();
     for path in paths {
         walk(path.as_ref(), directories, &mut |path, metadata| {
             if !metadata.is_dir() && metadata.nlink() > 1 {
                 let identity = (metadata.dev(), metadata.ino());
-                let links = links.entry(identity).or_insert_with(|| Links {
+                let links = links.entry(identity).or_insert_with(|| HardLinks {
                     path: path.to_owned(),
                     all: metadata.nlink(),
                     inside: 0,
@@ -106,14 +106,14 @@ pub fn canonicalise_all(paths: &[impl AsRef<Path>]) -> Result<(), CanonicalError
     for path in paths {
         walk(
             path.as_ref(),
-            Directories::AsTheyAre,
+            DirectoryMode::AsTheyAre,
             &mut |path, metadata| canonicalise_one(path, metadata, is_root),
         )?;
     }
     Ok(())
 }
 
-struct Links {
+struct HardLinks {
     path: PathBuf,
     all: u64,
     inside: u64,
@@ -121,7 +121,7 @@ struct Links {
 
 /// What the walk does to a directory before it lists it.
 #[derive(Clone, Copy, PartialEq)]
-enum Directories {
+enum DirectoryMode {
     /// Root can list any directory.
     AsTheyAre,
     /// Anybody else must be allowed to. A directory has no other hard links, so its mode can change before all is
@@ -133,7 +133,7 @@ enum Directories {
 /// more, and it may become read-only.
 fn walk(
     root: &Path,
-    directories: Directories,
+    directories: DirectoryMode,
     visit: &mut dyn FnMut(&Path, &Metadata) -> Result<(), CanonicalError>,
 ) -> Result<(), CanonicalError> {
     // The names are read at once, so that depth costs no descriptors.
@@ -146,7 +146,7 @@ fn walk(
                 if open.len() == MAX_DEPTH {
                     return Err(CanonicalError::Depth(path));
                 }
-                if directories == Directories::MakeReadable && metadata.mode() & 0o500 != 0o500 {
+                if directories == DirectoryMode::MakeReadable && metadata.mode() & 0o500 != 0o500 {
                     set_mode(&path, 0o700)?;
                 }
                 let entries = fs::read_dir(&path)
@@ -224,7 +224,7 @@ pub(super) fn deviations_but_times(path: &Path) -> Result<Vec<Deviation>, Canoni
 fn compare(path: &Path, times: bool) -> Result<Vec<Deviation>, CanonicalError> {
     let is_root = rustix::process::geteuid().is_root();
     let mut found = Vec::new();
-    walk(path, Directories::AsTheyAre, &mut |file, metadata| {
+    walk(path, DirectoryMode::AsTheyAre, &mut |file, metadata| {
         let mut problems = Vec::new();
         if !metadata.is_symlink() {
             let expected = mode(metadata.is_dir() || metadata.mode() & 0o100 != 0);
@@ -281,7 +281,7 @@ mod tests {
 
     fn modes_and_times(root: &Path) -> BTreeMap<String, (u32, i64)> {
         let mut seen = BTreeMap::new();
-        walk(root, Directories::AsTheyAre, &mut |path, metadata| {
+        walk(root, DirectoryMode::AsTheyAre, &mut |path, metadata| {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap();
             seen.insert(
                 name.to_owned(),
@@ -295,7 +295,7 @@ mod tests {
 
     /// A temporary directory cannot be removed while what is in it is read-only.
     fn release(root: &Path) {
-        let _ = walk(root, Directories::AsTheyAre, &mut |path, metadata| {
+        let _ = walk(root, DirectoryMode::AsTheyAre, &mut |path, metadata| {
             if metadata.is_dir() {
                 set_mode(path, 0o755)?;
             }

@@ -98,7 +98,7 @@ impl NewFile {
 pub(super) struct Crew<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
     finish: &'e dyn Finish,
-    state: &'e State,
+    state: &'e CrewState,
     files: usize,
     batch: Batch,
     sender: Option<SyncSender<Batch>>,
@@ -108,12 +108,12 @@ type Batch = Vec<NewFile>;
 
 /// What the threads share.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct CrewState {
     failed: AtomicBool,
     error: Mutex<Option<NarError>>,
 }
 
-impl State {
+impl CrewState {
     fn fail(&self, error: NarError) {
         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(error);
@@ -131,7 +131,11 @@ impl State {
 }
 
 impl<'s, 'e> Crew<'s, 'e> {
-    pub(super) fn new(scope: &'s Scope<'s, 'e>, finish: &'e dyn Finish, state: &'e State) -> Self {
+    pub(super) fn new(
+        scope: &'s Scope<'s, 'e>,
+        finish: &'e dyn Finish,
+        state: &'e CrewState,
+    ) -> Self {
         Self {
             scope,
             finish,
@@ -202,7 +206,7 @@ impl<'s, 'e> Crew<'s, 'e> {
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Batch>>, finish: &dyn Finish, state: &State) {
+fn work(receiver: &Mutex<Receiver<Batch>>, finish: &dyn Finish, state: &CrewState) {
     loop {
         let next = receiver
             .lock()

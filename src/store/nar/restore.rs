@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::crew::{Crew, Directory, NEW_FILE, NewFile, SMALL, State, Unfinished, failed};
+use super::crew::{Crew, CrewState, Directory, NEW_FILE, NewFile, SMALL, Unfinished, failed};
 use super::finish::{FINISH, Finish, Plain};
 use crate::formats::nar::read::{self, Visitor};
 use crate::formats::nar::{NarError, Tree};
@@ -44,7 +44,7 @@ fn with_restorer(
     finish: &dyn Finish,
     visit: impl FnOnce(&mut Restorer<'_, '_>) -> Result<(), NarError>,
 ) -> Result<(), NarError> {
-    let state = State::default();
+    let state = CrewState::default();
     // Its end waits for the threads.
     let visited = std::thread::scope(|scope| {
         let crew = Crew::new(scope, finish, &state);

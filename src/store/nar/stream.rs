@@ -25,7 +25,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::walk::{Job, Walk, failed, special_kind};
+use super::walk::{ReadJob, TreeWalk, failed, special_kind};
 use crate::formats::nar::{NarError, encode};
 
 /// The size of a chunk in bytes: large enough that handing it over costs nothing, small enough to stay in a core's
@@ -48,7 +48,7 @@ pub(crate) fn stream(
     inspect: &(impl Fn(&[u8]) + Sync),
     mut consume: impl FnMut(&[u8]) -> Result<(), NarError>,
 ) -> Result<(), NarError> {
-    let mut walk = Walk::new(path);
+    let mut walk = TreeWalk::new(path);
     let Some(first) = walk.next_job()? else {
         return Ok(());
     };
@@ -60,7 +60,7 @@ pub(crate) fn stream(
     let spare = Mutex::new(Vec::new());
     let streamed = std::thread::scope(|scope| {
         let start = std::thread::Builder::new;
-        let (job_sender, jobs) = sync_channel::<(Job, ChunkSender)>(workers);
+        let (job_sender, jobs) = sync_channel::<(ReadJob, ChunkSender)>(workers);
         let jobs = Arc::new(Mutex::new(jobs));
         // Wide enough that the walk stays ahead of the workers, not of the consumer.
         let (order_sender, order) = sync_channel::<Receiver<Chunk>>(2 * workers);
@@ -91,7 +91,7 @@ pub(crate) fn stream(
         return Ok(());
     }
     // The system allows no more threads.
-    let mut walk = Walk::new(path);
+    let mut walk = TreeWalk::new(path);
     match walk.next_job()? {
         Some(first) => stream_alone(walk, first, inspect, consume),
         None => Ok(()),
@@ -100,8 +100,8 @@ pub(crate) fn stream(
 
 /// As [`stream`], on this thread alone: the jobs of `walk`, after `first`.
 fn stream_alone(
-    mut walk: Walk,
-    first: Job,
+    mut walk: TreeWalk,
+    first: ReadJob,
     inspect: &impl Fn(&[u8]),
     mut consume: impl FnMut(&[u8]) -> Result<(), NarError>,
 ) -> Result<(), NarError> {
@@ -142,9 +142,9 @@ impl From<NarError> for Halt {
 
 /// Hands out the jobs of `walk`, after `first`; in the same order, the receiving ends of their queues.
 fn walk_ahead(
-    mut walk: Walk,
-    first: Job,
-    jobs: &SyncSender<(Job, ChunkSender)>,
+    mut walk: TreeWalk,
+    first: ReadJob,
+    jobs: &SyncSender<(ReadJob, ChunkSender)>,
     order: &SyncSender<Receiver<Chunk>>,
 ) {
     let mut next = Ok(Some(first));
@@ -169,7 +169,7 @@ fn walk_ahead(
 }
 
 fn work(
-    jobs: &Mutex<Receiver<(Job, ChunkSender)>>,
+    jobs: &Mutex<Receiver<(ReadJob, ChunkSender)>>,
     spare: &Mutex<Vec<Vec<u8>>>,
     inspect: &impl Fn(&[u8]),
 ) {
@@ -202,7 +202,7 @@ struct Assembly<'a> {
 
 /// Reads the files of `job` and emits its chunks; returns the last buffer, empty.
 fn assemble(
-    job: &Job,
+    job: &ReadJob,
     buffer: Vec<u8>,
     emit: &mut dyn FnMut(Vec<u8>) -> Result<Vec<u8>, Halt>,
 ) -> Result<Vec<u8>, Halt> {
@@ -295,7 +295,7 @@ impl Assembly<'_> {
 }
 
 /// Whether the job's files hold so little that threads do not pay. Errors do not count here: reading meets them again.
-fn is_small(job: &Job) -> bool {
+fn is_small(job: &ReadJob) -> bool {
     let size = |path: &Path| path.symlink_metadata().map_or(0, |metadata| metadata.len());
     job.files.iter().map(|(_, path)| size(path)).sum::<u64>() <= SMALL
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Walking a tree in the order of its archive, without reading the files' content.
 //!
-//! The walk yields [`Job`]s: a piece of archive with holes, and for each hole the file whose node fills it. What is
+//! The walk yields [`ReadJob`]s: a piece of archive with holes, and for each hole the file whose node fills it. What is
 //! between the files (names, directories, links) is already there. Jobs are small, so that several threads share the
 //! reading of even a small tree, and they are what bounds memory: a job knows at most [`FILES`] paths.
 
@@ -23,24 +23,24 @@ const FRAMING: usize = 64 * 1024;
 
 /// A piece of an archive: `framing`, with the nodes of `files` inserted.
 #[derive(Default)]
-pub(super) struct Job {
+pub(super) struct ReadJob {
     pub(super) framing: Vec<u8>,
     /// Positions in `framing`, ascending, and the regular files that belong there.
     pub(super) files: Vec<(usize, PathBuf)>,
 }
 
 /// The walk, as an iterator over jobs.
-pub(super) struct Walk {
+pub(super) struct TreeWalk {
     /// The root, until it is visited.
     root: Option<PathBuf>,
     /// The open directories: the path of each, and its entries that are still to come.
     open: Vec<(PathBuf, VecDeque<(OsString, FileType)>)>,
-    job: Job,
+    job: ReadJob,
 }
 
-impl Walk {
+impl TreeWalk {
     pub(super) fn new(root: &Path) -> Self {
-        let mut job = Job::default();
+        let mut job = ReadJob::default();
         encode::string(&mut job.framing, encode::MAGIC);
         Self {
             root: Some(root.to_owned()),
@@ -50,7 +50,7 @@ impl Walk {
     }
 
     /// The next job, or `None` after the last.
-    pub(super) fn next_job(&mut self) -> Result<Option<Job>, NarError> {
+    pub(super) fn next_job(&mut self) -> Result<Option<ReadJob>, NarError> {
         if let Some(root) = self.root.take() {
             let metadata = fs::symlink_metadata(&root);
             let kind = metadata.map_err(failed("examine", &root))?.file_type();

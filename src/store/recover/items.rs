@@ -16,7 +16,7 @@ use crate::store::{Store, content_address, scan};
 const UNPACK_SEED: &str = "builtin:unpack-seed";
 
 /// An item whose record was found out.
-pub(super) struct Found {
+pub(super) struct RecoveredItem {
     pub(super) info: PathInfo,
     /// Whether its path follows from its content.
     pub(super) proven: bool,
@@ -29,7 +29,7 @@ pub(super) fn examine(
     present: &BTreeSet<StorePath>,
     derivations: &BTreeMap<StorePath, Derivation>,
     outputs: &BTreeMap<&StorePath, &StorePath>,
-) -> Result<Found, String> {
+) -> Result<RecoveredItem, String> {
     let place = store.directories().physical(path);
     let info = |scanned: scan::Scanned, references, deriver| PathInfo {
         path: path.clone(),
@@ -46,7 +46,7 @@ pub(super) fn examine(
         let derivation = derivations
             .get(path)
             .ok_or("its content is not what its path says")?;
-        return Ok(Found {
+        return Ok(RecoveredItem {
             info: info(scan(&BTreeSet::new())?, derivation.references(), None),
             proven: true,
         });
@@ -63,7 +63,7 @@ pub(super) fn examine(
             return Err("its content is not what its path says".into());
         }
         let references = scanned.references.clone();
-        return Ok(Found {
+        return Ok(RecoveredItem {
             info: info(scanned, references, Some((*deriver).clone())),
             proven: true,
         });
@@ -75,7 +75,7 @@ pub(super) fn examine(
     };
     let scanned = scan(&candidates)?;
     let references = scanned.references.clone();
-    Ok(Found {
+    Ok(RecoveredItem {
         info: info(scanned, references, Some((*deriver).clone())),
         proven: false,
     })
@@ -87,10 +87,10 @@ fn examine_alone(
     path: &StorePath,
     place: &Path,
     present: &BTreeSet<StorePath>,
-) -> Result<Found, String> {
+) -> Result<RecoveredItem, String> {
     let store_dir = &store.directories().store_dir;
     let scanned = scan::hash_and_scan(place, present).map_err(|error| error.to_string())?;
-    let found = |references: &BTreeSet<StorePath>, proven| Found {
+    let found = |references: &BTreeSet<StorePath>, proven| RecoveredItem {
         info: PathInfo {
             path: path.clone(),
             nar_sha256: scanned.nar_sha256,
@@ -175,7 +175,7 @@ fn candidates(
 #[allow(clippy::type_complexity)] // Three collections, each used once.
 pub(super) fn consistent(
     store: &Store,
-    found: BTreeMap<StorePath, Result<Found, String>>,
+    found: BTreeMap<StorePath, Result<RecoveredItem, String>>,
 ) -> (
     Vec<PathInfo>,
     BTreeSet<StorePath>,
@@ -237,7 +237,7 @@ pub(super) fn consistent(
 }
 
 /// The items that refer to each other in a circle, and those between two circles: no database holds such.
-fn circle(found: &BTreeMap<StorePath, Found>) -> BTreeSet<StorePath> {
+fn circle(found: &BTreeMap<StorePath, RecoveredItem>) -> BTreeSet<StorePath> {
     let mut left: BTreeSet<&StorePath> = found.keys().collect();
     loop {
         let before = left.len();

@@ -19,7 +19,7 @@ use crate::store::directories::Directories;
 /// The store items that processes use, with their numbers. Processes that end meanwhile, or that this one may not look
 /// at, are skipped.
 pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
-    let mut found = Found::new(directories);
+    let mut found = ProcessReferences::new(directories);
     #[cfg(not(target_os = "freebsd"))]
     proc::scan_processes(std::path::Path::new("/proc"), &mut found);
     #[cfg(target_os = "freebsd")]
@@ -28,13 +28,13 @@ pub(super) fn used_items(directories: &Directories) -> Vec<(u32, StorePath)> {
 }
 
 /// The store paths that occur in what the system reports on each process.
-struct Found {
+struct ProcessReferences {
     /// The store directory, as it is called and where it is, each with a slash.
     prefixes: Vec<Vec<u8>>,
     used: BTreeMap<u32, BTreeSet<StorePath>>,
 }
 
-impl Found {
+impl ProcessReferences {
     fn new(directories: &Directories) -> Self {
         let mut prefixes = vec![format!("{}/", directories.store_dir).into_bytes()];
         let mut physical = directories.store.as_os_str().as_bytes().to_vec();

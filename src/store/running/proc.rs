@@ -5,10 +5,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Found;
+use super::ProcessReferences;
 
 /// Looks at all processes in `proc`.
-pub(super) fn scan_processes(proc: &Path, found: &mut Found) {
+pub(super) fn scan_processes(proc: &Path, found: &mut ProcessReferences) {
     for entry in fs::read_dir(proc).into_iter().flatten().flatten() {
         let process = entry.path();
         let name = entry.file_name();
@@ -72,7 +72,7 @@ mod tests {
             process.join("fd/3"),
         )
         .unwrap();
-        let mut found = Found::new(&directories);
+        let mut found = ProcessReferences::new(&directories);
         scan_processes(&directory.path().join("proc"), &mut found);
         let items = found.items();
         let found: Vec<_> = items.iter().map(|(_, path)| path.name()).collect();

@@ -4,7 +4,7 @@
 //! Its tables start each line with the number of the process; an environment with line breaks in it goes on in lines
 //! that do not, or that only look as if they did, and then a path is another process's: it is spared all the same.
 
-use super::Found;
+use super::ProcessReferences;
 #[cfg(target_os = "freebsd")]
 use crate::formats::visible::visible;
 #[cfg(target_os = "freebsd")]
@@ -16,7 +16,7 @@ const TABLES: [&str; 3] = ["-v", "-f", "-e"];
 
 /// Looks at all processes.
 #[cfg(target_os = "freebsd")]
-pub(super) fn scan_processes(found: &mut Found) {
+pub(super) fn scan_processes(found: &mut ProcessReferences) {
     for table in TABLES {
         let mut procstat = std::process::Command::new("/usr/bin/procstat");
         procstat
@@ -42,7 +42,7 @@ pub(super) fn scan_processes(found: &mut Found) {
 }
 
 /// Looks for store paths in a table.
-fn scan(table: &[u8], found: &mut Found) {
+fn scan(table: &[u8], found: &mut ProcessReferences) {
     let mut process = 0;
     for line in table.split(|byte| *byte == b'\n') {
         let first = line.trim_ascii_start().split(|byte| *byte == b' ').next();
@@ -62,7 +62,7 @@ mod tests {
     fn tables_are_read_line_by_line() {
         let name = |letter: &str| format!("{}-{letter}", letter.repeat(32));
         let store_dir = StoreDir::new("/gnu/store").unwrap();
-        let mut found = Found::new(&Directories::new(store_dir, None));
+        let mut found = ProcessReferences::new(&Directories::new(store_dir, None));
         let table = format!(
             "  812   0x200000   0x20a000 r--   10   30   3   1 CN--- vn /gnu/store/{}/bin/bash\n\
              \x20 812 bash   text v r r-------   -       - -   /gnu/store/{}/bin/bash\n\

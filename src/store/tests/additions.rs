@@ -133,7 +133,7 @@ fn adding_gets_leftovers_out_of_the_way() {
 
 #[test]
 fn threads_with_stores_of_their_own_add_the_same() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     let references = BTreeSet::new();
     let paths: BTreeSet<StorePath> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)

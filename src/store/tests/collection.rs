@@ -294,7 +294,7 @@ fn a_lock_alone_protects_too() {
     let store = TestStore::new();
     let h = path('h');
     fs::create_dir(store.place().join(format!("{}.chroot", h.base_name()))).unwrap();
-    let locks = PathLocks::acquire(store.place(), [&h], &Patience::default()).unwrap();
+    let locks = PathLocks::acquire(store.place(), [&h], &LockPatience::default()).unwrap();
     assert!(run(&store).leftovers.is_empty());
     let options = CollectOptions {
         dry_run: true,

@@ -23,13 +23,13 @@ use crate::store::directories::Directories;
 /// A store in a directory of its own, which goes with it.
 struct TestStore {
     store: Store,
-    directory: Scratch,
+    directory: TestDirectory,
 }
 
 /// A temporary directory that goes even where what is in it cannot be written.
-struct Scratch(tempfile::TempDir);
+struct TestDirectory(tempfile::TempDir);
 
-impl Scratch {
+impl TestDirectory {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -39,7 +39,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TestDirectory {
     fn drop(&mut self) {
         let _ = remove::remove_tree(self.path());
     }
@@ -73,7 +73,7 @@ impl Store {
 
 impl TestStore {
     fn new() -> Self {
-        let directory = Scratch::new();
+        let directory = TestDirectory::new();
         let store = Store::open(directories(directory.path())).unwrap();
         Self { store, directory }
     }
@@ -132,9 +132,9 @@ fn directories(root: &Path) -> Directories {
 /// Gives up at once.
 fn hurried() -> OpenOptions {
     OpenOptions {
-        patience: Patience {
+        patience: LockPatience {
             timeout: Some(Duration::from_millis(300)),
-            ..Patience::default()
+            ..LockPatience::default()
         },
         database_timeout: Duration::from_millis(300),
         ..OpenOptions::default()

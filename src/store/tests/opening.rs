@@ -91,7 +91,7 @@ fn a_creation_that_was_cut_short_is_finished() {
 
 #[test]
 fn threads_can_create_one_store_together() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| Store::open(directories(directory.path())).unwrap());
@@ -235,7 +235,7 @@ fn readers_do_not_wait_for_writers() {
 
 #[test]
 fn a_store_directory_that_is_a_link_is_refused() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     fs::create_dir_all(directory.path().join("gnu")).unwrap();
     fs::create_dir(directory.path().join("real")).unwrap();
     symlink("../real", directory.path().join("gnu/store")).unwrap();
@@ -245,7 +245,7 @@ fn a_store_directory_that_is_a_link_is_refused() {
 
 #[test]
 fn a_place_that_cannot_be_made_is_named() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     fs::write(directory.path().join("gnu"), "").unwrap();
     let error = Store::open(directories(directory.path())).unwrap_err();
     assert!(error.is_environment());
@@ -261,7 +261,7 @@ fn a_relocated_store_has_ordinary_permissions() {
 
 #[test]
 fn a_store_in_its_logical_place_has_the_daemons_permissions() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     let place = directory.path().canonicalize().unwrap().join("store");
     let store_dir = StoreDir::new(place.to_str().unwrap()).unwrap();
     let mut directories = Directories::new(store_dir, None);
@@ -295,7 +295,7 @@ fn threads_can_share_a_store() {
 
 #[test]
 fn looking_needs_no_store_and_leaves_no_trace() {
-    let directory = Scratch::new();
+    let directory = TestDirectory::new();
     let options = OpenOptions {
         access: Access::ReadOnly,
         ..OpenOptions::default()

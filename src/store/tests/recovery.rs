@@ -10,27 +10,27 @@ use crate::formats::derivation::{DerivationSet, Output, instantiate};
 use crate::formats::nar::Tree;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{FixedOutputMethod, StoreDir};
-use crate::store::{LockError, Patience};
+use crate::store::{LockError, LockPatience};
 use crate::store::{canonical, content_address};
 
 fn options() -> OpenOptions {
     OpenOptions::default()
 }
 
-struct Made {
+struct RecoveryItem {
     root: PathBuf,
     source: StorePath,
     derivation: StorePath,
     output: StorePath,
 }
 
-impl Drop for Made {
+impl Drop for RecoveryItem {
     fn drop(&mut self) {
         let _ = remove_tree(&self.root);
     }
 }
 
-impl Made {
+impl RecoveryItem {
     fn directories(&self) -> Directories {
         Directories::new(StoreDir::new("/gnu/store").unwrap(), Some(&self.root))
     }
@@ -41,7 +41,7 @@ impl Made {
 }
 
 /// A store with a source, a derivation that uses it, and its output, which refers to the source and itself.
-fn made() -> Made {
+fn made() -> RecoveryItem {
     let root = tempfile::tempdir().unwrap().keep();
     let store_dir = StoreDir::new("/gnu/store").unwrap();
     let store = Store::open(Directories::new(store_dir.clone(), Some(&root))).unwrap();
@@ -73,7 +73,7 @@ fn made() -> Made {
         deriver: Some(path.clone()),
     };
     let infos = store.register_outputs(vec![output]).unwrap();
-    Made {
+    RecoveryItem {
         root,
         source,
         derivation: path,
@@ -281,7 +281,7 @@ fn other_process() {
     recover(directories, options()).unwrap();
 }
 
-fn recover_elsewhere(made: &Made) -> Child {
+fn recover_elsewhere(made: &RecoveryItem) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -317,9 +317,9 @@ fn nobody_uses_the_store_before_the_database_is_whole_also_where_making_it_is_ki
         std::thread::sleep(Duration::from_millis(5));
     }
     let hurried = OpenOptions {
-        patience: Patience {
+        patience: LockPatience {
             timeout: Some(Duration::from_millis(300)),
-            ..Patience::default()
+            ..LockPatience::default()
         },
         ..options()
     };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::store::error::RootError;
-use crate::store::roots::{Root, RootKind};
+use crate::store::roots::{GcRoot, RootKind};
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 
@@ -19,7 +19,7 @@ fn named_roots_are_links_to_logical_paths() {
     assert_eq!(fs::read_link(&link).unwrap(), Path::new(&full(&path('a'))));
     assert!(link.ends_with("var/guix/gcroots/bootstrap/tools/gcc"));
     store.add_root("tools/gcc", &path('b')).unwrap();
-    let expected = Root {
+    let expected = GcRoot {
         link,
         kind: RootKind::Named("tools/gcc".to_owned()),
         path: path('b'),
@@ -138,7 +138,7 @@ fn a_link_is_registered_as_a_root_as_it_is() {
     let link = store.directory.path().join("result");
     symlink(full(&a), &link).unwrap();
     store.register_indirect_root(&link).unwrap();
-    let expected = Root {
+    let expected = GcRoot {
         link: link.clone(),
         kind: RootKind::Indirect,
         path: a,

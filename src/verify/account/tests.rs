@@ -14,12 +14,12 @@ fn circumstances() -> [Circumstances; 2] {
     })
 }
 
-fn of(first: &[u8], second: &[u8]) -> Vec<Place> {
+fn of(first: &[u8], second: &[u8]) -> Vec<DifferencePlace> {
     let [one, other] = circumstances();
     places(first, second, [&one, &other])
 }
 
-fn names(places: &[Place]) -> Vec<&str> {
+fn names(places: &[DifferencePlace]) -> Vec<&str> {
     places.iter().map(|place| place.place.as_str()).collect()
 }
 
@@ -95,12 +95,12 @@ fn lines_of_a_text_are_named() {
     let found = of(b"one\nbuilt 10:00:00\n", b"one\nbuilt 10:00:09\n");
     assert_eq!(names(&found), ["line 2"]);
     assert_eq!(found[0].bytes, 1);
-    assert_eq!(found[0].cause, Some(Cause::TimeStamp));
+    assert_eq!(found[0].cause, Some(DifferenceCause::TimeStamp));
     assert_eq!(found[0].second, "built 10:00:09");
     let found = of(b"a\nb\n", b"a\nx\nb\n");
     assert_eq!(names(&found), ["from line 2 on (3 and 4 lines)"]);
     let found = of(b"a\nb\n", b"b\na\n");
-    assert_eq!(found[0].cause, Some(Cause::Order));
+    assert_eq!(found[0].cause, Some(DifferenceCause::Order));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn sections_of_programs_are_named() {
     assert_eq!(found[0].bytes, 1);
     let found = of(&elf(b"code", b"at host2"), &elf(b"code", b"at host3"));
     assert_eq!(names(&found), ["section .comment from byte 7"]);
-    assert_eq!(found[0].cause, Some(Cause::HostName));
+    assert_eq!(found[0].cause, Some(DifferenceCause::HostName));
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn members_of_archives_are_named_and_looked_into() {
             "member b.txt: header (time, owner, mode)"
         ]
     );
-    assert_eq!(found[1].cause, Some(Cause::TimeStamp));
+    assert_eq!(found[1].cause, Some(DifferenceCause::TimeStamp));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn another_order_of_members_is_told_apart_from_other_members() {
     let other = archive(&[("b.o", 0, b"22"), ("a.o", 0, b"11")]);
     let found = of(&one, &other);
     assert_eq!(names(&found), ["the members"]);
-    assert_eq!(found[0].cause, Some(Cause::Order));
+    assert_eq!(found[0].cause, Some(DifferenceCause::Order));
     let fewer = archive(&[("a.o", 0, b"11")]);
     assert_eq!(of(&one, &fewer)[0].cause, None);
 }

@@ -60,7 +60,7 @@ impl Comparison {
 }
 
 /// An output as it is compared.
-struct Compared<'d> {
+struct ComparedOutput<'d> {
     /// `PACKAGE:OUTPUT`.
     output: String,
     /// The same, and how it was made.
@@ -70,8 +70,8 @@ struct Compared<'d> {
 }
 
 /// The outputs of a document by path, those that were made in a second way among them.
-fn by_path(attestation: &Attestation) -> BTreeMap<&str, Compared<'_>> {
-    let mut found: BTreeMap<&str, Compared<'_>> = BTreeMap::new();
+fn by_path(attestation: &Attestation) -> BTreeMap<&str, ComparedOutput<'_>> {
+    let mut found: BTreeMap<&str, ComparedOutput<'_>> = BTreeMap::new();
     for output in &attestation.outputs {
         let is_good = output.result.is_good();
         let label = format!("{}:{}", output.package, output.output);
@@ -79,15 +79,17 @@ fn by_path(attestation: &Attestation) -> BTreeMap<&str, Compared<'_>> {
         let second = output.second.as_ref();
         let second = second.map(|second| (&second.path, &second.sha256, Some(&second.made)));
         for (path, sha256, made) in std::iter::once(first).chain(second) {
-            let compared = found.entry(path.as_str()).or_insert_with(|| Compared {
-                name: match made {
-                    Some(made) => format!("{label} {made}"),
-                    None => label.clone(),
-                },
-                output: label.clone(),
-                sha256,
-                is_good,
-            });
+            let compared = found
+                .entry(path.as_str())
+                .or_insert_with(|| ComparedOutput {
+                    name: match made {
+                        Some(made) => format!("{label} {made}"),
+                        None => label.clone(),
+                    },
+                    output: label.clone(),
+                    sha256,
+                    is_good,
+                });
             // Two packages can have one derivation.
             compared.is_good &= is_good;
         }
@@ -161,7 +163,7 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
     comparison
 }
 
-fn names(of: Vec<&&Compared<'_>>) -> impl Iterator<Item = String> {
+fn names(of: Vec<&&ComparedOutput<'_>>) -> impl Iterator<Item = String> {
     of.into_iter().map(|compared| compared.name.clone())
 }
 

@@ -157,23 +157,23 @@ fn comparison_tells_other_bytes_from_another_derivation() {
         .outputs
         .insert("out".to_owned(), output("elsewhere", "x"));
     let compared = recorded.compare(&here, |_| true);
-    let found: Vec<(&str, &Finding)> = compared
+    let found: Vec<(&str, &LockFinding)> = compared
         .iter()
         .map(|compared| (compared.label.as_str(), &compared.finding))
         .collect();
     assert_eq!(found.len(), 6);
     assert!(
-        matches!(found[0], ("differs", Finding::Differs { recorded, found })
+        matches!(found[0], ("differs", LockFinding::Differs { recorded, found })
         if recorded.sha256 == Sha256Digest::of("x") && found.sha256 == Sha256Digest::of("y"))
     );
-    assert_eq!(found[1], ("gone", &Finding::NotBuilt));
+    assert_eq!(found[1], ("gone", &LockFinding::NotBuilt));
     assert!(matches!(
         found[2],
-        ("moved", Finding::OtherDerivation { .. })
+        ("moved", LockFinding::OtherDerivation { .. })
     ));
-    assert_eq!(found[3], ("new", &Finding::NotRecorded));
-    assert_eq!(found[4], ("refetched", &Finding::Same));
-    assert_eq!(found[5], ("same", &Finding::Same));
+    assert_eq!(found[3], ("new", &LockFinding::NotRecorded));
+    assert_eq!(found[4], ("refetched", &LockFinding::Same));
+    assert_eq!(found[5], ("same", &LockFinding::Same));
     assert!(recorded.compare(&Record::default(), |_| false).is_empty());
 }
 
@@ -184,7 +184,7 @@ fn other_references_alone_are_a_difference() {
     let outputs = &mut here.derivations.get_mut("sed").unwrap().outputs;
     outputs.get_mut("out").unwrap().references.clear();
     let compared = recorded.compare(&here, |_| true);
-    assert!(matches!(compared[0].finding, Finding::Differs { .. }));
+    assert!(matches!(compared[0].finding, LockFinding::Differs { .. }));
 }
 
 #[test]

@@ -7,12 +7,12 @@ use crate::formats::derivation::{DerivationSet, Output, instantiate};
 use crate::formats::nar::Tree;
 use crate::formats::store_path::StoreDir;
 use crate::store::StagedOutput;
-use crate::verify::testing::{TestStore, path};
+use crate::verify::testing::{VerifyTestStore, path};
 use crate::verify::whole::{self, Condition};
 
 /// A store with an item that was built from a derivation, for which there was an input.
 struct Built {
-    store: TestStore,
+    store: VerifyTestStore,
     item: StorePath,
     derivation: StorePath,
     input: StorePath,
@@ -20,7 +20,7 @@ struct Built {
     other: StorePath,
 }
 
-fn derivation(store: &TestStore, name: &str, input: &StorePath) -> (StorePath, Derivation) {
+fn derivation(store: &VerifyTestStore, name: &str, input: &StorePath) -> (StorePath, Derivation) {
     let store_dir = StoreDir::new("/gnu/store").unwrap();
     let plain = Derivation {
         outputs: [("out".to_owned(), Output::input_addressed())].into(),
@@ -41,7 +41,7 @@ fn derivation(store: &TestStore, name: &str, input: &StorePath) -> (StorePath, D
 
 impl Built {
     fn new() -> Self {
-        let store = TestStore::new();
+        let store = VerifyTestStore::new();
         let input = path('b', "input");
         store.item(&input, &Tree::file("x"));
         let (derivation, content) = self::derivation(&store, "tool", &input);

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use super::*;
 use crate::formats::nar::Tree;
 use crate::store::canonical;
-use crate::verify::testing::{TestStore, path, unlock};
+use crate::verify::testing::{VerifyTestStore, path, unlock};
 
 const TWO: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-fn small(store: &TestStore) -> PathBuf {
+fn small(store: &VerifyTestStore) -> PathBuf {
     let tree = Tree::directory([
         ("bin", Tree::directory([("tool", Tree::executable("run"))])),
         ("readme", Tree::file("read")),
@@ -21,7 +21,7 @@ fn small(store: &TestStore) -> PathBuf {
 
 /// The condition of the only damaged item, after `damage`.
 fn condition_after(damage: impl FnOnce(&PathBuf)) -> Condition {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     let place = small(&store);
     store.item(&path('b', "other"), &Tree::file("x"));
     damage(&place);
@@ -35,7 +35,7 @@ fn condition_after(damage: impl FnOnce(&PathBuf)) -> Condition {
 
 #[test]
 fn a_store_that_nobody_touched_is_intact() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     small(&store);
     let report = everything(&store.reader(), TWO, &|| true).unwrap();
     assert_eq!(report.items.len(), 1);
@@ -140,7 +140,7 @@ fn a_fifo_in_an_item_is_named_and_not_waited_for() {
 
 #[test]
 fn unregistered_and_foreign_entries_are_told_apart_from_work_in_progress() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     small(&store);
     let directory = &store.store.directories().store;
     let left = path('c', "left-1.0");
@@ -155,7 +155,7 @@ fn unregistered_and_foreign_entries_are_told_apart_from_work_in_progress() {
 
 #[test]
 fn a_bit_flipped_in_a_recorded_hash_shows_as_an_altered_item() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     small(&store);
     let file = store.store.directories().state.join("db/db.sqlite");
     let connection = rusqlite::Connection::open(file).unwrap();
@@ -175,7 +175,7 @@ fn a_bit_flipped_in_a_recorded_hash_shows_as_an_altered_item() {
 
 #[test]
 fn nonsense_in_the_database_is_named() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     small(&store);
     let file = store.store.directories().state.join("db/db.sqlite");
     let connection = rusqlite::Connection::open(file).unwrap();
@@ -195,7 +195,7 @@ fn nonsense_in_the_database_is_named() {
 
 #[test]
 fn a_database_that_is_gone_is_not_an_empty_store() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     small(&store);
     for name in ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm"] {
         let _ = fs::remove_file(store.store.directories().state.join("db").join(name));
@@ -204,7 +204,7 @@ fn a_database_that_is_gone_is_not_an_empty_store() {
         access: crate::store::Access::ReadOnly,
         ..Default::default()
     };
-    let error = Store::open_with(TestStore::directories(&store.root), options).unwrap_err();
+    let error = Store::open_with(VerifyTestStore::directories(&store.root), options).unwrap_err();
     assert!(error.to_string().contains("is missing, though"), "{error}");
 }
 
@@ -222,7 +222,7 @@ fn process_without_times() {
     let filter: BpfProgram = filter.unwrap().try_into().unwrap();
     seccompiler::apply_filter(&filter).unwrap();
 
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     let place = small(&store);
     assert!(
         !crate::store::canonical::deviations(&place)
@@ -274,7 +274,7 @@ fn where_times_are_not_kept_they_are_not_compared() {
 
 #[test]
 fn a_check_ends_when_it_is_to_stop_also_within_an_item() {
-    let store = TestStore::new();
+    let store = VerifyTestStore::new();
     let place = small(&store);
     let file = place.join("readme");
     unlock(&file);

@@ -2,7 +2,7 @@
 //! Which commit a derivation asks for. What a client writes here must not be an option or a program to git.
 
 use crate::builder::builtin::BuiltinError;
-use crate::builder::graph::Job;
+use crate::builder::graph::BuildJob;
 use crate::fetch::attributes::has_method;
 use crate::formats::scheme::Datum;
 use crate::formats::secrets::without_secrets;
@@ -25,7 +25,7 @@ pub(super) struct Checkout {
 
 impl Checkout {
     /// Reads the derivation.
-    pub(super) fn of(job: Job<'_>) -> Result<Self, BuiltinError> {
+    pub(super) fn of(job: BuildJob<'_>) -> Result<Self, BuiltinError> {
         let wrong = |problem: String| BuiltinError::Derivation(problem);
         let fixed = job.derivation.fixed_output();
         if fixed.is_none_or(|fixed| fixed.method != FixedOutputMethod::Recursive) {

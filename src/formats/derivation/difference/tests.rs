@@ -67,7 +67,7 @@ impl Maker {
         path
     }
 
-    fn changes(&self, old: &StorePath, new: &StorePath) -> Vec<Change> {
+    fn changes(&self, old: &StorePath, new: &StorePath) -> Vec<DerivationChange> {
         let read = |path: &StorePath| self.known.get(path).cloned();
         changes(
             &store_dir(),
@@ -92,7 +92,7 @@ fn a_changed_flag_is_the_only_change() {
     let new = maker.make("final", "sed", &[], "--b");
     assert_eq!(
         maker.changes(&old, &new),
-        [Change::Variable {
+        [DerivationChange::Variable {
             name: "configureFlags".into(),
             old: Some("--a".into()),
             new: Some("--b".into()),
@@ -111,7 +111,7 @@ fn a_changed_input_is_one_change_wherever_its_path_is_named() {
         .map(|bash| maker.make("final", "sed", &[&bash, &other], ""));
     assert_eq!(
         maker.changes(&sed[0], &sed[1]),
-        [Change::Input {
+        [DerivationChange::Input {
             name: "stage0/bash".into(),
             old: bash[0].clone(),
             new: bash[1].clone(),
@@ -134,14 +134,14 @@ fn inputs_and_sources_that_came_or_went_or_changed_are_told() {
     let old = maker.make_with("final", "sed", &[&make], "", &[&phases]);
     let new = maker.make_with("final", "sed", &[&make, &tar], "", &[&changed, &patch]);
     let found = maker.changes(&old, &new);
-    assert!(found.contains(&Change::InputSet {
+    assert!(found.contains(&DerivationChange::InputSet {
         name: "stage0/tar".into(),
         added: true
     }));
-    assert!(found.contains(&Change::Source {
+    assert!(found.contains(&DerivationChange::Source {
         name: "phases".into()
     }));
-    assert!(found.contains(&Change::SourceSet {
+    assert!(found.contains(&DerivationChange::SourceSet {
         name: "fix.patch".into(),
         added: true
     }));
@@ -156,5 +156,5 @@ fn inputs_that_cannot_be_read_are_paired_by_name() {
         .clone()
         .map(|path| maker.known.get(&path).unwrap().clone());
     let found = changes(&store_dir(), &known[0], &known[1], &|_| None);
-    assert!(matches!(&found[0], Change::Input { name, .. } if name == "bash-1.0"));
+    assert!(matches!(&found[0], DerivationChange::Input { name, .. } if name == "bash-1.0"));
 }

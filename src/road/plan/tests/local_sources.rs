@@ -4,7 +4,7 @@
 use super::*;
 
 /// A recipe whose source is the folder `local` of `stage0`.
-fn local_recipe(folder: &Folder, local: &str) {
+fn local_recipe(folder: &PlanFolder, local: &str) {
     let rest = format!("local-source = \"{local}\"\n[stage0]\nreplace-inputs = []\n");
     let text =
         "name = \"own\"\nversion = \"1\"\nsynopsis = \"S\"\nhome-page = \"H\"\nlicense = \"L\"\n";
@@ -13,7 +13,7 @@ fn local_recipe(folder: &Folder, local: &str) {
 
 #[test]
 fn a_local_source_changes_only_the_package_that_is_built_of_it() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     folder.recipe("make", "[stage0]\n");
     local_recipe(&folder, "ld-wrapper");
     let before = plan_of(&folder.load()).unwrap();
@@ -28,10 +28,10 @@ fn a_local_source_changes_only_the_package_that_is_built_of_it() {
 fn a_local_source_goes_in_with_modes_and_links() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     local_recipe(&folder, "ld-wrapper");
     let source = folder.0.path().join("stage0/ld-wrapper");
-    let path = |folder: &Folder| {
+    let path = |folder: &PlanFolder| {
         plan_of(&folder.load())
             .unwrap()
             .get("stage0/own")
@@ -53,7 +53,7 @@ fn a_local_source_goes_in_with_modes_and_links() {
 
 #[test]
 fn a_local_source_that_is_not_there_is_named() {
-    let folder = Folder::new();
+    let folder = PlanFolder::new();
     local_recipe(&folder, "ld-rapper");
     let error = plan_of(&folder.load()).unwrap_err();
     assert!(format!("{error:?}").contains("ld-rapper"), "{error:?}");

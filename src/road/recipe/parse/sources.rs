@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::super::error::RecipeProblem;
 use super::super::model::{RecipeText, Regenerate, Source};
-use super::super::reader::{Field, Reader, Value};
+use super::super::reader::{Field, RecipeReader, Value};
 use crate::fetch::Location;
 use crate::formats::hash::Sha256Digest;
 
@@ -26,7 +26,7 @@ const REGENERATE_KEYS: &[&str] = &["root", "script"];
 
 /// Reads a table `source`, or where it is not the `main` one, `extra`.
 pub(super) fn source(
-    reader: &mut Reader<'_>,
+    reader: &mut RecipeReader<'_>,
     key: &str,
     span: Range<usize>,
     value: &Value<'_>,
@@ -77,7 +77,7 @@ pub(super) fn source(
     })
 }
 
-fn hash(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sha256Digest> {
+fn hash(reader: &mut RecipeReader<'_>, value: &Value<'_>) -> Option<Sha256Digest> {
     let text = reader.text("sha256", value)?;
     match Sha256Digest::from_base16(text.get_ref()) {
         Ok(digest) => Some(digest),
@@ -89,7 +89,7 @@ fn hash(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Sha256Digest> {
 }
 
 /// Reports a URL that the downloader would not take.
-fn check_url(reader: &mut Reader<'_>, url: &Spanned<String>) -> bool {
+fn check_url(reader: &mut RecipeReader<'_>, url: &Spanned<String>) -> bool {
     match url.get_ref().parse::<Location>() {
         Ok(Location::Url(_)) => true,
         // Packages have keys of their own.
@@ -105,7 +105,11 @@ fn check_url(reader: &mut Reader<'_>, url: &Spanned<String>) -> bool {
     }
 }
 
-fn debian_location(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Location> {
+fn debian_location(
+    reader: &mut RecipeReader<'_>,
+    place: &str,
+    value: &Value<'_>,
+) -> Option<Location> {
     let place = format!("`debian` of {place}");
     let mut fields = [Field::Absent, Field::Absent, Field::Absent];
     for (key, value) in reader.table("debian", value)? {
@@ -148,7 +152,11 @@ fn debian_location(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> O
 /// What a source without `configure` gets where its recipe names no script of its own.
 const AUTORECONF: &[u8] = include_bytes!("autoreconf.sh");
 
-fn regeneration(reader: &mut Reader<'_>, place: &str, value: &Value<'_>) -> Option<Regenerate> {
+fn regeneration(
+    reader: &mut RecipeReader<'_>,
+    place: &str,
+    value: &Value<'_>,
+) -> Option<Regenerate> {
     let place = format!("`regenerate` of {place}");
     let mut root = Field::Absent;
     let mut script = Field::Absent;

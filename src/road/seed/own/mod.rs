@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use pack::{Packed, fingerprint, pack};
 
-use super::{Archive, Seed, SeedError, release, store_name};
+use super::{Seed, SeedArchive, SeedError, release, store_name};
 use crate::archive::Format;
 use crate::fetch::cache::{Cache, digest_file};
 use crate::formats::hash::Sha256Digest;
@@ -49,7 +49,7 @@ const BASE: [&str; 12] = [
 
 /// Where seeds of the user's own are kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Places<'p> {
+pub struct SeedPlaces<'p> {
     /// Fetched files.
     pub cache: &'p Cache,
     /// The state directory.
@@ -71,7 +71,7 @@ struct Remembered {
 ///
 /// # Errors
 /// A file or directory that cannot be read, or is not a base system; a cache or state directory that cannot be written.
-pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, SeedError> {
+pub fn given(model: &Seed, path: &Path, places: SeedPlaces<'_>) -> Result<Seed, SeedError> {
     let path = path.canonicalize().map_err(SeedError::read(path))?;
     if path.is_dir() {
         let shell = path.join(model.shell.trim_start_matches('/'));
@@ -107,7 +107,7 @@ pub fn given(model: &Seed, path: &Path, places: Places<'_>) -> Result<Seed, Seed
 ///
 /// # Errors
 /// The host does not run FreeBSD; otherwise those of [`given`].
-pub fn host(model: &Seed, places: Places<'_>) -> Result<Seed, SeedError> {
+pub fn host(model: &Seed, places: SeedPlaces<'_>) -> Result<Seed, SeedError> {
     if !cfg!(target_os = "freebsd") {
         return Err(SeedError::NoHostBase {
             system: std::env::consts::OS,
@@ -122,7 +122,7 @@ pub fn host(model: &Seed, places: Places<'_>) -> Result<Seed, SeedError> {
 }
 
 /// `model` with another archive and name. Only the archive's files are in it.
-fn like(model: &Seed, name: &str, archive: Archive) -> Seed {
+fn like(model: &Seed, name: &str, archive: SeedArchive) -> Seed {
     Seed {
         name: name.to_owned(),
         format: Format::Tar,
@@ -134,8 +134,8 @@ fn like(model: &Seed, name: &str, archive: Archive) -> Seed {
     }
 }
 
-fn archive(name: String, sha256: Sha256Digest, size: u64) -> Archive {
-    Archive {
+fn archive(name: String, sha256: Sha256Digest, size: u64) -> SeedArchive {
+    SeedArchive {
         name,
         sha256,
         size: Some(size),
@@ -149,8 +149,8 @@ fn packed(
     directory: &Path,
     parts: &[&str],
     name: &str,
-    places: Places<'_>,
-) -> Result<Archive, SeedError> {
+    places: SeedPlaces<'_>,
+) -> Result<SeedArchive, SeedError> {
     let file_name = store_name(&format!("{name}-base.tar.zst"));
     let fingerprint = fingerprint(directory, parts)?.to_base16();
     let memory = places.state.join("bootstrap").join("seeds");

@@ -40,7 +40,7 @@ impl Site {
 
     fn given(&self, model: &Seed, path: &Path) -> Result<Seed, SeedError> {
         let state = self.state();
-        let places = Places {
+        let places = SeedPlaces {
             cache: &self.cache,
             state: &state,
         };
@@ -221,7 +221,7 @@ fn only_the_parts_asked_for_are_packed_with_the_directories_above_them() {
 fn only_a_freebsd_host_has_a_base() {
     let site = Site::new();
     let state = site.state();
-    let places = Places {
+    let places = SeedPlaces {
         cache: &site.cache,
         state: &state,
     };

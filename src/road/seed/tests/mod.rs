@@ -123,11 +123,11 @@ search-path = ["/bin"]
 "#;
 
 /// A directory of seeds and one of state.
-struct Place {
+struct SeedDirectories {
     directory: tempfile::TempDir,
 }
 
-impl Place {
+impl SeedDirectories {
     fn new(files: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("seeds")).unwrap();
@@ -185,8 +185,8 @@ fn packages() -> Vec<BinaryPackage> {
 }
 
 /// A place whose seed `tools` is locked to [`packages`].
-fn locked() -> Place {
-    let place = Place::new(&[("tools.toml", TOOLS)]);
+fn locked() -> SeedDirectories {
+    let place = SeedDirectories::new(&[("tools.toml", TOOLS)]);
     let update = update(&place.source(), "tools", &Index::new(packages()), NOW).unwrap();
     place.write("tools.lock", &update.text);
     place
@@ -201,7 +201,7 @@ fn names(lock: &Pins) -> Vec<&str> {
 
 #[test]
 fn a_lock_holds_the_closure_without_what_is_excluded_and_what_only_that_needs() {
-    let place = Place::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
+    let place = SeedDirectories::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
     let index = Index::new(packages());
     let lock = |name| compute(&Description::load(&place.source(), name).unwrap(), &index).unwrap();
     assert_eq!(
@@ -216,7 +216,7 @@ fn a_lock_holds_the_closure_without_what_is_excluded_and_what_only_that_needs() 
 
 #[test]
 fn a_package_that_is_not_offered_is_named() {
-    let place = Place::new(&[("tools.toml", TOOLS)]);
+    let place = SeedDirectories::new(&[("tools.toml", TOOLS)]);
     let mut packages = packages();
     packages.retain(|package| package.name != "shell");
     let error = update(&place.source(), "tools", &Index::new(packages), NOW).unwrap_err();
@@ -294,7 +294,7 @@ fn a_seed_of_packages_is_its_description_and_its_lock() {
 
 #[test]
 fn a_seed_of_one_archive_needs_no_lock() {
-    let place = Place::new(&[("base-system.toml", BASE)]);
+    let place = SeedDirectories::new(&[("base-system.toml", BASE)]);
     let seed = load(&place.source(), "base-system").unwrap();
     assert_eq!(seed.format, Format::Tar);
     assert_eq!(seed.archives[0].name, "base-system-base.txz");
@@ -352,7 +352,7 @@ fn wrong_descriptions_are_errors_that_say_where_and_what() {
         (&circle, "does not end"),
         (&no_release, "`release`"),
     ] {
-        let place = Place::new(&[("tools.toml", text)]);
+        let place = SeedDirectories::new(&[("tools.toml", text)]);
         let error = load(&place.source(), "tools").unwrap_err();
         assert!(error.to_string().contains(words), "{words}: {error}");
         assert_eq!(error.failure(), SeedFailure::Usage, "{error}");
@@ -367,7 +367,7 @@ fn wrong_descriptions_are_errors_that_say_where_and_what() {
             "kind \"debian\"",
         ),
     ] {
-        let place = Place::new(&[("base-system.toml", &text)]);
+        let place = SeedDirectories::new(&[("base-system.toml", &text)]);
         let error = load(&place.source(), "base-system").unwrap_err();
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
@@ -375,7 +375,7 @@ fn wrong_descriptions_are_errors_that_say_where_and_what() {
 
 #[test]
 fn an_unknown_seed_is_an_error_that_lists_the_known_ones() {
-    let place = Place::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
+    let place = SeedDirectories::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
     for name in ["tool", "../seeds/tools", ""] {
         let error = load(&place.source(), name).unwrap_err();
         assert!(hint(&error).contains("more, tools"), "{error}");

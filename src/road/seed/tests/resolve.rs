@@ -11,7 +11,7 @@ fn moved() -> Index {
 }
 
 /// What `seed update` of a built-in seed does.
-fn replace_lock(place: &Place, index: &Index) {
+fn replace_lock(place: &SeedDirectories, index: &Index) {
     let update = update(&place.source(), "tools", index, NOW).unwrap();
     replace(&place.source(), "tools", &place.state(), &update.pins).unwrap();
 }

@@ -82,7 +82,7 @@ fn an_archive_seed_keeps_its_top_level_directories() {
 
 #[test]
 fn a_given_file_counts_only_if_it_is_the_seeds() {
-    let place = Place::new(&[("base-system.toml", BASE)]);
+    let place = SeedDirectories::new(&[("base-system.toml", BASE)]);
     let mut seed = load(&place.source(), "base-system").unwrap();
     let file = place.directory.path().join("base.txz");
     fs::write(&file, "bytes").unwrap();

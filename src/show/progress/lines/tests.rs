@@ -95,7 +95,7 @@ fn story() -> Vec<Event> {
 
 fn shown(verbosity: Verbosity, color: bool) -> String {
     let mut output = Vec::new();
-    let mut lines = Lines::new(&mut output, verbosity, color, Invocation::default());
+    let mut lines = ProgressLines::new(&mut output, verbosity, color, Invocation::default());
     for event in story() {
         lines.report(&event);
     }
@@ -111,7 +111,8 @@ fn a_run_reads_as_lines() {
 #[test]
 fn substitutes_are_shown_as_they_arrive_and_counted_before_the_run() {
     let mut output = Vec::new();
-    let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+    let mut lines =
+        ProgressLines::new(&mut output, Verbosity::Normal, false, Invocation::default());
     let started = |item: &str| Event::Started {
         item: item.into(),
         kind: Kind::Substitute,
@@ -170,7 +171,7 @@ fn substitutes_are_shown_as_they_arrive_and_counted_before_the_run() {
 
 #[test]
 fn only_a_slow_step_of_the_preparation_has_a_line_and_only_one() {
-    let mut writer = Writer::new(Verbosity::Normal, false, Invocation::default());
+    let mut writer = EventWriter::new(Verbosity::Normal, false, Invocation::default());
     let step = |step: &str| Event::Preparing { step: step.into() };
     assert_eq!(writer.text(&step("reading recipes")), None);
     assert_eq!(writer.slow_step(), None);
@@ -184,7 +185,8 @@ fn only_a_slow_step_of_the_preparation_has_a_line_and_only_one() {
 #[test]
 fn items_skipped_for_one_failure_have_one_line() {
     let mut output = Vec::new();
-    let mut lines = Lines::new(&mut output, Verbosity::Normal, false, Invocation::default());
+    let mut lines =
+        ProgressLines::new(&mut output, Verbosity::Normal, false, Invocation::default());
     for (item, because) in [
         ("bash", "gcc"),
         ("sed", "gcc"),
@@ -216,7 +218,7 @@ fn verbose_shows_the_output_of_builds_and_quiet_only_failures() {
 #[test]
 fn a_cause_is_explained_once() {
     let mut output = Vec::new();
-    let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, Invocation::default());
+    let mut lines = ProgressLines::new(&mut output, Verbosity::Quiet, false, Invocation::default());
     let fail = |item: &str, message: String| Event::Failed {
         item: item.to_owned(),
         message,
@@ -247,7 +249,7 @@ fn a_cause_is_explained_once() {
 fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
     let mut output = Vec::new();
     let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);
-    let mut lines = Lines::new(&mut output, Verbosity::Quiet, false, invocation);
+    let mut lines = ProgressLines::new(&mut output, Verbosity::Quiet, false, invocation);
     for kept in [None, Some("/tmp/a b".into())] {
         lines.report(&Event::Failed {
             item: "sed".into(),

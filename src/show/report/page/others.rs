@@ -4,10 +4,10 @@
 use super::utc;
 use crate::show::graph::svg::escape;
 use crate::show::progress::size;
-use crate::show::report::Report;
+use crate::show::report::ReportData;
 
 /// The section with the table; empty where there are no such builds.
-pub(super) fn others(report: &Report) -> String {
+pub(super) fn others(report: &ReportData) -> String {
     if report.others.is_empty() {
         return String::new();
     }

@@ -3,10 +3,10 @@
 
 use crate::show::graph::svg::escape;
 use crate::show::progress::size;
-use crate::show::report::Report;
+use crate::show::report::ReportData;
 
 /// The section with the seeds and the tables of files.
-pub(super) fn sources(report: &Report) -> String {
+pub(super) fn sources(report: &ReportData) -> String {
     let mut text = String::from("<section id=\"seed\"><h2>Seed and sources</h2>\n<ul>");
     for seed in &report.seeds {
         text.push_str(&format!(

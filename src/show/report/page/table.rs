@@ -5,10 +5,10 @@ use crate::road::recipe::Stage;
 use crate::show::graph::svg::escape;
 use crate::show::progress::size;
 use crate::show::report::page::is_valid;
-use crate::show::report::{Item, Rebuilt, Report};
+use crate::show::report::{ReportData, ReportItem, ReportRebuild};
 
 /// The section with the table.
-pub(super) fn packages(report: &Report) -> String {
+pub(super) fn packages(report: &ReportData) -> String {
     let columns = [
         ("Package", ""),
         ("Version", ""),
@@ -70,7 +70,7 @@ pub(super) fn packages(report: &Report) -> String {
 }
 
 /// The cell with the hash of each output; the first has no name.
-fn hashes(item: &Item) -> String {
+fn hashes(item: &ReportItem) -> String {
     let outputs = item.outputs.iter().enumerate();
     let hashes = outputs.filter_map(|(number, output)| {
         let valid = output.valid.as_ref()?;
@@ -89,7 +89,7 @@ fn hashes(item: &Item) -> String {
 
 /// The cell about the tests: whether they were run, for packages that were built here; whether they are skipped, for
 /// all. The reason is in the title and for screen readers; the details show it as text.
-fn tested(item: &Item) -> String {
+fn tested(item: &ReportItem) -> String {
     let reason = item.tests_reason.as_ref().map(|reason| escape(reason));
     match (item.tests, reason) {
         (Some(true), _) if item.seconds.is_some() => "<td>run</td>".to_owned(),
@@ -105,7 +105,7 @@ fn tested(item: &Item) -> String {
 }
 
 /// The cell about second builds.
-fn rebuilt(rebuilt: Option<&Rebuilt>) -> String {
+fn rebuilt(rebuilt: Option<&ReportRebuild>) -> String {
     let Some(rebuilt) = rebuilt else {
         return "<td>not tried</td>".to_owned();
     };
@@ -131,8 +131,8 @@ mod tests {
     use super::*;
     use crate::show::report::{FailureShown, OutputShown, ValidShown};
 
-    fn item() -> Item {
-        Item {
+    fn item() -> ReportItem {
+        ReportItem {
             label: "libc".into(),
             kind: "build",
             stage: Some("libc"),
@@ -163,8 +163,8 @@ mod tests {
         }
     }
 
-    fn table(item: Item) -> String {
-        packages(&Report {
+    fn table(item: ReportItem) -> String {
+        packages(&ReportData {
             version: "0",
             program: "bootstrap".into(),
             system: "x86_64-linux".into(),
@@ -228,16 +228,16 @@ mod tests {
 
     #[test]
     fn second_builds_and_variations_are_shown() {
-        let same = Rebuilt {
+        let same = ReportRebuild {
             same: true,
             rounds: 2,
             varied: ["cores".to_owned()].into(),
         };
         let cell = "<td title=\"built again 2 times; varied: cores\">yes, varied</td>";
         assert_eq!(rebuilt(Some(&same)), cell);
-        let different = Rebuilt {
+        let different = ReportRebuild {
             rounds: 1,
-            ..Rebuilt::default()
+            ..ReportRebuild::default()
         };
         assert!(rebuilt(Some(&different)).ends_with(">no</td>"));
         assert_eq!(rebuilt(None), "<td>not tried</td>");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Draws processor use below the bars of the time line.
 
-use super::{LABELS, Report, Scale, WIDTH};
+use super::{LABELS, ReportData, Scale, WIDTH};
 use crate::show::progress::size;
 
 /// The height of the area.
@@ -14,7 +14,7 @@ const SAMPLE_MAX: f64 = 10.0;
 const SAMPLE: f64 = 2.0;
 
 /// The number of busy cores as an area.
-pub(super) fn area(report: &Report, scale: &Scale, top: f64) -> String {
+pub(super) fn area(report: &ReportData, scale: &Scale, top: f64) -> String {
     let cores = report.cores.max(1) as f64;
     let bottom = top + HEIGHT;
     let (use_by_column, measured) = columns(report, scale);
@@ -53,7 +53,7 @@ pub(super) fn area(report: &Report, scale: &Scale, top: f64) -> String {
 }
 
 /// Each column and its busy cores, and whether that was measured. If it was, columns without samples are left out.
-fn columns(report: &Report, scale: &Scale) -> (Vec<(usize, f64)>, bool) {
+fn columns(report: &ReportData, scale: &Scale) -> (Vec<(usize, f64)>, bool) {
     let measured = measured(report, scale);
     // With few samples, the processor time of builds says more.
     if 2 * measured.len() >= COLUMNS {
@@ -70,7 +70,7 @@ fn columns(report: &Report, scale: &Scale) -> (Vec<(usize, f64)>, bool) {
 }
 
 /// Each measured column and its busy cores.
-fn measured(report: &Report, scale: &Scale) -> Vec<(usize, f64)> {
+fn measured(report: &ReportData, scale: &Scale) -> Vec<(usize, f64)> {
     let mut sums = vec![(0.0, 0.0); COLUMNS];
     let mut before = f64::NEG_INFINITY;
     for (time, busy) in &report.samples {
