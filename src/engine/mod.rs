@@ -7,7 +7,7 @@
 //! one session per command. The daemon makes one session per client, each in a process of its own.
 //!
 //! ```no_run
-//! # use bootstrap::engine::{EngineError, Mode, Session, SessionOptions, Wanted};
+//! # use bootstrap::engine::{EngineError, RealiseMode, Session, SessionOptions, WantedDerivation};
 //! # use bootstrap::formats::store_path::StorePath;
 //! # use bootstrap::events::{EventSender, cancellation::Cancellation};
 //! # fn realise(options: SessionOptions) -> Result<(), EngineError> {
@@ -16,8 +16,8 @@
 //! let cancellation = Cancellation::new();
 //! let store = session.open_store(&events, &cancellation)?;
 //! let derivation = "00000000000000000000000000000000-hello-2.12.drv";
-//! let wanted = [Wanted::all(StorePath::from_base_name(derivation)?)];
-//! let realised = session.realise(&store, &wanted, Mode::Build, &events, &cancellation)?;
+//! let wanted = [WantedDerivation::all(StorePath::from_base_name(derivation)?)];
+//! let realised = session.realise(&store, &wanted, RealiseMode::Build, &events, &cancellation)?;
 //! assert!(realised.report.errors.is_empty());
 //! # Ok(())
 //! # }
