@@ -47,8 +47,13 @@ stop() {
     for name in guix bootstrap; do
         [ ! -f "$place/$name.pid" ] || kill -KILL "$(cat "$place/$name.pid")" 2>/dev/null || true
     done
-    umount -R "$place/mounts" 2>/dev/null || true
-    rm -rf "$place"
+    # What still runs there must not keep it mounted; and what is mounted must never be removed.
+    umount -R "$place/mounts" 2>/dev/null || umount -R -l "$place/mounts" 2>/dev/null || true
+    if grep -q -F " $place/" /proc/self/mountinfo; then
+        echo "$place stays: something is mounted in it" >&2
+    else
+        rm -rf --one-file-system "$place"
+    fi
 }
 
 # make_root NAME: a root for the daemon NAME, which sees $root as it is and keeps what it writes apart. Sets `inside'.
@@ -59,7 +64,17 @@ make_root() {
     mount -t overlay overlay -o "lowerdir=$root,upperdir=$place/mounts/$name/upper,workdir=$place/mounts/$name/work" "$inside"
     mkdir -p "$inside/gnu/store" "$inside/var/guix" "$inside/var/log/guix" "$inside/proc" "$inside/old"
     mount -t proc none "$inside/proc"
-    mount --rbind /dev "$inside/dev"
+    # Its own: nothing that happens in the root may reach the machine's.
+    mount -t tmpfs -o mode=755 none "$inside/dev"
+    for device in null:3 zero:5 full:7 random:8 urandom:9; do
+        mknod -m 666 "$inside/dev/${device%:*}" c 1 "${device#*:}"
+    done
+    mknod -m 666 "$inside/dev/tty" c 5 0
+    mkdir "$inside/dev/pts" "$inside/dev/shm"
+    chmod 1777 "$inside/dev/shm"
+    mount -t devpts -o newinstance,ptmxmode=0666 none "$inside/dev/pts"
+    ln -s pts/ptmx "$inside/dev/ptmx"
+    ln -s /proc/self/fd "$inside/dev/fd"
     # guix-daemon binds each of these into builds of fixed outputs.
     for file in resolv.conf nsswitch.conf services hosts; do [ -e "$inside/etc/$file" ] || : >"$inside/etc/$file"; done
     chmod 1775 "$inside/gnu/store"
@@ -75,20 +90,24 @@ make_root() {
     cp -r "$place/test" "$inside/test"
 }
 
+# What both daemons are started with. One that is told so takes no substitutes, whatever its client says.
+substitutes=--no-substitutes
+
 # start_guix: starts guix-daemon in the root that make_root made last.
 start_guix() {
     # In a process namespace: guix-daemon kills all processes of its build user, which another program may have, too.
+    # shellcheck disable=SC2086 # an option or none
     unshare --pid --fork --kill-child --mount-proc="$inside/proc" \
-        chroot "$inside" guix-daemon --build-users-group=guixbuild --no-substitutes >"$place/guix.log" 2>&1 &
+        chroot "$inside" guix-daemon --build-users-group=guixbuild $substitutes >"$place/guix.log" 2>&1 &
     echo $! >"$place/guix.pid"
 }
 
 # start_bootstrap: starts `bootstrap daemon' in the root that make_root made last.
 start_bootstrap() {
     # Not chroot: in one, builds could make no namespaces.
-    # shellcheck disable=SC2016 # the shell inside expands it
-    unshare --mount sh -euc 'cd "$0"; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon --no-substitutes' \
-        "$inside" >"$place/bootstrap.log" 2>&1 &
+    # shellcheck disable=SC2016,SC2086 # the shell inside expands it; an option or none
+    unshare --mount sh -euc 'cd "$0"; shift; pivot_root . old; umount -l /old; exec /usr/bin/bootstrap-under-test daemon "$@"' \
+        "$inside" -- $substitutes >"$place/bootstrap.log" 2>&1 &
     echo $! >"$place/bootstrap.pid"
 }
 
@@ -106,6 +125,41 @@ client() {
     shift
     chroot "$place/mounts/$name/root" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 \
         GUILE_WARN_DEPRECATED=no "$@"
+}
+
+# make_builder: puts a program that builds, and a script that prints the derivation of a name and a text, into
+# $place/test. Of the text `chance', each build makes something else.
+make_builder() {
+    cat >"$place/builder.c" <<'BUILDER'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+int main(void)
+{
+  const char *text = getenv("text");
+  FILE *out = fopen(getenv("out"), "w");
+  struct timespec now = {0, 0};
+  puts("building");
+  if (strcmp(text, "chance") == 0)
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  return out == NULL || fprintf(out, "made of %s\n", text) < 0
+    || (now.tv_nsec != 0 && fprintf(out, "%ld.%09ld\n", (long) now.tv_sec, now.tv_nsec) < 0) || fclose(out) != 0;
+}
+BUILDER
+    cc -static -O1 -o "$place/test/builder" "$place/builder.c"
+    cat >"$place/test/derivation.scm" <<'SCHEME'
+(use-modules (guix) (guix derivations) (ice-9 match))
+(match (command-line)
+  ((_ name text)
+   (with-store store
+     (let ((builder (add-to-store store "builder" #t "sha256" "/test/builder")))
+       (format #t "~a~%"
+               (derivation-file-name
+                (derivation store name builder '() #:sources (list builder)
+                            #:env-vars `(("text" . ,text)))))))))
+SCHEME
 }
 
 # ask NAME ARGUMENT...: has the client ask the daemon NAME, as `guix repl' with these arguments does.
@@ -159,9 +213,8 @@ need_guile() {
     fi
 }
 
-# serve_inputs OPTION...: sets `scratch', a directory that goes with the script and that clients see as /scratch.
-# Writes the module to $scratch/channel, and starts a daemon.
-serve_inputs() {
+# prepare_inputs: sets `scratch', a directory that goes with the script and that clients see as /scratch.
+prepare_inputs() {
     scratch=$(mktemp -d)
     daemon=
     trap stop_serving EXIT
@@ -171,6 +224,11 @@ serve_inputs() {
     ln -s "${store_root%/}/gnu/store" "$scratch/gnu/store"
     ln -s "${store_root%/}/var/guix" "$scratch/var/guix"
     ln -s "${store_root%/}/var/log/guix" "$scratch/var/log/guix"
+}
+
+# serve_inputs OPTION...: that; writes the module to $scratch/channel, and starts a daemon.
+serve_inputs() {
+    prepare_inputs
     rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
     # A socket of its own: the machine may have a daemon.
     rooted_exec daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &
