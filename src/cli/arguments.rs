@@ -350,7 +350,8 @@ pub enum Command {
     /// Write store items as `nix-store --import`, `guix archive --import` and `bootstrap import` read them
     #[command(after_help = EXPORT_EXAMPLES)]
     Export {
-        /// The packages: NAME, NAME:OUTPUT, or stage0/NAME [default: what `all` builds]
+        /// The packages: NAME, NAME:OUTPUT, or stage0/NAME; or paths of items in the store, of whatever
+        /// built them [default: what `all` builds]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
         /// Write the items alone, without what they refer to
@@ -386,7 +387,8 @@ pub enum Command {
         /// The directory to write; what is published there already stays
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// The packages, with all they refer to [default: what `all` builds]
+        /// The packages, or paths of items in the store, with all they refer to [default: what `all`
+        /// builds]
         #[arg(value_name = "PKG")]
         packages: Vec<String>,
         /// Sign with the key in FILE

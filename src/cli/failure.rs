@@ -196,6 +196,7 @@ fn of_engine(error: &EngineError) -> Status {
         | EngineError::Name(_)
         | EngineError::NoOutput { .. }
         | EngineError::NotBuilt { .. }
+        | EngineError::NotInStore { .. }
         | EngineError::NoDerivation { .. }
         | EngineError::SeedSystem { .. }
         | EngineError::UnknownSystem { .. }

@@ -66,6 +66,15 @@ pub enum EngineError {
         /// The output's path.
         path: String,
     },
+    /// An item that is not valid, and that no package of the plan makes.
+    #[error("{path} is not valid: it is not in the store")]
+    #[diagnostic(help(
+        "check the path; `bootstrap build FILE.drv` builds what its derivation makes"
+    ))]
+    NotInStore {
+        /// The item's path.
+        path: String,
+    },
     /// Damaged items that could not be repaired, each with the reason.
     #[error("could not be repaired: {}", .0.join("; "))]
     #[diagnostic(help(

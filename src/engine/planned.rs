@@ -8,6 +8,7 @@ use super::error::EngineError;
 use super::seeds::ChosenSeeds;
 use super::session::Session;
 use super::shell_syntax;
+use super::wanted::stored_item;
 use crate::builder::graph::{BuildGraph, BuildJob};
 use crate::formats::derivation::Derivation;
 use crate::formats::store_path::{StoreDir, StorePath};
@@ -194,10 +195,11 @@ pub fn valid_inputs(
     }
 }
 
-/// The outputs of the packages called `names`, or of everything. All must be valid in `store`.
+/// The outputs of the packages called `names`, or of everything; a name that begins with `/` is the path of any other
+/// item. All must be valid in `store`.
 ///
 /// # Errors
-/// Where the plan does not have one of them, or one is not valid.
+/// Where the plan does not have one of them, a path is not of this store, or one is not valid.
 pub fn valid_outputs(
     session: &Session,
     planned: &Planned,
@@ -205,26 +207,35 @@ pub fn valid_outputs(
     names: &[String],
 ) -> Result<BTreeSet<StorePath>, EngineError> {
     let plan = &planned.plan;
+    let (items, packages): (Vec<String>, Vec<String>) = names
+        .iter()
+        .cloned()
+        .partition(|name| name.starts_with('/'));
     let wanted = match names {
         [] => plan
             .everything()?
             .into_iter()
             .map(PlanTarget::all)
             .collect(),
-        names => targets(plan, names)?,
+        _ => targets(plan, &packages)?,
     };
-    let mut paths: BTreeMap<StorePath, String> = BTreeMap::new();
+    let mut paths: BTreeMap<StorePath, Option<String>> = BTreeMap::new();
+    for item in items {
+        paths.insert(stored_item(session.directories(), &item)?, None);
+    }
     for target in &wanted {
         let label = &plan.nodes()[target.node].label;
         let outputs = target.outputs(plan).into_iter();
-        paths.extend(outputs.map(|(_, path)| (path.clone(), label.clone())));
+        paths.extend(outputs.map(|(_, path)| (path.clone(), Some(label.clone()))));
     }
     let valid = store.valid_among(paths.keys())?;
-    match paths.iter().find(|(path, _)| !valid.contains(*path)) {
-        Some((path, package)) => Err(EngineError::NotBuilt {
+    let missing = paths.iter().find(|(path, _)| !valid.contains(*path));
+    match missing.map(|(path, package)| (session.shown(path), package)) {
+        Some((path, Some(package))) => Err(EngineError::NotBuilt {
             package: package.clone(),
-            path: session.shown(path),
+            path,
         }),
+        Some((path, None)) => Err(EngineError::NotInStore { path }),
         None => Ok(paths.into_keys().collect()),
     }
 }

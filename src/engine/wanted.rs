@@ -43,13 +43,10 @@ impl WantedDerivation {
     /// A path that cannot be a derivation of the store.
     pub fn parse(directories: &Directories, name: &str) -> Result<Self, EngineError> {
         let (path, outputs) = split(name);
-        let store_dir = &directories.store_dir;
-        let on_disk = Path::new(path).strip_prefix(&directories.store).ok();
-        let derivation = match on_disk.and_then(Path::to_str) {
-            Some(base_name) => store_dir.parse(&format!("{store_dir}/{base_name}"))?,
+        let derivation = match path.contains('/') {
+            true => stored_item(directories, path)?,
             // Events, and so messages, name derivations without the store directory.
-            None if !path.contains('/') => StorePath::from_base_name(path)?,
-            None => store_dir.parse(path)?,
+            false => StorePath::from_base_name(path)?,
         };
         if !derivation.is_derivation() {
             return Err(StorePathError::NotADerivation(path.to_owned()).into());
@@ -59,6 +56,22 @@ impl WantedDerivation {
             derivation,
             outputs: outputs.into_iter().flatten().collect(),
         })
+    }
+}
+
+/// Reads the path of an item of the store, which may also be where the store directory is on disk.
+///
+/// # Errors
+/// A path that is not of this store.
+pub(super) fn stored_item(
+    directories: &Directories,
+    path: &str,
+) -> Result<StorePath, StorePathError> {
+    let store_dir = &directories.store_dir;
+    let on_disk = Path::new(path).strip_prefix(&directories.store).ok();
+    match on_disk.and_then(Path::to_str) {
+        Some(base_name) => store_dir.parse(&format!("{store_dir}/{base_name}")),
+        None => store_dir.parse(path),
     }
 }
 
