@@ -5,9 +5,8 @@
 #
 #   BOOTSTRAP_GUIX_ROOT=DIR tests/guix/remote.sh [BOOTSTRAP]
 #
-# DIR is a root with Guix, which is not changed. The machines are roots on this one; each has an sshd on the loopback
-# that runs commands in it. Needs root, OpenSSH's server and client, and a C compiler. Skipped, with the reason, where
-# something is missing.
+# DIR is a root with Guix and OpenSSH's server, which is not changed. The machines are copies of it on this one; each has
+# its sshd on the loopback. Needs root and a C compiler. Skipped, with the reason, where something is missing.
 #
 # shellcheck disable=SC2317 # `check' and the trap call functions by name
 set -eu
@@ -17,45 +16,19 @@ here=$(dirname "$(realpath "$0")")
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
 need_guix
-sshd=$(command -v sshd || echo /usr/sbin/sshd)
-for needed in "$sshd" "$(command -v ssh-keygen || true)" "$(command -v cc || true)"; do
-    if [ ! -x "$needed" ]; then
-        echo 'skipped: sshd, ssh-keygen or cc is not installed'
-        exit 0
-    fi
-done
+if [ ! -x "$root/usr/sbin/sshd" ]; then
+    echo "skipped: $root has no sshd; \`tools/guix-root.sh DIR' makes a root that has"
+    exit 0
+fi
 own_mounts sh "$0" "$@"
 serve_site
 stop_all() {
-    for pid in "$place"/ssh/*.pid; do [ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true; done
+    for pid in "$place"/mounts/*/root/ssh/pid; do [ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true; done
     stop
 }
 trap stop_all EXIT
 
-cat >"$place/builder.c" <<'BUILDER'
-#include <stdio.h>
-#include <stdlib.h>
-
-int main(void)
-{
-  FILE *out = fopen(getenv("out"), "w");
-  puts("building");
-  return out == NULL || fprintf(out, "made of %s\n", getenv("text")) < 0 || fclose(out) != 0;
-}
-BUILDER
-cc -static -O1 -o "$place/test/builder" "$place/builder.c"
-cat >"$place/test/derivation.scm" <<'SCHEME'
-;; Prints the derivation of the name and text in the command line.
-(use-modules (guix) (guix derivations) (ice-9 match))
-(match (command-line)
-  ((_ name text)
-   (with-store store
-     (let ((builder (add-to-store store "builder" #t "sha256" "/test/builder")))
-       (format #t "~a~%"
-               (derivation-file-name
-                (derivation store name builder '() #:sources (list builder)
-                            #:env-vars `(("text" . ,text)))))))))
-SCHEME
+make_builder
 cat >"$place/test/text.scm" <<'SCHEME'
 ;; Adds the text in the command line, and prints its path.
 (use-modules (guix))
@@ -63,51 +36,46 @@ cat >"$place/test/text.scm" <<'SCHEME'
   (format #t "~a~%" (add-text-to-store store "text" (cadr (command-line)) '())))
 SCHEME
 
-mkdir "$place/ssh"
-# Other users may look for sshd's files here.
-chmod 755 "$place" "$place/ssh"
-mkdir -p /run/sshd
-
 # other ROOT: the root that ROOT reaches.
 other() { case $1 in guix) echo bootstrap ;; *) echo guix ;; esac; }
 
-# prepare NAME: a root with keys, and an sshd that leads into it.
+# prepare NAME: a root with keys.
 prepare() {
     make_root "$1"
-    mkdir -p "$inside/root/.ssh" "$inside/etc/guix"
+    mkdir -p "$inside/root/.ssh" "$inside/etc/guix" "$inside/ssh" "$inside/run/sshd"
     chmod 700 "$inside/root/.ssh"
-    ssh-keygen -q -t ed25519 -N '' -f "$place/ssh/$1.host"
-    ssh-keygen -q -t ed25519 -N '' -f "$inside/root/.ssh/id_ed25519"
-    cp "$inside/root/.ssh/id_ed25519.pub" "$place/ssh/$1.user"
+    chroot "$inside" ssh-keygen -q -t ed25519 -N '' -f /ssh/host
+    chroot "$inside" ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
     client "$1" guix archive --generate-key='(genkey (ecdsa (curve Ed25519) (flags rfc6979)))' 2>/dev/null
-    cat >"$place/ssh/$1.enter" <<ENTER
+    cat >"$inside/ssh/command" <<'COMMAND'
 #!/bin/sh
-exec chroot "$inside" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 \
-    GUILE_WARN_DEPRECATED=no /bin/sh -c "\$SSH_ORIGINAL_COMMAND"
-ENTER
-    chmod 755 "$place/ssh/$1.enter"
+exec env -i PATH=/usr/bin:/bin HOME=/root LC_ALL=C.UTF-8 GUILE_AUTO_COMPILE=0 GUILE_WARN_DEPRECATED=no \
+    /bin/sh -c "$SSH_ORIGINAL_COMMAND"
+COMMAND
+    chmod 755 "$inside/ssh/command"
 }
 
-# connect NAME: an sshd for NAME, which the other root may use; each trusts the other's items.
+# connect NAME: an sshd in NAME, which the other root may use; each trusts the other's items.
 connect() {
     there=$(other "$1")
     mine=$place/mounts/$1/root
     its=$place/mounts/$there/root
     free=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    cat >"$place/ssh/$1.config" <<CONFIG
+    cp "$its/root/.ssh/id_ed25519.pub" "$mine/ssh/users"
+    cat >"$mine/ssh/config" <<CONFIG
 Port $free
 ListenAddress 127.0.0.1
-HostKey $place/ssh/$1.host
-PidFile $place/ssh/$1.pid
-AuthorizedKeysFile $place/ssh/$there.user
+HostKey /ssh/host
+PidFile /ssh/pid
+AuthorizedKeysFile /ssh/users
 StrictModes no
 UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
-ForceCommand $place/ssh/$1.enter
+ForceCommand /ssh/command
 CONFIG
-    "$sshd" -f "$place/ssh/$1.config" -E "$place/ssh/$1.log"
-    key=$(cut -d' ' -f1,2 "$place/ssh/$1.host.pub")
+    chroot "$mine" /usr/sbin/sshd -f /ssh/config -E /ssh/log
+    key=$(cut -d' ' -f1,2 "$mine/ssh/host.pub")
     printf '[127.0.0.1]:%s %s\n' "$free" "$key" >"$its/root/.ssh/known_hosts"
     printf 'Host other\n  HostName 127.0.0.1\n  Port %s\n  User root\n' "$free" >"$its/root/.ssh/config"
     printf '(acl (entry %s (tag (guix import))))\n' "$(cat "$its/etc/guix/signing-key.pub")" >"$mine/etc/guix/acl"
