@@ -64,6 +64,7 @@ if command -v debootstrap >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
     sh tests/guix/operations.sh target/debug/bootstrap
     sh tests/guix/downloads.sh target/debug/bootstrap
     sh tests/guix/remote.sh target/debug/bootstrap
+    sh tests/guix/substitutes.sh target/debug/bootstrap
     sh tests/guix/derivations.sh target/debug/bootstrap
     sh tests/guix/suites.sh target/debug/bootstrap
 else
@@ -93,6 +94,7 @@ fi
 
 step 'the installation'
 sh tests/install.sh
+sh tests/systemd.sh target/release/bootstrap target/systemd
 
 # The sources are those that tests/road.sh fetched and made.
 if command -v apt-get >/dev/null 2>&1; then

@@ -99,6 +99,8 @@ case $goal in
             need_file python3-venv /usr/share/doc/python3-venv
             # For a root with Debian's Guix.
             need debootstrap debootstrap
+            # For one with systemd, where the service is tried.
+            need systemd-container systemd-nspawn
         fi
         ;;
     *) fail "unknown goal $goal: expected build or test" ;;
