@@ -357,15 +357,9 @@ impl Bench {
     fn garbage(&mut self, count: usize) -> Result<()> {
         let what = format!("gc of {count} paths, half of them dead");
         self.row(what, "3", |daemon| {
+            let paths = daemon.populate(count)?;
+            let references: Vec<&str> = paths.iter().step_by(2).map(String::as_str).collect();
             let mut client = daemon.client()?;
-            let mut kept = Vec::new();
-            for number in 0..count {
-                let path = client.add_text("garbage", &format!("{number} of {count}"), &[])?;
-                if number % 2 == 0 {
-                    kept.push(path);
-                }
-            }
-            let references: Vec<&str> = kept.iter().map(String::as_str).collect();
             // What refers to all that is kept, and the root of it.
             let root = client.add_text("kept", &references.join("\n"), &references)?;
             let state = daemon

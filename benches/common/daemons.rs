@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs::Permissions;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
+use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::store_path::{StoreDir, StorePath};
 use bootstrap::formats::worker::{CLIENT_MAGIC, DAEMON_MAGIC, Fields, VERSION, WireReader};
 
@@ -168,6 +171,29 @@ impl Daemon {
             let name = format!("{name}.drv");
             paths.push(client.add_text(&name, &text, &[&self.builder])?);
         }
+        Ok(paths)
+    }
+
+    /// Puts `count` small files into the store and its database, which would take minutes through the daemon.
+    pub fn populate(&self, count: usize) -> Result<Vec<String>> {
+        let root = self.socket.ancestors().nth(4).ok_or("no such directory")?;
+        let mut database = rusqlite::Connection::open(root.join("var/guix/db/db.sqlite"))?;
+        let transaction = database.transaction()?;
+        let mut paths = Vec::with_capacity(count);
+        for number in 0..count {
+            let content = format!("{number} of {count}");
+            let digest = Sha256Digest::of(&content);
+            let path = format!("/gnu/store/{number:032}-garbage");
+            let file = root.join(path.trim_start_matches('/'));
+            std::fs::write(&file, &content)?;
+            std::fs::set_permissions(&file, Permissions::from_mode(0o444))?;
+            transaction.execute(
+                "INSERT INTO ValidPaths (path, hash, registrationTime, narSize) VALUES (?1, ?2, 1, ?3)",
+                (&path, format!("sha256:{digest}"), content.len()),
+            )?;
+            paths.push(path);
+        }
+        transaction.commit()?;
         Ok(paths)
     }
 
