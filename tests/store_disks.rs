@@ -158,3 +158,55 @@ fn a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at() {
         },
     );
 }
+
+#[test]
+fn what_is_mounted_in_an_item_outlives_it() {
+    small::on_small_disk("what_is_mounted_in_an_item_outlives_it", |disk| {
+        let root = disk.join("root");
+        let directories = directories(&root);
+        let item = format!("{}-item", "0".repeat(32));
+        let item = directories.store.join(item);
+        drop(Store::open(directories).unwrap());
+        let mounted = item.join("directory/mounted");
+        fs::create_dir_all(&mounted).unwrap();
+        let machine = disk.join("machine");
+        fs::create_dir(&machine).unwrap();
+        fs::write(machine.join("file"), "precious").unwrap();
+        let mount = Command::new("mount")
+            .arg("--bind")
+            .args([&machine, &mounted])
+            .status();
+        assert!(mount.unwrap().success());
+        let collect = || {
+            Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+                .env("BOOTSTRAP_CONFIG", "")
+                .args(["--color", "never", "--root"])
+                .arg(&root)
+                .arg("gc")
+                .output()
+                .unwrap()
+        };
+        let refused = collect();
+        let messages = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success(), "{messages}");
+        assert!(
+            messages.contains("cannot remove what is mounted at"),
+            "{messages}"
+        );
+        assert!(messages.contains("directory/mounted"), "{messages}");
+        assert!(
+            messages.contains("unmount what is mounted there"),
+            "{messages}"
+        );
+        assert_eq!(fs::read(machine.join("file")).unwrap(), b"precious");
+        let trash = fs::read_dir(item.parent().unwrap().join("trash")).unwrap();
+        let left = trash.flatten().next().unwrap().path();
+        let unmount = Command::new("umount")
+            .arg(left.join("directory/mounted"))
+            .status();
+        assert!(unmount.unwrap().success());
+        assert!(collect().status.success());
+        assert!(!left.exists());
+        assert_eq!(fs::read(machine.join("file")).unwrap(), b"precious");
+    });
+}

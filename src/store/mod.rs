@@ -26,6 +26,7 @@ mod file_flags;
 mod file_lock;
 pub mod gc;
 mod hash_aside;
+mod mount;
 pub mod names;
 pub mod nar;
 pub mod open;

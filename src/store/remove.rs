@@ -7,6 +7,9 @@
 //! `unlinkat` relative to it. A symbolic link is removed, never followed, and swapping a directory for a link while we
 //! work gains nothing.
 //!
+//! What is mounted in a tree is not of the tree, be it a device file system or a directory of the machine's: there the
+//! removal stops with an error.
+//!
 //! The walk keeps at most `DEPTH_MAX` directories open. What lies deeper is moved up, beside the tree's top, and
 //! removed from there: memory, stack and descriptors stay bounded whatever the depth.
 
@@ -21,6 +24,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::file_flags;
+use super::mount::mount_of;
 use super::names::TRASH;
 use crate::diagnostics::FileError;
 
@@ -38,6 +42,7 @@ pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
     };
     let mut remover = Remover {
         top: parent.as_fd(),
+        mount: mount_of(parent.as_fd()),
         top_path: path.parent().unwrap_or(Path::new(".")),
         moved: vec![name],
         freed: 0,
@@ -104,6 +109,8 @@ pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, F
 struct Remover<'a> {
     /// The directory that holds the tree.
     top: BorrowedFd<'a>,
+    /// What `top` is mounted with.
+    mount: Option<u64>,
     top_path: &'a Path,
     /// Names in `top` that are still to be removed: the tree, then whatever was moved up out of its depths.
     moved: Vec<CString>,
@@ -167,6 +174,9 @@ impl Remover<'_> {
         match opened {
             Ok(Opened::Gone) => Ok(()),
             Ok(Opened::Other) => self.unlink(stack, &name),
+            Ok(Opened::Directory((directory, _))) if mount_of(directory.as_fd()) != self.mount => {
+                Err(self.error("remove what is mounted at", stack, &name, Errno::BUSY))
+            }
             Ok(Opened::Directory((directory, size))) => {
                 if stack.len() >= DEPTH_MAX {
                     drop(directory);

@@ -282,6 +282,24 @@ fn an_export_is_of_the_closure_or_of_the_items_alone() {
         assert!(err.contains(&said), "{arguments:?}: {err}");
     }
     assert_eq!(fs::read(&whole).unwrap(), fs::read(&closure).unwrap());
+    // An item has its path for a name, whatever made it; also where it is on disk.
+    let by_path = world.path("by path").to_str().unwrap().to_owned();
+    let on_disk = world.path(&format!("root{tool}"));
+    for name in [tool, on_disk.to_str().unwrap()] {
+        world.expect(0, &["export", name, "-o", &by_path]);
+        assert_eq!(fs::read(&by_path).unwrap(), fs::read(&whole).unwrap());
+    }
+    let absent = format!("/gnu/store/{}-absent", "0".repeat(32));
+    for command in [
+        &["export", absent.as_str(), "-o", "/dev/null"],
+        &["publish", "published", absent.as_str(), "tool"],
+    ] {
+        let (_, err) = world.expect(2, command);
+        let said = format!("{absent} is not valid: it is not in the store");
+        assert!(err.contains(&said), "{err}");
+    }
+    let (_, err) = world.expect(2, &["export", "/etc/passwd", "-o", "/dev/null"]);
+    assert!(err.contains("/etc/passwd"), "{err}");
     let both = ["export", "--nar", "--closure", "tool", "-o", "/dev/null"];
     let (_, err) = world.expect(2, &both);
     assert!(err.contains("cannot be used with"), "{err}");
