@@ -14,6 +14,7 @@ use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPOR
 use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{SessionLimits, serve};
 use crate::daemon::socket::Socket;
+use crate::daemon::status::announce;
 use crate::show::progress::invocation::Invocation;
 
 /// The name under which the program takes guix-daemon's options.
@@ -230,6 +231,8 @@ fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), Com
     for limit in crate::sandbox::inherited::low_limits() {
         super::context::tell(&format!("bootstrap: warning: {limit}\n"));
     }
+    // Before a client can connect: who finds the daemon serving finds it in `bootstrap top`, too.
+    let status = announce(&configuration);
     let mut sockets = Socket::given()?;
     for place in &listen {
         let socket = Socket::listen(place)?;
@@ -245,12 +248,8 @@ fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), Com
         sockets.push(Socket::local(&configuration.places.socket())?);
     }
     let reload = || Ok(read().map_err(|error| error.to_string())?.configuration);
-    Ok(serve(
-        sockets,
-        configuration,
-        SessionLimits::default(),
-        &reload,
-    )?)
+    let limits = SessionLimits::default();
+    Ok(serve(sockets, configuration, limits, &reload, status)?)
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ struct SessionProcess {
 /// Serves clients that connect to `sockets` until a signal ends it.
 ///
 /// SIGTERM and SIGINT end it: no client is accepted any more, and each session stops its builds and ends. The second
-/// ends the sessions at once. SIGHUP has `reload` make the configuration of the sessions that follow.
+/// ends the sessions at once. SIGHUP has `reload` make the configuration of the sessions that follow. `_status`, which
+/// [`super::status::announce`] makes, shows the daemon until the end.
 ///
 /// # Errors
 /// Where the system refuses what the daemon needs.
@@ -104,6 +105,7 @@ pub fn serve(
     configuration: DaemonConfiguration,
     limits: SessionLimits,
     reload: Reload<'_>,
+    _status: Option<StatusFile>,
 ) -> Result<(), ListenerError> {
     let failed = |action| move |error| ListenerError { action, error };
     let signals = signals().map_err(failed("handle signals"))?;
@@ -122,12 +124,6 @@ pub fn serve(
         &listener.configuration,
         Arc::clone(&listener.sandbox_is_fit),
     );
-    // Without it, the daemon serves all the same.
-    let _status = StatusFile::of_listener(&listener.configuration).map_err(|error| {
-        log(format!(
-            "warning: `bootstrap top' will not show the daemon: {error}"
-        ))
-    });
     // What is mounted where it was started may be unmounted.
     std::env::set_current_dir("/").map_err(failed("enter /"))?;
     listener.run(signals).map_err(failed("wait for clients"))

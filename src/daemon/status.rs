@@ -88,14 +88,28 @@ enum Process {
 
 /// The file of one process, which goes with this.
 #[derive(Debug)]
-pub(super) struct StatusFile {
+pub struct StatusFile {
     path: PathBuf,
     state: Mutex<(File, Process)>,
 }
 
+/// Shows this process as the one that listens, until what this gives is dropped. To be called before clients can
+/// connect.
+///
+/// Without it the daemon serves all the same: where it cannot be written, that is logged.
+pub fn announce(configuration: &DaemonConfiguration) -> Option<StatusFile> {
+    let status = StatusFile::of_listener(configuration);
+    let status = status.map_err(|error| {
+        super::log(format!(
+            "warning: `bootstrap top' will not show the daemon: {error}"
+        ));
+    });
+    status.ok()
+}
+
 impl StatusFile {
     /// The file of a process that listens.
-    pub(super) fn of_listener(configuration: &DaemonConfiguration) -> io::Result<Self> {
+    fn of_listener(configuration: &DaemonConfiguration) -> io::Result<Self> {
         let process = Process::Listener(ListenerStatus {
             process: std::process::id(),
             since: epoch_seconds(SystemTime::now()),
@@ -154,10 +168,14 @@ impl StatusFile {
     fn change(&self, change: impl FnOnce(&mut Process)) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state.1);
-        let text = serde_json::to_vec(&state.1)?;
-        // First the end: who reads meanwhile sees a text that is cut off, and reads again.
-        state.0.set_len(0)?;
-        state.0.write_all_at(&text, 0)
+        let mut text = serde_json::to_vec(&state.1)?;
+        let length = text.len() as u64;
+        // Blanks cover the rest of the old text, and readers ignore them: one write makes it the new one. A reader that
+        // sees a part of both reads again.
+        let old = usize::try_from(state.0.metadata()?.len()).unwrap_or_default();
+        text.resize(text.len().max(old), b' ');
+        state.0.write_all_at(&text, 0)?;
+        state.0.set_len(length)
     }
 
     /// Takes note of what begins and ends with `event`. A status that cannot be written stops nothing.
@@ -225,7 +243,7 @@ impl DaemonStatus {
         for entry in entries {
             let path = entry.map_err(failed(&directory))?.path();
             match read(&path).map_err(failed(&path))? {
-                Some(Process::Listener(listener)) => status.listener = Some(listener),
+                Some(Process::Listener(listener)) => status.add_listener(listener),
                 Some(Process::Session(session)) => status.sessions.push(session),
                 None => {}
             }
@@ -234,6 +252,15 @@ impl DaemonStatus {
         let tokens = places.tokens();
         status.tokens_used = SharedTokens::used(&tokens).map_err(failed(&tokens))?;
         Ok(status)
+    }
+
+    /// Of several, the oldest counts: another daemon shows itself for a moment before it finds the socket taken.
+    fn add_listener(&mut self, listener: ListenerStatus) {
+        let age = |listener: &ListenerStatus| (listener.since, listener.process);
+        match &self.listener {
+            Some(known) if age(known) <= age(&listener) => {}
+            _ => self.listener = Some(listener),
+        }
     }
 }
 
@@ -322,4 +349,28 @@ fn read(path: &Path) -> io::Result<Option<Process>> {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_listeners_the_oldest_counts() {
+        let listeners =
+            [(7, 20), (9, 10), (8, 10), (6, 30)].map(|(process, since)| ListenerStatus {
+                process,
+                since,
+                tokens: 1,
+            });
+        let mut status = DaemonStatus {
+            listener: None,
+            tokens_used: 0,
+            sessions: Vec::new(),
+        };
+        for listener in listeners {
+            status.add_listener(listener);
+        }
+        assert_eq!(status.listener.map(|listener| listener.process), Some(8));
+    }
 }

@@ -3,6 +3,7 @@
 //! session that is killed.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -249,17 +250,48 @@ fn a_build_with_many_jobs_makes_room_for_those_of_another_client() {
     });
 }
 
+/// What `bootstrap top` says of `daemon`.
+fn top_of(daemon: &Daemon) -> serde_json::Value {
+    let output = crate::client::tool()
+        .args(["--root", daemon.root().to_str().unwrap(), "--json", "top"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Between its two sockets the daemon waits for a process that has the second one and accepts no connection.
+#[test]
+fn top_shows_a_daemon_as_soon_as_a_client_can_connect() {
+    let place = tempfile::tempdir().unwrap();
+    let second = place.path().join("second");
+    let other = UnixListener::bind(&second).unwrap();
+    rustix::net::listen(&other, 0).unwrap();
+    let waiting = UnixStream::connect(&second).unwrap();
+    let daemon = Daemon::with(&["--listen", second.to_str().unwrap()]);
+    assert_eq!(top_of(&daemon)["listener"]["process"], daemon.child.id());
+    drop((other, waiting));
+    drop(daemon.connect());
+    // One that finds the socket taken is not shown in place of it, and leaves nothing.
+    let socket = daemon.socket();
+    let output = crate::client::tool()
+        .args(["--root", daemon.root().to_str().unwrap(), "daemon"])
+        .args(["--listen", socket.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("another daemon serves"), "{message}");
+    assert_eq!(top_of(&daemon)["listener"]["process"], daemon.child.id());
+    let files = daemon.root().join("var/guix/bootstrap/daemon/processes");
+    daemon.wait_until("only its own file is there", || {
+        files.read_dir().unwrap().count() == 1
+    });
+}
+
 #[test]
 fn top_shows_clients_builds_and_tokens_and_the_run_is_recorded() {
     let daemon = Daemon::with(&["--total-jobs", "5"]);
-    let top = || {
-        let output = crate::client::tool()
-            .args(["--root", daemon.root().to_str().unwrap(), "--json", "top"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
-    };
+    let top = || top_of(&daemon);
     let seen = top();
     assert_eq!(seen["listener"]["process"], daemon.child.id());
     assert_eq!(seen["listener"]["tokens"], 5);
