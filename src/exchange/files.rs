@@ -19,16 +19,9 @@ use super::{ExchangeError, Trouble};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{ActionRegistration, Cancellation};
 use crate::fetch::client::{self, Hosts, causes, reason};
-use crate::fetch::http::retry_after;
+use crate::fetch::http::{RetryPolicy, retry_after};
 use crate::limited_file;
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// Without a byte for so long, a server is dead.
-const SILENCE: Duration = Duration::from_secs(60);
-/// The time over which a transfer must bring [`SLOWEST`] bytes: a server that sends a byte now and then is as good as
-/// dead.
-const WINDOW: Duration = Duration::from_secs(60);
-const SLOWEST: usize = 60 << 10;
 /// The most bytes of a piece.
 const PIECE: usize = 64 << 10;
 /// How many pieces may wait to be read.
@@ -40,6 +33,15 @@ pub(super) struct ServerFiles {
     /// Without a slash at its end.
     pub url: String,
     place: FilesLocation,
+    pace: Pace,
+}
+
+/// What a transfer must bring: `slowest` bytes in each `window`. A server that sends a byte now and then is as good as
+/// dead.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    window: Duration,
+    slowest: u64,
 }
 
 #[derive(Debug)]
@@ -49,15 +51,15 @@ enum FilesLocation {
 }
 
 impl ServerFiles {
-    /// The files below `url`. Asks nothing yet.
-    pub fn below(url: &str) -> Result<Self, ExchangeError> {
+    /// The files below `url`, which are waited for with `patience`. Asks nothing yet.
+    pub fn below(url: &str, patience: &RetryPolicy) -> Result<Self, ExchangeError> {
         let place = if let Some(path) = url.strip_prefix("file://") {
             FilesLocation::Directory(path.into())
         } else if url.starts_with("http://") || url.starts_with("https://") {
             let hosts = Hosts::default();
             let client = client::builder_for(&hosts)
-                .connect_timeout(CONNECT)
-                .timeout(SILENCE)
+                .connect_timeout(patience.connect)
+                .timeout(patience.read)
                 .build();
             let client = client.map_err(|error| ExchangeError::Server {
                 url: url.to_owned(),
@@ -71,6 +73,10 @@ impl ServerFiles {
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             place,
+            pace: Pace {
+                window: patience.window,
+                slowest: patience.slowest,
+            },
         })
     }
 
@@ -123,7 +129,7 @@ impl ServerFiles {
                 if let Some(reason) = self.refused(hosts, &url) {
                     return Err(wrong(Trouble::File, reason));
                 }
-                let mut answer = FileResponse::to(&url, client.get(&url), cancellation)
+                let mut answer = FileResponse::to(&url, client.get(&url), self.pace, cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
                     ResponsePiece::Found => Ok(Some(Box::new(answer))),
@@ -161,6 +167,17 @@ impl<R: Read> Read for CancellableReader<R> {
     }
 }
 
+/// Why a transfer ended that brought too little.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct TransferStalled(String);
+
+/// Whether reading a file failed with `error` since its server sent nothing, or hardly anything.
+pub(super) fn has_stalled(error: &io::Error) -> bool {
+    let cause = error.get_ref();
+    cause.is_some_and(|cause| cause.is::<TransferStalled>())
+}
+
 /// What becomes of a request: whether the file is there, then its bytes, then the end.
 enum ResponsePiece {
     Missing,
@@ -183,7 +200,12 @@ struct FileResponse {
 }
 
 impl FileResponse {
-    fn to(url: &str, request: RequestBuilder, cancellation: &Cancellation) -> io::Result<Self> {
+    fn to(
+        url: &str,
+        request: RequestBuilder,
+        pace: Pace,
+        cancellation: &Cancellation,
+    ) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(AHEAD);
         let sender = Arc::new(sender);
         // It must not keep the channel open: the thread's death has to be noticed.
@@ -197,7 +219,7 @@ impl FileResponse {
         let url = url.to_owned();
         std::thread::Builder::new()
             .name("substitute".to_owned())
-            .spawn(move || ask(&url, request, &sender))?;
+            .spawn(move || ask(&url, request, pace, &sender))?;
         Ok(Self {
             pieces,
             cancellation: cancellation.clone(),
@@ -225,6 +247,9 @@ impl Read for FileResponse {
                 ResponsePiece::Bytes(bytes) => (self.bytes, self.start) = (bytes, 0),
                 ResponsePiece::Found | ResponsePiece::Missing => {}
                 ResponsePiece::End => self.is_over = true,
+                ResponsePiece::Failed(Trouble::Stalled, problem) => {
+                    return Err(io::Error::other(TransferStalled(problem)));
+                }
                 ResponsePiece::Failed(_, problem) => return Err(io::Error::other(problem)),
                 ResponsePiece::Cancelled => return Err(stopped()),
             }
@@ -236,7 +261,7 @@ impl Read for FileResponse {
 }
 
 /// Sends `request`, for `url`, and hands over what comes, until it ends or is not read any more.
-fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<ResponsePiece>) {
+fn ask(url: &str, request: RequestBuilder, pace: Pace, pieces: &SyncSender<ResponsePiece>) {
     let mut response = match request.send() {
         Ok(response) => response,
         Err(error) => {
@@ -269,17 +294,20 @@ fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<ResponsePiece>) {
         let piece = match response.read(&mut buffer) {
             Ok(0) => ResponsePiece::End,
             Ok(count) => {
-                received += count;
+                received += count as u64;
                 ResponsePiece::Bytes(buffer[..count].to_vec())
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if has_timed_out(&error) => {
+                ResponsePiece::Failed(Trouble::Stalled, causes(&error))
+            }
             Err(error) => ResponsePiece::Failed(Trouble::Passing(None), causes(&error)),
         };
         let waited = since.elapsed();
         let piece = match piece {
-            ResponsePiece::Bytes(_) if waited >= WINDOW && received < SLOWEST => {
+            ResponsePiece::Bytes(_) if waited >= pace.window && received < pace.slowest => {
                 ResponsePiece::Failed(
-                    Trouble::Passing(None),
+                    Trouble::Stalled,
                     format!(
                         "transfer stalled ({received} bytes in {} s)",
                         waited.as_secs()
@@ -293,7 +321,7 @@ fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<ResponsePiece>) {
             return;
         }
         // The time that a reader took to make room is not the server's.
-        if waited >= WINDOW || since.elapsed() > waited + Duration::from_secs(1) {
+        if waited >= pace.window || since.elapsed() > waited + Duration::from_secs(1) {
             (since, received) = (Instant::now(), 0);
         }
     }
@@ -303,6 +331,9 @@ fn ask(url: &str, request: RequestBuilder, pieces: &SyncSender<ResponsePiece>) {
 fn trouble(error: &reqwest::Error) -> Trouble {
     if error.is_redirect() || error.is_builder() {
         return Trouble::File;
+    }
+    if error.is_timeout() {
+        return Trouble::Stalled;
     }
     if !error.is_connect() {
         return Trouble::Passing(None);
@@ -316,17 +347,21 @@ fn trouble(error: &reqwest::Error) -> Trouble {
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::TimedOut,
+                | io::ErrorKind::BrokenPipe,
             ) => return Trouble::Passing(None),
+            Some(io::ErrorKind::TimedOut) => return Trouble::Stalled,
             _ => cause = error.source(),
         }
     }
     // No such host, or a certificate that does not fit.
-    match error.is_timeout() {
-        true => Trouble::Passing(None),
-        false => Trouble::Server,
-    }
+    Trouble::Server
+}
+
+/// Whether reading an answer failed with `error` since nothing came for too long.
+fn has_timed_out(error: &io::Error) -> bool {
+    let cause = error.get_ref();
+    let cause = cause.and_then(|cause| cause.downcast_ref::<reqwest::Error>());
+    error.kind() == io::ErrorKind::TimedOut || cause.is_some_and(reqwest::Error::is_timeout)
 }
 
 #[cfg(test)]
@@ -335,7 +370,8 @@ mod tests {
 
     #[test]
     fn a_public_server_names_no_file_of_a_private_one() {
-        let files = ServerFiles::below("https://example.org/cache").unwrap();
+        let files =
+            ServerFiles::below("https://example.org/cache", &RetryPolicy::default()).unwrap();
         for url in [
             "http://example.com/nar/x",
             "https://127.0.0.1:1/nar/x",
@@ -351,7 +387,8 @@ mod tests {
                 "{url}: {error}"
             );
         }
-        let private = ServerFiles::below("http://127.0.0.1:1/cache").unwrap();
+        let private =
+            ServerFiles::below("http://127.0.0.1:1/cache", &RetryPolicy::default()).unwrap();
         let FilesLocation::Http(_, hosts) = &private.place else {
             panic!("it is not asked by HTTP");
         };

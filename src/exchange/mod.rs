@@ -26,6 +26,7 @@ use crate::formats::nar::NarError;
 use crate::formats::narinfo::NarInfoError;
 use crate::store::StoreError;
 
+mod arriving;
 mod batch;
 pub mod compress;
 pub mod daemon_connection;
@@ -46,6 +47,8 @@ mod watch;
 pub enum Trouble {
     /// It may pass: try again, after the time that the server asked for.
     Passing(Option<Duration>),
+    /// It sends nothing, or hardly anything, for as long as anyone waits.
+    Stalled,
     /// Nothing listens at the server's address.
     Refused,
     /// The server itself is of no use: its name or certificate is wrong, or it is for another store.

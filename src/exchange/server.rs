@@ -2,16 +2,18 @@
 //! One substitute server: `http://`, `https://`, or a directory as `file://`.
 //!
 //! A request that fails for a passing reason (status 503, a reset connection) is made again, as often and after the
-//! same pauses as for sources, or after the time that the server asks for. A server is left for the rest of a run only
-//! for a reason that lasts: its host does not exist, its certificate is wrong, it is for another store, or `FAILURES`
-//! requests in a row failed, each after all its tries.
+//! same pauses as for sources, or after the time that the server asks for. One that brings nothing, or hardly anything,
+//! is made again once: each try takes a minute. A server is left for the rest of a run only for a reason that lasts:
+//! its host does not exist, its certificate is wrong, it is for another store, a small file stalled twice, or
+//! `FAILURES` requests in a row failed, each after all its tries.
 
 use std::io::{self, BufReader, Read};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::arriving::{Bounded, Counting};
 use super::decompress;
-use super::files::{CancellableReader, ServerFiles};
+use super::files::{self, CancellableReader, ServerFiles};
 use super::install::{Expected, prepare};
 use super::watch::{InstallationNews, InstallationWatch};
 use super::{ExchangeError, Trouble};
@@ -29,6 +31,10 @@ const FAILURES: usize = 5;
 const PRIORITY: u32 = 50;
 /// How often a request is made again where nothing listens at the server's address.
 const REFUSALS: usize = 2;
+/// How often a request is made for which hardly anything comes.
+const STALLS: usize = 2;
+/// Without a byte for so long, a server is dead. Some compress an archive before they send any of it.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The problem of a place that neither says that it is a server nor has offered an item: its address may be mistyped.
 const NO_SERVER: &str =
     "nix-cache-info is missing or names no store (StoreDir): this may not be a substitute server";
@@ -38,8 +44,6 @@ const CACHE_INFO_MAX: u64 = 1 << 16;
 const NARINFO_MAX: u64 = 1 << 20;
 /// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
 const OVERHEAD_MAX: u64 = 1 << 16;
-/// How often the bytes of an item that have arrived are reported.
-const NEWS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A server.
 #[derive(Debug)]
@@ -52,6 +56,15 @@ pub struct Server {
     /// The rank that the server gives.
     about: OnceLock<u32>,
     health: Mutex<Health>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// A few lines. A server that does not deliver them does not deliver anything.
+    Text,
+    /// An archive, for which a slow network may be to blame.
+    Archive,
 }
 
 /// How a server has done so far.
@@ -75,10 +88,14 @@ impl Server {
     /// # Errors
     /// Where the URL is of another kind.
     pub fn new(url: &str) -> Result<Self, ExchangeError> {
-        Self::with_patience(url, RetryPolicy::default())
+        let patience = RetryPolicy {
+            read: SILENCE,
+            ..RetryPolicy::default()
+        };
+        Self::with_patience(url, patience)
     }
 
-    /// Like [`new`](Self::new), with other pauses before further tries.
+    /// Like [`new`](Self::new), with other pauses before further tries, and another time to wait for bytes.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
@@ -92,7 +109,7 @@ impl Server {
             priority = Some(number.ok_or_else(|| ExchangeError::Url(url.to_owned()))?);
         }
         Ok(Self {
-            files: ServerFiles::below(place)?,
+            files: ServerFiles::below(place, &patience)?,
             priority,
             patience,
             about: OnceLock::new(),
@@ -136,12 +153,12 @@ impl Server {
         if self.about.get().is_some() || self.left().is_some() {
             return;
         }
-        let read = self.tries(cancellation, || {
+        let read = self.tries(Wanted::Text, cancellation, || {
             let file = self.files.open("nix-cache-info", cancellation)?;
             let mut text = String::new();
             if let Some(file) = file {
                 let read = file.take(CACHE_INFO_MAX).read_to_string(&mut text);
-                read.map_err(|error| self.wrong(self.passing(), error.to_string()))?;
+                read.map_err(|error| self.wrong(self.broken_off(&error), error.to_string()))?;
             }
             Ok(text)
         });
@@ -176,7 +193,7 @@ impl Server {
     ) -> Result<Option<NarInfo>, ExchangeError> {
         let name = format!("{}.narinfo", path.hash_part());
         let location = format!("{}/{name}", self.files.url);
-        let text = self.tries(cancellation, || {
+        let text = self.tries(Wanted::Text, cancellation, || {
             let Some(file) = self.files.open(&name, cancellation)? else {
                 return Ok(None);
             };
@@ -186,7 +203,7 @@ impl Server {
                 .map_err(|error| ExchangeError::Server {
                     url: location.clone(),
                     problem: error.to_string(),
-                    trouble: self.passing(),
+                    trouble: self.broken_off(&error),
                 })?;
             Ok(Some(bytes))
         })?;
@@ -239,12 +256,14 @@ impl Server {
             path: &info.path,
             location: url,
         });
-        self.tries(&watch.cancellation, || {
+        self.tries(Wanted::Archive, &watch.cancellation, || {
             let mut archive = self.archive(info, watch)?;
             let prepared = prepare(store, locks, &expected, &mut archive, url);
             prepared.map_err(|error| {
-                let problem = match &error {
-                    ExchangeError::Nar(NarError::Source { error, .. }) => error.to_string(),
+                let (trouble, problem) = match &error {
+                    ExchangeError::Nar(NarError::Source { error, .. }) => {
+                        (self.broken_off(error), error.to_string())
+                    }
                     ExchangeError::Archive {
                         error:
                             NarError::Corrupt {
@@ -253,12 +272,12 @@ impl Server {
                             },
                         ..
                         // One that is longer than what was signed was cut off here.
-                    } if *offset < info.nar_size => problem.to_string(),
+                    } if *offset < info.nar_size => (self.passing(), problem.to_string()),
                     _ => return error,
                 };
                 let path = info.path.base_name();
                 self.wrong(
-                    self.passing(),
+                    trouble,
                     format!("the archive of {path} cannot be read to its end: {problem}"),
                 )
             })
@@ -273,6 +292,14 @@ impl Server {
         }
     }
 
+    /// The trouble with an answer that cannot be read to its end.
+    fn broken_off(&self, error: &io::Error) -> Trouble {
+        match files::has_stalled(error) {
+            true => Trouble::Stalled,
+            false => self.passing(),
+        }
+    }
+
     fn wrong(&self, trouble: Trouble, problem: String) -> ExchangeError {
         ExchangeError::Server {
             url: self.files.url.clone(),
@@ -284,11 +311,12 @@ impl Server {
     /// Does `request`, and again after a pause where it failed for a passing reason.
     fn tries<T>(
         &self,
+        wanted: Wanted,
         cancellation: &Cancellation,
         mut request: impl FnMut() -> Result<T, ExchangeError>,
     ) -> Result<T, ExchangeError> {
         let mut pauses = self.patience.pauses.iter();
-        let mut refused = 0;
+        let (mut refused, mut stalled) = (0, 0);
         loop {
             if let Some(problem) = self.left() {
                 return Err(self.wrong(Trouble::Server, problem));
@@ -311,6 +339,20 @@ impl Server {
             };
             let asked = match *trouble {
                 Trouble::Passing(asked) => asked,
+                Trouble::Stalled => {
+                    stalled += 1;
+                    match (stalled == STALLS, wanted) {
+                        (false, _) => None,
+                        (true, Wanted::Text) => {
+                            self.leave(problem.clone());
+                            return Err(error);
+                        }
+                        (true, Wanted::Archive) => {
+                            self.count_failure(problem, &error);
+                            return Err(error);
+                        }
+                    }
+                }
                 Trouble::Refused if refused == REFUSALS => {
                     self.leave(problem.clone());
                     return Err(error);
@@ -399,16 +441,7 @@ impl Server {
         })?;
         let bytes = self.files.open(&file.url, &watch.cancellation)?;
         let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
-        let bytes = Counting {
-            inner: bytes,
-            path: &info.path,
-            location: &self.files.url,
-            bytes: 0,
-            total: file.size,
-            told: Instant::now(),
-            watch,
-        };
-        bytes.tell();
+        let bytes = Counting::begin(bytes, &info.path, &self.files.url, file.size, watch);
         // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
         let most = info.nar_size.saturating_add(info.nar_size / 8);
         let bytes = Bounded {
@@ -437,64 +470,5 @@ fn wait(pause: Duration, cancellation: &Cancellation) {
             return;
         }
         std::thread::sleep(left.min(Duration::from_millis(50)));
-    }
-}
-
-/// An archive as it arrives, and an error instead of more than there can be of it.
-struct Bounded<R> {
-    inner: R,
-    left: u64,
-    /// The bytes that it is to become.
-    contents: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Err(io::Error::other(format!(
-                "archive exceeds the compressed size limit for {} bytes",
-                self.contents
-            )));
-        }
-        let count = (&mut self.inner).take(self.left).read(buffer)?;
-        self.left -= count as u64;
-        Ok(count)
-    }
-}
-
-/// Tells how much of an item's archive has arrived.
-struct Counting<'w, R> {
-    inner: R,
-    path: &'w StorePath,
-    location: &'w str,
-    bytes: u64,
-    total: Option<u64>,
-    told: Instant,
-    watch: &'w InstallationWatch<'w>,
-}
-
-impl<R> Counting<'_, R> {
-    fn tell(&self) {
-        (self.watch.news)(InstallationNews::Received {
-            path: self.path,
-            location: self.location,
-            bytes: self.bytes,
-            total: self.total,
-        });
-    }
-}
-
-impl<R: Read> Read for Counting<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        let is_first = self.bytes == 0;
-        self.bytes += count as u64;
-        // A decoder need not read on when it has all.
-        let is_last = Some(self.bytes) == self.total;
-        if is_first || is_last || self.told.elapsed() >= NEWS_INTERVAL {
-            self.told = Instant::now();
-            self.tell();
-        }
-        Ok(count)
     }
 }

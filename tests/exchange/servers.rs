@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch, Server, Substituter};
+use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 
@@ -174,6 +177,123 @@ fn a_server_is_left_only_for_a_reason_that_lasts() {
         let _ = install(&server, path);
     }
     assert!(server.left().is_empty());
+}
+
+/// How a server is as good as dead.
+#[derive(Clone, Copy, Debug)]
+enum Drips {
+    /// Nothing comes.
+    Nothing,
+    /// The head of the answer comes byte by byte.
+    Head,
+    /// The body does.
+    Body,
+    /// The body does, in chunks.
+    Chunks,
+}
+
+/// Serves `directory`, but files whose names begin with `slow` as `how` says, without an end. The URL, and the names of
+/// the slow files as they are asked for.
+fn serve_slowly(
+    directory: &Path,
+    slow: &'static str,
+    how: Drips,
+) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (directory, noted) = (directory.to_owned(), Arc::clone(&asked));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (directory, noted) = (directory.clone(), Arc::clone(&noted));
+            std::thread::spawn(move || {
+                answer_slowly(stream.unwrap(), &directory, slow, how, &noted)
+            });
+        }
+    });
+    (url, asked)
+}
+
+fn answer_slowly(
+    mut stream: TcpStream,
+    directory: &Path,
+    slow: &str,
+    how: Drips,
+    asked: &Mutex<Vec<String>>,
+) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let Some(Ok(first)) = lines.next() else {
+        return;
+    };
+    let _ = lines.find(|line| line.as_ref().is_ok_and(String::is_empty));
+    let name = first.split(' ').nth(1).unwrap().trim_start_matches('/');
+    if !name.starts_with(slow) {
+        let bytes = fs::read(directory.join(name)).unwrap();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            bytes.len()
+        );
+        let _ = stream.write_all(&[head.as_bytes(), &bytes].concat());
+        return;
+    }
+    asked.lock().unwrap().push(name.to_owned());
+    let (head, drop) = match how {
+        Drips::Nothing => ("", ""),
+        Drips::Head => ("HTTP/1.1 200 OK\r\nX: ", "x"),
+        Drips::Body => ("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", "x"),
+        Drips::Chunks => (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "1\r\nx\r\n",
+        ),
+    };
+    let mut going_on = stream.write_all(head.as_bytes()).is_ok();
+    let until = Instant::now() + Duration::from_secs(30);
+    while going_on && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+        going_on = stream.write_all(drop.as_bytes()).is_ok();
+    }
+}
+
+#[test]
+fn a_server_that_sends_hardly_anything_is_given_up() {
+    let (place, library, _) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = published(&place, &library, Some(&secret), "published");
+    let narinfo = library.hash_part().to_owned();
+    let patience = RetryPolicy {
+        read: Duration::from_millis(400),
+        window: Duration::from_millis(400),
+        slowest: 1000,
+        pauses: [1; 4].map(Duration::from_millis).to_vec(),
+        ..RetryPolicy::default()
+    };
+    let tried = |slow, how| {
+        let (url, asked) = serve_slowly(&directory, slow, how);
+        let server = Server::with_patience(&url, patience.clone()).unwrap();
+        let server = Substituter::new(vec![server], vec![public.clone()]);
+        let error = install(&server, &library).err();
+        let error = error.map(|error| error.to_string()).unwrap_or_default();
+        let asked = asked.lock().unwrap().clone();
+        let left: Vec<String> = server.left().into_iter().map(|(_, why)| why).collect();
+        (error, asked, left)
+    };
+    // What is a few lines long: no more is asked of the server.
+    for how in [Drips::Nothing, Drips::Head, Drips::Body, Drips::Chunks] {
+        let (_, asked, left) = tried("nix-cache-info", how);
+        assert_eq!(asked, ["nix-cache-info"; 2], "{how:?}");
+        assert_eq!(left.len(), 1, "{how:?}");
+    }
+    let (_, asked, left) = tried(Box::leak(narinfo.into_boxed_str()), Drips::Body);
+    assert_eq!(asked.len(), 2);
+    assert!(left[0].contains("transfer stalled ("), "{left:?}");
+    // An archive may be slow because of the network: another one is asked for.
+    let (error, asked, left) = tried("nar/", Drips::Body);
+    assert_eq!(asked.len(), 2);
+    assert!(
+        error.contains(library.base_name()) && error.contains("transfer stalled ("),
+        "{error}"
+    );
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
