@@ -230,7 +230,15 @@ impl Server {
             error => error.into(),
         })?;
         self.health().has_items = true;
-        info.check(store_dir, keys, &self.files.url)?;
+        if let Err(error) = info.check(store_dir, keys, &self.files.url) {
+            let is_altered = matches!(error, NarInfoError::Altered { .. });
+            let error = ExchangeError::from(error);
+            // Also where another server has the item: this one, or who is between, may alter more.
+            if is_altered {
+                self.note(&error);
+            }
+            return Err(error);
+        }
         Ok(Some(info))
     }
 

@@ -57,7 +57,7 @@ pub enum NarInfoError {
     },
     /// A signature in the name of a trusted key that is not of this item.
     #[error(
-        "{path}, from {location}: the signature of the trusted key {} does not match: altered after signing",
+        "{path}, from {location}: the signature of {} does not match: altered after signing",
         visible(key)
     )]
     Altered {
@@ -65,7 +65,7 @@ pub enum NarInfoError {
         path: String,
         /// Where it is from.
         location: String,
-        /// The key's name.
+        /// The key, in words.
         key: String,
     },
 }
@@ -357,20 +357,23 @@ impl NarInfo {
             .collect();
         let altered = match &guix {
             // One that names a trusted key.
-            Some(Err(Mistrust::Differs(_) | Mistrust::Forged(_))) => Some("of Guix's signature"),
+            Some(Err(Mistrust::Differs(_) | Mistrust::Forged(_))) => {
+                Some("a trusted key".to_owned())
+            }
             // Nix's signatures name a key and do not hold it: where Guix's shows that it is another one, the names
             // agree by chance.
             Some(Err(Mistrust::Stranger(_))) => None,
             _ => names
                 .iter()
                 .copied()
-                .find(|name| keys.iter().any(|key| key.name() == *name)),
+                .find(|name| keys.iter().any(|key| key.name() == *name))
+                .map(|name| format!("the trusted key {name}")),
         };
         if let Some(key) = altered {
             return Err(NarInfoError::Altered {
                 path: store_dir.display(&self.path),
                 location: location.to_owned(),
-                key: key.to_owned(),
+                key,
             });
         }
         let seen = match (guix, names.as_slice()) {

@@ -133,6 +133,21 @@ fn an_item_without_a_trusted_signature_is_taken_from_a_server_that_has_it_signed
         let error = install(&substituter(&[&first], keys), &program).unwrap_err();
         assert!(error.is_mistrust(), "{error}");
     }
+    // Nor from one that has altered what was signed, which is said.
+    let altered = published(&place, &program, Some(&secret), "altered");
+    let narinfo = altered.join(format!("{}.narinfo", program.hash_part()));
+    let text = fs::read_to_string(&narinfo).unwrap();
+    fs::write(&narinfo, text.replace("NarSize: ", "NarSize: 1")).unwrap();
+    let first = format!("file://{}", altered.display());
+    let both = substituter(&[&first, &second], std::slice::from_ref(&public));
+    let from = install(&both, &program).unwrap();
+    assert_eq!(from[&program], second);
+    let problems = both.problems();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].1.contains("altered after signing"),
+        "{problems:?}"
+    );
 }
 
 #[test]
