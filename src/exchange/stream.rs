@@ -290,6 +290,11 @@ impl StreamReader<'_> {
     }
 
     fn string(&mut self) -> Result<String, ExchangeError> {
+        let bytes = self.byte_string()?;
+        String::from_utf8(bytes).map_err(|_| self.wrong("a string that is not UTF-8"))
+    }
+
+    fn byte_string(&mut self) -> Result<Vec<u8>, ExchangeError> {
         let length = self.number()?;
         if length > STRING_MAX {
             return Err(self.wrong(format!(
@@ -302,7 +307,7 @@ impl StreamReader<'_> {
             return Err(self.wrong("padding that is not zero"));
         }
         bytes.truncate(length as usize);
-        String::from_utf8(bytes).map_err(|_| self.wrong("a string that is not UTF-8"))
+        Ok(bytes)
     }
 
     fn path(&mut self, store: &Store) -> Result<StorePath, ExchangeError> {
@@ -352,7 +357,8 @@ impl StreamReader<'_> {
         let digest = self.input.digest();
         let signature = match self.number()? {
             0 => None,
-            1 => Some(self.string()?),
+            // Not always UTF-8: Guix before 1.2 writes libgcrypt's bytes as they are.
+            1 => Some(self.byte_string()?),
             other => {
                 return Err(self.wrong(format!("expected 0 or 1 before a signature, saw {other}")));
             }
@@ -427,7 +433,7 @@ enum Standing {
 }
 
 /// What the signature `text` of `digest` is worth to those who trust `keys`.
-fn standing(text: Option<&str>, digest: &Sha256Digest, keys: &[PublicKey]) -> Standing {
+fn standing(text: Option<&[u8]>, digest: &Sha256Digest, keys: &[PublicKey]) -> Standing {
     let Some(text) = text else {
         return Standing::Unknown(UNSIGNED.to_owned());
     };

@@ -28,6 +28,7 @@ mod place;
 #[path = "../server/mod.rs"]
 mod server;
 mod servers;
+mod signatures;
 
 use place::Place;
 use server::{serve, serve_answers, serve_halves, serve_with};
