@@ -179,7 +179,10 @@ pub fn on_file(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::ReadOnlyFilesystem => "name a place that can be written to",
         io::ErrorKind::IsADirectory => "name a file",
-        // The limit is this program's own: see `limited_file`.
+        // Both are this program's own: see `limited_file`.
+        io::ErrorKind::InvalidInput if error.raw_os_error().is_none() => {
+            "put the file itself in its place"
+        }
         io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => {
             "look whether that is the file that was meant"
         }

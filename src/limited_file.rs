@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 /// The most bytes of a key or of the configuration.
 pub const SMALL: u64 = 1 << 20;
@@ -64,11 +65,36 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Where it is something else, or cannot be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
+    open(path, OFlags::empty())
+}
+
+/// As [`read_regular_text`], but not through a link: in a folder that another user may have made, it could lead to any
+/// file of this machine, and what is wrong with a file is shown with a line of it.
+///
+/// # Errors
+/// As [`read_regular_text`], and where it is a link.
+pub fn read_unlinked_text(path: &Path, most: u64) -> io::Result<String> {
+    let file = open(path, OFlags::NOFOLLOW).map_err(|error| match error.raw_os_error() {
+        Some(number) if [Errno::LOOP, Errno::MLINK].contains(&Errno::from_raw_os_error(number)) => {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a symbolic link: expected a regular file",
+            )
+        }
+        _ => error,
+    })?;
+    text(read_open(file, most)?)
+}
+
+fn open(path: &Path, further: OFlags) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let file = File::from(rustix::fs::open(path, flags | further, Mode::empty())?);
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::other("expected a regular file")),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "expected a regular file",
+        )),
     }
 }
 
@@ -127,6 +153,9 @@ mod tests {
             let error = read(&place(name), 6).unwrap_err();
             assert!(error.to_string().contains("at most 6 bytes"), "{error}");
         }
+        assert_eq!(read_unlinked_text(&place("file"), 7).unwrap(), "content");
+        let error = read_unlinked_text(&place("link"), 7).unwrap_err();
+        assert!(error.to_string().contains("a symbolic link"), "{error}");
         assert_eq!(read(Path::new("/dev/null"), 7).unwrap(), b"");
         for path in [Path::new("/dev/zero"), &place("sparse")] {
             let error = read(path, SMALL).unwrap_err();

@@ -68,14 +68,14 @@ pub enum LockFileError {
     },
     /// The sum at the end is another.
     #[error(
-        "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is `{recorded}`",
+        "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is {recorded}",
         visible_path(path)
     )]
     #[diagnostic(help("{ANEW}"))]
     Sum {
         /// The file.
         path: PathBuf,
-        /// The last line.
+        /// What the last line is, in words.
         recorded: String,
         /// The sum of the lines before.
         found: Sha256Digest,
@@ -283,9 +283,17 @@ impl Lock {
         let (body, last) = text.split_at(end);
         let found = Sha256Digest::of(body);
         if last != format!("sum {found}\n") {
+            // Any other line is hidden: the lock in another user's clone can be a link to a file that only root reads.
+            let recorded = match last.strip_prefix("sum ") {
+                Some(sum) => format!(
+                    "`sum {}`",
+                    sum.trim_end().chars().take(100).collect::<String>()
+                ),
+                None => "another line".to_owned(),
+            };
             return Err(LockFileError::Sum {
                 path: path.to_owned(),
-                recorded: last.trim_end().chars().take(100).collect(),
+                recorded,
                 found,
             });
         }

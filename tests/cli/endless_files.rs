@@ -54,7 +54,7 @@ fn files_without_end_that_a_user_names_are_errors() {
 }
 
 #[test]
-fn a_seed_that_is_a_fifo_is_an_error() {
+fn a_seed_that_is_a_fifo_or_a_link_is_an_error() {
     let world = World::with_recipes();
     let seeds = world.path("more");
     std::fs::create_dir(&seeds).unwrap();
@@ -62,14 +62,23 @@ fn a_seed_that_is_a_fifo_is_an_error() {
         .arg(seeds.join("one.toml"))
         .status();
     assert!(made.unwrap().success());
-    let output = bootstrap()
-        .arg("--seeds")
-        .arg(&seeds)
-        .args(["seed", "list"])
-        .timeout(std::time::Duration::from_secs(60))
-        .output()
-        .unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success(), "{err}");
-    assert!(err.contains("one.toml: expected a regular file"), "{err}");
+    let fails_with = |message: &str| {
+        let output = bootstrap()
+            .arg("--seeds")
+            .arg(&seeds)
+            .args(["seed", "list"])
+            .timeout(std::time::Duration::from_secs(60))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{err}");
+        assert!(err.contains(message), "{err}");
+        err
+    };
+    fails_with("one.toml: expected a regular file");
+    // A mistake is shown with its line, which could be one of a file that only root reads.
+    std::fs::remove_file(seeds.join("one.toml")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", seeds.join("one.toml")).unwrap();
+    let err = fails_with("one.toml: it is a symbolic link: expected a regular file");
+    assert!(!err.contains("root:"), "{err}");
 }

@@ -56,7 +56,7 @@ impl SeedSource {
                 .map(str::to_owned)),
             Self::Directory(directory) => {
                 let path = directory.join(file);
-                match limited_file::read_regular_text(&path, limited_file::DOCUMENT) {
+                match limited_file::read_unlinked_text(&path, limited_file::DOCUMENT) {
                     Ok(text) => Ok(Some(text)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(SeedError::read(path)(error)),

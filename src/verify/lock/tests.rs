@@ -97,6 +97,9 @@ fn a_lock_that_was_cut_short_is_refused() {
         let error = parse(&text[..end]).unwrap_err().to_string();
         assert!(error.contains("cut short"), "{error}");
     }
+    // Nothing of another file is shown.
+    let error = parse("root:secret\nuser:secret\n").unwrap_err().to_string();
+    assert!(error.ends_with(", but is another line"), "{error}");
 }
 
 #[test]
