@@ -211,12 +211,13 @@ fn of_engine(error: &EngineError) -> Status {
         EngineError::Derivation { .. } | EngineError::NotFollowed => Status::Failed,
         EngineError::NotRepaired(_) => Status::Hashes,
         EngineError::Run(report) => of_report(report),
-        EngineError::Seed(error) => match error.failure() {
-            SeedFailure::Usage => Status::Usage,
-            SeedFailure::HashDiffers => Status::Hashes,
-            SeedFailure::NotFetched => Status::Fetch,
-            SeedFailure::Unpack => Status::Failed,
-            SeedFailure::Environment => Status::Environment,
+        EngineError::Seed(error) => match (error.as_ref(), error.failure()) {
+            (SeedError::File(error), _) => of_io(error.io_error()),
+            (_, SeedFailure::Usage) => Status::Usage,
+            (_, SeedFailure::HashDiffers) => Status::Hashes,
+            (_, SeedFailure::NotFetched) => Status::Fetch,
+            (_, SeedFailure::Unpack) => Status::Failed,
+            (_, SeedFailure::Environment) => Status::Environment,
         },
         EngineError::Exchange(error) => match error.as_ref() {
             ExchangeError::Url(_)

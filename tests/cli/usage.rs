@@ -188,10 +188,19 @@ fn a_file_that_cannot_be_used_says_what_to_do() {
             ["report", "-o", "/dev/null/x"],
             "hint: one of the directories in its name is a file",
         ),
+        (
+            ["--seed-file=/nowhere/x", "list", "--json"],
+            "hint: look whether the name is right",
+        ),
     ] {
         let (_, err) = world.expect(2, &arguments);
         assert!(err.contains(advice), "{err}");
     }
+    // The world has seeds of its own.
+    let output = bootstrap()
+        .args(["--seeds=/nowhere/x", "seed", "list"])
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
 }
 
 #[test]
