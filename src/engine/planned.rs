@@ -60,8 +60,8 @@ impl Session {
     /// Where they cannot be read or are wrong.
     pub fn recipes(&self) -> Result<Recipes, EngineError> {
         let recipes = recipe::load(&self.options().recipes)?;
-        if self.options().recipes != RecipeSource::Embedded {
-            shell_syntax::check(&recipes).map_err(EngineError::Recipes)?;
+        if let RecipeSource::Directory(folder) = &self.options().recipes {
+            shell_syntax::check(&recipes, folder).map_err(EngineError::Recipes)?;
         }
         Ok(recipes)
     }

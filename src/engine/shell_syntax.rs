@@ -5,7 +5,7 @@
 //! was made, so only those of a folder are read again.
 
 use std::io::{Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -15,35 +15,35 @@ use crate::limited_output;
 use crate::road::recipe::{Recipe, RecipeError, RecipeErrors, RecipeFile, RecipeProblem, Recipes};
 use crate::threads;
 
-/// Reads the phases of all `recipes`.
+/// A script that builds read.
+struct Script<'r> {
+    path: PathBuf,
+    contents: &'r [u8],
+}
+
+/// Reads the scripts of all `recipes`, which are in `folder`, and the phases beside them.
 ///
 /// # Errors
 /// The first syntax error of each, at its line. A machine without `sh` finds none.
-pub(super) fn check(recipes: &Recipes) -> Result<(), RecipeErrors> {
-    let all: Vec<&Recipe> = recipes.iter().collect();
+pub(super) fn check(recipes: &Recipes, folder: &Path) -> Result<(), RecipeErrors> {
+    let mut scripts: Vec<Script<'_>> = recipes.iter().flat_map(scripts_of).collect();
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let beside = whole.with_file_name("stage0");
+    let common = recipes.phases().iter();
+    let common = common.filter(|(name, _)| name.ends_with(".sh"));
+    scripts.extend(common.map(|(name, contents)| Script {
+        path: beside.join(name),
+        contents,
+    }));
     threads::ready();
-    let errors = all.par_iter().flat_map_iter(|recipe| {
-        let of_stages = recipe.stage_phases.iter();
-        let of_stages = of_stages.map(|(stage, text)| (format!("phases-{stage}.sh"), text));
-        let of_all = recipe
-            .phases
-            .iter()
-            .map(|text| ("phases.sh".to_owned(), text));
-        of_all
-            .chain(of_stages)
-            .map(move |(file, text)| (recipe, file, text))
-    });
-    let errors = errors.filter_map(|(recipe, file, script)| {
-        let script = &script.contents;
-        let (line, message) = syntax_error(script)?;
-        let recipe_file = Path::new(&recipe.file.path);
-        let text = String::from_utf8_lossy(script).into_owned();
+    let errors = scripts.par_iter().filter_map(|script| {
+        let (line, message) = syntax_error(script.contents)?;
+        let text = String::from_utf8_lossy(script.contents).into_owned();
         let span = line_of(&text, line);
-        let path = recipe_file.with_file_name(&file);
         Some(RecipeError {
             problem: RecipeProblem::Shell { message },
             file: Arc::new(RecipeFile {
-                path: path.display().to_string(),
+                path: script.path.display().to_string(),
                 text,
             }),
             span,
@@ -53,6 +53,28 @@ pub(super) fn check(recipes: &Recipes) -> Result<(), RecipeErrors> {
         Some(errors) => Err(errors),
         None => Ok(()),
     }
+}
+
+/// The scripts in the folder of `recipe`: its phases, those of single stages, and what completes its sources.
+fn scripts_of(recipe: &Recipe) -> impl Iterator<Item = Script<'_>> {
+    let phases = recipe.phases.iter();
+    let phases = phases.map(|text| ("phases.sh".to_owned(), text));
+    let of_stages = recipe.stage_phases.iter();
+    let of_stages = of_stages.map(|(stage, text)| (format!("phases-{stage}.sh"), text));
+    let extras = recipe.extras.values();
+    let sources = std::iter::once(&recipe.sources).chain(extras);
+    let regenerate = sources.flat_map(|variants| variants.values());
+    let regenerate = regenerate
+        .filter_map(|source| source.regenerate.as_ref())
+        .map(|regenerate| (regenerate.script.name.clone(), &regenerate.script));
+    let folder = Path::new(&recipe.file.path);
+    phases
+        .chain(of_stages)
+        .chain(regenerate)
+        .map(move |(name, text)| Script {
+            path: folder.with_file_name(name),
+            contents: &text.contents,
+        })
 }
 
 /// The first line, from 1, that `sh -n` cannot read in `script`, and why.

@@ -80,4 +80,10 @@ fn a_syntax_error_in_phases_is_found_before_anything_is_built() {
         assert!(err.contains(part), "{part}: {err}");
     }
     assert!(!world.path("root/gnu/store").exists(), "{err}");
+    // The phases that all recipes share, too, and nothing is wrong with those of the world.
+    let world = World::new();
+    world.expect(0, &["list"]);
+    world.file("stage0/more.sh", ":\ncase x in\n");
+    let (_, err) = world.expect(2, &["build", "tool"]);
+    assert!(err.contains("stage0/more.sh:2:"), "{err}");
 }
