@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Writes a line for each event: for logs, pipes and terminals that cannot move their cursor.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -20,6 +21,9 @@ const SLOW_STEP: Duration = Duration::from_secs(1);
 
 /// What becomes of items that a substitute server did not deliver.
 const REST: &str = "the rest comes from other servers or is built";
+
+/// So many failures are named that have the cause of an earlier one. A run without a network has a hundred.
+const NAMED_FAILURES: usize = 3;
 
 /// How often a download reports its progress.
 const DOWNLOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -80,8 +84,8 @@ pub(super) struct EventWriter {
     step: Option<(String, Instant)>,
     /// Items that are not tried, and the failed item that they need: shown in one line.
     skipped: Option<(String, Vec<String>)>,
-    /// The causes of failures so far, each with the first item that failed so.
-    causes: BTreeMap<String, String>,
+    /// The causes of failures so far, each with the first item that failed so and how many others have since.
+    causes: BTreeMap<String, (String, usize)>,
     /// Whether the lines of finished builds give the time left.
     estimates: bool,
 }
@@ -367,10 +371,19 @@ impl EventWriter {
             .unwrap_or(message);
         if log.is_none() && last_lines.is_empty() {
             let cause = cause(item, message);
-            if let Some(first) = self.causes.get(&cause) {
-                return Some(format!("{item}: {failed}, for the same reason as {first}"));
+            if let Some((first, others)) = self.causes.get_mut(&cause) {
+                *others += 1;
+                return match (*others).cmp(&NAMED_FAILURES) {
+                    Ordering::Less => {
+                        Some(format!("{item}: {failed}, for the same reason as {first}"))
+                    }
+                    Ordering::Equal => Some(format!(
+                        "{item}: {failed}, for the same reason as {first}; more such failures are counted at the end"
+                    )),
+                    Ordering::Greater => None,
+                };
             }
-            self.causes.insert(cause, item.clone());
+            self.causes.insert(cause, (item.clone(), 0));
         }
         let mut text = self
             .invocation

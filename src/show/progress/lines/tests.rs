@@ -228,20 +228,21 @@ fn a_cause_is_explained_once() {
         log: None,
         kept: None,
     };
-    for name in ["a.tar", "b.tar", "c.tar"] {
+    for name in ["a.tar", "b.tar", "c.tar", "d.tar", "e.tar", "f.tar"] {
         lines.report(&fail(
             &format!("source/{name}"),
             format!("source/{name}: {name} is not in the cache"),
         ));
     }
-    lines.report(&fail("source/d.tar", "d.tar cannot be read".into()));
+    lines.report(&fail("source/g.tar", "g.tar cannot be read".into()));
     let text = String::from_utf8(output).unwrap();
     assert_eq!(
         text,
         "source/a.tar: failed: a.tar is not in the cache\n\
          source/b.tar: failed, for the same reason as source/a.tar\n\
          source/c.tar: failed, for the same reason as source/a.tar\n\
-         source/d.tar: failed: d.tar cannot be read\n"
+         source/d.tar: failed, for the same reason as source/a.tar; more such failures are counted at the end\n\
+         source/g.tar: failed: g.tar cannot be read\n"
     );
 }
 
