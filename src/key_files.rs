@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::formats::keys::{KeyError, PublicKey, SecretKey};
 use crate::formats::visible::visible_path;
@@ -40,37 +40,44 @@ impl SecretKey {
         let public = key.public();
         let mut public_path = path.as_os_str().to_owned();
         public_path.push(".pub");
-        for (path, text, mode) in [
-            (
-                path.to_owned(),
-                format!("{}\n", key.to_secret_text()),
-                0o600,
-            ),
-            (PathBuf::from(public_path), format!("{public}\n"), 0o644),
-        ] {
-            let mut options = std::fs::OpenOptions::new();
-            let file = options.write(true).create_new(true).mode(mode).open(&path);
-            let mut file = file.map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => KeyError::Exists(path.clone()),
-                _ => KeyError::io("create", &path)(error),
-            })?;
-            file.write_all(text.as_bytes())
-                .map_err(KeyError::io("write", &path))?;
+        write_new(path, &format!("{}\n", key.to_secret_text()), 0o600)?;
+        let written = write_new(Path::new(&public_path), &format!("{public}\n"), 0o644);
+        if written.is_err() {
+            // Half a key would be in the way of the next try.
+            let _ = std::fs::remove_file(path);
         }
-        Ok(public)
+        written.map(|()| public)
     }
 }
 
+/// Writes `text` to the new file `path`, which is not left there where that fails.
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists(path.to_owned()),
+        _ => KeyError::io("create", path)(error),
+    })?;
+    file.write_all(text.as_bytes()).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        KeyError::io("write", path)(error)
+    })
+}
+
 impl PublicKey {
-    /// Reads keys with white space between them, from an option called `what`. A word with a leading slash is the name
-    /// of a file that holds a key in either form, or Guix's access control list with any number of them.
+    /// Reads keys with white space between them, from an option called `what`. A word that begins with `/`, `./` or
+    /// `../` is the name of a file that holds a key in either form, or Guix's access control list with any number of
+    /// them.
     ///
     /// # Errors
     /// Names the first word that is not a key.
     pub fn parse_all(what: &str, text: &str) -> Result<Vec<Self>, KeyError> {
         let mut keys = Vec::new();
         for word in text.split_whitespace() {
-            match word.starts_with('/') {
+            let is_path = ["/", "./", "../"]
+                .iter()
+                .any(|start| word.starts_with(start));
+            match is_path {
                 true => keys.extend(Self::read(Path::new(word))?),
                 false => keys.push(Self::parse(word).ok_or_else(|| KeyError::Public {
                     what: format!("{what}: `{word}`"),

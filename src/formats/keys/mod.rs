@@ -70,7 +70,7 @@ pub enum KeyError {
     /// An option or file without a public key.
     #[error(
         "{what} is not a public key: expected NAME:BASE64 with {PUBLIC} bytes, as `bootstrap key NAME FILE` prints it, or the \
-         name of a file that holds one, or Guix's signing-key.pub or acl"
+         path of a file that holds one (`/…`, `./…`), or Guix's signing-key.pub or acl"
     )]
     Public {
         /// The option and what it holds.
@@ -331,6 +331,14 @@ mod tests {
             SecretKey::generate("a", &path),
             Err(KeyError::Exists(_))
         ));
+        // Nor is half a key left where the other half cannot be written.
+        let half = directory.path().join("half");
+        std::fs::write(directory.path().join("half.pub"), "").unwrap();
+        assert!(matches!(
+            SecretKey::generate("a", &half),
+            Err(KeyError::Exists(_))
+        ));
+        assert!(!half.exists());
         for name in ["", "a:b", "a b", "a;b"] {
             let made = SecretKey::generate(name, &directory.path().join("new"));
             assert!(matches!(made, Err(KeyError::Name(_))), "{name}");
@@ -350,6 +358,9 @@ mod tests {
         let nowhere = directory.path().join("nowhere");
         let error = SecretKey::read(&nowhere).unwrap_err();
         assert!(matches!(error, KeyError::File(_)));
+        // A name that begins like one of a file is one.
+        let error = PublicKey::parse_all("--trusted-keys", "./nowhere").unwrap_err();
+        assert!(matches!(error, KeyError::File(_)), "{error}");
         let error = PublicKey::parse_all("--trusted-keys", "nonsense").unwrap_err();
         assert!(
             error
