@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::output::printable;
+use crate::formats::count::counted;
 use crate::store::regular_file;
 
 /// The most directory entries that are looked at. gcc's build directory has 100,000.
@@ -146,7 +147,8 @@ fn shortened(lines: &[&str]) -> Vec<String> {
     let head = LINES / 4;
     let tail = LINES - head - 1;
     let mut text = shown(&lines[..head]);
-    text.push(format!("[{} lines left out]", lines.len() - head - tail));
+    let left_out = counted(lines.len() - head - tail, "line");
+    text.push(format!("[{left_out} left out]"));
     text.extend(shown(&lines[lines.len() - tail..]));
     text
 }

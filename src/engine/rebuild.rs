@@ -16,6 +16,7 @@ use crate::builder::history::epoch_seconds;
 use crate::builder::rebuild::RebuiltDerivation;
 use crate::builder::variation::Variation;
 use crate::diagnostics::FileError;
+use crate::formats::count::counted;
 use crate::road::plan::{Node, Plan};
 use crate::store::directories::free_space;
 use crate::verify::attestation::{Attestation, AttestedOutput, Seen};
@@ -194,8 +195,14 @@ impl Rounds {
         let same = same.count();
         if same > 0 {
             let reason = format!(
-                "{same} outputs were first built on the day (UTC) of every round; built again on another day, they would show \
-                 whether a date gets into them"
+                "{} first built on the day (UTC) of every round; built again on another day, {} would show whether a date \
+                 gets into {}",
+                match same {
+                    1 => "1 output was".to_owned(),
+                    _ => format!("{same} outputs were"),
+                },
+                if same == 1 { "it" } else { "they" },
+                if same == 1 { "it" } else { "them" }
             );
             self.not_varied.insert("date".to_owned(), reason);
         }
@@ -336,7 +343,16 @@ fn in_short(difference: &Difference) -> String {
         .take(5)
         .map(|file| file.path.as_str())
         .collect();
-    let mut text = format!("{} files differ: {}", files.len(), names.join(", "));
+    let verb = if files.len() == 1 {
+        "differs"
+    } else {
+        "differ"
+    };
+    let mut text = format!(
+        "{} {verb}: {}",
+        counted(files.len(), "file"),
+        names.join(", ")
+    );
     if !causes.is_empty() {
         text.push_str(&format!("; likely {}", causes.join(", ")));
     }

@@ -6,6 +6,7 @@
 pub mod base32;
 pub mod calendar;
 pub mod content_hash;
+pub mod count;
 pub mod derivation;
 pub mod hash;
 pub mod keys;

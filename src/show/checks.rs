@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use serde::Serialize;
 
 use crate::engine::{BOUNDARIES, Boundary, GuixFault, Reached};
+use crate::formats::count::counted;
 use crate::formats::system::System;
 use crate::road::seed::SeedError;
 use crate::sandbox::features::Feature;
@@ -299,7 +300,7 @@ pub fn recipes(nodes: Result<usize, String>) -> CheckFinding {
     match nodes {
         Ok(count) => CheckFinding::good(
             "recipes and seed",
-            format!("{count} derivations are planned"),
+            format!("{} planned", counted(count, "derivation")),
         ),
         Err(problem) => CheckFinding::bad(
             "recipes and seed",

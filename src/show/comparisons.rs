@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::engine::{Pair, PairVerdict, Ways, word};
+use crate::formats::count::counted;
 use crate::formats::visible::visible;
 use crate::verify::attestation::Comparison;
 use crate::verify::compare;
@@ -45,8 +46,8 @@ pub fn documents(comparison: &Comparison, files: [&Path; 2], keys: &[Option<Stri
         }
     }
     text.push_str(&format!(
-        "{} outputs the same, {} differ, {} cannot be compared\n",
-        comparison.same.len(),
+        "{} the same, {} differ, {} cannot be compared\n",
+        counted(comparison.same.len(), "output"),
         comparison.different.len(),
         comparison.incomparable.len() + comparison.only_first.len() + comparison.only_second.len()
     ));

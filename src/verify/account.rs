@@ -12,6 +12,7 @@ use object::{Object, ObjectSection};
 use serde::Serialize;
 
 use super::cause::{self, Circumstances, DifferenceCause};
+use crate::formats::count::counted;
 
 /// How many places of a file are reported.
 pub const PLACES: usize = 20;
@@ -253,10 +254,10 @@ impl Account<'_> {
             let empty = Vec::new();
             let line = |lines: &[Vec<u8>]| lines.get(number).unwrap_or(&empty).clone();
             let name = format!(
-                "from line {} on ({} and {} lines)",
+                "from line {} on ({} and {})",
                 number + 1,
                 one.len(),
-                other.len()
+                counted(other.len(), "line")
             );
             self.push(within(place, &name), &line(&one), &line(&other), None);
             return true;

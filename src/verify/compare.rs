@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::account::{self, DifferencePlace};
 use super::cause::{Circumstances, DifferenceCause};
 use super::rewrite::Rewriting;
+use crate::formats::count::counted;
 use crate::formats::visible::visible_path;
 use crate::store::regular_file;
 
@@ -298,9 +299,15 @@ pub fn describe(differences: &[FileDifference]) -> String {
                     true => format!("of {first_size}"),
                     false => format!("of {first_size} and {second_size}"),
                 };
-                line(format!("{path}: {bytes} bytes differ {sizes}"));
+                let verb = if *bytes == 1 { "differs" } else { "differ" };
+                let bytes = counted(*bytes, "byte");
+                line(format!("{path}: {bytes} {verb} {sizes}"));
                 for place in places {
-                    line(format!("  {}: {} bytes", place.place, place.bytes));
+                    line(format!(
+                        "  {}: {}",
+                        place.place,
+                        counted(place.bytes, "byte")
+                    ));
                     line(format!("    - {}", place.first));
                     line(format!("    + {}", place.second));
                     if let Some(cause) = place.cause {

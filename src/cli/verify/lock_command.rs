@@ -6,15 +6,16 @@ use std::path::Path;
 use crate::cli::context::Context;
 use crate::cli::failure::CommandFailure;
 use crate::engine::LockComparison;
+use crate::formats::count::counted;
 use crate::verify::lock_file::{LockFinding, LockedOutput};
 
 /// `bootstrap lock [FILE]`.
 pub fn write(context: &Context, file: &Path) -> Result<(), CommandFailure> {
     let written = context.session.write_lock(file)?;
     context.note(&format!(
-        "{}: {} outputs of the seed {}, {} of them from this store",
+        "{}: {} of the seed {}, {} of them from this store",
         file.display(),
-        written.all,
+        counted(written.all, "output"),
         written.seed,
         written.here
     ));
@@ -78,7 +79,8 @@ fn describe_difference(
     let mut text = format!("differs from the lock: {name} {}\n", found.path);
     for (side, output) in [("lock", recorded), ("store", found)] {
         let LockedOutput { sha256, size, .. } = output;
-        text.push_str(&format!("  {side}: {sha256}, {size} bytes\n"));
+        let size = counted(*size, "byte");
+        text.push_str(&format!("  {side}: {sha256}, {size}\n"));
     }
     for reference in recorded.references.difference(&found.references) {
         text.push_str(&format!("  only in the lock: a reference to {reference}\n"));

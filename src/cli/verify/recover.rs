@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::CommandFailure;
+use crate::formats::count::counted;
 use crate::formats::store_path::StorePath;
 
 #[derive(Debug, Serialize)]
@@ -47,8 +48,8 @@ pub fn recover(context: &Context) -> Result<(), CommandFailure> {
         text.push_str(&format!("taken as it is: {}\n", context.shown(path)));
     }
     text.push_str(&format!(
-        "{} items proven by their contents, {} taken as they are, {} lost\n",
-        recovered.proven.len(),
+        "{} proven by their contents, {} taken as they are, {} lost\n",
+        counted(recovered.proven.len(), "item"),
         recovered.taken.len(),
         recovered.lost.len()
     ));

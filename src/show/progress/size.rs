@@ -3,20 +3,14 @@
 
 use std::time::Duration;
 
+pub use crate::formats::count::counted;
+
 /// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error(
     "`{0}` is not a size: expected a number of bytes, or one with K, M, G or T (powers of 1024)"
 )]
 pub struct InvalidSize(String);
-
-/// `count` with its noun: `1 item`, `2 items`.
-pub fn counted(count: usize, noun: &str) -> String {
-    match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
-    }
-}
 
 const UNITS: [char; 4] = ['K', 'M', 'G', 'T'];
 
@@ -124,7 +118,7 @@ mod tests {
         ] {
             assert_eq!(rounded(Duration::from_secs_f64(time)), text);
         }
-        assert_eq!(counted(1, "item"), "1 item");
-        assert_eq!(counted(0, "item"), "0 items");
+        assert_eq!(counted(1_usize, "item"), "1 item");
+        assert_eq!(counted(0_usize, "item"), "0 items");
     }
 }

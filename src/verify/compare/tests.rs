@@ -86,7 +86,7 @@ fn every_sort_of_difference_is_told() {
 fn one_file_can_be_the_whole_output() {
     let found = compared(&Tree::file("a"), &Tree::file("b"));
     assert_eq!(found.len(), 1);
-    assert!(describe(&found).starts_with("  the output itself: 1 bytes differ of 1\n"));
+    assert!(describe(&found).starts_with("  the output itself: 1 byte differs of 1\n"));
 }
 
 #[test]
