@@ -43,8 +43,9 @@ fn walk(
     for part in parts {
         let part = Path::new(part);
         let place = directory.join(part);
-        let Ok(metadata) = fs::symlink_metadata(&place) else {
-            continue;
+        let metadata = match fs::symlink_metadata(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found.map_err(SeedError::read(&place))?,
         };
         // Above them are only the directory itself, and `usr`.
         for ancestor in part.ancestors().skip(1) {

@@ -216,6 +216,14 @@ fn only_the_parts_asked_for_are_packed_with_the_directories_above_them() {
     assert!(!target.join("usr/stray").exists());
 }
 
+#[test]
+fn a_part_that_cannot_be_looked_at_is_not_left_out() {
+    let site = Site::new();
+    let parts = ["usr/lib", "bin/sh/below"];
+    let error = pack(&site.base(), &parts, &site.cache).unwrap_err();
+    assert!(error.to_string().contains("bin/sh/below"), "{error}");
+}
+
 #[cfg(not(target_os = "freebsd"))]
 #[test]
 fn only_a_freebsd_host_has_a_base() {
