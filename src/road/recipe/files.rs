@@ -79,7 +79,7 @@ impl RecipeFiles {
                 _ if !counts(&name) => {}
                 EntryKind::Folder => {
                     if let Some(folder) = top.folder(&name)? {
-                        let files = read_files(&folder, &mut budget)?;
+                        let files = read_files(&folder, "a file", &mut budget)?;
                         if files.contains_key("recipe.toml") {
                             folders.insert(utf8(&top, &name)?, files);
                         }
@@ -124,7 +124,7 @@ fn read_stage0(
     folder: &OpenFolder,
     budget: &mut FolderBudget,
 ) -> Result<Stage0, UnreadableRecipes> {
-    let phases = read_files(folder, budget)?;
+    let phases = read_files(folder, "a file or folder", budget)?;
     let mut sources = BTreeMap::new();
     for (name, kind) in folder.entries()? {
         if kind == EntryKind::Folder
@@ -137,8 +137,12 @@ fn read_stage0(
     Ok(Stage0 { phases, sources })
 }
 
-/// The files at the top of `folder`.
-fn read_files(folder: &OpenFolder, budget: &mut FolderBudget) -> Result<Folder, UnreadableRecipes> {
+/// The files at the top of `folder`, whose other entries are to be what `expected` says.
+fn read_files(
+    folder: &OpenFolder,
+    expected: &'static str,
+    budget: &mut FolderBudget,
+) -> Result<Folder, UnreadableRecipes> {
     let mut files = Folder::new();
     for (name, kind) in folder.entries()? {
         match kind {
@@ -149,7 +153,7 @@ fn read_files(folder: &OpenFolder, budget: &mut FolderBudget) -> Result<Folder, 
             }
             EntryKind::Folder => {}
             EntryKind::Symlink | EntryKind::Other => {
-                return Err(folder.refused(&name, kind, "a file"));
+                return Err(folder.refused(&name, kind, expected));
             }
         }
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::unreadable::UnreadableRecipes;
+use super::unreadable::{SYMLINK, UnreadableRecipes};
 use crate::formats::nar::Tree;
 
 /// The most bytes of all files below a folder. Sources and patches of this project have less than 1 MiB.
@@ -44,7 +44,7 @@ impl EntryKind {
         match self {
             Self::File => "a file",
             Self::Folder => "a folder",
-            Self::Symlink => "a symbolic link",
+            Self::Symlink => SYMLINK,
             Self::Other => "a socket, named pipe or device",
         }
     }
@@ -301,7 +301,10 @@ mod tests {
         let fifo = directory.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();
         assert!(made.unwrap().success());
-        let error = tree(directory.path()).unwrap_err().to_string();
+        let error = tree(directory.path()).unwrap_err();
+        let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert_eq!(hint, "move it out of the folder");
+        let error = error.to_string();
         assert!(
             error.contains("/fifo is a socket, named pipe or device"),
             "{error}"

@@ -8,6 +8,9 @@ use rustix::io::Errno;
 use crate::diagnostics::on_file;
 use crate::formats::visible::visible_path;
 
+/// What messages call a symbolic link.
+pub(super) const SYMLINK: &str = "a symbolic link";
+
 /// A file or folder that could not be read, or that recipes may not have.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum UnreadableRecipes {
@@ -22,9 +25,7 @@ pub enum UnreadableRecipes {
     },
     /// An entry of another kind than expected.
     #[error("{} is {seen}: expected {expected}", visible_path(path))]
-    #[diagnostic(help(
-        "links out of a folder of recipes could name any file of this machine: copy the file, or remove the entry"
-    ))]
+    #[diagnostic(help("{}", instead_of(seen)))]
     Kind {
         /// The entry.
         path: PathBuf,
@@ -35,6 +36,7 @@ pub enum UnreadableRecipes {
     },
     /// A name that cannot be written in a recipe.
     #[error("the name of {} is not UTF-8", visible_path(path))]
+    #[diagnostic(help("rename it"))]
     Name {
         /// The entry.
         path: PathBuf,
@@ -44,6 +46,7 @@ pub enum UnreadableRecipes {
         "{} is too large: the files of a folder may have {most} MiB in all",
         visible_path(path)
     )]
+    #[diagnostic(help("move what is not a source out of the folder"))]
     TooLarge {
         /// The file that was too much.
         path: PathBuf,
@@ -52,12 +55,23 @@ pub enum UnreadableRecipes {
     },
     /// Folders in folders without end.
     #[error("{} is more than {most} folders deep", visible_path(path))]
+    #[diagnostic(help("move what is not a source out of the folder"))]
     TooDeep {
         /// The folder.
         path: PathBuf,
         /// The most.
         most: usize,
     },
+}
+
+/// What to do about an entry that is `seen` where it may not be.
+fn instead_of(seen: &str) -> &'static str {
+    match seen == SYMLINK {
+        true => {
+            "links out of a folder of recipes could name any file of this machine: copy the file, or remove the link"
+        }
+        false => "move it out of the folder",
+    }
 }
 
 impl UnreadableRecipes {
