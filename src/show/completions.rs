@@ -61,6 +61,9 @@ fn places(command: &Command) -> CompletionPlaces {
     let seeds = seeds.iter().flat_map(|seed| seed.get_subcommands());
     let name = |command: &Command| command.get_name().to_owned();
     let seed_option = command.get_opts().filter(|one| one.get_id() == "seed");
+    let of_commands = commands.iter().flat_map(|command| command.get_opts());
+    let seed_option =
+        seed_option.chain(of_commands.filter(|one| value_name(one) == Some("SEED_A")));
     CompletionPlaces {
         packages: with_packages.map(|command| name(command)).collect(),
         package_options: options.filter(is_package).filter_map(option).collect(),
@@ -201,6 +204,8 @@ mod tests {
         let key =
             Command::new("key").arg(Arg::new("name").value_name("NAME").help("What to call it"));
         let of = Arg::new("of").long("of").value_name("PKG").help("Of");
+        let diverse = Arg::new("diverse").long("diverse");
+        let diverse = diverse.num_args(2).value_names(["SEED_A", "SEED_B"]);
         Command::new("bootstrap")
             .arg(
                 Arg::new("seed")
@@ -217,6 +222,7 @@ mod tests {
             )
             .subcommand(package("build"))
             .subcommand(package("shell").arg(of))
+            .subcommand(Command::new("verify").arg(diverse))
             .subcommand(key)
             .subcommand(
                 Command::new("seed")
@@ -231,7 +237,7 @@ mod tests {
         assert_eq!(places.packages, ["build", "shell"]);
         assert_eq!(places.package_options, ["--of"]);
         assert_eq!(places.seeds, ["show"]);
-        assert_eq!(places.seed_options, ["--seed"]);
+        assert_eq!(places.seed_options, ["--seed", "--diverse"]);
     }
 
     #[test]
