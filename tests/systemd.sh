@@ -51,7 +51,7 @@ my $path = '/gnu/store/' . '0' x 32 . '-x';
 $send->(pack('Q<2', 1, length $path), $path, "\0" x (-length($path) % 8));
 $done->();
 print 'valid: ', $long->(), "\n";
-# Until it is told to end.
+# Until the daemon ends.
 if (@ARGV) { local $| = 1; print "waiting\n"; read($socket, my $rest, 1); print "the daemon ended\n" }
 PERL
 cat >"$root/try.sh" <<'SCRIPT'

@@ -4,8 +4,8 @@
 use crate::place::Place;
 use crate::trusting;
 
-/// `export`, which holds one item, with the number `s` of its signature as the quoted string that libgcrypt writes where
-/// it can. `spell` gives the text as Guix sends it.
+/// `export`, which holds one item, with the number `s` of its signature as the quoted string that libgcrypt writes
+/// where it can. `spell` gives the text as Guix sends it.
 fn with_quoted_number(export: &[u8], spell: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let find = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).position(|at| at == part);
     let start = find(export, b"(signature ").unwrap();

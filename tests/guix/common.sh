@@ -90,7 +90,7 @@ make_root() {
     cp -r "$place/test" "$inside/test"
 }
 
-# What both daemons are started with. One that is told so takes no substitutes, whatever its client says.
+# What both daemons are started with. With this one, a daemon takes no substitutes, whatever its client asks for.
 substitutes=--no-substitutes
 
 # start_guix: starts guix-daemon in the root that make_root made last.

@@ -5,8 +5,8 @@
 #
 #   BOOTSTRAP_GUIX_ROOT=DIR tests/guix/remote.sh [BOOTSTRAP]
 #
-# DIR is a root with Guix and OpenSSH's server, which is not changed. The machines are copies of it on this one; each has
-# its sshd on the loopback. Needs root and a C compiler. Skipped, with the reason, where something is missing.
+# DIR is a root with Guix and OpenSSH's server, which is not changed. The machines are copies of it on this one; each
+# has its sshd on the loopback. Needs root and a C compiler. Skipped, with the reason, where something is missing.
 #
 # shellcheck disable=SC2317 # `check' and the trap call functions by name
 set -eu
