@@ -30,9 +30,10 @@ phase_delete_libtool_archives() {
 }
 
 # elf_files DIRECTORY...: names of the ELF files and archives, one a line.  Object files
-# (start files) are not among them.
+# (start files) are not among them, nor are Guile's compiled modules: ELF files of no
+# processor, which strip refuses.
 elf_files() {
-    find "$@" -type f ! -name '*.o' -perm -400 -exec awk '
+    find "$@" -type f ! -name '*.o' ! -name '*.go' -perm -400 -exec awk '
         FNR == 1 {
             if (substr($0, 1, 4) == "\177ELF" || substr($0, 1, 7) == "!<arch>") print FILENAME
             nextfile

@@ -109,3 +109,15 @@ phase_remove_leftovers() {
     fi
 }
 add_phase_after install remove-leftovers
+
+# Programs that stage0's gcc links need nothing but libc. The shared libraries were made all the same: with them
+# libstdc++.a and libgcc.a have the code that the final gcc's have, and a gcc linked with either is the same
+# (`bootstrap verify --fixpoint gcc').
+phase_leave_static_libraries() {
+    find "$out/lib" -name 'lib*.so*' -exec rm -f {} +
+    # The compiler asks for libgcc_s by itself, as libgcc.a alone cannot unwind.
+    echo 'INPUT(-lgcc_eh)' >"$out/lib/libgcc_s.so"
+}
+if [ "$stage" = stage0 ]; then
+    add_phase_after remove-leftovers leave-static-libraries
+fi

@@ -12,8 +12,3 @@ phase_name_shell() {
     substitute module/ice-9/popen.scm "s|\"/bin/sh\"|\"$shell\"|"
 }
 add_phase_after apply-patches name-shell
-
-# Compiled modules are ELF files of no processor, which strip refuses.
-phase_strip() {
-    find "$out/bin" "$out/lib" -type f \( -name guile -o -name '*.so.*' \) ! -name '*.scm' -exec strip --strip-unneeded -D {} +
-}

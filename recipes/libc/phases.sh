@@ -246,6 +246,9 @@ write_indexes() {
         for locale in "$out"/lib/locale/*; do
             localedef "--prefix=$TMPDIR/index" --add-to-archive "$locale"
         done
+        for locale in $compiledLocales; do
+            localedef "--prefix=$TMPDIR/index" -i "$locale" -f UTF-8 "$locale.UTF-8"
+        done
         cp "$TMPDIR/index/usr/lib/locale/locale-archive" "$out/lib/locale/"
     fi
 }
@@ -298,6 +301,8 @@ main (void)
     return 2;
   if (setlocale (LC_ALL, "C.UTF-8") == NULL || strcmp (nl_langinfo (CODESET), "UTF-8") != 0)
     return 3;
+  if (setlocale (LC_ALL, "en_US.UTF-8") == NULL || strcmp (nl_langinfo (MON_1), "January") != 0)
+    return 5;
 #ifdef __GLIBC__
   if (iconv_open ("UTF-16", "SHIFT_JIS") == (iconv_t) -1)
     return 4;
