@@ -16,8 +16,8 @@ here=$(dirname "$(realpath "$0")")
 # shellcheck source=SCRIPTDIR/common.sh
 . "$here/common.sh"
 need_guix
-if [ ! -x "$root/usr/sbin/sshd" ]; then
-    echo "skipped: $root has no sshd; \`tools/guix-root.sh DIR' makes a root that has"
+if [ ! -x "$root/usr/sbin/sshd" ] || ! grep -q '^sshd:' "$root/etc/passwd"; then
+    echo "skipped: $root has no sshd, or not the user that it needs; \`tools/guix-root.sh DIR' makes a root that has"
     exit 0
 fi
 own_mounts sh "$0" "$@"
