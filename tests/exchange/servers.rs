@@ -252,20 +252,27 @@ fn answer_slowly(
         return;
     }
     asked.lock().unwrap().push(name.to_owned());
+    // A damaged archive would be another fault than a slow one.
+    let bytes = fs::read(directory.join(name)).unwrap();
     let (head, drop) = match how {
         Drips::Nothing => ("", ""),
         Drips::Head => ("HTTP/1.1 200 OK\r\nX: ", "x"),
-        Drips::Body => ("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", "x"),
+        Drips::Body => ("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", ""),
         Drips::Chunks => (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "1\r\nx\r\n",
         ),
     };
     let mut going_on = stream.write_all(head.as_bytes()).is_ok();
+    let mut content = bytes.iter().copied().cycle();
     let until = Instant::now() + Duration::from_secs(30);
     while going_on && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(20));
-        going_on = stream.write_all(drop.as_bytes()).is_ok();
+        let piece = match how {
+            Drips::Body => content.by_ref().take(1).collect(),
+            _ => drop.as_bytes().to_vec(),
+        };
+        going_on = stream.write_all(&piece).is_ok();
     }
 }
 
