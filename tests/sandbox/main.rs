@@ -15,4 +15,6 @@ mod limits;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;
 mod sees;
+#[path = "../signals/mod.rs"]
+mod signals;
 mod terminal;

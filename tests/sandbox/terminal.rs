@@ -35,6 +35,8 @@ impl OnTerminal {
     /// Runs the ignored test `name`, a program for these tests, with a controlling terminal; `pipes` replaces its
     /// standard input and output.
     fn start(name: &str, pipes: Option<(Stdio, Stdio)>) -> Self {
+        // They end upon SIGHUP, which `nohup` has them ignore.
+        crate::signals::unignore();
         let (screen, theirs) = terminal(80);
         let before = tcgetattr(&theirs).unwrap();
         let stdio = || Stdio::from(theirs.try_clone().unwrap());
