@@ -197,8 +197,8 @@ nothing is there."
         ((#:file file)
          (%guile-for-build (read-derivation-from-file file)))))))
 
-;; Builders of `guix pack' set the locale en_US.utf8, which our C library does not have, unless the profile has no
-;; locales. They start in C.UTF-8 anyway.
+;; Builders of `guix pack' set the locale en_US.utf8, which our C library of revision 2 does not have, unless the profile
+;; has no locales. They start in C.UTF-8 anyway.
 
 (define (replace-pack-formats!)
   (let ((pack (resolve-module '(guix scripts pack) #f #:ensure #f)))
