@@ -29,6 +29,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use bootstrap::builder::history::FinishedItem;
+use bootstrap::events::cancellation::Cancellation;
 use bootstrap::events::{Event, Kind, Made, PhaseTime, PlannedItem, Summary};
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::substitute::{InstallationWatch, Server, Substituter};
@@ -124,7 +125,10 @@ fn fill(store: &Store, trees: &[PathBuf]) -> Result<(BTreeSet<StorePath>, u64)> 
             candidates: BTreeSet::new(),
             deriver: None,
         };
-        for info in store.prepare_outputs(&locks, vec![output])?.commit()? {
+        for info in store
+            .prepare_outputs(&locks, vec![output], &|| true)?
+            .commit()?
+        {
             bytes += info.nar_size;
         }
     }
@@ -217,7 +221,11 @@ fn installing(
         // A set for each, as `all` asks for its final inputs.
         let sets: Vec<_> = paths.iter().map(|path| [path.clone()].into()).collect();
         let server = Substituter::new(vec![Server::new(&url)?], keys.to_vec());
-        let installed = server.install(&store, &sets, &InstallationWatch::unobserved())?;
+        let watch = InstallationWatch {
+            cancellation: Cancellation::new(),
+            news: &|_| {},
+        };
+        let installed = server.install(&store, &sets, &watch)?;
         best[2] = best[2].min(start.elapsed());
         grown = grown.max(peak() - before);
         let installed = installed.iter().flatten().map(|set| set.nar_bytes);

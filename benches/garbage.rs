@@ -75,7 +75,7 @@ fn main() -> Result<()> {
         freed.live
     );
     if freed.paths.len() != dead || freed.live + dead != count {
-        return Err(format!("the dry run told of {dead} dead items of {count}").into());
+        return Err(format!("the dry run found {dead} dead items of {count}").into());
     }
     Ok(())
 }

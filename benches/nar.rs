@@ -96,7 +96,7 @@ fn main() -> Result<()> {
 }
 
 /// Copies `tree`, whose archive has the digest `sha256`, into a store of ours and one of Nix's, in turn and each time
-/// anew.
+/// again.
 fn adding(tree: &Path, sha256: Sha256Digest, directory: &Path) -> Result<()> {
     let store_dir = StoreDir::new("/gnu/store")?;
     let path = fixed_output_path(&store_dir, "tree", FixedOutputMethod::Recursive, sha256)?;

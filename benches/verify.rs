@@ -119,7 +119,9 @@ fn fill(store: &Store) -> Result<()> {
             candidates: BTreeSet::new(),
             deriver: None,
         };
-        store.prepare_outputs(&locks, vec![output])?.commit()?;
+        store
+            .prepare_outputs(&locks, vec![output], &|| true)?
+            .commit()?;
     }
     Ok(())
 }

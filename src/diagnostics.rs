@@ -10,7 +10,23 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use rustix::io::Errno;
+
+/// The hint of `error`; empty where it has none.
+pub fn help_of(error: &dyn Diagnostic) -> String {
+    error
+        .help()
+        .map_or_else(String::new, |help| help.to_string())
+}
+
+/// The message of `error` and, on a line of its own, its hint.
+pub fn with_hint(error: &dyn Diagnostic) -> String {
+    match help_of(error) {
+        hint if hint.is_empty() => error.to_string(),
+        hint => format!("{error}\nhint: {hint}"),
+    }
+}
 
 /// A system call on a file failed.
 #[derive(Debug)]
@@ -110,7 +126,7 @@ impl std::error::Error for FileError {
     }
 }
 
-impl miette::Diagnostic for FileError {
+impl Diagnostic for FileError {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let hint = match self.place {
             FileOwner::Store => in_store(&self.source),
@@ -211,8 +227,6 @@ pub fn of_machine(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use miette::Diagnostic;
-
     use super::*;
 
     #[test]
@@ -252,5 +266,14 @@ mod tests {
         assert!(error.help().unwrap().to_string().starts_with("set TMPDIR"));
         let error = FileError::named_by_user("read", "x")(io::Error::other("odd"));
         assert!(error.help().is_none());
+    }
+
+    #[test]
+    fn an_empty_hint_is_not_printed() {
+        let error = FileError::named_by_user("read", "x")(io::Error::other("odd"));
+        assert_eq!(help_of(&error), "");
+        assert_eq!(with_hint(&error), "cannot read x: odd");
+        let error = FileError::in_store("write", "x")(io::Error::from(Errno::NOSPC));
+        assert!(with_hint(&error).ends_with("\nhint: make room and try again"));
     }
 }

@@ -17,5 +17,9 @@ run_document() {
     mkdir "$directory/bin"
     ln -s "$(realpath "$1")" "$directory/bin/bootstrap"
     awk '/^```sh$/ { block = 1; next } /^```$/ { block = 0 } block' "$2" >"$directory/script"
+    [ -s "$directory/script" ] || {
+        echo "$2 has no block that is marked \`sh': nothing was run" >&2
+        exit 1
+    }
     env "PATH=$directory/bin:$PATH" "$3=$directory/made" sh -eu -x "$directory/script"
 }

@@ -6,6 +6,7 @@
 
 #[path = "server/mod.rs"]
 mod server;
+mod together;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +18,8 @@ use bootstrap::fetch::{
 };
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::road::seed::{SeedError, SeedFailure};
+
+use together::fetch_all;
 
 use server::serve;
 
@@ -192,9 +195,7 @@ fn files_that_are_wanted_together_come_in_one_call_of_each_kind() {
         source("sed", "4.9"),
         source("grep", "3.8"),
     ];
-    for (result, request) in place
-        .downloader()
-        .fetch_all(&requests, &|_| {})
+    for (result, request) in fetch_all(&place.downloader(), &requests)
         .into_iter()
         .zip(&requests)
     {
@@ -210,7 +211,7 @@ fn files_that_are_wanted_together_come_in_one_call_of_each_kind() {
         ]
     );
     // A second run has them in the cache, and nothing is left lying around.
-    place.downloader().fetch_all(&requests, &|_| {});
+    fetch_all(&place.downloader(), &requests);
     assert_eq!(place.calls().len(), 3);
     let left = fs::read_dir(place.path("cache/apt/bookworm-amd64")).unwrap();
     for entry in left {
@@ -231,7 +232,7 @@ fn a_version_that_is_gone_does_not_keep_the_others_from_coming() {
         binary("sed", "9.1"),
         binary("grep", "3.8"),
     ];
-    let mut results = place.downloader().fetch_all(&requests, &|_| {}).into_iter();
+    let mut results = fetch_all(&place.downloader(), &requests).into_iter();
     assert!(results.next().unwrap().is_ok());
     let error = results.next().unwrap().unwrap_err();
     assert_eq!(error.class(), FailureClass::NotFetched);
@@ -289,13 +290,13 @@ fn a_source_whose_version_is_gone_comes_from_another_with_the_same_file() {
 fn a_file_of_a_connection_that_broke_is_not_fetched_and_is_tried_again() {
     let place = Place::new();
     let requests = [binary("dash", "0.5"), binary("sed", "7.0")];
-    let mut results = place.downloader().fetch_all(&requests, &|_| {}).into_iter();
+    let mut results = fetch_all(&place.downloader(), &requests).into_iter();
     assert!(results.next().unwrap().is_ok());
     let error = results.next().unwrap().unwrap_err();
     assert_eq!(error.class(), FailureClass::NotFetched, "{error}");
     assert!(error.to_string().contains("Connection failed"), "{error}");
     assert!(!place.path("cache/rejected").exists());
-    // With an index that may be old, it is fetched anew, and all is tried once more.
+    // With an index that may be old, it is fetched again, and all is tried once more.
     let file = place.fetch(&binary("sed", "7.0")).unwrap();
     assert_eq!(fs::read(file).unwrap(), b"sed_7.0_amd64.deb");
 }

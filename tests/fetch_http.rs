@@ -4,6 +4,8 @@
 // In a test a failed expectation is the message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod together;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -19,6 +21,8 @@ use bootstrap::fetch::{
     Progress,
 };
 use bootstrap::formats::hash::Sha256Digest;
+
+use together::fetch_all;
 
 /// What the server got: the path and the headers with lower-case names.
 #[derive(Debug, Clone)]
@@ -532,7 +536,7 @@ fn an_unreachable_server_is_asked_once_for_many_files() {
             request(Sha256Digest::of(number.to_string()), None, &[url])
         })
         .collect();
-    let results = downloader(cache.path()).fetch_all(&requests, &|_| {});
+    let results = fetch_all(&downloader(cache.path()), &requests);
     let messages: Vec<String> = results
         .into_iter()
         .map(|result| result.unwrap_err().to_string())
@@ -552,7 +556,7 @@ fn an_unreachable_server_is_asked_once_for_many_files() {
 }
 
 #[test]
-fn many_files_come_at_a_time_and_in_order() {
+fn many_files_come_at_a_time() {
     let server = Server::start(|_, asked, stream| {
         std::thread::sleep(Duration::from_millis(20));
         answer_whole(stream, asked.path.as_bytes());
@@ -564,7 +568,7 @@ fn many_files_come_at_a_time_and_in_order() {
             request(Sha256Digest::of(&path), None, &[server.url(&path)])
         })
         .collect();
-    let results = downloader(cache.path()).fetch_all(&requests, &|_| {});
+    let results = fetch_all(&downloader(cache.path()), &requests);
     for (number, result) in results.into_iter().enumerate() {
         assert_eq!(
             fs::read_to_string(result.unwrap().path).unwrap(),

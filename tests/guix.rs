@@ -13,8 +13,8 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::stream::{Trust, export, import};
-use bootstrap::exchange::substitute::{InstallationWatch, Server, Substituter};
+use bootstrap::exchange::stream::{Trust, import};
+use bootstrap::exchange::substitute::{Server, Substituter};
 use bootstrap::formats::hash::{Sha256Digest, bytes_of_base16};
 use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
 use bootstrap::formats::store_path::StorePath;
@@ -22,7 +22,7 @@ use bootstrap::store::StagedOutput;
 
 mod place;
 
-use place::Place;
+use place::{Place, unobserved};
 
 /// The implicit inputs of `gnu-build-system`, by the names and in the order of Guix's `%final-inputs`.
 const FINAL_INPUTS: [&str; 20] = [
@@ -48,7 +48,7 @@ const FINAL_INPUTS: [&str; 20] = [
     "libc:static",
 ];
 
-/// Runs `tests/oracle/gcrypt.scm`: whether it is content, and what it prints.
+/// Runs `tests/oracle/gcrypt.scm`: whether it succeeds, and what it prints.
 fn guile<A: AsRef<OsStr>>(arguments: &[A]) -> (bool, String) {
     let (good, text, errors) = run_guile("gcrypt.scm", arguments);
     assert!(
@@ -64,7 +64,7 @@ fn oracle(file: &str) -> PathBuf {
         .join(file)
 }
 
-/// Runs a script of `tests/oracle`: whether it ended well, what it printed, and what it complained about.
+/// Runs a script of `tests/oracle`: whether it succeeded, and its standard output and error.
 fn run_guile<A: AsRef<OsStr>>(script: &str, arguments: &[A]) -> (bool, String, String) {
     let output = Command::new("guile")
         .args(["--no-auto-compile", "-s"])
@@ -102,21 +102,11 @@ impl Place {
         fs::write(&staged, "content").unwrap();
         let output = StagedOutput {
             staged,
-            path: path.clone(),
+            path,
             candidates: Default::default(),
             deriver: None,
         };
-        let locks = self.store.lock([&path]).unwrap();
-        let prepared = self.store.prepare_outputs(&locks, vec![output]).unwrap();
-        prepared.commit().unwrap();
-        path
-    }
-
-    fn export(&self, path: &StorePath, key: Option<&SecretKey>) -> Vec<u8> {
-        let items = [self.store.path_info(path).unwrap().unwrap()];
-        let mut bytes = Vec::new();
-        export(&self.store, &items, key, &mut bytes, "memory").unwrap();
-        bytes
+        self.register(output)
     }
 
     fn import(&self, mut bytes: &[u8], keys: &[PublicKey]) -> Result<Vec<StorePath>, String> {
@@ -204,7 +194,7 @@ fn what_libgcrypt_has_signed_is_imported_where_its_key_is_trusted() {
     assert_eq!(other.import(&signed, &public), Ok(vec![path]));
 }
 
-/// In one of about 1,300, libgcrypt writes a number as a quoted string, which Guix then encodes anew.
+/// In one of about 1,300, libgcrypt writes a number as a quoted string, which Guix then encodes again.
 /// `BOOTSTRAP_SIGNATURES` may ask for more than the usual number.
 #[test]
 fn every_signature_of_libgcrypts_is_accepted() {
@@ -287,7 +277,7 @@ fn libgcrypt_verifies_the_narinfos_of_what_is_published() {
     };
     let wanted = [BTreeSet::from([path.clone()])];
     let other = Place::new();
-    let unobserved = InstallationWatch::unobserved();
+    let unobserved = unobserved();
     let refused = server(&[public]).install(&other.store, &wanted, &unobserved);
     assert!(refused.unwrap_err().is_mistrust());
     let theirs = PublicKey::read(&key.with_extension("pub")).unwrap();

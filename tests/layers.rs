@@ -102,20 +102,7 @@ impl Tree {
     }
 
     fn read(root: &Path) -> Self {
-        let mut files = Vec::new();
-        let mut open = vec![root.to_owned()];
-        while let Some(directory) = open.pop() {
-            for entry in fs::read_dir(&directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    open.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
-                    let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                    files.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
-                }
-            }
-        }
-        Self::new(files)
+        Self::new(files_below(root))
     }
 
     fn imports(&self) -> Vec<Import> {
@@ -265,6 +252,24 @@ fn called_from_cli(import: &Import) -> Option<String> {
     }
 }
 
+/// The names, below `root`, and texts of the Rust files there.
+fn files_below(root: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap();
+                files.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
 fn is_test(name: &str) -> bool {
     name == "tests" || name == "testing"
 }
@@ -282,12 +287,17 @@ fn module_of(path: &str) -> Names {
     names
 }
 
-/// `text` without comments, the contents of strings, and the tests at its end.
-fn code_of(text: &str) -> String {
-    let text = match text.find("#[cfg(test)]\nmod tests {") {
+/// `text` without the tests at its end.
+fn without_tests(text: &str) -> &str {
+    match text.find("#[cfg(test)]\nmod tests {") {
         Some(tests) => &text[..tests],
         None => text,
-    };
+    }
+}
+
+/// `text` without comments, the contents of strings, and the tests at its end.
+fn code_of(text: &str) -> String {
+    let text = without_tests(text);
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -423,11 +433,7 @@ fn absolute(module: &Names, path: Names) -> Option<Names> {
 
 /// The lines of code of `text`: those that are not blank, a comment, or in the tests at its end.
 fn lines_of_code(text: &str) -> usize {
-    let text = match text.find("#[cfg(test)]") {
-        Some(tests) => &text[..tests],
-        None => text,
-    };
-    let lines = text.lines().map(str::trim);
+    let lines = without_tests(text).lines().map(str::trim);
     lines
         .filter(|line| !line.is_empty() && !line.starts_with("//"))
         .count()
@@ -468,22 +474,114 @@ fn threads_are_started_so_that_a_failure_is_an_error() {
 
 #[test]
 fn the_command_line_stays_small() {
-    let mut total = 0;
-    let mut open = vec![src().join("cli")];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs")
-                && !path.file_stem().unwrap().to_str().is_some_and(is_test)
-            {
-                total += lines_of_code(&fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
+    let files = files_below(&src().join("cli"));
+    let code = files
+        .iter()
+        .filter(|(path, _)| !module_of(path).iter().any(|name| is_test(name)));
+    let total: usize = code.map(|(_, text)| lines_of_code(text)).sum();
     assert!(total <= CLI_LINES, "src/cli has {total} lines of code");
     assert!(total > 1000, "only {total}: are they counted?");
+}
+
+/// The names of the types that `code` defines, those associated with a trait left out.
+fn types(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().filter_map(|line| {
+        let line = match line.strip_prefix("pub") {
+            Some(rest) if rest.starts_with('(') => rest.split_once(") ")?.1,
+            Some(rest) => rest.strip_prefix(' ')?,
+            None => line,
+        };
+        let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+        let name = kinds.iter().find_map(|kind| line.strip_prefix(kind))?;
+        name.split(|one: char| !one.is_alphanumeric()).next()
+    })
+}
+
+#[test]
+fn a_name_of_a_type_is_found_in_one_place() {
+    let mut places: BTreeMap<String, Vec<Names>> = BTreeMap::new();
+    for source in Tree::read(src()).sources {
+        for name in types(&source.code) {
+            let places = places.entry(name.to_owned()).or_default();
+            places.push(source.module.clone());
+        }
+    }
+    assert!(places.len() > 300, "only {}: are they found?", places.len());
+    places.retain(|_, modules| modules.len() > 1);
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn types_are_found_however_they_are_written() {
+    let code = "pub struct A<'a> {\nenum B {\npub(crate) trait C: D {\npub(in crate::e) type F = u8;\n    type Item = u8;\n";
+    assert_eq!(types(code).collect::<Vec<_>>(), ["A", "B", "C", "F"]);
+}
+
+/// Whether `code` has what belongs to the process and not to a session: a static, or a call that changes the process.
+fn is_global(code: &str) -> bool {
+    let calls = [
+        "thread_local!",
+        "umask(",
+        "setrlimit(",
+        "set_current_dir(",
+        "set_var(",
+        "remove_var(",
+        "setsid(",
+        "Signals::new(",
+        "pipe::register(",
+        "build_global(",
+        ".try_init(",
+        "panic::set_hook(",
+    ];
+    let is_static = |line: &str| {
+        let rest = line.trim_start();
+        let rest = rest.split_once("static ").filter(|(before, _)| {
+            let before = before.trim_end();
+            before.is_empty() || before == "pub" || before.starts_with("pub(")
+        });
+        rest.is_some_and(|(_, name)| name.starts_with(|first: char| first.is_ascii_uppercase()))
+            || line.trim_start().starts_with("static mut ")
+    };
+    code.lines().any(is_static) || calls.iter().any(|call| code.contains(call))
+}
+
+#[test]
+fn the_architecture_page_lists_what_belongs_to_the_process() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, section) = page
+        .split_once("## A session, and what belongs to the process")
+        .unwrap();
+    let listed: BTreeSet<&str> = section
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| line.split('`'))
+        .filter(|word| word.starts_with("src/"))
+        .collect();
+    let found: BTreeSet<String> = files_below(src())
+        .into_iter()
+        .filter(|(path, _)| !module_of(path).iter().any(|name| is_test(name)))
+        .filter(|(_, text)| is_global(&code_of(text)))
+        .map(|(path, _)| format!("src/{path}"))
+        .collect();
+    let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+    assert!(found.len() > 20, "{found:?}");
+    assert_eq!(listed, found);
+}
+
+#[test]
+fn what_belongs_to_the_process_is_found() {
+    for code in [
+        "static TABLE: Mutex<u8> = x;",
+        "    pub(crate) static NEXT: AtomicU64 = x;",
+        "static mut ODD: u8 = 0;",
+        "let old = rustix::process::umask(mode);",
+    ] {
+        assert!(is_global(code), "{code}");
+    }
+    for code in ["fn f() -> &'static str {", "const A: &'static str = x;"] {
+        assert!(!is_global(code), "{code}");
+    }
 }
 
 /// The faults of made-up sources.
@@ -596,4 +694,9 @@ fn formats_know_no_files_and_the_command_line_calls_neither_store_nor_builder() 
 fn lines_of_code_are_counted_without_blanks_comments_and_tests() {
     let text = "//! What.\n\nuse a::b;\n/// Doc.\nfn f() {\n    // Why.\n    g()\n}\n\n#[cfg(test)]\nmod tests {\n    fn t() {}\n}\n";
     assert_eq!(lines_of_code(text), 4);
+    // An item for tests alone is in the middle of the code.
+    assert_eq!(
+        lines_of_code("fn f() {}\n#[cfg(test)]\nuse a::b;\nfn g() {}\n"),
+        4
+    );
 }

@@ -67,7 +67,7 @@ fn nix_reads_what_we_register_and_finds_every_hash_right() {
     };
     let locks = store.lock([&output]).unwrap();
     let infos = store
-        .prepare_outputs(&locks, vec![built])
+        .prepare_outputs(&locks, vec![built], &|| true)
         .unwrap()
         .commit()
         .unwrap();

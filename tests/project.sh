@@ -6,6 +6,10 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+[ -n "$(git -c safe.directory="$PWD" ls-files)" ] || {
+    echo 'tests/project.sh: git knows no files here: run it in a clone' >&2
+    exit 1
+}
 # The last part of a pipe is a process of its own, so faults are noted in a file.
 faults=$(mktemp)
 trap 'rm -f "$faults"' EXIT

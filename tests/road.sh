@@ -35,7 +35,8 @@ if [ -d "$root/gnu" ]; then
 fi
 rm -rf "$root/gnu" "$root/var/guix"
 
-"$tool" --root "$root" build stage0/make stage0/sed
+"$tool" --root "$root" build stage0/make stage0/sed 2>&1 | tee "$root/first.log"
+grep -q ': building' "$root/first.log" || fail 'the first build does not say what it builds'
 
 run stage0/make bin/make --version | grep -q '^GNU Make 4' || fail 'stage0/make does not say what it is'
 printf 'all:\n\t@echo made\n' >"$root/Makefile"

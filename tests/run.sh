@@ -32,6 +32,9 @@ printf '%s\n' "$files" | while IFS= read -r file; do
     esac
 done | xargs shellcheck -x
 
+step 'what the tests with Guix remove'
+sh tests/guix/cleanup.sh
+
 step 'the source archive'
 sh tests/dist.sh
 

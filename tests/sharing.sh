@@ -13,7 +13,10 @@ run_document "$1" docs/sharing.md SHARING
 # What the text says of the results.
 made=$directory/made
 for place in user third; do
-    [ -n "$(ls -d "$made/$place"/gnu/store/*-gzip-*)" ]
+    [ -n "$(ls -d "$made/$place"/gnu/store/*-gzip-*)" ] || {
+        echo "tests/sharing.sh: $place has no gzip" >&2
+        exit 1
+    }
 done
 grep -q '^(public-key' "$made/served/signing-key.pub"
 grep -q 'define-module (bootstrap-inputs)' "$made/bootstrap-inputs.scm"

@@ -96,7 +96,7 @@ check 'a session is idle' grep -x waiting /waiting
 check 'stop' systemctl stop guix-daemon.socket guix-daemon.service
 wait "$waiting"
 check 'the session has ended with it' grep -x 'the daemon ended' /waiting
-check 'the service has ended well' is Result guix-daemon.service success
+check 'the service has succeeded' is Result guix-daemon.service success
 check 'no process is left' sh -c '! pgrep -x guix-daemon'
 check 'it starts without the socket' systemctl start guix-daemon.service
 check 'and answers' answers

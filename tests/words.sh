@@ -13,17 +13,25 @@ here=$(dirname "$0")
 cd "$here/.."
 [ "$#" -gt 0 ] || {
     # shellcheck disable=SC2046 # a list
-    set -- $(git -c safe.directory="$PWD" ls-files | grep -E '\.(rs|md|sh|toml|tsv|scm|css|js)$|^Makefile$|^\.ci/run$' |
+    set -- $(git -c safe.directory="$PWD" ls-files | grep -E '\.(rs|md|sh|toml|tsv|scm|css|js|c|in|txt|py)$|^Makefile$|^\.ci/run$' |
         grep -vE '^(stage0/|recipes/.*\.(sh|patch)$|tests/words\.sh$|LICENSES/)')
 }
 
 # Names in this project have no spaces.
 files=$*
+# Without files, grep would wait for standard input.
+[ -n "$files" ] || {
+    echo 'tests/words.sh: git knows no files here: run it in a clone' >&2
+    exit 1
+}
 found=0
 # rule PATTERN INSTEAD [EXCEPT]: lines with PATTERN, but for those with EXCEPT.
 rule() {
     # shellcheck disable=SC2086 # a list
-    lines=$(grep -nHiE "$1" -- $files || :)
+    lines=$(grep -snHiE "$1" -- $files) || [ "$?" -eq 1 ] || {
+        echo "tests/words.sh: grep fails on the pattern $1, or cannot read a file" >&2
+        exit 1
+    }
     [ -z "${3:-}" ] || lines=$(printf '%s\n' "$lines" | grep -viE "$3" || :)
     [ -z "$lines" ] || {
         printf '%s\n' "$lines" | sed "s/\$/   [write: $2]/"
@@ -33,6 +41,11 @@ rule() {
 
 rule '\bpeople\b' 'users, or leave it out'
 rule '\b(whoever|nobody|somebody)\b' 'name the user, process or program' '[`"'"'"']nobody|nobody:|"somebody"|(user|by) somebody|id -u nobody'
+rule '\b(anybody|everybody)\b' 'any user, every process'
+rule '\banew\b' 'again; rebuild'
+rule '\b(can|could|to) be had\b' 'can be fetched; is available'
+rule '\bputs? (right|it right|them right)\b|\bput right\b' 'fix, repair'
+rule '\bend(s|ed)? well\b' 'succeeds'
 rule '\b(is|are|was|were|be|been) told\b' 'reports, says, names'
 rule '\bon record\b' 'recorded'
 rule '\bby the clock\b' 'wall-clock time'

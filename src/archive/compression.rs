@@ -72,8 +72,8 @@ pub struct Decoder<R: BufRead>(Inner<R>);
 
 enum Inner<R: BufRead> {
     Plain(R),
-    Gzip(GzipMembers<R>),
-    Xz(XzStreams<R>),
+    Gzip(MemberReader<GzDecoder<R>>),
+    Xz(MemberReader<XzDecoder<R>>),
     Zstd(zstd::stream::read::Decoder<'static, R>),
 }
 
@@ -89,8 +89,8 @@ impl<R: BufRead> Decoder<R> {
         check_support(start)?;
         let inner = match Compression::detect(start) {
             Compression::None => Inner::Plain(input),
-            Compression::Gzip => Inner::Gzip(GzipMembers::new(input)),
-            Compression::Xz => Inner::Xz(XzStreams::new(input)?),
+            Compression::Gzip => Inner::Gzip(MemberReader::new(input)?),
+            Compression::Xz => Inner::Xz(MemberReader::new(input)?),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(ZSTD_WINDOW)?;
@@ -127,65 +127,63 @@ fn skip_zeros(input: &mut impl BufRead) -> io::Result<bool> {
     }
 }
 
-/// Decodes the gzip members of an input one after the other. Zeros may follow each, as GNU gzip accepts them.
-struct GzipMembers<R: BufRead> {
-    /// `None` only between two members, and after the last.
-    current: Option<GzDecoder<R>>,
+/// A decoder of one member of a compressed file: of one gzip member, or of one xz stream.
+trait MemberDecoder: Read + Sized {
+    type Input: BufRead;
+
+    fn start(input: Self::Input) -> io::Result<Self>;
+
+    /// The input behind the member, once that is decoded.
+    fn into_input(self) -> Self::Input;
 }
 
-impl<R: BufRead> GzipMembers<R> {
-    fn new(input: R) -> Self {
-        Self {
-            current: Some(GzDecoder::new(input)),
-        }
+impl<R: BufRead> MemberDecoder for GzDecoder<R> {
+    type Input = R;
+
+    fn start(input: R) -> io::Result<Self> {
+        Ok(Self::new(input))
+    }
+
+    fn into_input(self) -> R {
+        self.into_inner()
     }
 }
 
-impl<R: BufRead> Read for GzipMembers<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        while let Some(decoder) = &mut self.current {
-            let count = decoder.read(buffer)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            let Some(decoder) = self.current.take() else {
-                break;
-            };
-            let mut input = decoder.into_inner();
-            if !skip_zeros(&mut input)? {
-                // Anything but another member is an error of that member's decoder.
-                *self = Self::new(input);
-            }
-        }
-        Ok(0)
-    }
-}
+/// Decodes with as many threads as the stream has blocks and the machine has processors: release tarballs made with
+/// `xz -T0` decode that much faster.
+impl<R: BufRead> MemberDecoder for XzDecoder<R> {
+    type Input = R;
 
-/// Decodes the xz streams of an input one after the other, each with as many threads as it has blocks and the
-/// machine has processors: release tarballs made with `xz -T0` decode that much faster.
-struct XzStreams<R: BufRead> {
-    /// `None` only between two streams.
-    current: Option<XzDecoder<R>>,
-}
-
-impl<R: BufRead> XzStreams<R> {
-    fn new(input: R) -> io::Result<Self> {
+    fn start(input: R) -> io::Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
         let stream = MtStreamBuilder::new()
             .threads(u32::try_from(threads).unwrap_or(1))
             .memlimit_threading(XZ_MEMORY / 2)
             .memlimit_stop(XZ_MEMORY)
             .decoder()?;
+        Ok(Self::new_stream(input, stream))
+    }
+
+    fn into_input(self) -> R {
+        self.into_inner()
+    }
+}
+
+/// Decodes the members of an input one after the other. Zeros may follow each, as GNU gzip and xz accept them.
+struct MemberReader<D> {
+    /// `None` only between two members, and after the last.
+    current: Option<D>,
+}
+
+impl<D: MemberDecoder> MemberReader<D> {
+    fn new(input: D::Input) -> io::Result<Self> {
         Ok(Self {
-            current: Some(XzDecoder::new_stream(input, stream)),
+            current: Some(D::start(input)?),
         })
     }
 }
 
-impl<R: BufRead> Read for XzStreams<R> {
+impl<D: MemberDecoder> Read for MemberReader<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
@@ -198,9 +196,9 @@ impl<R: BufRead> Read for XzStreams<R> {
             let Some(decoder) = self.current.take() else {
                 break;
             };
-            let mut input = decoder.into_inner();
+            let mut input = decoder.into_input();
             if !skip_zeros(&mut input)? {
-                // Anything but another stream is an error of that stream's decoder.
+                // Anything but another member is an error of that member's decoder.
                 *self = Self::new(input)?;
             }
         }

@@ -58,7 +58,7 @@ pub fn file_in(archive: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     })
 }
 
-/// The content of the file `wanted` in `steps`, where it is whole and small.
+/// The content of the file `wanted` in `steps`, where it is complete and small.
 fn find(steps: Receiver<UnpackStep>, wanted: &EntryPath) -> Option<Vec<u8>> {
     let mut content: Option<Vec<u8>> = None;
     for step in &steps {
@@ -74,7 +74,7 @@ fn find(steps: Receiver<UnpackStep>, wanted: &EntryPath) -> Option<Vec<u8>> {
                     content.resize(content.len() + size, 0);
                 }
             }
-            // The next entry: the file before it is whole.
+            // The next entry: the file before it is complete.
             _ if content.is_some() => return content,
             UnpackStep::File { path, contents, .. } if path == *wanted => return Some(contents),
             UnpackStep::LargeFile { path, .. } if path == *wanted => content = Some(Vec::new()),

@@ -44,7 +44,7 @@ pub(super) enum UnpackStep {
 /// Why decoding stopped.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// The archive is at fault.
+    /// The archive is invalid.
     Archive(ArchiveError),
     /// The writer is gone; it knows why.
     Writer,
@@ -59,7 +59,7 @@ impl From<ArchiveError> for Stopped {
 /// The decoder's end of the channel.
 pub(super) struct Outlet {
     steps: SyncSender<UnpackStep>,
-    /// Buffers that the writer is done with. Allocating such large ones anew each time costs more than filling them.
+    /// Buffers that the writer is done with. Allocating such large ones each time costs more than filling them.
     used: Receiver<Vec<u8>>,
 }
 

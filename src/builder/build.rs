@@ -172,7 +172,7 @@ impl BuildContext<'_, '_> {
             (None, Some(slot)) => self.build_in_sandbox(&attempt, slot),
             (None, None) => Err(BuildError::Derivation {
                 label: job.label.to_owned(),
-                problem: "it is a download, and no builtin makes it".to_owned(),
+                problem: "it is a download, but no builtin makes it".to_owned(),
             }),
         };
         made.map(TaskOutcome::Made)

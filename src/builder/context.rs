@@ -117,7 +117,7 @@ impl BuildContext<'_, '_> {
         add_derivations(self.graph, self.add_source, todo, self.tools.store)
     }
 
-    /// Sees, once, that builds can run in the sandbox, and removes what killed ones left.
+    /// Checks once that builds can run in the sandbox, and removes what killed builds left.
     pub(super) fn prepare_sandbox(&self) -> Result<(), BuildError> {
         let is_ready = self.sandbox_is_ready.lock();
         let mut is_ready = is_ready.unwrap_or_else(PoisonError::into_inner);

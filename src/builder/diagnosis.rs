@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Which line of a failed build's output tells what went wrong.
+//! Which line of a failed build's output says what went wrong.
 //!
 //! The end of a log is mostly make saying that it stops, and between the error and the end there is all that other jobs
 //! still print and a test suite counts. So every line is looked at as it comes, and the most telling one is kept: one

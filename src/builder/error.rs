@@ -9,7 +9,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 
 use super::graph::{BuildJob, GraphError};
-use crate::diagnostics::{FileError, in_store};
+use crate::diagnostics::{FileError, help_of, in_store};
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
 use crate::formats::store_path::FixedOutputMethod;
@@ -50,7 +50,7 @@ pub enum BuildError {
         /// What went wrong.
         error: Box<dyn Diagnostic + Send + Sync>,
     },
-    /// The store could not do what it should.
+    /// An operation of the store failed.
     #[error("{label}: {source}")]
     #[diagnostic(help("{}", help_of(source.as_ref())))]
     Store {
@@ -308,13 +308,6 @@ impl fmt::Display for ForbiddenReference {
     }
 }
 
-/// The hint of `error`; empty where it has none.
-fn help_of(error: &dyn Diagnostic) -> String {
-    error
-        .help()
-        .map_or_else(String::new, |help| help.to_string())
-}
-
 fn room(free: u64, files: Option<u64>) -> String {
     match files {
         Some(0) => format!("{free} bytes are free, and it can hold no more files"),
@@ -376,7 +369,6 @@ impl BuildError {
             },
             Self::Maker { kind, .. } => *kind,
             Self::Store { source, .. } => match source.as_ref() {
-                StoreError::Digest { .. } => FailureKind::HashDiffers,
                 source if source.is_environment() => FailureKind::Environment,
                 _ => FailureKind::Build,
             },

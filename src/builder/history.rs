@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(seconds("sed"), None);
         history.append(&record("sed", 3.0)).unwrap();
         assert_eq!(seconds("sed"), Some(3));
-        // A record that is being written counts when it is whole.
+        // A record that is being written counts once it is complete.
         let line = serde_json::to_string(&record("tar", 5.0)).unwrap();
         let mut file = OpenOptions::new().append(true).open(&history.path).unwrap();
         let (start, end) = line.split_at(20);

@@ -278,7 +278,7 @@ impl JobPool {
         }))
     }
 
-    /// Turns away everybody who waits or will wait for a token: the run is being stopped.
+    /// Turns away all that wait or will wait for a token: the run is being stopped.
     pub fn close(&self) {
         self.closer()();
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds: the graph of derivations, run in parallel, each in its own sandbox, into valid store items.
 //!
-//! This is the only part that runs programs. [`events`](crate::events) is the only thing it tells anybody about what it
+//! This is the only part that runs programs. [`events`](crate::events) are all that it reports about what it
 //! does.
 
 pub mod alternative;

@@ -17,7 +17,7 @@ const PHASES_MAX: usize = 256;
 /// So many characters of a phase's name are kept.
 const PHASE_NAME_MAX: usize = 64;
 
-/// Cuts output into lines and tells about them.
+/// Cuts output into lines and reports them.
 #[derive(Debug)]
 pub struct OutputLines {
     item: String,

@@ -69,7 +69,7 @@ impl BuildContext<'_, '_> {
         let prepared = self
             .tools
             .store
-            .prepare_outputs_while(locks, new.staged(), &goes_on);
+            .prepare_outputs(locks, new.staged(), &goes_on);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(StoreError::Nar(NarError::Stopped)) => return Ok(Err(new.deadline.cause()?)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Files that runs leave behind for everybody on the machine to read.
+//! Files that runs leave behind for every user of the machine to read.
 //!
 //! Their modes do not depend on the umask: neither an administrator's strict one nor that of a build which is made
 //! again with another hides from other users what happened. A file that is there already keeps its mode.

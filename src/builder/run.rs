@@ -53,7 +53,7 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> LockP
     }
 }
 
-/// What has to be made, or can be had from `alternative`, for the outputs of the wanted derivations to be valid.
+/// What has to be made, or `alternative` can get, for the outputs of the wanted derivations to be valid.
 ///
 /// # Errors
 /// Where the graph, the store or the alternative says so.

@@ -116,7 +116,7 @@ impl ScratchDirectory {
     /// that guix-daemon would use, `guix-build-NAME.drv-N`, with the smallest free number.
     ///
     /// That directory is its caller's, and no other user may enter it: a build may leave programs that are set-user-ID,
-    /// to the user who runs us or to the user of builds that run now, and open its own directory to everybody.
+    /// to the user who runs us or to the user of builds that run now, and open its own directory to all users.
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
@@ -211,7 +211,7 @@ fn removing(all: impl IntoIterator<Item = Rubbish> + Send + 'static) -> io::Resu
     Ok(Removal { thread, over })
 }
 
-/// Waits for the end of `removal`, but not longer than `most`; tells whether it has ended.
+/// Waits for the end of `removal`, but not longer than `most`; returns whether it has ended.
 fn wait(removal: &Removal, most: Duration) -> bool {
     // Nothing is ever sent.
     let over = removal.over.lock().unwrap_or_else(PoisonError::into_inner);

@@ -104,7 +104,7 @@ fn note_dependents(context: &Context, run: &FinishedRun<'_>) -> Result<(), Comma
     if missing > 0 {
         let verb = if missing == 1 { "needs" } else { "need" };
         context.note(&format!(
-            "{} {verb} {} and would be built anew: `bootstrap build --dependents {}`",
+            "{} {verb} {} and would be rebuilt: `bootstrap build --dependents {}`",
             counted(missing, "package"),
             labels.join(", "),
             labels.join(" ")

@@ -93,7 +93,7 @@ pub(super) fn guix_daemon(arguments: &[OsString]) -> ExitCode {
     }
 }
 
-/// `bootstrap daemon`. `reread` makes the arguments anew: settings files may have changed.
+/// `bootstrap daemon`. `reread` parses the arguments again: settings files may have changed.
 pub(super) fn daemon(
     global: &Global,
     arguments: &DaemonArguments,

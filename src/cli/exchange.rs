@@ -80,7 +80,7 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), CommandFailur
         Some(path) => write_whole(path, |sink| write(sink, &path.display().to_string()))?,
         None if io::stdout().is_terminal() => {
             return Err(CommandFailure::usage(
-                "an export is binary: it does not go to a terminal",
+                "an export is binary: it is not written to a terminal",
                 "give -o FILE, or pipe it into `guix archive --import` or `nix-store --import`",
             ));
         }

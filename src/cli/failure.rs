@@ -4,13 +4,11 @@
 use std::io;
 use std::path::Path;
 
-use miette::Diagnostic;
-
 use crate::builder::error::{BuildError, FailureKind};
 use crate::builder::scheduler::RunReport;
 use crate::daemon::listener::ListenerError;
 use crate::daemon::socket::SocketError;
-use crate::diagnostics::{FileError, on_file};
+use crate::diagnostics::{FileError, help_of, on_file, with_hint};
 use crate::engine::{EngineError, first_error};
 use crate::exchange::ExchangeError;
 use crate::formats::keys::KeyError;
@@ -67,7 +65,7 @@ pub enum CommandFailure {
     },
     /// A signature.
     #[error("{document}: {error}")]
-    #[diagnostic(help("{}", error.help().map_or_else(String::new, |help| help.to_string())))]
+    #[diagnostic(help("{}", help_of(error)))]
     Signature {
         /// The document.
         document: String,
@@ -149,11 +147,7 @@ impl CommandFailure {
             }
             _ => {}
         }
-        let mut text = format!("bootstrap: {self}");
-        let hint = self.help().map(|hint| hint.to_string());
-        if let Some(hint) = hint.filter(|hint| !hint.is_empty()) {
-            text.push_str(&format!("\nhint: {hint}"));
-        }
+        let text = format!("bootstrap: {}", with_hint(self));
         // Nothing of it is a colour of ours.
         invocation.visible(&text)
     }
@@ -230,7 +224,6 @@ fn of_engine(error: &EngineError) -> Status {
             _ => Status::Failed,
         },
         EngineError::Store(error) => match error.as_ref() {
-            StoreError::Digest { .. } => Status::Hashes,
             error if error.is_environment() => Status::Environment,
             _ => Status::Failed,
         },

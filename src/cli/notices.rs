@@ -50,7 +50,7 @@ fn repaired(step: &Repaired) -> String {
             "{path}: recorded is the SHA-256 {recorded}, but the build gave {found}; the item stays as it is, and what the \
              build gave is {}. Either the record is damaged too, or the build is not reproducible: compare with a lock \
              (`bootstrap verify --lock`). Once nothing keeps the item (`bootstrap roots`), `bootstrap gc` removes it, and it \
-             can be built anew",
+             can be rebuilt",
             kept.display()
         ),
     }

@@ -29,6 +29,7 @@ use super::session::{SESSION_ARGUMENT, SessionOrder};
 use super::socket::{AcceptedConnection, Socket};
 use super::status::StatusFile;
 use super::users;
+use crate::diagnostics::with_hint;
 use crate::sandbox;
 
 /// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
@@ -67,7 +68,7 @@ pub struct ListenerError {
     error: io::Error,
 }
 
-/// Makes the configuration anew, upon SIGHUP.
+/// Reads the configuration again, on SIGHUP.
 pub type Reload<'r> = &'r dyn Fn() -> Result<DaemonConfiguration, String>;
 
 /// The daemon's first process.
@@ -130,19 +131,27 @@ pub fn serve(
 }
 
 /// Finds out in a thread of its own whether builds can run in a sandbox here, once for all sessions: trying it takes
-/// longer than a small build. Where they cannot, each session tries again, and tells its client why.
+/// longer than a small build. Where they cannot, each session tries again, and reports the reason to its client.
 fn try_sandbox(configuration: &DaemonConfiguration, is_fit: Arc<AtomicBool>) {
-    let Ok(directories) = configuration.places.directories() else {
-        return;
+    let directories = match configuration.places.directories() {
+        Ok(directories) => directories,
+        Err(error) => return warn_of_sandbox(&error.to_string()),
     };
     let work =
         move || match sandbox::platform(&directories.state).and_then(|sandbox| sandbox.check()) {
             Ok(()) => is_fit.store(true, Ordering::Relaxed),
-            Err(error) => log(format!("warning: nothing can be built: {error}")),
+            Err(error) => warn_of_sandbox(&with_hint(&error)),
         };
     let thread = std::thread::Builder::new().name("sandbox".to_owned());
     if let Err(error) = thread.spawn(work) {
         log(format!("warning: cannot start a thread: {error}"));
+    }
+}
+
+/// Logs `problem`, a message and perhaps a hint, line by line.
+fn warn_of_sandbox(problem: &str) {
+    for line in format!("warning: builds will fail: {problem}").lines() {
+        log(line);
     }
 }
 

@@ -88,7 +88,7 @@ impl Socket {
         }
     }
 
-    /// A local socket at `path`, which everybody who can reach it may connect to. Directories are made where they are
+    /// A local socket at `path`, which every user who can reach it may connect to. Directories are made where they are
     /// missing.
     ///
     /// # Errors

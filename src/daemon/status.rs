@@ -108,7 +108,7 @@ pub fn announce(configuration: &DaemonConfiguration) -> Option<StatusFile> {
 }
 
 impl StatusFile {
-    /// The file of a process that listens.
+    /// The status file of a listener.
     fn of_listener(configuration: &DaemonConfiguration) -> io::Result<Self> {
         let process = Process::Listener(ListenerStatus {
             process: std::process::id(),

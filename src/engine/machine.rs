@@ -69,7 +69,7 @@ pub struct Disk {
     pub free: io::Result<u64>,
     /// The bytes that a whole bootstrap writes to its file system.
     pub needed: u64,
-    /// The file system, where the system tells.
+    /// The file system, where the system reports it.
     device: Option<u64>,
 }
 
@@ -261,7 +261,7 @@ impl Network {
         let answer = probe(url, PATIENCE);
         let date = match &answer {
             Ok(date) => *date,
-            // A clock that is wrong makes every certificate look wrong: its time can be had without one.
+            // A clock that is wrong makes every certificate look wrong: the time can be read without one.
             Err(_) if self.clock.is_none() && url.starts_with("https://") => {
                 probe(&format!("http://{host}/"), PATIENCE).ok().flatten()
             }

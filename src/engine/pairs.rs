@@ -82,7 +82,7 @@ pub struct PairReport {
     pub ways: Ways,
     /// Each output that both ways made, the smallest first.
     pub pairs: Vec<Pair>,
-    /// `LABEL:OUTPUT` of those that only one way made.
+    /// Outputs that only one of the two ways made, as `LABEL:OUTPUT`.
     pub alone: [BTreeSet<String>; 2],
     /// The same as a document.
     pub attestation: Attestation,

@@ -54,7 +54,7 @@ enum Remedy<'c> {
 }
 
 /// Who makes what in a plan, as indices of its nodes.
-type Makers<'p> = BTreeMap<&'p StorePath, usize>;
+type MakerIndex<'p> = BTreeMap<&'p StorePath, usize>;
 
 impl Session {
     /// Repairs what is damaged of `packages`, which need not be built. Reports each step as a notice.
@@ -68,7 +68,7 @@ impl Session {
     ) -> Result<RepairReport, EngineError> {
         let planned = self.plan()?;
         let plan = &planned.plan;
-        let makers: Makers<'_> = (0..plan.nodes().len())
+        let makers: MakerIndex<'_> = (0..plan.nodes().len())
             .flat_map(|index| {
                 let outputs = plan.nodes()[index].output_paths();
                 outputs.map(move |(_, path)| (path, index))
@@ -133,7 +133,7 @@ impl Session {
 fn damaged(
     session: &Session,
     planned: &Planned,
-    makers: &Makers<'_>,
+    makers: &MakerIndex<'_>,
     packages: &[String],
     cancellation: &Cancellation,
 ) -> Result<Vec<Checked>, EngineError> {
@@ -193,7 +193,7 @@ fn inputs(store: &Store, plan: &Plan, index: usize) -> Result<BTreeSet<StorePath
 fn remedy<'c>(
     session: &Session,
     plan: &Plan,
-    makers: &Makers<'_>,
+    makers: &MakerIndex<'_>,
     checked: &'c Checked,
 ) -> Remedy<'c> {
     let path = &checked.info.path;
@@ -287,7 +287,7 @@ pub(super) fn replaced_by(
     }
 }
 
-/// Makes the nodes `rebuilds` again, and gives the labels of those that could not be put right so.
+/// Makes the nodes `rebuilds` again, and gives the labels of those that this did not repair.
 fn make_all_again(
     session: &Session,
     plan: &Plan,

@@ -59,7 +59,7 @@ pub struct DescribedSeed {
     pub seed: Option<Seed>,
 }
 
-/// A seed's lock, written anew from what the distribution offers now.
+/// A seed's new lock, written from what the distribution offers now.
 #[derive(Debug)]
 pub struct UpdatedSeed {
     /// The seed.
@@ -133,7 +133,7 @@ impl Session {
         described.collect()
     }
 
-    /// Makes the lock of the seed `name`, or of the session's, anew from what the distribution offers. It is written
+    /// Makes a new lock of the seed `name`, or of the session's, from what the distribution offers. It is written
     /// where seeds come from a folder; else it becomes this machine's own lock, in place of the one inside the program.
     ///
     /// # Errors

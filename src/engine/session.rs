@@ -120,7 +120,7 @@ impl Session {
         Ok(Store::open_with(self.directories().clone(), options)?)
     }
 
-    /// Makes a lost or damaged database anew from what the store holds.
+    /// Rebuilds a lost or damaged database from what the store holds.
     ///
     /// # Errors
     /// Where the database is intact, or the store cannot be read or the database not be written.

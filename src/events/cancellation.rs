@@ -9,13 +9,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Action = Arc<dyn Fn() + Send + Sync>;
+type OnCancel = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct CancellationState {
     cancelled: AtomicBool,
     next: AtomicU64,
-    actions: Mutex<BTreeMap<u64, Action>>,
+    actions: Mutex<BTreeMap<u64, OnCancel>>,
 }
 
 /// A handle that stops a run. Clones share the same state; a signal-handling *thread* may call
@@ -34,7 +34,7 @@ impl Cancellation {
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
         // Outside the lock: an action may end the very thing that is about to remove its registration.
-        let actions: Vec<Action> = self.actions().values().cloned().collect();
+        let actions: Vec<OnCancel> = self.actions().values().cloned().collect();
         for action in actions {
             action();
         }
@@ -49,7 +49,7 @@ impl Cancellation {
     /// is cancelled already, so there is no moment at which a cancellation can slip through.
     pub fn on_cancel(&self, action: impl Fn() + Send + Sync + 'static) -> ActionRegistration {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let action: Action = Arc::new(action);
+        let action: OnCancel = Arc::new(action);
         self.actions().insert(id, Arc::clone(&action));
         if self.is_cancelled() {
             action();
@@ -60,7 +60,7 @@ impl Cancellation {
         }
     }
 
-    fn actions(&self) -> MutexGuard<'_, BTreeMap<u64, Action>> {
+    fn actions(&self) -> MutexGuard<'_, BTreeMap<u64, OnCancel>> {
         self.0
             .actions
             .lock()

@@ -74,7 +74,7 @@ pub enum Event {
     WaitingForLock {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds the lock, where the system tells.
+        /// The process that holds the lock, where the system reports it.
         holder: Option<u32>,
         /// How long the wait has lasted.
         seconds: f64,
@@ -228,7 +228,7 @@ pub struct PlannedItem {
     /// How long it will take on the wall clock: what it took when it was last made here, else what its recipe says, as
     /// this machine is faster or slower with other items; `None` where it is unknown.
     pub seconds: Option<f64>,
-    /// Whether `seconds` goes by its recipe, timed on two cores, or by its kind: it was never made here. Absent in
+    /// Whether `seconds` comes from its recipe, timed on two cores, or from its kind: it was never made here. Absent in
     /// records of older versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub guessed: bool,
@@ -387,7 +387,7 @@ pub struct SkippedItem {
     pub because: String,
 }
 
-/// How many events may wait to be read. A build that prints faster than anybody reads has to wait, or its output
+/// How many events may wait to be read. A build that prints faster than the reader reads has to wait, or its output
 /// would pile up in memory; until then, no build waits for a terminal.
 const WAITING_MAX: usize = 1 << 14;
 

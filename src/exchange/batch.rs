@@ -55,7 +55,7 @@ pub(super) struct InstallationBatch<'b, 's> {
 type Prepared<'b, 's> = (BatchItem<'b>, Result<PreparedOutputs<'s>, ExchangeError>);
 
 /// What a batch has made valid, and what its servers did not deliver: item, server and reason.
-pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>);
+pub(super) type BatchResult = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>);
 
 /// Makes the items of `batch` valid, on as many threads as `rayon` has here. An item that its server does not deliver
 /// holds up only those that refer to it. After an error of this machine only what was begun is finished, and after a
@@ -64,7 +64,7 @@ pub(super) type Outcome = (Vec<PathInfo>, Vec<(StorePath, usize, ExchangeError)>
 ///
 /// # Errors
 /// What went wrong on this machine, or that the run was stopped.
-pub(super) fn install<'b>(batch: &InstallationBatch<'b, '_>) -> Result<Outcome, ExchangeError> {
+pub(super) fn install<'b>(batch: &InstallationBatch<'b, '_>) -> Result<BatchResult, ExchangeError> {
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (sender, receiver) = channel::<Prepared<'b, '_>>();

@@ -50,7 +50,7 @@ pub enum ConnectionError {
     },
     /// A daemon that does not serve.
     #[error("the daemon at {socket} refuses to serve: {message}")]
-    #[diagnostic(help("put right what it names; it may say more in its log"))]
+    #[diagnostic(help("fix what the daemon names; its log may say more"))]
     Refuses {
         /// The socket.
         socket: String,

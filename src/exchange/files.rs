@@ -33,13 +33,13 @@ pub(super) struct ServerFiles {
     /// Without a slash at its end.
     pub url: String,
     place: FilesLocation,
-    pace: Pace,
+    pace: ReadLimits,
 }
 
 /// What a transfer must bring: `slowest` bytes in each `window`. A server that sends a byte now and then is as good as
 /// dead.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+struct ReadLimits {
     window: Duration,
     slowest: u64,
 }
@@ -73,7 +73,7 @@ impl ServerFiles {
         Ok(Self {
             url: url.trim_end_matches('/').to_owned(),
             place,
-            pace: Pace {
+            pace: ReadLimits {
                 window: patience.window,
                 slowest: patience.slowest,
             },
@@ -203,7 +203,7 @@ impl FileResponse {
     fn to(
         url: &str,
         request: RequestBuilder,
-        pace: Pace,
+        pace: ReadLimits,
         cancellation: &Cancellation,
     ) -> io::Result<Self> {
         let (sender, pieces) = sync_channel(AHEAD);
@@ -261,7 +261,7 @@ impl Read for FileResponse {
 }
 
 /// Sends `request`, for `url`, and hands over what comes, until it ends or is not read any more.
-fn ask(url: &str, request: RequestBuilder, pace: Pace, pieces: &SyncSender<ResponsePiece>) {
+fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender<ResponsePiece>) {
     let mut response = match request.send() {
         Ok(response) => response,
         Err(error) => {

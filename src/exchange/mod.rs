@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Giving store items to others, and taking theirs: signatures, archives of several items, substitute servers.
+//! Exchanging store items with other stores: signatures, archives of several items, substitute servers.
 //!
 //! | module | what | format of |
 //! |---|---|---|

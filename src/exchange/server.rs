@@ -60,7 +60,7 @@ pub struct Server {
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum WantedPart {
     /// A few lines. A server that does not deliver them does not deliver anything.
     Text,
     /// An archive, for which a slow network may be to blame.
@@ -153,7 +153,7 @@ impl Server {
         if self.about.get().is_some() || self.left().is_some() {
             return;
         }
-        let read = self.tries(Wanted::Text, cancellation, || {
+        let read = self.tries(WantedPart::Text, cancellation, || {
             let file = self.files.open("nix-cache-info", cancellation)?;
             let mut text = String::new();
             if let Some(file) = file {
@@ -193,7 +193,7 @@ impl Server {
     ) -> Result<Option<NarInfo>, ExchangeError> {
         let name = format!("{}.narinfo", path.hash_part());
         let location = format!("{}/{name}", self.files.url);
-        let text = self.tries(Wanted::Text, cancellation, || {
+        let text = self.tries(WantedPart::Text, cancellation, || {
             let Some(file) = self.files.open(&name, cancellation)? else {
                 return Ok(None);
             };
@@ -264,7 +264,7 @@ impl Server {
             path: &info.path,
             location: url,
         });
-        self.tries(Wanted::Archive, &watch.cancellation, || {
+        self.tries(WantedPart::Archive, &watch.cancellation, || {
             let mut archive = self.archive(info, watch)?;
             let prepared = prepare(store, locks, &expected, &mut archive, url);
             prepared.map_err(|error| {
@@ -319,7 +319,7 @@ impl Server {
     /// Does `request`, and again after a pause where it failed for a passing reason.
     fn tries<T>(
         &self,
-        wanted: Wanted,
+        wanted: WantedPart,
         cancellation: &Cancellation,
         mut request: impl FnMut() -> Result<T, ExchangeError>,
     ) -> Result<T, ExchangeError> {
@@ -351,11 +351,11 @@ impl Server {
                     stalled += 1;
                     match (stalled == STALLS, wanted) {
                         (false, _) => None,
-                        (true, Wanted::Text) => {
+                        (true, WantedPart::Text) => {
                             self.leave(problem.clone());
                             return Err(error);
                         }
-                        (true, Wanted::Archive) => {
+                        (true, WantedPart::Archive) => {
                             self.count_failure(problem, &error);
                             return Err(error);
                         }

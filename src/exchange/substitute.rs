@@ -177,7 +177,7 @@ impl Substituter {
                 sets.iter().map(|set| set.as_ref().map(paths)).collect()
             });
             if lacks && let Some(error) = first_error.take() {
-                // What was offered is not to be had.
+                // The server does not deliver what it offered.
                 return Err(error);
             }
             if lacks {
@@ -313,7 +313,7 @@ impl Substituter {
         store: &Store,
         batch: &[&Choice],
         watch: &InstallationWatch<'_>,
-    ) -> Result<batch::Outcome, ExchangeError> {
+    ) -> Result<batch::BatchResult, ExchangeError> {
         let paths = batch.iter().map(|choice| &choice.info.path);
         let locks = store.lock(paths.clone())?;
         // Another process may have been faster while we waited.

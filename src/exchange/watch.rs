@@ -15,16 +15,6 @@ pub struct InstallationWatch<'w> {
     pub news: &'w (dyn Fn(InstallationNews<'_>) + Sync),
 }
 
-impl InstallationWatch<'static> {
-    /// Reports nothing and is never stopped.
-    pub fn unobserved() -> Self {
-        Self {
-            cancellation: Cancellation::new(),
-            news: &|_: InstallationNews<'_>| {},
-        }
-    }
-}
-
 /// What happens while items are installed.
 #[derive(Debug, Clone, Copy)]
 pub enum InstallationNews<'n> {

@@ -205,7 +205,7 @@ impl Cache {
         let hash = hash.into();
         let _lock = self.lock(hash)?;
         let partial = self.partial(hash);
-        // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in everybody's
+        // Not with the original's mode: a copy that is cut short, and cannot be written to, would be in every user's
         // way.
         let mut original = limited_file::open_regular(path).map_err(FetchError::cache(path))?;
         match fs::remove_file(&partial) {

@@ -172,7 +172,7 @@ impl Resolve for Hosts {
 }
 
 /// Why a redirection is not followed: because they do not end, or because one goes from `https` to `http`. The digest
-/// would protect the bytes all the same, but such an answer is a captive portal's, or shows everybody on the way what
+/// would protect the bytes all the same, but such an answer is a captive portal's, or shows every host on the way what
 /// is fetched, and another mirror is next in the list.
 fn refuse_redirection(previous: &[Url], next: &Url) -> Option<String> {
     let was_secure = previous.last().is_some_and(|url| url.scheme() == "https");

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The order in which places are tried, and many files at a time.
+//! The order in which places are tried.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use super::apt::{self, Apt, AptQueue, AptSettings, ArchiveFile, QueueError};
@@ -22,9 +21,6 @@ pub use search::SearchSettings;
 
 /// The most bytes that a download without a known size may have: several times the largest source.
 pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;
-
-/// The most files that [`Downloader::fetch_all`] handles at a time, most of them waiting.
-const WAITING_THREADS: usize = 128;
 
 /// The settings of a [`Downloader`].
 #[derive(Debug, Clone)]
@@ -158,50 +154,6 @@ impl Downloader {
     pub fn apt(&self) -> Option<Apt> {
         let settings = self.settings.apt.clone()?;
         (!self.settings.offline).then(|| Apt::new(&self.settings.cache, settings))
-    }
-
-    /// Fetches several files at a time; the results are in the order of `requests`. All that has to come from the
-    /// distribution's archive comes in few calls of `apt-get`.
-    pub fn fetch_all(
-        &self,
-        requests: &[FetchRequest],
-        progress: &(dyn Fn(Progress<'_>) + Sync),
-    ) -> Vec<Result<FetchedFile, FetchError>> {
-        // A thread that waits for a slot or for apt-get costs nothing, and only requests that wait together go into
-        // one call of apt-get.
-        let next = AtomicUsize::new(0);
-        let results: Vec<OnceLock<_>> = requests.iter().map(|_| OnceLock::new()).collect();
-        std::thread::scope(|scope| {
-            let work = || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((request, result)) = requests.get(index).zip(results.get(index))
-                    else {
-                        break;
-                    };
-                    // Each index is taken once, so the cell is empty.
-                    let _ = result.set(self.fetch(request, progress));
-                }
-            };
-            let mut started = 0;
-            for _ in 0..requests.len().min(WAITING_THREADS) {
-                let thread = std::thread::Builder::new().spawn_scoped(scope, work);
-                started += usize::from(thread.is_ok());
-            }
-            // The system allows no more threads.
-            if started == 0 {
-                work();
-            }
-        });
-        requests
-            .iter()
-            .zip(results)
-            .map(|(request, result)| {
-                result
-                    .into_inner()
-                    .unwrap_or_else(|| Err(self.failure(request, Tried::default())))
-            })
-            .collect()
     }
 
     /// Looks into the cache, with the `lock` on the file where that is held; a file with other bytes is put aside, and

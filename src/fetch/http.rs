@@ -290,7 +290,7 @@ impl Http {
             });
         }
         let limit = wanted.size.unwrap_or(wanted.maximum);
-        let mut pace = Pace::new(&self.patience);
+        let mut pace = StallWatch::new(&self.patience);
         let before = received;
         let mut buffer = vec![0; CHUNK];
         progress(received, wanted.size.or(total));
@@ -345,13 +345,13 @@ impl Http {
 }
 
 /// Watches that bytes keep coming.
-struct Pace<'a> {
+struct StallWatch<'a> {
     patience: &'a RetryPolicy,
     since: Instant,
     bytes: u64,
 }
 
-impl<'a> Pace<'a> {
+impl<'a> StallWatch<'a> {
     fn new(patience: &'a RetryPolicy) -> Self {
         Self {
             patience,
@@ -440,10 +440,10 @@ fn check_range(
 fn check_size(total: Option<u64>, wanted: &WantedFile) -> Result<(), AttemptFailure> {
     match (total, wanted.size) {
         (Some(total), Some(size)) if total != size => Err(AttemptFailure::Lasting(format!(
-            "it has a file of {total} bytes, expected {size}"
+            "its file has {total} bytes, expected {size}"
         ))),
         (Some(total), None) if total > wanted.maximum => Err(AttemptFailure::Lasting(format!(
-            "it has a file of {total} bytes, more than the limit of {}",
+            "its file has {total} bytes, more than the limit of {}",
             wanted.maximum
         ))),
         _ => Ok(()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Where a file can be had, and the text form of that in derivations.
+//! Where a file can be fetched, and the text form of that in derivations.
 
 use std::fmt;
 use std::str::FromStr;

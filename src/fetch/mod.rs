@@ -42,7 +42,7 @@ pub struct FetchRequest {
     pub hash: FileHash,
     /// Its size in bytes, where that is known: it stops oversized downloads early.
     pub size: Option<u64>,
-    /// Where it can be had. URLs are tried first, in their order, then the distribution's archive.
+    /// Where it can be fetched. URLs are tried first, in their order, then the distribution's archive.
     pub locations: Vec<Location>,
     /// URLs that are tried next: of servers that may have any file, by its hash.
     pub by_hash: Vec<String>,

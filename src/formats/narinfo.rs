@@ -5,7 +5,7 @@
 //!
 //! - `Sig: NAME:BASE64` is Nix's. Signed is not the file but a fingerprint of what matters:
 //!   `1;PATH;NARHASH;NARSIZE;REFERENCES`, with whole paths, the references sorted and joined by commas, the hash as
-//!   `sha256:` and base 32. So an item can be compressed anew and the signature still holds.
+//!   `sha256:` and base 32. So an item can be compressed again and the signature still holds.
 //! - `Signature: 1;HOST;BASE64` is Guix's: an S-expression (see [`guix`]) over the SHA-256 of the file's text before
 //!   this line, which has to hold path, hash and references. Places of archives may come after it.
 //!
@@ -146,7 +146,7 @@ pub fn fingerprint_of(store_dir: &StoreDir, info: &PathInfo) -> String {
 }
 
 impl NarInfo {
-    /// What is said of `info`, which has `files`; signed with `key`.
+    /// The narinfo of `info`, whose archives are `files`, signed with `key`.
     pub fn of(
         store_dir: &StoreDir,
         info: &PathInfo,

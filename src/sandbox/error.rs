@@ -286,6 +286,7 @@ impl fmt::Display for ExitStatusKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostics::help_of;
 
     fn failed(remedy: Option<&str>) -> SandboxError {
         SandboxError::Setup {
@@ -296,13 +297,6 @@ mod tests {
         }
     }
 
-    fn hint(error: &SandboxError) -> String {
-        use miette::Diagnostic;
-        error
-            .help()
-            .map_or_else(String::new, |help| help.to_string())
-    }
-
     #[test]
     fn messages_and_hints_are_apart() {
         let failed = failed(Some("as root: kldload nullfs"));
@@ -310,13 +304,13 @@ mod tests {
             failed.to_string(),
             "cannot mount on `/j/b/bin`: no such file system"
         );
-        assert_eq!(hint(&failed), "as root: kldload nullfs");
+        assert_eq!(help_of(&failed), "as root: kldload nullfs");
         let unfit = failed.of_the_machine();
         assert_eq!(
             unfit.to_string(),
             "this machine does not allow sandboxed builds: cannot mount on `/j/b/bin`: no such file system"
         );
-        assert_eq!(hint(&unfit), "as root: kldload nullfs");
+        assert_eq!(help_of(&unfit), "as root: kldload nullfs");
         let program = SandboxError::Program {
             program: "/bin/sh".into(),
             source: io::Error::other("no such file"),
@@ -326,13 +320,13 @@ mod tests {
             program.to_string(),
             "cannot run `/bin/sh` in the sandbox: no such file"
         );
-        assert!(hint(&program).contains("inputs"));
+        assert!(help_of(&program).contains("inputs"));
     }
 
     #[test]
     fn a_failure_without_a_known_remedy_says_nothing_about_the_machine() {
         let failed = failed(None).of_the_machine();
-        assert_eq!(hint(&failed), "");
+        assert_eq!(help_of(&failed), "");
         assert_eq!(
             failed.to_string(),
             "cannot mount on `/j/b/bin`: no such file system"

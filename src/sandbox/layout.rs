@@ -359,7 +359,7 @@ impl SandboxLayout {
         Ok(())
     }
 
-    /// Takes `target`, having made the directories above it; tells whether it lies in a read-only mount.
+    /// Takes `target`, having made the directories above it; returns whether it lies in a read-only mount.
     fn place(&mut self, target: &Path) -> Result<bool, SandboxError> {
         let mut components = target.components();
         let plain = components.next() == Some(Component::RootDir)

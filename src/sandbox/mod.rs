@@ -205,8 +205,8 @@ pub trait Sandbox: Send + Sync {
     /// Starts the world's program and does not wait for it.
     ///
     /// # Errors
-    /// A world that makes no sense, a host path that is not there, no process to be had. What goes wrong later,
-    /// inside, up to a program that does not exist, is [`RunningProgram::wait`]'s to tell.
+    /// A world that makes no sense, a host path that is missing, a process that the system refuses. What fails later,
+    /// inside, such as a program that does not exist, is an error of [`RunningProgram::wait`].
     fn spawn(&self, world: World) -> Result<Box<dyn RunningProgram>, SandboxError>;
 
     /// User and group numbers that a build by `user` has outside, and so must own its writable directories. Always the

@@ -41,7 +41,7 @@ pub(super) fn physical_memory() -> Option<u64> {
     u64::try_from(pages).ok()?.checked_mul(page)
 }
 
-/// Waits for `child`, or any child when `None`; tells how it ended, and what it and its own children used up.
+/// Waits for `child`, or any child when `None`; returns how it ended, and what it and its own children used.
 pub(super) fn wait(child: Option<Pid>) -> io::Result<(Pid, Finished)> {
     let ended = wait_with(child, 0)?;
     Ok(ended.ok_or(io::ErrorKind::NotFound)?)

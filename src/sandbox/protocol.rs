@@ -86,8 +86,51 @@ pub(super) struct StepFailure {
     pub path: Option<PathBuf>,
     /// The system's error number.
     pub errno: i32,
-    /// What the kernel says besides, where it does.
-    pub detail: Option<String>,
+    /// What is known besides the number.
+    pub detail: Option<FailureDetail>,
+}
+
+/// What is known of a failed step besides an error number.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum FailureDetail {
+    /// What the kernel adds to the number.
+    Kernel(String),
+    /// The whole message of an error that has no number, such as that of a program that was run.
+    Message(String),
+}
+
+impl StepFailure {
+    /// The failure of `step` by `error`; the kernel may have added `kernel`.
+    pub(super) fn new(
+        step: SandboxStep,
+        path: Option<PathBuf>,
+        error: &io::Error,
+        kernel: Option<String>,
+    ) -> Self {
+        let invalid = rustix::io::Errno::INVAL.raw_os_error();
+        let (errno, detail) = match error.raw_os_error() {
+            Some(errno) => (errno, kernel.map(FailureDetail::Kernel)),
+            None => (invalid, Some(FailureDetail::Message(error.to_string()))),
+        };
+        Self {
+            step,
+            path,
+            errno,
+            detail,
+        }
+    }
+
+    /// The error with all that is known of it.
+    pub(super) fn error(&self) -> io::Error {
+        let error = io::Error::from_raw_os_error(self.errno);
+        match &self.detail {
+            Some(FailureDetail::Kernel(detail)) => {
+                io::Error::new(error.kind(), format!("{error}; kernel: {detail}"))
+            }
+            Some(FailureDetail::Message(message)) => io::Error::other(message.clone()),
+            None => error,
+        }
+    }
 }
 
 /// Notes which step a system call belongs to.
@@ -100,27 +143,12 @@ pub(super) trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, step: SandboxStep) -> Result<T, StepFailure> {
-        self.map_err(|error| StepFailure {
-            step,
-            path: None,
-            errno: errno(error),
-            detail: None,
-        })
+        self.map_err(|error| StepFailure::new(step, None, &error.into(), None))
     }
 
     fn during_on(self, step: SandboxStep, path: impl Into<PathBuf>) -> Result<T, StepFailure> {
-        self.map_err(|error| StepFailure {
-            step,
-            path: Some(path.into()),
-            errno: errno(error),
-            detail: None,
-        })
+        self.map_err(|error| StepFailure::new(step, Some(path.into()), &error.into(), None))
     }
-}
-
-fn errno(error: impl Into<io::Error>) -> i32 {
-    let invalid = rustix::io::Errno::INVAL.raw_os_error();
-    error.into().raw_os_error().unwrap_or(invalid)
 }
 
 /// Sends `message`.
@@ -223,6 +251,33 @@ mod tests {
         ));
         drop(left);
         assert!(receive::<HelperMessage>(&mut right).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_failure_without_an_error_number_keeps_its_message_on_the_way() {
+        let arrived = |failed: io::Result<()>, kernel: Option<&str>| {
+            let (mut left, mut right) = UnixStream::pair().unwrap();
+            let error = failed.unwrap_err();
+            let kernel = kernel.map(ToOwned::to_owned);
+            let failure = StepFailure::new(SandboxStep::MakeAccounts, None, &error, kernel);
+            send(&mut left, &HelperMessage::Failed(failure)).unwrap();
+            match receive(&mut right).unwrap() {
+                Some(HelperMessage::Failed(failure)) => failure.error(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let program = "pwd_mkdb: exit status: 1: pwd_mkdb: line #1 too long";
+        assert_eq!(
+            arrived(Err(io::Error::other(program)), None).to_string(),
+            program
+        );
+        let full = || io::Error::from(rustix::io::Errno::NOSPC);
+        assert_eq!(
+            arrived(Err(full()), None).raw_os_error(),
+            full().raw_os_error()
+        );
+        let with_kernel = arrived(Err(full()), Some("no swap")).to_string();
+        assert_eq!(with_kernel, format!("{}; kernel: no swap", full()));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
-use super::protocol::{self, HelperMessage, StepFailure};
+use super::protocol::{self, FailureDetail, HelperMessage, StepFailure};
 use super::{ExitStatusKind, Finished, INIT_ARGUMENT, RunningProgram, SandboxError, SandboxStep};
 
 /// What a helper is started with.
@@ -235,12 +235,12 @@ impl SpawnedHelper {
     }
 
     fn explain(&self, failure: StepFailure) -> SandboxError {
-        let remedy = (self.remedy)(&failure);
-        let error = io::Error::from_raw_os_error(failure.errno);
-        let source = match failure.detail {
-            Some(detail) => io::Error::new(error.kind(), format!("{error}; kernel: {detail}")),
-            None => error,
+        // A remedy follows from the error number.
+        let remedy = match failure.detail {
+            Some(FailureDetail::Message(_)) => None,
+            _ => (self.remedy)(&failure),
         };
+        let source = failure.error();
         if failure.step == SandboxStep::Execute {
             return SandboxError::Program {
                 program: self.program.clone(),

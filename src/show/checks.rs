@@ -4,10 +4,10 @@
 use std::io;
 use std::path::Path;
 
-use miette::Diagnostic;
 use serde::Serialize;
 
-use crate::engine::{BOUNDARIES, Boundary, GuixFault, Reached};
+use crate::diagnostics::help_of;
+use crate::engine::{BOUNDARIES, Boundary, Reached};
 use crate::formats::count::counted;
 use crate::formats::system::System;
 use crate::road::seed::SeedError;
@@ -262,7 +262,7 @@ pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Chec
     }
 }
 
-/// Whether sources can be had from their servers.
+/// Whether the servers of sources can be reached.
 pub fn network(reached: &Reached) -> CheckFinding {
     reachable(
         "network",
@@ -305,7 +305,7 @@ pub fn recipes(nodes: Result<usize, String>) -> CheckFinding {
         Err(problem) => CheckFinding::bad(
             "recipes and seed",
             problem,
-            "Put right what the message names, or leave --recipes, --seeds and --seed out.",
+            "Fix what the message names, or leave --recipes, --seeds and --seed out.",
         ),
     }
 }
@@ -335,7 +335,7 @@ pub fn store(items: Result<usize, String>) -> CheckFinding {
         Err(problem) => CheckFinding::bad(
             "store",
             problem,
-            "`bootstrap verify` looks more closely; `bootstrap verify --recover` makes a lost database anew.",
+            "`bootstrap verify` looks more closely; `bootstrap verify --recover` rebuilds a lost database.",
         ),
     }
 }
@@ -369,20 +369,18 @@ pub fn boundaries(boundaries: &[Boundary]) -> Vec<CheckFinding> {
                 let doubts = passage.doubts.iter();
                 findings.extend(
                     doubts.map(|fault| {
-                        CheckFinding::doubtful(name, fault.to_string(), remedy(fault))
+                        CheckFinding::doubtful(name, fault.to_string(), help_of(fault))
                     }),
                 );
             }
-            Err(fault) => findings.push(CheckFinding::bad(name, fault.to_string(), remedy(fault))),
+            Err(fault) => findings.push(CheckFinding::bad(
+                name,
+                fault.to_string(),
+                help_of(&**fault),
+            )),
         }
     }
     findings
-}
-
-fn remedy(fault: &GuixFault) -> String {
-    fault
-        .help()
-        .map_or_else(String::new, |help| help.to_string())
 }
 
 #[cfg(test)]

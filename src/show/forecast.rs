@@ -20,7 +20,7 @@ pub struct ShownForecast<'p> {
     /// How long the whole run would take, in seconds, by what earlier runs took and recipes say; `null` where too
     /// little is known.
     seconds: Option<f64>,
-    /// Whether most of that goes by recipes, which were timed on two cores.
+    /// Whether most of that comes from recipes, which were timed on two cores.
     guessed: bool,
     /// Why others cannot make the same, where they cannot.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,8 +11,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use sha2::{Digest, Sha256};
-
 use super::canonical;
 use super::content_address;
 use super::error::StoreError;
@@ -30,7 +28,6 @@ use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{
     FixedOutputMethod, StorePath, check_name, fixed_output_path, source_path, text_path,
 };
-use crate::limited_file;
 
 /// A text to be added.
 #[derive(Debug, Clone)]
@@ -103,45 +100,22 @@ impl Store {
         let nar_sha256 = Sha256Digest::of(&archive);
         let store_dir = &self.directories().store_dir;
         let path = source_path(store_dir, name, &nar_sha256, &BTreeSet::new())?;
+        self.add_nar(path, nar_sha256, &archive)
+    }
+
+    /// Adds `archive`, a NAR with the digest `nar_sha256` and without references, as `path`.
+    fn add_nar(
+        &self,
+        path: StorePath,
+        nar_sha256: Sha256Digest,
+        archive: &[u8],
+    ) -> Result<StorePath, StoreError> {
         self.add_missing([&path], |path, staged| {
-            canonical::restore(&mut archive.as_slice(), staged)?;
+            canonical::restore(&mut &*archive, staged)?;
             Ok(PathInfo {
                 path: path.clone(),
                 nar_sha256,
                 nar_size: archive.len() as u64,
-                references: BTreeSet::new(),
-                deriver: None,
-                registration_time: 0,
-            })
-        })?;
-        Ok(path)
-    }
-
-    /// Adds the file `file`, whose content has the digest `sha256`, as a flat fixed output called `name`, and makes it
-    /// a temporary root. The digest is checked again while the file is copied. Returns the path.
-    pub fn add_file_flat(
-        &self,
-        name: &str,
-        file: &Path,
-        sha256: Sha256Digest,
-    ) -> Result<StorePath, StoreError> {
-        let store_dir = &self.directories().store_dir;
-        let path = fixed_output_path(store_dir, name, FixedOutputMethod::Flat, sha256)?;
-        self.add_missing([&path], |path, staged| {
-            let found = copy_file(file, staged)?;
-            if found != sha256 {
-                return Err(StoreError::Digest {
-                    file: file.to_owned(),
-                    expected: sha256,
-                    found,
-                });
-            }
-            canonical::canonicalise(staged)?;
-            let scanned = scan::hash_and_scan(staged, &BTreeSet::new())?;
-            Ok(PathInfo {
-                path: path.clone(),
-                nar_sha256: scanned.nar_sha256,
-                nar_size: scanned.nar_size,
                 references: BTreeSet::new(),
                 deriver: None,
                 registration_time: 0,
@@ -207,18 +181,7 @@ impl Store {
         };
         let store_dir = &self.directories().store_dir;
         let path = fixed_output_path(store_dir, name, FixedOutputMethod::Recursive, hash)?;
-        self.add_missing([&path], |path, staged| {
-            canonical::restore(&mut &*archive, staged)?;
-            Ok(PathInfo {
-                path: path.clone(),
-                nar_sha256,
-                nar_size: archive.len() as u64,
-                references: BTreeSet::new(),
-                deriver: None,
-                registration_time: 0,
-            })
-        })?;
-        Ok(path)
+        self.add_nar(path, nar_sha256, archive)
     }
 
     /// Does what [`add_archive`](Self::add_archive) does, in the staging directory of the locked path `unique`.
@@ -394,26 +357,4 @@ fn references_first<'a>(texts: &BTreeMap<&'a StorePath, &'a Text<'_>>) -> Vec<&'
 fn write_file(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let written = File::create_new(path).and_then(|mut file| file.write_all(content));
     Ok(written.map_err(FileError::in_store("write", path))?)
-}
-
-/// Copies a file and returns the digest of what was copied.
-fn copy_file(from: &Path, to: &Path) -> Result<Sha256Digest, StoreError> {
-    let mut source = limited_file::open_regular(from).map_err(FileError::in_store("open", from))?;
-    let mut target = File::create_new(to).map_err(FileError::in_store("create", to))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = match source.read(&mut buffer) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FileError::in_store("read", from)(error).into()),
-        };
-        if count == 0 {
-            return Ok(Sha256Digest(hasher.finalize().into()));
-        }
-        hasher.update(&buffer[..count]);
-        target
-            .write_all(&buffer[..count])
-            .map_err(FileError::in_store("write", to))?;
-    }
 }

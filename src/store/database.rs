@@ -214,7 +214,7 @@ fn read_only_connection(path: &Path, busy: Duration) -> Result<Connection, rusql
     };
     match open(path, flags) {
         // Reading through a write-ahead log takes files beside the database, which we may not create. They are there
-        // while anybody writes. Without them the database is as good as immutable.
+        // while another process writes. Without them the database is as good as immutable.
         Err(error)
             if matches!(
                 error.sqlite_error_code(),

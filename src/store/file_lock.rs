@@ -75,7 +75,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
 
 impl Table {
     fn lock(&self) -> MutexGuard<'_, HashMap<PathBuf, Held>> {
-        // The map is whole after every statement that changes it.
+        // The map is consistent after every statement that changes it.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -199,8 +199,8 @@ fn lock_file(path: &Path, mode: LockMode, wait: &mut Wait<'_>) -> Result<File, L
             .map_err(|errno| fail("open", errno))?;
         lock_open_file(&file, path, mode, wait)?;
         let stat = rustix::fs::fstat(&file).map_err(|errno| fail("examine", errno))?;
-        // Otherwise another process was done with this file and removed it while we waited. The daemon looks
-        // at the size; but a file that got a byte in any other way would keep us here for ever.
+        // Otherwise another process has removed this file while we waited. The daemon looks
+        // at the size; but a file with a byte from elsewhere would keep us here forever.
         if stat.st_nlink > 0 {
             return Ok(file.into());
         }

@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// The store in `directories` with a database elsewhere that only the caller uses. The caller got the
-    /// directories through [`make_directories`] and keeps everybody else from using the store.
+    /// directories through [`make_directories`] and keeps all other processes from using the store.
     pub(super) fn with_database(
         directories: Directories,
         database: Database,

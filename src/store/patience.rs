@@ -14,7 +14,7 @@ use crate::formats::visible::visible_path;
 pub struct LockWait<'a> {
     /// The lock file.
     pub path: &'a Path,
-    /// The process that holds the lock, where the system tells; our own if it is another thread.
+    /// The process that holds the lock, where the system reports it; our own if it is another thread.
     pub holder: Option<u32>,
     /// How long the wait has lasted.
     pub waited: Duration,

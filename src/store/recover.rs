@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Making the database anew from the items in the store, when it is lost or damaged.
+//! Rebuilding a lost or damaged database from the items in the store.
 //!
 //! Most of what the database recorded can be found out again. The path of a derivation follows from its content, and so
 //! do those of texts, source trees and fixed outputs: those are *proven*, to the byte. Any other item, an output that
@@ -71,11 +71,11 @@ pub struct Recovered {
     pub lost: BTreeMap<StorePath, String>,
 }
 
-/// Makes the database in `directories` anew and moves the old one aside. No other process may use the store meanwhile:
-/// waits for the lock that everybody who does holds, and keeps it to the end.
+/// Rebuilds the database in `directories` and moves the old one aside. No other process may use the store meanwhile:
+/// waits for the lock that each of them holds, and keeps it to the end.
 ///
 /// # Errors
-/// Where the database turns out to be whole: then there is nothing to make anew.
+/// Where the database is intact: then there is nothing to rebuild.
 pub fn recover(
     mut directories: Directories,
     options: OpenOptions,
@@ -151,8 +151,8 @@ fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
     Ok((infos, recovered))
 }
 
-/// Puts the new database, which is whole, in the place of the old one. Gives the directory in which that is now; `None`
-/// where there was none.
+/// Puts the new database, which is complete, in the place of the old one. Returns the directory in which the old one is
+/// now; `None` where there was none.
 fn move_in(directory: &Path, unfinished: &Path) -> Result<Option<PathBuf>, StoreError> {
     let is_there = |name: &&str| directory.join(name).symlink_metadata().is_ok();
     let there: Vec<&str> = FILES.into_iter().filter(is_there).collect();
@@ -225,8 +225,8 @@ fn outputs(derivations: &BTreeMap<StorePath, Derivation>) -> BTreeMap<&StorePath
     outputs
 }
 
-/// What is not there though something tells that it was, and what does: a root, an item that refers to it, or another
-/// output of the same build. An output alone that is missing tells nothing: perhaps it was never built.
+/// What is not there though something says that it was, and what says so: a root, an item that refers to it, or another
+/// output of the same build. A missing output alone says nothing: perhaps it was never built.
 fn gone(
     store: &Store,
     present: &BTreeSet<StorePath>,
@@ -297,7 +297,7 @@ impl Recovered {
     }
 }
 
-/// A database that is whole is not to be thrown away.
+/// An intact database must not be thrown away.
 pub fn refuse_whole(directories: &Directories, options: &OpenOptions) -> Result<(), DatabaseError> {
     match is_whole(directories, options) {
         true => Err(DatabaseError::Whole {

@@ -175,19 +175,11 @@ impl Store {
     /// paths.
     ///
     /// An output that is valid already is left as it is, and what was staged for it is not looked at.
-    pub fn prepare_outputs<'s>(
-        &'s self,
-        locks: &'s PathLocks,
-        outputs: Vec<StagedOutput>,
-    ) -> Result<PreparedOutputs<'s>, StoreError> {
-        self.prepare_outputs_while(locks, outputs, &|| true)
-    }
-
-    /// As [`prepare_outputs`](Self::prepare_outputs), as long as `goes_on` says so.
     ///
     /// # Errors
-    /// Those, and [`NarError::Stopped`](crate::formats::nar::NarError::Stopped) where it said no.
-    pub fn prepare_outputs_while<'s>(
+    /// What is not there or cannot be in a store, and [`NarError::Stopped`](crate::formats::nar::NarError::Stopped) as
+    /// soon as `goes_on` says no.
+    pub fn prepare_outputs<'s>(
         &'s self,
         locks: &'s PathLocks,
         outputs: Vec<StagedOutput>,

@@ -72,7 +72,7 @@ impl Store {
     /// Replaces the item of the valid path `info.path`, whose lock is held, by the canonical tree `staged`, and records
     /// `info`. What was there is kept beside it; returns where, `None` where nothing was there.
     ///
-    /// Killed in between, it leaves the item missing, which `verify` tells and another repair puts right.
+    /// Killed in between, it leaves the item missing, which `verify` reports and another repair fixes.
     pub fn replace_item(
         &self,
         locks: &PathLocks,

@@ -204,8 +204,8 @@ impl Store {
         Ok(roots)
     }
 
-    /// The store items that running processes use, as far as the system tells: programs, working directories, open and
-    /// mapped files, environments. Linux tells in `/proc`, FreeBSD through procstat(1).
+    /// The store items that running processes use, as far as the system reports them: programs, working directories,
+    /// open and mapped files, environments. Linux reports them in `/proc`, FreeBSD through procstat(1).
     pub fn running_roots(&self) -> Vec<GcRoot> {
         let used = running::used_items(self.directories()).into_iter();
         used.map(|(process, path)| GcRoot {
@@ -217,7 +217,7 @@ impl Store {
     }
 
     /// Removes links in `gcroots/auto` that lead nowhere, and unfinished roots of killed processes. The collector does
-    /// this, while it keeps everybody else from making roots.
+    /// this, while it keeps all other processes from making roots.
     pub(super) fn tidy_roots(&self) -> Result<(), StoreError> {
         for link in list(&self.gcroots().join("auto"))? {
             // `exists` follows the link; what it leads to may itself be a link into a store that is elsewhere.

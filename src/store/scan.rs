@@ -125,7 +125,7 @@ impl Tally {
     }
 }
 
-type HashPart = [u8; HASH_PART_LEN];
+type HashPartWindow = [u8; HASH_PART_LEN];
 
 struct Scanner {
     /// For each byte, whether it is a digit of base 32.
@@ -133,7 +133,7 @@ struct Scanner {
     /// A bit for each first two bytes of a candidate: most strings that only look like a hash part end here.
     starts: Box<[u64; 1024]>,
     /// Each candidate's hash part, and whether it was seen.
-    candidates: HashMap<HashPart, AtomicBool>,
+    candidates: HashMap<HashPartWindow, AtomicBool>,
 }
 
 impl Scanner {
@@ -142,7 +142,7 @@ impl Scanner {
         let mut parts = HashMap::new();
         for path in candidates {
             // A hash part has this length by construction.
-            if let Ok(part) = HashPart::try_from(path.hash_part().as_bytes()) {
+            if let Ok(part) = HashPartWindow::try_from(path.hash_part().as_bytes()) {
                 let start = Self::start_of(&part);
                 starts[start / 64] |= 1 << (start % 64);
                 parts.insert(part, AtomicBool::new(false));
@@ -155,7 +155,7 @@ impl Scanner {
         }
     }
 
-    fn start_of(window: &HashPart) -> usize {
+    fn start_of(window: &HashPartWindow) -> usize {
         usize::from(u16::from_le_bytes([window[0], window[1]]))
     }
 
@@ -186,7 +186,7 @@ impl Scanner {
         }
     }
 
-    fn look_up(&self, window: &HashPart) {
+    fn look_up(&self, window: &HashPartWindow) {
         let start = Self::start_of(window);
         if self.starts[start / 64] & (1 << (start % 64)) != 0
             && let Some(seen) = self.candidates.get(window)

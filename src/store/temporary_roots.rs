@@ -290,7 +290,7 @@ fn paths_in<'t>(text: &'t [u8], store_dir: &'t StoreDir) -> impl Iterator<Item =
         .filter_map(|root| store_dir.parse(std::str::from_utf8(root).ok()?).ok())
 }
 
-/// Everybody's temporary roots, and the locks that keep them as they are.
+/// The temporary roots of all processes, and the locks that keep them unchanged.
 pub(super) struct AllRoots {
     pub(super) roots: HashSet<StorePath>,
     #[allow(dead_code)] // Held, not read.

@@ -37,7 +37,7 @@ pub struct DifferencePlace {
     pub first: String,
     /// What the second has there, printable.
     pub second: String,
-    /// Why, as far as that tells.
+    /// Why, as far as that is known.
     pub cause: Option<DifferenceCause>,
 }
 

@@ -61,7 +61,7 @@ pub struct Circumstances {
     pub locale: Vec<String>,
 }
 
-/// How far around a difference is looked at, in bytes.
+/// How many bytes around a difference are examined.
 const AROUND: usize = 64;
 
 /// How long before its outputs were registered a build may have noted the time, in seconds.

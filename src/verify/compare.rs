@@ -315,7 +315,7 @@ pub fn describe(differences: &[FileDifference]) -> String {
                     }
                 }
                 if places.len() >= account::PLACES {
-                    line("  and perhaps more places, which are not told".to_owned());
+                    line("  and perhaps more places, which are not listed".to_owned());
                 }
             }
         }

@@ -40,7 +40,7 @@ const HEADER: &str = concat!(
 
 /// What to do about a lock that is damaged: `bootstrap lock` does not overwrite it, since it may hold the records of
 /// other seeds.
-const ANEW: &str = "get it again from where it came from; or move it away, then write a new one with `bootstrap lock`";
+const GET_AGAIN: &str = "get it again from where it came from; or move it away, then write a new one with `bootstrap lock`";
 
 /// A lock that cannot be read or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -55,7 +55,7 @@ pub enum LockFileError {
     Missing(PathBuf),
     /// A line that cannot be read.
     #[error("{}:{line}: expected {expected}, saw `{seen}`", visible_path(path))]
-    #[diagnostic(help("{ANEW}"))]
+    #[diagnostic(help("{GET_AGAIN}"))]
     Line {
         /// The file.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum LockFileError {
         "{} was changed since it was written, or cut short: its last line should be `sum {found}`, but is {recorded}",
         visible_path(path)
     )]
-    #[diagnostic(help("{ANEW}"))]
+    #[diagnostic(help("{GET_AGAIN}"))]
     Sum {
         /// The file.
         path: PathBuf,

@@ -87,7 +87,7 @@ impl Evidence {
         // Guix's daemon has not always recorded sizes.
         if info.nar_size != 0 && info.nar_size != scanned.nar_size {
             problems.push(format!(
-                "the database says {} bytes as an archive, and it has {}",
+                "expected {} bytes as an archive (the database says so), saw {}",
                 info.nar_size, scanned.nar_size
             ));
         }

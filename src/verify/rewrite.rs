@@ -17,7 +17,7 @@ use crate::formats::store_path::{HASH_PART_LEN, StorePath};
 
 type HashPart = [u8; HASH_PART_LEN];
 
-/// What is compressed is looked into up to this size, in bytes.
+/// The largest compressed content that is decompressed and searched, in bytes.
 const DECOMPRESSED: u64 = 64 << 20;
 
 /// Where a gzip member has its flags, and those that it can have here (RFC 1952, FLG).
@@ -76,7 +76,7 @@ impl Rewriting {
         }
     }
 
-    /// `bytes` with placeholders in what they hold compressed by gzip, compressed anew, always the same way; `None`
+    /// `bytes` with placeholders in what they hold compressed by gzip, compressed again, always the same way; `None`
     /// where they are no such file, or nothing in it is rewritten.
     ///
     /// How it was compressed is then no difference any more, but for the header, which stays. A file of several

@@ -197,7 +197,7 @@ fn condition(store: &Store, info: &PathInfo, goes_on: GoesOn<'_>) -> Result<Cond
         });
     }
     Ok(match evidence.judge(store, info, &scanned)? {
-        // Metadata is put right along with it.
+        // Metadata is repaired along with it.
         Some(wrong) => Condition::Misrecorded(Box::new(wrong)),
         None if deviations.is_empty() => Condition::Intact,
         None => Condition::Touched(deviations),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Two at the same time, one that is stopped, one that is killed: the next run ends well.
+//! Two at the same time, one that is stopped, one that is killed: the next run succeeds.
 
 use std::fs;
 use std::path::{Path, PathBuf};

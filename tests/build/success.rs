@@ -13,6 +13,7 @@ use bootstrap::formats::derivation::Output;
 use bootstrap::formats::hash::Sha256Digest;
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
+use rustix::process::{FlockType, fcntl_getlk};
 
 use crate::site::{Promises, Site, names};
 
@@ -203,8 +204,11 @@ fn what_a_build_prints_is_logged_shown_and_timed() {
 #[test]
 fn daemons_that_a_build_leaves_behind_are_gone_when_it_ends() {
     let mut site = Site::new();
-    let item = site.add("daemon", &["daemon $NIX_BUILD_TOP/lock", "write $out"]);
+    let item = site.add("daemon", &["write $out", "daemon $out"]);
     site.build(item);
+    let file = fs::File::open(site.physical(item)).unwrap();
+    let holder = fcntl_getlk(&file, &FlockType::WriteLock.into()).unwrap();
+    assert!(holder.is_none(), "{holder:?}");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
         "{out}"
     );
     assert!(!world.path("root/gnu").exists());
-    // A machine that has built nothing goes by what recipes say, and says so.
+    // A machine that has built nothing takes the times of recipes, and says so.
     world.recipe(
         "libc",
         "[libc]\noutputs = [\"out\", \"static\"]\ntypical-seconds = 50\n",

@@ -40,6 +40,11 @@ impl Daemon {
 
     /// Starts one with further arguments.
     pub fn with(arguments: &[&str]) -> Self {
+        Self::with_environment(arguments, &[])
+    }
+
+    /// Starts one with further arguments and variables.
+    pub fn with_environment(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(directory.path().join("daemon.log")).unwrap();
         let socket = directory.path().join("var/guix/daemon-socket/socket");
@@ -47,6 +52,7 @@ impl Daemon {
             .args(["--root", directory.path().to_str().unwrap(), "daemon"])
             .args(["--listen", socket.to_str().unwrap()])
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()

@@ -532,7 +532,7 @@ fn make_inputs_valid(daemon: &Daemon) -> BTreeSet<StorePath> {
             };
             let locks = store.lock([&path]).unwrap();
             store
-                .prepare_outputs(&locks, vec![output])
+                .prepare_outputs(&locks, vec![output], &|| true)
                 .unwrap()
                 .commit()
                 .unwrap();

@@ -272,7 +272,7 @@ fn malformed_sessions_end_alone_and_leave_nothing_behind() {
     daemon.wait_until("the sessions end", || daemon.sessions().len() == 1);
     assert!(daemon.descriptors() <= before + 1);
     assert!(bystander.is_valid(path));
-    // What is in the store is whole, and nothing is beside it.
+    // What is in the store is complete, and nothing is beside it.
     bystander.ask(23, |_| ()).unwrap();
     assert_eq!(bystander.strings().len(), daemon.items().len());
     let wrong = bystander.verify_store(1, 0);

@@ -50,6 +50,28 @@ fn clients_over_tcp_may_neither_collect_nor_repair() {
     assert!(daemon.log().contains("warning"), "{}", daemon.log());
 }
 
+// A jail needs no directory for temporary files.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_says_why_builds_cannot_run_and_what_to_do() {
+    let daemon = Daemon::with_environment(&[], &[("TMPDIR", "/nonexistent")]);
+    daemon.wait_until("it has tried the sandbox", || {
+        daemon.log().contains("warning: builds will fail: ")
+    });
+    daemon.wait_until("it says why", || {
+        let log = daemon.log();
+        let mut lines = log
+            .lines()
+            .skip_while(|line| !line.contains("builds will fail"));
+        lines
+            .next()
+            .is_some_and(|line| line.contains("cannot use /nonexistent"))
+            && lines
+                .next()
+                .is_some_and(|line| line.starts_with("hint: set TMPDIR"))
+    });
+}
+
 #[test]
 fn a_second_daemon_leaves_the_socket_to_the_first() {
     let daemon = Daemon::start();

@@ -353,7 +353,7 @@ fn what_is_called_a_derivation_and_is_none_is_refused_without_being_followed() {
     }
 }
 
-/// Answers each request with the head and then, as long as anybody reads, again and again with what `answer` has for
+/// Answers each request with the head and then, as long as the client reads, again and again with what `answer` has for
 /// the file's name.
 fn serve_endlessly(answer: impl Fn(&str) -> (String, Vec<u8>) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::ExchangeError;
 use bootstrap::exchange::publish::publish;
-use bootstrap::exchange::stream::{Trust, export, export_item, import, in_order};
+use bootstrap::exchange::stream::{Trust, export, export_item, import};
 use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch, Server, Substituter};
 use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
@@ -30,7 +30,7 @@ mod server;
 mod servers;
 mod signatures;
 
-use place::Place;
+use place::{Place, unobserved};
 use server::{serve, serve_answers, serve_halves, serve_with};
 
 impl Place {
@@ -48,14 +48,11 @@ impl Place {
         std::os::unix::fs::symlink("refers to", staged.join("link")).unwrap();
         let output = StagedOutput {
             staged,
-            path: path.clone(),
+            path,
             candidates: references.iter().map(|path| (*path).clone()).collect(),
             deriver: None,
         };
-        let locks = self.store.lock([&path]).unwrap();
-        let prepared = self.store.prepare_outputs(&locks, vec![output]).unwrap();
-        prepared.commit().unwrap();
-        path
+        self.register(output)
     }
 
     /// A library, and a program that uses it.
@@ -64,14 +61,6 @@ impl Place {
         let library = place.add("a", "library", &[]);
         let program = place.add("b", "program", &[&library]);
         (place, library, program)
-    }
-
-    fn export(&self, path: &StorePath, key: Option<&SecretKey>) -> Vec<u8> {
-        let closure = self.store.closure([path]).unwrap();
-        let items = in_order(&self.store, &closure).unwrap();
-        let mut bytes = Vec::new();
-        export(&self.store, &items, key, &mut bytes, "memory").unwrap();
-        bytes
     }
 
     fn import(&self, bytes: &[u8], trust: Trust<'_>) -> Result<Vec<StorePath>, ExchangeError> {
@@ -92,7 +81,7 @@ impl Place {
         keys: &[PublicKey],
     ) -> Result<Option<usize>, ExchangeError> {
         let wanted = [BTreeSet::from([path.clone()])];
-        let unobserved = InstallationWatch::unobserved();
+        let unobserved = unobserved();
         let mut installed = substituter(&[url], keys).install(&self.store, &wanted, &unobserved)?;
         assert_eq!(installed.len(), 1);
         Ok(installed.remove(0).map(|installed| installed.paths.len()))
@@ -407,7 +396,7 @@ fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let sets = [&other_program, &program, &library].map(|path| BTreeSet::from([path.clone()]));
     let url = format!("file://{}", directory.display());
     let server = substituter(&[&url], &[public]);
-    let installed = server.install(&other.store, &sets, &InstallationWatch::unobserved());
+    let installed = server.install(&other.store, &sets, &unobserved());
     let paths: Vec<_> = installed
         .unwrap()
         .into_iter()
@@ -441,11 +430,7 @@ fn what_is_right_is_kept_when_something_else_of_the_same_server_is_not() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let error = pool.unwrap().install(|| {
         server
-            .install(
-                &other.store,
-                std::slice::from_ref(&all),
-                &InstallationWatch::unobserved(),
-            )
+            .install(&other.store, std::slice::from_ref(&all), &unobserved())
             .unwrap_err()
     });
     assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
@@ -482,7 +467,7 @@ fn archives_are_fetched_at_once() {
     pool.unwrap().install(|| {
         let server = substituter(&[&url], &[public]);
         server
-            .install(&other.store, &[wanted], &InstallationWatch::unobserved())
+            .install(&other.store, &[wanted], &unobserved())
             .unwrap();
     });
     assert_eq!(met.try_iter().collect::<Vec<_>>(), [true, true]);
@@ -551,7 +536,7 @@ fn whoever_watches_hears_of_every_item_with_its_bytes() {
 }
 
 #[test]
-fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_anybody_from_stopping() {
+fn items_become_valid_as_they_come_and_a_silent_server_does_not_keep_a_user_from_stopping() {
     let (place, library, program) = Place::with_items();
     let (secret, public) = place.key();
     let directory = place.path("published");

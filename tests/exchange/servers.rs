@@ -19,7 +19,7 @@ use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
 
-use crate::place::Place;
+use crate::place::{Place, unobserved};
 use crate::{serve, serve_answers, substituter, substituter_with};
 
 /// Publishes `path` of `place`, signed with `key`, in a directory called `name`.
@@ -415,7 +415,7 @@ fn a_damaged_item_is_replaced_by_that_of_the_first_server_that_delivers_it() {
     fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).unwrap();
     fs::remove_file(&file).unwrap();
     fs::write(&file, "changed").unwrap();
-    let unobserved = InstallationWatch::unobserved();
+    let unobserved = unobserved();
     let replace = |urls: &[&str], keys: &[PublicKey], path: &StorePath| {
         substituter(urls, keys).replace(&place.store, path, &unobserved)
     };

@@ -24,51 +24,14 @@ tool=$(realpath "$1") || usage
 tests=$(realpath "$2") || usage
 filter=${3:-}
 here=$(realpath "$(dirname "$0")/../..") || exit 1
+# shellcheck source=SCRIPTDIR/tap.sh
+. "$here/tests/freebsd/tap.sh"
 
 umask 022
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/daemon-test.XXXXXX") || exit 1
 work=$(realpath "$work")
 root=$work/root
 socket=$root/var/guix/daemon-socket/socket
-count=0
-failures=0
-
-# report STATUS WHAT: one line of TAP; what was seen goes before it, as a comment.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failures=$((failures + 1))
-        [ ! -s "$work/seen" ] || tail -n 40 "$work/seen" | sed 's/^/# /'
-    fi
-    : >"$work/seen"
-}
-
-# check WHAT COMMAND...: whether COMMAND succeeds.
-check() {
-    what=$1
-    shift
-    "$@" >>"$work/seen" 2>&1
-    report $? "$what"
-}
-
-not() {
-    ! "$@"
-}
-
-# wait_for SECONDS COMMAND...: waits until COMMAND succeeds.
-wait_for() {
-    tries=$1
-    shift
-    while [ "$tries" -gt 0 ]; do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 1
-        tries=$((tries - 1))
-    done
-    "$@"
-}
 
 # Mounts and jails below the directory of this test.
 mounts_left() {
@@ -94,9 +57,7 @@ daemon_runs() {
 
 clean_up() {
     service_script onestop >/dev/null 2>&1
-    jails_left | while read -r name _; do jail -R "$name"; done
-    mounts_left | awk '{ place[NR] = $2 } END { for (i = NR; i > 0; i--) print place[i] }' |
-        while read -r mounted; do umount -f "$mounted"; done
+    undo_mounts
     nothing_left && {
         chmod -R u+w "$work"
         rm -rf "$work"
@@ -108,10 +69,8 @@ trap 'exit 1' HUP INT TERM
 : >"$work/seen"
 echo "# $(uname -srm), $("$tool" --version)"
 
-is_fit() {
-    [ "$(id -u)" -eq 0 ] && [ "$(uname -s)" = FreeBSD ]
-}
 check 'this is root on FreeBSD' is_fit
+[ "$failures" -eq 0 ] || exit 1
 
 # The tests, one after the other: each is a line of TAP.
 mkdir "$work/tests"
@@ -140,6 +99,4 @@ else
     check 'rc.d: onestatus says that it does not run' not service_script onestatus
 fi
 
-echo "1..$count"
-[ "$failures" -eq 0 ] || echo "# $failures of $count failed"
-[ "$failures" -eq 0 ]
+conclude

@@ -30,39 +30,18 @@ else
     seed_options="--seed-file $seed"
 fi
 sources=${3:-}
+# shellcheck source=SCRIPTDIR/tap.sh
+. "$(dirname "$0")/tap.sh"
 
 umask 022
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/bootstrap-test.XXXXXX") || exit 1
 work=$(realpath "$work")
 root=$work/root
 jails=$root/var/guix/bootstrap/jails
-count=0
-failures=0
 # A process that must not outlive its build is known by this number of seconds that it sleeps.
 mark=3141592
 # The memory disk that is there for a while.
 disk=
-
-# report STATUS WHAT: one line of TAP; what was seen goes before it, as a comment.
-report() {
-    count=$((count + 1))
-    if [ "$1" -eq 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failures=$((failures + 1))
-        [ ! -s "$work/seen" ] || tail -n 30 "$work/seen" | sed 's/^/# /'
-    fi
-    : >"$work/seen"
-}
-
-# check WHAT COMMAND...: whether COMMAND succeeds.
-check() {
-    what=$1
-    shift
-    "$@" >>"$work/seen" 2>&1
-    report $? "$what"
-}
 
 # status EXPECTED COMMAND...: succeeds if COMMAND ends with that status.
 status() {
@@ -79,10 +58,6 @@ status() {
 skip() {
     count=$((count + 1))
     echo "ok $count - $1 # SKIP $2"
-}
-
-not() {
-    ! "$@"
 }
 
 # sha256_of FILE. FreeBSD's command; GNU's too, so that this script can be tried elsewhere.
@@ -187,18 +162,6 @@ no_process() {
     not pgrep -lf "sleep $mark"
 }
 
-# wait_for SECONDS COMMAND...: waits until COMMAND succeeds.
-wait_for() {
-    tries=$1
-    shift
-    while [ "$tries" -gt 0 ]; do
-        "$@" >/dev/null 2>&1 && return 0
-        sleep 1
-        tries=$((tries - 1))
-    done
-    "$@"
-}
-
 # start_build NAME OPTION...: builds probe NAME in the background, and waits until it waits for the host. Its process is
 # $build, its jail $jail at $place.
 start_build() {
@@ -230,9 +193,7 @@ clean_up() {
         kill "$process" 2>/dev/null
     done
     wait
-    jails_left | while read -r name _; do jail -R "$name"; done
-    mounts_left | awk '{ place[NR] = $2 } END { for (i = NR; i > 0; i--) print place[i] }' |
-        while read -r mounted; do umount -f "$mounted"; done
+    undo_mounts
     no_mounts && {
         chmod -R u+w "$work"
         rm -rf "$work"
@@ -245,10 +206,8 @@ trap 'exit 1' HUP INT TERM
 echo "# $(uname -srm), $("$tool" --version), $seed_options"
 
 # The machine.
-is_fit() {
-    [ "$(id -u)" -eq 0 ] && [ "$(uname -s)" = FreeBSD ]
-}
 check 'this is root on FreeBSD' is_fit
+[ "$failures" -eq 0 ] || exit 1
 check 'the program runs' "$tool" --version
 
 # Seeds.
@@ -695,6 +654,4 @@ fi
 
 check 'no mounts are left at the very end' no_mounts
 
-echo "1..$count"
-[ "$failures" -eq 0 ] || echo "# $failures of $count failed"
-[ "$failures" -eq 0 ]
+conclude

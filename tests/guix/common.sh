@@ -47,6 +47,11 @@ stop() {
     for name in guix bootstrap; do
         [ ! -f "$place/$name.pid" ] || kill -KILL "$(cat "$place/$name.pid")" 2>/dev/null || true
     done
+    remove_place
+}
+
+# remove_place: removes $place, and nothing that is mounted in it.
+remove_place() {
     # What still runs there must not keep it mounted; and what is mounted must never be removed.
     umount -R "$place/mounts" 2>/dev/null || umount -R -l "$place/mounts" 2>/dev/null || true
     if grep -q -F " $place/" /proc/self/mountinfo; then
@@ -184,6 +189,7 @@ ask_both() {
 compare() {
     chroot "$place/mounts/guix/root" guix --version 2>/dev/null | head -n 1
     cat "$place/bootstrap.out"
+    [ -s "$place/guix.out" ] || { echo 'FAIL: guix-daemon was asked for nothing'; exit 1; }
     if ! diff "$place/guix.out" "$place/bootstrap.out" >"$place/difference"; then
         echo 'guix-daemon (<) and bootstrap daemon (>) differ:'
         cat "$place/difference"

@@ -30,7 +30,9 @@ done
 mkdir -p "$new/tmp" "$new/root" "$new/proc" "$new/dev" "$new/var/guix" "$new/var/log/guix" "$new/gnu/store" "$new/scratch"
 chmod 1777 "$new/tmp"
 mount --rbind /proc "$new/proc"
+# Read-only: no command in here can remove the machine's devices.
 mount --rbind /dev "$new/dev"
+mount -o remount,bind,ro "$new/dev"
 mount --bind "$scratch/gnu/store" "$new/gnu/store"
 mount --bind "$scratch/var/guix" "$new/var/guix"
 mount --bind "$scratch/var/log/guix" "$new/var/log/guix"

@@ -36,16 +36,19 @@ cat >"$place/test/text.scm" <<'SCHEME'
   (format #t "~a~%" (add-text-to-store store "text" (cadr (command-line)) '())))
 SCHEME
 
+# Where ssh and libssh look for keys, in the roots: what their accounts say.
+home=$(awk -F: '$1 == "root" { print $6 }' "$root/etc/passwd")
+
 # other ROOT: the root that ROOT reaches.
 other() { case $1 in guix) echo bootstrap ;; *) echo guix ;; esac; }
 
 # prepare NAME: a root with keys.
 prepare() {
     make_root "$1"
-    mkdir -p "$inside/root/.ssh" "$inside/etc/guix" "$inside/ssh" "$inside/run/sshd"
-    chmod 700 "$inside/root/.ssh"
+    mkdir -p "$inside$home/.ssh" "$inside/etc/guix" "$inside/ssh" "$inside/run/sshd"
+    chmod 700 "$inside$home/.ssh"
     chroot "$inside" ssh-keygen -q -t ed25519 -N '' -f /ssh/host
-    chroot "$inside" ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+    chroot "$inside" ssh-keygen -q -t ed25519 -N '' -f "$home/.ssh/id_ed25519"
     client "$1" guix archive --generate-key='(genkey (ecdsa (curve Ed25519) (flags rfc6979)))' 2>/dev/null
     cat >"$inside/ssh/command" <<'COMMAND'
 #!/bin/sh
@@ -61,7 +64,7 @@ connect() {
     mine=$place/mounts/$1/root
     its=$place/mounts/$there/root
     free=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    cp "$its/root/.ssh/id_ed25519.pub" "$mine/ssh/users"
+    cp "$its$home/.ssh/id_ed25519.pub" "$mine/ssh/users"
     cat >"$mine/ssh/config" <<CONFIG
 Port $free
 ListenAddress 127.0.0.1
@@ -76,14 +79,14 @@ ForceCommand /ssh/command
 CONFIG
     chroot "$mine" /usr/sbin/sshd -f /ssh/config -E /ssh/log
     key=$(cut -d' ' -f1,2 "$mine/ssh/host.pub")
-    printf '[127.0.0.1]:%s %s\n' "$free" "$key" >"$its/root/.ssh/known_hosts"
-    printf 'Host other\n  HostName 127.0.0.1\n  Port %s\n  User root\n' "$free" >"$its/root/.ssh/config"
+    printf '[127.0.0.1]:%s %s\n' "$free" "$key" >"$its$home/.ssh/known_hosts"
+    printf 'Host other\n  HostName 127.0.0.1\n  Port %s\n  User root\n' "$free" >"$its$home/.ssh/config"
     printf '(acl (entry %s (tag (guix import))))\n' "$(cat "$its/etc/guix/signing-key.pub")" >"$mine/etc/guix/acl"
     # How busy this machine is says nothing about the test. The file gets its name while the root offloads: two machines
     # that offload to each other pass a build to and fro without end.
     cat >"$its/etc/guix/machines" <<MACHINES
 (list (build-machine (name "127.0.0.1") (port $free) (user "root") (systems '("x86_64-linux")) (host-key "$key")
-                     (private-key "/root/.ssh/id_ed25519") (overload-threshold #f)))
+                     (private-key "$home/.ssh/id_ed25519") (overload-threshold #f)))
 MACHINES
 }
 

@@ -91,7 +91,7 @@ for name in guix bootstrap; do
     check "$name built the same" test "$(built "$name" text 'a word')" = "$text"
     check "guix challenge on $name: the same bytes" client "$name" guix challenge --substitute-urls="$ours" "$text"
     check "it compared them" says '1 (100.0%) were identical'
-    [ "$name" = guix ] || check 'delete, to build anew' removed "$name" "$chance"
+    [ "$name" = guix ] || check 'delete, to build again' removed "$name" "$chance"
     check "$name made something else" test "$(built "$name" chance chance)" = "$chance"
     check "guix challenge on $name: other bytes" refused 2 'contents differ' \
         client "$name" guix challenge --substitute-urls="$ours" "$chance"

@@ -378,7 +378,10 @@ fn a_machine_without_user_namespaces_says_what_to_set() {
 fn part_that_checks() {
     let error = guest::sandbox().check().unwrap_err();
     assert!(error.is_environment());
-    println!("\n{error}\nhint: {}", crate::guest::hint(&error));
+    println!(
+        "\n{error}\nhint: {}",
+        bootstrap::diagnostics::help_of(&error)
+    );
 }
 
 #[test]

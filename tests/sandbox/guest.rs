@@ -195,11 +195,3 @@ pub fn is_unlocked(path: &Path) -> bool {
     let file = File::options().write(true).open(path).unwrap();
     flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
-
-/// What to do about `error`.
-pub fn hint(error: &SandboxError) -> String {
-    use miette::Diagnostic;
-    error
-        .help()
-        .map_or_else(String::new, |help| help.to_string())
-}

@@ -15,7 +15,7 @@ use seccompiler::{
 use crate::ends::part;
 use crate::guest::{self, Guest, hint};
 
-/// Says whether this machine is fit, and what comes of a build.
+/// Prints whether this machine is fit, and how a build ends.
 #[test]
 #[ignore = "what other tests run where something is not allowed"]
 fn part_that_checks_and_builds() {

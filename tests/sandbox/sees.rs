@@ -378,6 +378,6 @@ fn a_program_that_is_not_there_is_an_error_of_its_own() {
     assert!(!error.is_environment());
     let text = error.to_string();
     assert!(text.contains("`/bin/sh`"), "{text}");
-    let hint = crate::guest::hint(&error);
+    let hint = bootstrap::diagnostics::help_of(&error);
     assert!(hint.contains("to the inputs"), "{hint}");
 }

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use bootstrap::formats::hash::Sha256Digest;
 
-use crate::leftovers;
 use crate::world::World;
+use crate::{leftovers, seed_archive};
 
 /// An entry of a tar archive: its kind, its name, and where it leads.
 type Entry = (tar::EntryType, &'static str, &'static str);
@@ -132,12 +132,7 @@ fn a_name_that_no_file_system_can_have_is_the_archives_fault() {
 /// Packs a base system as FreeBSD's releases are packed: by bsdtar, which writes files with holes as sparse files.
 /// False where this machine has no bsdtar; `make test` installs it.
 fn pack_with_bsdtar(world: &World) -> bool {
-    let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
-    let sha256 = toml
-        .lines()
-        .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
-        .unwrap();
-    let archive = world.path(&format!("root/var/cache/bootstrap/files/{sha256}"));
+    let archive = seed_archive(world);
     let base = world.path("base");
     tar::Archive::new(fs::File::open(archive).unwrap())
         .unpack(&base)
@@ -240,12 +235,7 @@ fn an_archive_that_is_compressed_in_an_unknown_way_is_named() {
 #[test]
 fn a_link_in_the_top_folder_of_a_base_may_have_a_target_of_any_bytes() {
     let world = World::new();
-    let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
-    let sha256 = toml
-        .lines()
-        .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
-        .unwrap();
-    let archive = world.path(&format!("root/var/cache/bootstrap/files/{sha256}"));
+    let archive = seed_archive(&world);
     // The entries before the end mark, and one more.
     let mut base = fs::read(archive).unwrap();
     base.truncate(base.len() - 1024);

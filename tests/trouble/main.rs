@@ -57,6 +57,16 @@ fn leftovers(world: &World) -> Vec<PathBuf> {
     left
 }
 
+/// The archive of the seed `one` in the cache.
+fn seed_archive(world: &World) -> PathBuf {
+    let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
+    let sha256 = toml
+        .lines()
+        .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
+        .unwrap();
+    world.path(&format!("root/var/cache/bootstrap/files/{sha256}"))
+}
+
 /// The manifests of the runs that made something, oldest first.
 fn manifests(world: &World) -> Vec<serde_json::Value> {
     let mut files: Vec<PathBuf> = fs::read_dir(world.path("root/var/guix/bootstrap/runs"))

@@ -9,7 +9,7 @@ use bootstrap::formats::hash::Sha256Digest;
 
 use crate::server::serve;
 use crate::world::World;
-use crate::{manifests, result};
+use crate::{manifests, result, seed_archive};
 
 /// Where a mirror has the pinned file.
 const POOL: &str = "debian/pool/main/b/base/base_1_amd64.deb";
@@ -61,12 +61,7 @@ impl Archive {
     fn new() -> Self {
         let world = World::new();
         // The seed `one` holds the builder, which is all that a seed needs.
-        let toml = fs::read_to_string(world.path("seeds/one.toml")).unwrap();
-        let sha256 = toml
-            .lines()
-            .find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"'))
-            .unwrap();
-        let file = world.path(&format!("root/var/cache/bootstrap/files/{sha256}"));
+        let file = seed_archive(&world);
         let mut archive = tar::Archive::new(fs::File::open(file).unwrap());
         let mut program = Vec::new();
         for entry in archive.entries().unwrap() {

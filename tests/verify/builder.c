@@ -66,7 +66,7 @@ static void put_number(struct bits *bits, unsigned long number, int bytes)
 }
 
 /* Writes a text of ASCII as gzip could (RFC 1952): one block of letters, none of them repeated, in the fixed code of RFC 1951,
- * which nobody finds them in who looks for bytes. */
+ * in which a search for bytes does not find them. */
 static void write_gzip(const char *path, const char *text)
 {
     static const unsigned char header[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3};
@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     if (!path && argc > 1)
         path = argv[1];
     FILE *phases = path ? fopen(path, "r") : NULL;
-    /* People type at a shell. */
+    /* Users type at a shell. */
     if (argc > 1 && !strcmp(argv[1], "-i"))
         phases = stdin;
     if (!phases)

@@ -193,13 +193,13 @@ fn a_build_prints_the_outputs_that_were_named_and_says_what_follows_from_it() {
     );
     let (out, _) = world.expect(0, &["path", "libc:static"]);
     assert!(
-        err.contains("need libc and would be built anew: `bootstrap "),
+        err.contains("need libc and would be rebuilt: `bootstrap "),
         "{err}"
     );
     assert!(err.contains(" build --dependents libc`"), "{err}");
     let (again, err) = world.expect(0, &["build", "libc:static"]);
     assert_eq!(again, out);
-    assert!(!err.contains("built anew"), "{err}");
+    assert!(!err.contains("would be rebuilt"), "{err}");
     let (out, _) = world.expect(0, &["build", "libc"]);
     assert_eq!(out.lines().count(), 2, "{out}");
     world.expect(0, &["build", "--dependents", "libc"]);

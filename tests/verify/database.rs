@@ -97,7 +97,10 @@ fn what_the_database_says_wrongly_is_found_and_put_right() {
     assert_eq!(changed, 1);
     let (out, err) = world.expect(3, &["verify"]);
     assert!(out.contains("misrecorded: /gnu/store/"), "{out}");
-    assert!(out.contains("bytes as an archive, and it has"), "{out}");
+    assert!(
+        out.contains("bytes as an archive (the database says so), saw"),
+        "{out}"
+    );
     assert!(out.contains(" build --repair tool`"), "{out}");
     assert!(err.contains("1 of "), "{err}");
     let (out, _) = world.expect(3, &["verify", "--json"]);

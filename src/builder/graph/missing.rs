@@ -8,7 +8,7 @@ use super::{BuildGraph, BuildJob, BuildTask, GraphError, Offered, Todo, Way};
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
 
-/// Tells which paths are valid in `store`, and keeps them so.
+/// Finds which paths are valid in `store`, and keeps them so.
 fn kept(
     store: &Store,
 ) -> impl Fn(&BTreeSet<&StorePath>) -> Result<BTreeSet<StorePath>, GraphError> {
@@ -28,7 +28,7 @@ impl<'a> BuildGraph<'a> {
     /// What has to be made for all outputs of the `wanted` derivations to be valid. What is relied on (valid outputs
     /// of wanted derivations and of inputs) and what will be made is kept from the garbage collector.
     ///
-    /// `estimate` tells how long an item took before.
+    /// `estimate` gives how long an item took before.
     ///
     /// # Errors
     /// Where an input is not in the graph, or the store cannot be asked.

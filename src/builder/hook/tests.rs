@@ -63,8 +63,8 @@ fn a_hook_that_declines_or_postpones_is_asked_again_and_one_that_accepts_is_not(
 
 #[test]
 fn a_hook_that_does_not_answer_is_an_error() {
-    type Expected = fn(&HookFailure) -> bool;
-    let cases: [(&str, Expected); 6] = [
+    type IsExpected = fn(&HookFailure) -> bool;
+    let cases: [(&str, IsExpected); 6] = [
         (
             "exit 3",
             |failure| matches!(failure, HookFailure::Ended(status) if status.code() == Some(3)),

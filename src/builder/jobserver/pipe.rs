@@ -3,7 +3,7 @@
 //!
 //! Whether reading blocks is a property of an *open file description*, which the two processes at the ends of
 //! an inherited descriptor share: GNU make 4.3 makes the end it inherits non-blocking, other clients expect a
-//! blocking one, and the pool itself must never block. A FIFO is opened anew for each user, which gives each
+//! blocking one, and the pool itself must never block. A FIFO is opened again for each user, which gives each
 //! its own description (re-opening `/proc/self/fd/N` would too, but only on Linux). It has a name for a few
 //! microseconds only.
 

@@ -24,7 +24,7 @@ pub struct BuildArguments {
     /// Then build each of them once more, and compare
     #[arg(long)]
     pub check: bool,
-    /// First put right what is damaged of them and what they refer to; damaged copies are kept aside
+    /// First repair what is damaged of them and of what they refer to; damaged copies are kept aside
     #[arg(long)]
     pub repair: bool,
     /// After a failure, start a shell in the failed build's sandbox, where it stopped
@@ -71,7 +71,7 @@ pub struct VerifyArguments {
     /// a file
     #[arg(long, value_name = "KEY", requires = "compare")]
     pub signed_by: Vec<String>,
-    /// Make a lost or damaged database anew from what the store holds
+    /// Rebuild a lost or damaged database from what the store holds
     #[arg(long, conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "compare", "sign"])]
     pub recover: bool,
     /// Print the JSON document, signed with the Ed25519 key in the file KEY

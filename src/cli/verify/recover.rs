@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `verify --recover`: the database made anew.
+//! `verify --recover`: rebuilds the database.
 
 use std::collections::BTreeMap;
 

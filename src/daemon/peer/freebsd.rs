@@ -6,13 +6,13 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-use super::Identity;
+use super::PeerIdentity;
 
 /// The level of options of local sockets.
 const SOL_LOCAL: libc::c_int = 0;
 
 /// Who has connected to `socket`, as the kernel recorded it at the time.
-pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<Identity> {
+pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<PeerIdentity> {
     let mut found = MaybeUninit::<libc::xucred>::zeroed();
     let mut length = size_of::<libc::xucred>() as libc::socklen_t;
     // SAFETY: the pointers are to an `xucred` and to its size, and both live as long as the call.
@@ -38,7 +38,7 @@ pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<Iden
     }
     // SAFETY: FreeBSD has set this member of the union since 13.0; before that it was zero.
     let process = unsafe { found.cr_pid__c_anonymous_union.cr_pid };
-    Ok(Identity {
+    Ok(PeerIdentity {
         user: found.cr_uid,
         group: found.cr_groups[0],
         process: u32::try_from(process).ok().filter(|number| *number != 0),

@@ -6,12 +6,12 @@ use std::mem::size_of;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 
-use super::Identity;
+use super::PeerIdentity;
 
 /// Who has connected to `socket`, as the kernel recorded it at the time.
 ///
 /// rustix has this call, but it takes a process of another PID namespace, which has the number 0 here, for a valid one.
-pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<Identity> {
+pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<PeerIdentity> {
     let mut found = libc::ucred {
         pid: 0,
         uid: 0,
@@ -34,7 +34,7 @@ pub(in crate::daemon) fn of_local_socket(socket: &UnixStream) -> io::Result<Iden
     if length as usize != size_of::<libc::ucred>() {
         return Err(io::Error::other("the system reports no user of the peer"));
     }
-    Ok(Identity {
+    Ok(PeerIdentity {
         user: found.uid,
         group: found.gid,
         process: u32::try_from(found.pid).ok().filter(|number| *number != 0),

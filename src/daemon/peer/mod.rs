@@ -16,7 +16,7 @@ pub(super) use platform::of_local_socket;
 
 /// The process that has connected, as the system reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct PeerIdentity {
     /// Its user.
     pub(super) user: u32,
     /// Its group.
@@ -29,7 +29,7 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Peer {
     /// `None` over TCP, where the system does not know the user.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<PeerIdentity>,
     /// Whether it may set all options, and repair.
     pub(super) trusted: bool,
 }

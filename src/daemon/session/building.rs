@@ -108,7 +108,7 @@ impl ClientSession {
         Ok((wanted, others))
     }
 
-    /// Builds, and tells the client how it goes.
+    /// Builds, and reports progress to the client.
     fn realise(&self, wanted: &[WantedDerivation], mode: RealiseMode) -> Result<(), Fault> {
         let engine = engine::Session::new(self.engine_options()?);
         let realised = self.follow(|events| {

@@ -3,8 +3,7 @@
 
 use std::fmt::Display;
 
-use miette::Diagnostic;
-
+use crate::diagnostics::with_hint;
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::store::StoreError;
@@ -43,14 +42,6 @@ impl Fault {
     /// guix-daemon's words for a path that is not valid.
     pub(super) fn not_valid(path: &str) -> Self {
         Self::refused(format!("path `{path}' is not valid"))
-    }
-}
-
-/// The message of `error` and, on a line of its own, its hint.
-fn with_hint(error: &dyn Diagnostic) -> String {
-    match error.help() {
-        Some(help) if !help.to_string().is_empty() => format!("{error}\nhint: {help}"),
-        _ => error.to_string(),
     }
 }
 

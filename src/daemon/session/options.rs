@@ -126,7 +126,7 @@ fn number(name: &str, value: &str) -> Result<u32, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::peer::Identity;
+    use crate::daemon::peer::PeerIdentity;
     use crate::formats::store_path::StoreDir;
     use crate::store::directories::Directories;
 
@@ -140,7 +140,7 @@ mod tests {
 
     fn local() -> Peer {
         Peer {
-            identity: Some(Identity {
+            identity: Some(PeerIdentity {
                 user: 1000,
                 group: 1000,
                 process: None,

@@ -65,7 +65,7 @@ impl ClientSession {
         deleted.is_ok()
     }
 
-    /// Repairs, and tells the client how it goes.
+    /// Repairs, and reports progress to the client.
     fn repair(
         &self,
         wanted: &[WantedDerivation],

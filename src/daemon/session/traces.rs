@@ -14,7 +14,7 @@ use crate::formats::store_path::StorePath;
 use crate::formats::visible::visible;
 use crate::store::directories::Directories;
 
-/// Tells one client of one run.
+/// Reports one run to one client.
 pub(super) struct Traces<'t> {
     tunnel: &'t Tunnel,
     options: &'t ClientSettings,

@@ -124,7 +124,10 @@ pub fn request(
         Some(code) => {
             let servers = by_hash::templates(&code);
             if servers.is_empty() {
-                tracing::debug!(name, "no server in content-addressed-mirrors is understood");
+                tracing::debug!(
+                    name,
+                    "content-addressed-mirrors names no server of a known form"
+                );
             }
             servers
         }

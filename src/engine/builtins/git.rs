@@ -341,7 +341,7 @@ impl Git<'_> {
     }
 }
 
-/// `error`, for which the machine has to be put right.
+/// `error`, whose cause is this machine.
 fn unfit(error: impl Diagnostic + Send + Sync + 'static) -> BuiltinError {
     BuiltinError::failed(FailureKind::Environment, error)
 }

@@ -87,7 +87,7 @@ pub enum GuixFault {
         expected: String,
     },
     /// A store that is elsewhere on disk than where the client reads it.
-    #[error("the client reads {logical}, and the store is in {physical}: it finds no item there")]
+    #[error("the client reads {logical}, but the store is in {physical}")]
     #[diagnostic(help(
         "mount {physical} at {logical} for the client, in a mount namespace of its own"
     ))]
@@ -148,7 +148,7 @@ pub enum GuixFault {
     },
     /// What the client reports instead of an answer.
     #[error("{what}: {message}")]
-    #[diagnostic(help("the message is the client's: put right what it names"))]
+    #[diagnostic(help("the message is from the Guix client: fix what it names"))]
     Client {
         /// What it was to do.
         what: &'static str,
@@ -249,7 +249,7 @@ pub enum GuixFault {
         "the client cannot lower `hello` with the module of `bootstrap export --guix`: {message}"
     )]
     #[diagnostic(help(
-        "write the module anew with this program, for a store that the client reads at its own path"
+        "write the module again with this program, for a store that the client reads at its own path"
     ))]
     Module {
         /// What the client reports.

@@ -42,7 +42,7 @@ const FOREIGN: [&str; 7] = [
     "-glibc-intermediate",
 ];
 
-type Outcome = Result<Passage, GuixFault>;
+type StepResult = Result<Passage, GuixFault>;
 
 /// A client that is looked at, and what is known of it so far.
 pub(super) struct ClientWalk<'s> {
@@ -73,8 +73,8 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// Looks at the boundary of that number, whose predecessors hold.
-    pub(super) fn step(&mut self, number: usize) -> Outcome {
-        let steps: [fn(&mut Self) -> Outcome; BOUNDARIES.len()] = [
+    pub(super) fn step(&mut self, number: usize) -> StepResult {
+        let steps: [fn(&mut Self) -> StepResult; BOUNDARIES.len()] = [
             Self::client,
             Self::configuration,
             Self::connection,
@@ -88,7 +88,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The program runs and is Guix.
-    fn client(&mut self) -> Outcome {
+    fn client(&mut self) -> StepResult {
         let version = self.client.version()?;
         let series: Vec<&str> = version.splitn(3, '.').take(2).collect();
         let doubts = match KNOWN.contains(&series.join(".").as_str()) {
@@ -104,7 +104,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The client's modules load, and it has the directories and the system of this store.
-    fn configuration(&mut self) -> Outcome {
+    fn configuration(&mut self) -> StepResult {
         let answer = self.client.ask("load Guix's modules", &["configuration"])?;
         let directories = self.session.directories();
         let logical = directories.store_dir.as_str();
@@ -154,7 +154,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// A daemon answers where the client looks for it.
-    fn connection(&mut self) -> Outcome {
+    fn connection(&mut self) -> StepResult {
         let place = DaemonAddress::of(&self.socket);
         let socket = visible(&self.socket);
         let Some(connection) = Connection::open(&place, &self.socket)? else {
@@ -185,7 +185,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The client's derivation is in this store, and has the paths that follow from its content here.
-    fn derivation(&mut self) -> Outcome {
+    fn derivation(&mut self) -> StepResult {
         let answer = self.client.ask("write a derivation", &["derivation"])?;
         let (path, derivation) = self.read_derivation(&answer)?;
         let store_dir = &self.session.directories().store_dir;
@@ -200,7 +200,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The daemon describes an item of the client's as the store does.
-    fn daemon(&mut self) -> Outcome {
+    fn daemon(&mut self) -> StepResult {
         let absent = format!("{}/{ABSENT}", self.session.directories().store_dir.as_str());
         let token = token();
         let answer = self
@@ -244,7 +244,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The inputs and Guile are in the store, with their derivations.
-    fn inputs(&mut self) -> Outcome {
+    fn inputs(&mut self) -> StepResult {
         let planned = self.session.plan()?;
         let store = self.session.store_to_read()?;
         let mut wanted = road::final_inputs();
@@ -281,7 +281,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The daemon builds a derivation of the client's.
-    fn execution(&mut self) -> Outcome {
+    fn execution(&mut self) -> StepResult {
         let bash = self.output(BASH)?;
         let bash = self.session.shown(&bash);
         let token = token();
@@ -310,7 +310,7 @@ impl<'s> ClientWalk<'s> {
     }
 
     /// The client lowers `hello` with the module, on the inputs alone.
-    fn module(&mut self) -> Outcome {
+    fn module(&mut self) -> StepResult {
         let planned = self
             .planned
             .take()

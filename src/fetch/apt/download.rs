@@ -53,7 +53,7 @@ pub(super) fn fetch(
         // The index may be older than the archive. An update that fails leaves the reasons as they are.
         match apt.update(&mut lock) {
             Ok(()) => missing = batch.round(&lock, &locations, &missing)?,
-            Err(error) => tracing::debug!(%error, "the package index cannot be fetched anew"),
+            Err(error) => tracing::debug!(%error, "cannot update the package index"),
         }
     }
     let replaced = batch.replace_versions(&locations, &missing);

@@ -34,7 +34,7 @@ pub trait PackageIndex {
     /// The names of all packages that installing `names` on an empty system would bring, recommendations left out.
     fn installed_with(&self, names: &[String]) -> Result<Vec<String>, AptError>;
 
-    /// Fetches the index anew.
+    /// Fetches the index again.
     fn refresh(&self) -> Result<(), AptError>;
 }
 

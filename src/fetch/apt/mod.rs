@@ -193,7 +193,7 @@ impl Apt {
         Ok(lock)
     }
 
-    /// Fetches the package index anew, unless that was done with the same lock.
+    /// Fetches the package index again, unless that was done with the same lock.
     pub fn update(&self, lock: &mut AptLock) -> Result<(), AptError> {
         if lock.is_fresh {
             return Ok(());

@@ -22,7 +22,7 @@ use crate::limited_file;
 /// nearly all of it is in `unstable`.
 pub const SUITES: &[&str] = &["stable", "oldstable", "unstable", "oldoldstable"];
 
-/// The age from which an index is fetched anew.
+/// The age from which an index is fetched again.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A file of a source package.

@@ -173,7 +173,7 @@ pub fn changes(
     changes
 }
 
-/// The names of store items in `value`, a list of paths, sorted: what it lists may itself have been built anew.
+/// The names of store items in `value`, a list of paths, sorted: what it lists may itself have been rebuilt.
 fn names_in(store_dir: &StoreDir, value: &str) -> Vec<String> {
     let mut names: Vec<String> = value
         .split_ascii_whitespace()

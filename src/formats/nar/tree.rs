@@ -89,7 +89,7 @@ impl Tree {
         Ok(builder.root.unwrap_or_else(|| Self::file([])))
     }
 
-    /// Tells `visitor` of this tree, checking names, targets and depth on the way.
+    /// Passes this tree to `visitor`, checking names, targets and depth on the way.
     pub(crate) fn visit(&self, visitor: &mut dyn Visitor) -> Result<(), NarError> {
         let invalid = |entry: &OsStr, reason| NarError::Entry {
             entry: entry.as_bytes().to_vec(),

@@ -49,7 +49,7 @@ enum Visit {
 }
 
 /// An input before it is planned: its name, and where the recipe says it, if it does.
-pub(super) type Wanted = (InputName, Option<std::ops::Range<usize>>);
+pub(super) type WantedInput = (InputName, Option<std::ops::Range<usize>>);
 
 impl<'a> Planner<'a> {
     pub(super) fn new(
@@ -146,9 +146,9 @@ impl<'a> Planner<'a> {
         recipe: &Recipe,
         stage: Stage,
         settings: &crate::road::recipe::RecipeBuildSettings,
-    ) -> Vec<Wanted> {
+    ) -> Vec<WantedInput> {
         let named = |input: &Spanned<InputName>| (input.get_ref().clone(), Some(input.span()));
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted: Vec<WantedInput> = Vec::new();
         if let Some(inputs) = &settings.replace_inputs {
             wanted.extend(inputs.iter().map(named));
         } else {

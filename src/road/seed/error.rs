@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use crate::archive::ArchiveError;
 use crate::diagnostics::FileError;
 use crate::fetch::apt::AptError;
-use crate::formats::hash::Sha256Digest;
 use crate::formats::visible::{visible, visible_lines, visible_path};
 
 /// What kind of failure an error is. The exit status of the command follows from it.
@@ -53,7 +52,7 @@ pub enum SeedError {
         /// What was expected and seen.
         reason: String,
     },
-    /// A line of the lock is wrong.
+    /// A line of the lock is invalid.
     #[error("{file}:{line}: {}", visible(reason))]
     Lock {
         /// The file.
@@ -80,20 +79,6 @@ pub enum SeedError {
         name: String,
         /// The packages.
         packages: Vec<String>,
-    },
-    /// A file that was given for a seed is another one.
-    #[error("{} is not an archive of the seed {name}: its SHA-256 is {actual}, expected {}", visible_path(path),
-        expected.iter().map(Sha256Digest::to_base16).collect::<Vec<_>>().join(" or "))]
-    #[diagnostic(help("download it again, or name the seed that it belongs to with --seed"))]
-    OtherFile {
-        /// The file.
-        path: PathBuf,
-        /// The seed.
-        name: String,
-        /// The digests of the seed's archives.
-        expected: Vec<Sha256Digest>,
-        /// The file's digest.
-        actual: Sha256Digest,
     },
     /// A directory that was given as a seed holds no base system.
     #[error(
@@ -165,7 +150,6 @@ impl SeedError {
             | Self::NoBase { .. }
             | Self::NoHostBase { .. }
             | Self::Environment(_) => SeedFailure::Usage,
-            Self::OtherFile { .. } => SeedFailure::HashDiffers,
             Self::Apt(AptError::Io { .. }) => SeedFailure::Environment,
             Self::NotOffered { .. } | Self::Apt(_) => SeedFailure::NotFetched,
             Self::Archive(error) if error.is_environment() => SeedFailure::Environment,

@@ -58,7 +58,7 @@ pub struct Seed {
     /// The FreeBSD release it is, such as `14.3`; `None` where it is not one, or that is not known. The kernel must not
     /// be older.
     pub release: Option<String>,
-    /// Why what is built from it cannot be built again by others; `None` for a seed that everybody can get.
+    /// Why what is built from it cannot be built again by others; `None` for a seed that every user can get.
     pub impure: Option<String>,
 }
 
@@ -92,7 +92,7 @@ pub struct SeedArchive {
     pub sha256: Sha256Digest,
     /// Its size in bytes, where the description or lock says.
     pub size: Option<u64>,
-    /// Where it can be had.
+    /// Where it can be fetched.
     pub locations: Vec<Location>,
 }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use super::{Seed, SeedError};
+use super::SeedError;
 use crate::archive::{self, ArchiveLimits, ArchiveTree, Format, MERGED_USR, Unpacked};
-use crate::fetch::cache::Cache;
 use crate::formats::derivation::Environment;
 
 /// What separates a link's path from its target.
@@ -104,7 +103,8 @@ pub(super) fn environment(
 }
 
 impl Contents {
-    /// Reads what [`Seed::environment`] wrote. `physical` turns an archive's store path into a path on disk.
+    /// Reads what [`Seed::environment`](super::Seed::environment) wrote. `physical` makes an archive's store path a
+    /// path on disk.
     pub fn from_environment(
         environment: &Environment,
         physical: &dyn Fn(&str) -> Option<PathBuf>,
@@ -148,19 +148,4 @@ impl Contents {
             files,
         })
     }
-}
-
-/// Takes the file at `path` as an archive of `seed`, for machines that cannot download it: into the cache, if it is
-/// one.
-pub fn adopt_file(seed: &Seed, path: &Path, cache: &Cache) -> Result<(), SeedError> {
-    let actual = crate::fetch::cache::digest_file(path).map_err(SeedError::read(path))?;
-    if !seed.archives.iter().any(|archive| archive.sha256 == actual) {
-        return Err(SeedError::OtherFile {
-            path: path.to_owned(),
-            name: seed.name.clone(),
-            expected: seed.archives.iter().map(|archive| archive.sha256).collect(),
-            actual,
-        });
-    }
-    Ok(cache.import(path, actual).map(drop)?)
 }

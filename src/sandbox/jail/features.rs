@@ -107,7 +107,7 @@ fn file_system((name, module): (&'static str, &str), seen: &FreebsdHost<'_>) -> 
             &format!("install the kernel's modules, or build the kernel with it; {load}"),
         );
     }
-    // What a mount needs is loaded for it, but not for everybody, nor at any time.
+    // The kernel loads what a mount needs, but not for every user, nor at any time.
     let level = (seen.setting)("kern.securelevel").unwrap_or(-1);
     if level > 0 {
         return Feature::missing(

@@ -12,7 +12,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Resource, getrlimit};
 use rustix::stdio;
@@ -21,7 +20,7 @@ use super::parameters::{JailNetwork, VIMAGE, parameters, rules};
 use super::plan::{Action, FileSystem, MountCall, plan};
 use super::specification::{JailHelper, JailSpecification};
 use super::system::{EventQueue, WatchEvent};
-use super::{devices, program, record, system, teardown};
+use super::{accounts, devices, program, record, system, teardown};
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, receive, send};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::{Finished, SandboxError, SandboxStep, helper, process, terminal};
@@ -105,8 +104,9 @@ fn run(
     let parameters = parameters(&specification.name, root, &specification.host_name, network)
         .map_err(|error: SandboxError| io::Error::other(error.to_string()))
         .during(SandboxStep::MakeJail)?;
-    let jail = system::make_jail(&parameters)
-        .map_err(|(error, message)| failure(SandboxStep::MakeJail, None, &error, message))?;
+    let jail = system::make_jail(&parameters).map_err(|(error, message)| {
+        StepFailure::new(SandboxStep::MakeJail, None, &error, message)
+    })?;
     let mut accounted = false;
     for rule in rules(&specification.name, &specification.limits) {
         accounted = system::add_rule(&rule).during(SandboxStep::LimitResources)?;
@@ -171,20 +171,6 @@ fn follow(
     }
 }
 
-fn failure(
-    step: SandboxStep,
-    path: Option<&Path>,
-    error: &io::Error,
-    message: Option<String>,
-) -> StepFailure {
-    StepFailure {
-        step,
-        path: path.map(Path::to_owned),
-        errno: error.raw_os_error().unwrap_or(libc::EINVAL),
-        detail: message,
-    }
-}
-
 /// Makes one thing of the plan.
 fn perform(action: &Action) -> Result<(), StepFailure> {
     match action {
@@ -202,7 +188,8 @@ fn perform(action: &Action) -> Result<(), StepFailure> {
         Action::Accounts {
             directory,
             contents,
-        } => make_databases(directory, contents).during_on(SandboxStep::MakeAccounts, directory),
+        } => accounts::make_databases(directory, contents)
+            .during_on(SandboxStep::MakeAccounts, directory),
         Action::Link { path, contents } => match symlink(contents, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 match fs::read_link(path) {
@@ -222,31 +209,6 @@ fn perform(action: &Action) -> Result<(), StepFailure> {
             .and_then(|devices| devices::show(devices.as_fd(), visible, *for_good))
             .during_on(SandboxStep::MakeDevices, on),
     }
-}
-
-/// Has pwd_mkdb(8) of the machine make `pwd.db` and `spwd.db` in `directory`: the format is the C library's own.
-fn make_databases(directory: &Path, accounts: &str) -> io::Result<()> {
-    /// It is of every FreeBSD's base.
-    const PROGRAM: &str = "/usr/sbin/pwd_mkdb";
-    let file = directory.join("master.passwd");
-    fs::write(&file, accounts)?;
-    let made = Command::new(PROGRAM)
-        .arg("-d")
-        .args([directory, &file])
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("{PROGRAM}: {error}")))?;
-    if !made.status.success() {
-        let said = String::from_utf8_lossy(&made.stderr);
-        return Err(io::Error::other(format!(
-            "{PROGRAM}: {}: {}",
-            made.status,
-            said.trim()
-        )));
-    }
-    // Nothing in a build reads it.
-    fs::remove_file(file)
 }
 
 fn perform_mount(mount: &MountCall) -> Result<(), StepFailure> {
@@ -276,7 +238,12 @@ fn perform_mount(mount: &MountCall) -> Result<(), StepFailure> {
         (Err((error, _)), _) if mount.update && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             Ok(())
         }
-        (Err((error, message)), _) => Err(failure(step, Some(&mount.on), &error, message)),
+        (Err((error, message)), _) => Err(StepFailure::new(
+            step,
+            Some(mount.on.clone()),
+            &error,
+            message,
+        )),
     }
 }
 

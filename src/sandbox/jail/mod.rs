@@ -21,6 +21,8 @@
 //! Sources: FreeBSD's manual pages jail(2), jail(8), nmount(2), mount_nullfs(8), tmpfs(5), devfs(8), procctl(2),
 //! rctl(4), rctl_add_rule(2), kqueue(2).
 
+#[cfg(any(test, target_os = "freebsd"))]
+mod accounts;
 #[cfg(target_os = "freebsd")]
 mod backend;
 pub mod devfs;

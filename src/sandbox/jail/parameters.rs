@@ -11,12 +11,12 @@ pub struct Parameter {
     /// Its name, such as `host.hostname`.
     pub name: &'static str,
     /// What it is set to.
-    pub value: Value,
+    pub value: ParameterValue,
 }
 
 /// The value of a jail's parameter, in the three forms that the kernel takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum ParameterValue {
     /// None: the name says it all, with `no` in it for off.
     Flag,
     /// A C `int`.
@@ -90,15 +90,15 @@ pub fn parameters(
         .ok_or_else(|| SandboxError::BadWorld(format!("`{}` is not UTF-8", root.display())))?;
     let number = |name, number| Parameter {
         name,
-        value: Value::Number(number),
+        value: ParameterValue::Number(number),
     };
     let text = |name, text: &str| Parameter {
         name,
-        value: Value::Text(text.to_owned()),
+        value: ParameterValue::Text(text.to_owned()),
     };
     let flag = |name| Parameter {
         name,
-        value: Value::Flag,
+        value: ParameterValue::Flag,
     };
     let mut parameters = vec![
         text("name", name),
@@ -144,7 +144,7 @@ pub fn rules_of(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn value(parameters: &[Parameter], name: &str) -> Option<Value> {
+    fn value(parameters: &[Parameter], name: &str) -> Option<ParameterValue> {
         let found = parameters.iter().find(|parameter| parameter.name == name);
         found.map(|parameter| parameter.value.clone())
     }
@@ -155,18 +155,18 @@ mod tests {
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
         for (name, expected) in [
-            ("name", Value::Text("b-1".into())),
-            ("path", Value::Text("/j/b-1".into())),
-            ("host.hostname", Value::Text("localhost".into())),
-            ("ip4", Value::Number(0)),
-            ("ip6", Value::Number(0)),
-            ("securelevel", Value::Number(3)),
-            ("enforce_statfs", Value::Number(2)),
-            ("children.max", Value::Number(0)),
-            ("persist", Value::Flag),
-            ("allow.noraw_sockets", Value::Flag),
-            ("allow.nomount", Value::Flag),
-            ("allow.nosysvipc", Value::Flag),
+            ("name", ParameterValue::Text("b-1".into())),
+            ("path", ParameterValue::Text("/j/b-1".into())),
+            ("host.hostname", ParameterValue::Text("localhost".into())),
+            ("ip4", ParameterValue::Number(0)),
+            ("ip6", ParameterValue::Number(0)),
+            ("securelevel", ParameterValue::Number(3)),
+            ("enforce_statfs", ParameterValue::Number(2)),
+            ("children.max", ParameterValue::Number(0)),
+            ("persist", ParameterValue::Flag),
+            ("allow.noraw_sockets", ParameterValue::Flag),
+            ("allow.nomount", ParameterValue::Flag),
+            ("allow.nosysvipc", ParameterValue::Flag),
         ] {
             assert_eq!(value(&parameters, name), Some(expected), "{name}");
         }
@@ -180,10 +180,13 @@ mod tests {
     fn a_network_of_its_own_comes_without_limits_of_addresses() {
         let network = JailNetwork::of(false, true);
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
-        assert_eq!(value(&parameters, "vnet"), Some(Value::Number(1)));
+        assert_eq!(value(&parameters, "vnet"), Some(ParameterValue::Number(1)));
         assert_eq!(value(&parameters, "ip4"), None);
         assert_eq!(value(&parameters, "ip6"), None);
-        assert_eq!(value(&parameters, "allow.noraw_sockets"), Some(Value::Flag));
+        assert_eq!(
+            value(&parameters, "allow.noraw_sockets"),
+            Some(ParameterValue::Flag)
+        );
     }
 
     #[test]
@@ -191,9 +194,12 @@ mod tests {
         let network = JailNetwork::of(true, true);
         let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
-        assert_eq!(value(&parameters, "ip4"), Some(Value::Number(2)));
-        assert_eq!(value(&parameters, "ip6"), Some(Value::Number(2)));
-        assert_eq!(value(&parameters, "allow.noraw_sockets"), Some(Value::Flag));
+        assert_eq!(value(&parameters, "ip4"), Some(ParameterValue::Number(2)));
+        assert_eq!(value(&parameters, "ip6"), Some(ParameterValue::Number(2)));
+        assert_eq!(
+            value(&parameters, "allow.noraw_sockets"),
+            Some(ParameterValue::Flag)
+        );
     }
 
     #[test]

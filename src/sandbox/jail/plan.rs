@@ -53,7 +53,7 @@ pub struct MountCall {
     pub on: PathBuf,
     /// Whether nothing can be written through it.
     pub read_only: bool,
-    /// Whether it is there already and only changes.
+    /// Whether it is mounted already and only its options change.
     pub update: bool,
 }
 
@@ -127,7 +127,7 @@ const DEVICES: [&str; 11] = [
 /// Those that a user's shell has besides.
 const TERMINALS: [&str; 2] = ["tty", "pts/*"];
 
-/// The steps that make `items` under `root`, an empty directory that everybody may enter.
+/// The steps that make `items` under `root`, an empty directory that every user may enter.
 pub fn plan(root: &Path, items: &[Item]) -> Vec<Action> {
     let memory = |on: PathBuf, mode, size| {
         Action::Mount(MountCall {

@@ -13,7 +13,7 @@ use crate::sandbox::helper::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
 use crate::sandbox::{SandboxStep, process, resources};
 
-/// Becomes the program in `jail`, or tells `report` why not and ends.
+/// Becomes the program in `jail`, or writes to `report` why not and ends.
 pub(super) fn become_program(
     helper: &mut JailHelper,
     jail: c_int,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::event::kqueue::{self, Event, EventFilter, EventFlags};
 use rustix::process::Signal;
 
-use super::parameters::{Parameter, Value};
+use super::parameters::{Parameter, ParameterValue};
 use super::plan::MountCall;
 use crate::sandbox::process::checked;
 
@@ -83,7 +83,7 @@ impl SystemOptions {
         self.add(name, CString::new(value)?.into_bytes_with_nul())
     }
 
-    /// Calls `call` with the options, and tells what the kernel says about a failure, if anything.
+    /// Calls `call` with the options, and returns what the kernel says about a failure, if anything.
     fn pass(
         &mut self,
         call: impl FnOnce(&mut [libc::iovec]) -> c_int,
@@ -196,9 +196,11 @@ pub(super) fn make_jail(parameters: &[Parameter]) -> Result<c_int, (io::Error, O
     let mut options = SystemOptions::new();
     for parameter in parameters {
         let added = match &parameter.value {
-            Value::Flag => options.add(parameter.name, Vec::new()),
-            Value::Number(number) => options.add(parameter.name, number.to_ne_bytes().into()),
-            Value::Text(text) => options.add_text(parameter.name, text.as_bytes()),
+            ParameterValue::Flag => options.add(parameter.name, Vec::new()),
+            ParameterValue::Number(number) => {
+                options.add(parameter.name, number.to_ne_bytes().into())
+            }
+            ParameterValue::Text(text) => options.add_text(parameter.name, text.as_bytes()),
         };
         added.map_err(|error| (error, None))?;
     }

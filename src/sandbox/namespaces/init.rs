@@ -149,8 +149,8 @@ fn prefer_to_kill(first: Pid) {
     let _ = fs::write(path, (own + MORE_LIKELY).min(1000).to_string());
 }
 
-/// Allows as many open files as may be, and tells how many were: every input is a descriptor for a moment,
-/// and there may be more than the customary 1024.
+/// Raises the limit on open files as far as possible, and returns the former one: every input is a descriptor for a
+/// moment, and there may be more than the usual 1024.
 fn raise_open_files() -> Rlimit {
     let before = getrlimit(Resource::Nofile);
     let mut raised = before;

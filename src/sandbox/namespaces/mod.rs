@@ -76,7 +76,7 @@ impl Namespaces {
     }
 
     /// Starts a helper and tells it `specification`. An interactive one is executed, since it needs the terminal of
-    /// this process's session; others come from the fork server, where that can be had.
+    /// this process's session; others come from the fork server, where there is one.
     fn start(
         &self,
         specification: &NamespaceSpecification,

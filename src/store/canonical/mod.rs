@@ -124,7 +124,7 @@ struct HardLinks {
 enum DirectoryMode {
     /// Root can list any directory.
     AsTheyAre,
-    /// Anybody else must be allowed to. A directory has no other hard links, so its mode can change before all is
+    /// Any other user must be allowed to. A directory has no other hard links, so its mode can change before all is
     /// checked.
     MakeReadable,
 }

@@ -48,7 +48,7 @@ pub enum DatabaseError {
         visible_path(evidence)
     )]
     #[diagnostic(help(
-        "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
+        "restore it from a copy, or rebuild it from the store with `bootstrap verify --recover`"
     ))]
     Missing {
         /// The database file.
@@ -59,7 +59,7 @@ pub enum DatabaseError {
     /// Not a database, or one with broken pages or nonsense in it.
     #[error("the store database {} is damaged ({detail})", visible_path(path))]
     #[diagnostic(help(
-        "restore it from a copy, or make it anew from the store with `bootstrap verify --recover`"
+        "restore it from a copy, or rebuild it from the store with `bootstrap verify --recover`"
     ))]
     Corrupt {
         /// The database file.
@@ -118,14 +118,12 @@ pub enum DatabaseError {
         /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// A database to be made anew that is intact.
+    /// The database that was to be rebuilt is intact.
     #[error(
         "the store database {} is intact: there is nothing to recover",
         visible_path(path)
     )]
-    #[diagnostic(help(
-        "to make it anew all the same, move it and the schema file beside it away first"
-    ))]
+    #[diagnostic(help("to rebuild it anyway, first move it and the schema file beside it away"))]
     Whole {
         /// The database file.
         path: PathBuf,

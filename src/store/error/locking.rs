@@ -23,7 +23,7 @@ pub enum LockError {
     TimedOut {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds it, where the system tells.
+        /// The process that holds it, where the system reports it.
         holder: Option<u32>,
         /// How long we waited.
         waited: Duration,
@@ -33,7 +33,7 @@ pub enum LockError {
     Cancelled {
         /// The lock file.
         path: PathBuf,
-        /// The process that holds it, where the system tells.
+        /// The process that holds it, where the system reports it.
         holder: Option<u32>,
     },
     /// The thread holds this very lock already and would wait for itself for ever.

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 
 use crate::diagnostics::{FileError, is_environment};
 use crate::formats::derivation::aterm::AtermError;
-use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
 use crate::formats::visible::visible_path;
@@ -90,17 +89,6 @@ pub enum StoreError {
     NotAFile {
         /// The name that it was to have.
         name: String,
-    },
-    /// A file has another content than it was said to have.
-    #[error("{} has the SHA-256 {found}, expected {expected}", visible_path(file))]
-    #[diagnostic(help("it was changed or cut short: remove it and fetch it again"))]
-    Digest {
-        /// The file.
-        file: PathBuf,
-        /// What it should be.
-        expected: Sha256Digest,
-        /// What it is.
-        found: Sha256Digest,
     },
     /// An output was staged where it cannot be renamed into the store from.
     #[error(

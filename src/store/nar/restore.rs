@@ -18,7 +18,7 @@ use crate::formats::nar::{NarError, Tree};
 
 /// Writes the tree of the archive in `source` to `target`, which must not exist.
 ///
-/// Files are created anew, never opened or replaced, in directories that are held open: no symbolic link is followed,
+/// Files are created, never opened or replaced, in directories that are held open: no symbolic link is followed,
 /// not even one that another process puts in the way. Modes are 0644, or 0755 for directories and executable files,
 /// less the umask. What was written before an error stays, for the caller to remove.
 pub fn restore(source: &mut dyn Read, target: &Path) -> Result<(), NarError> {
@@ -67,7 +67,7 @@ struct Restorer<'s, 'a> {
     directory: Option<Arc<Directory>>,
     /// Device and inode of the directories above it: one descriptor does for any depth, and a directory that is moved
     /// away meanwhile is noticed.
-    above: Vec<(Identity, Arc<Unfinished>)>,
+    above: Vec<(DirectoryIdentity, Arc<Unfinished>)>,
     file: Option<OpenFile>,
 }
 
@@ -81,7 +81,7 @@ enum OpenFile {
     },
 }
 
-type Identity = (u64, u64);
+type DirectoryIdentity = (u64, u64);
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -126,7 +126,7 @@ impl<'s, 'a> Restorer<'s, 'a> {
         failed(action, &self.path)
     }
 
-    fn identity(&self, directory: BorrowedFd<'_>) -> Result<Identity, NarError> {
+    fn identity(&self, directory: BorrowedFd<'_>) -> Result<DirectoryIdentity, NarError> {
         let status = fs::fstat(directory).map_err(self.failed("examine the directory"))?;
         // The types of the two fields differ between platforms; only equality counts.
         #[allow(clippy::unnecessary_cast)]

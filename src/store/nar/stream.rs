@@ -308,6 +308,6 @@ fn worker_count() -> usize {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // What is behind these locks is whole between any two operations, whatever happened to another thread.
+    // The data behind these locks is consistent between any two operations, also where another thread panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

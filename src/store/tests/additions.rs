@@ -87,31 +87,6 @@ fn trees_are_written_as_they_are() {
 }
 
 #[test]
-fn downloads_are_checked_while_they_are_copied() {
-    let store = TestStore::new();
-    let file = store.directory.path().join("download");
-    fs::write(&file, vec![7; 1_000_000]).unwrap();
-    let digest = Sha256Digest::of(vec![7; 1_000_000]);
-    let path = store.add_file_flat("x.tar", &file, digest).unwrap();
-    assert_eq!(
-        fs::read(store.directories().physical(&path)).unwrap(),
-        vec![7; 1_000_000]
-    );
-    assert_eq!(
-        fs::metadata(&file).unwrap().nlink(),
-        1,
-        "a copy, not a link to what may change"
-    );
-
-    fs::write(&file, "altered").unwrap();
-    let other = Sha256Digest::of("other");
-    let error = store.add_file_flat("y.tar", &file, other).unwrap_err();
-    assert!(matches!(error, StoreError::Digest { .. }), "{error:?}");
-    assert_eq!(store.names().len(), 1, "{:?}", store.names());
-    assert_eq!(store.valid_paths().unwrap().len(), 1);
-}
-
-#[test]
 fn adding_gets_leftovers_out_of_the_way() {
     let store = TestStore::new();
     let path = store

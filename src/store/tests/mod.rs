@@ -67,7 +67,7 @@ impl Store {
     ) -> Result<Vec<PathInfo>, StoreError> {
         let paths: Vec<StorePath> = outputs.iter().map(|output| output.path.clone()).collect();
         let locks = self.lock(&paths)?;
-        self.prepare_outputs(&locks, outputs)?.commit()
+        self.prepare_outputs(&locks, outputs, &|| true)?.commit()
     }
 }
 

@@ -187,6 +187,7 @@ fn outputs_of_a_build_become_valid_together() {
                 staged(&build.join("out"), &out, &all),
                 staged(&build.join("lib"), &lib, &all),
             ],
+            &|| true,
         )
         .unwrap();
     assert!(
@@ -218,6 +219,7 @@ fn outputs_need_their_locks() {
         .prepare_outputs(
             &locks,
             vec![staged(Path::new("/nonexistent"), &path('b'), &[])],
+            &|| true,
         )
         .unwrap_err();
     assert!(matches!(error, StoreError::NotLocked { .. }), "{error:?}");
@@ -304,7 +306,7 @@ fn outputs_cannot_reach_out_of_themselves() {
         prepare(&staging.join("out"));
         let output = staged(&staging.join("out"), &path('a'), &[]);
         store
-            .prepare_outputs(&locks, vec![output])
+            .prepare_outputs(&locks, vec![output], &|| true)
             .and_then(PreparedOutputs::commit)
     };
     let untouched = || {

@@ -62,7 +62,7 @@ fn embedded_and_read_from_the_source_tree_the_recipes_are_the_same() {
 }
 
 /// The project's recipes and pinned seeds give the output paths that `bootstrap.lock` records: what was built and
-/// compared is what a user gets. Where a change of a recipe is meant to change paths, build and write the lock anew.
+/// compared is what a user gets. Where a change of a recipe is meant to change paths, build, and write the lock again.
 #[test]
 fn the_projects_own_plan_is_what_its_lock_records() {
     use crate::road::seed::{SeedSource, resolve::load as load_seed};

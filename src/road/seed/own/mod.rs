@@ -67,7 +67,7 @@ struct Remembered {
 
 /// The seed made of `path`, an archive or an unpacked base directory, that is otherwise like `model`.
 ///
-/// When it is `model`'s own archive, it is that seed: the same store paths come of it as of a download.
+/// When it is `model`'s own archive, it is that seed: it has the same store paths as a download.
 ///
 /// # Errors
 /// A file or directory that cannot be read, or is not a base system; a cache or state directory that cannot be written.
@@ -180,7 +180,7 @@ fn packed(
     Ok(archive(file_name, packed.sha256, packed.size))
 }
 
-/// What was remembered; `None` where it is nothing, or nothing that makes sense: then it is found out anew.
+/// What was remembered; `None` where it is nothing, or nothing that makes sense: then it is computed again.
 fn remembered(file: &Path) -> Option<Remembered> {
     serde_json::from_str(&limited_file::read_regular_text(file, limited_file::SMALL).ok()?).ok()
 }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::archive::testing::{TarWriter, deb, xz};
+use crate::diagnostics::help_of;
 use crate::fetch::apt::{AptError, BinaryPackage, PackageIndex};
-use crate::fetch::cache::Cache;
 use crate::road::seed::description::Description;
 use crate::road::seed::pins::Pins;
 use crate::road::seed::resolve::{Resolved, Strictness, load, own_lock, replace, reset, resolve};
-use crate::road::seed::unpack::{Contents, SeedUnpacker, Unpacker, adopt_file};
+use crate::road::seed::unpack::{Contents, SeedUnpacker, Unpacker};
 use crate::road::seed::update::{compute, update};
 use crate::road::seed::*;
 
@@ -155,15 +155,6 @@ impl SeedDirectories {
     }
 }
 
-/// The hint of `error`.
-fn hint(error: &SeedError) -> String {
-    use miette::Diagnostic;
-    error
-        .help()
-        .map(|help| help.to_string())
-        .unwrap_or_default()
-}
-
 /// What the archive has at first.
 fn packages() -> Vec<BinaryPackage> {
     let mut libc_provider = package("libcrypt1", "1", &[]);
@@ -279,7 +270,7 @@ fn a_seed_of_packages_is_its_description_and_its_lock() {
 
     place.write("more.toml", MORE);
     let error = load(&place.source(), "more").unwrap_err();
-    let hint = hint(&error);
+    let hint = help_of(&error);
     assert!(hint.contains("bootstrap seed update more"), "{hint}");
     place.write(
         "more.lock",
@@ -378,7 +369,7 @@ fn an_unknown_seed_is_an_error_that_lists_the_known_ones() {
     let place = SeedDirectories::new(&[("tools.toml", TOOLS), ("more.toml", MORE)]);
     for name in ["tool", "../seeds/tools", ""] {
         let error = load(&place.source(), name).unwrap_err();
-        assert!(hint(&error).contains("more, tools"), "{error}");
+        assert!(help_of(&error).contains("more, tools"), "{error}");
     }
 }
 

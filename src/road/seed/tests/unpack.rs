@@ -79,19 +79,3 @@ fn an_archive_seed_keeps_its_top_level_directories() {
     assert!(fs::symlink_metadata(target.join("bin")).unwrap().is_dir());
     assert_eq!(fs::read_to_string(target.join("rescue/sh")).unwrap(), "sh");
 }
-
-#[test]
-fn a_given_file_counts_only_if_it_is_the_seeds() {
-    let place = SeedDirectories::new(&[("base-system.toml", BASE)]);
-    let mut seed = load(&place.source(), "base-system").unwrap();
-    let file = place.directory.path().join("base.txz");
-    fs::write(&file, "bytes").unwrap();
-    let cache = Cache::new(&place.directory.path().join("cache"));
-    let error = adopt_file(&seed, &file, &cache).unwrap_err();
-    assert_eq!(error.failure(), SeedFailure::HashDiffers);
-    assert!(error.to_string().contains("e38b5cf7"), "{error}");
-    seed.archives[0].sha256 = Sha256Digest::of("bytes");
-    adopt_file(&seed, &file, &cache).unwrap();
-    assert!(cache.holds(Sha256Digest::of("bytes")));
-    assert!(file.exists());
-}
