@@ -16,7 +16,7 @@ use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::stream::{Trust, import};
 use bootstrap::exchange::substitute::{Server, Substituter};
 use bootstrap::formats::hash::{Sha256Digest, bytes_of_base16};
-use bootstrap::formats::keys::{PublicKey, SecretKey, guix};
+use bootstrap::formats::keys::{PublicKey, guix};
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
 

@@ -7,13 +7,14 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use bootstrap::diagnostics::help_of;
 use bootstrap::sandbox::Sandbox;
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
 use crate::ends::part;
-use crate::guest::{self, Guest, hint};
+use crate::guest::{self, Guest};
 
 /// Prints whether this machine is fit, and how a build ends.
 #[test]
@@ -21,7 +22,7 @@ use crate::guest::{self, Guest, hint};
 fn part_that_checks_and_builds() {
     match guest::sandbox().check() {
         Ok(()) => println!("\ncheck: fit"),
-        Err(error) => println!("\ncheck: {error}\nhint: {}", hint(&error)),
+        Err(error) => println!("\ncheck: {error}\nhint: {}", help_of(&error)),
     }
     match Guest::new().try_run(&[
         "ids",
@@ -29,7 +30,7 @@ fn part_that_checks_and_builds() {
         "write /gnu/store/output",
     ]) {
         Ok(answer) => println!("build: {}\n{}", answer.finished.status, answer.output),
-        Err(error) => println!("build: {error}\nhint: {}", hint(&error)),
+        Err(error) => println!("build: {error}\nhint: {}", help_of(&error)),
     }
 }
 
@@ -269,7 +270,7 @@ fn a_build_directory_without_programs_is_refused_before_anything_runs() {
 #[ignore = "what another test runs with a TMPDIR on a file system without programs"]
 fn part_without_programs() {
     let error = Guest::new().start(&[]).err().unwrap();
-    println!("\n{error}\nhint: {}", hint(&error));
+    println!("\n{error}\nhint: {}", help_of(&error));
     let output = Command::new(guest::helper())
         .args(["--color", "never", "--offline", "doctor"])
         .output()
