@@ -166,6 +166,7 @@ pub fn in_store(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => {
             "mount it for writing, or choose another place with --root DIR"
         }
+        io::ErrorKind::ResourceBusy => "unmount what is mounted there",
         _ => of_machine(error),
     }
 }
@@ -214,7 +215,6 @@ pub fn of_machine(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
         Some(Errno::IO) => "the disk may be failing: look into the system's log",
         Some(Errno::FBIG) => "raise the limit on the size of files (`ulimit -f`)",
-        Some(Errno::BUSY) => "unmount what is mounted there",
         Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (`ulimit -n`)",
         // A thread or a process was refused.
         Some(Errno::AGAIN) => {

@@ -71,7 +71,7 @@ check() {
 is() { test "$(systemctl show --value -p "$1" "$2")" = "$3"; }
 answers() { perl /ask.pl | grep -x 'valid: 0'; }
 says() { for _ in 1 2 3 4 5 6 7 8 9 10; do ! journalctl -b -u guix-daemon.service | grep "$1" || return 0; sleep 0.5; done; return 1; }
-ended() { for _ in $(seq 40); do ! is "$@" || return 0; sleep 0.5; done; systemctl status "$2"; return 1; }
+becomes() { for _ in $(seq 40); do ! is "$@" || return 0; sleep 0.5; done; systemctl status "$2"; return 1; }
 
 systemctl start systemd-journald
 check 'the units are valid' systemd-analyze verify --man=no guix-daemon.service guix-daemon.socket
@@ -86,7 +86,7 @@ check 'reload' systemctl reload guix-daemon.service
 check 'it says so' says 'reloaded the configuration'
 first=$(systemctl show --value -p MainPID guix-daemon.service)
 check 'a crash' kill -KILL "$first"
-check 'the service is started again' ended ActiveState guix-daemon.service active
+check 'the service is started again' becomes ActiveState guix-daemon.service active
 check 'as another process' test "$(systemctl show --value -p MainPID guix-daemon.service)" != "$first"
 check 'a client is answered again' answers
 perl /ask.pl wait >/waiting 2>&1 &
@@ -116,6 +116,10 @@ timeout 300 systemd-nspawn --quiet --register=no --keep-unit --directory "$root"
     systemd.wants=try.service </dev/null >"$place/console" 2>&1 || true
 if [ ! -s "$root/result" ]; then
     tail -n 20 "$place/console"
+    if grep -q 'running in system mode' "$place/console"; then
+        echo 'FAIL: systemd started, and did not come to the checks within 300 s'
+        exit 1
+    fi
     echo 'skipped: systemd does not start here in systemd-nspawn'
     exit 0
 fi

@@ -14,7 +14,7 @@ use super::session::Session;
 use crate::builder::error::BuildError;
 use crate::diagnostics::FileError;
 use crate::events::cancellation::Cancellation;
-use crate::formats::count::counted;
+use crate::formats::count::{agreeing, counted};
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::StorePath;
 use crate::verify::attestation::{Attestation, AttestedOutput, SecondOutput, Seen};
@@ -134,11 +134,7 @@ impl PairVerdict {
             Self::Differs(files) => {
                 let names = files.iter().take(5).map(|file| file.path.as_str());
                 let names: Vec<&str> = names.collect();
-                let verb = if files.len() == 1 {
-                    "differs"
-                } else {
-                    "differ"
-                };
+                let verb = agreeing(files.len(), "differs", "differ");
                 format!(
                     "{} {verb} {}: {}",
                     counted(files.len(), "file"),

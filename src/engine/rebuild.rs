@@ -16,7 +16,7 @@ use crate::builder::history::epoch_seconds;
 use crate::builder::rebuild::RebuiltDerivation;
 use crate::builder::variation::Variation;
 use crate::diagnostics::FileError;
-use crate::formats::count::counted;
+use crate::formats::count::{agreeing, counted};
 use crate::road::plan::{Node, Plan};
 use crate::store::directories::free_space;
 use crate::verify::attestation::{Attestation, AttestedOutput, Seen};
@@ -195,14 +195,12 @@ impl Rounds {
         let same = same.count();
         if same > 0 {
             let reason = format!(
-                "{} first built on the day (UTC) of every round; built again on another day, {} would show whether a date \
-                 gets into {}",
-                match same {
-                    1 => "1 output was".to_owned(),
-                    _ => format!("{same} outputs were"),
-                },
-                if same == 1 { "it" } else { "they" },
-                if same == 1 { "it" } else { "them" }
+                "{} {} first built on the day (UTC) of every round; built again on another day, {} would show whether a \
+                 date gets into {}",
+                counted(same, "output"),
+                agreeing(same, "was", "were"),
+                agreeing(same, "it", "they"),
+                agreeing(same, "it", "them")
             );
             self.not_varied.insert("date".to_owned(), reason);
         }
@@ -343,11 +341,7 @@ fn in_short(difference: &Difference) -> String {
         .take(5)
         .map(|file| file.path.as_str())
         .collect();
-    let verb = if files.len() == 1 {
-        "differs"
-    } else {
-        "differ"
-    };
+    let verb = agreeing(files.len(), "differs", "differ");
     let mut text = format!(
         "{} {verb}: {}",
         counted(files.len(), "file"),

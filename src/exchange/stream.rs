@@ -357,7 +357,7 @@ impl StreamReader<'_> {
         let digest = self.input.digest();
         let signature = match self.number()? {
             0 => None,
-            // Not always UTF-8: Guix before 1.2 writes libgcrypt's bytes as they are.
+            // Not always UTF-8: libgcrypt writes some numbers as bytes, which an exporter may copy as they are.
             1 => Some(self.byte_string()?),
             other => {
                 return Err(self.wrong(format!("expected 0 or 1 before a signature, saw {other}")));

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::account::{self, DifferencePlace};
 use super::cause::{Circumstances, DifferenceCause};
 use super::rewrite::Rewriting;
-use crate::formats::count::counted;
+use crate::formats::count::{agreeing, counted};
 use crate::formats::visible::visible_path;
 use crate::store::regular_file;
 
@@ -299,7 +299,7 @@ pub fn describe(differences: &[FileDifference]) -> String {
                     true => format!("of {first_size}"),
                     false => format!("of {first_size} and {second_size}"),
                 };
-                let verb = if *bytes == 1 { "differs" } else { "differ" };
+                let verb = agreeing(*bytes, "differs", "differ");
                 let bytes = counted(*bytes, "byte");
                 line(format!("{path}: {bytes} {verb} {sizes}"));
                 for place in places {

@@ -42,7 +42,7 @@ fn a_signature_with_a_quoted_number_is_read_as_every_guix_writes_it() {
     for letter in ["a", "b", "c", "d"] {
         let path = place.add(letter, "item", &[]);
         let bytes = place.export(&path, Some(&secret));
-        // Guix before 1.2 sends libgcrypt's bytes, later ones take them for ISO-8859-1 and send UTF-8.
+        // As libgcrypt has them; or taken for ISO-8859-1 and sent as UTF-8.
         let raw = with_quoted_number(&bytes, <[u8]>::to_vec);
         let utf8 = with_quoted_number(&bytes, |text| {
             text.iter()

@@ -132,6 +132,27 @@ client() {
         GUILE_WARN_DEPRECATED=no "$@"
 }
 
+# tree_of NAME: where the root NAME is on this machine.
+tree_of() { echo "$place/mounts/$1/root"; }
+
+# shellcheck disable=SC2034 # the script that sources this ends with it
+failed=0
+# check WHAT COMMAND...: prints whether the command succeeds. Its output is in $place/said, and that of the check before
+# in $place/last.
+check() {
+    what=$1
+    shift
+    [ ! -f "$place/said" ] || mv "$place/said" "$place/last"
+    if "$@" >"$place/said" 2>&1; then
+        echo "pass: $what"
+    else
+        echo "FAIL: $what"
+        sed 's/^/    /' "$place/said"
+        # shellcheck disable=SC2034 # as above
+        failed=1
+    fi
+}
+
 # make_builder: puts a program that builds, and a script that prints the derivation of a name and a text, into
 # $place/test. Of the text `chance', each build makes something else.
 make_builder() {
@@ -219,8 +240,9 @@ need_guile() {
     fi
 }
 
-# prepare_inputs: sets `scratch', a directory that goes with the script and that clients see as /scratch.
-prepare_inputs() {
+# serve_inputs OPTION...: sets `scratch', a directory that goes with the script and that clients see as /scratch.
+# Writes the module to $scratch/channel, and starts a daemon.
+serve_inputs() {
     scratch=$(mktemp -d)
     daemon=
     trap stop_serving EXIT
@@ -230,11 +252,6 @@ prepare_inputs() {
     ln -s "${store_root%/}/gnu/store" "$scratch/gnu/store"
     ln -s "${store_root%/}/var/guix" "$scratch/var/guix"
     ln -s "${store_root%/}/var/log/guix" "$scratch/var/log/guix"
-}
-
-# serve_inputs OPTION...: that; writes the module to $scratch/channel, and starts a daemon.
-serve_inputs() {
-    prepare_inputs
     rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
     # A socket of its own: the machine may have a daemon.
     rooted_exec daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &

@@ -23,7 +23,10 @@ fi
 own_mounts sh "$0" "$@"
 serve_site
 stop_all() {
-    for pid in "$place"/mounts/*/root/ssh/pid; do [ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true; done
+    for name in guix bootstrap; do
+        pid=$(tree_of "$name")/ssh/pid
+        [ ! -f "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true
+    done
     stop
 }
 trap stop_all EXIT
@@ -88,20 +91,6 @@ CONFIG
 (list (build-machine (name "127.0.0.1") (port $free) (user "root") (systems '("x86_64-linux")) (host-key "$key")
                      (private-key "$home/.ssh/id_ed25519") (overload-threshold #f)))
 MACHINES
-}
-
-failed=0
-# check WHAT COMMAND...: says whether the command succeeds.
-check() {
-    what=$1
-    shift
-    if "$@" >"$place/said" 2>&1; then
-        echo "pass: $what"
-    else
-        echo "FAIL: $what"
-        sed 's/^/    /' "$place/said"
-        failed=1
-    fi
 }
 
 same() { cmp "$place/mounts/guix/root$1" "$place/mounts/bootstrap/root$1"; }
