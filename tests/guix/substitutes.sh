@@ -30,8 +30,8 @@ substitutes=
 
 # says TEXT: the output of the check before has it.
 says() { grep -q -e "$1" "$place/last"; }
-# What each daemon answers where no substitute is taken, and nothing may be built.
-nothing_taken='unable to start any build\|nothing is built here'
+# Why each daemon fails: guix-daemon passes over the substitute and may build nothing; ours names the signature.
+nothing_taken='unable to start any build\|has no signature by a key that is trusted'
 # refused STATUS TEXT COMMAND...: the command ends with STATUS, and prints TEXT.
 refused() {
     wanted=$1 expected=$2
