@@ -315,9 +315,11 @@ impl Substituter {
         watch: &InstallationWatch<'_>,
     ) -> Result<batch::BatchResult, ExchangeError> {
         let paths = batch.iter().map(|choice| &choice.info.path);
-        let locks = store.lock(paths.clone())?;
-        // Another process may have been faster while we waited.
+        let mut locks = store.lock(paths.clone())?;
+        // Another process may have been faster while we waited. Others must not wait for what is there until all of the
+        // batch is.
         let valid = store.valid_among(paths)?;
+        locks.release(&valid);
         for path in &valid {
             (watch.news)(InstallationNews::Reused(path));
         }

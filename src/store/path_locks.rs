@@ -20,7 +20,7 @@ use crate::formats::store_path::StorePath;
 /// at it, to work for that thread.
 #[derive(Debug)]
 pub struct PathLocks {
-    #[allow(dead_code)] // Held, not read.
+    /// In the order of `paths`.
     locks: Vec<FileLock>,
     paths: BTreeSet<StorePath>,
     /// What a mutex' guard is: `Sync`, but not `Send`.
@@ -67,6 +67,14 @@ impl PathLocks {
             paths,
             not_send: std::marker::PhantomData,
         }))
+    }
+
+    /// Gives back the locks of `paths`, as far as they are among these: other processes may wait for them.
+    pub fn release(&mut self, paths: &BTreeSet<StorePath>) {
+        let locked = std::mem::take(&mut self.paths)
+            .into_iter()
+            .zip(std::mem::take(&mut self.locks));
+        (self.paths, self.locks) = locked.filter(|(path, _)| !paths.contains(path)).unzip();
     }
 
     /// Whether `path` is one of the locked paths.
@@ -143,6 +151,20 @@ mod tests {
         assert!(matches!(again, Err(LockError::SelfHeld { .. })));
         let tried = PathLocks::try_acquire(directory.path(), &[path('a')]).unwrap();
         assert!(tried.is_none());
+    }
+
+    #[test]
+    fn some_locks_of_a_set_can_be_released() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path();
+        let mut locks = PathLocks::acquire(store, &['a', 'b', 'c'].map(path), &hurried(0)).unwrap();
+        locks.release(&['b', 'd'].map(path).into());
+        let covered = ['a', 'b', 'c'].map(|letter| locks.covers(&path(letter)));
+        assert_eq!(covered, [true, false, true]);
+        for (letter, is_free) in [('a', false), ('b', true), ('c', false)] {
+            let tried = PathLocks::try_acquire(store, &[path(letter)]).unwrap();
+            assert_eq!(tried.is_some(), is_free, "{letter}");
+        }
     }
 
     #[test]

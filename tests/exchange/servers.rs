@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,10 @@ use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch, Serve
 use bootstrap::fetch::http::RetryPolicy;
 use bootstrap::formats::keys::{PublicKey, SecretKey};
 use bootstrap::formats::store_path::StorePath;
+use bootstrap::store::StagedOutput;
 
 use crate::place::{Place, unobserved};
-use crate::{serve, serve_answers, substituter, substituter_with};
+use crate::{serve, serve_answers, serve_with, substituter, substituter_with};
 
 /// Publishes `path` of `place`, signed with `key`, in a directory called `name`.
 fn published(place: &Place, path: &StorePath, key: Option<&SecretKey>, name: &str) -> PathBuf {
@@ -437,4 +439,60 @@ fn a_damaged_item_is_replaced_by_that_of_the_first_server_that_delivers_it() {
     assert_eq!(fs::read(kept.unwrap().join(")")).unwrap(), b"changed");
     assert_eq!(info.references, [library].into());
     assert!(place.is_tidy());
+}
+
+#[test]
+fn the_lock_of_an_item_that_another_process_has_made_is_released_at_once() {
+    let (place, library, _) = Place::with_items();
+    let tool = place.add("c", "tool", &[]);
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let both = BTreeSet::from([library.clone(), tool.clone()]);
+    publish(&place.store, &both, Some(&secret), &directory).unwrap();
+
+    let other = Place::new();
+    let store = &other.store.directories().store;
+    let lock = store.join(format!("{}.lock", library.base_name()));
+    let is_locked: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let seen = Arc::clone(&is_locked);
+    let url = serve_with(&directory, "", move |name| {
+        if name.starts_with("nar/") {
+            seen.lock().unwrap().push(lock.exists());
+        }
+    });
+    let staged = store.join("staged");
+    fs::write(&staged, "made here").unwrap();
+    let output = StagedOutput {
+        staged,
+        path: library.clone(),
+        candidates: BTreeSet::new(),
+        deriver: None,
+    };
+    let (found, wait) = channel();
+    let watch = InstallationWatch {
+        cancellation: Cancellation::new(),
+        news: &|news: InstallationNews<'_>| {
+            if let InstallationNews::Found(_) = news {
+                found.send(()).unwrap();
+            }
+        },
+    };
+    let substituter = substituter(&[&url], &[public]);
+    let wanted = std::slice::from_ref(&both);
+    let installed = std::thread::scope(|scope| {
+        // What another process would do: make the library while the installation waits for its lock.
+        let locks = other.store.lock([&library]).unwrap();
+        let prepared = other
+            .store
+            .prepare_outputs(&locks, vec![output], &|| true)
+            .unwrap();
+        let installation = scope.spawn(|| substituter.install(&other.store, wanted, &watch));
+        wait.recv().unwrap();
+        prepared.commit().unwrap();
+        drop(locks);
+        installation.join().unwrap()
+    });
+    let installed = installed.unwrap().remove(0).unwrap();
+    assert_eq!(installed.paths, [tool]);
+    assert_eq!(*is_locked.lock().unwrap(), [false]);
 }
