@@ -95,13 +95,10 @@ impl BuildContext<'_, '_> {
         if derivation.fixed_output().is_none() {
             return Ok(None);
         }
-        let place = new
-            .store
-            .parent()
-            .filter(|_| !is_builtin(&derivation.builder));
-        if let (Some(place), Some((_, path))) = (place, new.outputs.first()) {
-            let output = new.store.join(path.base_name());
-            match copy_to_new_inodes(&output, place, new.deadline) {
+        if !is_builtin(&derivation.builder)
+            && let Some((_, path)) = new.outputs.first()
+        {
+            match copy_to_new_inodes(new.store, path.base_name(), new.deadline) {
                 Ok(()) => {}
                 Err(_) if !new.deadline.goes_on() => return Ok(Some(new.deadline.cause()?)),
                 Err(source) if source.is_environment() => {
@@ -246,18 +243,15 @@ impl BuildContext<'_, '_> {
     }
 }
 
-/// Replaces what is at `path` by a copy in new inodes, made in the directory `place` that no build can reach: a process
-/// outside of the sandbox may hold a descriptor of the old ones, and could change them after they were hashed. Links
-/// are copied, not followed.
-fn copy_to_new_inodes(
-    path: &Path,
-    place: &Path,
-    deadline: &Deadline<'_>,
-) -> Result<(), StoreError> {
-    let copy = place.join("copy");
-    nar::copy_while(path, &copy, &|| deadline.goes_on())?;
-    remove_tree(path)?;
-    std::fs::rename(&copy, path).map_err(FileError::in_store("replace", path))?;
+/// Replaces the output `name` in a build's `store` by a copy in new inodes: a process outside of the sandbox may hold a
+/// descriptor of the old ones, and could change them after they were hashed. The copy is made beside `store`, where
+/// builds cannot put a link in its way. Links are copied, not followed.
+fn copy_to_new_inodes(store: &Path, name: &str, deadline: &Deadline<'_>) -> Result<(), StoreError> {
+    let output = store.join(name);
+    let copy = store.with_file_name("copy");
+    nar::copy_while(&output, &copy, &|| deadline.goes_on())?;
+    remove_tree(&output)?;
+    std::fs::rename(&copy, &output).map_err(FileError::in_store("replace", &output))?;
     Ok(())
 }
 
@@ -285,8 +279,9 @@ mod tests {
     #[test]
     fn a_descriptor_that_a_build_gave_away_does_not_reach_the_copy() {
         let place = tempfile::tempdir().unwrap();
-        let output = place.path().join("output");
-        fs::create_dir(&output).unwrap();
+        let store = place.path().join("store");
+        let output = store.join("output");
+        fs::create_dir_all(&output).unwrap();
         fs::write(output.join("file"), "good").unwrap();
         symlink("/etc/passwd", output.join("link")).unwrap();
         let mut accomplice = fs::OpenOptions::new()
@@ -295,7 +290,7 @@ mod tests {
             .unwrap();
         let cancellation = Cancellation::new();
         let deadline = Deadline::new(&cancellation, None);
-        copy_to_new_inodes(&output, place.path(), &deadline).unwrap();
+        copy_to_new_inodes(&store, "output", &deadline).unwrap();
         accomplice.write_all(b" and evil").unwrap();
         assert_eq!(fs::read(output.join("file")).unwrap(), b"good");
         assert_eq!(
@@ -303,5 +298,25 @@ mod tests {
             Path::new("/etc/passwd")
         );
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_copy_is_made_out_of_reach_of_the_build_and_through_no_link() {
+        let place = tempfile::tempdir().unwrap();
+        let (store, outside) = (place.path().join("store"), place.path().join("outside"));
+        fs::create_dir(&store).unwrap();
+        fs::write(&outside, "precious").unwrap();
+        fs::write(store.join("output"), "evil").unwrap();
+        let cancellation = Cancellation::new();
+        let deadline = Deadline::new(&cancellation, None);
+        // An accomplice with a descriptor of the build's store may put links there at any time.
+        symlink(&outside, store.join("copy")).unwrap();
+        copy_to_new_inodes(&store, "output", &deadline).unwrap();
+        assert_eq!(fs::read_link(store.join("copy")).unwrap(), outside);
+        // Even a link in the place of the copy is not followed.
+        symlink(&outside, place.path().join("copy")).unwrap();
+        copy_to_new_inodes(&store, "output", &deadline).unwrap_err();
+        assert_eq!(fs::read(&outside).unwrap(), b"precious");
+        assert_eq!(fs::read(store.join("output")).unwrap(), b"evil");
     }
 }

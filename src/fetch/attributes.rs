@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn mirrors_of_the_derivation_serve_names_that_we_do_not_know() {
         let list = mirror_list(
-            "((apache \"https://a.example/dist\" \"ftp://b.example/\" \"http://c.example/\") (gnu \"http://evil/\"))",
+            "((apache \"https://a.example/dist\" \"ftp://b.example/\" \"file:///etc\" \"/etc\" \"http://c.example/\") \
+              (gnu \"http://evil/\"))",
         );
         let read = places("(\"mirror://apache/x.tar\" \"mirror://gnu/y.tar\")", &list).unwrap();
         let expected = ["https://a.example/dist/x.tar", "http://c.example/x.tar"];

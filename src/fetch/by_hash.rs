@@ -231,19 +231,25 @@ mod tests {
 
     #[test]
     fn code_in_another_shape_is_left_out_and_never_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let touched = directory.path().join("touched");
+        let call = format!("(system \"touch {}\")", touched.display());
         for code in [
             "",
             "(",
             "(list)",
             "'()",
-            "(list (lambda (file algo hash) (system \"touch /tmp/x\")))",
+            &call,
+            &format!("(begin {call} (list))"),
+            &format!("(list (lambda (file algo hash) {call}))"),
             "(list (lambda (file algo hash) (string-append \"https://a/\" (system file))))",
             "(list (lambda (file algo hash) (string-append \"file:///\" file)))",
             "(list (lambda (file algo hash) (string-append file)))",
             "(list (unknown \"host\"))",
-            "#.(system \"touch /tmp/x\")",
+            &format!("#.{call}"),
         ] {
             assert_eq!(templates(code), [], "{code}");
+            assert!(!touched.exists(), "{code}");
         }
         let mixed = "(list (system \"x\") (lambda (f a h) (string-append \"http://h/\" f)))";
         assert_eq!(templates(mixed).len(), 1);

@@ -426,6 +426,37 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_becomes_a_link_meanwhile_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [outside, aside] = ["outside", "aside"].map(|name| directory.path().join(name));
+        fs::create_dir(&outside).unwrap();
+        fs::create_dir(&aside).unwrap();
+        fs::write(outside.join("precious"), "precious").unwrap();
+        for round in 0..10 {
+            let tree = directory.path().join(format!("tree-{round}"));
+            let names: Vec<String> = (0..300).map(|number| format!("{round}-{number}")).collect();
+            for name in &names {
+                fs::create_dir_all(tree.join(name)).unwrap();
+            }
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    for name in &names {
+                        if fs::rename(tree.join(name), aside.join(name)).is_ok() {
+                            let _ = symlink(&outside, tree.join(name));
+                        }
+                    }
+                });
+                start.wait();
+                // Where it loses a race it fails.
+                let _ = remove_tree(&tree);
+            });
+            assert!(outside.join("precious").exists());
+        }
+    }
+
+    #[test]
     fn a_file_with_another_hard_link_gives_back_no_space() {
         let directory = tempfile::tempdir().unwrap();
         let tree = directory.path().join("tree");

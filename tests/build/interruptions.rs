@@ -60,7 +60,7 @@ fn slow(site: &mut Site, millis: u64) -> usize {
     )
 }
 
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
@@ -69,7 +69,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The place where `item` is built while it is.
-fn staged(site: &Site, item: usize) -> PathBuf {
+pub fn staged(site: &Site, item: usize) -> PathBuf {
     let out = site.physical(item);
     let staging = out.with_file_name(format!(
         "{}.chroot",
@@ -101,6 +101,36 @@ fn two_processes_build_an_item_once() {
             .any(|event| matches!(event, Event::WaitingForLock { holder, .. }
             if *holder == Some(other))),
     );
+    site.assert_clean();
+}
+
+#[test]
+fn the_lock_of_what_another_process_has_made_is_released_at_once() {
+    let mut site = Site::new();
+    let item = slow(&mut site, 700);
+    let commands = ["mkdir $out", "write $out/begun", "sleep 500"];
+    let after = site.add_with("after", &commands, |site, derivation| {
+        site.input(derivation, item);
+    });
+    let mut other = other_process(&site.root, 700);
+    wait_until_under_way(&site, item);
+    let begun = staged(&site, after).join("begun");
+    let name = site.physical(item).file_name().unwrap().to_owned();
+    let lock = format!("{}.lock", name.to_str().unwrap());
+    let lock = site.physical(item).with_file_name(lock);
+    assert!(lock.exists());
+    let report = std::thread::scope(|scope| {
+        let locked = scope.spawn(|| {
+            eventually("the next build begins", || begun.exists());
+            lock.exists()
+        });
+        let report = site.run(&[after]);
+        assert!(!locked.join().unwrap(), "others would wait for it");
+        report
+    });
+    assert!(other.wait().unwrap().success());
+    assert_eq!(report.summary.reused, ["slow"]);
+    assert!(site.is_valid(after));
     site.assert_clean();
 }
 
@@ -320,6 +350,7 @@ fn threads_that_want_the_same_item_get_one_build() {
     });
     assert_eq!(made, 1);
     assert!(site.is_valid(item));
+    site.assert_clean();
     let error: Option<BuildError> = site.run(&[item]).errors.pop();
     assert!(error.is_none());
 }

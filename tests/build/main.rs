@@ -9,6 +9,7 @@
 mod failures;
 mod failures_recorded;
 mod git;
+mod hostile;
 mod interruptions;
 mod repaired;
 mod reuse;

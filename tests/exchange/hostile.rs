@@ -326,6 +326,18 @@ fn a_fixed_output_is_held_against_its_derivation() {
     let error = import("wrong").unwrap_err();
     assert!(matches!(error, ExchangeError::Differs { .. }), "{error}");
     assert!(!place.store.is_valid(&output).unwrap());
+    // Nor does it come from a server whose key is trusted.
+    let server = Place::new();
+    let (secret, public) = server.key();
+    let wrong = single(&full(&output), &["type", "regular", "contents", "wrong"]);
+    server.import(&wrong, UNSIGNED).unwrap();
+    let directory = server.path("published");
+    let wanted = BTreeSet::from([output.clone()]);
+    publish(&server.store, &wanted, Some(&secret), &directory).unwrap();
+    let url = format!("file://{}", directory.display());
+    let error = place.install(&url, &output, &[public]).unwrap_err();
+    assert!(error.to_string().contains("the fixed hash"), "{error}");
+    assert!(!place.store.is_valid(&output).unwrap());
     assert_eq!(import("right").unwrap(), [output]);
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
 use bootstrap::sandbox::{BuildUser, GuestRoot, Sandbox, SandboxError, SandboxStep};
 
@@ -197,16 +198,27 @@ fn an_input_may_be_a_file_or_a_link() {
 #[test]
 fn a_link_left_in_the_store_directory_leads_no_mount_out_of_the_sandbox() {
     let mut guest = Guest::new();
-    let outside = guest.path("outside");
+    let (outside, file) = (guest.path("outside"), guest.path("file"));
     fs::create_dir(&outside).unwrap();
-    symlink(&outside, guest.path("chroot/probe-1.0")).unwrap();
-    match guest.try_run(&["ls /"]) {
-        Err(SandboxError::Setup { step, path, .. }) => {
-            assert_eq!(step, SandboxStep::MakeEntry);
-            assert_eq!(path.unwrap().to_str(), Some("/gnu/store/probe-1.0"));
+    fs::write(&file, "a file\n").unwrap();
+    guest.mount(&file, "/gnu/store/file-1", false);
+    for (name, target) in [
+        ("file-1", Path::new("/etc/passwd")),
+        ("probe-1.0", &*outside),
+        // Unlike the machine's directory, this one is in the sandbox, too.
+        ("probe-1.0", Path::new("/tmp")),
+    ] {
+        let link = guest.path("chroot").join(name);
+        symlink(target, &link).unwrap();
+        match guest.try_run(&["ls /"]) {
+            Err(SandboxError::Setup { step, path, .. }) => {
+                assert_eq!(step, SandboxStep::MakeEntry);
+                assert_eq!(path.unwrap(), Path::new("/gnu/store").join(name));
+            }
+            Err(error) => panic!("{error}"),
+            Ok(answer) => panic!("{}: {}", target.display(), answer.output),
         }
-        Err(error) => panic!("{error}"),
-        Ok(answer) => panic!("{}", answer.output),
+        fs::remove_file(link).unwrap();
     }
     assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
 }

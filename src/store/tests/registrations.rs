@@ -175,7 +175,7 @@ fn outputs_of_a_build_become_valid_together() {
     .unwrap();
     fs::set_permissions(
         build.join("out/bin/tool"),
-        fs::Permissions::from_mode(0o700),
+        fs::Permissions::from_mode(0o4711),
     )
     .unwrap();
     fs::write(build.join("lib"), "alone").unwrap();
@@ -193,6 +193,12 @@ fn outputs_of_a_build_become_valid_together() {
     assert!(
         !store.is_valid(&out).unwrap(),
         "not before they are committed"
+    );
+    let tool = fs::metadata(build.join("out/bin/tool")).unwrap();
+    assert_eq!(
+        tool.permissions().mode() & 0o7777,
+        0o555,
+        "canonical before the move"
     );
     let infos = prepared.commit().unwrap();
     assert_eq!(infos[0].references, BTreeSet::from([input, lib.clone()]));
