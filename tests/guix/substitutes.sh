@@ -30,8 +30,6 @@ substitutes=
 
 # says TEXT: the output of the check before has it.
 says() { grep -q -e "$1" "$place/last"; }
-# Why each daemon fails: guix-daemon passes over the substitute and may build nothing; ours names the signature.
-nothing_taken='unable to start any build\|has no signature by a key that is trusted'
 # refused STATUS TEXT COMMAND...: the command ends with STATUS, and prints TEXT.
 refused() {
     wanted=$1 expected=$2
@@ -42,11 +40,16 @@ refused() {
     [ "$status" = "$wanted" ] && grep -q -e "$expected" "$place/refusal"
 }
 
+# trusts_nobody: the root that was made has no access control list, whatever the root that it shows has.
+trusts_nobody() {
+    mkdir -p "$inside/etc/guix"
+    rm -f "$inside/etc/guix/acl"
+}
 make_root guix
-mkdir -p "$inside/etc/guix"
+trusts_nobody
 start_guix
 make_root bootstrap
-mkdir -p "$inside/etc/guix"
+trusts_nobody
 start_bootstrap
 await guix
 await bootstrap
@@ -76,6 +79,10 @@ check 'bootstrap publish, of an item that is not there' refused 2 'is not valid'
 ours=http://127.0.0.1:$port/ours
 
 for name in guix bootstrap; do
+    case $name in
+        guix) untrusting='ACL for archive imports seems to be uninitialized' ;;
+        bootstrap) untrusting='no substitute is taken: /etc/guix/acl has no key' ;;
+    esac
     check "$name built the same" test "$(built "$name" text 'a word')" = "$text"
     check "guix challenge on $name: the same bytes" client "$name" guix challenge --substitute-urls="$ours" "$text"
     check "it compared them" says '1 (100.0%) were identical'
@@ -90,7 +97,7 @@ for name in guix bootstrap; do
                        (arguments (list #:guile %bootstrap-guile #:builder (gexp (mkdir (ungexp output)))))
                        (home-page #f) (synopsis #f) (description #f) (license #f)))'
     check "delete from $name" removed "$name" "$text"
-    check "$name takes nothing of a key that it does not trust" refused 1 "$nothing_taken" fetched "$name" "$ours" text 'a word'
+    check "$name takes nothing where it trusts no key" refused 1 "$untrusting" fetched "$name" "$ours" text 'a word'
     check "guix archive --authorize on $name" client "$name" guix archive --authorize <"$place/site/ours/signing-key.pub"
     check "$name takes our substitute" fetched "$name" "$ours" text 'a word'
     check "it is the same" content "$name" "$text" 'made of a word'
@@ -107,7 +114,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     sleep 1
 done
 published=http://127.0.0.1:$free
-check 'bootstrap takes nothing of guix publish whose key it does not trust' refused 1 "$nothing_taken" fetched bootstrap "$published" theirs 'another word'
+check 'bootstrap takes nothing of guix publish whose key it does not trust' \
+    refused 1 'has no signature by a key that is trusted' fetched bootstrap "$published" theirs 'another word'
 check 'guix archive --authorize of its key' client bootstrap guix archive --authorize <"$(tree_of guix)/etc/guix/signing-key.pub"
 check 'bootstrap takes a substitute of guix publish' fetched bootstrap "$published" theirs 'another word'
 check 'it is the same' content bootstrap "$theirs" 'made of another word'

@@ -311,8 +311,8 @@ impl ClientSession {
         if open.is_empty() {
             return Ok(without(open));
         }
-        let keys = self.authorized_keys()?;
-        if keys.is_empty() {
+        let (urls, keys) = self.substitute_sources()?;
+        if urls.is_empty() {
             return Ok(without(open));
         }
         let watch = InstallationWatch {
@@ -320,7 +320,7 @@ impl ClientSession {
             news: &|_| {},
         };
         let mut servers = Vec::new();
-        for url in self.substitute_urls() {
+        for url in urls {
             match Server::new(&url) {
                 Ok(server) => servers.push(server),
                 Err(error) => self.tunnel.log(format!("warning: {error}\n")),
@@ -377,14 +377,10 @@ impl ClientSession {
         let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
         let count = |number: u32| NonZeroUsize::new(number as usize);
         let options = &self.options;
-        let keys = self.authorized_keys()?;
+        let (substitute_urls, keys) = self.substitute_sources()?;
         Ok(SessionOptions {
             directories: self.directories.clone(),
-            // Without a key nothing could be taken.
-            substitute_urls: match keys.is_empty() {
-                true => Vec::new(),
-                false => self.substitute_urls(),
-            },
+            substitute_urls,
             trusted_keys: TrustedKeys::Keys(keys),
             build: BuildOptions {
                 // Without any, those that prefer this machine are built one by one.

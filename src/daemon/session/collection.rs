@@ -59,7 +59,10 @@ impl ClientSession {
         let paths: BTreeSet<StorePath> = freed.paths.into_iter().chain(leftovers).collect();
         let lines = paths.iter();
         let lines = lines.map(|path| format!("deleting `{}'\n", self.shown(path)));
-        self.tunnel.log(lines.collect::<String>());
+        // A client need not take the names of a whole store in one message.
+        for part in lines.collect::<Vec<_>>().chunks(1000) {
+            self.tunnel.log(part.concat());
+        }
         Ok(self.collected(&paths, freed.bytes))
     }
 

@@ -74,6 +74,8 @@ struct ClientSession {
     cancellation: Cancellation,
     /// This session's part in the job tokens of all sessions, once it builds.
     tokens: OnceLock<Arc<SharedTokens>>,
+    /// Set once the client knows that there is no key for substitutes.
+    no_keys: OnceLock<()>,
     sandbox_is_fit: bool,
     /// What others see of this session, where it could be written.
     status: Option<StatusFile>,
@@ -212,6 +214,7 @@ fn serve(
         reader,
         cancellation,
         tokens: OnceLock::new(),
+        no_keys: OnceLock::new(),
         sandbox_is_fit,
         status,
     };

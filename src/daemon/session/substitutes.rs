@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::ClientSession;
 use super::fault::Fault;
 use crate::exchange::substitute::Server;
+use crate::formats::keys::PublicKey;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
@@ -23,6 +24,24 @@ impl ClientSession {
         urls
     }
 
+    /// The servers that may be asked, and the keys that may have signed what they have; no server where there is no
+    /// such key, since nothing that one has could be taken: the client is told so once.
+    pub(super) fn substitute_sources(&self) -> Result<(Vec<String>, Vec<PublicKey>), Fault> {
+        let mut urls = self.substitute_urls();
+        let keys = self.authorized_keys()?;
+        if keys.is_empty() && !urls.is_empty() {
+            urls.clear();
+            self.no_keys.get_or_init(|| {
+                self.tunnel.log(format!(
+                    "warning: no substitute is taken: {} has no key\n\
+                     hint: add a server's key with `guix archive --authorize <KEY-FILE'\n",
+                    self.configuration.acl.display()
+                ));
+            });
+        }
+        Ok((urls, keys))
+    }
+
     /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
     /// has nothing; the client gets a warning.
     pub(super) fn offered(
@@ -30,12 +49,7 @@ impl ClientSession {
         paths: &[AskedPath],
     ) -> Result<BTreeMap<StorePath, NarInfo>, Fault> {
         let mut found = BTreeMap::new();
-        let keys = self.authorized_keys()?;
-        let urls = match keys.is_empty() {
-            // Nothing that a server has could be taken.
-            true => Vec::new(),
-            false => self.substitute_urls(),
-        };
+        let (urls, keys) = self.substitute_sources()?;
         for url in urls {
             let open: Vec<StorePath> = paths
                 .iter()
