@@ -76,6 +76,7 @@ audit: tool
 	sh tests/finished.sh $(TOOL)
 	sh tests/tutorial.sh $(TOOL)
 	sh tests/sharing.sh $(TOOL)
+	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/tutorial.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/two-stores.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/packages.sh --check $(TOOL)
 	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test verify killed

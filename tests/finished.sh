@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Audits a finished road, with other programs than the tool itself where that is possible:
+# Audits a finished bootstrap, with other programs than the tool itself where that is possible:
 #
 #   tests/finished.sh BOOTSTRAP
 #

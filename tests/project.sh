@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Rules that CONTRIBUTING.md states and no other tool checks: licence lines, the width of comments, commit subjects.
+# Rules that CONTRIBUTING.md states and no other tool checks: licence lines, the width of comments, the length of
+# files, commit subjects.
 #
 #   tests/project.sh     needs git and a clone
 set -eu
@@ -53,6 +54,13 @@ git ls-files '*.rs' '*.sh' '*.toml' 'Makefile' | grep -v -e '^stage0/' -e '^reci
             print file ":" FNR ": " length($0) " columns"
         }' "$file"
 done | rule 'comments of more than 120 columns'
+
+# A file has one subject.
+git ls-files 'src/*.rs' 'tests/*.rs' 'benches/*.rs' | while IFS= read -r file; do
+    [ -f "$file" ] || continue
+    lines=$(wc -l <"$file")
+    [ "$lines" -le 500 ] || echo "$file: $lines lines"
+done | rule 'files of more than 500 lines'
 
 # Subjects of commits after the one named here. A shallow clone, or a source archive in a repository of its own, may
 # lack the base.

@@ -12,6 +12,7 @@ use super::graph::{BuildJob, GraphError};
 use crate::diagnostics::{FileError, help_of, in_store};
 use crate::events::cancellation::Cancellation;
 use crate::formats::content_hash::ContentHash;
+use crate::formats::count::{agreeing, counted};
 use crate::formats::store_path::FixedOutputMethod;
 use crate::formats::visible::visible_path;
 use crate::sandbox::{ExitStatusKind, SandboxError};
@@ -107,7 +108,9 @@ pub enum BuildError {
     #[diagnostic(help("use fewer jobs (-j) or raise the limit on processes"))]
     Thread(io::Error),
     /// A bug.
-    #[error("making {label} hit a bug in bootstrap, please report it: {message}")]
+    #[error(
+        "internal error while building {label}: {message} (a bug of bootstrap: please report it)"
+    )]
     Panicked {
         /// The item.
         label: String,
@@ -227,8 +230,8 @@ pub enum BuildFailureCause {
     Reference(Box<ForbiddenReference>),
     /// A fixed output that is known by the hash of a file's content is something else, or can be executed.
     #[error(
-        "its output {path} is a {kind}, expected a regular file that cannot be executed, which is all that its hash \
-         ({expected}) can be of"
+        "its output {path} is a {kind}: expected a regular file that cannot be executed, since its hash is flat \
+         ({expected})"
     )]
     NotAFile {
         /// The logical path of the output.
@@ -309,9 +312,14 @@ impl fmt::Display for ForbiddenReference {
 }
 
 fn room(free: u64, files: Option<u64>) -> String {
+    let free = format!(
+        "{} {} free",
+        counted(free, "byte"),
+        agreeing(free, "is", "are")
+    );
     match files {
-        Some(0) => format!("{free} bytes are free, and it can hold no more files"),
-        _ => format!("{free} bytes are free"),
+        Some(0) => format!("{free}, and it can hold no more files"),
+        _ => free,
     }
 }
 

@@ -25,8 +25,8 @@
 //!
 //! A pool may have a few more tokens than the machine has processors, for jobs that sleep ([`Spare`]). A build of much
 //! greater urgency than another, which will outlast it, has these for itself: the other neither starts nor gets more
-//! tokens by them. It is for the other processors while that one is serial, and there will be more such stretches until
-//! it ends; what is hurried through at the first of them is missing at the last.
+//! tokens by them. It should use the processors that the urgent build leaves idle in its serial stretches. More
+//! of these will come until that ends, and work that is finished too early is missing then.
 //!
 //! A build may have a limit of its own: one that is kept on some of the processors leaves the others free.
 //!

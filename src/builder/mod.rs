@@ -21,6 +21,7 @@ pub mod graph;
 pub mod history;
 pub mod hook;
 pub mod jobserver;
+pub mod kept;
 pub mod log;
 pub mod output;
 mod outputs;

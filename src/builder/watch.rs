@@ -19,7 +19,7 @@ use super::error::{BuildError, BuildFailureCause};
 use super::log::LogWriter;
 use super::output::OutputLines;
 
-/// How long a build may take and how much it may print; `None` is no limit.
+/// How long a build may take and how much it may print; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BuildLimits {
     /// From its start to its end.

@@ -77,14 +77,14 @@ pub struct Global {
     pub max_jobs: Option<u16>,
     /// Keep N processor cores busy, all builds together [default: all]
     ///
-    /// N jobs run at a time, never more. By default there are some more jobs than processors, one on up to two of them
-    /// and else two: a job that sleeps, as many tests do, keeps none busy.
+    /// N jobs run at a time, never more. By default there are some more jobs than processors, one with one or two
+    /// processors and two with more, since jobs that sleep, as many tests do, leave processors idle.
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build
     #[arg(short = 'K', long, global = true)]
     pub keep_failed: bool,
-    /// After a failure, go on with what does not need what failed
+    /// After a failure, go on with what does not depend on it
     #[arg(long, global = true)]
     pub keep_going: bool,
     /// Use no network: sources and seed must be in the store or the cache; of substitute servers, folders are asked
@@ -93,7 +93,7 @@ pub struct Global {
     /// Take store items from these servers, separated by spaces, where they have them signed by a trusted key
     #[arg(long, global = true, value_name = "URLS", hide_short_help = true)]
     pub substitute_urls: Option<String>,
-    /// The public keys, separated by spaces, whose owners may say what is in the store
+    /// The public keys whose signatures are trusted, separated by spaces
     #[arg(long, global = true, value_name = "KEYS", hide_short_help = true)]
     pub trusted_keys: Option<String>,
     /// Use these servers for `mirror://NAME/` in place of the usual ones: NAME=URL, separated by spaces
@@ -189,6 +189,8 @@ pub enum GraphFormat {
 pub enum CompletedNames {
     /// Packages, and their outputs other than `out`
     Packages,
+    /// Packages alone
+    PackagesWithoutOutputs,
     /// Seeds
     Seeds,
 }
@@ -404,7 +406,7 @@ pub enum Command {
         /// The file to make
         #[arg(value_name = "FILE", required_unless_present = "guix")]
         file: Option<PathBuf>,
-        /// Make none: print the public key in FILE, or of the secret key there, for `guix archive --authorize`
+        /// Make no key: print the public one of FILE, which has it or the secret one, for `guix archive --authorize`
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "file"])]
         guix: Option<PathBuf>,
     },

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Settings from `/etc/bootstrap.toml` and the environment, and `config`, which shows them.
 //!
-//! Every global option is a setting: in the file under its long name, in the environment as `BOOTSTRAP_NAME` in
-//! capitals. They become defaults of the options, so that the command line has the last word and help and errors are
-//! the same wherever a value is from. New options are settings without a word about it here.
+//! Every global option but those of `NOT_SETTINGS` is a setting: in the file under its long name, in the environment as
+//! `BOOTSTRAP_NAME` in capitals. They become defaults of the options, so that the command line has the last word and
+//! help and errors are the same wherever a value is from. New options are settings without a word about it here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::context::{print, print_json};
 use super::failure::CommandFailure;
 use crate::formats::secrets::without_secrets;
 use crate::road::recipe::closest;
-use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE};
+use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE, variable};
 
 /// Where the file is.
 const FILE: &str = "/etc/bootstrap.toml";
@@ -218,7 +218,7 @@ impl Settings {
     }
 }
 
-/// The file to read where the environment says `given`, and whether that names it; `None` is no file at all.
+/// The file to read where the environment says `given`, and whether that names it; `None` stands for no file at all.
 fn file(given: Option<OsString>) -> Option<(PathBuf, bool)> {
     match given {
         Some(path) if path.is_empty() => None,
@@ -230,11 +230,6 @@ fn file(given: Option<OsString>) -> Option<(PathBuf, bool)> {
 /// What clap calls the option `name`.
 fn id(name: &str) -> String {
     name.replace('-', "_")
-}
-
-/// The environment variable of the option `name`.
-fn variable(name: &str) -> String {
-    format!("BOOTSTRAP_{}", id(name).to_uppercase())
 }
 
 /// Whether the option `name` takes `value`, by asking it.

@@ -232,7 +232,7 @@ pub fn tell(text: &str) {
     let _ = Messages.write_all(text.as_bytes());
 }
 
-/// Writes `text` to standard output. A reader that has seen enough (`head`) is no failure.
+/// Writes `text` to standard output. A reader that has seen enough (`head`) is not a failure.
 pub fn print(text: &str) -> Result<(), CommandFailure> {
     let mut output = std::io::stdout().lock();
     let written = output

@@ -11,6 +11,7 @@ use crate::atomic_file::{self, AtomicFile};
 use crate::engine::{Planned, valid_outputs};
 use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
+use crate::formats::count::agreeing;
 use crate::formats::keys::{self, PublicKey, SecretKey};
 use crate::show::progress::size;
 
@@ -106,8 +107,8 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     match context.session.add_module_derivations(planned, &module) {
         Ok(0) => {}
         Ok(added) => context.note(&format!(
-            "added {added} of the {} derivations that the module names to the store, where Guix reads them",
-            module.derivations.len()
+            "added {added} of the {} that the module names to the store, where Guix reads them",
+            size::counted(module.derivations.len(), "derivation")
         )),
         Err(error) => context.note(&format!(
             "not all derivations that the module names are in the store, where Guix reads them, and they were not added: {error}"
@@ -195,10 +196,11 @@ pub fn publish(
     let published = publish::publish(&store, &paths, key.as_ref(), directory)?;
     if !context.options.json {
         context.note(&format!(
-            "published {}, {}; {} were there already",
+            "published {}, {}; {} {} there already",
             size::counted(published.written, "item"),
             size::bytes(published.bytes),
-            published.kept
+            published.kept,
+            agreeing(published.kept, "was", "were")
         ));
     }
     if key.is_none() {

@@ -67,11 +67,11 @@ fn describe(explained: &Explained) -> String {
                 explained.derivation
             );
         }
-        (Some(previous), true) => format!(
-            "{package} is built: nothing is to be done\n  what made it another than {previous}:\n"
-        ),
+        (Some(previous), true) => {
+            format!("{package} is built: nothing is to be done\n  what changed since {previous}:\n")
+        }
         (Some(previous), false) => {
-            format!("{package} would be built again\n  what makes it another than {previous}:\n")
+            format!("{package} would be built again\n  what changed since {previous}:\n")
         }
     };
     for reason in reasons {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
+use crate::formats::count::agreeing;
 use crate::formats::visible::visible;
 use crate::show::progress::size;
 use crate::store::gc::CollectOptions;
@@ -54,10 +55,11 @@ pub fn collect(
     }
     let verb = if dry_run { "would free" } else { "freed" };
     text.push_str(&format!(
-        "{verb} {} in {}; {} stay\n",
+        "{verb} {} in {}; {} {}\n",
         size::bytes(freed.bytes),
         size::counted(freed.paths.len() + freed.leftovers.len(), "item"),
-        freed.live
+        freed.live,
+        agreeing(freed.live, "stays", "stay")
     ));
     print(&text)?;
     if !freed.unknown.is_empty() {

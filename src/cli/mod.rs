@@ -28,7 +28,6 @@ mod graph;
 mod inherited;
 mod list;
 mod log;
-mod manual;
 mod notices;
 mod packages;
 mod path;
@@ -51,6 +50,7 @@ pub use failure::{CommandFailure, Status};
 
 use crate::sandbox::inherited::{set_right, stack_too_small};
 use crate::show::completions::script;
+use crate::show::manual;
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
 use crate::show::settings;
@@ -88,6 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (parsed, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
+            let error = settings::blaming_variable(error, &arguments);
             // Help and version go to standard output and do not fail, even if the reader has gone away.
             let _ = error.print();
             return match error.use_stderr() {
@@ -127,7 +128,7 @@ fn run(arguments: Arguments) -> Result<(), CommandFailure> {
         return context::print(&script(&Arguments::command(), shell));
     }
     if let Command::Man { directory } = &arguments.command {
-        return manual::write(directory);
+        return Ok(manual::write(Arguments::command(), directory)?);
     }
     let mut global = arguments.global;
     if let Command::Build(build) = &arguments.command {

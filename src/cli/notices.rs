@@ -13,7 +13,7 @@ pub(super) fn describe(notice: &Notice) -> Vec<String> {
             file.display()
         )],
         Notice::BuiltAgain(again) => again.iter().map(reasons::in_short).collect(),
-        Notice::Repaired(step) => vec![repaired(step)],
+        Notice::Repaired(step) => repaired(step).lines().map(str::to_owned).collect(),
         Notice::ServerProblem { problem, is_left } => vec![match is_left {
             true => {
                 format!("{problem}; going on without this server: what it does not give is built")
@@ -37,7 +37,7 @@ fn repaired(step: &Repaired) -> String {
             path,
             recorded,
             found,
-        } => format!("{path}: the recorded SHA-256 {recorded} was wrong; recorded is now {found}"),
+        } => format!("{path}: corrected the recorded SHA-256 from {recorded} to {found}"),
         Repaired::NotBuilt { label, because } => {
             format!("{label}: not built again, since {because}, which it is built with, is damaged")
         }
@@ -47,10 +47,10 @@ fn repaired(step: &Repaired) -> String {
             found,
             kept,
         } => format!(
-            "{path}: recorded is the SHA-256 {recorded}, but the build gave {found}; the item stays as it is, and what the \
-             build gave is {}. Either the record is damaged too, or the build is not reproducible: compare with a lock \
-             (`bootstrap verify --lock`). Once nothing keeps the item (`bootstrap roots`), `bootstrap gc` removes it, and it \
-             can be rebuilt",
+            "{path}: expected the recorded SHA-256 {recorded}, the build gave {found}: the record is damaged too, or the \
+             build is not reproducible. The item is unchanged, the new output is {}\n\
+             hint: compare with a lock (`bootstrap verify --lock`); once nothing keeps the item (`bootstrap roots`), \
+             `bootstrap gc` removes it, and it can be built again",
             kept.display()
         ),
     }

@@ -31,7 +31,7 @@ pub fn roots(context: &Context) -> Result<(), CommandFailure> {
         return print_json(&shown);
     }
     if shown.is_empty() {
-        context.note("nothing is kept alive: `bootstrap gc` would remove everything; `bootstrap all` and `bootstrap build` leave roots");
+        context.note("no roots: `bootstrap gc` would remove every item; `bootstrap all` and `bootstrap build` leave roots");
     }
     print(&describe(&shown))
 }

@@ -30,6 +30,7 @@ use super::socket::{AcceptedConnection, Socket};
 use super::status::StatusFile;
 use super::users;
 use crate::diagnostics::with_hint;
+use crate::formats::count::counted;
 use crate::sandbox;
 
 /// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
@@ -324,7 +325,10 @@ impl Listener<'_> {
                 Some(user) => format!("user {user} has"),
                 None => "clients over the network have".to_owned(),
             };
-            format!("{whose} {count} connections to the daemon, the most it serves at a time")
+            format!(
+                "{whose} {} to the daemon, the most it serves at a time",
+                counted(count, "connection")
+            )
         })
     }
 

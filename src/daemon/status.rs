@@ -26,6 +26,7 @@ use crate::builder::shared_tokens::SharedTokens;
 use crate::diagnostics::FileError;
 use crate::engine::Served;
 use crate::events::Event;
+use crate::formats::count::counted;
 use crate::formats::visible::visible;
 
 /// The most bytes that are read of a file.
@@ -287,13 +288,16 @@ impl fmt::Display for DaemonStatus {
         let age = |since: u64| format!("{} s", now.saturating_sub(since));
         let mut text = match &self.listener {
             Some(listener) => format!(
-                "process {} listens, for {}; {} of {} job tokens used\n",
+                "process {} listens, for {}; {} of {} used\n",
                 listener.process,
                 age(listener.since),
                 self.tokens_used,
-                listener.tokens
+                counted(listener.tokens, "job token")
             ),
-            None => format!("no daemon listens; {} job tokens used\n", self.tokens_used),
+            None => format!(
+                "no daemon listens; {} used\n",
+                counted(self.tokens_used, "job token")
+            ),
         };
         for session in &self.sessions {
             let user = match &session.user {
@@ -354,6 +358,27 @@ fn read(path: &Path) -> io::Result<Option<Process>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_token_is_singular() {
+        let mut status = DaemonStatus {
+            listener: None,
+            tokens_used: 1,
+            sessions: Vec::new(),
+        };
+        let text = status.to_string();
+        assert!(
+            text.contains("no daemon listens; 1 job token used"),
+            "{text}"
+        );
+        status.listener = Some(ListenerStatus {
+            process: 7,
+            since: 0,
+            tokens: 1,
+        });
+        let text = status.to_string();
+        assert!(text.contains("; 1 of 1 job token used"), "{text}");
+    }
 
     #[test]
     fn of_several_listeners_the_oldest_counts() {

@@ -7,6 +7,7 @@ use super::builtins::DOWNLOAD;
 use super::planned::Planned;
 use super::run::FinishedRun;
 use super::session::Session;
+use crate::formats::count::counted;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::{NodeKind, Plan, fixpoint};
@@ -202,7 +203,7 @@ pub fn list(files: &[Deviation]) -> Vec<String> {
         })
         .collect();
     if files.len() > FILES {
-        lines.push(format!("and {} more files", files.len() - FILES));
+        lines.push(format!("and {}", counted(files.len() - FILES, "more file")));
     }
     lines
 }
@@ -228,4 +229,24 @@ pub fn sort(attestation: &mut Attestation) {
     attestation
         .outputs
         .sort_by(|one, other| (&one.package, &one.output).cmp(&(&other.package, &other.output)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_of_files_end_with_a_count() {
+        let last = |count: usize| {
+            let file = |number| Deviation {
+                path: format!("f{number}").into(),
+                problem: "it is writable".to_owned(),
+            };
+            let files: Vec<Deviation> = (0..count).map(file).collect();
+            list(&files).pop().unwrap()
+        };
+        assert_eq!(last(FILES), "f4: it is writable");
+        assert_eq!(last(FILES + 1), "and 1 more file");
+        assert_eq!(last(FILES + 2), "and 2 more files");
+    }
 }

@@ -32,7 +32,7 @@ pub struct Explanation {
     pub gone: bool,
     /// The path of the derivation that was built before.
     pub previous: Option<String>,
-    /// What makes the one another than the other.
+    /// What differs between the two.
     pub reasons: Vec<Reason>,
 }
 

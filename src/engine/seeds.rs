@@ -137,7 +137,7 @@ impl Session {
     /// where seeds come from a folder; else it becomes this machine's own lock, in place of the one inside the program.
     ///
     /// # Errors
-    /// Where the seed has no lock, the session has no network, or the distribution's index cannot be had.
+    /// Where the seed has no lock, the session has no network, or the distribution's index cannot be fetched.
     pub fn update_seed(&self, name: Option<&str>) -> Result<UpdatedSeed, EngineError> {
         let name = name.unwrap_or(self.seed_name());
         let source = &self.options().seed.descriptions;

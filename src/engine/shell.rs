@@ -13,6 +13,7 @@ use super::planned::{Planned, graph, valid_inputs};
 use super::session::Session;
 use rustix::io::Errno;
 
+use crate::builder::kept::take_over;
 use crate::builder::variation::Variation;
 use crate::builder::world::BuildWorld;
 use crate::diagnostics::FileError;
@@ -155,6 +156,9 @@ impl Session {
         let sandbox = self.sandbox()?;
         sandbox.check()?;
         let settings = self.build_settings();
+        if let Some(directory) = &host {
+            take_over(directory, sandbox.as_ref(), &settings.user)?;
+        }
         let places =
             ShellDirectories::create(sandbox.as_ref(), &settings.user, &settings.temporary)?;
         let world = BuildWorld {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use super::watch::{InstallationNews, InstallationWatch};
+use crate::formats::count::counted;
 use crate::formats::store_path::StorePath;
 
 /// How often the bytes of an item that have arrived are reported.
@@ -22,8 +23,8 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
             return Err(io::Error::other(format!(
-                "archive exceeds the compressed size limit for {} bytes",
-                self.contents
+                "archive exceeds the compressed size limit for {}",
+                counted(self.contents, "byte")
             )));
         }
         let count = (&mut self.inner).take(self.left).read(buffer)?;

@@ -20,6 +20,7 @@ use crate::diagnostics::FileError;
 use crate::events::cancellation::{ActionRegistration, Cancellation};
 use crate::fetch::client::{self, Hosts, causes, reason};
 use crate::fetch::http::{RetryPolicy, retry_after};
+use crate::formats::count::counted;
 use crate::limited_file;
 
 /// The most bytes of a piece.
@@ -309,7 +310,8 @@ fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender
                 ResponsePiece::Failed(
                     Trouble::Stalled,
                     format!(
-                        "transfer stalled ({received} bytes in {} s)",
+                        "transfer stalled ({} in {} s)",
+                        counted(received, "byte"),
                         waited.as_secs()
                     ),
                 )

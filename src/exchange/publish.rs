@@ -16,6 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
@@ -53,6 +54,11 @@ pub fn publish(
     let closure = store.closure(paths.iter())?;
     let items = in_order(store, &closure)?;
     let archives = directory.join("nar");
+    // As with files, a link of the user's own is followed, and no other.
+    if archives.is_symlink() && atomic_file::place_of(&archives).as_ref() == Some(&archives) {
+        let error = io::Error::new(io::ErrorKind::PermissionDenied, "a link of another user");
+        return Err(FileError::named_by_user("use", &archives)(error).into());
+    }
     fs::create_dir_all(&archives).map_err(FileError::named_by_user("create", &archives))?;
     let about = format!(
         "StoreDir: {}\nWantMassQuery: 1\nPriority: 40\n",

@@ -245,7 +245,7 @@ impl Server {
     /// Downloads, unpacks and checks an item, whose lock is held.
     ///
     /// # Errors
-    /// Where it cannot be had, or is not what was signed.
+    /// Where it cannot be fetched, or is not what was signed.
     pub(super) fn prepare<'s>(
         &self,
         store: &'s Store,

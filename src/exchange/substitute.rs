@@ -27,7 +27,10 @@ use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::store::{LockError, PathInfo, Store, StoreError};
 
+mod choice;
 mod replace;
+
+use choice::{Choice, Missing, references_first};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
@@ -66,38 +69,6 @@ struct Answers {
     mistrust: Option<ExchangeError>,
     /// Why the answer of one server cannot be used.
     problem: Option<ExchangeError>,
-}
-
-/// Where an item is taken from.
-#[derive(Debug, Clone)]
-struct Choice {
-    server: usize,
-    info: Arc<NarInfo>,
-}
-
-/// What is missing of some items and of all they refer to.
-#[derive(Debug, Default)]
-struct Missing(BTreeMap<StorePath, Option<Choice>>);
-
-impl Missing {
-    /// What is missing of the closure of `wanted`; the first of it that no server has, where there is one.
-    fn closure<'m>(
-        &'m self,
-        wanted: &'m BTreeSet<StorePath>,
-    ) -> Result<BTreeMap<&'m StorePath, &'m Choice>, &'m StorePath> {
-        let mut closure = BTreeMap::new();
-        let mut open: Vec<&StorePath> = wanted.iter().collect();
-        while let Some(path) = open.pop() {
-            // What is valid is not in here.
-            if let Some((path, choice)) = self.0.get_key_value(path) {
-                let choice = choice.as_ref().ok_or(path)?;
-                if closure.insert(path, choice).is_none() {
-                    open.extend(&choice.info.references);
-                }
-            }
-        }
-        Ok(closure)
-    }
 }
 
 impl Substituter {
@@ -469,33 +440,4 @@ fn at_once<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// `choices`, each after those it refers to.
-fn references_first<'i>(choices: &BTreeMap<&StorePath, &'i Choice>) -> Vec<&'i Choice> {
-    let mut order = Vec::with_capacity(choices.len());
-    let mut done: BTreeSet<&'i StorePath> = BTreeSet::new();
-    let mut open: Vec<&'i Choice> = choices.values().copied().collect();
-    while !open.is_empty() {
-        let before = open.len();
-        for choice in std::mem::take(&mut open) {
-            let info = &choice.info;
-            let waits = info.references.iter().any(|reference| {
-                *reference != info.path
-                    && choices.contains_key(reference)
-                    && !done.contains(reference)
-            });
-            match waits {
-                true => open.push(choice),
-                false => {
-                    done.insert(&info.path);
-                    order.push(choice);
-                }
-            }
-        }
-        if open.len() == before {
-            order.append(&mut open);
-        }
-    }
-    order
 }

@@ -19,6 +19,7 @@ use reqwest::{StatusCode, Url};
 use super::client::{self, causes, proxy_of};
 use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
+use crate::formats::count::counted;
 use crate::formats::visible::visible;
 
 /// Bytes read from a connection at a time.
@@ -208,8 +209,8 @@ impl Http {
                 }
                 AttemptFailure::Passing(reason, asked) => {
                     let Some(own) = pauses.next().copied() else {
-                        let attempts = self.patience.pauses.len() + 1;
-                        let reason = format!("{reason} (after {attempts} attempts)");
+                        let attempts = counted(self.patience.pauses.len() + 1, "attempt");
+                        let reason = format!("{reason} (after {attempts})");
                         return Err(HttpError::Unavailable(reason));
                     };
                     let pause = asked.map_or(own, |asked| asked.max(own));
@@ -316,7 +317,9 @@ impl Http {
             if received > limit {
                 file.set_len(0).map_err(failed)?;
                 return Err(AttemptFailure::Lasting(match wanted.size {
-                    Some(size) => format!("it sends more than the {size} bytes expected"),
+                    Some(size) => {
+                        format!("it sends more than the {} expected", counted(size, "byte"))
+                    }
                     None => format!("it sends more than {limit} bytes, the limit for one download"),
                 }));
             }
@@ -440,10 +443,12 @@ fn check_range(
 fn check_size(total: Option<u64>, wanted: &WantedFile) -> Result<(), AttemptFailure> {
     match (total, wanted.size) {
         (Some(total), Some(size)) if total != size => Err(AttemptFailure::Lasting(format!(
-            "its file has {total} bytes, expected {size}"
+            "its file has {}, expected {size}",
+            counted(total, "byte")
         ))),
         (Some(total), None) if total > wanted.maximum => Err(AttemptFailure::Lasting(format!(
-            "its file has {total} bytes, more than the limit of {}",
+            "its file has {}, more than the limit of {}",
+            counted(total, "byte"),
             wanted.maximum
         ))),
         _ => Ok(()),
@@ -452,8 +457,8 @@ fn check_size(total: Option<u64>, wanted: &WantedFile) -> Result<(), AttemptFail
 
 fn so_far(received: u64, size: Option<u64>) -> String {
     match size {
-        Some(size) => format!("(after {received} of {size} bytes)"),
-        None => format!("(after {received} bytes)"),
+        Some(size) => format!("(after {received} of {})", counted(size, "byte")),
+        None => format!("(after {})", counted(received, "byte")),
     }
 }
 
@@ -469,6 +474,12 @@ fn host_of(url: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_byte_is_singular() {
+        assert_eq!(so_far(1, None), "(after 1 byte)");
+        assert_eq!(so_far(1, Some(2)), "(after 1 of 2 bytes)");
+    }
 
     #[test]
     fn servers_are_told_apart_by_their_ports() {

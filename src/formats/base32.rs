@@ -5,6 +5,8 @@
 //! little-endian number, five bits to a character, and the most significant character comes first. `n` bytes
 //! take `ceil(8n / 5)` characters; the bits that are left over in the first character are zero.
 
+use super::count::{agreeing, counted};
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
 /// A text that is not Nix's base 32.
@@ -25,8 +27,9 @@ pub enum Base32Error {
     },
     /// A length that no number of bytes has, or bits set that no byte holds.
     #[error(
-        "`{text}` is not in Nix's base 32: {} characters do not spell a whole number of bytes",
-        text.len()
+        "`{text}` is not in Nix's base 32: {} {} not spell a whole number of bytes",
+        counted(text.len(), "character"),
+        agreeing(text.len(), "does", "do")
     )]
     Length {
         /// The whole text.
@@ -135,7 +138,8 @@ mod tests {
 
     #[test]
     fn impossible_lengths_and_overflowing_bits_are_refused() {
-        assert!(matches!(decode("0"), Err(Base32Error::Length { .. })));
+        let error = decode("0").unwrap_err().to_string();
+        assert!(error.ends_with(": 1 character does not spell a whole number of bytes"));
         assert!(matches!(decode("000"), Err(Base32Error::Length { .. })));
         // One byte takes two characters, of which the first holds three bits.
         assert_eq!(decode("7z"), Ok(vec![0xff]));

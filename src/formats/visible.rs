@@ -97,6 +97,7 @@ fn shown(bytes: &[u8], longest: usize, keep: impl Fn(char) -> bool) -> String {
     }
     match hidden {
         0 => shown,
+        1 => format!("{shown}… (1 more character)"),
         hidden => format!("{shown}… ({} more characters)", grouped(hidden)),
     }
 }
@@ -156,6 +157,9 @@ mod tests {
 
     #[test]
     fn long_text_and_long_lists_are_cut_with_a_count() {
+        let text = "x".repeat(1001);
+        let cut = format!("{}… (1 more character)", "x".repeat(1000));
+        assert_eq!(visible(&text), cut);
         let text = "x".repeat(1_001_000);
         assert_eq!(
             visible(&text),

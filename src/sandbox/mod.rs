@@ -4,7 +4,7 @@
 //! This file is the vocabulary. A [`World`] says what a sandbox holds, [`layout`] turns it into a list of
 //! directories, files, links and mounts (pure data), and a [`Sandbox`] makes it real and runs one program in
 //! it. Each platform has its own `Sandbox` in a module of its own: `namespaces` for Linux, [`jail`] for FreeBSD. Adding
-//! a platform is adding a file and a line in [`platform`].
+//! a platform is adding a folder, and its choice where this file names the others.
 //!
 //! What every backend guarantees:
 //! - The program sees the [`World`]'s root and mounts, `/dev` (null, zero, full, random, urandom, the standard
@@ -145,7 +145,7 @@ impl Default for BuildUser {
     }
 }
 
-/// What a program may use up; `None` is no limit of our own. A limit above what this process itself may use
+/// What a program may use up; `None` means no limit of our own. A limit above what this process itself may use
 /// becomes that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceLimits {
@@ -213,6 +213,9 @@ pub trait Sandbox: Send + Sync {
     /// same in one process. Where the system allows it no other program's processes have them, which could kill the
     /// build otherwise.
     fn outside(&self, user: &BuildUser) -> (u32, u32);
+
+    /// Whether `number` is a user number that builds of some process of this program have outside, and no account.
+    fn is_of_builds(&self, number: u32) -> bool;
 
     /// Removes what an earlier run, killed, has left on the machine (mounts, jails).
     ///

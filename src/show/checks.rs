@@ -208,7 +208,7 @@ pub fn memory(cores: u64, memory: Option<u64>) -> CheckFinding {
     let Some(memory) = memory else {
         return CheckFinding::good("memory", "the system does not tell how much there is");
     };
-    let seen = format!("{} for {cores} cores", size::bytes(memory));
+    let seen = format!("{} for {}", size::bytes(memory), counted(cores, "core"));
     match memory >= MEMORY.saturating_mul(cores) {
         true => CheckFinding::good("memory", seen),
         false => CheckFinding::doubtful(
@@ -331,7 +331,7 @@ pub fn seed(name: &str, checked: Result<(), SeedError>) -> CheckFinding {
 /// Whether the store could be read: how many `items` are valid, or what is wrong.
 pub fn store(items: Result<usize, String>) -> CheckFinding {
     match items {
-        Ok(count) => CheckFinding::good("store", format!("{count} valid items")),
+        Ok(count) => CheckFinding::good("store", counted(count, "valid item")),
         Err(problem) => CheckFinding::bad(
             "store",
             problem,
@@ -352,9 +352,9 @@ pub fn verdict(findings: &[CheckFinding], of_client: bool) -> Option<String> {
             number + 1
         ),
         _ => format!(
-            "{} of {} checks failed: this machine cannot build yet",
+            "{} of {} failed: this machine cannot build yet",
             bad.count() + 1,
-            findings.len()
+            counted(findings.len(), "check")
         ),
     })
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::engine::{Pair, PairVerdict, Ways, word};
-use crate::formats::count::counted;
+use crate::formats::count::{agreeing, counted};
 use crate::formats::visible::visible;
 use crate::verify::attestation::Comparison;
 use crate::verify::compare;
@@ -46,9 +46,10 @@ pub fn documents(comparison: &Comparison, files: [&Path; 2], keys: &[Option<Stri
         }
     }
     text.push_str(&format!(
-        "{} the same, {} differ, {} cannot be compared\n",
+        "{} the same, {} {}, {} cannot be compared\n",
         counted(comparison.same.len(), "output"),
         comparison.different.len(),
+        agreeing(comparison.different.len(), "differs", "differ"),
         comparison.incomparable.len() + comparison.only_first.len() + comparison.only_second.len()
     ));
     text

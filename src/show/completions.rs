@@ -24,13 +24,17 @@ pub fn script(command: &Command, shell: Shell) -> String {
     }
 }
 
-/// What packages and their outputs are called, one a line: `NAME`, and `NAME:OUTPUT` for each but `out`.
-pub fn package_names(planned: &Planned) -> String {
+/// Commands that are about a build, which makes every output: their packages are named without one.
+const WITHOUT_OUTPUTS: [&str; 4] = ["explain", "graph", "log", "show"];
+
+/// What packages are called, one a line: `NAME`, and with `outputs` also `NAME:OUTPUT` for each but `out`.
+pub fn package_names(planned: &Planned, outputs: bool) -> String {
     let mut text = String::new();
     let nodes = planned.plan.nodes().iter();
     for node in nodes.filter(|node| node.stage.is_some()) {
         text.push_str(&format!("{}\n", node.label));
-        for output in node.outputs.iter().filter(|output| *output != "out") {
+        let others = node.outputs.iter().filter(|output| *output != "out");
+        for output in others.filter(|_| outputs) {
             text.push_str(&format!("{}:{output}\n", node.label));
         }
     }
@@ -39,6 +43,8 @@ pub fn package_names(planned: &Planned) -> String {
 
 /// Where names are completed.
 struct CompletionPlaces {
+    /// Commands whose arguments are packages or their outputs.
+    outputs: Vec<String>,
     /// Commands whose arguments are packages.
     packages: Vec<String>,
     /// Options whose value is a package, with dashes.
@@ -47,31 +53,36 @@ struct CompletionPlaces {
     seeds: Vec<String>,
     /// Options whose value is a seed, with dashes.
     seed_options: Vec<String>,
+    /// Options that two seeds follow, each a word of its own, with dashes.
+    seed_pairs: Vec<String>,
 }
 
 fn places(command: &Command) -> CompletionPlaces {
     let is_package = |one: &&Arg| value_name(one) == Some("PKG");
     let commands: Vec<&Command> = command.get_subcommands().collect();
+    let name = |command: &Command| command.get_name().to_owned();
     let with_packages = commands
         .iter()
         .filter(|command| command.get_positionals().any(|one| is_package(&one)));
-    let options = commands.iter().flat_map(|command| command.get_opts());
+    let (packages, outputs) = with_packages
+        .map(|command| name(command))
+        .partition(|name| WITHOUT_OUTPUTS.contains(&name.as_str()));
+    let options = || commands.iter().flat_map(|command| command.get_opts());
     let option = |one: &Arg| one.get_long().map(|name| format!("--{name}"));
     let seeds = commands.iter().find(|command| command.get_name() == "seed");
     let seeds = seeds.iter().flat_map(|seed| seed.get_subcommands());
-    let name = |command: &Command| command.get_name().to_owned();
     let seed_option = command.get_opts().filter(|one| one.get_id() == "seed");
-    let of_commands = commands.iter().flat_map(|command| command.get_opts());
-    let seed_option =
-        seed_option.chain(of_commands.filter(|one| value_name(one) == Some("SEED_A")));
+    let seed_pairs = options().filter(|one| value_name(one) == Some("SEED_A"));
     CompletionPlaces {
-        packages: with_packages.map(|command| name(command)).collect(),
-        package_options: options.filter(is_package).filter_map(option).collect(),
+        outputs,
+        packages,
+        package_options: options().filter(is_package).filter_map(option).collect(),
         seeds: seeds
             .filter(|seed| seed.get_positionals().next().is_some())
             .map(name)
             .collect(),
         seed_options: seed_option.filter_map(option).collect(),
+        seed_pairs: seed_pairs.filter_map(option).collect(),
     }
 }
 
@@ -79,66 +90,95 @@ fn value_name(one: &Arg) -> Option<&str> {
     Some(one.get_value_names()?.first()?.as_str())
 }
 
-/// Completes by the function of clap_complete, and adds names.
+/// Completes by the function of clap_complete, and adds names. The names are those of the recipes and seeds that the
+/// line names.
 fn bash(places: &CompletionPlaces) -> String {
     let either = |words: &[String]| words.join("|");
+    let commands = [&places.outputs[..], &places.packages].concat();
+    let options = [&places.package_options[..], &places.seed_options].concat();
     format!(
         r#"
 _bootstrap_with_names() {{
     _bootstrap "$@"
-    local line=${{COMP_LINE:0:COMP_POINT}} names= word command= previous=
-    # The whole word: to bash a colon ends one.
-    local current=${{line##* }}
+    local line=${{COMP_LINE:0:COMP_POINT}} names= word command= earlier= previous=
+    local -a given=()
+    # The whole word: to bash a colon or an equals sign ends one.
+    local current=${{line##* }} option=
     for word in ${{line% *}}; do
         case $command:$word in
             seed:{seeds_of_seed}) command=$word-of-seeds ;;
-            :{packages_of_none}|:seed) command=$word ;;
+            :{commands}|:seed) command=$word ;;
         esac
-        previous=$word
+        case $previous in
+            --recipes|--seeds) given+=("$previous=${{word/#\~\//$HOME/}}") ;;
+        esac
+        case $word in
+            --recipes=*|--seeds=*) given+=("$word") ;;
+        esac
+        earlier=$previous previous=$word
     done
-    case $previous in
-        {package_options}) names=packages ;;
-        {seed_options}) names=seeds ;;
-        *)
-            case $command in
-                {packages}) [[ $current == -* ]] || names=packages ;;
-                *-of-seeds) [[ $current == -* ]] || names=seeds ;;
-            esac
-            ;;
+    case $current in
+        {options_with_value}) previous=${{current%%=*}} current=${{current#*=}} option=$previous= ;;
     esac
+    case $previous in
+        {package_options}) names=packages-without-outputs ;;
+        {seed_options}|{seed_pairs}) names=seeds ;;
+    esac
+    case $earlier in
+        {seed_pairs}) names=seeds ;;
+    esac
+    if [[ -n $names ]]; then
+        # No files or commands in place of a name.
+        COMPREPLY=()
+    elif [[ $current != -* ]]; then
+        case $command in
+            {outputs}) names=packages ;;
+            {packages}) names=packages-without-outputs ;;
+            *-of-seeds) names=seeds ;;
+        esac
+    fi
     [[ -n $names ]] || return 0
+    # Bash replaces what follows the last break alone.
     local found before=
     [[ $current == *:* && $COMP_WORDBREAKS == *:* ]] && before=${{current%:*}}:
+    [[ -n $before || $COMP_WORDBREAKS == *=* ]] && option=
     while read -r found; do
-        COMPREPLY+=("${{found#"$before"}}")
-    done < <(compgen -W "$(bootstrap names "$names" 2>/dev/null)" -- "$current")
+        COMPREPLY+=("$option${{found#"$before"}}")
+    done < <(compgen -W "$(bootstrap "${{given[@]}}" names "$names" 2>/dev/null)" -- "$current")
 }}
 complete -F _bootstrap_with_names -o nosort -o bashdefault -o default bootstrap 2>/dev/null ||
     complete -F _bootstrap_with_names -o bashdefault -o default bootstrap
 "#,
+        commands = commands.join("|:"),
+        outputs = either(&places.outputs),
         packages = either(&places.packages),
-        packages_of_none = places.packages.join("|:"),
         package_options = either(&places.package_options),
         seeds_of_seed = places.seeds.join("|seed:"),
         seed_options = either(&places.seed_options),
+        seed_pairs = either(&places.seed_pairs),
+        options_with_value = format_args!("{}=*", options.join("=*|")),
     )
 }
 
 /// The script, where names complete what would else be files.
 fn zsh(script: &str) -> String {
     let mut text = String::new();
+    let mut command = "";
     for line in script.lines() {
-        let is_package = [
-            ":PKG:_default",
-            "::packages -- ",
-            "':package -- ",
-            "'::package -- ",
-        ];
+        // Before the arguments of a command, its name.
+        let name = line
+            .strip_prefix('(')
+            .and_then(|line| line.strip_suffix(')'));
+        command = name.unwrap_or(command);
+        let is_argument = ["::packages -- ", "':package -- ", "'::package -- "];
         let is_seed = ["'--seed=[", "'::name -- The seed ", ":SEED_A:"];
+        let has = |signs: &[&str]| signs.iter().any(|sign| line.contains(sign));
+        let without_outputs = WITHOUT_OUTPUTS.contains(&command) || line.contains(":PKG:_default");
         let completer = match line {
-            _ if is_seed.iter().any(|sign| line.contains(sign)) => "_bootstrap_seeds",
-            _ if is_package.iter().any(|sign| line.contains(sign)) => "_bootstrap_packages",
-            _ => "_default",
+            _ if has(&is_seed) => "_bootstrap_seeds",
+            _ if !has(&is_argument) && !line.contains(":PKG:_default") => "_default",
+            _ if without_outputs => "_bootstrap_packages",
+            _ => "_bootstrap_outputs",
         };
         text.push_str(&line.replace(":_default", &format!(":{completer}")));
         text.push('\n');
@@ -150,44 +190,97 @@ fn zsh(script: &str) -> String {
 }
 
 const ZSH_NAMES: &str = r#"
-_bootstrap_packages() {
-    local -a names
-    names=(${(f)"$(bootstrap names packages 2>/dev/null)"})
+_bootstrap_names() {
+    local -a names given
+    local word previous
+    # Not `words`, which holds the words of the command alone.
+    for word in ${(z)LBUFFER}; do
+        word=${(Q)word}
+        case $previous in
+            (--recipes|--seeds) given+=("$previous=${word/#\~\//$HOME/}") ;;
+        esac
+        case $word in
+            (--recipes=*|--seeds=*) given+=("$word") ;;
+        esac
+        previous=$word
+    done
+    names=(${(f)"$(bootstrap $given names $1 2>/dev/null)"})
     compadd -a names
 }
+_bootstrap_outputs() {
+    _bootstrap_names packages
+}
+_bootstrap_packages() {
+    _bootstrap_names packages-without-outputs
+}
 _bootstrap_seeds() {
-    local -a names
-    names=(${(f)"$(bootstrap names seeds 2>/dev/null)"})
-    compadd -a names
+    _bootstrap_names seeds
 }
 "#;
 
+/// Completes by the rules of clap_complete, and adds names.
 fn fish(places: &CompletionPlaces) -> String {
-    let mut text = String::new();
+    let mut text = FISH_NAMES.to_owned();
     let mut names = |condition: &str, option: &str, what: &str| {
         text.push_str(&format!(
-            "complete -c bootstrap{condition}{option} -a \"(bootstrap names {what} 2>/dev/null)\"\n"
+            "complete -c bootstrap{condition}{option} -a \"(__bootstrap_names {what})\"\n"
         ));
     };
-    for command in &places.packages {
-        let condition = format!(" -n \"__fish_seen_subcommand_from {command}\"");
-        names(&condition, " -f", "packages");
+    let after = |option: &String| format!("__bootstrap_is_second_after {option}");
+    let others: String = places
+        .seed_pairs
+        .iter()
+        .map(|option| format!("; and not {}", after(option)))
+        .collect();
+    for (commands, what) in [
+        (&places.outputs, "packages"),
+        (&places.packages, "packages-without-outputs"),
+    ] {
+        for command in commands {
+            let condition = format!(" -n \"__fish_bootstrap_using_subcommand {command}{others}\"");
+            names(&condition, " -f", what);
+        }
     }
     for command in &places.seeds {
         let condition = format!(
-            " -n \"__fish_seen_subcommand_from seed; and __fish_seen_subcommand_from {command}\""
+            " -n \"__fish_bootstrap_using_subcommand seed; and __fish_seen_subcommand_from {command}\""
         );
         names(&condition, " -f", "seeds");
     }
     let long = |option: &String| format!(" -l {} -x", option.trim_start_matches('-'));
     for option in &places.package_options {
-        names("", &long(option), "packages");
+        names("", &long(option), "packages-without-outputs");
     }
-    for option in &places.seed_options {
+    for option in places.seed_options.iter().chain(&places.seed_pairs) {
         names("", &long(option), "seeds");
+    }
+    for option in &places.seed_pairs {
+        names(&format!(" -n \"{}\"", after(option)), " -f", "seeds");
     }
     text
 }
+
+const FISH_NAMES: &str = r#"
+function __bootstrap_names
+    set -l given
+    set -l previous
+    for word in (commandline -opc)
+        if contains -- "$previous" --recipes --seeds
+            set -a given $previous=(string replace -r '^~/' $HOME/ -- $word)
+        else if string match -q -- '--recipes=*' $word; or string match -q -- '--seeds=*' $word
+            set -a given $word
+        end
+        set previous $word
+    end
+    bootstrap $given names $argv 2>/dev/null
+end
+
+function __bootstrap_is_second_after
+    set -l words (commandline -opc)
+    test (count $words) -ge 2; and test "$words[-2]" = "$argv[1]"
+end
+
+"#;
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +314,7 @@ mod tests {
                     .help("Cores"),
             )
             .subcommand(package("build"))
+            .subcommand(package("log"))
             .subcommand(package("shell").arg(of))
             .subcommand(Command::new("verify").arg(diverse))
             .subcommand(key)
@@ -234,20 +328,21 @@ mod tests {
     #[test]
     fn arguments_that_are_packages_or_seeds_are_found() {
         let places = places(&command());
-        assert_eq!(places.packages, ["build", "shell"]);
+        assert_eq!(places.outputs, ["build", "shell"]);
+        assert_eq!(places.packages, ["log"]);
         assert_eq!(places.package_options, ["--of"]);
         assert_eq!(places.seeds, ["show"]);
-        assert_eq!(places.seed_options, ["--seed", "--diverse"]);
+        assert_eq!(places.seed_options, ["--seed"]);
+        assert_eq!(places.seed_pairs, ["--diverse"]);
     }
 
     #[test]
     fn zsh_completes_them_and_nothing_else_by_names() {
         let script = script(&command(), Shell::Zsh);
-        assert_eq!(
-            script.matches(":_bootstrap_packages'").count(),
-            3,
-            "{script}"
-        );
+        // Those of `build` and `shell`, and of `log` and `shell --of`, which want no output.
+        for completer in [":_bootstrap_outputs'", ":_bootstrap_packages'"] {
+            assert_eq!(script.matches(completer).count(), 2, "{script}");
+        }
         let seeds = |line: &&str| line.contains(":_bootstrap_seeds");
         let lines: Vec<&str> = script.lines().filter(seeds).collect();
         assert!(

@@ -7,6 +7,7 @@ pub mod comparisons;
 pub mod completions;
 pub mod forecast;
 pub mod graph;
+pub mod manual;
 pub mod progress;
 pub mod reasons;
 pub mod rebuilds;

@@ -62,9 +62,9 @@ pub fn describe(session: &Session, rounds: &Rounds) -> String {
         .values()
         .filter(|seen| seen.differing.is_empty());
     text.push_str(&format!(
-        "{} of {} outputs the same in {}\n",
+        "{} of {} the same in {}\n",
         same.count(),
-        rounds.outputs.len(),
+        counted(rounds.outputs.len(), "output"),
         counted(rounds.variations.len(), "round")
     ));
     text
@@ -106,9 +106,9 @@ pub fn describe_outcomes(session: &Session, outcomes: &[RebuildOutcome]) -> Stri
         .iter()
         .filter(|outcome| outcome.difference.is_none());
     text.push_str(&format!(
-        "{} of {} outputs the same\n",
+        "{} of {} the same\n",
         same.count(),
-        outcomes.len()
+        counted(outcomes.len(), "output")
     ));
     text
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Sums up a run for users: what was made, how long it took, what failed and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cause::cause;
 use crate::events::{FailedItem, Kind, MadeItem, Summary};
@@ -12,6 +12,9 @@ const SLOWEST: usize = 5;
 
 /// How many items of a list are named.
 const NAMED: usize = 6;
+
+/// What ends the first line of a message that goes on with the places that were tried.
+const TRIED: &str = "; tried:";
 
 /// The summary of a run that made something.
 pub fn describe(summary: &Summary) -> String {
@@ -76,15 +79,17 @@ pub fn describe(summary: &Summary) -> String {
     text
 }
 
-/// The failures by cause, and what was not tried by the failed item that it needs. Each failure was shown in full when
-/// it happened.
+/// The failures by cause, and what was not tried by the cause for which the failed items that it needs failed. Each
+/// failure was shown in full when it happened.
 fn failures(summary: &Summary) -> String {
     let mut text = String::new();
-    let causes = grouped(summary.failed.iter().map(|failed| {
-        let cause = cause(&failed.item, reason(failed));
-        (cause, failed)
-    }));
-    for (_, failed) in causes {
+    let failed = summary.failed.iter();
+    let causes: BTreeMap<&str, String> = failed
+        .map(|failed| (failed.item.as_str(), cause(&failed.item, &failed.message)))
+        .collect();
+    let cause_of = |item: &str| causes.get(item).map_or(item, String::as_str).to_owned();
+    let failed = summary.failed.iter();
+    for (_, failed) in grouped(failed.map(|failed| (cause_of(&failed.item), failed))) {
         let reason = reason(failed[0]);
         let names = named(failed.iter().map(|failed| failed.item.as_str()));
         text.push_str(&match failed.as_slice() {
@@ -96,17 +101,26 @@ fn failures(summary: &Summary) -> String {
         });
     }
     let skipped = summary.skipped.iter();
-    let by_need = grouped(skipped.map(|skipped| (skipped.because.clone(), skipped.item.as_str())));
-    for (because, names) in by_need {
-        let names = named(names.into_iter());
-        text.push_str(&format!("not tried: {names} (needs {because})\n"));
+    for (_, skipped) in grouped(skipped.map(|skipped| (cause_of(&skipped.because), skipped))) {
+        let names = named(skipped.iter().map(|skipped| skipped.item.as_str()));
+        let first = &skipped[0].because;
+        let needed: BTreeSet<&str> = skipped.iter().map(|one| one.because.as_str()).collect();
+        let others = match needed.len() {
+            1 => String::new(),
+            all => format!(
+                " or {} that failed for the same reason",
+                size::counted(all - 1, "other")
+            ),
+        };
+        text.push_str(&format!("not tried: {names} (needs {first}{others})\n"));
     }
     text
 }
 
-/// The first line of why `failed` failed, without its own name before it.
+/// The first line of why `failed` failed, without its own name before it, and without the list that may follow.
 fn reason(failed: &FailedItem) -> &str {
     let reason = failed.message.lines().next().unwrap_or_default();
+    let reason = reason.strip_suffix(TRIED).unwrap_or(reason);
     let own = reason.strip_prefix(failed.item.as_str());
     own.and_then(|rest| rest.strip_prefix(": "))
         .unwrap_or(reason)
@@ -297,6 +311,43 @@ mod tests {
                 labels[6]
             )
         );
+    }
+
+    #[test]
+    fn what_was_not_tried_is_grouped_by_the_cause_for_which_its_needs_failed() {
+        let failed = ["a.tar", "b.tar", "c.tar", "d.tar"].map(|name| FailedItem {
+            item: format!("source/{name}"),
+            message: match name {
+                "d.tar" => format!("cannot fetch {name}; tried:\n  http://a.example/{name}: 404"),
+                _ => format!("cannot fetch {name}; tried:\n  http://a.example/{name}: 503"),
+            },
+        });
+        let skipped = ["a.tar", "d.tar", "b.tar", "a.tar", "c.tar"];
+        let skipped = skipped
+            .iter()
+            .enumerate()
+            .map(|(number, need)| SkippedItem {
+                item: format!("p{number}"),
+                because: format!("source/{need}"),
+            });
+        let mut summary = Summary {
+            failed: failed.to_vec(),
+            skipped: skipped.collect(),
+            ..Summary::default()
+        };
+        assert_eq!(
+            failures(&summary),
+            "failed for the same reason: 3 items: source/a.tar source/b.tar source/c.tar\n  \
+             the first: cannot fetch a.tar\n\
+             failed: source/d.tar: cannot fetch d.tar\n\
+             not tried: p0 p2 p3 p4 (needs source/a.tar or 2 others that failed for the same reason)\n\
+             not tried: p1 (needs source/d.tar)\n"
+        );
+        summary.skipped.truncate(3);
+        let text = failures(&summary);
+        let one =
+            "not tried: p0 p2 (needs source/a.tar or 1 other that failed for the same reason)";
+        assert!(text.contains(one), "{text}");
     }
 
     #[test]

@@ -361,7 +361,7 @@ fn examine(path: &Path) -> impl Fn(io::Error) -> StoreError {
 }
 
 /// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full
-/// disk SQLite could not even record what goes. Where it cannot be had, the store works without.
+/// disk SQLite could not even record what goes. Without that memory, the store works without.
 pub(super) fn reserve_space(path: &Path) {
     const SIZE: u64 = 8 << 20;
     if let Ok(file) = std::fs::File::create(path) {

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod failures;
+mod failures_limits;
+mod failures_outputs;
 mod failures_recorded;
 mod git;
 mod hostile;

@@ -138,7 +138,7 @@ fn other_bytes_of_a_build_are_recorded_and_modes_put_right_without_one() {
     let before = site.store.path_info(&path).unwrap().unwrap();
     change(&site.physical(item));
     let err = repair(&site, 0, item);
-    assert!(err.contains("recorded is now"), "{err}");
+    assert!(err.contains("corrected the recorded SHA-256"), "{err}");
     let after = site.store.path_info(&path).unwrap().unwrap();
     assert_ne!(before.nar_sha256, after.nar_sha256);
     assert_eq!(damaged(&site), []);

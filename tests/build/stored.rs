@@ -163,7 +163,8 @@ fn derivations_of_clients_are_explained_drawn_and_reported() {
     // Of the same name, and not the one that was built last of all.
     let (text, _) = expect(&site, 0, &["explain", &new]);
     assert!(
-        text.contains("would be built again") && text.contains(&format!("another than {old}:")),
+        text.contains("would be built again")
+            && text.contains(&format!("what changed since {old}:")),
         "{text}"
     );
     assert!(text.contains("two"), "{text}");

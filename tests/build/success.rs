@@ -411,6 +411,16 @@ fn tokens_that_a_build_invents_and_keeps_do_not_matter_to_the_next() {
 }
 
 #[test]
+fn what_a_build_does_to_its_pipe_of_tokens_does_not_reach_the_next() {
+    let mut site = Site::new();
+    let first = site.add("first", &["pipe change", "write $out"]);
+    let second = site.add_with("second", &["pipe", "write $out"], |site, derivation| {
+        site.input(derivation, first);
+    });
+    site.build(second);
+}
+
+#[test]
 fn what_was_offered_and_not_delivered_is_built_with_all_that_it_needs() {
     let mut site = Site::new();
     let library = site.add("library", &["write $out"]);

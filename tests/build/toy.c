@@ -2,6 +2,8 @@
 /* A builder for tests: static, so that it runs where there is nothing else. Each argument is one command, its words
  * separated by spaces; the first that fails ends the program with status 1. */
 
+/* For F_SETPIPE_SZ and O_DIRECT. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -97,6 +99,26 @@ static void connect_to(const char *host, int port)
 }
 
 /* A process of its own session that keeps the output open, and a lock on a file. */
+/* Fails where an earlier build has changed the job server's pipe, and changes it where `change' is set. */
+static void check_pipe(int change)
+{
+#ifdef F_SETPIPE_SZ
+    for (int end = 3; end <= 4; end++) {
+        int flags = fcntl(end, F_GETFL);
+        if (flags < 0 || flags & O_DIRECT || fcntl(end, F_GETPIPE_SZ) >= 1 << 20) {
+            fprintf(stderr, "toy: the job server's pipe is not as new\n");
+            exit(1);
+        }
+        if (change && fcntl(end, F_SETFL, flags | O_DIRECT) != 0)
+            fail("change", "the job server");
+    }
+    if (change && fcntl(4, F_SETPIPE_SZ, 1 << 20) < 0)
+        fail("enlarge", "the job server");
+#else
+    (void)change;
+#endif
+}
+
 static void start_daemon(const char *path)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -183,6 +205,8 @@ static void run(char *command)
         for (int n = atoi(word[1]); n > 0; n--)
             if (write(4, "+", 1) != 1)
                 fail("write", "the job server");
+    } else if (!strcmp(verb, "pipe")) {
+        check_pipe(word[1] && !strcmp(word[1], "change"));
     } else if (!strcmp(verb, "take")) {
         char byte;
         for (int n = atoi(word[1]); n > 0; n--)

@@ -13,12 +13,14 @@ mod endless_files;
 mod exchange;
 mod inherited;
 mod inspect;
+mod install;
 #[path = "../pseudo_terminal/mod.rs"]
 mod pseudo_terminal;
 mod recipes;
 mod report;
 #[path = "../server/mod.rs"]
 mod server;
+mod settings;
 #[path = "../signals/mod.rs"]
 mod signals;
 #[path = "../small/mod.rs"]

@@ -46,7 +46,7 @@ fn a_variable_that_no_build_has_is_shown_in_its_flag() {
     );
     let (_, err) = world.expect(2, &["path", "stage0/make"]);
     assert!(
-        err.contains("`$prefix` is no variable of stage0/sed's build"),
+        err.contains("unknown variable `$prefix` in stage0/sed"),
         "{err}"
     );
     assert!(err.contains("WORLD/recipes/sed/recipe.toml:12:28"), "{err}");

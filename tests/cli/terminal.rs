@@ -126,9 +126,8 @@ fn bars_fit_terminals_narrow_and_wide() {
         assert!(!left.contains("0 buildin"), "{left}\n{shown:?}");
         // A message may wrap anywhere.
         let message: String = left.split_whitespace().collect();
-        let failed =
-            [":", ",forthesamereasonas"].map(|rest| format!("source/tool-1.0.tar.gz:failed{rest}"));
-        assert!(failed.iter().any(|text| message.contains(text)), "{left}");
+        // Of those that fail alike the first is described, whichever that is.
+        assert!(message.contains("-1.0.tar.gz:failed:"), "{left}");
     }
 }
 

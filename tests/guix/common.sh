@@ -240,18 +240,23 @@ need_guile() {
     fi
 }
 
-# serve_inputs OPTION...: sets `scratch', a directory that goes with the script and that clients see as /scratch.
-# Writes the module to $scratch/channel, and starts a daemon.
-serve_inputs() {
+# prepare_inputs: sets `scratch', a directory that goes with the script and that clients see as /scratch.
+prepare_inputs() {
     scratch=$(mktemp -d)
     daemon=
     trap stop_serving EXIT
     trap 'exit 1' HUP INT TERM
     # enter.sh binds what these name.
-    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "$scratch/channel" "${store_root%/}/var/log/guix"
+    mkdir -p "$scratch/gnu" "$scratch/var/log" "$scratch/etc/guix" "${store_root%/}/var/log/guix"
     ln -s "${store_root%/}/gnu/store" "$scratch/gnu/store"
     ln -s "${store_root%/}/var/guix" "$scratch/var/guix"
     ln -s "${store_root%/}/var/log/guix" "$scratch/var/log/guix"
+}
+
+# serve_inputs OPTION...: as prepare_inputs; writes the module to $scratch/channel, and starts a daemon.
+serve_inputs() {
+    prepare_inputs
+    mkdir "$scratch/channel"
     rooted "$@" export --guix "$scratch/channel/bootstrap-inputs.scm"
     # A socket of its own: the machine may have a daemon.
     rooted_exec daemon --listen "$scratch/socket" 2>"$scratch/daemon.log" &

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,18 @@ fn world(phases: &str) -> World {
     // Makes its source and phases valid, whatever becomes of the build.
     world.run(&["build", "tried"]);
     world
+}
+
+/// Adds `mode` to the modes of `path` and of the directories above it, but for the place of all users' temporary files.
+fn open_up(path: &Path, mode: u32) {
+    let place = std::env::temp_dir();
+    let own = path
+        .ancestors()
+        .take_while(|above| **above != place && above.starts_with(&place));
+    for above in own {
+        let old = above.metadata().unwrap().permissions().mode();
+        fs::set_permissions(above, fs::Permissions::from_mode(old | mode)).unwrap();
+    }
 }
 
 #[test]
@@ -71,9 +83,7 @@ fn an_ordinary_user_has_a_shell_on_a_store_of_root_s() {
     let program = world.command(&["shell", "--of", "tried", "--", "x"]);
     // The program that user 65534 runs, and its place for temporary files, must be within reach.
     let reach = world.path("");
-    for above in reach.ancestors().filter(|above| above.starts_with("/tmp/")) {
-        fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    open_up(&reach, 0o755);
     let own = world.path("own");
     fs::create_dir(&own).unwrap();
     chown(&own, Some(65534), Some(65534)).unwrap();
@@ -99,6 +109,49 @@ fn an_ordinary_user_has_a_shell_on_a_store_of_root_s() {
     assert_eq!(fs::read_dir(&own).unwrap().count(), 0, "{err}");
 }
 
+/// The process that made the directory had other user numbers for its builds than the shell has.
+#[test]
+fn a_shell_works_in_the_build_directory_that_a_failed_build_left() {
+    let world = World::new();
+    world.tool("inputs", "write $out/x x\n");
+    world.expect(0, &["build", "inputs"]);
+    world.tool(
+        "tried",
+        "mkdir deep\nwrite deep/times x\nchmod deep 500\nfail\n",
+    );
+    let place = world.path("kept");
+    fs::create_dir(&place).unwrap();
+    let mut build = world.command(&["--keep-failed", "build", "tried"]);
+    let (status, out, err) = result(&build.env("TMPDIR", &place).output().unwrap());
+    assert_eq!(status, Some(1), "{out}\n{err}");
+    let kept: Vec<PathBuf> = fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("build"))
+        .collect();
+    let [directory] = kept.as_slice() else {
+        panic!("expected one directory, saw {kept:?}\n{err}");
+    };
+    assert!(err.contains(&directory.display().to_string()), "{err}");
+    world.tool("tried", "write deep/times x\nwrite new x\n");
+    // In a directory of its own it fails, and its phases are valid then.
+    world.expect(1, &["build", "tried"]);
+    let directory = directory.display().to_string();
+    let arguments = [
+        "shell",
+        "--of",
+        "tried",
+        "--directory",
+        &directory,
+        "--",
+        "x",
+    ];
+    for _ in 0..2 {
+        world.expect(0, &arguments);
+    }
+    let times = fs::read_to_string(Path::new(&directory).join("deep/times")).unwrap();
+    assert_eq!(times.lines().count(), 3);
+}
+
 /// A guest of root's shell may leave a set-user-ID program: no user of the machine reaches it, not even by its name.
 #[test]
 fn what_a_shell_leaves_is_out_of_reach_of_the_machines_users() {
@@ -107,13 +160,7 @@ fn what_a_shell_leaves_is_out_of_reach_of_the_machines_users() {
     let temporary = world.path("tmp");
     fs::create_dir(&temporary).unwrap();
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o1777)).unwrap();
-    for above in temporary
-        .ancestors()
-        .filter(|above| above.starts_with("/tmp/"))
-    {
-        let mode = above.metadata().unwrap().permissions().mode();
-        fs::set_permissions(above, fs::Permissions::from_mode(mode | 0o55)).unwrap();
-    }
+    open_up(&temporary, 0o55);
     let arguments = ["shell", "--of", "tried", "--", "x"];
     let mut names = Vec::new();
     for _ in 0..2 {

@@ -249,7 +249,7 @@ fn each_round_is_told_and_recorded_and_a_difference_is_not_forgotten() {
         );
         assert_eq!(fs::read_to_string(format!("{kept}/made")).unwrap(), made);
     }
-    assert!(out.contains("0 of 1 outputs the same in 2 rounds"), "{out}");
+    assert!(out.contains("0 of 1 output the same in 2 rounds"), "{out}");
     let (out, _) = world.expect(3, &[&vary[..], &["--json"]].concat());
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["rounds"], 2);
@@ -273,10 +273,7 @@ fn each_round_is_told_and_recorded_and_a_difference_is_not_forgotten() {
 fn check_builds_first_and_then_again() {
     let world = World::new();
     let (out, _) = world.expect(0, &["build", "--check", "tool"]);
-    assert!(
-        out.contains("1 of 1 outputs the same in 1 round\n"),
-        "{out}"
-    );
+    assert!(out.contains("1 of 1 output the same in 1 round\n"), "{out}");
     world.tool("chance", "copy /proc/sys/kernel/random/uuid $out/made\n");
     let (out, _) = world.expect(3, &["build", "--check", "chance"]);
     assert!(out.contains("differs in round 1: chance:out"), "{out}");
@@ -471,7 +468,7 @@ fn what_was_imported_is_built_again_with_the_sources_that_it_came_without() {
     let url = format!("file://{}", site.display());
     let server = ["--substitute-urls", &url, "--trusted-keys", public.trim()];
     let (out, _) = other.expect(0, &[&["verify", "--rebuild", "tool"][..], &server].concat());
-    assert!(out.contains("1 of 1 outputs the same"), "{out}");
+    assert!(out.contains("1 of 1 output the same"), "{out}");
     other.expect(0, &[&["build", "--check", "tool"][..], &server].concat());
 }
 

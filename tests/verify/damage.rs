@@ -146,7 +146,7 @@ fn a_second_build_that_differs_is_kept_beside_and_changes_no_record() {
     flip_in(&user.join("made"));
     let (_, err) = world.expect(3, &["build", "--repair", "user"]);
     assert!(
-        err.contains("stays as it is, and what the build gave is "),
+        err.contains("The item is unchanged, the new output is "),
         "{err}"
     );
     assert!(err.contains("user: not built again, since path, "), "{err}");

@@ -53,7 +53,7 @@ pub fn compare(
     let message = match comparison.same.is_empty() && comparison.different.is_empty() {
         true => "nothing was compared: the documents have no output in common".to_owned(),
         false => format!(
-            "the documents do not agree: {}, {} not good where verified, {} of other kinds",
+            "the documents do not agree: {}, {} that failed their own verification, {} of other kinds",
             counted(comparison.different.len(), "different output"),
             comparison.bad.len(),
             counted(comparison.damage.len(), "problem")

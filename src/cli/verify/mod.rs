@@ -7,6 +7,7 @@ use super::arguments::VerifyArguments;
 use super::context::{Context, print};
 use super::failure::{CommandFailure, Status};
 use crate::engine::{EngineError, Makers, Planned, document as engine_document, nodes, word};
+use crate::formats::count::agreeing;
 use crate::formats::keys::SecretKey;
 use crate::formats::store_path::StorePath;
 use crate::formats::visible::visible;
@@ -127,11 +128,9 @@ fn complaint(items: usize, damaged: usize, different: usize) -> Option<CommandFa
     }
     if different > 0 {
         messages.push(format!(
-            "{} not what the lock has",
-            match different {
-                1 => "1 output is".to_owned(),
-                _ => format!("{different} outputs are"),
-            }
+            "{} {} not what the lock has",
+            size::counted(different, "output"),
+            agreeing(different, "is", "are")
         ));
         hints.push(
             "`bootstrap verify --rebuild PKG` shows whether they come out the same here each time",

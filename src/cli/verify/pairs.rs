@@ -46,8 +46,9 @@ pub(super) fn report(
         document::put_out(&report.attestation, key)?;
     } else {
         text.push_str(&format!(
-            "{} of {all} outputs the same, but for store hashes\n",
-            all - counts.values().sum::<usize>()
+            "{} of {} the same, but for store hashes\n",
+            all - counts.values().sum::<usize>(),
+            counted(all, "output")
         ));
         print(&text)?;
     }

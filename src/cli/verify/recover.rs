@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::context::{Context, print, print_json};
 use crate::cli::failure::CommandFailure;
-use crate::formats::count::counted;
+use crate::formats::count::{agreeing, counted};
 use crate::formats::store_path::StorePath;
 
 #[derive(Debug, Serialize)]
@@ -48,9 +48,11 @@ pub fn recover(context: &Context) -> Result<(), CommandFailure> {
         text.push_str(&format!("taken as it is: {}\n", context.shown(path)));
     }
     text.push_str(&format!(
-        "{} proven by their contents, {} taken as they are, {} lost\n",
+        "{} proven by {} contents, {} taken as {}, {} lost\n",
         counted(recovered.proven.len(), "item"),
+        agreeing(recovered.proven.len(), "its", "their"),
         recovered.taken.len(),
+        agreeing(recovered.taken.len(), "it is", "they are"),
         recovered.lost.len()
     ));
     if let Some(aside) = &recovered.aside {

@@ -110,6 +110,10 @@ impl ClientSession {
 
     /// Builds, and reports progress to the client.
     fn realise(&self, wanted: &[WantedDerivation], mode: RealiseMode) -> Result<(), Fault> {
+        // What clients ask for most often is there: that needs neither an engine nor a record.
+        if mode == RealiseMode::Build && self.are_built(wanted)? {
+            return Ok(());
+        }
         let engine = engine::Session::new(self.engine_options()?);
         let realised = self.follow(|events| {
             engine.realise(&self.store, wanted, mode, events, &self.cancellation)
@@ -278,7 +282,7 @@ impl ClientSession {
         }
     }
 
-    /// Whether the outputs that are wanted are valid.
+    /// Whether the outputs that are wanted are valid. They are kept from now on.
     fn are_built(&self, wanted: &[WantedDerivation]) -> Result<bool, Fault> {
         for wanted in wanted {
             let outputs = self.store.derivation_outputs(&wanted.derivation)?;
@@ -287,6 +291,7 @@ impl ClientSession {
                 .filter(|(name, _)| wanted.outputs.is_empty() || wanted.outputs.contains(*name))
                 .map(|(_, path)| path)
                 .collect();
+            self.store.add_temporary_roots(paths.iter().copied())?;
             if paths.is_empty()
                 || self.store.valid_among(paths.iter().copied())?.len() < paths.len()
             {

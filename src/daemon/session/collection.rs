@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 
 use super::ClientSession;
 use super::fault::Fault;
+use crate::formats::count::counted;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, CollectAction, Fields};
 use crate::store::gc::{CollectOptions, Freed, collect, delete, liveness};
@@ -151,8 +152,9 @@ impl ClientSession {
             return Err(Fault::Gone);
         }
         self.tunnel.log(format!(
-            "{} bytes freed by hard-linking {} files\n",
-            saved.bytes, saved.files
+            "{} freed by hard-linking {}\n",
+            counted(saved.bytes, "byte"),
+            counted(saved.files, "file")
         ));
         Ok(Fields::of_long(1))
     }

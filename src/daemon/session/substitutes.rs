@@ -24,8 +24,8 @@ impl ClientSession {
         urls
     }
 
-    /// The servers that may be asked, and the keys that may have signed what they have; no server where there is no
-    /// such key, since nothing that one has could be taken: the client is told so once.
+    /// The servers to ask, and the keys whose signatures are trusted. No server where no key is authorized: their items
+    /// would be refused anyway. The client gets one warning.
     pub(super) fn substitute_sources(&self) -> Result<(Vec<String>, Vec<PublicKey>), Fault> {
         let mut urls = self.substitute_urls();
         let keys = self.authorized_keys()?;

@@ -120,7 +120,7 @@ pub enum GuixFault {
         expected: String,
     },
     /// A Guile that is too old.
-    #[error("the client runs in Guile {seen}, and expected is 3.0 or newer")]
+    #[error("the client runs Guile {seen}: expected 3.0 or newer")]
     #[diagnostic(help("use a Guix that was built with Guile 3.0"))]
     Guile {
         /// Its version.
@@ -191,7 +191,7 @@ pub enum GuixFault {
     #[diagnostic(help("the client computes paths as another version of Guix does: try Guix 1.5"))]
     Paths(InstantiateError),
     /// An answer of the daemon that does not fit the store.
-    #[error("the daemon's {what} of {path} is {seen}, and expected is {expected}")]
+    #[error("the daemon's {what} of {path} is {seen}: expected {expected}")]
     #[diagnostic(help(
         "stop that daemon and start `bootstrap daemon`; `bootstrap verify` checks the store"
     ))]

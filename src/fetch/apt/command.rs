@@ -143,9 +143,14 @@ const NO_TEMPORARY: [&str; 3] = [
     "Couldn't create tempfiles",
 ];
 
+/// Whether APT's `message` is of a temporary file that it cannot create.
+pub(super) fn lacks_temporary(message: &str) -> bool {
+    NO_TEMPORARY.iter().any(|words| message.contains(words))
+}
+
 /// What to do about the failure that `message` is of.
 pub(super) fn remedy(message: &str) -> &'static str {
-    match NO_TEMPORARY.iter().any(|words| message.contains(words)) {
+    match lacks_temporary(message) {
         true => {
             "APT checks signatures as the user `_apt`, who must be able to write to /tmp: `chmod 1777 /tmp`, or mount one \
              that all users can write to"

@@ -116,7 +116,7 @@ pub enum AptError {
         message: String,
     },
     /// The index lists a package in a way that is not understood.
-    #[error("the package index is odd: {0}")]
+    #[error("the package index cannot be parsed: {0}")]
     Index(String),
     /// The private configuration or a downloaded file cannot be written or read.
     #[error("{}: {error}", visible_path(path))]

@@ -2,8 +2,8 @@
 //! Finds files of Debian's source packages by their SHA-256 alone.
 //!
 //! Each suite has a private APT of its own, which fetches the signed `Sources` index from the host's mirror. So a suite
-//! that cannot be had, or whose key the host lacks, does not keep the others from being searched. An index is one file
-//! of some 50 MB. It is searched as bytes for the digest; only the paragraph around the digest is read.
+//! that cannot be fetched, or whose key the host lacks, does not keep the others from being searched. An index is one
+//! file of some 50 MB. It is searched as bytes for the digest; only the paragraph around the digest is read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub enum Searched<'a> {
     Found(SourceFile, &'a Apt),
     /// It has no file with the digest.
     Missing,
-    /// The index cannot be had, and why. `None` where the host has no APT or no entry for Debian's archive.
+    /// The index cannot be fetched, and why. `None` where the host has no APT or no entry for Debian's archive.
     Unusable(Option<String>),
 }
 
@@ -158,9 +158,11 @@ impl Suite {
 
 /// Whether APT's message is about a signature that no key of the host is for.
 fn lacks_key(message: &str) -> bool {
-    ["NO_PUBKEY", "EXPKEYSIG", "is not signed", "Missing key"]
-        .iter()
-        .any(|words| message.contains(words))
+    // Without a place for its temporary files APT looks at no signature, and takes it for missing.
+    !command::lacks_temporary(message)
+        && ["NO_PUBKEY", "EXPKEYSIG", "is not signed", "Missing key"]
+            .iter()
+            .any(|words| message.contains(words))
 }
 
 /// The file with the digest `digest` in `index`, paragraphs of fields that are separated by empty lines.

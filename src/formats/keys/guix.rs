@@ -35,7 +35,7 @@ pub enum Mistrust {
     #[error("it is signed by the key {0}")]
     Stranger(String),
     /// It is of something else.
-    #[error("its signature is of other bytes")]
+    #[error("the signature does not match its content")]
     Differs(Sha256Digest),
     /// It is not by the key that it names.
     #[error("bad signature for key {0}")]

@@ -27,6 +27,7 @@ pub use tree::Tree;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use crate::formats::count::counted;
 use crate::formats::visible::visible_path;
 
 /// How many directories may be nested in an archive or in a tree that is archived.
@@ -68,8 +69,9 @@ pub enum NarError {
     },
     /// A file that became shorter while it was read.
     #[error(
-        "{} changed while it was read: expected {expected} bytes, saw {seen}",
-        visible_path(path)
+        "{} changed while it was read: expected {}, saw {seen}",
+        visible_path(path),
+        counted(*expected, "byte")
     )]
     #[diagnostic(help("try again"))]
     Changed {
@@ -221,6 +223,17 @@ pub fn write_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_byte_is_singular() {
+        let error = NarError::Changed {
+            path: "/x".into(),
+            expected: 1,
+            seen: 0,
+        };
+        let text = error.to_string();
+        assert!(text.ends_with("expected 1 byte, saw 0"), "{text}");
+    }
 
     #[test]
     fn a_file_is_archived_as_a_tree_of_one_file() {

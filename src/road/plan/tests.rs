@@ -453,7 +453,7 @@ fn an_unknown_variable_and_an_unknown_root_are_mistakes_of_the_recipe() {
     assert!(
         errors
             .to_string()
-            .contains("recipe.toml:11:15: `$shell` is no variable"),
+            .contains("recipe.toml:11:15: unknown variable `$shell`"),
         "{errors}"
     );
 }

@@ -96,13 +96,13 @@ pub enum RecipeProblem {
     MissingImplicitInput { package: String, input: String },
     #[error("these packages need each other: {}", chain.join(" → "))]
     Cycle { chain: Vec<String> },
-    #[error("`${variable}` is no variable of {package}'s build")]
+    #[error("unknown variable `${variable}` in {package}")]
     UnknownVariable {
         variable: String,
         package: String,
         known: Vec<String>,
     },
-    #[error("unknown root `{root}`: no seed is called so")]
+    #[error("unknown root `{root}`: no seed has this name")]
     UnknownRoot { root: String, known: Vec<String> },
     #[error("the recipe has a `source` and a `local-source`: expected one of them")]
     TwoSources,

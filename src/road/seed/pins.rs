@@ -15,6 +15,7 @@ use crate::fetch::Location;
 use crate::fetch::apt::BinaryPackage;
 use crate::fetch::location::{binary_file_name, is_package, is_version};
 use crate::formats::calendar::DateTime;
+use crate::formats::count::counted;
 use crate::formats::hash::Sha256Digest;
 
 /// The archives of Debian that a file can be in: the names of their mirrors, and their directories in the snapshot
@@ -310,8 +311,8 @@ fn parse_line(line: &str) -> Result<Pinned, String> {
     let fields: Vec<&str> = line.split(' ').collect();
     let [package, version, architecture, size, sha256, file] = fields[..] else {
         return Err(format!(
-            "expected PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE, saw {} fields",
-            fields.len()
+            "expected PACKAGE VERSION ARCHITECTURE SIZE SHA256 FILE, saw {}",
+            counted(fields.len(), "field")
         ));
     };
     if !is_package(package) {

@@ -123,7 +123,7 @@ impl Contents {
         let archives: Vec<PathBuf> = variable("archives")?
             .split_whitespace()
             .map(|path| {
-                physical(path).ok_or_else(|| wrong(format!("archive `{path}` is no store path")))
+                physical(path).ok_or_else(|| wrong(format!("archive `{path}` is not a store path")))
             })
             .collect::<Result<_, _>>()?;
         if archives.is_empty() {

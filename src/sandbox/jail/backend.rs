@@ -184,6 +184,11 @@ impl Sandbox for Jails {
         (user.uid, user.gid)
     }
 
+    /// A build user that has no account, of which there is one at a time.
+    fn is_of_builds(&self, number: u32) -> bool {
+        number == self.outside(&BuildUser::default()).0
+    }
+
     fn clean_leftovers(&self) -> Result<(), SandboxError> {
         teardown::clean_abandoned(&self.records)
     }

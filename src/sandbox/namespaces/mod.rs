@@ -236,6 +236,10 @@ impl Sandbox for Namespaces {
         }
     }
 
+    fn is_of_builds(&self, number: u32) -> bool {
+        (FIRST_OUTSIDE..FIRST_OUTSIDE + PROCESS_NUMBERS).contains(&number)
+    }
+
     /// Nothing to do: namespaces, and the mounts in them, end with their processes.
     fn clean_leftovers(&self) -> Result<(), SandboxError> {
         Ok(())
@@ -243,8 +247,11 @@ impl Sandbox for Namespaces {
 }
 
 /// The lowest of the numbers that builds have outside. Directories of users and containers give out lower ones;
-/// systemd keeps some for itself from 2,147,352,576 on, and process numbers end at 4,194,304.
+/// systemd keeps some for itself from 2,147,352,576 on.
 const FIRST_OUTSIDE: u32 = 2_001_000_000;
+
+/// Linux's process numbers are below this (proc_sys_kernel(5), `pid_max`).
+const PROCESS_NUMBERS: u32 = 4_194_305;
 
 /// The user number that this process's builds have outside, which nothing else on the machine has.
 ///

@@ -66,7 +66,7 @@ pub(super) fn remedy(
              or unhide them (for Docker: --security-opt systempaths=unconfined; for podman: --security-opt unmask=ALL)"
         }
         (SandboxStep::MapUser | SandboxStep::BecomeUser, Errno::PERM | Errno::INVAL) => {
-            "the build user has no number outside; in a container, give it more user numbers"
+            "the build user has no number outside; in a container, map more user numbers (/etc/subuid)"
         }
         (
             SandboxStep::SeparateMounts

@@ -102,6 +102,7 @@ fn little_memory_for_many_cores_is_doubtful() {
     assert_state(&memory(4, Some(4 << 30)), CheckState::Good);
     assert_state(&memory(4, Some((4 << 30) - 1)), CheckState::Doubtful);
     assert_state(&memory(4, None), CheckState::Good);
+    assert_eq!(memory(1, Some(1 << 30)).seen, "1.0 GiB for 1 core");
 }
 
 #[test]
@@ -196,6 +197,7 @@ fn recipes_and_a_store_that_cannot_be_read_are_bad() {
         CheckState::Bad,
     );
     assert_state(&store(Ok(0)), CheckState::Good);
+    assert_eq!(store(Ok(1)).seen, "1 valid item");
     let lost = store(Err("the database is damaged".into()));
     assert_state(&lost, CheckState::Bad);
     assert!(lost.remedy.unwrap().contains("verify --recover"));

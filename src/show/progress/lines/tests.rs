@@ -247,6 +247,37 @@ fn a_cause_is_explained_once() {
 }
 
 #[test]
+fn without_a_network_the_places_that_were_tried_are_shown_once() {
+    let mut output = Vec::new();
+    let mut lines = ProgressLines::new(&mut output, Verbosity::Quiet, false, Invocation::default());
+    let unknown = "failed to lookup address information: Temporary failure in name resolution";
+    for (name, hash) in [("a_1.deb", "a"), ("b_2.deb", "b"), ("c_3.deb", "c")] {
+        let hash = hash.repeat(64);
+        lines.report(&Event::Failed {
+            item: format!("seed/{name}"),
+            message: format!(
+                "seed/{name}: cannot fetch {name} (SHA-256 {hash}); tried:\n  http://a.example/pool/{name}: {unknown}\n  \
+                 http://b.example/sha256/{hash}: {unknown} (found out earlier)"
+            ),
+            hint: Some(format!("put the file into /cache under the name {hash}")),
+            likely_cause: None,
+            last_lines: Vec::new(),
+            log: None,
+            kept: None,
+        });
+    }
+    let text = String::from_utf8(output).unwrap();
+    let (first, others) = text.split_once("  hint: ").unwrap();
+    assert_eq!(first.lines().count(), 3, "{text}");
+    let (_, others) = others.split_once('\n').unwrap();
+    assert_eq!(
+        others,
+        "seed/b_2.deb: failed, for the same reason as seed/a_1.deb\n\
+         seed/c_3.deb: failed, for the same reason as seed/a_1.deb\n"
+    );
+}
+
+#[test]
 fn the_commands_after_a_failure_are_for_the_store_of_the_run() {
     let mut output = Vec::new();
     let invocation = Invocation::new([("root", "/tmp/try".to_owned())]);

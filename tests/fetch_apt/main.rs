@@ -4,8 +4,11 @@
 // In a test a failed expectation is the message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "server/mod.rs"]
+mod faults;
+#[path = "../server/mod.rs"]
 mod server;
+mod servers;
+#[path = "../together/mod.rs"]
 mod together;
 
 use std::fs;
@@ -14,14 +17,11 @@ use std::path::PathBuf;
 
 use bootstrap::fetch::apt::{Apt, AptError, AptSettings, PackageIndex};
 use bootstrap::fetch::{
-    Downloader, DownloaderSettings, FailureClass, FetchError, FetchRequest, Fetcher, SearchSettings,
+    Downloader, DownloaderSettings, FailureClass, FetchError, FetchRequest, Fetcher,
 };
 use bootstrap::formats::hash::Sha256Digest;
-use bootstrap::road::seed::{SeedError, SeedFailure};
 
 use together::fetch_all;
-
-use server::serve;
 
 /// What `apt-get` does here. Each call adds a line to `calls`. Versions that start with 9 are in no index; those that
 /// start with 8 only in one that was fetched twice; of those that start with 7 the connection breaks until then. The
@@ -312,104 +312,6 @@ fn nobody_runs_apt_before_one_that_outlived_its_caller_has_ended() {
 }
 
 #[test]
-fn without_apt_a_pinned_file_comes_from_the_mirror_in_the_hosts_entries() {
-    let place = Place::new();
-    fs::remove_dir_all(place.path("programs")).unwrap();
-    let pool = place.path("served/debian/pool/main/s/sed");
-    fs::create_dir_all(&pool).unwrap();
-    let server = serve(&place.path("served"));
-    let source = source("sed", "4.9");
-    let pinned = request("sed.deb", "mirror://debian/pool/main/s/sed/sed.deb");
-    // No server is named yet: the message says so.
-    fs::remove_file(place.path("host/etc/apt/sources.list")).unwrap();
-    let error = place.fetch(&pinned).unwrap_err();
-    assert_eq!(error.class(), FailureClass::NotFetched);
-    assert!(error.to_string().contains("no server of this mirror"));
-    let hint = miette::Diagnostic::help(&error).unwrap().to_string();
-    assert!(hint.contains("--mirrors debian=URL"), "{hint}");
-    fs::write(
-        place.path("host/etc/apt/sources.list"),
-        format!("deb {server}/debian bookworm main\n"),
-    )
-    .unwrap();
-    for request in [source, pinned] {
-        fs::write(pool.join(&request.name), &request.name).unwrap();
-        let fetched = place.fetch(&request).unwrap();
-        assert_eq!(fs::read_to_string(fetched).unwrap(), request.name);
-    }
-}
-
-#[test]
-fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
-    let place = Place::new();
-    let pool = place.path("served/debian/pool/main/libu/libu");
-    fs::create_dir_all(&pool).unwrap();
-    let server = serve(&place.path("served"));
-    // The host has one suite, and a mirror with all.
-    fs::write(
-        place.path("host/etc/apt/sources.list"),
-        format!("deb {server}/debian bookworm main\n"),
-    )
-    .unwrap();
-    fs::write(
-        place.path("host/etc/os-release"),
-        "ID=debian\nVERSION_CODENAME=bookworm\n",
-    )
-    .unwrap();
-    fs::write(place.path("programs/no-key"), "").unwrap();
-    let file = "libu_1.3.orig.tar.xz";
-    let paragraph = format!(
-        "Package: libu\nVersion: 1.3-2\nChecksums-Sha256:\n {} {} {file}\nDirectory: pool/main/libu/libu\n\n",
-        Sha256Digest::of(file),
-        file.len()
-    );
-    fs::write(place.path("programs/oldoldstable"), paragraph).unwrap();
-    let downloader = Downloader::new(DownloaderSettings {
-        apt: None,
-        search: SearchSettings {
-            debian: Some(place.settings()),
-            servers: Vec::new(),
-        },
-        ..DownloaderSettings::new(&place.path("cache"))
-    });
-    let fetch = |contents: &str| {
-        let mut request = FetchRequest::new(contents, Sha256Digest::of(contents), None, Vec::new());
-        request.search = true;
-        downloader.fetch(&request, &|_| {})
-    };
-    fs::write(pool.join(file), file).unwrap();
-    let fetched = fetch(file).unwrap();
-    assert_eq!(fs::read_to_string(fetched.path).unwrap(), file);
-    let list =
-        |suite: &str| place.path(&format!("cache/apt/sources-{suite}/sources/debian.sources"));
-    assert_eq!(
-        fs::read_to_string(list("unstable")).unwrap(),
-        format!("Types: deb-src\nURIs: {server}/debian\nSuites: unstable\nComponents: main\n\n")
-    );
-    // Each index is fetched once; one whose key is missing is named.
-    let updates = |calls: Vec<String>| {
-        calls
-            .iter()
-            .filter(|call| call.starts_with("update"))
-            .count()
-    };
-    assert_eq!(updates(place.calls()), 4);
-    let error = fetch("absent").unwrap_err();
-    assert_eq!(updates(place.calls()), 4);
-    let text = error.to_string();
-    assert!(
-        text.contains("Debian's sources (stable, oldstable, oldoldstable): they have no file"),
-        "{text}"
-    );
-    assert!(
-        text.contains("(unstable): the host's Debian keyring lacks its key"),
-        "{text}"
-    );
-    let hint = miette::Diagnostic::help(&error).unwrap().to_string();
-    assert!(hint.contains("debian-archive-keyring"), "{hint}");
-}
-
-#[test]
 fn wrong_bytes_from_the_archive_are_noticed() {
     let place = Place::new();
     let mut request = binary("dash", "0.5");
@@ -435,81 +337,6 @@ fn the_archive_comes_after_the_urls() {
     let message = place.fetch(&request).unwrap_err().to_string();
     let url = message.find("\n  http://127.0.0.1:1/").unwrap();
     assert!(url < message.find("\n  apt-source:").unwrap(), "{message}");
-}
-
-#[test]
-fn a_host_without_a_network_or_entries_or_apt_is_told_so() {
-    let place = Place::new();
-    fs::write(place.path("programs/no-network"), "").unwrap();
-    let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-    assert_eq!(error.class(), FailureClass::NotFetched);
-    assert!(
-        error.to_string().contains("Could not resolve host"),
-        "{error}"
-    );
-
-    fs::write(
-        place.path("host/etc/apt/sources.list"),
-        "deb http://deb.example.com/other nodistro main\n",
-    )
-    .unwrap();
-    let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-    assert!(error.to_string().contains("suite `bookworm`"), "{error}");
-
-    let place = Place::new();
-    fs::remove_file(place.path("programs/apt-get")).unwrap();
-    let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-    assert!(
-        error.to_string().contains("apt-get is not on this machine"),
-        "{error}"
-    );
-
-    // A seed without a distribution.
-    let downloader = Downloader::new(DownloaderSettings::new(&place.path("cache")));
-    let error = downloader
-        .fetch(&binary("dash", "0.5"), &|_| {})
-        .unwrap_err();
-    assert!(
-        error.to_string().contains("no distribution archive"),
-        "{error}"
-    );
-}
-
-#[test]
-fn a_cache_that_cannot_be_used_is_this_machines_fault_and_not_the_archives() {
-    // A file is where the private directory should be; root could write into any directory.
-    let place = Place::new();
-    fs::create_dir_all(place.path("cache")).unwrap();
-    fs::write(place.path("cache/apt"), "").unwrap();
-    let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-    assert_eq!(error.class(), FailureClass::Environment, "{error}");
-    assert!(
-        error.to_string().contains("cache/apt/bookworm-amd64"),
-        "{error}"
-    );
-    let error = SeedError::from(place.apt().candidates(&["dash".to_owned()]).unwrap_err());
-    assert_eq!(error.failure(), SeedFailure::Environment, "{error}");
-}
-
-#[test]
-fn what_apt_has_no_space_for_is_this_machines_fault() {
-    for words in [
-        "E: Write error - write (28: No space left on device)",
-        "E: You don't have enough free space in /cache.",
-    ] {
-        let place = Place::new();
-        let directory = place.path("cache/apt/bookworm-amd64");
-        // The index is there, and the next file is too large.
-        place.apt().refresh().unwrap();
-        let full = format!("#!/bin/sh\necho \"{words}\" >&2\nexit 100\n");
-        place.program("apt-get", &full);
-        let error = place.fetch(&binary("dash", "0.5")).unwrap_err();
-        assert_eq!(error.class(), FailureClass::Environment, "{error}");
-        let shown = directory.display().to_string();
-        assert!(error.to_string().contains(&shown), "{error}");
-        let error = SeedError::from(place.apt().refresh().unwrap_err());
-        assert_eq!(error.failure(), SeedFailure::Environment, "{error}");
-    }
 }
 
 #[test]

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The operation that builds: what it keeps, repairs and records.
+
+use std::collections::BTreeMap;
+
+use bootstrap::fetch::cache::Cache;
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
+use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::nar::Tree;
+use bootstrap::formats::store_path::FixedOutputMethod;
+
+use super::store_dir;
+use crate::client::{Client, Daemon, SYSTEM};
+
+/// A derivation whose output is the file with that hash, as a client adds it, and the output's path. Its server is
+/// dead.
+fn download_of(sha256: Sha256Digest) -> (String, String) {
+    let store_dir = store_dir();
+    let derivation = Derivation {
+        outputs: BTreeMap::from([(
+            "out".to_owned(),
+            Output::fixed(FixedOutputMethod::Flat, sha256),
+        )]),
+        system: "builtin".to_owned(),
+        builder: "builtin:download".into(),
+        environment: [("url", "\"http://127.0.0.1:1/file\"")].into(),
+        ..Derivation::default()
+    };
+    let mut known = DerivationSet::default();
+    let (_, derivation) = instantiate(&store_dir, "file", derivation, &mut known).unwrap();
+    let text = String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap();
+    let output = store_dir.display(derivation.output_path("out").unwrap());
+    (text, output)
+}
+
+#[test]
+fn what_is_built_already_is_kept_for_who_asks_for_it() {
+    let daemon = Daemon::start();
+    let archive = Tree::file(b"the file").to_nar().unwrap();
+    let (text, output) = download_of(Sha256Digest::of("the file"));
+    let mut client = daemon.connect();
+    let drv = client.add_text("file.drv", &text, &[]);
+    let build = |client: &mut Client| {
+        client.ask(9, |fields| {
+            fields.strings([drv.as_str()]);
+            fields.long(0);
+        })
+    };
+    assert!(build(&mut client).is_err());
+    assert_eq!(
+        client.add("file", false, "sha256", &archive),
+        Ok(output.clone())
+    );
+    let mut second = daemon.connect();
+    build(&mut second).unwrap();
+    assert_eq!(second.long(), 1);
+    drop(client);
+    daemon.wait_until("the first session ends", || daemon.sessions().len() < 2);
+    daemon.connect().collect_garbage();
+    assert!(second.is_valid(&output) && second.is_valid(&drv));
+    drop(second);
+    daemon.wait_until("all sessions end", || daemon.sessions().is_empty());
+    let mut last = daemon.connect();
+    last.collect_garbage();
+    assert!(!last.is_valid(&output) && !last.is_valid(&drv));
+}
+
+#[test]
+fn damaged_items_are_repaired_for_trusted_clients() {
+    let bytes = "the file";
+    let sha256 = Sha256Digest::of(bytes);
+    let (text, output) = download_of(sha256);
+
+    let daemon = Daemon::start();
+    let source = daemon.root().join("file");
+    std::fs::write(&source, bytes).unwrap();
+    let cache = Cache::new(&daemon.root().join("var/cache/bootstrap"));
+    cache.import(&source, sha256).unwrap();
+    let mut client = daemon.connect();
+    let drv = client.add_text("file.drv", &text, &[]);
+    let other = client.add_text("other", "text", &[]);
+    let build = |client: &mut Client, mode: u64| {
+        client.log.clear();
+        client.ask(9, |fields| {
+            fields.strings([drv.as_str()]);
+            fields.long(mode);
+        })
+    };
+    let verify = |client: &mut Client, contents: u64| {
+        client.log.clear();
+        client.verify_store(contents, 1)
+    };
+    let on_disk = |path: &str| daemon.root().join(path.trim_start_matches('/'));
+    let change = |path: &str| {
+        std::fs::remove_file(on_disk(path)).unwrap();
+        std::fs::write(on_disk(path), "changed").unwrap();
+    };
+    build(&mut client, 0).unwrap();
+    assert_eq!(client.long(), 1);
+    for contents in [0, 1] {
+        assert_eq!(verify(&mut client, contents), 0);
+    }
+
+    change(&output);
+    build(&mut client, 1).unwrap();
+    assert_eq!(client.long(), 1);
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains(&format!("path `{output}' was replaced")),
+        "{log}"
+    );
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
+
+    change(&output);
+    change(&other);
+    assert_eq!(verify(&mut client, 1), 1);
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains(&format!("cannot repair path `{other}'")),
+        "{log}"
+    );
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
+
+    // What is gone is put back, or becomes invalid where that cannot be done and nothing keeps it.
+    let mut second = daemon.connect();
+    drop(client);
+    daemon.wait_until("the first session ends", || daemon.sessions().len() < 2);
+    for path in [&output, &other] {
+        std::fs::remove_file(on_disk(path)).unwrap();
+    }
+    assert_eq!(verify(&mut second, 0), 0);
+    assert!(second.is_valid(&output) && !second.is_valid(&other));
+    assert_eq!(std::fs::read_to_string(on_disk(&output)).unwrap(), bytes);
+}
+
+#[test]
+fn failed_builds_are_recorded_where_that_is_wanted() {
+    let store_dir = store_dir();
+    let derivation = Derivation {
+        outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+        system: SYSTEM.to_owned(),
+        builder: "/no/such/builder".into(),
+        ..Derivation::default()
+    };
+    let mut known = DerivationSet::default();
+    let (_, derivation) = instantiate(&store_dir, "bad", derivation, &mut known).unwrap();
+    let text = String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap();
+    let output = store_dir.display(derivation.output_path("out").unwrap());
+
+    let daemon = Daemon::with(&["--cache-failures"]);
+    let mut client = daemon.connect();
+    let drv = client.add_text("bad.drv", &text, &[]);
+    let build = |client: &mut Client| {
+        client.log.clear();
+        let refused = client.ask(9, |fields| {
+            fields.strings([drv.as_str()]);
+            fields.long(0);
+        });
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.message, format!("build of `{drv}' failed"));
+        String::from_utf8_lossy(&client.log).into_owned()
+    };
+    let failed = |client: &mut Client| {
+        client.ask(24, |_| ()).unwrap();
+        client.strings()
+    };
+    assert!(failed(&mut client).is_empty());
+    let log = build(&mut client);
+    assert!(log.contains("/no/such/builder"), "{log}");
+    assert_eq!(failed(&mut client), [output.as_str()]);
+    let log = build(&mut client);
+    assert!(log.contains("it failed before"), "{log}");
+    client
+        .ask(25, |fields| fields.strings([output.as_str()]))
+        .unwrap();
+    assert_eq!(client.long(), 1);
+    assert!(failed(&mut client).is_empty());
+    let log = build(&mut client);
+    assert!(log.contains("/no/such/builder"), "{log}");
+}
