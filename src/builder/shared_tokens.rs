@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! One pool of job tokens for several processes.
 //!
-//! The pool is a directory. Each process that builds has a file there, its *share*, which says how many tokens it holds
-//! and whether it wants more. It holds a lock (`flock`) on its share as long as it lives. What is free is the size of
+//! The pool is a directory. Each process that builds has a file there, its *share*, whose name says how many tokens it
+//! holds and whether it wants more. It holds a lock (`flock`) on its share as long as it lives. What is free is the size of
 //! the pool less what the locked shares hold, so the tokens of a killed process are free at once: the system drops its
 //! lock. The next process that looks removes a share that is not locked. All changes are made under the lock of one
 //! more file.
@@ -11,13 +11,14 @@
 //! longest since it last got one. A process that holds more than another that waits hands over what its builds do not
 //! use at the moment. So each process has its share of the machine, whatever the others ask for.
 //!
-//! Looking costs a few system calls for each process that builds. A waiting process looks again after a pause that
-//! grows with the number of those before it, so that many waiting processes cost little.
+//! Looking costs one listing of the directory and a few system calls for each process that holds a token. Whether a
+//! waiting process lives matters only while it is among the next to get one. A process that waits looks again after a
+//! pause that grows with the number of those before it. So many waiting processes cost little.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,9 +33,6 @@ const TURNSTILE: &str = "turnstile";
 
 /// What the names of shares begin with.
 const SHARE: &str = "share-";
-
-/// The longest text of a share, in bytes.
-const LONGEST: u64 = 128;
 
 /// How long a process waits before it looks again, for each that comes before it.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -78,7 +76,29 @@ pub struct SharedTokens {
 /// The share of this process, and its file, which exists while it holds or wants tokens.
 #[derive(Debug, Default)]
 struct OwnTokens {
-    file: Option<(PathBuf, File)>,
+    file: Option<OwnFile>,
+    share: Share,
+}
+
+/// The file of this process's share, and its lock.
+#[derive(Debug)]
+struct OwnFile {
+    owner: ShareOwner,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Whose a share is: a process, and a number within that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ShareOwner {
+    process: u32,
+    number: u64,
+}
+
+/// The share of another process.
+#[derive(Debug)]
+struct OtherShare {
+    path: PathBuf,
     share: Share,
 }
 
@@ -92,18 +112,21 @@ struct Share {
 }
 
 impl Share {
-    fn to_text(self) -> String {
+    /// The name of the file of this share, which belongs to `owner`: `share-PROCESS-NUMBER-HELD-WANTS-SINCE`.
+    fn to_name(self, owner: ShareOwner) -> String {
         let wants = match self.wants {
             Wants::Nothing => 0,
             Wants::Jobs => 1,
             Wants::Start => 2,
         };
-        // Numbers of a fixed width, so that a new text covers the old one.
-        format!("{:010} {wants} {:020}\n", self.held, self.since)
+        let ShareOwner { process, number } = owner;
+        let Self { held, since, .. } = self;
+        format!("{SHARE}{process}-{number}-{held}-{wants}-{since}")
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let mut fields = text.split_whitespace();
+    fn of_name(name: &str) -> Option<Self> {
+        // After the owner's process and number.
+        let mut fields = name.strip_prefix(SHARE)?.split('-').skip(2);
         Some(Self {
             held: fields.next()?.parse().ok()?,
             wants: match fields.next()? {
@@ -116,13 +139,16 @@ impl Share {
         })
     }
 
+    /// Of those that want a token, the one with the lowest rank is the next to get one.
+    fn rank(&self) -> (usize, u64) {
+        (self.held, self.since)
+    }
+
     /// Whether the next token is rather for `other` than for this one.
     fn yields_to(&self, other: &Self) -> bool {
         match (self.wants, other.wants) {
             (_, Wants::Nothing) => false,
-            (Wants::Start, Wants::Start) | (Wants::Jobs, Wants::Jobs) => {
-                (other.held, other.since) < (self.held, self.since)
-            }
+            (Wants::Start, Wants::Start) | (Wants::Jobs, Wants::Jobs) => other.rank() < self.rank(),
             (Wants::Start, Wants::Jobs) => other.held < self.held,
             (Wants::Jobs | Wants::Nothing, Wants::Start) => other.held <= self.held,
             (Wants::Nothing, Wants::Jobs) => true,
@@ -178,7 +204,7 @@ impl SharedTokens {
         let onlooker = Self::new(directory, NonZeroUsize::MIN, 0)?;
         let _turn = onlooker.turn()?;
         let shares = onlooker.others(&OwnTokens::default())?;
-        Ok(shares.iter().map(|share| share.held).sum())
+        Ok(shares.iter().map(|other| other.share.held).sum())
     }
 
     /// Gives `surplus` tokens back and asks for one, if `wants` says so.
@@ -195,20 +221,26 @@ impl SharedTokens {
             share.since = now();
         }
         share.wants = wants;
-        let held: usize = share.held + others.iter().map(|other| other.held).sum::<usize>();
+        let held: usize = share.held + others.iter().map(|other| other.share.held).sum::<usize>();
         let free = self.size.get().saturating_sub(held);
         let kept = match wants {
             Wants::Start => 0,
             _ => self.reserve,
         };
-        let ahead = others.iter().filter(|other| share.yields_to(other)).count();
-        let granted = wants != Wants::Nothing && free > kept && ahead < free.max(1);
+        let may_get = wants != Wants::Nothing && free > kept;
+        let ahead = others.iter().filter(|other| share.yields_to(&other.share));
+        let ahead = match may_get {
+            true => self.alive(ahead.collect(), free)?,
+            false => ahead.count(),
+        };
+        let granted = may_get && ahead < free;
         if granted {
             share.held += 1;
             share.since = now();
         }
         self.write(&mut own, share)?;
-        let owed: Vec<&Share> = others.iter().filter(|other| share.owes(other)).collect();
+        let owed = others.iter().map(|other| &other.share);
+        let owed: Vec<&Share> = owed.filter(|other| share.owes(other)).collect();
         let to_take = match owed.iter().any(|other| other.wants == Wants::Start) {
             true => free,
             false => free.saturating_sub(self.reserve),
@@ -237,65 +269,99 @@ impl SharedTokens {
         Ok(file)
     }
 
-    /// The shares of the other processes that live. What dead ones left is removed.
-    fn others(&self, own: &OwnTokens) -> io::Result<Vec<Share>> {
+    /// The shares of the other processes. What a dead one held is not among them.
+    fn others(&self, own: &OwnTokens) -> io::Result<Vec<OtherShare>> {
         let mut shares = Vec::new();
         for entry in std::fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            let is_own = own.file.as_ref().is_some_and(|(own, _)| *own == path);
+            let is_own = own.file.as_ref().is_some_and(|own| own.path == path);
             let name = path.file_name().and_then(|name| name.to_str());
-            if is_own || !name.is_some_and(|name| name.starts_with(SHARE)) {
+            let Some(name) = name.filter(|name| !is_own && name.starts_with(SHARE)) else {
                 continue;
-            }
-            let file = match private().open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
             };
-            match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
-                Ok(()) => {
-                    std::fs::remove_file(&path)?;
-                    continue;
+            match Share::of_name(name) {
+                Some(share) if share.held == 0 || is_alive(&path)? => {
+                    shares.push(OtherShare { path, share });
                 }
-                Err(Errno::WOULDBLOCK) => {}
-                Err(error) => return Err(error.into()),
+                Some(_) => {}
+                // An earlier version's: it goes with its process.
+                None => drop(is_alive(&path)?),
             }
-            let mut text = String::new();
-            file.take(LONGEST).read_to_string(&mut text)?;
-            shares.extend(Share::parse(&text));
         }
         Ok(shares)
+    }
+
+    /// How many of `ahead` are to be counted: the dead are not, as far as they are among the next `free` to get a token.
+    fn alive(&self, mut ahead: Vec<&OtherShare>, free: usize) -> io::Result<usize> {
+        ahead.sort_by_key(|other| other.share.rank());
+        let mut count = ahead.len();
+        let mut alive = 0;
+        for other in ahead {
+            if alive == free {
+                break;
+            }
+            match is_alive(&other.path)? {
+                true => alive += 1,
+                false => count -= 1,
+            }
+        }
+        Ok(count)
     }
 
     /// Makes `share` this process's own, in its file and here.
     fn write(&self, own: &mut OwnTokens, share: Share) -> io::Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         if share.held == 0 && share.wants == Wants::Nothing {
-            if let Some((path, _)) = own.file.take() {
-                std::fs::remove_file(path)?;
+            if let Some(file) = own.file.take() {
+                std::fs::remove_file(file.path)?;
             }
-        } else if own.file.is_none() {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{SHARE}{}-{number}", std::process::id());
-            let path = self.directory.join(name);
-            // A process of this number, long dead, may have left one.
-            let file = private().create(true).truncate(true).open(&path)?;
+        } else if let Some(file) = &mut own.file {
+            let path = self.directory.join(share.to_name(file.owner));
+            if path != file.path {
+                std::fs::rename(&file.path, &path)?;
+                file.path = path;
+            }
+        } else {
+            let owner = ShareOwner {
+                process: std::process::id(),
+                number: NEXT.fetch_add(1, Ordering::Relaxed),
+            };
+            let path = self.directory.join(share.to_name(owner));
+            let file = private().create(true).open(&path)?;
             retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
-            own.file = Some((path, file));
-        }
-        if let Some((_, file)) = &own.file {
-            file.write_all_at(share.to_text().as_bytes(), 0)?;
+            own.file = Some(OwnFile {
+                owner,
+                path,
+                _lock: file,
+            });
         }
         own.share = share;
         Ok(())
     }
 }
 
+/// Whether the process of the share at `path` lives. What a dead one left is removed.
+fn is_alive(path: &Path) -> io::Result<bool> {
+    let file = match private().open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+        Ok(()) => {
+            std::fs::remove_file(path)?;
+            Ok(false)
+        }
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Drop for SharedTokens {
     fn drop(&mut self) {
-        if let Some((path, _)) = self.lock().file.take() {
-            // The lock goes with the file: a share that stays is removed by the next process that looks.
-            let _ = std::fs::remove_file(path);
+        if let Some(file) = self.lock().file.take() {
+            // The lock goes with the file: a share that stays is removed by another process.
+            let _ = std::fs::remove_file(file.path);
         }
     }
 }

@@ -23,6 +23,12 @@ impl TestPool {
     }
 }
 
+/// A process that is not this one.
+const OTHER: ShareOwner = ShareOwner {
+    process: 1,
+    number: 0,
+};
+
 fn start(part: &SharedTokens) -> bool {
     part.trade(0, Wants::Start).unwrap().granted
 }
@@ -92,18 +98,29 @@ fn what_a_dead_process_held_is_free_and_its_file_removed() {
     let pool = TestPool::new();
     let part = pool.part(2, 0);
     // As a killed process leaves it: no lock.
-    let left = pool.0.path().join("tokens/share-1-0");
-    std::fs::write(
-        &left,
-        Share {
-            held: 2,
-            ..Share::default()
-        }
-        .to_text(),
-    )
-    .unwrap();
+    let holder = Share {
+        held: 2,
+        ..Share::default()
+    };
+    let waiting = |wants, since| Share {
+        held: 0,
+        wants,
+        since,
+    };
+    let left = [
+        // Of an earlier version.
+        "share-9-9".to_owned(),
+        holder.to_name(OTHER),
+        waiting(Wants::Start, 1).to_name(OTHER),
+        waiting(Wants::Start, 2).to_name(OTHER),
+        waiting(Wants::Jobs, 3).to_name(OTHER),
+    ];
+    let left = left.map(|name| pool.0.path().join("tokens").join(name));
+    for file in &left {
+        std::fs::write(file, "").unwrap();
+    }
     assert!(start(&part) && start(&part));
-    assert!(!left.exists());
+    assert!(left.iter().all(|file| !file.exists()));
     assert_eq!(pool.shares(), 1);
     drop(part);
     assert_eq!(pool.shares(), 0);
@@ -116,9 +133,17 @@ fn a_share_reads_as_it_was_written_and_nothing_else_is_one() {
         wants: Wants::Start,
         since: u64::MAX,
     };
-    assert_eq!(Share::parse(&share.to_text()), Some(share));
-    for bad in ["", "1", "1 9 0", "x 0 0", "1 0"] {
-        assert_eq!(Share::parse(bad), None, "{bad}");
+    assert_eq!(Share::of_name(&share.to_name(OTHER)), Some(share));
+    for bad in [
+        "",
+        "turnstile",
+        "share-1-0",
+        "share-1-0-1",
+        "share-1-0-1-9-0",
+        "share-1-0-x-0-0",
+        "share-1-0-1-0",
+        "other-1-0-1-0-0",
+    ] {
+        assert_eq!(Share::of_name(bad), None, "{bad}");
     }
-    assert_eq!(share.to_text().len(), Share::default().to_text().len());
 }
