@@ -2,10 +2,10 @@
 //! One pool of job tokens for several processes.
 //!
 //! The pool is a directory. Each process that builds has a file there, its *share*, whose name says how many tokens it
-//! holds and whether it wants more. It holds a lock (`flock`) on its share as long as it lives. What is free is the size of
-//! the pool less what the locked shares hold, so the tokens of a killed process are free at once: the system drops its
-//! lock. The next process that looks removes a share that is not locked. All changes are made under the lock of one
-//! more file.
+//! holds and whether it wants more. It holds a lock (`flock`) on its share as long as it lives. What is free is the
+//! size of the pool less what the locked shares hold, so the tokens of a killed process are free at once: the system
+//! drops its lock. The next process that looks removes a share that is not locked. All changes are made under the lock
+//! of one more file.
 //!
 //! A token goes to the process that wants to start a build and holds the fewest; of these, to the one that has waited
 //! longest since it last got one. A process that holds more than another that waits hands over what its builds do not
@@ -291,7 +291,8 @@ impl SharedTokens {
         Ok(shares)
     }
 
-    /// How many of `ahead` are to be counted: the dead are not, as far as they are among the next `free` to get a token.
+    /// How many of `ahead` are to be counted: the dead are not, as far as they are among the next `free` to get a
+    /// token.
     fn alive(&self, mut ahead: Vec<&OtherShare>, free: usize) -> io::Result<usize> {
         ahead.sort_by_key(|other| other.share.rank());
         let mut count = ahead.len();
