@@ -12,7 +12,7 @@ use crate::sandbox::{BuildUser, Sandbox};
 /// user number than those of the process that made it. Files of other owners stay as they are, and so does a directory
 /// that is not from a build.
 ///
-/// Nothing is followed. No process of the owner runs any more, and no other user may enter the directory above.
+/// No link is followed. The build has ended, and no other user may enter the directory above.
 ///
 /// # Errors
 /// Where a directory cannot be listed, or a file not be given away.

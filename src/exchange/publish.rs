@@ -56,7 +56,10 @@ pub fn publish(
     let archives = directory.join("nar");
     // As with files, a link of the user's own is followed, and no other.
     if archives.is_symlink() && atomic_file::place_of(&archives).as_ref() == Some(&archives) {
-        let error = io::Error::new(io::ErrorKind::PermissionDenied, "a link of another user");
+        let error = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "expected a directory, or a link of your own; saw a link of another user",
+        );
         return Err(FileError::named_by_user("use", &archives)(error).into());
     }
     fs::create_dir_all(&archives).map_err(FileError::named_by_user("create", &archives))?;

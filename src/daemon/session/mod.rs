@@ -74,7 +74,7 @@ struct ClientSession {
     cancellation: Cancellation,
     /// This session's part in the job tokens of all sessions, once it builds.
     tokens: OnceLock<Arc<SharedTokens>>,
-    /// Set once the client knows that there is no key for substitutes.
+    /// Set when the client has been warned that no key is authorized for substitutes.
     no_keys: OnceLock<()>,
     sandbox_is_fit: bool,
     /// What others see of this session, where it could be written.

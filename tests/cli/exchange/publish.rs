@@ -76,3 +76,27 @@ fn a_broken_archive_is_made_again_and_what_is_whole_is_left_alone() {
     publish(&signed, 1);
     assert_eq!(fs::read(&archive).unwrap(), whole);
 }
+
+#[test]
+fn archives_do_not_go_where_another_users_link_leads() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can make another user's link: nothing is checked here");
+        return;
+    }
+    let world = World::with_recipes();
+    pretend(&world, "tool");
+    let (directory, other) = (world.path("published"), world.path("other"));
+    fs::create_dir(&directory).unwrap();
+    fs::create_dir(&other).unwrap();
+    let link = directory.join("nar");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    let published = directory.to_str().unwrap();
+    std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+    let (_, err) = world.expect(5, &["publish", published, "tool"]);
+    assert!(err.contains("saw a link of another user"), "{err}");
+    assert_eq!(ending(&other, ""), Vec::<PathBuf>::new());
+    // One's own is followed.
+    std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
+    world.expect(0, &["publish", published, "tool"]);
+    assert!(!ending(&other, "").is_empty());
+}
