@@ -76,13 +76,13 @@ pub struct SharedTokens {
 /// The share of this process, and its file, which exists while it holds or wants tokens.
 #[derive(Debug, Default)]
 struct OwnTokens {
-    file: Option<OwnFile>,
+    file: Option<ShareFile>,
     share: Share,
 }
 
 /// The file of this process's share, and its lock.
 #[derive(Debug)]
-struct OwnFile {
+struct ShareFile {
     owner: ShareOwner,
     path: PathBuf,
     _lock: File,
@@ -330,7 +330,7 @@ impl SharedTokens {
             let path = self.directory.join(share.to_name(owner));
             let file = private().create(true).open(&path)?;
             retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive))?;
-            own.file = Some(OwnFile {
+            own.file = Some(ShareFile {
                 owner,
                 path,
                 _lock: file,

@@ -48,14 +48,14 @@ pub(super) struct TemporaryRoots {
 #[derive(Debug, Default)]
 pub(super) struct RootsState {
     /// Made when the first root is added, so that looking at a store leaves no trace.
-    file: Option<OwnFile>,
+    file: Option<RootsFile>,
     roots: HashSet<StorePath>,
     /// Paths in the store directory that are none of a store item.
     others: HashSet<String>,
 }
 
 #[derive(Debug)]
-struct OwnFile {
+struct RootsFile {
     path: PathBuf,
     file: File,
 }
@@ -142,7 +142,7 @@ impl TemporaryRoots {
 
     fn append(
         &self,
-        own: &mut OwnFile,
+        own: &mut RootsFile,
         text: &[u8],
         patience: &LockPatience,
     ) -> Result<(), LockError> {
@@ -153,7 +153,7 @@ impl TemporaryRoots {
         written.map_err(|source| FileError::in_store("write", &own.path)(source).into())
     }
 
-    fn create_file(&self, patience: &LockPatience) -> Result<OwnFile, LockError> {
+    fn create_file(&self, patience: &LockPatience) -> Result<RootsFile, LockError> {
         let mut attempt = 0;
         loop {
             // The daemon names the file after its process number; a further number keeps processes of different
@@ -177,7 +177,7 @@ impl TemporaryRoots {
             // Locked before a collector can see it, which would take it for that of a dead process.
             lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(patience))?;
             drop(gc_lock);
-            return Ok(OwnFile { path, file });
+            return Ok(RootsFile { path, file });
         }
     }
 
