@@ -133,7 +133,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         keep_going: false,
         keep_failed: false,
         cache_failures: false,
-        patience: watch::BuildLimits::default(),
+        build_limits: watch::BuildLimits::default(),
         limits: ResourceLimits::default(),
         user: BuildUser::default(),
         sandbox_is_fit: false,

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_can_do_depends_on_whose_file_it_is() {
+    fn what_users_can_do_depends_on_whose_file_it_is() {
         let denied = io::Error::from(Errno::ACCESS);
         assert!(in_store(&denied).contains("--root DIR"));
         assert!(!on_file(&denied).contains("--root"));

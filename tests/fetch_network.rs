@@ -61,14 +61,14 @@ fn request(urls: &[String]) -> FetchRequest {
 }
 
 fn fetch_in(cache: &Path, request: &FetchRequest) -> Result<String, FetchError> {
-    let patience = RetryPolicy {
+    let retry_policy = RetryPolicy {
         connect: Duration::from_secs(2),
         read: Duration::from_secs(2),
         pauses: vec![],
         ..RetryPolicy::default()
     };
     let settings = DownloaderSettings {
-        patience,
+        retry_policy,
         ..DownloaderSettings::new(cache)
     };
     let fetched = Downloader::new(settings).fetch(request, &|_| {})?;

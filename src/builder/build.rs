@@ -278,7 +278,7 @@ impl BuildContext<'_, '_> {
     ) -> Result<Made, BuildError> {
         let BuildAttempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, Some(self.log_of(job)));
-        let deadline = Deadline::new(&self.cancellation, self.settings.patience.timeout);
+        let deadline = Deadline::new(&self.cancellation, self.settings.build_limits.timeout);
         // The token is held until the outputs are registered: hashing them is work like any other.
         let (mut ran, _slot) = self.run(job, outputs, attempt.staging, directory, slot)?;
         let registered = match self.verdict(outputs, &mut ran, directory)? {

@@ -197,7 +197,7 @@ impl<'a> BuildContext<'_, 'a> {
         let store = self.tools.store;
         let _stop = self.cancellation.on_cancel(running.killer());
         let start = self.begin(job, Some(self.log_of(job)));
-        let deadline = Deadline::new(&self.cancellation, self.settings.patience.timeout);
+        let deadline = Deadline::new(&self.cancellation, self.settings.build_limits.timeout);
         let mut log = LogWriter::create(&self.logs, job.path)?;
         let inputs = self.inputs(job)?;
         let all = store.closure(inputs.iter().chain([job.path]));
@@ -208,7 +208,7 @@ impl<'a> BuildContext<'_, 'a> {
             paths.collect::<Vec<_>>().join(" ")
         };
         let watch = BuildWatch {
-            patience: self.settings.patience,
+            build_limits: self.settings.build_limits,
             output: OutputLines::new(job.label, self.events.clone()),
             log: &mut log,
             kill: running.killer(),

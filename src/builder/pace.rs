@@ -28,7 +28,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_on_record_does_not_make_a_machine_a_hundred_times_slower() {
+    fn recorded_nonsense_does_not_make_a_machine_a_hundred_times_slower() {
         assert_eq!(pace(1e9, 1.0), 20.0);
         assert_eq!(pace(0.0, 1e9), 0.05);
     }

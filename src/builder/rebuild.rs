@@ -218,7 +218,7 @@ impl Rebuilder<'_, '_, '_> {
         let start;
         let store;
         let candidates;
-        let deadline = Deadline::new(&builder.cancellation, builder.settings.patience.timeout);
+        let deadline = Deadline::new(&builder.cancellation, builder.settings.build_limits.timeout);
         // Held until the outputs are looked at, which is work like any other.
         let _slot;
         if let Some(builtin) = builder.tools.builtins.of(job)? {

@@ -19,7 +19,7 @@ use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Summary};
 use crate::formats::store_path::StorePath;
-use crate::store::{LockPatience, Store};
+use crate::store::{LockPolicy, Store};
 
 /// What a run is to do.
 pub struct RunRequest<'r, 'a> {
@@ -35,9 +35,9 @@ pub struct RunRequest<'r, 'a> {
 
 /// How a store waits for locks during a run: it says so in `events`, and stops when the run is cancelled. To be given
 /// to [`Store::open_with`](crate::store::Store::open_with).
-pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> LockPatience {
+pub fn lock_policy(events: &EventSender, cancellation: &Cancellation) -> LockPolicy {
     let (events, cancellation) = (events.clone(), cancellation.clone());
-    LockPatience {
+    LockPolicy {
         report: Arc::new(move |waiting| {
             if cancellation.is_cancelled() {
                 return ControlFlow::Break(());
@@ -49,7 +49,7 @@ pub fn lock_patience(events: &EventSender, cancellation: &Cancellation) -> LockP
             });
             ControlFlow::Continue(())
         }),
-        ..LockPatience::default()
+        ..LockPolicy::default()
     }
 }
 

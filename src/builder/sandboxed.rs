@@ -126,7 +126,7 @@ impl BuildContext<'_, '_> {
         let mut running = self.tools.sandbox.spawn(world).map_err(sandbox_error)?;
         let _stop = self.cancellation.on_cancel(running.killer());
         let watch = BuildWatch {
-            patience: self.settings.patience,
+            build_limits: self.settings.build_limits,
             output: OutputLines::new(job.label, self.events.clone()),
             log: &mut log,
             kill: running.killer(),

@@ -57,7 +57,7 @@ pub struct BuildSettings {
     /// Whether failed builds are recorded in the store, and not tried again.
     pub cache_failures: bool,
     /// How long a build may take and how much it may print.
-    pub patience: BuildLimits,
+    pub build_limits: BuildLimits,
     /// What a build may use up.
     pub limits: ResourceLimits,
     /// The user that builders run as in their sandbox.

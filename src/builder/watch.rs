@@ -43,7 +43,7 @@ pub(super) struct Watched {
 
 /// Follows one build until `over` hangs up, which means that it has ended.
 pub(super) struct BuildWatch<'w> {
-    pub patience: BuildLimits,
+    pub build_limits: BuildLimits,
     pub log: &'w mut LogWriter,
     pub output: OutputLines,
     pub kill: Box<dyn Fn() + Send + Sync>,
@@ -88,7 +88,7 @@ impl BuildWatch<'_> {
             });
             if let Err(error) = logged {
                 self.end(&mut watched, Err(error));
-            } else if let Some(max) = self.patience.max_log_size.filter(|max| size > *max) {
+            } else if let Some(max) = self.build_limits.max_log_size.filter(|max| size > *max) {
                 self.end(&mut watched, Ok(BuildFailureCause::LogTooLong(max)));
             }
         }
@@ -140,8 +140,8 @@ impl BuildWatch<'_> {
 
     /// The next moment at which the build has exceeded a limit, and which.
     fn deadline(&self, heard: Instant) -> Option<(Instant, BuildFailureCause)> {
-        let total = self.patience.timeout;
-        let silent = self.patience.max_silent_time;
+        let total = self.build_limits.timeout;
+        let silent = self.build_limits.max_silent_time;
         let total = total.and_then(|limit| {
             Some((
                 self.start.checked_add(limit)?,
@@ -189,7 +189,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     /// Follows a build that `play`s with its end of the pipe until it is killed (then it returns false) or done.
-    fn follow(patience: BuildLimits, play: impl FnOnce(File, &AtomicBool) + Send) -> Watched {
+    fn follow(build_limits: BuildLimits, play: impl FnOnce(File, &AtomicBool) + Send) -> Watched {
         let directory = tempfile::tempdir().unwrap();
         let derivation =
             StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-x.drv").unwrap();
@@ -199,7 +199,7 @@ mod tests {
         let flag = Arc::clone(&killed);
         let (sender, over) = channel();
         let watch = BuildWatch {
-            patience,
+            build_limits,
             log: &mut log,
             output: OutputLines::new("x", EventSender::ignored()),
             kill: Box::new(move || flag.store(true, Ordering::SeqCst)),
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn a_silent_build_is_ended() {
-        let patience = BuildLimits {
+        let build_limits = BuildLimits {
             max_silent_time: short(),
             ..BuildLimits::default()
         };
-        let watched = follow(patience, |mut pipe, killed| {
+        let watched = follow(build_limits, |mut pipe, killed| {
             pipe.write_all(b"hello\n").unwrap();
             until(killed);
         });
@@ -249,12 +249,12 @@ mod tests {
 
     #[test]
     fn a_talkative_build_is_ended_when_its_time_is_up() {
-        let patience = BuildLimits {
+        let build_limits = BuildLimits {
             timeout: short(),
             max_silent_time: Some(Duration::from_secs(60)),
             ..BuildLimits::default()
         };
-        let watched = follow(patience, |mut pipe, killed| {
+        let watched = follow(build_limits, |mut pipe, killed| {
             while !killed.load(Ordering::SeqCst) {
                 pipe.write_all(b"still here\n").unwrap();
             }
@@ -267,11 +267,11 @@ mod tests {
 
     #[test]
     fn a_build_that_closed_its_output_is_still_watched() {
-        let patience = BuildLimits {
+        let build_limits = BuildLimits {
             timeout: short(),
             ..BuildLimits::default()
         };
-        let watched = follow(patience, |pipe, killed| {
+        let watched = follow(build_limits, |pipe, killed| {
             drop(pipe);
             until(killed);
         });
@@ -283,22 +283,22 @@ mod tests {
 
     #[test]
     fn a_build_that_ends_in_time_is_left_alone() {
-        let patience = BuildLimits {
+        let build_limits = BuildLimits {
             timeout: Some(Duration::from_secs(60)),
             max_silent_time: Some(Duration::from_secs(60)),
             max_log_size: Some(100),
         };
-        let watched = follow(patience, |pipe, _| drop(pipe));
+        let watched = follow(build_limits, |pipe, _| drop(pipe));
         assert!(watched.cause.is_none() && watched.error.is_none());
     }
 
     #[test]
     fn a_log_that_grows_too_long_ends_the_build() {
-        let patience = BuildLimits {
+        let build_limits = BuildLimits {
             max_log_size: Some(1000),
             ..BuildLimits::default()
         };
-        let watched = follow(patience, |mut pipe, killed| {
+        let watched = follow(build_limits, |mut pipe, killed| {
             while !killed.load(Ordering::SeqCst) {
                 pipe.write_all(&[b'x'; 100]).unwrap();
             }

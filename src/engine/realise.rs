@@ -147,8 +147,8 @@ impl Session {
             .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
         let settings = self.build_settings();
         let hook = self.options().build.hook.clone().map(|hook| {
-            let patience = settings.patience;
-            let (timeout, silence) = (patience.timeout, patience.max_silent_time);
+            let build_limits = settings.build_limits;
+            let (timeout, silence) = (build_limits.timeout, build_limits.max_silent_time);
             BuildHook::new(hook, &settings.system, timeout, silence)
         });
         let tools = Tools {

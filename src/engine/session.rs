@@ -11,7 +11,7 @@ use super::builtins::git::GitDownload;
 use super::error::EngineError;
 use super::notice::{Notice, Notify};
 use super::options::SessionOptions;
-use crate::builder::run::lock_patience;
+use crate::builder::run::lock_policy;
 use crate::builder::settings::BuildSettings;
 use crate::builder::watch::BuildLimits;
 use crate::events::EventSender;
@@ -114,7 +114,7 @@ impl Session {
         cancellation: &Cancellation,
     ) -> Result<Store, EngineError> {
         let options = OpenOptions {
-            patience: lock_patience(events, cancellation),
+            lock_policy: lock_policy(events, cancellation),
             ..OpenOptions::default()
         };
         Ok(Store::open_with(self.directories().clone(), options)?)
@@ -195,7 +195,7 @@ impl Session {
             keep_going: options.keep_going,
             keep_failed: options.keep_failed,
             cache_failures: options.cache_failures,
-            patience: BuildLimits {
+            build_limits: BuildLimits {
                 timeout: options.timeout,
                 max_silent_time: options.max_silent_time,
                 ..BuildLimits::default()

@@ -52,15 +52,15 @@ enum FilesLocation {
 }
 
 impl ServerFiles {
-    /// The files below `url`, which are waited for with `patience`. Asks nothing yet.
-    pub fn below(url: &str, patience: &RetryPolicy) -> Result<Self, ExchangeError> {
+    /// The files below `url`, which are waited for with `retry_policy`. Asks nothing yet.
+    pub fn below(url: &str, retry_policy: &RetryPolicy) -> Result<Self, ExchangeError> {
         let place = if let Some(path) = url.strip_prefix("file://") {
             FilesLocation::Directory(path.into())
         } else if url.starts_with("http://") || url.starts_with("https://") {
             let hosts = Hosts::default();
             let client = client::builder_for(&hosts)
-                .connect_timeout(patience.connect)
-                .timeout(patience.read)
+                .connect_timeout(retry_policy.connect)
+                .timeout(retry_policy.read)
                 .build();
             let client = client.map_err(|error| ExchangeError::Server {
                 url: url.to_owned(),
@@ -75,8 +75,8 @@ impl ServerFiles {
             url: url.trim_end_matches('/').to_owned(),
             place,
             pace: ReadLimits {
-                window: patience.window,
-                slowest: patience.slowest,
+                window: retry_policy.window,
+                slowest: retry_policy.slowest,
             },
         })
     }

@@ -10,7 +10,7 @@
 //! | [`publish`] | a substitute server in files | Nix and Guix |
 //! | [`substitute`] | installing from several such servers | |
 //! | [`server`] | one server: narinfos, archives, further tries | Nix and Guix |
-//! | `inquiry` | asking a server about items without installing them | |
+//! | `query` | asking a server about items without installing them | |
 //! | `files` | reading its files | |
 //! | `batch` | making several items valid at a time | |
 //! | [`guile`] | the final inputs as a Guile module | Guix |
@@ -26,17 +26,17 @@ use crate::formats::nar::NarError;
 use crate::formats::narinfo::NarInfoError;
 use crate::store::StoreError;
 
-mod arriving;
 mod batch;
 pub mod compress;
 pub mod daemon_connection;
 pub mod decompress;
 mod files;
 pub mod guile;
-mod inquiry;
+mod incoming;
 pub mod install;
 pub mod nar_reader;
 pub mod publish;
+mod query;
 pub mod server;
 pub mod stream;
 pub mod substitute;

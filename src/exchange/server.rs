@@ -11,9 +11,9 @@ use std::io::{self, BufReader, Read};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::arriving::{Bounded, Counting};
 use super::decompress;
 use super::files::{self, CancellableReader, ServerFiles};
+use super::incoming::{Bounded, Counting};
 use super::install::{Expected, prepare};
 use super::watch::{InstallationNews, InstallationWatch};
 use super::{ExchangeError, Trouble};
@@ -52,7 +52,7 @@ pub struct Server {
     /// The rank that the URL gives.
     priority: Option<u32>,
     /// The pauses before further tries.
-    patience: RetryPolicy,
+    retry_policy: RetryPolicy,
     /// The rank that the server gives.
     about: OnceLock<u32>,
     health: Mutex<Health>,
@@ -88,18 +88,18 @@ impl Server {
     /// # Errors
     /// Where the URL is of another kind.
     pub fn new(url: &str) -> Result<Self, ExchangeError> {
-        let patience = RetryPolicy {
+        let retry_policy = RetryPolicy {
             read: SILENCE,
             ..RetryPolicy::default()
         };
-        Self::with_patience(url, patience)
+        Self::with_retry_policy(url, retry_policy)
     }
 
     /// Like [`new`](Self::new), with other pauses before further tries, and another time to wait for bytes.
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn with_patience(url: &str, patience: RetryPolicy) -> Result<Self, ExchangeError> {
+    pub fn with_retry_policy(url: &str, retry_policy: RetryPolicy) -> Result<Self, ExchangeError> {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut priority = None;
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -109,9 +109,9 @@ impl Server {
             priority = Some(number.ok_or_else(|| ExchangeError::Url(url.to_owned()))?);
         }
         Ok(Self {
-            files: ServerFiles::below(place, &patience)?,
+            files: ServerFiles::below(place, &retry_policy)?,
             priority,
-            patience,
+            retry_policy,
             about: OnceLock::new(),
             health: Mutex::default(),
         })
@@ -323,7 +323,7 @@ impl Server {
         cancellation: &Cancellation,
         mut request: impl FnMut() -> Result<T, ExchangeError>,
     ) -> Result<T, ExchangeError> {
-        let mut pauses = self.patience.pauses.iter();
+        let mut pauses = self.retry_policy.pauses.iter();
         let (mut refused, mut stalled) = (0, 0);
         loop {
             if let Some(problem) = self.left() {
@@ -382,7 +382,7 @@ impl Server {
                 Some(asked) => asked.max(*own),
                 None => *own,
             });
-            let pause = pause.filter(|pause| *pause <= self.patience.longest_pause);
+            let pause = pause.filter(|pause| *pause <= self.retry_policy.longest_pause);
             let Some(pause) = pause else {
                 self.count_failure(problem, &error);
                 return Err(error);

@@ -30,7 +30,7 @@ pub struct DownloaderSettings {
     /// Use nothing but the cache.
     pub offline: bool,
     /// Time-outs and retries.
-    pub patience: RetryPolicy,
+    pub retry_policy: RetryPolicy,
     /// The most bytes of a download whose size is not known beforehand.
     pub maximum: u64,
     /// Downloads over HTTP at the same time; further ones wait.
@@ -49,7 +49,7 @@ impl DownloaderSettings {
         Self {
             cache: cache.to_owned(),
             offline: false,
-            patience: RetryPolicy::default(),
+            retry_policy: RetryPolicy::default(),
             maximum: MAXIMUM_DOWNLOAD,
             at_once: 4,
             apt: None,
@@ -136,8 +136,8 @@ impl Downloader {
     pub fn new(settings: DownloaderSettings) -> Self {
         Self {
             cache: Cache::new(&settings.cache),
-            http: Http::new(settings.patience.clone()),
-            search: Search::new(&settings.search, &settings.cache, &settings.patience),
+            http: Http::new(settings.retry_policy.clone()),
+            search: Search::new(&settings.search, &settings.cache, &settings.retry_policy),
             slots: Slots::new(settings.at_once),
             apt: OnceLock::new(),
             host: OnceLock::new(),

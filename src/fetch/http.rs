@@ -130,7 +130,7 @@ fn names_web_page(url: &str) -> bool {
 /// The HTTP client of a run.
 #[derive(Debug)]
 pub struct Http {
-    patience: RetryPolicy,
+    retry_policy: RetryPolicy,
     dead: DeadHosts,
     /// Started by the first download: runs that fetch nothing do not pay for reading certificates.
     client: OnceLock<Result<Client, String>>,
@@ -138,10 +138,10 @@ pub struct Http {
 
 impl Http {
     /// A client with the proxy variables of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
-    pub fn new(patience: RetryPolicy) -> Self {
-        let dead = DeadHosts::new(patience.dead);
+    pub fn new(retry_policy: RetryPolicy) -> Self {
+        let dead = DeadHosts::new(retry_policy.dead);
         Self {
-            patience,
+            retry_policy,
             dead,
             client: OnceLock::new(),
         }
@@ -165,7 +165,7 @@ impl Http {
                 "{reason} (found out earlier)"
             )));
         }
-        let mut pauses = self.patience.pauses.iter();
+        let mut pauses = self.retry_policy.pauses.iter();
         let mut restarted = false;
         let mut hung = false;
         loop {
@@ -209,12 +209,12 @@ impl Http {
                 }
                 AttemptFailure::Passing(reason, asked) => {
                     let Some(own) = pauses.next().copied() else {
-                        let attempts = counted(self.patience.pauses.len() + 1, "attempt");
+                        let attempts = counted(self.retry_policy.pauses.len() + 1, "attempt");
                         let reason = format!("{reason} (after {attempts})");
                         return Err(HttpError::Unavailable(reason));
                     };
                     let pause = asked.map_or(own, |asked| asked.max(own));
-                    if pause > own.max(self.patience.longest_pause) {
+                    if pause > own.max(self.retry_policy.longest_pause) {
                         let reason = format!("{reason}; it asks to wait {} s", pause.as_secs());
                         return Err(HttpError::Unavailable(reason));
                     }
@@ -230,8 +230,8 @@ impl Http {
         self.client
             .get_or_init(|| {
                 client::builder()
-                    .connect_timeout(self.patience.connect)
-                    .timeout(self.patience.read)
+                    .connect_timeout(self.retry_policy.connect)
+                    .timeout(self.retry_policy.read)
                     .build()
                     .map_err(|error| format!("cannot start the HTTP client: {}", causes(&error)))
             })
@@ -291,7 +291,7 @@ impl Http {
             });
         }
         let limit = wanted.size.unwrap_or(wanted.maximum);
-        let mut pace = StallWatch::new(&self.patience);
+        let mut pace = StallWatch::new(&self.retry_policy);
         let before = received;
         let mut buffer = vec![0; CHUNK];
         progress(received, wanted.size.or(total));
@@ -329,8 +329,8 @@ impl Http {
                 return Err(AttemptFailure::Passing(
                     format!(
                         "transfer stalled (under {} KiB in {} s)",
-                        self.patience.slowest / 1024,
-                        self.patience.window.as_secs()
+                        self.retry_policy.slowest / 1024,
+                        self.retry_policy.window.as_secs()
                     ),
                     None,
                 ));
@@ -349,15 +349,15 @@ impl Http {
 
 /// Watches that bytes keep coming.
 struct StallWatch<'a> {
-    patience: &'a RetryPolicy,
+    retry_policy: &'a RetryPolicy,
     since: Instant,
     bytes: u64,
 }
 
 impl<'a> StallWatch<'a> {
-    fn new(patience: &'a RetryPolicy) -> Self {
+    fn new(retry_policy: &'a RetryPolicy) -> Self {
         Self {
-            patience,
+            retry_policy,
             since: Instant::now(),
             bytes: 0,
         }
@@ -365,10 +365,10 @@ impl<'a> StallWatch<'a> {
 
     fn is_stalled(&mut self, count: u64) -> bool {
         self.bytes += count;
-        if self.since.elapsed() < self.patience.window {
+        if self.since.elapsed() < self.retry_policy.window {
             return false;
         }
-        let stalled = self.bytes < self.patience.slowest;
+        let stalled = self.bytes < self.retry_policy.slowest;
         self.since = Instant::now();
         self.bytes = 0;
         stalled

@@ -12,11 +12,11 @@ use super::client::{self, causes, reason};
 /// redirection. Returns the answer's `Date` in seconds since the Epoch, where it has one.
 ///
 /// # Errors
-/// Why there is no answer within `patience`, for messages.
-pub fn probe(url: &str, patience: Duration) -> Result<Option<u64>, String> {
+/// Why there is no answer within `timeout`, for messages.
+pub fn probe(url: &str, timeout: Duration) -> Result<Option<u64>, String> {
     let client = client::builder()
-        .connect_timeout(patience)
-        .timeout(patience)
+        .connect_timeout(timeout)
+        .timeout(timeout)
         .redirect(Policy::none())
         .build()
         .map_err(|error| causes(&error))?;

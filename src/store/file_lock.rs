@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 use super::error::LockError;
-use super::patience::{LockPatience, LockWait};
+use super::lock_policy::{LockPolicy, LockWait};
 use crate::diagnostics::FileError;
 
 /// Waits shorter than this are not reported.
@@ -87,9 +87,9 @@ impl FileLock {
         path: PathBuf,
         mode: LockMode,
         remove: bool,
-        patience: &LockPatience,
+        lock_policy: &LockPolicy,
     ) -> Result<Self, LockError> {
-        let mut wait = Wait::new(patience);
+        let mut wait = Wait::new(lock_policy);
         if enter_table(&path, mode, &mut wait)? {
             // From here on the drop of `lock` takes the entry out of the table again, whatever happens.
             let lock = Self { path, remove };
@@ -109,11 +109,11 @@ impl FileLock {
         mode: LockMode,
         remove: bool,
     ) -> Result<Option<Self>, LockError> {
-        let patience = LockPatience {
+        let lock_policy = LockPolicy {
             timeout: Some(Duration::ZERO),
-            ..LockPatience::default()
+            ..LockPolicy::default()
         };
-        match Self::acquire(path, mode, remove, &patience) {
+        match Self::acquire(path, mode, remove, &lock_policy) {
             Ok(lock) => Ok(Some(lock)),
             Err(LockError::TimedOut { .. } | LockError::SelfHeld { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -244,16 +244,16 @@ pub(super) fn lock_open_file(
 
 /// The state of one wait.
 pub(super) struct Wait<'a> {
-    patience: &'a LockPatience,
+    lock_policy: &'a LockPolicy,
     started: Option<Instant>,
     next_report: Duration,
     pause: Duration,
 }
 
 impl<'a> Wait<'a> {
-    pub(super) fn new(patience: &'a LockPatience) -> Self {
+    pub(super) fn new(lock_policy: &'a LockPolicy) -> Self {
         Self {
-            patience,
+            lock_policy,
             started: None,
             next_report: FIRST_REPORT,
             pause: Duration::from_micros(500),
@@ -267,7 +267,7 @@ impl<'a> Wait<'a> {
         holder: impl FnOnce() -> Option<u32>,
     ) -> Result<Duration, LockError> {
         let waited = self.started.get_or_insert_with(Instant::now).elapsed();
-        let left = match self.patience.timeout {
+        let left = match self.lock_policy.timeout {
             None => Duration::MAX,
             Some(timeout) if waited < timeout => timeout - waited,
             Some(_) => {
@@ -286,7 +286,7 @@ impl<'a> Wait<'a> {
                 holder,
                 waited,
             };
-            if (self.patience.report)(&waiting).is_break() {
+            if (self.lock_policy.report)(&waiting).is_break() {
                 return Err(LockError::Cancelled {
                     path: path.to_owned(),
                     holder,
@@ -305,10 +305,10 @@ mod tests {
     use std::process::{Child, Command, Stdio};
     use std::sync::Arc;
 
-    fn hurried(millis: u64) -> LockPatience {
-        LockPatience {
+    fn hurried(millis: u64) -> LockPolicy {
+        LockPolicy {
             timeout: Some(Duration::from_millis(millis)),
-            ..LockPatience::default()
+            ..LockPolicy::default()
         }
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let mut child = lock_elsewhere(&file);
         let reports = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&reports);
-        let patience = LockPatience {
+        let lock_policy = LockPolicy {
             timeout: Some(Duration::from_millis(400)),
             report: Arc::new(move |waiting| {
                 log.lock().unwrap().push(waiting.to_string());
@@ -356,7 +356,7 @@ mod tests {
             }),
         };
         let error =
-            FileLock::acquire(file.clone(), LockMode::Exclusive, true, &patience).unwrap_err();
+            FileLock::acquire(file.clone(), LockMode::Exclusive, true, &lock_policy).unwrap_err();
         let named = format!("process {}", child.id());
         assert!(error.to_string().contains(&named), "{error}");
         let reports = reports.lock().unwrap().clone();
@@ -422,15 +422,15 @@ mod tests {
             file.clone(),
             LockMode::Exclusive,
             true,
-            &LockPatience::default(),
+            &LockPolicy::default(),
         )
         .unwrap();
         let waiter = std::thread::spawn(|| {
-            let patience = LockPatience {
+            let lock_policy = LockPolicy {
                 timeout: None,
                 report: Arc::new(|_| ControlFlow::Break(())),
             };
-            FileLock::acquire(file, LockMode::Exclusive, true, &patience).unwrap_err()
+            FileLock::acquire(file, LockMode::Exclusive, true, &lock_policy).unwrap_err()
         });
         let error = waiter.join().unwrap();
         assert!(

@@ -232,7 +232,7 @@ impl<'s> Frozen<'s> {
     /// Waits for other collectors; removes stale roots unless that is a dry run.
     fn roots(store: &'s Store, options: &CollectOptions) -> Result<Self, StoreError> {
         let directories = store.directories();
-        let patience = &store.options.patience;
+        let lock_policy = &store.options.lock_policy;
         // In this order: additions of temporary roots take the same two in the same order.
         let own = store.temporary_roots.freeze();
         let lock = match store.options.access {
@@ -241,7 +241,7 @@ impl<'s> Frozen<'s> {
                 gc_lock_path(&directories.state),
                 LockMode::Exclusive,
                 false,
-                patience,
+                lock_policy,
             )?),
         };
         if !options.dry_run {
@@ -252,7 +252,7 @@ impl<'s> Frozen<'s> {
                 &own,
                 options.own_roots,
                 &directories.store_dir,
-                patience,
+                lock_policy,
             )?,
             None => store
                 .temporary_roots

@@ -12,9 +12,9 @@ use super::error::DatabaseError;
 use super::error::LockError;
 use super::error::StoreError;
 use super::file_lock::{FileLock, LockMode};
+use super::lock_policy::LockPolicy;
 use super::names::is_work_in_progress;
 use super::path_locks::PathLocks;
-use super::patience::LockPatience;
 use super::remove;
 use super::schema;
 use super::temporary_roots::TemporaryRoots;
@@ -28,7 +28,7 @@ pub struct OpenOptions {
     /// Whether it may be changed.
     pub access: Access,
     /// How long to wait for locks, and whom to tell.
-    pub patience: LockPatience,
+    pub lock_policy: LockPolicy,
     /// How long to wait for another process' database transaction. Those take milliseconds.
     pub database_timeout: Duration,
     /// Whether files of new items become hard links of equal files in the store: guix-daemon does that unless it is
@@ -40,7 +40,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             access: Access::ReadWrite,
-            patience: LockPatience::default(),
+            lock_policy: LockPolicy::default(),
             database_timeout: Duration::from_secs(60),
             deduplicate: false,
         }
@@ -103,7 +103,7 @@ impl Store {
 
         make_directories(&mut directories)?;
         let database_directory = directories.state.join("db");
-        let lock = |mode| lock_users(&database_directory, mode, &options.patience);
+        let lock = |mode| lock_users(&database_directory, mode, &options.lock_policy);
         if schema::version(&database_directory)?.is_none() {
             let exclusive = lock(LockMode::Exclusive)?;
             // Another process may have been faster.
@@ -176,9 +176,11 @@ impl Store {
         paths: impl IntoIterator<Item = &'p StorePath>,
     ) -> Result<(), StoreError> {
         self.writable()?;
-        Ok(self
-            .temporary_roots
-            .add(&self.directories.store_dir, paths, &self.options.patience)?)
+        Ok(self.temporary_roots.add(
+            &self.directories.store_dir,
+            paths,
+            &self.options.lock_policy,
+        )?)
     }
 
     /// Keeps the entry `name` of the store directory, which is not that of a store item, as
@@ -189,11 +191,11 @@ impl Store {
         let path = format!("{}/{name}", self.directories.store_dir);
         Ok(self
             .temporary_roots
-            .add_other(&path, &self.options.patience)?)
+            .add_other(&path, &self.options.lock_policy)?)
     }
 
     /// Locks `paths` against all other threads and processes, as building or adding them requires; makes them temporary
-    /// roots as well. Waits and reports as the store's [`LockPatience`] says.
+    /// roots as well. Waits and reports as the store's [`LockPolicy`] says.
     ///
     /// A thread that holds locks and asks for more can wait for one that waits for it; so it should ask for all it
     /// needs at once.
@@ -203,7 +205,7 @@ impl Store {
     ) -> Result<PathLocks, StoreError> {
         self.add_temporary_roots(paths.clone())?;
         let store = &self.directories.store;
-        Ok(PathLocks::acquire(store, paths, &self.options.patience)?)
+        Ok(PathLocks::acquire(store, paths, &self.options.lock_policy)?)
     }
 
     /// Locks `paths` like [`lock`](Self::lock) if none of them is locked; otherwise gives `None` at once.
@@ -265,10 +267,10 @@ pub(super) fn make_directories(directories: &mut Directories) -> Result<(), Stor
 pub(super) fn lock_users(
     database_directory: &Path,
     mode: LockMode,
-    patience: &LockPatience,
+    lock_policy: &LockPolicy,
 ) -> Result<FileLock, StoreError> {
     let path = database_directory.join("big-lock");
-    FileLock::acquire(path, mode, false, patience).map_err(|error| match error {
+    FileLock::acquire(path, mode, false, lock_policy).map_err(|error| match error {
         // The first file we open for writing: say what is really wrong.
         LockError::File(error) => StoreError::Directory(error),
         error => error.into(),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::LockError;
 use super::file_lock::{FileLock, LockMode};
+use super::lock_policy::LockPolicy;
 use super::names::LOCK_SUFFIX;
-use super::patience::LockPatience;
 use crate::formats::store_path::StorePath;
 
 /// The locks of some store paths, held until dropped.
@@ -33,13 +33,18 @@ impl PathLocks {
     pub(super) fn acquire<'p>(
         store: &Path,
         paths: impl IntoIterator<Item = &'p StorePath>,
-        patience: &LockPatience,
+        lock_policy: &LockPolicy,
     ) -> Result<Self, LockError> {
         let paths: BTreeSet<StorePath> = paths.into_iter().cloned().collect();
         let locks = paths
             .iter()
             .map(|path| {
-                FileLock::acquire(lock_path(store, path), LockMode::Exclusive, true, patience)
+                FileLock::acquire(
+                    lock_path(store, path),
+                    LockMode::Exclusive,
+                    true,
+                    lock_policy,
+                )
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -94,10 +99,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    fn hurried(millis: u64) -> LockPatience {
-        LockPatience {
+    fn hurried(millis: u64) -> LockPolicy {
+        LockPolicy {
             timeout: Some(Duration::from_millis(millis)),
-            ..LockPatience::default()
+            ..LockPolicy::default()
         }
     }
 
@@ -115,7 +120,7 @@ mod tests {
                     for _ in 0..50 {
                         let paths = [path('a'), path('b')];
                         let _locks =
-                            PathLocks::acquire(directory.path(), &paths, &LockPatience::default())
+                            PathLocks::acquire(directory.path(), &paths, &LockPolicy::default())
                                 .unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -146,8 +151,8 @@ mod tests {
     fn waiting_for_oneself_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let _locks =
-            PathLocks::acquire(directory.path(), &[path('a')], &LockPatience::default()).unwrap();
-        let again = PathLocks::acquire(directory.path(), &[path('a')], &LockPatience::default());
+            PathLocks::acquire(directory.path(), &[path('a')], &LockPolicy::default()).unwrap();
+        let again = PathLocks::acquire(directory.path(), &[path('a')], &LockPolicy::default());
         assert!(matches!(again, Err(LockError::SelfHeld { .. })));
         let tried = PathLocks::try_acquire(directory.path(), &[path('a')]).unwrap();
         assert!(tried.is_none());

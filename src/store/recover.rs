@@ -82,9 +82,9 @@ pub fn recover(
 ) -> Result<(Store, Recovered), StoreError> {
     make_directories(&mut directories)?;
     let directory = directories.state.join("db");
-    let users = lock_users(&directory, LockMode::Exclusive, &options.patience)?;
+    let users = lock_users(&directory, LockMode::Exclusive, &options.lock_policy)?;
     let gc_lock = gc_lock_path(&directories.state);
-    let collectors = FileLock::acquire(gc_lock, LockMode::Exclusive, false, &options.patience)?;
+    let collectors = FileLock::acquire(gc_lock, LockMode::Exclusive, false, &options.lock_policy)?;
     // Another process may have been faster.
     refuse_whole(&directories, &options)?;
     // Without it, the next command after a recovery that was killed would find no trace of a store and make an empty

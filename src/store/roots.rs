@@ -260,7 +260,7 @@ impl Store {
             gc_lock_path(&self.directories().state),
             LockMode::Shared,
             false,
-            &self.options.patience,
+            &self.options.lock_policy,
         )?)
     }
 

@@ -25,7 +25,7 @@ use rustix::io::Errno;
 
 use super::error::LockError;
 use super::file_lock::{FileLock, LockMode, Wait, discard, lock_open_file};
-use super::patience::LockPatience;
+use super::lock_policy::LockPolicy;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::limited_file;
@@ -94,7 +94,7 @@ impl TemporaryRoots {
         &self,
         store_dir: &StoreDir,
         paths: impl IntoIterator<Item = &'p StorePath>,
-        patience: &LockPatience,
+        lock_policy: &LockPolicy,
     ) -> Result<(), LockError> {
         let mut state = self.freeze();
         let new: BTreeSet<&StorePath> = paths
@@ -107,14 +107,14 @@ impl TemporaryRoots {
         check_count(state.roots.len() + state.others.len(), new.len())?;
         let mut own = match state.file.take() {
             Some(own) => own,
-            None => self.create_file(patience)?,
+            None => self.create_file(lock_policy)?,
         };
         let mut text = Vec::new();
         for path in &new {
             text.extend_from_slice(store_dir.display(path).as_bytes());
             text.push(0);
         }
-        let added = self.append(&mut own, &text, patience);
+        let added = self.append(&mut own, &text, lock_policy);
         state.file = Some(own);
         added?;
         state.roots.extend(new.into_iter().cloned());
@@ -123,7 +123,7 @@ impl TemporaryRoots {
 
     /// Adds `path`, directly below the store directory, which is not that of a store item. Collectors that take what
     /// they do not know, as guix-daemon's does, spare it.
-    pub(super) fn add_other(&self, path: &str, patience: &LockPatience) -> Result<(), LockError> {
+    pub(super) fn add_other(&self, path: &str, lock_policy: &LockPolicy) -> Result<(), LockError> {
         let mut state = self.freeze();
         if path.contains('\0') || state.others.contains(path) {
             return Ok(());
@@ -131,9 +131,9 @@ impl TemporaryRoots {
         check_count(state.roots.len() + state.others.len(), 1)?;
         let mut own = match state.file.take() {
             Some(own) => own,
-            None => self.create_file(patience)?,
+            None => self.create_file(lock_policy)?,
         };
-        let added = self.append(&mut own, format!("{path}\0").as_bytes(), patience);
+        let added = self.append(&mut own, format!("{path}\0").as_bytes(), lock_policy);
         state.file = Some(own);
         added?;
         state.others.insert(path.to_owned());
@@ -144,16 +144,16 @@ impl TemporaryRoots {
         &self,
         own: &mut RootsFile,
         text: &[u8],
-        patience: &LockPatience,
+        lock_policy: &LockPolicy,
     ) -> Result<(), LockError> {
-        let mut wait = Wait::new(patience);
+        let mut wait = Wait::new(lock_policy);
         lock_open_file(&own.file, &own.path, LockMode::Exclusive, &mut wait)?;
         let written = own.file.write_all(text);
         lock_open_file(&own.file, &own.path, LockMode::Shared, &mut wait)?;
         written.map_err(|source| FileError::in_store("write", &own.path)(source).into())
     }
 
-    fn create_file(&self, patience: &LockPatience) -> Result<RootsFile, LockError> {
+    fn create_file(&self, lock_policy: &LockPolicy) -> Result<RootsFile, LockError> {
         let mut attempt = 0;
         loop {
             // The daemon names the file after its process number; a further number keeps processes of different
@@ -162,7 +162,7 @@ impl TemporaryRoots {
                 .directory
                 .join(format!("{}-{attempt}", std::process::id()));
             let gc_lock =
-                FileLock::acquire(self.gc_lock.clone(), LockMode::Shared, false, patience)?;
+                FileLock::acquire(self.gc_lock.clone(), LockMode::Shared, false, lock_policy)?;
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = match rustix::fs::open(&path, flags, FileMode::RUSR | FileMode::WUSR) {
                 Ok(file) => File::from(file),
@@ -175,7 +175,7 @@ impl TemporaryRoots {
                 }
             };
             // Locked before a collector can see it, which would take it for that of a dead process.
-            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(patience))?;
+            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(lock_policy))?;
             drop(gc_lock);
             return Ok(RootsFile { path, file });
         }
@@ -213,7 +213,7 @@ impl TemporaryRoots {
         own: &RootsState,
         with_own: bool,
         store_dir: &StoreDir,
-        patience: &LockPatience,
+        lock_policy: &LockPolicy,
     ) -> Result<AllRoots, LockError> {
         let mut all = AllRoots {
             roots: match with_own {
@@ -240,9 +240,9 @@ impl TemporaryRoots {
                 Err(Errno::NOENT) => continue,
                 Err(errno) => return Err(FileError::in_store("open", &path)(errno.into()).into()),
             };
-            let at_once = LockPatience {
+            let at_once = LockPolicy {
                 timeout: Some(std::time::Duration::ZERO),
-                ..LockPatience::default()
+                ..LockPolicy::default()
             };
             match lock_open_file(&file, &path, LockMode::Exclusive, &mut Wait::new(&at_once)) {
                 Ok(()) => {
@@ -253,7 +253,7 @@ impl TemporaryRoots {
                 Err(LockError::TimedOut { .. }) => {}
                 Err(error) => return Err(error),
             }
-            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(patience))?;
+            lock_open_file(&file, &path, LockMode::Shared, &mut Wait::new(lock_policy))?;
             // A collector that does not know all roots must not go on. By this very descriptor: closing another one of
             // the file's drops the lock, and its owner adds roots that are not seen.
             let text = limited_file::read_open(&file, MOST_BYTES)
@@ -334,13 +334,13 @@ mod tests {
         let second = TemporaryRoots::of_process(directory.path());
         assert!(files(&directory).is_empty());
         first
-            .add(&store_dir(), [&path('a')], &LockPatience::default())
+            .add(&store_dir(), [&path('a')], &LockPolicy::default())
             .unwrap();
         second
             .add(
                 &store_dir(),
                 [&path('b'), &path('a')],
-                &LockPatience::default(),
+                &LockPolicy::default(),
             )
             .unwrap();
         let [file] = &files(&directory)[..] else {
@@ -362,11 +362,11 @@ mod tests {
         std::fs::write(&stale, format!("{}\0", store_dir().display(&path('z')))).unwrap();
         let roots = TemporaryRoots::of_process(directory.path());
         roots
-            .add(&store_dir(), [&path('a')], &LockPatience::default())
+            .add(&store_dir(), [&path('a')], &LockPolicy::default())
             .unwrap();
         let own = roots.freeze();
         let all = roots
-            .read_all(&own, true, &store_dir(), &LockPatience::default())
+            .read_all(&own, true, &store_dir(), &LockPolicy::default())
             .unwrap();
         assert_eq!(all.roots, HashSet::from([path('a')]));
         assert!(!stale.exists());
@@ -395,7 +395,7 @@ mod tests {
         let own = roots.freeze();
         // It is not locked, so it is a dead process's; a dry run reads nothing from it.
         assert!(roots.read_without_locks(&store_dir()).roots.is_empty());
-        let read = roots.read_all(&own, true, &store_dir(), &LockPatience::default());
+        let read = roots.read_all(&own, true, &store_dir(), &LockPolicy::default());
         assert!(read.is_err() || !place.exists());
         std::fs::remove_file(&place).unwrap_or_default();
 

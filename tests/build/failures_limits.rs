@@ -17,7 +17,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
 #[test]
 fn a_build_that_hangs_is_ended_by_its_timeout() {
     let mut site = Site::new();
-    site.settings.patience.timeout = seconds(0.3);
+    site.settings.build_limits.timeout = seconds(0.3);
     let item = site.add(
         "hanging",
         &["daemon $NIX_BUILD_TOP/lock", "close", "sleep 600000"],
@@ -34,7 +34,7 @@ fn a_build_that_hangs_is_ended_by_its_timeout() {
 #[test]
 fn the_timeout_also_ends_the_hashing_of_a_huge_output() {
     let mut site = Site::new();
-    site.settings.patience.timeout = seconds(0.5);
+    site.settings.build_limits.timeout = seconds(0.5);
     let mut items = vec![site.add("huge", &["sparse $out 1099511627776"])];
     for (method, algorithm) in [
         (FixedOutputMethod::Flat, HashAlgorithm::Sha256),
@@ -60,7 +60,7 @@ fn the_timeout_also_ends_the_hashing_of_a_huge_output() {
 #[test]
 fn a_build_that_is_silent_is_ended() {
     let mut site = Site::new();
-    site.settings.patience.max_silent_time = seconds(0.3);
+    site.settings.build_limits.max_silent_time = seconds(0.3);
     let item = site.add("silent", &["say hello", "sleep 600000"]);
     assert!(matches!(
         site.fail_build(item),
@@ -84,7 +84,7 @@ fn a_build_that_is_silent_is_ended() {
 #[test]
 fn a_build_that_prints_without_end_is_ended() {
     let mut site = Site::new();
-    site.settings.patience.max_log_size = Some(1 << 20);
+    site.settings.build_limits.max_log_size = Some(1 << 20);
     let item = site.add("flood", &["flood"]);
     assert!(matches!(
         site.fail_build(item),

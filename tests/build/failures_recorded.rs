@@ -45,7 +45,7 @@ fn what_may_go_well_the_next_time_is_not_recorded() {
     site.fail(unrecorded);
     site.settings.cache_failures = true;
     let slow = site.add("slow", &["sleep 30000"]);
-    site.settings.patience.timeout = Some(Duration::from_millis(300));
+    site.settings.build_limits.timeout = Some(Duration::from_millis(300));
     let error = site.fail(slow).to_string();
     assert!(error.contains("--timeout"), "{error}");
     assert!(site.store.failed_paths().unwrap().is_empty());

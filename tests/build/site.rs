@@ -14,7 +14,7 @@ use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::error::{BuildError, BuildFailureCause, FailureKind};
 use bootstrap::builder::graph::{BuildGraph, BuildJob, Offered};
 use bootstrap::builder::rebuild::{Again, rebuild};
-use bootstrap::builder::run::{RunRequest, lock_patience, realise};
+use bootstrap::builder::run::{RunRequest, lock_policy, realise};
 use bootstrap::builder::scheduler::RunReport;
 use bootstrap::builder::settings::{BuildSettings, Tools};
 use bootstrap::builder::variation::Variation;
@@ -164,7 +164,7 @@ impl Site {
         });
         let cancellation = Cancellation::new();
         let options = OpenOptions {
-            patience: lock_patience(&events, &cancellation),
+            lock_policy: lock_policy(&events, &cancellation),
             ..OpenOptions::default()
         };
         let store =
@@ -194,7 +194,7 @@ impl Site {
                 keep_going: false,
                 keep_failed: false,
                 cache_failures: false,
-                patience: watch::BuildLimits::default(),
+                build_limits: watch::BuildLimits::default(),
                 limits: ResourceLimits::default(),
                 user: BuildUser::default(),
                 sandbox_is_fit: false,

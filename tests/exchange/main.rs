@@ -99,13 +99,13 @@ fn substituter(urls: &[&str], keys: &[PublicKey]) -> Substituter {
 
 /// As [`substituter`], with further tries after so many milliseconds each.
 fn substituter_with(urls: &[&str], keys: &[PublicKey], pauses: &[u64]) -> Substituter {
-    let patience = RetryPolicy {
+    let retry_policy = RetryPolicy {
         pauses: pauses.iter().copied().map(Duration::from_millis).collect(),
         ..RetryPolicy::default()
     };
     let servers = urls
         .iter()
-        .map(|url| Server::with_patience(url, patience.clone()));
+        .map(|url| Server::with_retry_policy(url, retry_policy.clone()));
     Substituter::new(servers.map(Result::unwrap).collect(), keys.to_vec())
 }
 

@@ -284,7 +284,7 @@ fn a_server_that_sends_hardly_anything_is_given_up() {
     let (secret, public) = place.key();
     let directory = published(&place, &library, Some(&secret), "published");
     let narinfo = library.hash_part().to_owned();
-    let patience = RetryPolicy {
+    let retry_policy = RetryPolicy {
         read: Duration::from_millis(400),
         window: Duration::from_millis(400),
         slowest: 1000,
@@ -293,7 +293,7 @@ fn a_server_that_sends_hardly_anything_is_given_up() {
     };
     let tried = |slow, how| {
         let (url, asked) = serve_slowly(&directory, slow, how);
-        let server = Server::with_patience(&url, patience.clone()).unwrap();
+        let server = Server::with_retry_policy(&url, retry_policy.clone()).unwrap();
         let server = Substituter::new(vec![server], vec![public.clone()]);
         let error = install(&server, &library).err();
         let error = error.map(|error| error.to_string()).unwrap_or_default();

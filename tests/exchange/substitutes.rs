@@ -200,9 +200,9 @@ fn archives_are_fetched_at_once() {
             let mut asked = asked.lock().unwrap();
             *asked += 1;
             changed.notify_all();
-            let patience = Duration::from_secs(20);
+            let longest = Duration::from_secs(20);
             let alone = |asked: &mut i32| *asked < 2;
-            let (_asked, waited) = changed.wait_timeout_while(asked, patience, alone).unwrap();
+            let (_asked, waited) = changed.wait_timeout_while(asked, longest, alone).unwrap();
             sender.send(!waited.timed_out()).unwrap();
         }
     });

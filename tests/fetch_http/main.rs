@@ -140,7 +140,7 @@ fn hasty() -> RetryPolicy {
 
 fn downloader(cache: &Path) -> Downloader {
     Downloader::new(DownloaderSettings {
-        patience: hasty(),
+        retry_policy: hasty(),
         maximum: 1_000_000,
         ..DownloaderSettings::new(cache)
     })

@@ -154,7 +154,7 @@ impl ClientSession {
     ) -> Result<R, Fault> {
         let (events, receiver) = EventSender::channel();
         let mut traces = Traces::new(
-            &self.tunnel,
+            &self.client,
             &self.options,
             &self.directories,
             &self.configuration.system,
@@ -182,7 +182,7 @@ impl ClientSession {
                 }
                 if checked.elapsed() >= CHECK_CLIENT_EVERY {
                     checked = Instant::now();
-                    if self.tunnel.is_closed() {
+                    if self.client.is_closed() {
                         self.cancellation.cancel();
                     }
                 }
@@ -196,7 +196,7 @@ impl ClientSession {
         }
         if self.cancellation.is_cancelled() {
             // The client is gone, or the daemon ends: no reply can be read, or this is all of it.
-            return match self.tunnel.is_closed() {
+            return match self.client.is_closed() {
                 true => Err(Fault::Gone),
                 false => Err(Fault::ended("the daemon is ending")),
             };
@@ -251,10 +251,10 @@ impl ClientSession {
     pub(super) fn log_errors(&self, errors: &[BuildError]) -> u32 {
         for error in errors {
             if let (true, Some(trace)) = (self.options.traces, hash_trace(error)) {
-                self.tunnel.log(trace);
+                self.client.log(trace);
             }
             // The trace of a build does not have all of it.
-            self.tunnel.log(format!("{error}\n"));
+            self.client.log(format!("{error}\n"));
         }
         let timed_out = errors.iter().any(|error| {
             matches!(error, BuildError::Failed(failed)
@@ -328,7 +328,7 @@ impl ClientSession {
         for url in urls {
             match Server::new(&url) {
                 Ok(server) => servers.push(server),
-                Err(error) => self.tunnel.log(format!("warning: {error}\n")),
+                Err(error) => self.client.log(format!("warning: {error}\n")),
             }
         }
         let sets: Vec<BTreeSet<StorePath>> = open
@@ -337,7 +337,7 @@ impl ClientSession {
             .collect();
         let installed = Substituter::new(servers, keys).install(&self.store, &sets, &watch);
         if let Err(error) = &installed {
-            self.tunnel.log(format!("warning: {error}\n"));
+            self.client.log(format!("warning: {error}\n"));
         }
         Ok(Substituted {
             missing: missing(&open)?,

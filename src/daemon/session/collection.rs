@@ -37,7 +37,7 @@ impl ClientSession {
             own_roots: false,
             ..CollectOptions::default()
         };
-        self.tunnel.log("finding garbage collector roots...\n");
+        self.client.log("finding garbage collector roots...\n");
         match action {
             CollectAction::ReturnLive => {
                 Ok(self.collected(&liveness(&self.store, &options)?.live, 0))
@@ -62,7 +62,7 @@ impl ClientSession {
         let lines = lines.map(|path| format!("deleting `{}'\n", self.shown(path)));
         // A client need not take the names of a whole store in one message.
         for part in lines.collect::<Vec<_>>().chunks(1000) {
-            self.tunnel.log(part.concat());
+            self.client.log(part.concat());
         }
         Ok(self.collected(&paths, freed.bytes))
     }
@@ -80,12 +80,12 @@ impl ClientSession {
         if repair && !self.peer.trusted {
             return Err(Fault::refused("you are not privileged to repair paths"));
         }
-        self.tunnel.log("checking path existence...\n");
+        self.client.log("checking path existence...\n");
         if !check_contents {
             let missing = self.verify_existence()?;
             return self.verified(missing, repair);
         }
-        self.tunnel.log("checking hashes...\n");
+        self.client.log("checking hashes...\n");
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let report = whole::everything(&self.store, threads, &|| self.goes_on());
         if !self.goes_on() {
@@ -96,7 +96,7 @@ impl ClientSession {
         for checked in report.damaged() {
             let path = self.shown(&checked.info.path);
             damaged.insert(checked.info.path.clone());
-            self.tunnel.log(match &checked.condition {
+            self.client.log(match &checked.condition {
                 Condition::Intact => continue,
                 Condition::Missing => format!("path `{path}' disappeared\n"),
                 Condition::Touched(_) => {
@@ -133,7 +133,7 @@ impl ClientSession {
         for path in self.store.valid_paths()? {
             if self.directories.physical(&path).symlink_metadata().is_err() {
                 let shown = self.shown(&path);
-                self.tunnel.log(format!("path `{shown}' disappeared\n"));
+                self.client.log(format!("path `{shown}' disappeared\n"));
                 missing.insert(path);
             }
         }
@@ -142,7 +142,7 @@ impl ClientSession {
 
     /// Whether the client is there.
     fn goes_on(&self) -> bool {
-        !self.cancellation.is_cancelled() && !self.tunnel.is_closed()
+        !self.cancellation.is_cancelled() && !self.client.is_closed()
     }
 
     /// Has equal files share their blocks, while the client is there.
@@ -151,7 +151,7 @@ impl ClientSession {
         if !self.goes_on() {
             return Err(Fault::Gone);
         }
-        self.tunnel.log(format!(
+        self.client.log(format!(
             "{} freed by hard-linking {}\n",
             counted(saved.bytes, "byte"),
             counted(saved.files, "file")

@@ -12,21 +12,21 @@ use rustix::net::RecvFlags;
 use super::fault::Fault;
 use crate::events::cancellation::Cancellation;
 use crate::formats::worker::{Fields, Message, Version, WireError};
-use crate::store::{LockPatience, LockWait};
+use crate::store::{LockPolicy, LockWait};
 
 /// How many bytes the client is asked for at a time.
 const CHUNK: usize = 1 << 16;
 
 /// What is sent to the client, by any thread.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub(super) struct ClientWriter {
     socket: Mutex<UnixStream>,
     /// Whether an operation runs, so that messages may be sent.
     working: AtomicBool,
     version: AtomicU32,
 }
 
-impl Tunnel {
+impl ClientWriter {
     /// What sends to `socket`.
     pub(super) fn new(socket: &UnixStream) -> io::Result<Self> {
         Ok(Self {
@@ -103,17 +103,17 @@ impl Tunnel {
     }
 
     /// Waits for the store's locks as long as the client does, and tells it.
-    pub(super) fn patience(self: &Arc<Self>, cancellation: &Cancellation) -> LockPatience {
-        let (tunnel, cancellation) = (Arc::clone(self), cancellation.clone());
+    pub(super) fn lock_policy(self: &Arc<Self>, cancellation: &Cancellation) -> LockPolicy {
+        let (client, cancellation) = (Arc::clone(self), cancellation.clone());
         let told = AtomicBool::new(false);
-        LockPatience {
+        LockPolicy {
             timeout: None,
             report: Arc::new(move |waiting: &LockWait<'_>| {
-                if cancellation.is_cancelled() || tunnel.is_closed() {
+                if cancellation.is_cancelled() || client.is_closed() {
                     return ControlFlow::Break(());
                 }
                 if !told.swap(true, Ordering::Relaxed) {
-                    tunnel.log(format!("waiting for {}\n", waiting.path.display()));
+                    client.log(format!("waiting for {}\n", waiting.path.display()));
                 }
                 ControlFlow::Continue(())
             }),
@@ -124,14 +124,14 @@ impl Tunnel {
 /// Sends what is written to it to where the client wants an export.
 #[derive(Debug)]
 pub(super) struct ExportSink<'t> {
-    tunnel: &'t Tunnel,
+    client: &'t ClientWriter,
     buffer: Vec<u8>,
 }
 
 impl<'t> ExportSink<'t> {
-    pub(super) fn new(tunnel: &'t Tunnel) -> Self {
+    pub(super) fn new(client: &'t ClientWriter) -> Self {
         Self {
-            tunnel,
+            client,
             buffer: Vec::with_capacity(CHUNK),
         }
     }
@@ -152,7 +152,7 @@ impl Write for ExportSink<'_> {
             let mut fields = Fields::new();
             Message::Write(&self.buffer).write_to(&mut fields);
             self.buffer.clear();
-            self.tunnel.send(&fields)?;
+            self.client.send(&fields)?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Write for ExportSink<'_> {
 
 /// Reads what the client sends when it is asked for bytes.
 pub(super) struct ClientSource<'s> {
-    tunnel: &'s Tunnel,
+    client: &'s ClientWriter,
     reader: &'s mut super::Reader,
     chunk: Vec<u8>,
     /// How much of the chunk was read.
@@ -170,9 +170,9 @@ pub(super) struct ClientSource<'s> {
 }
 
 impl<'s> ClientSource<'s> {
-    pub(super) fn new(tunnel: &'s Tunnel, reader: &'s mut super::Reader) -> Self {
+    pub(super) fn new(client: &'s ClientWriter, reader: &'s mut super::Reader) -> Self {
         Self {
-            tunnel,
+            client,
             reader,
             chunk: Vec::new(),
             used: 0,
@@ -191,7 +191,7 @@ impl Read for ClientSource<'_> {
         if self.used == self.chunk.len() {
             let mut fields = Fields::new();
             Message::Read(CHUNK as u64).write_to(&mut fields);
-            self.tunnel.send(&fields)?;
+            self.client.send(&fields)?;
             let chunk = self.reader.bytes("a part of an export", CHUNK);
             self.chunk = chunk.map_err(|error| {
                 self.problem = Some(error.to_string());

@@ -41,7 +41,7 @@ mod substitutes;
 mod traces;
 mod transfer;
 
-use connection::Tunnel;
+use connection::ClientWriter;
 use fault::Fault;
 use options::ClientSettings;
 
@@ -68,7 +68,7 @@ struct ClientSession {
     peer: Peer,
     directories: Directories,
     store: Store,
-    tunnel: Arc<Tunnel>,
+    client: Arc<ClientWriter>,
     reader: Reader,
     options: ClientSettings,
     cancellation: Cancellation,
@@ -106,16 +106,16 @@ fn run(order: SessionOrder) -> Result<(), String> {
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     std::env::set_current_dir("/").map_err(failed("enter /"))?;
-    let tunnel = Tunnel::new(&socket).map_err(failed("share the client's connection"))?;
-    let tunnel = Arc::new(tunnel);
+    let client = ClientWriter::new(&socket).map_err(failed("share the client's connection"))?;
+    let client = Arc::new(client);
     let cancellation = Cancellation::new();
-    handle_signals(&tunnel, &cancellation).map_err(failed("handle signals"))?;
+    handle_signals(&client, &cancellation).map_err(failed("handle signals"))?;
     socket
         .set_read_timeout(Some(GREETING_TIMEOUT))
         .map_err(failed("set a time limit"))?;
     let mut reader = WireReader::new(BufReader::with_capacity(1 << 16, socket));
-    match greet(&mut reader, &tunnel) {
-        Ok(version) => serve(order, reader, version, tunnel, cancellation),
+    match greet(&mut reader, &client) {
+        Ok(version) => serve(order, reader, version, client, cancellation),
         Err(error) => {
             log(format!("a client was disconnected: {error}"));
             Ok(())
@@ -133,14 +133,14 @@ fn take_connection() -> std::io::Result<UnixStream> {
 }
 
 /// The first signal stops what is being done, or ends an idle session; the second ends it in any case.
-fn handle_signals(tunnel: &Arc<Tunnel>, cancellation: &Cancellation) -> std::io::Result<()> {
+fn handle_signals(client: &Arc<ClientWriter>, cancellation: &Cancellation) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    let (tunnel, cancellation) = (Arc::clone(tunnel), cancellation.clone());
+    let (client, cancellation) = (Arc::clone(client), cancellation.clone());
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for _ in signals.forever() {
-                if !tunnel.is_working() || cancellation.is_cancelled() {
+                if !client.is_working() || cancellation.is_cancelled() {
                     std::process::exit(1);
                 }
                 cancellation.cancel();
@@ -149,13 +149,13 @@ fn handle_signals(tunnel: &Arc<Tunnel>, cancellation: &Cancellation) -> std::io:
     Ok(())
 }
 
-fn greet(reader: &mut Reader, tunnel: &Tunnel) -> Result<Version, WireError> {
+fn greet(reader: &mut Reader, client: &ClientWriter) -> Result<Version, WireError> {
     read_magic(reader)?;
     let mut fields = Fields::of_long(DAEMON_MAGIC);
     fields.long(u64::from(VERSION.0));
-    tunnel.send(&fields).map_err(WireError::Io)?;
+    client.send(&fields).map_err(WireError::Io)?;
     let greeting = read_greeting(reader)?;
-    tunnel.speak(greeting.version);
+    client.speak(greeting.version);
     Ok(greeting.version)
 }
 
@@ -164,7 +164,7 @@ fn serve(
     order: SessionOrder,
     reader: Reader,
     version: Version,
-    tunnel: Arc<Tunnel>,
+    client: Arc<ClientWriter>,
     cancellation: Cancellation,
 ) -> Result<(), String> {
     let SessionOrder {
@@ -172,14 +172,14 @@ fn serve(
         peer,
         sandbox_is_fit,
     } = order;
-    tunnel.begin();
+    client.begin();
     let opened = configuration
         .places
         .directories()
         .map_err(Fault::refused)
         .and_then(|directories| {
             let options = OpenOptions {
-                patience: tunnel.patience(&cancellation),
+                lock_policy: client.lock_policy(&cancellation),
                 deduplicate: configuration.deduplicate,
                 ..OpenOptions::default()
             };
@@ -188,7 +188,7 @@ fn serve(
     let store = match opened {
         Ok(store) => store,
         Err(fault) => {
-            tunnel.finish(&Err(fault));
+            client.finish(&Err(fault));
             return Ok(());
         }
     };
@@ -203,14 +203,14 @@ fn serve(
             ))
         })
         .ok();
-    tunnel.finish(&Ok(Fields::new()));
+    client.finish(&Ok(Fields::new()));
     let mut session = ClientSession {
         options: ClientSettings::new(&configuration),
         directories: store.directories().clone(),
         configuration,
         peer,
         store,
-        tunnel,
+        client,
         reader,
         cancellation,
         tokens: OnceLock::new(),
@@ -233,17 +233,17 @@ impl ClientSession {
             Ok(None) | Err(WireError::Io(_) | WireError::Truncated) => return false,
             Err(error) => {
                 log(format!("a client was disconnected: {error}"));
-                self.tunnel.begin();
-                self.tunnel.finish(&Err(Fault::ended(error)));
+                self.client.begin();
+                self.client.finish(&Err(Fault::ended(error)));
                 return false;
             }
         };
         if self.configuration.debug {
             log(format!("request: {}", operations::name(&request)));
         }
-        self.tunnel.begin();
+        self.client.begin();
         let outcome = self.perform(request);
         let goes_on = !matches!(&outcome, Err(Fault::Ended { .. } | Fault::Gone));
-        self.tunnel.finish(&outcome) && goes_on
+        self.client.finish(&outcome) && goes_on
     }
 }

@@ -58,7 +58,7 @@ impl ClientSession {
         let deleted = delete(&self.store, &paths, &CollectOptions::default());
         if deleted.is_ok() {
             let path = self.shown(path);
-            self.tunnel.log(format!(
+            self.client.log(format!(
                 "path `{path}' disappeared, removing from database...\n"
             ));
         }
@@ -71,10 +71,10 @@ impl ClientSession {
         wanted: &[WantedDerivation],
         paths: &BTreeSet<StorePath>,
     ) -> Result<StoredRepair, Fault> {
-        let tunnel = Arc::clone(&self.tunnel);
+        let client = Arc::clone(&self.client);
         let notify = move |notice| {
             if let Notice::Repaired(step) = notice {
-                tunnel.log(describe(&step));
+                client.log(describe(&step));
             }
         };
         let engine = engine::Session::with_notices(self.engine_options()?, Arc::new(notify));
@@ -83,7 +83,7 @@ impl ClientSession {
         })?;
         for (path, problem) in &repair.failed {
             let path = self.shown(path);
-            self.tunnel
+            self.client
                 .log(format!("cannot repair path `{path}': {problem}\n"));
         }
         Ok(repair)

@@ -32,7 +32,7 @@ impl ClientSession {
         if keys.is_empty() && !urls.is_empty() {
             urls.clear();
             self.no_keys.get_or_init(|| {
-                self.tunnel.log(format!(
+                self.client.log(format!(
                     "warning: no substitute is taken: {} has no key\n\
                      hint: add a server's key with `guix archive --authorize <KEY-FILE'\n",
                     self.configuration.acl.display()
@@ -64,7 +64,7 @@ impl ClientSession {
                 .and_then(|server| server.describe(&self.store, &open, &keys, &self.cancellation));
             match asked {
                 Ok(infos) => found.extend(infos.into_iter().map(|info| (info.path.clone(), info))),
-                Err(error) => self.tunnel.log(format!("warning: {error}\n")),
+                Err(error) => self.client.log(format!("warning: {error}\n")),
             }
         }
         Ok(found)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::connection::Tunnel;
+use super::connection::ClientWriter;
 use super::options::ClientSettings;
 use crate::events::{Event, Kind};
 use crate::formats::secrets::without_secrets;
@@ -16,7 +16,7 @@ use crate::store::directories::Directories;
 
 /// Reports one run to one client.
 pub(super) struct Traces<'t> {
-    tunnel: &'t Tunnel,
+    client: &'t ClientWriter,
     options: &'t ClientSettings,
     directories: &'t Directories,
     system: &'t str,
@@ -28,13 +28,13 @@ pub(super) struct Traces<'t> {
 
 impl<'t> Traces<'t> {
     pub(super) fn new(
-        tunnel: &'t Tunnel,
+        client: &'t ClientWriter,
         options: &'t ClientSettings,
         directories: &'t Directories,
         system: &'t str,
     ) -> Self {
         Self {
-            tunnel,
+            client,
             options,
             directories,
             system,
@@ -81,7 +81,7 @@ impl<'t> Traces<'t> {
             Event::HookFailed { item, problem } => {
                 let path = self.path(item);
                 self.trace(&format!("@ hook-failed {path} - 1 {problem}"));
-                self.tunnel.log(format!(
+                self.client.log(format!(
                     "warning: `{path}' was not built on another machine: {problem}\n"
                 ));
             }
@@ -92,13 +92,13 @@ impl<'t> Traces<'t> {
             } => {
                 let text = format!("{location}: {problem}");
                 let text = without_secrets(&text);
-                self.tunnel.log(format!(
+                self.client.log(format!(
                     "warning: substitutes: {}\n",
                     visible(text.as_bytes())
                 ));
             }
             Event::WaitingForLock { path, .. } => {
-                self.tunnel.log(format!(
+                self.client.log(format!(
                     "waiting for locks or build slots: {}\n",
                     path.display()
                 ));
@@ -124,7 +124,7 @@ impl<'t> Traces<'t> {
                 "@ build-started {path} - {} {log} {number}",
                 self.system
             )),
-            false => self.tunnel.log(format!("building path(s) of `{path}'\n")),
+            false => self.client.log(format!("building path(s) of `{path}'\n")),
         }
     }
 
@@ -133,9 +133,9 @@ impl<'t> Traces<'t> {
         match self.numbers.get(item) {
             Some(number) if self.options.traces && self.options.multiplexed => {
                 let header = format!("@ build-log {number} {}\n", line.len());
-                self.tunnel.log(header + &line);
+                self.client.log(header + &line);
             }
-            _ => self.tunnel.log(line),
+            _ => self.client.log(line),
         }
     }
 
@@ -156,14 +156,14 @@ impl<'t> Traces<'t> {
     /// Sends a line that clients ask for with `print-build-trace`.
     fn trace(&self, line: &str) {
         if self.options.traces {
-            self.tunnel.log(format!("{line}\n"));
+            self.client.log(format!("{line}\n"));
         }
     }
 
     /// Sends a line that clients ask for with `print-extended-build-trace`.
     fn extended(&self, line: &str) {
         if self.options.traces && self.options.extended_traces {
-            self.tunnel.log(format!("{line}\n"));
+            self.client.log(format!("{line}\n"));
         }
     }
 

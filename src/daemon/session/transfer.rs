@@ -24,7 +24,7 @@ impl ClientSession {
             true => Some(self.signing_key()?),
             false => None,
         };
-        let mut sink = ExportSink::new(&self.tunnel);
+        let mut sink = ExportSink::new(&self.client);
         let location = "the client";
         let sign = |digest: &Sha256Digest| key.as_ref().map(|key| key.sign(digest));
         stream::export_item(&self.store, &info, &sign, &mut sink, location)?;
@@ -37,7 +37,7 @@ impl ClientSession {
     pub(super) fn import_paths(&mut self) -> Result<Fields, Fault> {
         let keys = self.authorized_keys()?;
         let scratch = self.directories.state.join("bootstrap");
-        let mut source = ClientSource::new(&self.tunnel, &mut self.reader);
+        let mut source = ClientSource::new(&self.client, &mut self.reader);
         let location = "the client";
         let imported = stream::import(
             &self.store,

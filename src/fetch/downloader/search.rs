@@ -37,18 +37,18 @@ pub struct Search {
 
 impl Search {
     /// Does nothing yet.
-    pub fn new(settings: &SearchSettings, cache: &Path, patience: &RetryPolicy) -> Self {
-        let patience = RetryPolicy {
-            connect: patience.connect.min(Duration::from_secs(5)),
+    pub fn new(settings: &SearchSettings, cache: &Path, retry_policy: &RetryPolicy) -> Self {
+        let retry_policy = RetryPolicy {
+            connect: retry_policy.connect.min(Duration::from_secs(5)),
             pauses: Vec::new(),
             dead: RUN,
-            ..patience.clone()
+            ..retry_policy.clone()
         };
         let debian = settings.debian.as_ref();
         Self {
             sources: debian.map(|apt| SourceIndex::new(cache, apt)),
             servers: settings.servers.clone(),
-            http: Http::new(patience),
+            http: Http::new(retry_policy),
         }
     }
 }

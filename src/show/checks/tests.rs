@@ -106,7 +106,7 @@ fn little_memory_for_many_cores_is_doubtful() {
 }
 
 #[test]
-fn a_clock_is_right_where_a_server_says_so_whatever_is_on_record() {
+fn a_clock_is_right_where_a_server_says_so_whatever_is_recorded() {
     assert_state(
         &clock(NOW, Some(NOW + YEAR), Some(("host", NOW + 299))),
         CheckState::Good,

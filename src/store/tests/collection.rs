@@ -294,7 +294,7 @@ fn a_lock_alone_protects_too() {
     let store = TestStore::new();
     let h = path('h');
     fs::create_dir(store.place().join(format!("{}.chroot", h.base_name()))).unwrap();
-    let locks = PathLocks::acquire(store.place(), [&h], &LockPatience::default()).unwrap();
+    let locks = PathLocks::acquire(store.place(), [&h], &LockPolicy::default()).unwrap();
     assert!(run(&store).leftovers.is_empty());
     let options = CollectOptions {
         dry_run: true,
@@ -347,7 +347,7 @@ fn additions_beside_a_collector_are_never_lost() {
     std::thread::scope(|scope| {
         let adder = scope.spawn(|| {
             let mut options = OpenOptions::default();
-            options.patience.timeout = Some(Duration::from_secs(60));
+            options.lock_policy.timeout = Some(Duration::from_secs(60));
             let adder = Store::open_with(directories(store.directory.path()), options).unwrap();
             for number in 0..40 {
                 let text = format!("{number}");

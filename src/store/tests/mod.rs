@@ -83,7 +83,7 @@ impl TestStore {
         &self.store.directories().store
     }
 
-    /// Another handle on the same store, with little patience.
+    /// Another handle on the same store, with little lock_policy.
     fn again(&self) -> Store {
         Store::open_with(directories(self.directory.path()), hurried()).unwrap()
     }
@@ -132,9 +132,9 @@ fn directories(root: &Path) -> Directories {
 /// Gives up at once.
 fn hurried() -> OpenOptions {
     OpenOptions {
-        patience: LockPatience {
+        lock_policy: LockPolicy {
             timeout: Some(Duration::from_millis(300)),
-            ..LockPatience::default()
+            ..LockPolicy::default()
         },
         database_timeout: Duration::from_millis(300),
         ..OpenOptions::default()

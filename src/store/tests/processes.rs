@@ -4,7 +4,7 @@
 use super::*;
 use crate::formats::nar::Tree;
 use crate::store::gc::{CollectOptions, collect};
-use crate::store::patience::LockPatience;
+use crate::store::lock_policy::LockPolicy;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -123,7 +123,7 @@ fn no_process_adds_roots_while_a_collector_goes_by_those_it_has_read() {
     let store_dir = &store.directories().store_dir;
     let all = store
         .temporary_roots
-        .read_all(&own, true, store_dir, &LockPatience::default())
+        .read_all(&own, true, store_dir, &LockPolicy::default())
         .unwrap();
     assert!(all.roots.contains(&path('a')));
     fs::write(place.join("go"), "").unwrap();

@@ -10,7 +10,7 @@ use crate::formats::derivation::{DerivationSet, Output, instantiate};
 use crate::formats::nar::Tree;
 use crate::formats::path_info::PathInfo;
 use crate::formats::store_path::{FixedOutputMethod, StoreDir};
-use crate::store::{LockError, LockPatience};
+use crate::store::{LockError, LockPolicy};
 use crate::store::{canonical, content_address};
 
 fn options() -> OpenOptions {
@@ -317,9 +317,9 @@ fn nobody_uses_the_store_before_the_database_is_whole_also_where_making_it_is_ki
         std::thread::sleep(Duration::from_millis(5));
     }
     let hurried = OpenOptions {
-        patience: LockPatience {
+        lock_policy: LockPolicy {
             timeout: Some(Duration::from_millis(300)),
-            ..LockPatience::default()
+            ..LockPolicy::default()
         },
         ..options()
     };

@@ -161,7 +161,7 @@ fn a_reference_too_many_is_found() {
 }
 
 #[test]
-fn a_reference_to_an_input_that_is_not_on_record_is_found() {
+fn a_reference_to_an_input_that_is_not_recorded_is_found() {
     let built = Built::new();
     built.is_found(
         "DELETE FROM Refs WHERE referrer = ITEM AND reference = INPUT",

@@ -10,7 +10,7 @@ use super::{ending, key, publish_libc};
 use crate::World;
 
 #[test]
-fn programs_are_told_of_each_substitute_and_it_is_on_record() {
+fn programs_are_told_of_each_substitute_and_it_is_recorded() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
     let directory = publish_libc(&world, &secret);
@@ -101,7 +101,7 @@ fn programs_are_told_of_each_substitute_and_it_is_on_record() {
 }
 
 #[test]
-fn everybody_can_read_what_is_on_record_whatever_the_umask_was() {
+fn all_users_can_read_records_whatever_the_umask_was() {
     let world = World::with_recipes();
     let (secret, public) = key(&world);
     let directory = publish_libc(&world, &secret);

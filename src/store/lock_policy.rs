@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::formats::visible::visible_path;
 
-/// A wait for a lock, as told to [`LockPatience::report`].
+/// A wait for a lock, as told to [`LockPolicy::report`].
 #[derive(Debug, Clone, Copy)]
 pub struct LockWait<'a> {
     /// The lock file.
@@ -36,7 +36,7 @@ impl fmt::Display for LockWait<'_> {
 
 /// How long to wait for locks, and whom to tell.
 #[derive(Clone)]
-pub struct LockPatience {
+pub struct LockPolicy {
     /// Give up after this long; `None` waits for ever.
     pub timeout: Option<Duration>,
     /// Called once a wait has lasted 200 ms, and then every second; `Break` gives up.
@@ -44,7 +44,7 @@ pub struct LockPatience {
     pub report: Arc<dyn Fn(&LockWait<'_>) -> ControlFlow<()> + Send + Sync>,
 }
 
-impl Default for LockPatience {
+impl Default for LockPolicy {
     /// Two hours, which is longer than any single build takes, and silence.
     fn default() -> Self {
         Self {
@@ -54,10 +54,10 @@ impl Default for LockPatience {
     }
 }
 
-impl fmt::Debug for LockPatience {
+impl fmt::Debug for LockPolicy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Patience")
+            .debug_struct("LockPolicy")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
