@@ -71,8 +71,8 @@ impl<'s> FinishedRun<'s> {
         extend: &dyn Fn(&mut Plan) -> Result<(), EngineError>,
         watcher: &dyn Watcher,
     ) -> Result<Self, EngineError> {
-        watched(watcher, |events, cancellation| {
-            Self::begin(session, targets, extend, events, cancellation)
+        watched(watcher, |events| {
+            Self::begin(session, targets, extend, events, watcher)
         })
     }
 
@@ -81,10 +81,12 @@ impl<'s> FinishedRun<'s> {
         targets: Targets<'_>,
         extend: &dyn Fn(&mut Plan) -> Result<(), EngineError>,
         events: &EventSender,
-        cancellation: &Cancellation,
+        watcher: &dyn Watcher,
     ) -> Result<Self, EngineError> {
         events.preparing("reading recipes and seed");
         let mut planned = session.plan()?;
+        // Not before: until a front end is asked for it, signals end the process at once. Packing a seed asks nobody.
+        let cancellation = watcher.cancellation();
         extend(&mut planned.plan)?;
         let wanted = targets(&planned.plan)?;
         events.preparing("opening the store");
@@ -162,7 +164,8 @@ impl<'s> FinishedRun<'s> {
             keep_going: true,
             ..self.session.build_settings()
         };
-        watched(watcher, |events, cancellation| {
+        watched(watcher, |events| {
+            let cancellation = watcher.cancellation();
             let report = rebuild(&again, tools, &settings, inspect, events, cancellation);
             Ok(report?)
         })

@@ -66,7 +66,8 @@ impl Session {
         if wanted.is_empty() {
             return Ok(());
         }
-        let repair = watched(watcher, |events, cancellation| {
+        let cancellation = watcher.cancellation();
+        let repair = watched(watcher, |events| {
             events.preparing("opening the store");
             let store = self.open_store(events, cancellation)?;
             // Reports what is not a derivation, or has no such output.

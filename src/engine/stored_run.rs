@@ -47,7 +47,8 @@ impl StoredRun {
         mode: RealiseMode,
         watcher: &dyn Watcher,
     ) -> Result<Self, EngineError> {
-        watched(watcher, |events, cancellation| {
+        let cancellation = watcher.cancellation();
+        watched(watcher, |events| {
             events.preparing("opening the store");
             let store = session.open_store(events, cancellation)?;
             events.preparing("reading derivations and looking up what is missing");

@@ -7,7 +7,7 @@ use crate::events::cancellation::Cancellation;
 
 /// A front end's way to follow runs and to stop them.
 pub trait Watcher {
-    /// What stops every run.
+    /// What stops every run. What is not to be stopped in order (planning) is done before it is asked for first.
     fn cancellation(&self) -> &Cancellation;
 
     /// Makes a stream of events for one run, reads it while `work` sends, and returns once all of it has been read.
@@ -20,13 +20,13 @@ pub trait Watcher {
 /// Those of `work`.
 pub(super) fn watched<T>(
     watcher: &dyn Watcher,
-    work: impl FnOnce(&EventSender, &Cancellation) -> Result<T, EngineError>,
+    work: impl FnOnce(&EventSender) -> Result<T, EngineError>,
 ) -> Result<T, EngineError> {
     let mut work = Some(work);
     let mut done = None;
     watcher.follow(&mut |events| {
         if let Some(work) = work.take() {
-            done = Some(work(events, watcher.cancellation()));
+            done = Some(work(events));
         }
     });
     done.unwrap_or(Err(EngineError::NotFollowed))

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::archive::ArchiveError;
 use crate::diagnostics::FileError;
 use crate::fetch::apt::AptError;
+use crate::formats::count::counted;
 use crate::formats::visible::{visible, visible_lines, visible_path};
 
 /// What kind of failure an error is. The exit status of the command follows from it.
@@ -94,6 +95,22 @@ pub enum SeedError {
         /// What every base system has.
         missing: String,
     },
+    /// A file that was given as a seed is larger than a base system unpacked.
+    #[error(
+        "{} has {}: a base system has at most {}, unpacked",
+        visible_path(path),
+        counted(*size, "byte"),
+        counted(*limit, "byte")
+    )]
+    #[diagnostic(help("give --seed-file a base archive such as base.txz"))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// In bytes.
+        size: u64,
+        /// In bytes.
+        limit: u64,
+    },
     /// The running host's base was asked for where it cannot be a seed.
     #[error("the seed `host` is the base of a running FreeBSD, and this is {system}")]
     #[diagnostic(help("choose another seed with --seed"))]
@@ -148,6 +165,7 @@ impl SeedError {
             | Self::Lock { .. }
             | Self::NoLock { .. }
             | Self::NoBase { .. }
+            | Self::TooLarge { .. }
             | Self::NoHostBase { .. }
             | Self::Environment(_) => SeedFailure::Usage,
             Self::Apt(AptError::Io { .. }) => SeedFailure::Environment,

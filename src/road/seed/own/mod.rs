@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use pack::{Packed, fingerprint, pack};
 
 use super::{Seed, SeedArchive, SeedError, release, store_name};
-use crate::archive::Format;
+use crate::archive::{ArchiveLimits, Format};
 use crate::fetch::cache::{Cache, digest_file};
 use crate::formats::hash::Sha256Digest;
 use crate::limited_file;
@@ -70,7 +70,7 @@ struct Remembered {
 /// When it is `model`'s own archive, it is that seed: it has the same store paths as a download.
 ///
 /// # Errors
-/// A file or directory that cannot be read, or is not a base system; a cache or state directory that cannot be written.
+/// A file or directory that cannot be read, is not a base system, or is too large for one; a cache or state directory that cannot be written.
 pub fn given(model: &Seed, path: &Path, places: SeedPlaces<'_>) -> Result<Seed, SeedError> {
     let path = path.canonicalize().map_err(SeedError::read(path))?;
     if path.is_dir() {
@@ -87,8 +87,12 @@ pub fn given(model: &Seed, path: &Path, places: SeedPlaces<'_>) -> Result<Seed, 
             ..like(model, GIVEN, archive)
         });
     }
-    let sha256 = digest_file(&path).map_err(SeedError::read(&path))?;
     let size = fs::metadata(&path).map_err(SeedError::read(&path))?.len();
+    let limit = ArchiveLimits::default().bytes;
+    if size > limit {
+        return Err(SeedError::TooLarge { path, size, limit });
+    }
+    let sha256 = digest_file(&path).map_err(SeedError::read(&path))?;
     if !places.cache.holds(sha256) {
         places.cache.import(&path, sha256)?;
     }

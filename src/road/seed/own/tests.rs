@@ -112,6 +112,17 @@ fn a_directory_becomes_an_archive_that_gives_the_same_tree() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_any_base_is_refused_before_it_is_read() {
+    let site = Site::new();
+    let file = site.directory.path().join("sparse.txz");
+    // Reading it would take hours.
+    fs::File::create(&file).unwrap().set_len(1 << 43).unwrap();
+    let error = site.given(&model(), &file).unwrap_err();
+    assert!(matches!(error, SeedError::TooLarge { .. }), "{error}");
+    assert!(!site.cache.files().exists());
+}
+
+#[test]
 fn a_seed_that_nobody_else_has_says_so_of_what_is_made_from_it() {
     assert_eq!(model().impurity(), None);
     let seed = Seed {
