@@ -12,7 +12,7 @@ pub(super) fn describe(notice: &Notice) -> Vec<String> {
              `bootstrap seed reset {seed}` removes it",
             file.display()
         )],
-        Notice::BuiltAgain(again) => again.iter().map(reasons::in_short).collect(),
+        Notice::BuiltAgain(again) => reasons::in_short(again),
         Notice::Repaired(step) => repaired(step).lines().map(str::to_owned).collect(),
         Notice::ServerProblem { problem, is_left } => vec![match is_left {
             true => {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::engine::{BuiltAgain, ChangeCause, Reason, Why};
+use crate::formats::count::counted;
 use crate::formats::derivation::difference::DerivationChange;
 
 /// How much of a value is shown, in characters.
@@ -13,6 +14,9 @@ const SHOWN: usize = 160;
 
 /// How many reasons `build` names for a package.
 const REASONS: usize = 3;
+
+/// Of how many packages `build` gives reasons. What is built first is what has changed; most of the rest follows.
+const PACKAGES: usize = 6;
 
 /// A reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -26,8 +30,25 @@ pub struct Words {
     pub short: String,
 }
 
+/// Why packages are about to be built again, a line each; of many, the first ones.
+pub fn in_short(again: &[BuiltAgain]) -> Vec<String> {
+    let shown = match again.len() {
+        // A line that says `1 more` is as long as that of the package.
+        count if count <= PACKAGES + 1 => count,
+        _ => PACKAGES,
+    };
+    let mut lines: Vec<String> = again[..shown].iter().map(reason_in_short).collect();
+    if shown < again.len() {
+        let more = counted(again.len() - shown, "more package");
+        lines.push(format!(
+            "{more} built again; for the reasons of one: `bootstrap explain PKG`"
+        ));
+    }
+    lines
+}
+
 /// Why a package is about to be built again, in one line.
-pub fn in_short(again: &BuiltAgain) -> String {
+fn reason_in_short(again: &BuiltAgain) -> String {
     let package = &again.package;
     let Why::Changed(reasons) = &again.why else {
         return format!("{package}: built again, since its outputs are no longer in the store");
@@ -162,6 +183,26 @@ fn trimmed(old: &str, new: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_packages_the_first_are_named() {
+        let again = |count: usize| {
+            let names = (0..count).map(|number| BuiltAgain {
+                package: format!("p{number}"),
+                why: Why::Removed,
+            });
+            in_short(&names.collect::<Vec<_>>())
+        };
+        assert_eq!(again(0).len(), 0);
+        assert_eq!(again(7).len(), 7);
+        let lines = again(37);
+        assert_eq!(lines.len(), 7);
+        assert!(lines[5].starts_with("p5: built again"), "{lines:?}");
+        assert_eq!(
+            lines[6],
+            "31 more packages built again; for the reasons of one: `bootstrap explain PKG`"
+        );
+    }
 
     #[test]
     fn long_values_are_shown_where_they_differ() {
