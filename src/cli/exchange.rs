@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
 use crate::atomic_file::{self, AtomicFile};
-use crate::engine::{Planned, valid_outputs};
+use crate::engine::{Planned, valid_closure, valid_outputs};
 use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
 use crate::formats::count::agreeing;
@@ -61,11 +61,11 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), CommandFailur
         return export_guix(context, &planned, file);
     }
     let store = context.store_to_read()?;
-    let paths = valid_outputs(&context.session, &planned, &store, wanted.packages)?;
-    let paths = match wanted.alone {
-        true => paths,
-        false => store.closure(paths.iter())?,
+    let chosen = match wanted.alone {
+        true => valid_outputs,
+        false => valid_closure,
     };
+    let paths = chosen(&context.session, &planned, &store, wanted.packages)?;
     let items = stream::in_order(&store, &paths)?;
     let key = wanted.key.map(SecretKey::read).transpose()?;
     let write = |sink: &mut dyn Write, location: &str| -> Result<(), CommandFailure> {

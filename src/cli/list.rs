@@ -3,7 +3,8 @@
 
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
-use super::packages::{Listed, listed, valid};
+use super::packages::{Listed, listed};
+use crate::engine::outputs_in_store;
 use crate::road::plan::Node;
 
 /// `bootstrap list`.
@@ -11,7 +12,7 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let packages: Vec<&Node> = planned.plan.packages().collect();
-    let valid = valid(&store, packages.iter().copied())?;
+    let valid = outputs_in_store(&store, packages.iter().copied())?;
     let rows: Vec<Listed<'_>> = packages
         .into_iter()
         .filter_map(|node| Some(listed(context, &planned, node, node.stage?, &valid)))

@@ -6,12 +6,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::context::Context;
-use super::failure::CommandFailure;
 use crate::engine::Planned;
 use crate::formats::store_path::StorePath;
 use crate::road::plan::{Node, road};
 use crate::road::recipe::Stage;
-use crate::store::Store;
 
 /// A package as `list --json` shows it.
 #[derive(Debug, Serialize)]
@@ -39,18 +37,6 @@ pub(super) struct ListedOutput<'a> {
     pub(super) path: String,
     pub(super) valid: bool,
     pub(super) implicit_input: bool,
-}
-
-/// The valid ones of all outputs of `nodes`.
-pub(super) fn valid<'a>(
-    store: &Store,
-    nodes: impl IntoIterator<Item = &'a Node>,
-) -> Result<BTreeSet<StorePath>, CommandFailure> {
-    let outputs: Vec<&StorePath> = nodes
-        .into_iter()
-        .flat_map(|node| node.output_paths().map(|(_, path)| path))
-        .collect();
-    Ok(store.valid_among(outputs)?)
 }
 
 /// Whether the output `output` of the package called `label` is one of the implicit inputs of gnu-build-system.

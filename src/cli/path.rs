@@ -3,8 +3,8 @@
 
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
-use super::packages::{ListedOutput, is_implicit_input, valid};
-use crate::engine::EngineError;
+use super::packages::{ListedOutput, is_implicit_input};
+use crate::engine::{EngineError, outputs_in_store};
 
 /// `bootstrap path PKG[:OUTPUT]`.
 pub fn path(context: &Context, name: &str) -> Result<(), CommandFailure> {
@@ -14,7 +14,7 @@ pub fn path(context: &Context, name: &str) -> Result<(), CommandFailure> {
     let node = &planned.plan.nodes()[target.node];
     planned.package(&node.label)?;
     let outputs = target.outputs(&planned.plan);
-    let valid = valid(&store, [node])?;
+    let valid = outputs_in_store(&store, [node])?;
     if let Some((_, path)) = outputs.iter().find(|(_, path)| !valid.contains(*path)) {
         return Err(EngineError::NotBuilt {
             package: node.label.clone(),

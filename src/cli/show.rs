@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
-use super::packages::{Listed, listed, valid};
-use crate::engine::EngineError;
+use super::packages::{Listed, listed};
+use crate::engine::{EngineError, outputs_in_store};
 use crate::road::recipe::choose_variant;
 
 /// A package as `show --json` shows it.
@@ -51,7 +51,13 @@ pub fn show(context: &Context, name: &str) -> Result<(), CommandFailure> {
     let source = choose_variant(&recipe.sources, &planned.seeds.seed.preferred_variant);
     let environment = &node.derivation.environment;
     let shown = PackageDocument {
-        listed: listed(context, &planned, node, stage, &valid(&store, [node])?),
+        listed: listed(
+            context,
+            &planned,
+            node,
+            stage,
+            &outputs_in_store(&store, [node])?,
+        ),
         home_page: &recipe.home_page,
         license: &recipe.license,
         source: source.map(|source| ShownSource {

@@ -78,7 +78,8 @@ pub use notice::{BuiltAgain, ChangeCause, Notice, Notify, Reason, Repaired, Why}
 pub use options::{BuildOptions, SeedOptions, SessionOptions, TrustedKeys};
 pub use pairs::{Pair, PairReport, PairVerdict, Ways};
 pub use planned::{
-    PlanTarget, Planned, derivations, graph, nodes, targets, valid_inputs, valid_outputs,
+    PlanTarget, Planned, derivations, graph, nodes, outputs_in_store, targets, valid_closure,
+    valid_inputs, valid_outputs,
 };
 pub use realise::{RealiseMode, Realised};
 pub use rebuild::{RebuildOptions, Rounds, SeenOutput};

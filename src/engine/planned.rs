@@ -240,6 +240,35 @@ pub fn valid_outputs(
     }
 }
 
+/// What [`valid_outputs`] gives, and all that it refers to.
+///
+/// # Errors
+/// As for [`valid_outputs`].
+pub fn valid_closure(
+    session: &Session,
+    planned: &Planned,
+    store: &Store,
+    names: &[String],
+) -> Result<BTreeSet<StorePath>, EngineError> {
+    let outputs = valid_outputs(session, planned, store, names)?;
+    Ok(store.closure(outputs.iter())?)
+}
+
+/// The outputs of `nodes` that are valid in `store`.
+///
+/// # Errors
+/// Where the store cannot be read.
+pub fn outputs_in_store<'n>(
+    store: &Store,
+    nodes: impl IntoIterator<Item = &'n Node>,
+) -> Result<BTreeSet<StorePath>, EngineError> {
+    let outputs: Vec<&StorePath> = nodes
+        .into_iter()
+        .flat_map(|node| node.output_paths().map(|(_, path)| path))
+        .collect();
+    Ok(store.valid_among(outputs)?)
+}
+
 /// The derivations of `plan`, as a graph for the builder. The store is at `store_dir`.
 pub fn graph<'p>(plan: &'p Plan, store_dir: &StoreDir) -> BuildGraph<'p> {
     let derivations: BTreeMap<&StorePath, &Derivation> = plan

@@ -6,14 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::arguments::VerifyArguments;
 use super::context::{Context, print};
 use super::failure::{CommandFailure, Status};
-use crate::engine::{EngineError, Makers, Planned, document as engine_document, nodes, word};
+use crate::engine::{EngineError, Makers, document as engine_document, nodes, valid_closure, word};
 use crate::formats::count::agreeing;
 use crate::formats::keys::SecretKey;
-use crate::formats::store_path::StorePath;
 use crate::formats::visible::visible;
 use crate::road::plan::Plan;
 use crate::show::progress::size;
-use crate::store::Store;
 use crate::verify::whole::{self, Checked, Condition, StoreCheckReport};
 
 mod compare;
@@ -63,7 +61,7 @@ fn whole_store(
     let report = match arguments.packages.as_slice() {
         [] => whole::everything(&store, cores, &goes_on),
         packages => {
-            let paths = closure(context, &planned, &store, packages)?;
+            let paths = valid_closure(&context.session, &planned, &store, packages)?;
             whole::items(&store, &paths, cores, &goes_on)
         }
     };
@@ -150,28 +148,6 @@ fn labels(plan: &Plan, packages: &[String]) -> Result<BTreeSet<String>, CommandF
         .into_iter()
         .map(|index| plan.nodes()[index].label.clone())
         .collect())
-}
-
-/// The outputs of `packages`, which must be valid, and all that they refer to.
-fn closure(
-    context: &Context,
-    planned: &Planned,
-    store: &Store,
-    packages: &[String],
-) -> Result<BTreeSet<StorePath>, CommandFailure> {
-    let mut outputs = Vec::new();
-    for index in nodes(&planned.plan, packages)? {
-        let node = &planned.plan.nodes()[index];
-        for (_, path) in node.output_paths() {
-            if !store.is_valid(path)? {
-                let package = node.label.clone();
-                let path = context.shown(path);
-                return Err(EngineError::NotBuilt { package, path }.into());
-            }
-            outputs.push(path);
-        }
-    }
-    Ok(store.closure(outputs)?)
 }
 
 /// The report in words: what is wrong and what to do, then one line about the whole.
