@@ -64,6 +64,14 @@ fn what_depends_on_nothing_is_reproducible_however_it_is_varied() {
     assert!(varied.iter().any(|name| name == "umask"), "{varied:?}");
     assert!(!varied.iter().any(|name| name == "time"), "{varied:?}");
     assert_eq!(of("libc").get("rebuilt"), None);
+    // The same by its path.
+    let (path, _) = world.expect(0, &["path", "tool"]);
+    let (by_path, _) = world.expect(0, &["verify", "--json", path.trim()]);
+    let by_path: serde_json::Value = serde_json::from_str(&by_path).unwrap();
+    assert_eq!(by_path["outputs"], document["outputs"]);
+    let missing = path.replace("-tool", "-other");
+    let (_, err) = world.expect(2, &["verify", missing.trim()]);
+    assert!(err.contains(missing.trim()), "{err}");
 }
 
 #[test]

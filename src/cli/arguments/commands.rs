@@ -40,7 +40,7 @@ pub const LOCK: &str = "bootstrap.lock";
 /// By itself: the store against the database. Nothing in the store is changed.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// Only these packages, with all that they refer to [default: the whole store]
+    /// Only these packages, outputs (`gcc:lib`) or store items, with all that they refer to [default: the whole store]
     #[arg(value_name = "PKG")]
     pub packages: Vec<String>,
     /// Compare with a lock as well
