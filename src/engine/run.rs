@@ -85,7 +85,7 @@ impl<'s> FinishedRun<'s> {
     ) -> Result<Self, EngineError> {
         events.preparing("reading recipes and seed");
         let mut planned = session.plan()?;
-        // Not before: until a front end is asked for it, signals end the process at once. Packing a seed asks nobody.
+        // Not before: until a front end is asked for it, signals end the process at once, also while a seed is packed.
         let cancellation = watcher.cancellation();
         extend(&mut planned.plan)?;
         let wanted = targets(&planned.plan)?;

@@ -160,8 +160,10 @@ fn times(summary: &Summary) -> String {
     );
     let cores = summary.cores.max(1);
     let best = processor / cores as f64;
+    if !summary.failed.is_empty() || summary.interrupted {
+        text.push_str(" (builds that failed or were stopped not counted)");
     // Over a run of seconds the ratio says nothing.
-    if best >= 1.0 {
+    } else if best >= 1.0 {
         text.push_str(&format!(
             "; wall ÷ (CPU ÷ {}) = {:.3}",
             size::counted(cores, "core"),
@@ -262,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn wall_and_processor_time_are_compared_where_all_builds_are_counted() {
+        let mut summary = Summary {
+            made: vec![made("stage0/gcc", Kind::Build, 700.0)],
+            seconds: 700.0,
+            cores: 2,
+            ..Summary::default()
+        };
+        let times = |summary: &Summary| describe(summary).lines().last().unwrap().to_owned();
+        let counted = "time: 11 min 40 s wall, 20 min 25 s CPU";
+        assert_eq!(
+            times(&summary),
+            format!("{counted}; wall ÷ (CPU ÷ 2 cores) = 1.143")
+        );
+        summary.interrupted = true;
+        assert_eq!(
+            times(&summary),
+            format!("{counted} (builds that failed or were stopped not counted)")
+        );
+    }
+
+    #[test]
     fn a_run_from_a_seed_that_nobody_else_has_says_so() {
         let text = describe(&Summary {
             impure: Some("made from the seed `host`, and it is mine".into()),
@@ -307,7 +330,7 @@ mod tests {
             format!(
                 "failed for the same reason: 52 items: {first} and 46 more\n  the first: p0.tar.gz (SHA-256 {hash}) is not in the \
                  cache, and --offline forbids fetching it\nfailed: gcc: the phase `build` failed\n\
-                 not tried: {first} and 3 more (needs gcc)\nnot started: {first} {}\ntime: 0.0 s wall, 0.0 s CPU\n",
+                 not tried: {first} and 3 more (needs gcc)\nnot started: {first} {}\ntime: 0.0 s wall, 0.0 s CPU (builds that failed or were stopped not counted)\n",
                 labels[6]
             )
         );

@@ -70,7 +70,8 @@ struct Remembered {
 /// When it is `model`'s own archive, it is that seed: it has the same store paths as a download.
 ///
 /// # Errors
-/// A file or directory that cannot be read, is not a base system, or is too large for one; a cache or state directory that cannot be written.
+/// A file or directory that cannot be read, is not a base system, or is too large for one; a cache or state directory
+/// that cannot be written.
 pub fn given(model: &Seed, path: &Path, places: SeedPlaces<'_>) -> Result<Seed, SeedError> {
     let path = path.canonicalize().map_err(SeedError::read(path))?;
     if path.is_dir() {
