@@ -168,7 +168,7 @@ impl FromStr for Location {
                 return Err(invalid("no such mirror is known"));
             }
         } else if !text.starts_with("https://") && !text.starts_with("http://") {
-            return Err(invalid("expected a URL"));
+            return Err(invalid("expected an address with http:, https: or mirror:"));
         }
         Ok(Self::Url(text.to_owned()))
     }

@@ -29,7 +29,11 @@ impl World {
         command
             .args(arguments)
             .args(["--keep-going", "fetch", "tool"]);
-        command.env("TERM", "xterm").envs(variables.iter().copied());
+        // Servers by hash are slow to say that they have no such file.
+        command
+            .env("BOOTSTRAP_MIRRORS", "debian=none by-hash=none")
+            .env("TERM", "xterm")
+            .envs(variables.iter().copied());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -127,7 +131,7 @@ fn bars_fit_terminals_narrow_and_wide() {
         // A message may wrap anywhere.
         let message: String = left.split_whitespace().collect();
         // Of those that fail alike the first is described, whichever that is.
-        assert!(message.contains("-1.0.tar.gz:failed:"), "{left}");
+        assert!(message.contains(":failed:"), "{left}");
     }
 }
 
@@ -151,10 +155,8 @@ fn a_dumb_terminal_gets_plain_lines() {
     let world = World::with_slow_server();
     let shown = world.shown(80, &[("TERM", "dumb")], &[]);
     assert!(!shown.contains('\x1b'), "{shown:?}");
-    assert!(
-        shown.contains("source/tool-1.0.tar.gz: failed"),
-        "{shown:?}"
-    );
+    // Of five that fail alike the last is counted only.
+    assert!(shown.contains(": failed: "), "{shown:?}");
     let shown = world.shown(80, &[], &["--progress", "plain", "--color", "never"]);
     assert!(!shown.contains('\x1b'), "{shown:?}");
 }

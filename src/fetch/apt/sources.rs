@@ -199,7 +199,7 @@ fn from_fields(fields: Vec<(String, String)>) -> Entry {
 /// The entries for Debian's own archive, turned to `release`.
 ///
 /// An entry counts as Debian's when a suite of it is one of a Debian release (the wanted one, the host's, which is
-/// `host_release`, or a name like `stable`) and it has the component `main`: other vendors' suites and
+/// `host_release`, or one whose name is known here) and it has the component `main`: other vendors' suites and
 /// components have names of their own. Entries of one release serve any other, as the archive holds all of them.
 pub fn for_release(entries: &[Entry], release: &str, host_release: Option<&str>) -> Vec<Entry> {
     let mut picked: Vec<Entry> = Vec::new();
@@ -245,23 +245,14 @@ pub fn for_release(entries: &[Entry], release: &str, host_release: Option<&str>)
 
 /// The suite of `release` that corresponds to `suite`; `None` where it is not a suite of a known release.
 fn suite_for(suite: &str, release: &str, host_release: Option<&str>) -> Option<String> {
-    let suite = suite.trim_end_matches('/');
-    [release]
-        .into_iter()
-        .chain(host_release)
-        .chain(MOVING.iter().copied())
-        .find_map(|base| {
-            let pocket = suite.strip_prefix(base)?;
-            POCKETS.contains(&pocket).then(|| {
-                // Until Debian 10 the security suite had a slash.
-                let pocket = if pocket == "/updates" {
-                    "-security"
-                } else {
-                    pocket
-                };
-                format!("{release}{pocket}")
-            })
-        })
+    let pocket = pocket_of(suite, [release].into_iter().chain(host_release))?;
+    // Until Debian 10 the security suite had a slash.
+    let pocket = if pocket == "/updates" {
+        "-security"
+    } else {
+        pocket
+    };
+    Some(format!("{release}{pocket}"))
 }
 
 /// The mirror that an entry with this suite and component belongs to, `debian` or `debian-security`; `None` where they
@@ -270,15 +261,20 @@ pub fn mirror_of(suite: &str, component: &str, host_release: Option<&str>) -> Op
     if component != COMPONENT {
         return None;
     }
-    let suite = suite.trim_end_matches('/');
-    let mut bases = RELEASES.iter().chain(MOVING).copied().chain(host_release);
-    let pocket = bases.find_map(|base| {
-        let pocket = suite.strip_prefix(base)?;
-        POCKETS.contains(&pocket).then_some(pocket)
-    })?;
-    Some(match pocket {
+    Some(match pocket_of(suite, host_release)? {
         "-security" | "/updates" => "debian-security",
         _ => "debian",
+    })
+}
+
+/// What follows the release's name in `suite`: nothing, or such as `-security`. `None` where it is a suite of neither a
+/// release of Debian that is known here nor one of `others`.
+fn pocket_of<'s, 'o>(suite: &'s str, others: impl IntoIterator<Item = &'o str>) -> Option<&'s str> {
+    let suite = suite.trim_end_matches('/');
+    let mut releases = RELEASES.iter().chain(MOVING).copied().chain(others);
+    releases.find_map(|release| {
+        let pocket = suite.strip_prefix(release)?;
+        POCKETS.contains(&pocket).then_some(pocket)
     })
 }
 
@@ -457,7 +453,15 @@ deb http://deb.example.org/debian sid main
             suites(Some("trixie")),
             ["bookworm", "bookworm-updates", "bookworm-security"]
         );
-        assert_eq!(suites(None), ["bookworm-updates"]);
+        // Names of Debian's releases are known, whatever the host says of itself.
+        assert_eq!(suites(None), suites(Some("trixie")));
+        let unstable = parse_lines("deb http://deb.example.org/debian sid main\n");
+        assert_eq!(
+            for_release(&unstable, "trixie", Some("forky"))[0].suites,
+            ["trixie"]
+        );
+        let foreign = parse_lines("deb http://deb.example.org/ubuntu noble main\n");
+        assert_eq!(for_release(&foreign, "trixie", None), []);
     }
 
     #[test]
