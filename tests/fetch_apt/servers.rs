@@ -107,4 +107,25 @@ fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
     );
     let hint = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(hint.contains("debian-archive-keyring"), "{hint}");
+
+    // APT of another distribution.
+    let place = Place::new();
+    fs::write(
+        place.path("host/etc/apt/sources.list"),
+        "deb http://deb.example.com/other nodistro main\n",
+    )
+    .unwrap();
+    let downloader = Downloader::new(DownloaderSettings {
+        apt: None,
+        search: SearchSettings {
+            debian: Some(place.settings()),
+            servers: Vec::new(),
+        },
+        ..DownloaderSettings::new(&place.path("cache"))
+    });
+    let mut request = FetchRequest::new("absent", Sha256Digest::of("absent"), None, Vec::new());
+    request.search = true;
+    let text = downloader.fetch(&request, &|_| {}).unwrap_err().to_string();
+    let reason = "Debian's sources (stable, oldstable, unstable, oldoldstable): not searched: ";
+    assert!(text.contains(reason), "{text}");
 }

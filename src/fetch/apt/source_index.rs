@@ -16,6 +16,7 @@ use super::{Apt, AptError, AptSettings, command};
 use crate::fetch::error::NO_KEY;
 use crate::fetch::location::{Location, is_file_name, is_package, is_version};
 use crate::formats::hash::Sha256Digest;
+use crate::formats::visible::visible_path;
 use crate::limited_file;
 
 /// The suites that are searched, in this order, by the names that move from release to release. `testing` is left out:
@@ -43,7 +44,7 @@ pub enum Searched<'a> {
     Found(SourceFile, &'a Apt),
     /// It has no file with the digest.
     Missing,
-    /// The index cannot be fetched, and why. `None` where the host has no APT or no entry for Debian's archive.
+    /// The index cannot be fetched, and why. `None` where the host has no APT.
     Unusable(Option<String>),
 }
 
@@ -124,10 +125,14 @@ impl Suite {
         };
         match updated() {
             Ok(()) => self.index_files().map_err(|error| Some(error.to_string())),
-            Err(error @ (AptError::Missing { .. } | AptError::NoEntries { .. })) => {
+            Err(error @ AptError::Missing { .. }) => {
                 tracing::debug!(suite = self.name, %error, "sources are not searched");
                 Err(None)
             }
+            Err(AptError::NoEntries { directory, .. }) => Err(Some(format!(
+                "not searched: {} has no entry for Debian's archive",
+                visible_path(&directory)
+            ))),
             Err(AptError::Failed { message, .. }) if lacks_key(&message) => {
                 Err(Some(format!("{NO_KEY}: {message}")))
             }

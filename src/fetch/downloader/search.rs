@@ -67,9 +67,10 @@ impl Downloader {
         };
         let search = &self.search;
         let mut missing = Vec::new();
+        // Suites of one archive are mostly unusable for one reason.
+        let mut unusable: Vec<(String, Vec<&str>)> = Vec::new();
         let mut tried_paths = Vec::new();
         for (suite, searched) in search.sources.iter().flat_map(|all| all.search(&sha256)) {
-            let place = format!("Debian's sources ({suite})");
             match searched {
                 // Suites share the files of their archive.
                 Searched::Found(file, _) if tried_paths.contains(&file.path) => {}
@@ -81,9 +82,17 @@ impl Downloader {
                     tried_paths.push(file.path);
                 }
                 Searched::Missing => missing.push(suite),
-                Searched::Unusable(Some(reason)) => tried.note(&place, reason),
+                Searched::Unusable(Some(reason)) => {
+                    match unusable.iter_mut().find(|(other, _)| *other == reason) {
+                        Some((_, suites)) => suites.push(suite),
+                        None => unusable.push((reason, vec![suite])),
+                    }
+                }
                 Searched::Unusable(None) => {}
             }
+        }
+        for (reason, suites) in unusable {
+            tried.note(&format!("Debian's sources ({})", suites.join(", ")), reason);
         }
         if !missing.is_empty() {
             let place = format!("Debian's sources ({})", missing.join(", "));
