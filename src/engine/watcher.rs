@@ -7,7 +7,7 @@ use crate::events::cancellation::Cancellation;
 
 /// A front end's way to follow runs and to stop them.
 pub trait Watcher {
-    /// What stops every run. What is not to be stopped in order (planning) is done before it is asked for first.
+    /// What stops every run. Runs ask for it once they have planned, so a front end may handle signals from then on.
     fn cancellation(&self) -> &Cancellation;
 
     /// Makes a stream of events for one run, reads it while `work` sends, and returns once all of it has been read.

@@ -12,7 +12,7 @@ use super::client::{self, causes, reason};
 /// redirection. Returns the answer's `Date` in seconds since the Epoch, where it has one.
 ///
 /// # Errors
-/// Why there is no answer within `timeout`, for messages.
+/// Where no answer came within `timeout`: the reason, for messages.
 pub fn probe(url: &str, timeout: Duration) -> Result<Option<u64>, String> {
     let client = client::builder()
         .connect_timeout(timeout)

@@ -41,7 +41,7 @@ pub fn in_short(again: &[BuiltAgain]) -> Vec<String> {
     if shown < again.len() {
         let more = counted(again.len() - shown, "more package");
         lines.push(format!(
-            "{more} built again; for the reasons of one: `bootstrap explain PKG`"
+            "{more} are built again; `bootstrap explain PKG` gives the reasons"
         ));
     }
     lines
@@ -200,7 +200,7 @@ mod tests {
         assert!(lines[5].starts_with("p5: built again"), "{lines:?}");
         assert_eq!(
             lines[6],
-            "31 more packages built again; for the reasons of one: `bootstrap explain PKG`"
+            "31 more packages are built again; `bootstrap explain PKG` gives the reasons"
         );
     }
 

@@ -39,6 +39,25 @@ fn without_apt_a_pinned_file_comes_from_the_mirror_in_the_hosts_entries() {
     }
 }
 
+/// What searches Debian's indexes of sources with the APT of `place`, and nothing else.
+fn searching(place: &Place) -> Downloader {
+    Downloader::new(DownloaderSettings {
+        apt: None,
+        search: SearchSettings {
+            debian: Some(place.settings()),
+            servers: Vec::new(),
+        },
+        ..DownloaderSettings::new(&place.path("cache"))
+    })
+}
+
+/// Asks for the file with these `contents`, wherever it is.
+fn searched(contents: &str) -> FetchRequest {
+    let mut request = FetchRequest::new(contents, Sha256Digest::of(contents), None, Vec::new());
+    request.search = true;
+    request
+}
+
 #[test]
 fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
     let place = Place::new();
@@ -64,19 +83,8 @@ fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
         file.len()
     );
     fs::write(place.path("programs/oldoldstable"), paragraph).unwrap();
-    let downloader = Downloader::new(DownloaderSettings {
-        apt: None,
-        search: SearchSettings {
-            debian: Some(place.settings()),
-            servers: Vec::new(),
-        },
-        ..DownloaderSettings::new(&place.path("cache"))
-    });
-    let fetch = |contents: &str| {
-        let mut request = FetchRequest::new(contents, Sha256Digest::of(contents), None, Vec::new());
-        request.search = true;
-        downloader.fetch(&request, &|_| {})
-    };
+    let downloader = searching(&place);
+    let fetch = |contents: &str| downloader.fetch(&searched(contents), &|_| {});
     fs::write(pool.join(file), file).unwrap();
     let fetched = fetch(file).unwrap();
     assert_eq!(fs::read_to_string(fetched.path).unwrap(), file);
@@ -115,17 +123,8 @@ fn a_source_is_found_in_debians_indexes_by_its_hash_alone() {
         "deb http://deb.example.com/other nodistro main\n",
     )
     .unwrap();
-    let downloader = Downloader::new(DownloaderSettings {
-        apt: None,
-        search: SearchSettings {
-            debian: Some(place.settings()),
-            servers: Vec::new(),
-        },
-        ..DownloaderSettings::new(&place.path("cache"))
-    });
-    let mut request = FetchRequest::new("absent", Sha256Digest::of("absent"), None, Vec::new());
-    request.search = true;
-    let text = downloader.fetch(&request, &|_| {}).unwrap_err().to_string();
+    let error = searching(&place).fetch(&searched("absent"), &|_| {});
+    let text = error.unwrap_err().to_string();
     let reason = "Debian's sources (stable, oldstable, unstable, oldoldstable): not searched: ";
     assert!(text.contains(reason), "{text}");
 }

@@ -2,6 +2,8 @@
 //! Runs that are stopped, and runs at the same time.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -60,6 +62,28 @@ fn an_interrupt_stops_a_build_cleanly_and_the_same_command_goes_on() {
     let last = manifests(&world).pop().unwrap();
     assert_eq!(made(&last), ["slow"]);
     world.expect(0, &["verify"]);
+}
+
+#[test]
+fn an_interrupt_while_the_seed_is_read_ends_the_command_at_once() {
+    crate::signals::unignore();
+    let world = World::new();
+    world.tool("tool", "write $out/x x\n");
+    let seed = world.path("sparse.tar");
+    // Hashing it takes seconds.
+    let file = fs::File::create(&seed).unwrap();
+    file.set_len(5 << 30).unwrap();
+    let seed = seed.to_str().unwrap();
+    let mut child = start(&mut world.command(&["--seed-file", seed, "build", "tool"]));
+    let mut said = String::new();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    while !said.contains("reading recipes and seed") {
+        assert!(err.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    let process = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(process, Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()), "{said}");
 }
 
 #[test]
