@@ -188,9 +188,7 @@ fn in_temporary_directory(error: &io::Error) -> &'static str {
 /// What to do about `error`, which came of a file or directory that the user named.
 pub fn on_file(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            "look whether the name is right, and whether its directory is there"
-        }
+        io::ErrorKind::NotFound => "check the name, and that its directory exists",
         io::ErrorKind::PermissionDenied => {
             "run as a user who may do that, or change its permissions or those of its directory"
         }
@@ -201,10 +199,10 @@ pub fn on_file(error: &io::Error) -> &'static str {
             "put the file itself in its place"
         }
         io::ErrorKind::FileTooLarge if error.raw_os_error().is_none() => {
-            "look whether that is the file that was meant"
+            "check that this is the right file"
         }
         io::ErrorKind::NotADirectory => {
-            "one of the directories in its name is a file: look whether the name is right"
+            "a part of the path is a file, not a directory: check the name"
         }
         _ => in_store(error),
     }
@@ -213,7 +211,7 @@ pub fn on_file(error: &io::Error) -> &'static str {
 /// What to do where the machine is at its end, whatever was asked of it.
 pub fn of_machine(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {
-        Some(Errno::IO) => "the disk may be failing: look into the system's log",
+        Some(Errno::IO) => "the disk may be failing: check the system's log",
         Some(Errno::FBIG) => "raise the limit on the size of files (`ulimit -f`)",
         Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (`ulimit -n`)",
         // A thread or a process was refused.

@@ -335,7 +335,7 @@ fn a_file_that_no_named_place_has_is_searched_by_its_hash() {
     // A server that was dead is not asked again in the run.
     request.hash = Sha256Digest::of("other").into();
     let error = downloader.fetch(&request, &|_| {}).unwrap_err().to_string();
-    assert!(error.contains("(found out earlier)"), "{error}");
+    assert!(error.contains("(as found earlier in this run)"), "{error}");
     // Other hashes than SHA-256 are not searched.
     request.hash = FileHash {
         hash: ContentHash::of(HashAlgorithm::Sha512, CONTENTS),

@@ -82,7 +82,12 @@ fn weight(line: &str) -> u8 {
     // Of the same length, so that a place in one is the same place in the other.
     let lower = line.to_ascii_lowercase();
     // Before all else: it may end a line that says what is being checked.
-    if lower.contains("configure: error:") {
+    if let Some((_, error)) = lower.split_once("configure: error:") {
+        // ``configure: error: in `DIR':`` is followed by the error itself.
+        let names_place = error.starts_with(" in ") && error.ends_with("':");
+        return if names_place { 3 } else { FINAL };
+    }
+    if is_failed_test(line) {
         return FINAL;
     }
     if HARMLESS_STARTS.iter().any(|start| lower.starts_with(start))
@@ -104,6 +109,44 @@ fn weight(line: &str) -> u8 {
         true => 3,
         false => best,
     }
+}
+
+/// Whether `line` is what a test suite prints of a test that failed, in the ways of TAP, Autotest, Meson, CTest, pytest,
+/// GoogleTest, Go and Rust.
+fn is_failed_test(line: &str) -> bool {
+    if let Some(rest) = line.strip_prefix("not ok ") {
+        let rest = rest.to_ascii_lowercase();
+        return !rest.contains("# todo") && !rest.contains("# skip");
+    }
+    if let Some(test) = line.strip_prefix("FAILED ") {
+        return test.contains("::");
+    }
+    if let Some(test) = line.strip_prefix("[  FAILED  ] ") {
+        return test.contains('.');
+    }
+    if line.starts_with("--- FAIL: ") || line.contains("***Failed") || line.contains("***Timeout") {
+        return true;
+    }
+    if line.starts_with("test ") && line.ends_with(" ... FAILED") {
+        return true;
+    }
+    let Some((number, rest)) = line.split_once(char::is_whitespace) else {
+        return false;
+    };
+    // ``  7: names of files       FAILED (basic.at:12)``
+    if number.strip_suffix(':').is_some_and(is_number) {
+        return rest.contains(" FAILED (");
+    }
+    // `` 2/31 names of files       FAIL    0.01s   exit status 1``
+    let is_place = |text: &str| {
+        let place = text.split_once('/');
+        place.is_some_and(|(at, of)| is_number(at) && is_number(of))
+    };
+    is_place(number)
+        && rest
+            .split_whitespace()
+            .skip(1)
+            .any(|word| matches!(word, "FAIL" | "ERROR" | "TIMEOUT"))
 }
 
 /// Whether `sign` stands somewhere in `line`, whose lower case is `lower`, and means what it says there.
@@ -206,6 +249,15 @@ mod tests {
             "./build.sh: line 3: perl: command not found",
             "build.sh: perl: not found",
             "FAIL: tests/big-file.sh",
+            "not ok 2 - names of files",
+            "7: names of files                            FAILED (basic.at:12)",
+            "2/31 names of files            FAIL             0.01s   exit status 1",
+            "12/31 core / names of files     TIMEOUT          30.01s",
+            "3/10 Test  #3: names .....................***Failed    0.00 sec",
+            "FAILED tests/test_names.py::test_long - AssertionError: 1",
+            "[  FAILED  ] Names.Long (3 ms)",
+            "--- FAIL: TestNames (0.00s)",
+            "test names::long ... FAILED",
             "cp: cannot stat 'doc/x': No such file or directory",
             "make: *** No rule to make target 'x.h', needed by 'x.o'.  Stop.",
             "make[2]: *** No rule to make target 'x.h', needed by 'x.o'.",
@@ -241,6 +293,12 @@ mod tests {
             "PASS: error-test",
             "PASS: error: is printed",
             "XFAIL: tests/known.sh",
+            "not ok 3 - links # TODO not yet",
+            "not ok 4 - links # SKIP no links here",
+            "1/31 names of files             OK               0.01s",
+            "7: names of files                               ok",
+            "[  FAILED  ] 2 tests, listed below:",
+            "FAILED 2 of 31",
             "ok 3 - error: is printed",
             "0 errors, 2 warnings",
             "errors: 0",
@@ -277,6 +335,14 @@ mod tests {
         assert_eq!(cause(&text).as_deref(), Some(error));
         let text = format!("{error}\nFAIL: one\nFAIL: two\n{b}");
         assert_eq!(cause(&text).as_deref(), Some("FAIL: one"));
+    }
+
+    #[test]
+    fn where_configure_names_a_directory_first_the_error_follows() {
+        let text = "configure: error: in `/tmp/x/sub':\nconfigure: error: C compiler cannot create executables\n\
+                    See `config.log' for more details";
+        let expected = "configure: error: C compiler cannot create executables";
+        assert_eq!(cause(text).as_deref(), Some(expected));
     }
 
     #[test]

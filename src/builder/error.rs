@@ -109,7 +109,7 @@ pub enum BuildError {
     Thread(io::Error),
     /// A bug.
     #[error(
-        "internal error while building {label}: {message} (a bug of bootstrap: please report it)"
+        "internal error while building {label}: {message} (this is a bug; see CONTRIBUTING.md)"
     )]
     Panicked {
         /// The item.
@@ -173,7 +173,7 @@ pub enum BuildFailureCause {
     #[error("the builder ended with {0}")]
     Status(ExitStatusKind),
     /// It failed before, and failures are recorded.
-    #[error("it failed before, which is recorded (--cache-failures)")]
+    #[error("cached failure: it failed before (--cache-failures)")]
     FailedBefore,
     /// It failed on another machine.
     #[error("it failed on another machine")]
@@ -189,7 +189,7 @@ pub enum BuildFailureCause {
     Silent(Duration),
     /// It printed too much.
     #[error("it printed more than {0} bytes, the limit for one log")]
-    #[diagnostic(help("see in its log what it repeats, and have it print less"))]
+    #[diagnostic(help("check its log for repeated output, and reduce it"))]
     LogTooLong(u64),
     /// The disk is full.
     #[error(
@@ -207,7 +207,7 @@ pub enum BuildFailureCause {
     },
     /// An output is not there.
     #[error("the build succeeded but did not create output `{name}` ({path})")]
-    #[diagnostic(help("look in the log where it installed, and make it install there"))]
+    #[diagnostic(help("check in the log where it installed its files, and correct the path"))]
     NoOutput {
         /// The output's name.
         name: String,
@@ -244,7 +244,7 @@ pub enum BuildFailureCause {
     /// A fixed output has other bytes.
     #[error("its output {path} has the wrong content: expected {expected}, found {found}")]
     #[diagnostic(help(
-        "find out what made it differ, and change the expected hash only where the new content is meant"
+        "find out why it differs; change the expected hash only if the new content is intended"
     ))]
     HashDiffers {
         /// The logical path of the output.

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The part of a log file in the build directory that explains a failure.
 //!
-//! `configure` prints one line and writes what the compiler said to `config.log`; automake's test suites print `FAIL:`
-//! and write what the test said to a log of its own. A build can put anything in its directory, so links are not
+//! `configure` prints one line and writes what the compiler said to `config.log`. Test suites print one line for a test
+//! that failed, and write what the test said to a log: Automake's to one for each test, Autotest's to `testsuite.log`,
+//! Meson's to `testlog.txt`, DejaGnu's to one for each tool. A build can put anything in its directory, so links are not
 //! followed, and sizes and counts are bounded.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,6 +19,8 @@ use crate::store::regular_file;
 const ENTRIES_MAX: usize = 300_000;
 /// The most bytes of a log that are read.
 const LOG_MAX: u64 = 32 << 20;
+/// The most logs of one kind that are read.
+const LOGS_MAX: usize = 200;
 /// How many lines are shown.
 const LINES: usize = 24;
 /// How many characters of a line are shown.
@@ -29,8 +33,8 @@ pub(super) fn excerpt(directory: &Path, phase: Option<&str>, cause: Option<&str>
         || cause.is_some_and(|line| line.to_ascii_lowercase().contains("configure: error:"));
     let found = match (configure, cause.and_then(failed_test)) {
         (true, _) => of_configure(directory),
-        (false, Some(test)) => of_test(directory, test).or_else(|| of_suite(directory)),
-        (false, None) if phase == Some("check") => of_suite(directory),
+        (false, Some(test)) => of_test(directory, test).or_else(|| of_suites(directory, cause)),
+        (false, None) if phase == Some("check") => of_suites(directory, cause),
         (false, None) => None,
     };
     let Some((file, lines)) = found.filter(|(_, lines)| !lines.is_empty()) else {
@@ -70,7 +74,9 @@ fn of_configure(directory: &Path) -> Option<(PathBuf, Vec<String>)> {
 /// is left out.
 fn last_check(text: &str) -> Option<Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
-    let error = lines.iter().position(|line| says(line, "error: "))?;
+    // A first line that names the directory is followed by the error itself.
+    let is_error = |line: &&str| says(line, "error: ") && !says(line, "error: in ");
+    let error = lines.iter().position(is_error)?;
     let start = lines[..error]
         .iter()
         .rposition(|line| says(line, "checking "));
@@ -109,28 +115,81 @@ fn of_test(directory: &Path, test: &str) -> Option<(PathBuf, Vec<String>)> {
     Some((path, lines))
 }
 
-/// The first failed test of a `test-suite.log`.
-fn of_suite(directory: &Path) -> Option<(PathBuf, Vec<String>)> {
-    let mut logs = files(directory, &|path| path.ends_with("test-suite.log"));
+/// The first failed test in the log of a whole test suite. `cause` is the line of the output about it, where known.
+fn of_suites(directory: &Path, cause: Option<&str>) -> Option<(PathBuf, Vec<String>)> {
+    of_suite(directory, "test-suite.log", &automake_failure)
+        .or_else(|| of_suite(directory, "testsuite.log", &autotest_failure))
+        .or_else(|| of_suite(directory, "testlog.txt", &meson_failure))
+        .or_else(|| {
+            let cause = cause.filter(|cause| failed_test(cause).is_some())?;
+            of_suite(directory, ".log", &|lines| logged(lines, cause))
+        })
+}
+
+/// From the first log, by age, whose name ends in `name` and in which `failure` finds lines.
+fn of_suite(
+    directory: &Path,
+    name: &str,
+    failure: &dyn Fn(&[&str]) -> Option<Range<usize>>,
+) -> Option<(PathBuf, Vec<String>)> {
+    let is_log = |path: &Path| {
+        let file = path.file_name().and_then(|file| file.to_str());
+        file.is_some_and(|file| file.ends_with(name))
+    };
+    let mut logs = files(directory, &is_log);
     logs.sort_by_key(|(_, modified)| *modified);
+    logs.truncate(LOGS_MAX);
     logs.into_iter().find_map(|(path, _)| {
         let text = read(&path)?;
         let lines: Vec<&str> = text.lines().collect();
-        let is_head = |at: usize| {
-            let underline = lines
-                .get(at + 1)
-                .is_some_and(|next| next.starts_with("==="));
-            underline && failed_test(lines[at]).is_some()
-        };
-        let start = (0..lines.len()).find(|at| is_head(*at))?;
-        let end = (start + 1..lines.len()).find(|at| {
-            lines
-                .get(at + 1)
-                .is_some_and(|next| next.starts_with("==="))
-        });
-        let lines = shortened(&lines[start..end.unwrap_or(lines.len())]);
+        let lines = shortened(&lines[failure(&lines)?]);
         Some((path, lines))
     })
+}
+
+/// The first `FAIL: NAME` that is underlined, to the next line that is.
+fn automake_failure(lines: &[&str]) -> Option<Range<usize>> {
+    let is_underlined = |at: &usize| {
+        lines
+            .get(at + 1)
+            .is_some_and(|next| next.starts_with("==="))
+    };
+    let start = (0..lines.len())
+        .filter(|at| failed_test(lines[*at]).is_some())
+        .find(is_underlined)?;
+    let end = (start + 1..lines.len()).find(is_underlined);
+    Some(start..end.unwrap_or(lines.len()))
+}
+
+/// From the first `N. FILE:LINE: testing NAME ...` whose test failed to `N. NAME (FILE:LINE): FAILED (FILE:LINE)`.
+fn autotest_failure(lines: &[&str]) -> Option<Range<usize>> {
+    let end = lines.iter().position(|line| line.contains("): FAILED ("))?;
+    let number = lines[end].split_once('.')?.0;
+    let head = format!("{number}. ");
+    let is_start = |line: &&str| line.starts_with(&head) && line.contains(": testing ");
+    let start = lines[..end].iter().rposition(is_start)?;
+    Some(start..end + 1)
+}
+
+/// The first test, between lines of `=====`, whose result is neither success nor being left out.
+fn meson_failure(lines: &[&str]) -> Option<Range<usize>> {
+    let is_failure = |line: &&str| {
+        line.strip_prefix("result:").is_some_and(|result| {
+            let result = result.trim();
+            !result.starts_with("exit status 0") && !result.contains("SKIP")
+        })
+    };
+    let is_border = |line: &&str| line.starts_with("=====");
+    let result = lines.iter().position(is_failure)?;
+    let start = lines[..result].iter().rposition(is_border);
+    let end = lines[result..].iter().position(is_border);
+    Some(start.map_or(0, |at| at + 1)..end.map_or(lines.len(), |at| result + at))
+}
+
+/// The line `cause`, as DejaGnu logs it, and what is before it.
+fn logged(lines: &[&str], cause: &str) -> Option<Range<usize>> {
+    let at = lines.iter().position(|line| line.trim() == cause)?;
+    Some(at.saturating_sub(LINES - 1)..at + 1)
 }
 
 /// `lines` as they can be shown: of many, the first few and the last.
@@ -262,6 +321,60 @@ mod tests {
             assert_eq!(shown(cause), expected, "{cause:?}");
         }
         assert_eq!(shown(Some("FAIL: gone"))[1], "FAIL: two.sh");
+    }
+
+    #[test]
+    fn test_suites_of_all_kinds_are_read() {
+        let autotest = "1. a.at:3: testing one ...\n1. one (a.at:3): ok\n2. a.at:9: testing two ...\n./a.at:10: x\n\
+            ./a.at:10: exit code was 1, expected 0\n2. two (a.at:9): FAILED (a.at:10)\n";
+        let meson = "Log of Meson test suite\n===== 1/2 =====\ntest: one\nresult: exit status 0\n=====\n\n===== 2/2 =====\n\
+            test: two\nresult: exit status 1\n--- stderr ---\noh\n=====\n\nSummary\n";
+        let dejagnu =
+            "PASS: x.c\nspawn gcc y.c\ny.c: bad\nFAIL: y.c (test for excess errors)\nPASS: z.c\n";
+        for (file, text, cause, expected) in [
+            (
+                "a/testsuite.log",
+                autotest,
+                Some("2: two    FAILED (a.at:10)"),
+                &[
+                    "2. a.at:9: testing two ...",
+                    "./a.at:10: x",
+                    "./a.at:10: exit code was 1, expected 0",
+                    "2. two (a.at:9): FAILED (a.at:10)",
+                ][..],
+            ),
+            (
+                "b/meson-logs/testlog.txt",
+                meson,
+                None,
+                &["test: two", "result: exit status 1", "--- stderr ---", "oh"],
+            ),
+            (
+                "gcc/testsuite/gcc.log",
+                dejagnu,
+                Some("FAIL: y.c (test for excess errors)"),
+                &[
+                    "PASS: x.c",
+                    "spawn gcc y.c",
+                    "y.c: bad",
+                    "FAIL: y.c (test for excess errors)",
+                ],
+            ),
+        ] {
+            let directory = place(&[(file, text)]);
+            let shown = excerpt(directory.path(), Some("check"), cause);
+            assert_eq!(shown[0], format!("from {file}:"));
+            assert_eq!(shown[1..], *expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn configure_may_name_its_directory_first() {
+        let text = "configure:1: checking for cc\nconfigure:2: error: in `/x':\nconfigure:3: error: no cc\n";
+        let directory = place(&[("config.log", text)]);
+        let lines = excerpt(directory.path(), Some("configure"), None);
+        assert_eq!(lines.last().unwrap(), "configure:3: error: no cc");
+        assert_eq!(lines[1], "configure:1: checking for cc");
     }
 
     #[test]

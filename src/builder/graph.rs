@@ -65,7 +65,7 @@ pub enum GraphError {
         output: String,
     },
     /// Derivations that wait for each other.
-    #[error("{label} needs itself, by way of its inputs")]
+    #[error("{label} depends on itself through its inputs")]
     Cycle {
         /// One of them.
         label: String,

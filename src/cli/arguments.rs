@@ -42,7 +42,7 @@ pub struct Global {
     /// Start from this seed, or `host`, a running FreeBSD's own base [default: the system's; see `bootstrap seed list`]
     #[arg(long, global = true, value_name = "NAME")]
     pub seed: Option<String>,
-    /// Start from this base archive or unpacked base directory; --seed says which seed it is like
+    /// Start from this base archive or unpacked base directory; --seed names the seed that it resembles
     #[arg(long, global = true, value_name = "PATH")]
     pub seed_file: Option<PathBuf>,
     /// Put store, state, logs and cache under DIR; builds still see the store directory's own name
@@ -329,13 +329,13 @@ pub enum Command {
         /// Only say what would be removed
         #[arg(short = 'n', long)]
         dry_run: bool,
-        /// Stop when this much is free: a number with K, M, G or T
+        /// Stop after freeing SIZE: a number with K, M, G or T
         #[arg(short = 'F', long, value_name = "SIZE", value_parser = crate::show::progress::size::parse)]
         max_freed: Option<u64>,
         /// First forget the generations of roots before the newest N of each name
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         keep_generations: Option<u64>,
-        /// Whether the derivations stay that live items were built from; `explain` reads them
+        /// Keep the derivations that live items were built from; `explain` reads them
         #[arg(long, value_name = "yes|no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = clap::ArgAction::Set)]
         keep_derivations: bool,
         /// Keep the outputs of live derivations as well
@@ -400,7 +400,7 @@ pub enum Command {
     /// Make a key to sign with: the secret key in FILE, the public one in FILE.pub and printed
     #[command(after_help = KEY_EXAMPLES)]
     Key {
-        /// What to call it, such as the host's name and a number
+        /// The key's name, such as the host's name and a number
         #[arg(value_name = "NAME", required_unless_present = "guix")]
         name: Option<String>,
         /// The file to make

@@ -62,8 +62,7 @@ pub fn build(context: &Context, arguments: &BuildArguments) -> Result<(), Comman
             run.add_roots(&name, plan.closure([*target]))?;
         }
         if let Some(link) = &arguments.add_root {
-            let target = &targets(plan, &packages)?[0];
-            run.add_links(link, &plan.nodes()[target.node])?;
+            run.add_links(link, &targets(plan, &packages)?[0])?;
         }
         Ok(())
     };

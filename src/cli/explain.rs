@@ -63,7 +63,7 @@ fn describe(explained: &Explained) -> String {
         (None, true) => return format!("{package} is built, and no other build of it is known\n"),
         (None, false) => {
             return format!(
-                "{package} would be built, for the first time as far as is known here: {}\n",
+                "{package} would be built; no earlier build is recorded here: {}\n",
                 explained.derivation
             );
         }
@@ -78,7 +78,7 @@ fn describe(explained: &Explained) -> String {
         text.push_str(&format!("  {}: {}\n", reason.of, reason.change));
     }
     if reasons.is_empty() {
-        text.push_str("  nothing but store paths of inputs whose derivations are gone\n");
+        text.push_str("  only the paths of inputs whose derivations are gone\n");
     }
     text
 }

@@ -24,7 +24,7 @@ pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), CommandFailur
                 "no log of {label} at {}: it was not built here",
                 path.display()
             ),
-            format!("run `bootstrap build {label}`"),
+            format!("run `bootstrap build {name}`"),
         ));
     };
     let filtered = !raw && io::stdout().is_terminal();

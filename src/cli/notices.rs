@@ -16,7 +16,7 @@ pub(super) fn describe(notice: &Notice) -> Vec<String> {
         Notice::Repaired(step) => repaired(step).lines().map(str::to_owned).collect(),
         Notice::ServerProblem { problem, is_left } => vec![match is_left {
             true => {
-                format!("{problem}; going on without this server: what it does not give is built")
+                format!("{problem}; going on without this server: missing items are built")
             }
             false => format!("{problem}; what this server does not give is built"),
         }],

@@ -10,7 +10,7 @@ pub fn repair(context: &Context, packages: &[String]) -> Result<(), CommandFailu
     let report = context.session.repair(packages, context);
     let report = report.map_err(|error| context.failure(error))?;
     if report.damaged == 0 {
-        context.note("nothing of it is damaged");
+        context.note("no damage found");
     }
     let mut reasons = Vec::new();
     let mut hint = "";
@@ -23,7 +23,7 @@ pub fn repair(context: &Context, packages: &[String]) -> Result<(), CommandFailu
     }
     if !report.hopeless.is_empty() {
         reasons.push(format!(
-            "nothing in this plan makes {}",
+            "no package of this plan builds {}",
             report.hopeless.join(", ")
         ));
         hint = "restore it from a copy";

@@ -7,7 +7,7 @@ use crate::engine::generation;
 use crate::show::roots::{ShownRoot, describe};
 use crate::store::roots::RootKind;
 
-/// `bootstrap roots`: a line for each generation, and for each other root.
+/// `bootstrap roots`: a line for each generation, link and running process.
 pub fn roots(context: &Context) -> Result<(), CommandFailure> {
     let roots = context.session.roots()?;
     let shown = roots.iter().map(|root| ShownRoot {
@@ -23,6 +23,10 @@ pub fn roots(context: &Context) -> Result<(), CommandFailure> {
             RootKind::Named(name) => {
                 generation(name).map(|(name, number)| format!("{name}/{number}"))
             }
+            _ => None,
+        },
+        process: match root.kind {
+            RootKind::Running(process) => Some(process),
             _ => None,
         },
     });

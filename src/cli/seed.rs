@@ -34,6 +34,7 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
         return print_json(&rows);
     }
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let systems = rows.iter().map(|row| row.system.len()).max().unwrap_or(0);
     let lines: String = rows
         .iter()
         .map(|row| {
@@ -45,7 +46,7 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
             };
             let default = if row.default { "  (default)" } else { "" };
             format!(
-                "{:<width$}  {:<14}  {archives}{default}\n",
+                "{:<width$}  {:<systems$}  {archives}{default}\n",
                 row.name, row.system
             )
         })

@@ -43,11 +43,15 @@ pub fn of_build(
             "`bootstrap shell --of` takes a package",
         ));
     }
-    if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-        return Err(CommandFailure::usage(
-            format!("--directory {}: no such directory", directory.display()),
-            "leave it out for an empty one",
-        ));
+    if let Some(directory) = directory {
+        let found = std::fs::metadata(directory)
+            .map_err(FileError::named_by_user("look at --directory", directory))?;
+        if !found.is_dir() {
+            return Err(CommandFailure::usage(
+                format!("--directory {}: not a directory", directory.display()),
+                "leave it out for an empty one",
+            ));
+        }
     }
     let host = directory.map(|directory| {
         let absolute = std::path::absolute(directory);

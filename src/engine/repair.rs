@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Repair: damaged items of packages, and of what they refer to, are made again and put in place.
 //!
-//! What is made again is worth nothing if it is made from something damaged, so everything that a build needs is hashed
-//! too and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the
+//! A substitute is taken where a server has one. Else the item is built again. What is made again is worth nothing if it
+//! is made from something damaged, so everything that a build needs is hashed too and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the
 //! item, and the record stays what it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +14,13 @@ use super::notice::{Notice, Repaired};
 use super::planned::{Planned, nodes};
 use super::run::{FinishedRun, first_error};
 use super::session::Session;
+use super::substitutes::substituter;
 use super::watcher::Watcher;
 use crate::builder::error::BuildError;
 use crate::builder::rebuild::{RebuiltDerivation, RebuiltOutput};
 use crate::builder::variation::Variation;
 use crate::events::cancellation::Cancellation;
+use crate::exchange::substitute::{InstallationWatch, Substituter};
 use crate::formats::derivation::aterm;
 use crate::formats::nar::Tree;
 use crate::formats::store_path::StorePath;
@@ -75,9 +77,9 @@ impl Session {
             })
             .collect();
         let cancellation = watcher.cancellation();
-        let damaged = damaged(self, &planned, &makers, packages, cancellation)?;
+        let (damaged, substituted) = damaged(self, &planned, &makers, packages, cancellation)?;
         let mut report = RepairReport {
-            damaged: damaged.len(),
+            damaged: damaged.len() + substituted,
             ..RepairReport::default()
         };
         if damaged.is_empty() {
@@ -129,16 +131,21 @@ impl Session {
 }
 
 /// What is damaged of `packages`: outputs and what they refer to, derivations and what those are given as it is. And
-/// what is damaged of all that has to be there to build some of it again.
+/// what is damaged of all that has to be there to build some of it again. Also the number of the damaged items that
+/// substitutes have replaced at once.
 fn damaged(
     session: &Session,
     planned: &Planned,
     makers: &MakerIndex<'_>,
     packages: &[String],
     cancellation: &Cancellation,
-) -> Result<Vec<Checked>, EngineError> {
+) -> Result<(Vec<Checked>, usize), EngineError> {
     let plan = &planned.plan;
-    let store = session.store_to_read()?;
+    let substituter = substituter(session)?;
+    let store = match &substituter {
+        Some(_) => session.store_to_write()?,
+        None => session.store_to_read()?,
+    };
     let cores = session.build_settings().cores;
     let mut open: BTreeSet<StorePath> = BTreeSet::new();
     for index in nodes(plan, packages)? {
@@ -154,18 +161,52 @@ fn damaged(
     }
     let mut seen = BTreeSet::new();
     let mut damaged = Vec::new();
+    let mut substituted = 0;
     while !open.is_empty() {
         let report = whole::items(&store, &open, cores, &|| !cancellation.is_cancelled())?;
         seen.append(&mut open);
         for checked in report.damaged() {
-            if let Remedy::Build(index) = remedy(session, plan, makers, checked) {
+            let remedy = remedy(session, plan, makers, checked);
+            if matches!(remedy, Remedy::Build(_) | Remedy::None)
+                && let Some(substituter) = &substituter
+                && substitute(session, &store, substituter, &checked.info, cancellation)?
+            {
+                substituted += 1;
+                continue;
+            }
+            if let Remedy::Build(index) = remedy {
                 open.extend(inputs(&store, plan, index)?);
             }
             damaged.push(checked.clone());
         }
         open.retain(|path| !seen.contains(path));
     }
-    Ok(damaged)
+    Ok((damaged, substituted))
+}
+
+/// Replaces the item that `recorded` describes by a substitute, where one of the servers has it.
+///
+/// # Errors
+/// Where the store cannot be changed, or what a server has is not signed by a trusted key.
+pub(super) fn substitute(
+    session: &Session,
+    store: &Store,
+    substituter: &Substituter,
+    recorded: &PathInfo,
+    cancellation: &Cancellation,
+) -> Result<bool, EngineError> {
+    let watch = InstallationWatch {
+        cancellation: cancellation.clone(),
+        news: &|_| {},
+    };
+    let replaced = substituter.replace(store, &recorded.path, &watch)?;
+    Ok(match replaced {
+        Some((found, kept)) => {
+            replaced_by(session, recorded, &found, kept);
+            true
+        }
+        None => false,
+    })
 }
 
 /// What the node `index` is built from, as far as it is in the store; of what is not, what that would be built from.

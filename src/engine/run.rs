@@ -9,7 +9,7 @@ use super::builtins;
 use super::error::EngineError;
 use super::explain::built_again;
 use super::notice::Notice;
-use super::planned::{Planned, add_item, derivations, graph};
+use super::planned::{PlanTarget, Planned, add_item, derivations, graph};
 use super::session::Session;
 use super::substitutes::{Substitutes, substituter};
 use super::watcher::{Watcher, watched};
@@ -23,7 +23,7 @@ use crate::events::cancellation::Cancellation;
 use crate::events::{EventSender, Kind};
 use crate::fetch::Downloader;
 use crate::formats::store_path::StorePath;
-use crate::road::plan::{self, Node, Plan};
+use crate::road::plan::{self, Plan};
 use crate::road::seed::release;
 use crate::store::Store;
 
@@ -204,12 +204,18 @@ impl<'s> FinishedRun<'s> {
         Ok(())
     }
 
-    /// Makes links to the outputs of `node`, which are roots: `link` to `out`, `link-NAME` to others.
+    /// Makes links to the outputs that are meant by `target`, which are roots: `link` to the one that it names. Where it
+    /// names none, `link` to `out` and `link-NAME` to others.
     ///
     /// # Errors
     /// Where a link cannot be made.
-    pub fn add_links(&self, link: &Path, node: &Node) -> Result<(), EngineError> {
-        add_links(&self.store, link, node.output_paths())
+    pub fn add_links(&self, link: &Path, target: &PlanTarget) -> Result<(), EngineError> {
+        let outputs = target.outputs(&self.planned.plan).into_iter();
+        let outputs = outputs.map(|(name, path)| match target.output {
+            Some(_) => ("out", path),
+            None => (name, path),
+        });
+        add_links(&self.store, link, outputs)
     }
 }
 

@@ -141,14 +141,14 @@ impl Session {
     pub fn update_seed(&self, name: Option<&str>) -> Result<UpdatedSeed, EngineError> {
         let name = name.unwrap_or(self.seed_name());
         let source = &self.options().seed.descriptions;
-        if self.options().offline {
-            return Err(EngineError::Offline("the distribution's index"));
-        }
         let description = Description::load(source, name)?;
         // Without a lock: what it says is about to be written.
         let Some(distribution) = description.with_pins(None).distribution else {
             return Err(EngineError::NoDistribution(name.to_owned()));
         };
+        if self.options().offline {
+            return Err(EngineError::Offline("the distribution's index"));
+        }
         let apt = Apt::new(&self.directories().cache, distribution.apt_settings());
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs());

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::realise::RealiseMode;
-use super::repair::{put_in_place, replaced_by};
+use super::repair::{put_in_place, replaced_by, substitute};
 use super::session::Session;
 use super::substitutes::substituter;
 use super::wanted::WantedDerivation;
@@ -21,7 +21,7 @@ use crate::builder::error::BuildError;
 use crate::builder::rebuild::RebuiltDerivation;
 use crate::events::EventSender;
 use crate::events::cancellation::Cancellation;
-use crate::exchange::substitute::{InstallationWatch, Substituter};
+use crate::exchange::substitute::Substituter;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, Store, StoreError};
@@ -199,7 +199,7 @@ impl Repair<'_> {
         }
         let problem = match self.maker(info)? {
             Some(derivation) => self.build(info, &derivation)?,
-            None => Some("no substitute and no derivation makes it".to_owned()),
+            None => Some("neither a substitute nor a derivation provides it".to_owned()),
         };
         if let Some(problem) = problem {
             self.result.failed.insert(info.path.clone(), problem);
@@ -211,18 +211,13 @@ impl Repair<'_> {
         let Some(substituter) = &self.substituter else {
             return Ok(false);
         };
-        let watch = InstallationWatch {
-            cancellation: self.cancellation.clone(),
-            news: &|_| {},
-        };
-        let replaced = substituter.replace(self.store, &recorded.path, &watch)?;
-        Ok(match replaced {
-            Some((found, kept)) => {
-                replaced_by(self.session, recorded, &found, kept);
-                true
-            }
-            None => false,
-        })
+        substitute(
+            self.session,
+            self.store,
+            substituter,
+            recorded,
+            self.cancellation,
+        )
     }
 
     /// A valid derivation that makes the item.
@@ -299,7 +294,7 @@ impl Repair<'_> {
             _ if replaced.contains(&info.path) => None,
             Some(error) => Some(error.to_string()),
             None if report.summary.interrupted => None,
-            None => Some("building it again did not make it".to_owned()),
+            None => Some("rebuilding did not produce it".to_owned()),
         };
         self.result.errors.extend(report.errors);
         Ok(problem)

@@ -114,7 +114,7 @@ impl ServerFiles {
         match &self.place {
             FilesLocation::Directory(directory) if !directory.is_dir() => Err(wrong(
                 Trouble::Server,
-                "there is no such directory".to_owned(),
+                "the directory does not exist".to_owned(),
             )),
             FilesLocation::Directory(directory) => {
                 match limited_file::open_regular(&directory.join(name)) {

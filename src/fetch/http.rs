@@ -162,7 +162,7 @@ impl Http {
         let host = proxy.clone().unwrap_or(host);
         if let Some(reason) = self.dead.reason(&host) {
             return Err(HttpError::Unavailable(format!(
-                "{reason} (found out earlier)"
+                "{reason} (as found earlier in this run)"
             )));
         }
         let mut pauses = self.retry_policy.pauses.iter();

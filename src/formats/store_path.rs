@@ -85,7 +85,8 @@ pub enum StorePathError {
         name: String,
     },
     /// A name with a leading dot.
-    #[error("the store item name `{}` starts with a dot, which Guix refuses: rename it", visible(.0))]
+    #[error("the store item name `{}` starts with a dot, which Guix refuses", visible(.0))]
+    #[diagnostic(help("rename it"))]
     LeadingDot(String),
     /// A name with a character that is not allowed.
     #[error(

@@ -31,7 +31,7 @@ pub enum SandboxError {
         remedy: String,
     },
     /// The world contradicts itself; the caller's mistake.
-    #[error("the sandbox is described wrongly: {0}")]
+    #[error("invalid sandbox description: {0}")]
     BadWorld(String),
     /// A host path that the world names cannot be read.
     #[error(

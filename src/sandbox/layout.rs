@@ -376,7 +376,7 @@ impl SandboxLayout {
             return Err(bad(target, "would hide what is already mounted in it"));
         }
         if !self.taken.insert(target.to_owned()) {
-            return Err(bad(target, "is there twice"));
+            return Err(bad(target, "occurs twice"));
         }
         let is_sealed = |sealed: &BTreeSet<PathBuf>, path: &Path| {
             path.ancestors()

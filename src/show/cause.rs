@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 const OMITTED: &str = "…";
 
 /// What says that a host was asked for earlier, and not again for this item.
-const FOUND_OUT: &str = "(found out earlier)";
+const FOUND_OUT: &str = "(as found earlier in this run)";
 
 /// How places of Debian's archive start; a package follows.
 const PLACES: [&str; 2] = ["apt-binary:", "apt-source:"];
@@ -165,7 +165,10 @@ mod tests {
     #[test]
     fn what_was_found_out_earlier_is_the_same_cause() {
         let first = "http://a.example/x: it does not answer";
-        assert_eq!(left(first), left(&format!("{first} (found out earlier)")));
+        assert_eq!(
+            left(first),
+            left(&format!("{first} (as found earlier in this run)"))
+        );
     }
 
     #[test]
@@ -175,7 +178,7 @@ mod tests {
         let seed = format!(
             "cannot fetch dash.deb (SHA-256 {}); tried:\n  http://a.example/dash.deb: {unknown}\n  \
              mirror://debian-snapshot/dash.deb: no server of this mirror is known\n  \
-             apt-binary:dash=1:amd64: {update}\n  https://b.example/dash.deb: {unknown} (found out earlier)",
+             apt-binary:dash=1:amd64: {update}\n  https://b.example/dash.deb: {unknown} (as found earlier in this run)",
             "a".repeat(64)
         );
         let source = format!(

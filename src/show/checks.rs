@@ -206,7 +206,7 @@ pub fn programs(what: &str, place: &Path, forbids: io::Result<bool>) -> CheckFin
 /// Whether `memory` bytes do for `cores`; `None` where the system does not tell.
 pub fn memory(cores: u64, memory: Option<u64>) -> CheckFinding {
     let Some(memory) = memory else {
-        return CheckFinding::good("memory", "the system does not tell how much there is");
+        return CheckFinding::good("memory", "unknown: the system does not report it");
     };
     let seen = format!("{} for {}", size::bytes(memory), counted(cores, "core"));
     match memory >= MEMORY.saturating_mul(cores) {
@@ -254,7 +254,7 @@ pub fn clock(now: u64, newest: Option<u64>, server: Option<(&str, u64)>) -> Chec
         };
         CheckFinding::bad(
             "clock",
-            format!("shows a time ten years after {what} or later"),
+            format!("is at least ten years ahead of {what}"),
             remedy,
         )
     } else {
@@ -314,7 +314,7 @@ pub fn recipes(nodes: Result<usize, String>) -> CheckFinding {
 pub fn seed(name: &str, checked: Result<(), SeedError>) -> CheckFinding {
     const WHAT: &str = "seed's programs";
     match checked {
-        Ok(()) => CheckFinding::good(WHAT, format!("{name}'s are not too new for this kernel")),
+        Ok(()) => CheckFinding::good(WHAT, format!("those of {name} run on this kernel")),
         Err(SeedError::HostTooOld { release, host, .. }) => CheckFinding::bad(
             WHAT,
             format!("{name} is FreeBSD {release}, and this machine's kernel is {host}"),

@@ -5,6 +5,8 @@
 //! clap_complete writes commands and options. It knows nothing of names, so each script gets an end of our own, which
 //! follows from where arguments are called `PKG`, or are the name of a seed.
 
+use std::collections::BTreeSet;
+
 use clap::{Arg, Command};
 use clap_complete::Shell;
 
@@ -55,6 +57,10 @@ struct CompletionPlaces {
     seed_options: Vec<String>,
     /// Options that two seeds follow, each a word of its own, with dashes.
     seed_pairs: Vec<String>,
+    /// Options with a value that is neither, with dashes, by both of their names.
+    other_options: BTreeSet<String>,
+    /// Commands with an argument of few possible values, and those.
+    choices: Vec<(String, Vec<String>)>,
 }
 
 fn places(command: &Command) -> CompletionPlaces {
@@ -73,17 +79,46 @@ fn places(command: &Command) -> CompletionPlaces {
     let seeds = seeds.iter().flat_map(|seed| seed.get_subcommands());
     let seed_option = command.get_opts().filter(|one| one.get_id() == "seed");
     let seed_pairs = options().filter(|one| value_name(one) == Some("SEED_A"));
+    let seed_pairs: Vec<String> = seed_pairs.filter_map(option).collect();
+    let package_options: Vec<String> = options().filter(is_package).filter_map(option).collect();
+    let seed_options: Vec<String> = seed_option.filter_map(option).collect();
+    let all = command.get_opts().chain(options());
+    let mut other_options: BTreeSet<String> = all
+        .filter(|one| one.get_action().takes_values())
+        .flat_map(|one| {
+            let short = one.get_short().map(|letter| format!("-{letter}"));
+            option(one).into_iter().chain(short)
+        })
+        .collect();
+    for option in package_options
+        .iter()
+        .chain(&seed_options)
+        .chain(&seed_pairs)
+    {
+        other_options.remove(option);
+    }
+    let choices = commands.iter().flat_map(|command| {
+        let arguments = command.get_positionals();
+        arguments.map(|one| (name(command), possible_values(one)))
+    });
     CompletionPlaces {
         outputs,
         packages,
-        package_options: options().filter(is_package).filter_map(option).collect(),
+        package_options,
         seeds: seeds
             .filter(|seed| seed.get_positionals().next().is_some())
             .map(name)
             .collect(),
-        seed_options: seed_option.filter_map(option).collect(),
-        seed_pairs: seed_pairs.filter_map(option).collect(),
+        seed_options,
+        seed_pairs,
+        other_options,
+        choices: choices.filter(|(_, values)| !values.is_empty()).collect(),
     }
+}
+
+fn possible_values(one: &Arg) -> Vec<String> {
+    let values = one.get_possible_values().into_iter();
+    values.map(|value| value.get_name().to_owned()).collect()
 }
 
 fn value_name(one: &Arg) -> Option<&str> {
@@ -110,10 +145,10 @@ _bootstrap_with_names() {{
             :{commands}|:seed) command=$word ;;
         esac
         case $previous in
-            --recipes|--seeds) given+=("$previous=${{word/#\~\//$HOME/}}") ;;
+            --recipes|--seeds|--seed|--system) given+=("$previous=${{word/#\~\//$HOME/}}") ;;
         esac
         case $word in
-            --recipes=*|--seeds=*) given+=("$word") ;;
+            --recipes=*|--seeds=*|--seed=*|--system=*) given+=("$word") ;;
         esac
         earlier=$previous previous=$word
     done
@@ -123,6 +158,8 @@ _bootstrap_with_names() {{
     case $previous in
         {package_options}) names=packages-without-outputs ;;
         {seed_options}|{seed_pairs}) names=seeds ;;
+        # What the function of clap_complete found.
+        {other_options}) return 0 ;;
     esac
     case $earlier in
         {seed_pairs}) names=seeds ;;
@@ -156,6 +193,7 @@ complete -F _bootstrap_with_names -o nosort -o bashdefault -o default bootstrap 
         seeds_of_seed = places.seeds.join("|seed:"),
         seed_options = either(&places.seed_options),
         seed_pairs = either(&places.seed_pairs),
+        other_options = either(&places.other_options.iter().cloned().collect::<Vec<_>>()),
         options_with_value = format_args!("{}=*", options.join("=*|")),
     )
 }
@@ -197,10 +235,10 @@ _bootstrap_names() {
     for word in ${(z)LBUFFER}; do
         word=${(Q)word}
         case $previous in
-            (--recipes|--seeds) given+=("$previous=${word/#\~\//$HOME/}") ;;
+            (--recipes|--seeds|--seed|--system) given+=("$previous=${word/#\~\//$HOME/}") ;;
         esac
         case $word in
-            (--recipes=*|--seeds=*) given+=("$word") ;;
+            (--recipes=*|--seeds=*|--seed=*|--system=*) given+=("$word") ;;
         esac
         previous=$word
     done
@@ -221,6 +259,13 @@ _bootstrap_seeds() {
 /// Completes by the rules of clap_complete, and adds names.
 fn fish(places: &CompletionPlaces) -> String {
     let mut text = FISH_NAMES.to_owned();
+    for (command, values) in &places.choices {
+        let condition = format!(" -n \"__fish_bootstrap_using_subcommand {command}\"");
+        text.push_str(&format!(
+            "complete -c bootstrap{condition} -f -a \"{}\"\n",
+            values.join(" ")
+        ));
+    }
     let mut names = |condition: &str, option: &str, what: &str| {
         text.push_str(&format!(
             "complete -c bootstrap{condition}{option} -a \"(__bootstrap_names {what})\"\n"
@@ -265,9 +310,9 @@ function __bootstrap_names
     set -l given
     set -l previous
     for word in (commandline -opc)
-        if contains -- "$previous" --recipes --seeds
+        if contains -- "$previous" --recipes --seeds --seed --system
             set -a given $previous=(string replace -r '^~/' $HOME/ -- $word)
-        else if string match -q -- '--recipes=*' $word; or string match -q -- '--seeds=*' $word
+        else if string match -qr -- '^--(recipes|seeds|seed|system)=' $word
             set -a given $word
         end
         set previous $word
@@ -310,6 +355,7 @@ mod tests {
             .arg(
                 Arg::new("cores")
                     .long("cores")
+                    .short('c')
                     .value_parser(value_parser!(u16))
                     .help("Cores"),
             )
@@ -318,6 +364,9 @@ mod tests {
             .subcommand(package("shell").arg(of))
             .subcommand(Command::new("verify").arg(diverse))
             .subcommand(key)
+            .subcommand(
+                Command::new("completions").arg(Arg::new("shell").value_parser(["bash", "fish"])),
+            )
             .subcommand(
                 Command::new("seed")
                     .subcommand(seed)
@@ -334,6 +383,9 @@ mod tests {
         assert_eq!(places.seeds, ["show"]);
         assert_eq!(places.seed_options, ["--seed"]);
         assert_eq!(places.seed_pairs, ["--diverse"]);
+        assert_eq!(Vec::from_iter(places.other_options), ["--cores", "-c"]);
+        let shells = ["bash", "fish"].map(str::to_owned).to_vec();
+        assert_eq!(places.choices, [("completions".to_owned(), shells)]);
     }
 
     #[test]

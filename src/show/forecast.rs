@@ -130,9 +130,7 @@ pub fn describe(forecast: &ShownForecast<'_>) -> String {
                 let by = if forecast.guessed { BY_RECIPES } else { "" };
                 text.push_str(&format!(", in about {}{by}\n", size::seconds(seconds)));
             }
-            None => {
-                text.push_str("; how long that takes is not known, for most was never built here\n")
-            }
+            None => text.push_str("; duration unknown: most of it was never built here\n"),
         }
         let width = forecast.builds.iter().map(|build| build.item.len()).max();
         let width = width.unwrap_or(0);

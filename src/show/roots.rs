@@ -20,22 +20,32 @@ pub struct ShownRoot {
     /// `NAME/NUMBER` of the generation that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
+    /// The number of the running process that uses the item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<u32>,
 }
 
-/// A line for each generation, and for each other root.
+/// A line for each generation, for each other root that is a link, and for each running process.
 pub fn describe(roots: &[ShownRoot]) -> String {
     let mut generations: BTreeMap<String, usize> = BTreeMap::new();
-    let mut others = String::new();
+    let mut processes: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut links = String::new();
     for root in roots {
-        match &root.generation {
-            Some(generation) => *generations.entry(visible(generation)).or_default() += 1,
-            None => others.push_str(&format!("{} -> {}\n", visible(&root.link), root.path)),
+        match (&root.generation, root.process) {
+            (Some(generation), _) => *generations.entry(visible(generation)).or_default() += 1,
+            (None, Some(process)) => *processes.entry(process).or_default() += 1,
+            (None, None) => {
+                links.push_str(&format!("{} -> {}\n", visible(&root.link), root.path));
+            }
         }
     }
-    let lines = generations.into_iter();
-    let lines =
-        lines.map(|(generation, items)| format!("{generation}: {}\n", counted(items, "item")));
-    lines.collect::<String>() + &others
+    let generations = generations
+        .into_iter()
+        .map(|(generation, items)| format!("{generation}: {}\n", counted(items, "item")));
+    let processes = processes
+        .into_iter()
+        .map(|(process, items)| format!("process {process}: {}\n", counted(items, "item")));
+    generations.collect::<String>() + &links + &processes.collect::<String>()
 }
 
 #[cfg(test)]
@@ -43,8 +53,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generation_is_one_line_and_any_other_root_too() {
+    fn a_generation_is_one_line_and_a_process_and_any_link() {
+        let of_process = |process| ShownRoot {
+            kind: "running",
+            link: format!("/proc/{process}"),
+            path: "/gnu/store/x".to_owned(),
+            generation: None,
+            process: Some(process),
+        };
         let root = |link: &str, generation: Option<&str>| ShownRoot {
+            process: None,
             kind: "bootstrap",
             link: link.to_owned(),
             path: "/gnu/store/x".to_owned(),
@@ -54,13 +72,16 @@ mod tests {
             root("/var/guix/gcroots/bootstrap/all/1/sed/out", Some("all/1")),
             root("/var/guix/gcroots/bootstrap/all/1/libc/out", Some("all/1")),
             root("/var/guix/gcroots/bootstrap/all/2/sed/out", Some("all/2")),
+            of_process(31039),
+            of_process(99),
+            of_process(31039),
             root("/home/me/result", None),
             root("/home/me/\u{1b}[2J\nall/3: 1 item", None),
         ];
         assert_eq!(
             describe(&roots),
             "all/1: 2 items\nall/2: 1 item\n/home/me/result -> /gnu/store/x\n\
-             /home/me/\\u{1b}[2J\\nall/3: 1 item -> /gnu/store/x\n"
+             /home/me/\\u{1b}[2J\\nall/3: 1 item -> /gnu/store/x\nprocess 99: 1 item\nprocess 31039: 2 items\n"
         );
     }
 }

@@ -77,7 +77,9 @@ impl ShownSeed {
             text.push_str(&format!("impure: {reason}\n"));
         }
         for archive in &self.archives {
-            let size = archive.size.map_or_else(|| "?".to_owned(), size::bytes);
+            let size = archive
+                .size
+                .map_or_else(|| "of unknown size".to_owned(), size::bytes);
             text.push_str(&format!(
                 "archive: {} {} {size}\n",
                 archive.sha256, archive.name

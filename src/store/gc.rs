@@ -16,16 +16,13 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
-
-use rayon::prelude::*;
 
 use super::database::Access;
 use super::error::StoreError;
 use super::file_lock::{FileLock, LockMode};
-use super::names::{LINKS, LOCK_SUFFIX, TRASH, owner_of};
+use super::names::{LINKS, LOCK_SUFFIX, is_own, owner_of};
 use super::open::Store;
 use super::optimise::SMALLEST_SHARED;
 use super::path_locks::{PathLocks, lock_path};
@@ -34,6 +31,7 @@ use super::reachability::{Keep, mark, referrers, referrers_first};
 use super::remove;
 use super::roots::{GcRoot, RootKind};
 use super::temporary_roots::{AllRoots, RootsState, gc_lock_path};
+use super::trash::Trash;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 
@@ -117,20 +115,13 @@ pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreEr
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
-    let mut freed = Freed {
-        live: live.iter().filter(|live| **live).count(),
-        ..Freed::default()
-    };
+    let mut sweep = Sweep::new(store, options)?;
     if options.max_freed != Some(0) {
-        sweep_leftovers(store, &graph, &roots.temporary, options, &mut freed)?;
+        sweep.leftovers(&graph, &roots.temporary)?;
     }
-    let dead = referrers_first(&graph, &live);
-    let count = sweep(store, &graph, &dead, options, &mut freed)?;
-    // What there was no need to take stays valid.
-    freed.live += dead.len() - count;
+    sweep.items(&graph, &referrers_first(&graph, &live))?;
     drop(roots);
-    finish(store, options, reserve, &mut freed)?;
-    Ok(freed)
+    sweep.finish(&graph, reserve)
 }
 
 /// Deletes `paths`, and the valid paths that refer to them; a missing path is not an error.
@@ -158,10 +149,7 @@ pub fn delete(
             });
         }
     }
-    let mut freed = Freed {
-        live: graph.paths.len(),
-        ..Freed::default()
-    };
+    let mut sweep = Sweep::new(store, options)?;
     for path in paths.iter().filter(|path| !positions.contains_key(path)) {
         if store
             .directories()
@@ -169,17 +157,15 @@ pub fn delete(
             .symlink_metadata()
             .is_ok()
         {
-            take_leftover(store, path.base_name(), path, options, &mut freed)?;
+            sweep.leftover(path.base_name(), path)?;
         }
     }
     let wanted = referrers(&graph, paths.iter().filter_map(|path| positions.get(path)));
     let mut order = referrers_first(&graph, &live);
     order.retain(|position| wanted[*position]);
-    let count = sweep(store, &graph, &order, options, &mut freed)?;
-    freed.live -= count;
+    sweep.items(&graph, &order)?;
     drop(roots);
-    finish(store, options, reserve, &mut freed)?;
-    Ok(freed)
+    sweep.finish(&graph, reserve)
 }
 
 /// Which paths of a store a collector would keep, and which it would delete.
@@ -202,9 +188,9 @@ pub fn liveness(store: &Store, options: &CollectOptions) -> Result<Liveness, Sto
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
     let mut found = Liveness::default();
-    let mut freed = Freed::default();
-    sweep_leftovers(store, &graph, &roots.temporary, &options, &mut freed)?;
-    let leftovers = freed.leftovers.iter();
+    let mut sweep = Sweep::new(store, &options)?;
+    sweep.leftovers(&graph, &roots.temporary)?;
+    let leftovers = sweep.freed.leftovers.iter();
     found
         .dead
         .extend(leftovers.filter_map(|name| StorePath::from_base_name(name).ok()));
@@ -288,156 +274,141 @@ impl Reserve {
     }
 }
 
-/// Deletes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back. Says
-/// of how many that holds.
-fn sweep(
-    store: &Store,
-    graph: &ReferenceGraph,
-    dead: &[usize],
-    options: &CollectOptions,
-    freed: &mut Freed,
-) -> Result<usize, StoreError> {
-    let wanted = options.max_freed.unwrap_or(u64::MAX);
-    let mut left = dead;
-    while !left.is_empty() && freed.bytes < wanted {
-        let mut count = 0;
-        while count < left.len() && count < BATCH && freed.bytes < wanted {
-            freed.bytes += graph.nar_sizes[left[count]];
-            count += 1;
+/// A collection under way: what it takes, and where that goes.
+struct Sweep<'s> {
+    store: &'s Store,
+    options: &'s CollectOptions,
+    trash: Trash,
+    freed: Freed,
+}
+
+impl<'s> Sweep<'s> {
+    fn new(store: &'s Store, options: &'s CollectOptions) -> Result<Self, StoreError> {
+        Ok(Self {
+            store,
+            options,
+            trash: Trash::of(&store.directories().store)?,
+            freed: Freed::default(),
+        })
+    }
+
+    /// Whether enough is given back.
+    fn is_enough(&self) -> bool {
+        self.options
+            .max_freed
+            .is_some_and(|wanted| self.freed.bytes >= wanted)
+    }
+
+    /// Takes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back.
+    fn items(&mut self, graph: &ReferenceGraph, dead: &[usize]) -> Result<(), StoreError> {
+        let mut left = dead;
+        while !left.is_empty() && !self.is_enough() {
+            let mut count = 0;
+            while count < left.len() && count < BATCH && !self.is_enough() {
+                self.freed.bytes += graph.nar_sizes[left[count]];
+                count += 1;
+            }
+            let (batch, rest) = left.split_at(count);
+            left = rest;
+            let paths: Vec<&StorePath> = batch.iter().map(|index| &graph.paths[*index]).collect();
+            if !self.options.dry_run {
+                self.store.database.invalidate(paths.iter().copied())?;
+                for path in &paths {
+                    self.trash.put(OsStr::new(path.base_name()))?;
+                }
+            }
+            self.freed.paths.extend(paths.into_iter().cloned());
         }
-        let (batch, rest) = left.split_at(count);
-        left = rest;
-        let paths: Vec<&StorePath> = batch.iter().map(|index| &graph.paths[*index]).collect();
-        if !options.dry_run {
-            store.database.invalidate(paths.iter().copied())?;
-            for path in &paths {
-                remove::put_aside(&store.directories().store, OsStr::new(path.base_name()))?;
+        Ok(())
+    }
+
+    /// Takes what is in the store directory without being valid, until enough is given back.
+    fn leftovers(
+        &mut self,
+        graph: &ReferenceGraph,
+        temporary: &HashSet<StorePath>,
+    ) -> Result<(), StoreError> {
+        let directory = &self.store.directories().store;
+        let valid: HashSet<&str> = graph.paths.iter().map(StorePath::base_name).collect();
+        let listing = |source| FileError::in_store("list", directory)(source);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(listing)? {
+            let name = entry.map_err(listing)?.file_name();
+            let name = name.to_string_lossy();
+            if !valid.contains(name.as_ref()) && !is_own(&name) {
+                found.push(name.into_owned());
             }
         }
-        freed.paths.extend(paths.into_iter().cloned());
+        found.sort();
+        for name in found {
+            if self.is_enough() {
+                break;
+            }
+            // An item may itself be called `….lock`, so both readings of such a name have to be spared.
+            let itself = StorePath::from_base_name(&name).ok();
+            let owner = owner_of(&name);
+            let Some(lockable) = owner.as_ref().or(itself.as_ref()) else {
+                self.freed.unknown.push(name);
+                continue;
+            };
+            let mut readings = itself.iter().chain(&owner);
+            if !readings.any(|path| temporary.contains(path)) {
+                self.leftover(&name, lockable)?;
+            }
+        }
+        Ok(())
     }
-    Ok(dead.len() - left.len())
-}
 
-/// Removes what was moved to the trash, once nothing is locked any more.
-fn finish(
-    store: &Store,
-    options: &CollectOptions,
-    reserve: Reserve,
-    freed: &mut Freed,
-) -> Result<(), StoreError> {
-    if !options.dry_run {
-        let directory = &store.directories().store;
-        freed.bytes = empty_trash(&directory.join(TRASH))?;
-        freed.bytes += prune_links(&directory.join(LINKS))?;
-    }
-    if let Some(reserve) = reserve.0 {
-        super::open::reserve_space(&reserve);
-    }
-    Ok(())
-}
-
-/// Takes what is in the store directory without being valid.
-fn sweep_leftovers(
-    store: &Store,
-    graph: &ReferenceGraph,
-    temporary: &HashSet<StorePath>,
-    options: &CollectOptions,
-    freed: &mut Freed,
-) -> Result<(), StoreError> {
-    let directory = &store.directories().store;
-    let valid: HashSet<&str> = graph.paths.iter().map(StorePath::base_name).collect();
-    let listing = |source| FileError::in_store("list", directory)(source);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(listing)? {
-        let name = entry.map_err(listing)?.file_name();
-        let name = name.to_string_lossy();
-        if !valid.contains(name.as_ref()) && name != TRASH && name != LINKS {
-            found.push(name.into_owned());
-        }
-    }
-    found.sort();
-    let wanted = options.max_freed.unwrap_or(u64::MAX);
-    for name in found {
-        if freed.bytes >= wanted {
-            break;
-        }
-        // An item may itself be called `….lock`, so both readings of such a name have to be spared.
-        let itself = StorePath::from_base_name(&name).ok();
-        let owner = owner_of(&name);
-        let Some(lockable) = owner.as_ref().or(itself.as_ref()) else {
-            freed.unknown.push(name);
-            continue;
-        };
-        let mut readings = itself.iter().chain(&owner);
-        if !readings.any(|path| temporary.contains(path)) {
-            take_leftover(store, &name, lockable, options, freed)?;
-        }
-    }
-    Ok(())
-}
-
-/// Moves the entry `name` of the store directory to the trash, unless a process holds the lock on `lockable`, to which
-/// it belongs.
-fn take_leftover(
-    store: &Store,
-    name: &str,
-    lockable: &StorePath,
-    options: &CollectOptions,
-    freed: &mut Freed,
-) -> Result<(), StoreError> {
-    let directory = &store.directories().store;
-    let item = directory.join(name);
-    let is_lock = owner_of(name).is_some() && name.ends_with(LOCK_SUFFIX);
-    if options.dry_run {
-        let lock_file = lock_path(directory, lockable);
-        let is_free = !lock_file.is_file()
-            || store.options.access == Access::ReadOnly
-            || FileLock::try_acquire(lock_file, LockMode::Exclusive, false)?.is_some();
-        if is_free {
-            freed.bytes += remove::disk_usage(&item);
-            freed.leftovers.push(name.to_owned());
-        }
-        return Ok(());
-    }
-    if is_lock && !item.is_file() {
-        // A directory where its lock file would have to be.
-        remove::put_aside(directory, OsStr::new(name))?;
-    } else {
-        let Some(lock) = PathLocks::try_acquire(directory, [lockable])? else {
+    /// Takes the entry `name` of the store directory, unless a process holds the lock on `lockable`, to which it
+    /// belongs.
+    fn leftover(&mut self, name: &str, lockable: &StorePath) -> Result<(), StoreError> {
+        let directory = &self.store.directories().store;
+        let item = directory.join(name);
+        let is_lock = owner_of(name).is_some() && name.ends_with(LOCK_SUFFIX);
+        if self.options.dry_run {
+            let lock_file = lock_path(directory, lockable);
+            let is_free = !lock_file.is_file()
+                || self.store.options.access == Access::ReadOnly
+                || FileLock::try_acquire(lock_file, LockMode::Exclusive, false)?.is_some();
+            if is_free {
+                self.freed.bytes += remove::disk_usage(&item);
+                self.freed.leftovers.push(name.to_owned());
+            }
             return Ok(());
-        };
-        if !is_lock {
-            if options.max_freed.is_some() {
-                freed.bytes += remove::disk_usage(&item);
+        }
+        if is_lock && !item.is_file() {
+            // A directory where its lock file would have to be.
+            self.trash.put(OsStr::new(name))?;
+        } else {
+            let Some(lock) = PathLocks::try_acquire(directory, [lockable])? else {
+                return Ok(());
+            };
+            if !is_lock {
+                if self.options.max_freed.is_some() {
+                    self.freed.bytes += remove::disk_usage(&item);
+                }
+                self.trash.put(OsStr::new(name))?;
             }
-            remove::put_aside(directory, OsStr::new(name))?;
+            // A lock's own file goes with it.
+            drop(lock);
         }
-        // A lock's own file goes with it.
-        drop(lock);
+        self.freed.leftovers.push(name.to_owned());
+        Ok(())
     }
-    freed.leftovers.push(name.to_owned());
-    Ok(())
-}
 
-/// Removes everything in the trash, several items at a time.
-fn empty_trash(trash: &Path) -> Result<u64, StoreError> {
-    let entries = match std::fs::read_dir(trash) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(source) => {
-            return Err(FileError::in_store("list", trash)(source).into());
+    /// Removes what was moved to the trash, once nothing is locked any more.
+    fn finish(self, graph: &ReferenceGraph, reserve: Reserve) -> Result<Freed, StoreError> {
+        let mut freed = self.freed;
+        freed.live = graph.paths.len() - freed.paths.len();
+        if !self.options.dry_run {
+            freed.bytes = self.trash.empty()?;
+            freed.bytes += prune_links(&self.store.directories().store.join(LINKS))?;
         }
-    };
-    let items: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    crate::threads::ready();
-    let freed = items
-        .par_iter()
-        .map(|item| remove::remove_tree(item))
-        .try_reduce(|| 0, |left, right| Ok(left + right))?;
-    // Stays where another process has put something into it meanwhile.
-    let _ = std::fs::remove_dir(trash);
-    Ok(freed)
+        if let Some(reserve) = reserve.0 {
+            super::open::reserve_space(&reserve);
+        }
+        Ok(freed)
+    }
 }
 
 /// Removes the daemon's deduplicated files that no item shares any more.

@@ -49,6 +49,7 @@ mod temporary_roots;
 #[cfg(test)]
 mod tests;
 mod times;
+mod trash;
 mod unregistered;
 mod updates;
 

@@ -18,6 +18,7 @@ use super::path_locks::PathLocks;
 use super::remove;
 use super::schema;
 use super::temporary_roots::TemporaryRoots;
+use super::trash::Trash;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 use crate::store::directories::Directories;
@@ -233,12 +234,12 @@ impl Store {
 
     /// Removes the item `name` of the store directory, freeing its name at once. Returns the bytes given back.
     pub(super) fn remove_item(&self, name: &std::ffi::OsStr) -> Result<u64, StoreError> {
-        let Some(aside) = remove::put_aside(&self.directories.store, name)? else {
-            return Ok(0);
+        let mut trash = Trash::of(&self.directories.store)?;
+        let freed = match trash.put(name)? {
+            Some(item) => remove::remove_tree(&item)?,
+            None => 0,
         };
-        let freed = remove::remove_tree(&aside)?;
-        // Fails while others have something in it.
-        let _ = std::fs::remove_dir(self.directories.store.join(super::names::TRASH));
+        trash.remove();
         Ok(freed)
     }
 

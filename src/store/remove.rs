@@ -13,11 +13,12 @@
 //! The walk keeps at most `DEPTH_MAX` directories open. What lies deeper is moved up, beside the tree's top, and
 //! removed from there: memory, stack and descriptors stay bounded whatever the depth.
 
+use std::cell::OnceCell;
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -25,7 +26,6 @@ use rustix::io::Errno;
 
 use super::file_flags;
 use super::mount::mount_of;
-use super::names::TRASH;
 use crate::diagnostics::FileError;
 
 /// How many directories of one tree are open at a time, at most.
@@ -40,79 +40,39 @@ pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
     let Some(parent) = parent else {
         return Ok(0);
     };
-    let mut remover = Remover {
-        top: parent.as_fd(),
-        mount: mount_of(parent.as_fd()),
-        top_path: path.parent().unwrap_or(Path::new(".")),
-        moved: vec![name],
-        freed: 0,
-    };
-    while let Some(name) = remover.moved.pop() {
-        remover.remove(&name)?;
-    }
-    Ok(remover.freed)
+    let parent_path = path.parent().unwrap_or(Path::new("."));
+    remove_entry(parent.as_fd(), parent_path, &name, FileType::Unknown)
 }
 
-/// Moves the item `name` of the directory `store` into the directory `trash` inside it, under a name that is free
-/// there, and returns where it is now; `None` where there is no such item.
-///
-/// The move is one `rename`: the item's name is free at once, however long the removal takes. A directory is made
-/// writable for its owner, because moving it to another parent changes its `..`.
-pub(super) fn put_aside(store: &Path, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let source = store.join(name);
-    let fail = |action, path: &Path, errno: Errno| FileError::in_store(action, path)(errno.into());
-    let (Some(parent), c_name) = open_parent(&source)? else {
-        return Ok(None);
+/// Removes the entry `name`, of the type `kind`, of the open directory `parent`, which `path` leads to. As [`remove_tree`].
+pub(super) fn remove_entry(
+    parent: BorrowedFd<'_>,
+    path: &Path,
+    name: &CStr,
+    kind: FileType,
+) -> Result<u64, FileError> {
+    let mut remover = Remover {
+        top: parent,
+        mount: OnceCell::new(),
+        top_path: path,
+        moved: Vec::new(),
+        freed: 0,
     };
-    match open_directory(parent.as_fd(), &c_name) {
-        Ok(Opened::Gone) => return Ok(None),
-        Ok(Opened::Directory(_) | Opened::Other) => {}
-        Err(errno) => return Err(fail("make writable", &source, errno)),
+    remover.remove(name, kind)?;
+    while let Some(name) = remover.moved.pop() {
+        remover.remove(&name, FileType::Directory)?;
     }
-    let trash = store.join(TRASH);
-    // Names in the store are up to 244 bytes long, so the prefix has to be cut off somewhere.
-    let tail = &name.as_bytes()[..name.len().min(100)];
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let mut unique = format!(
-            "{}-{}-",
-            std::process::id(),
-            COUNTER.fetch_add(1, Ordering::Relaxed)
-        )
-        .into_bytes();
-        unique.extend_from_slice(tail);
-        let target = trash.join(OsStr::from_bytes(&unique));
-        match rustix::fs::renameat(&parent, &c_name, rustix::fs::CWD, &target) {
-            Ok(()) => return Ok(Some(target)),
-            Err(Errno::PERM)
-                if attempts == 1 && file_flags::clear_entry(parent.as_fd(), &c_name) => {}
-            // Left behind by a process that had our number.
-            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR)
-                if attempts < 1000 => {}
-            Err(Errno::NOENT) => match rustix::fs::mkdir(&trash, Mode::RWXU) {
-                Ok(()) => {}
-                // The trash was there, so what is missing is the item.
-                Err(Errno::EXIST) => match rustix::fs::lstat(&source) {
-                    Err(Errno::NOENT) => return Ok(None),
-                    _ => std::thread::yield_now(),
-                },
-                Err(errno) => return Err(fail("create", &trash, errno)),
-            },
-            Err(errno) => return Err(fail("move aside", &source, errno)),
-        }
-    }
+    Ok(remover.freed)
 }
 
 /// One removal under way.
 struct Remover<'a> {
     /// The directory that holds the tree.
     top: BorrowedFd<'a>,
-    /// What `top` is mounted with.
-    mount: Option<u64>,
+    /// What `top` is mounted with, once that is needed.
+    mount: OnceCell<Option<u64>>,
     top_path: &'a Path,
-    /// Names in `top` that are still to be removed: the tree, then whatever was moved up out of its depths.
+    /// Names in `top` of what was moved up out of the tree's depths, and is still to be removed.
     moved: Vec<CString>,
     freed: u64,
 }
@@ -125,8 +85,8 @@ struct Frame {
     progress: bool,
 }
 
-/// What `open_directory` found.
-enum Opened {
+/// What [`open_directory`] found.
+pub(super) enum Opened {
     /// A directory, with its disk space in bytes.
     Directory((OwnedFd, u64)),
     /// Anything that is not a directory.
@@ -136,9 +96,9 @@ enum Opened {
 }
 
 impl Remover<'_> {
-    fn remove(&mut self, name: &CStr) -> Result<(), FileError> {
+    fn remove(&mut self, name: &CStr, kind: FileType) -> Result<(), FileError> {
         let mut stack: Vec<Frame> = Vec::new();
-        self.enter_or_unlink(&mut stack, name.to_owned())?;
+        self.start(&mut stack, name.to_owned(), kind)?;
         while let Some(frame) = stack.last_mut() {
             match frame.entries.read() {
                 Some(Ok(entry)) => {
@@ -148,13 +108,7 @@ impl Remover<'_> {
                     }
                     frame.progress = true;
                     let name = name.to_owned();
-                    if entry.file_type() == FileType::Directory
-                        || entry.file_type() == FileType::Unknown
-                    {
-                        self.enter_or_unlink(&mut stack, name)?;
-                    } else {
-                        self.unlink(&stack, &name)?;
-                    }
+                    self.start(&mut stack, name, entry.file_type())?;
                 }
                 // Another process has removed the directory itself.
                 Some(Err(Errno::NOENT)) => self.leave(&mut stack)?,
@@ -166,7 +120,15 @@ impl Remover<'_> {
     }
 
     /// Starts on the entry `name` of the innermost directory.
-    fn enter_or_unlink(&mut self, stack: &mut Vec<Frame>, name: CString) -> Result<(), FileError> {
+    fn start(
+        &mut self,
+        stack: &mut Vec<Frame>,
+        name: CString,
+        kind: FileType,
+    ) -> Result<(), FileError> {
+        if !matches!(kind, FileType::Directory | FileType::Unknown) {
+            return self.unlink(stack, &name);
+        }
         let opened = {
             let parent = self.innermost(stack)?;
             open_directory(parent, &name)
@@ -174,7 +136,9 @@ impl Remover<'_> {
         match opened {
             Ok(Opened::Gone) => Ok(()),
             Ok(Opened::Other) => self.unlink(stack, &name),
-            Ok(Opened::Directory((directory, _))) if mount_of(directory.as_fd()) != self.mount => {
+            Ok(Opened::Directory((directory, _)))
+                if mount_of(directory.as_fd()) != self.mount() =>
+            {
                 Err(self.error("remove what is mounted at", stack, &name, Errno::BUSY))
             }
             Ok(Opened::Directory((directory, size))) => {
@@ -268,6 +232,10 @@ impl Remover<'_> {
         Ok(())
     }
 
+    fn mount(&self) -> Option<u64> {
+        *self.mount.get_or_init(|| mount_of(self.top))
+    }
+
     fn innermost<'s>(&'s self, stack: &'s [Frame]) -> Result<BorrowedFd<'s>, FileError> {
         match stack.last() {
             None => Ok(self.top),
@@ -313,7 +281,7 @@ fn open_parent(path: &Path) -> Result<(Option<OwnedFd>, CString), FileError> {
 }
 
 /// Opens the directory `name` of `parent` without following a link, and makes it readable and writable for its owner.
-fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Opened, Errno> {
+pub(super) fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<Opened, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut opened = rustix::fs::openat(parent, name, flags, Mode::empty());
     if matches!(opened, Err(Errno::ACCESS)) {

@@ -231,6 +231,8 @@ impl Database {
             let path = self.store_dir.display(path);
             ids.extend(path_id(&transaction, &path).map_err(&fail)?);
         }
+        // Neighbours in the database go together.
+        ids.sort_unstable();
         // First all references among them, which would keep their targets from going.
         for statement in [
             "DELETE FROM Refs WHERE referrer = ?1",

@@ -192,7 +192,7 @@ impl Seen {
 /// A document that cannot be used.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AttestationError {
-    /// It is no such document.
+    /// It is something else.
     #[error("{name} is not a document of `bootstrap verify --json`: {detail}")]
     Malformed {
         /// Whose it is, for the message.
@@ -201,9 +201,8 @@ pub enum AttestationError {
         detail: String,
     },
     /// A newer program wrote it.
-    #[error(
-        "{name} has format {found}, but this program knows format {FORMAT} only: use a newer version of it"
-    )]
+    #[error("{name} has format {found}, but this program knows format {FORMAT} only")]
+    #[diagnostic(help("use a newer version of bootstrap"))]
     Format {
         /// Whose it is, for the message.
         name: String,

@@ -108,7 +108,7 @@ impl Evidence {
         }
         for reference in references.difference(&info.references) {
             problems.push(format!(
-                "it refers to {}, of which the database says nothing",
+                "it refers to {}, which the database does not list",
                 shown(reference)
             ));
         }

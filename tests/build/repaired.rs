@@ -121,7 +121,7 @@ fn what_nothing_makes_is_reported_and_nothing_is_built_from_it() {
     change(&site.physical(item));
     let err = repair(&site, 3, item);
     assert!(err.contains("could not be repaired: /gnu/store/"), "{err}");
-    let text = format!("{shown}: no substitute and no derivation makes it");
+    let text = format!("{shown}: neither a substitute nor a derivation provides it");
     assert!(err.contains(&text), "{err}");
     let reason = format!("{shown}, which it is built from, could not be repaired");
     assert!(err.contains(&reason), "{err}");

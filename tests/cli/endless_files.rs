@@ -47,7 +47,7 @@ fn files_without_end_that_a_user_names_are_errors() {
             "{case}: {err}"
         );
         assert!(
-            err.contains("hint: look whether that is the file that was meant"),
+            err.contains("hint: check that this is the right file"),
             "{case}: {err}"
         );
     }

@@ -129,6 +129,16 @@ fn names_of_packages_outputs_and_seeds_are_completed() {
         assert!(has(line, "debian-13-amd64"), "{line}: {}", complete(line));
     }
     assert!(has("bootstrap shell --of=gre", "grep"));
+    // Values that are neither packages nor seeds.
+    for line in [
+        "bootstrap build --timeout h",
+        "bootstrap export -o h",
+        "bootstrap -j h",
+    ] {
+        assert!(!has(line, "hello"), "{line}: {}", complete(line));
+    }
+    assert!(has("bootstrap graph --format s", "svg"));
+    assert!(!has("bootstrap graph --format s", "sed"));
     // Nothing but names.
     assert!(!has("bootstrap --seed=d", "daemon"));
     // These are about builds, which make every output.
@@ -150,6 +160,11 @@ fn names_of_packages_outputs_and_seeds_are_completed() {
         }
     }
     let own = own.path().display();
+    // A seed and system of these.
+    let line = format!(
+        "bootstrap --seeds {own} --seed freebsd-14.3-amd64 --system x86_64-freebsd build coreu"
+    );
+    assert!(has(&line, "coreutils"), "{}", complete(&line));
     for option in [format!("--seeds {own}"), format!("--seeds={own}")] {
         let line = format!("bootstrap {option} seed show free");
         assert!(has(&line, "freebsd-14.3-amd64"), "{}", complete(&line));

@@ -149,17 +149,14 @@ fn a_command_in_a_message_does_what_it_says_as_it_stands() {
 fn a_file_that_cannot_be_used_says_what_to_do() {
     let world = World::with_recipes();
     for (arguments, advice) in [
-        (
-            ["report", "-o", "/nowhere/x"],
-            "hint: look whether the name is right",
-        ),
+        (["report", "-o", "/nowhere/x"], "hint: check the name"),
         (
             ["report", "-o", "/dev/null/x"],
             "hint: one of the directories in its name is a file",
         ),
         (
             ["--seed-file=/nowhere/x", "list", "--json"],
-            "hint: look whether the name is right",
+            "hint: check the name",
         ),
     ] {
         let (_, err) = world.expect(2, &arguments);

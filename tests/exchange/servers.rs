@@ -334,7 +334,7 @@ fn a_wrong_address_or_a_server_for_another_store_is_named() {
             here.as_str(),
             "it is for the store /nix/store, expected /gnu/store",
         ),
-        ("file:///nowhere/at/all", "there is no such directory"),
+        ("file:///nowhere/at/all", "the directory does not exist"),
         ("http://127.0.0.1:9", "refused"),
     ] {
         let server = substituter_with(&[url], keys, &[1, 1, 1]);

@@ -96,10 +96,10 @@ fn a_substitute_server_that_does_not_work_is_named_and_the_run_goes_on() {
     world.file("odd/nix-cache-info", "StoreDir: \x1b[31m\n");
     world.file("fine/nix-cache-info", "StoreDir: /gnu/store\n");
     for (number, (url, said)) in [
-        (url("nowhere"), "there is no such directory"),
+        (url("nowhere"), "the directory does not exist"),
         (
             format!("{}?priority=10", url("nowhere")),
-            "there is no such directory",
+            "the directory does not exist",
         ),
         (url("empty"), "this may not be a substitute server"),
         (

@@ -21,7 +21,7 @@ pub struct BuildArguments {
     /// `out` get LINK-NAME
     #[arg(long, value_name = "LINK", conflicts_with = "dry_run")]
     pub add_root: Option<PathBuf>,
-    /// Then build each of them once more, and compare
+    /// Build, then rebuild each once and compare
     #[arg(long)]
     pub check: bool,
     /// First repair what is damaged of them and of what they refer to; damaged copies are kept aside
@@ -67,7 +67,7 @@ pub struct VerifyArguments {
     /// Compare two documents that --json wrote, and check their signatures
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["packages", "lock", "sign"])]
     pub compare: Option<Vec<PathBuf>>,
-    /// Compare only if both are signed by this key, or another that is named so: 64 hexadecimal digits, NAME:BASE64, or
+    /// Compare only if both are signed by this key; may be repeated: 64 hexadecimal digits, NAME:BASE64, or
     /// a file
     #[arg(long, value_name = "KEY", requires = "compare")]
     pub signed_by: Vec<String>,

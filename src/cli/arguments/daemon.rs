@@ -36,10 +36,10 @@ pub struct DaemonArguments {
     /// Keep the derivations of live outputs
     #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
     pub gc_keep_derivations: bool,
-    /// Compress build logs with gzip, which is what they are compressed with
+    /// How to compress build logs; gzip is the only way
     #[arg(long, value_name = "TYPE", default_value = "gzip")]
     pub log_compression: String,
-    /// Do not make equal files of new items links of one file
+    /// Do not hard-link equal files of new items
     #[arg(long, alias = "disable-store-optimization")]
     pub disable_deduplication: bool,
     /// Offer builds to PROGRAM, which may have other machines make them. It may have arguments, separated by spaces.

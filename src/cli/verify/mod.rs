@@ -239,7 +239,7 @@ fn describe_item(context: &Context, makers: &Makers<'_>, checked: &Checked) -> S
             "repair it with `bootstrap build --repair {label}`"
         )),
         None => line(
-            "nothing in this plan makes it: `bootstrap gc --keep-generations 1` removes it if only old generations \
+            "no package of this plan builds it: `bootstrap gc --keep-generations 1` removes it if only old generations \
              need it; else restore it from a copy",
         ),
     }

@@ -36,7 +36,7 @@ pub(super) fn report(
     }
     for (names, way) in report.alone.iter().zip([&ways.first, &ways.second]) {
         for name in names {
-            let kind = ["was made in one way only", "were made in one way only"];
+            let kind = ["was built on one side only", "were built on one side only"];
             *counts.entry(kind).or_default() += 1;
             text.push_str(&format!("only one: {name}, {way}\n"));
         }

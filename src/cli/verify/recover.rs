@@ -45,7 +45,7 @@ pub fn recover(context: &Context) -> Result<(), CommandFailure> {
         text.push_str(&format!("lost: {}: {reason}\n", context.shown(path)));
     }
     for path in &recovered.taken {
-        text.push_str(&format!("taken as it is: {}\n", context.shown(path)));
+        text.push_str(&format!("accepted unverified: {}\n", context.shown(path)));
     }
     text.push_str(&format!(
         "{} proven by {} contents, {} taken as {}, {} lost\n",
@@ -63,7 +63,7 @@ pub fn recover(context: &Context) -> Result<(), CommandFailure> {
     }
     if !recovered.taken.is_empty() {
         text.push_str(
-            "when things were registered is lost, and with it the hashes of what is taken as it is: compare with a lock \
+            "when things were registered is lost, and with it the hashes of what is accepted unverified: compare with a lock \
              (`bootstrap verify --lock`), or build again (`bootstrap verify --rebuild`)\n",
         );
     }

@@ -84,7 +84,7 @@ pub enum GitError {
     Offline(String),
     /// A command of git failed.
     #[error("`git {command}` failed for {url}: {how}{output}")]
-    #[diagnostic(help("look whether a server answers there, and whether it has the commit"))]
+    #[diagnostic(help("check that the server answers and has the commit"))]
     Failed {
         /// The command.
         command: &'static str,

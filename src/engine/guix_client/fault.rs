@@ -46,7 +46,7 @@ pub enum GuixFault {
     },
     /// A command of the client that takes too long.
     #[error("`{command}` did not end within {seconds} s{}", shown_output(output))]
-    #[diagnostic(help("run it by hand and look what it waits for"))]
+    #[diagnostic(help("run it by hand to see what it waits for"))]
     Endless {
         /// What was run.
         command: String,
@@ -68,7 +68,7 @@ pub enum GuixFault {
     },
     /// A version that was not tried.
     #[error("Guix {seen}: only 1.4 and 1.5 are known to work")]
-    #[diagnostic(help("where a boundary below fails, try Guix 1.5"))]
+    #[diagnostic(help("if a check below fails, try Guix 1.5"))]
     Version {
         /// The client's version.
         seen: String,
@@ -132,7 +132,7 @@ pub enum GuixFault {
     Connection(#[from] ConnectionError),
     /// A way to the daemon that cannot be asked from here.
     #[error("the client reaches the daemon by {socket}, which cannot be asked from here")]
-    #[diagnostic(help("where a boundary below fails, run this on the daemon's machine"))]
+    #[diagnostic(help("if a check below fails, run this on the daemon's machine"))]
     Remote {
         /// The URI.
         socket: String,
@@ -228,7 +228,7 @@ pub enum GuixFault {
     NoGuile,
     /// A build with another result.
     #[error("the build of a trivial derivation made {seen} instead of {expected}")]
-    #[diagnostic(help("look with `bootstrap doctor` whether this machine can build"))]
+    #[diagnostic(help("run `bootstrap doctor` to check that this machine can build"))]
     Built {
         /// What it made.
         seen: String,
@@ -238,7 +238,7 @@ pub enum GuixFault {
     /// A build that failed.
     #[error("a trivial derivation was not built: {message}")]
     #[diagnostic(help(
-        "look with `bootstrap doctor` whether this machine can build, and into the daemon's log"
+        "run `bootstrap doctor` to check that this machine can build, and read the daemon's log"
     ))]
     NotBuilt {
         /// What the client reports.

@@ -23,6 +23,11 @@ done
 
 # Where the phase `unpack' or `configure' left off.  A build directory that stands beside the source is called `build'.
 phase_enter_directory() {
+    if [ -z "$(ls -A)" ]; then
+        echo "run_phase: the build directory $PWD is empty: run the phase \`unpack' first," >&2
+        echo 'or give a directory that was kept: bootstrap shell --of PKG --directory DIR' >&2
+        exit 2
+    fi
     if [ "${outOfSource:-0}" = 1 ] && [ -d build ]; then
         cd build || exit
     else

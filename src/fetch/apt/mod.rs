@@ -87,19 +87,18 @@ impl AptSettings {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AptError {
     /// The host has no APT.
-    #[error(
-        "{program} is not on this machine: Debian packages and sources can only be fetched where APT is installed"
-    )]
+    #[error("{program} is missing: what Debian's archive has now cannot be looked up")]
+    #[diagnostic(help("install APT"))]
     Missing {
         /// The program that was not found.
         program: String,
     },
     /// The host's configuration names no Debian archive.
     #[error(
-        "no entry for Debian's archive in {}/sources.list or sources.list.d: add one, with suite `{release}` and component \
-         `main`",
+        "no entry for Debian's archive in {}/sources.list or sources.list.d",
         visible_path(directory)
     )]
+    #[diagnostic(help("add an entry with the suite `{release}` and the component `main`"))]
     NoEntries {
         /// The host's `etc/apt`.
         directory: PathBuf,

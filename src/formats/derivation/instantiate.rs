@@ -38,15 +38,16 @@ pub enum InstantiateError {
     #[error("derivation `{0}` has no outputs: expected at least `out`")]
     NoOutputs(String),
     /// `drv` as the name of an output: its path would pass for a derivation's.
-    #[error("derivation `{0}` has an output called `drv`: choose another name")]
+    #[error(
+        "derivation `{0}` has an output called `drv`, whose path would pass for a derivation's"
+    )]
+    #[diagnostic(help("choose another name"))]
     OutputCalledDrv(String),
     /// A hash on an output of a derivation with several outputs, or on one that is not called `out`.
     #[error("derivation `{0}`: a fixed output must be the only output and be called `out`")]
     Fixed(String),
     /// An input derivation that was not instantiated before.
-    #[error(
-        "derivation `{name}` uses {input}, which is not known: instantiate inputs before their users"
-    )]
+    #[error("derivation `{name}` uses {input}, which was not instantiated before it")]
     UnknownInput {
         /// The derivation's name.
         name: String,
@@ -68,7 +69,7 @@ pub enum InstantiateError {
         available: String,
     },
     /// A derivation that was read has other paths than those that follow from its content.
-    #[error("{path} is not what its name says: computing it again gives {computed}")]
+    #[error("{path} is a wrong path: computing it again gives {computed}")]
     Mismatch {
         /// The path that was given.
         path: String,

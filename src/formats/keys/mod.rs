@@ -78,9 +78,7 @@ pub enum KeyError {
     },
     /// A file with nothing but RSA keys.
     #[error("{what} holds an RSA key: RSA keys are not supported")]
-    #[diagnostic(help(
-        "make an Ed25519 key, which is what `guix archive --generate-key` does unless told otherwise"
-    ))]
+    #[diagnostic(help("make an Ed25519 key, as `guix archive --generate-key` does by default"))]
     Rsa {
         /// The file.
         what: String,
@@ -100,7 +98,7 @@ pub enum KeyError {
     #[diagnostic(transparent)]
     File(#[from] FileError),
     /// No random numbers.
-    #[error("the system gives no random numbers to make a key from")]
+    #[error("cannot get random numbers from the system for a key")]
     #[diagnostic(help("make the key on another machine, and copy its file here"))]
     Random,
 }

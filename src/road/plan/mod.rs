@@ -189,6 +189,14 @@ impl Plan {
         if let Some(errors) = self.unplanned.get(name) {
             return Err(FindError::Unplanned(errors.clone()));
         }
+        // The address of an output, where a package is wanted.
+        let package = name.split_once(':').map(|(package, _)| package);
+        if let Some(package) = package.filter(|package| self.by_label.contains_key(*package)) {
+            return Err(FindError::Unknown {
+                name: name.to_owned(),
+                hint: format!(", which is an output: name its package, `{package}`"),
+            });
+        }
         let labels: Vec<&str> = self.packages().map(|node| node.label.as_str()).collect();
         Err(FindError::Unknown {
             name: name.to_owned(),

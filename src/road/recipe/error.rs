@@ -64,7 +64,7 @@ pub enum RecipeProblem {
     MissingSource { name: String },
     #[error("the recipe's folder has no file `{file}`")]
     MissingFile { file: String, present: Vec<String> },
-    #[error("nothing reads `{file}` in the recipe's folder")]
+    #[error("unused file `{file}` in the recipe's folder")]
     UnknownPhaseFile { file: String },
     #[error("recipe `{name}` lies in a folder called `{folder}`")]
     NameIsNotFolder { name: String, folder: String },
@@ -108,7 +108,7 @@ pub enum RecipeProblem {
     TwoSources,
     #[error("`stage0` has no folder `{folder}`")]
     UnknownLocalSource { folder: String },
-    #[error("`sh -n` cannot read this: {message}")]
+    #[error("shell syntax error: {message}")]
     Shell { message: String },
     #[error("the test suite does not run, and `tests-reason` does not say why")]
     NoTestsReason,
@@ -159,7 +159,7 @@ impl RecipeProblem {
             }
             Self::UnknownRoot { known, .. } => format!("known: {}", known.join(", ")),
             Self::UnknownLocalSource { .. } => "`local-source` names a folder of `stage0`, beside the phases".to_owned(),
-            Self::Shell { .. } => "phases are POSIX shell; the shell of this machine has read them, and run nothing".to_owned(),
+            Self::Shell { .. } => "phases must be POSIX shell; this machine's shell checked their syntax and ran nothing".to_owned(),
             Self::NoTestsReason => "add tests-reason = \"…\" beside `tests`".to_owned(),
             _ => return None,
         })

@@ -179,13 +179,28 @@ impl Bars {
         let builds = builds.filter(|running| !is_fetched(running.kind)).count();
         let fetches = self.running.len() - builds;
         let percent = self.share(done, total) / (WHOLE / 100);
+        let left = self.writer.left();
+        let parts = [
+            left.map(|left| format!("{} left", size::rounded(left))),
+            Some(format!("{builds} building")),
+            (fetches > 0).then(|| format!("{fetches} fetching")),
+            Some(elapsed),
+            self.busy.map(|busy| format!("{busy:.1} cores busy")),
+        ];
+        let bar = match self.columns >= NARROW {
+            true => bar_length(self.columns) + 1,
+            false => 0,
+        };
+        let room = usize::from(self.columns.saturating_sub(bar));
         let mut text = format!("{percent:>2} %  {done}/{total}  ");
-        if let Some(left) = self.writer.left() {
-            text.push_str(&format!("{} left, ", size::rounded(left)));
-        }
-        text.push_str(&format!("{builds} building, {fetches} fetching, {elapsed}"));
-        if let Some(busy) = self.busy {
-            text.push_str(&format!(", {busy:.1} cores busy"));
+        for (number, part) in parts.into_iter().flatten().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            // What does not fit as a whole is left out.
+            if number > 0 && text.len() + separator.len() + part.len() > room {
+                break;
+            }
+            text.push_str(separator);
+            text.push_str(&part);
         }
         Some(text)
     }
@@ -393,9 +408,14 @@ fn is_fetched(kind: Kind) -> bool {
     matches!(kind, Kind::Download | Kind::Substitute)
 }
 
-/// The template of a bar: a quarter of the terminal, at most [`BAR`] columns.
+/// The length of a bar: a quarter of the terminal, at most [`BAR`] columns.
+fn bar_length(columns: u16) -> u16 {
+    (columns / 4).clamp(4, BAR)
+}
+
+/// The template of a bar.
 fn bar(columns: u16, color: bool, name: &str) -> String {
-    let length = (columns / 4).clamp(4, BAR);
+    let length = bar_length(columns);
     match color {
         true => format!("{{bar:{length}.{name}/dim}}"),
         false => format!("{{bar:{length}}}"),

@@ -420,7 +420,7 @@ impl EventWriter {
             ));
         } else if log.is_some() {
             next.push_str(&format!(
-                "\n  to look around where it failed: `bootstrap --keep-failed build {item}`"
+                "\n  to keep the build directory for inspection: `bootstrap --keep-failed build {item}`"
             ));
             if is_package {
                 next.push_str(&format!(

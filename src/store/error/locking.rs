@@ -37,10 +37,7 @@ pub enum LockError {
         holder: Option<u32>,
     },
     /// The thread holds this very lock already and would wait for itself for ever.
-    #[error(
-        "{} is locked by this thread already: pass on the guard it got",
-        visible_path(path)
-    )]
+    #[error("{} is locked by this thread already", visible_path(path))]
     SelfHeld {
         /// The lock file.
         path: PathBuf,

@@ -128,21 +128,3 @@ fn removals_of_one_tree_get_along() {
     });
     assert!(!tree.exists());
 }
-
-#[test]
-fn putting_aside_frees_the_name_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let item = directory.path().join("item");
-    for _ in 0..3 {
-        fs::create_dir(&item).unwrap();
-        fs::set_permissions(&item, fs::Permissions::from_mode(0o555)).unwrap();
-        let aside = put_aside(directory.path(), OsStr::new("item"))
-            .unwrap()
-            .unwrap();
-        assert!(aside.is_dir() && !item.exists());
-    }
-    assert_eq!(
-        put_aside(directory.path(), OsStr::new("item")).unwrap(),
-        None
-    );
-}

@@ -116,9 +116,9 @@ pub fn compare(first: &Attestation, second: &Attestation) -> Comparison {
                 .push(format!("{what} in the {number}: {damage}"));
         }
         if !document.good {
-            comparison.damage.push(format!(
-                "the {number} says that not all was as it should be"
-            ));
+            comparison
+                .damage
+                .push(format!("the {number} reports problems"));
         }
     }
     let (one, other) = (by_path(first), by_path(second));

@@ -38,7 +38,7 @@ impl Attestation {
     /// Reads the document `bytes`, called `name` in messages. A signature in it is not looked at.
     ///
     /// # Errors
-    /// Where it is no such document, or one that could be misread.
+    /// Where it is something else, or could be misread.
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, AttestationError> {
         Self::from_value(name, value(name, bytes)?)
     }
@@ -83,7 +83,7 @@ fn check(document: &Attestation) -> Result<(), String> {
         name("an impure seed", seed)?;
         if !document.seeds.iter().any(|known| &known.name == seed) {
             return Err(format!(
-                "the impure seed {} is none of its seeds",
+                "the impure seed {} is not among its seeds",
                 visible(seed)
             ));
         }
@@ -102,7 +102,7 @@ fn check(document: &Attestation) -> Result<(), String> {
         }
         check_name(&output.output).map_err(|error| format!("{shown}: {error}"))?;
         if !outputs.insert((&output.package, &output.output)) {
-            return Err(format!("the output {shown} is there twice"));
+            return Err(format!("the output {shown} occurs twice"));
         }
         let made = output.made.iter();
         for made in made.chain(output.second.iter().map(|second| &second.made)) {
@@ -219,7 +219,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
             if members.contains_key(&name) {
                 let name = visible(&name);
                 return Err(A::Error::custom(format!(
-                    "the member `{name}` is there twice"
+                    "the member `{name}` occurs twice"
                 )));
             }
             let Strict(value) = map.next_value()?;

@@ -166,12 +166,12 @@ fn a_reference_to_an_input_that_is_not_recorded_is_found() {
     built.is_found(
         "DELETE FROM Refs WHERE referrer = ITEM AND reference = INPUT",
         &built.item,
-        "-input, of which the database says nothing",
+        "-input, which the database does not list",
     );
     built.is_found(
         "DELETE FROM Refs WHERE referrer = ITEM AND reference = ITEM",
         &built.item,
-        "-tool, of which the database says nothing",
+        "-tool, which the database does not list",
     );
 }
 
@@ -181,7 +181,7 @@ fn a_derivation_s_references_are_what_it_says() {
     built.is_found(
         "DELETE FROM Refs WHERE referrer = DERIVATION AND reference = INPUT",
         &built.derivation,
-        "-input, of which the database says nothing",
+        "-input, which the database does not list",
     );
 }
 

@@ -9,7 +9,7 @@ use super::{ending, key, pretend};
 use crate::World;
 
 /// Puts something else where the output of `package` is.
-fn damage(world: &World, package: &str) {
+pub(super) fn damage(world: &World, package: &str) {
     let (out, _) = world.expect(0, &["path", package]);
     let item = out.trim().trim_start_matches('/');
     let item = world.path("root").join(item);

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use super::publish::damage;
 use super::{key, pretend, publish_libc};
 use crate::World;
 use crate::server::{serve, serve_halves};
@@ -93,6 +94,34 @@ fn what_a_server_lacks_is_built_from_what_it_has() {
     let (_, err) = other.expect(0, &[&arguments[..], &["tool"]].concat());
     assert!(err.contains("tool: installed, "), "{err}");
     assert!(!err.contains("libc: installed, "), "{err}");
+}
+
+#[test]
+fn a_damaged_item_is_repaired_from_a_server_before_it_is_built() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = world.path("published");
+    let directory = directory.to_str().unwrap();
+    pretend(&world, "tool");
+    let (path, _) = world.expect(0, &["path", "tool"]);
+    let item = world.path("root").join(path.trim().trim_start_matches('/'));
+    world.expect(0, &["publish", directory, "tool", "--key", &secret]);
+    damage(&world, "tool");
+    let url = format!("file://{directory}");
+    // There is nothing to build it with.
+    let arguments = ["--substitute-urls", &url, "--trusted-keys", &public];
+    let (_, err) = world.expect(
+        0,
+        &[&arguments[..], &["build", "--repair", "tool"]].concat(),
+    );
+    assert!(err.contains("repaired; the damaged copy is "), "{err}");
+    assert_eq!(fs::read_to_string(&item).unwrap(), "this is tool");
+    world.expect(0, &["verify", "tool"]);
+    // Without the server, that fails.
+    damage(&world, "tool");
+    let (_, err) = world.expect(4, &["build", "--repair", "tool"]);
+    assert!(err.contains("tool"), "{err}");
+    assert_eq!(fs::read_to_string(&item).unwrap(), "something else");
 }
 
 #[test]
@@ -198,10 +227,10 @@ fn a_dry_run_asks_servers_what_they_have_and_takes_nothing() {
     let left = "going on without this server";
     for (url, said, is_left) in [
         ("http://127.0.0.1:9", "http://127.0.0.1:9: ", true),
-        ("file:///nowhere", "there is no such directory", true),
+        ("file:///nowhere", "the directory does not exist", true),
         (
             "file:///nowhere?priority=10",
-            "there is no such directory",
+            "the directory does not exist",
             true,
         ),
         (&empty, "this may not be a substitute server", false),

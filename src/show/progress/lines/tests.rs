@@ -257,7 +257,7 @@ fn without_a_network_the_places_that_were_tried_are_shown_once() {
             item: format!("seed/{name}"),
             message: format!(
                 "seed/{name}: cannot fetch {name} (SHA-256 {hash}); tried:\n  http://a.example/pool/{name}: {unknown}\n  \
-                 http://b.example/sha256/{hash}: {unknown} (found out earlier)"
+                 http://b.example/sha256/{hash}: {unknown} (as found earlier in this run)"
             ),
             hint: Some(format!("put the file into /cache under the name {hash}")),
             likely_cause: None,

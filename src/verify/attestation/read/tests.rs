@@ -66,11 +66,11 @@ fn bytes_that_are_no_text_and_members_that_are_there_twice_are_refused() {
         (&b"{\"a\": \"\xff\"}"[..], "utf-8"),
         (
             &br#"{"good": false, "good": true}"#[..],
-            "the member `good` is there twice",
+            "the member `good` occurs twice",
         ),
         (
             &br#"[{"a": {"b": 1, "\u0062": 2}}]"#[..],
-            "the member `b` is there twice",
+            "the member `b` occurs twice",
         ),
         (&br#"{"a\u001b": 1, "a\u001b": 2}"#[..], "`a\\u{1b}`"),
     ] {
@@ -86,10 +86,7 @@ fn an_output_that_is_there_twice_is_refused() {
     bad["result"] = json!("altered");
     twice["outputs"].as_array_mut().unwrap().insert(0, bad);
     let refused = refusal(&twice);
-    assert!(
-        refused.contains("stage0/sed:out is there twice"),
-        "{refused}"
-    );
+    assert!(refused.contains("stage0/sed:out occurs twice"), "{refused}");
     let mut hashes = document();
     hashes["outputs"][0]["second"]["path"] = json!(path("sed"));
     hashes["outputs"][0]["second"]["sha256"] = json!(sha256("other"));
