@@ -22,7 +22,7 @@ use crate::events::cancellation::Cancellation;
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::formats::system::System;
 use crate::road::recipe::RecipeSource;
-use crate::road::seed::{SeedSource, own};
+use crate::road::seed::{SeedSource, own_base};
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
 use crate::show::summary;
@@ -143,7 +143,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, CommandFailure> {
     };
     let system = match (options.system, &options.seed) {
         (Some(system), _) => system,
-        (None, Some(seed)) if seed != own::HOST => system_of(&descriptions, seed)?,
+        (None, Some(seed)) if seed != own_base::HOST => system_of(&descriptions, seed)?,
         (None, _) => host_system()?,
     };
     let store_dir = StoreDir::new(&options.store_dir).map_err(CommandFailure::StoreDir)?;

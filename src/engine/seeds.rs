@@ -16,7 +16,7 @@ use crate::road::seed::description::Description;
 use crate::road::seed::release::default_seed;
 use crate::road::seed::resolve::{self, Resolved, Strictness, load};
 use crate::road::seed::update::update;
-use crate::road::seed::{Seed, SeedArchive, SeedSource, own};
+use crate::road::seed::{Seed, SeedArchive, SeedSource, own_base};
 
 /// The seed of a plan, and the larger roots that its recipes want sources made in.
 #[derive(Debug)]
@@ -229,7 +229,7 @@ impl Session {
     /// The seed that is not a described one: `--seed host`, `--seed-file`.
     fn own_seed(&self) -> Result<Option<Seed>, EngineError> {
         let options = &self.options().seed;
-        let is_host = options.name.as_deref() == Some(own::HOST);
+        let is_host = options.name.as_deref() == Some(own_base::HOST);
         let file = options.file.as_deref();
         if !is_host && file.is_none() {
             return Ok(None);
@@ -240,14 +240,14 @@ impl Session {
         };
         let model = load(&options.descriptions, model)?;
         let cache = Cache::new(&self.directories().cache);
-        let places = own::SeedPlaces {
+        let places = own_base::SeedPlaces {
             cache: &cache,
             state: &self.directories().state,
         };
         Ok(Some(match (is_host, file) {
             (true, Some(_)) => return Err(EngineError::TwoSeeds),
-            (_, Some(file)) => own::given(&model, file, places)?,
-            (_, None) => own::host(&model, places)?,
+            (_, Some(file)) => own_base::given(&model, file, places)?,
+            (_, None) => own_base::host(&model, places)?,
         }))
     }
 

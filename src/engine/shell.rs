@@ -13,7 +13,7 @@ use super::planned::{Planned, graph, valid_inputs};
 use super::session::Session;
 use rustix::io::Errno;
 
-use crate::builder::kept::take_over;
+use crate::builder::kept_directory::take_over;
 use crate::builder::variation::Variation;
 use crate::builder::world::BuildWorld;
 use crate::diagnostics::FileError;

@@ -24,9 +24,11 @@ use rustix::termios::{
 };
 use rustix::time::Timespec;
 
+use super::process;
+
 /// Signals that the helper of an interactive program ignores: it ends when the spawning process does, and then restores
 /// the user's terminal, from the background too.
-pub(super) const IGNORED: [c_int; 5] = [
+const IGNORED: [c_int; 5] = [
     libc::SIGINT,
     libc::SIGQUIT,
     libc::SIGTTOU,
@@ -59,11 +61,24 @@ pub(super) struct ProgramEnd {
     streams: [bool; 3],
 }
 
+/// Parts the helper from the user's terminal. An `interactive` program, of the user `uid` outside, gets a terminal of its
+/// own. For others the helper has a session of its own: the terminal's signals must not kill the build, since that is
+/// for the spawning process to decide.
+pub(super) fn separate(interactive: bool, uid: u32) -> io::Result<Option<(Terminal, ProgramEnd)>> {
+    if !interactive {
+        let _ = rustix::process::setsid();
+        return Ok(None);
+    }
+    let opened = Terminal::open(uid)?;
+    process::ignore_signals(&IGNORED);
+    Ok(opened)
+}
+
 impl Terminal {
     /// Makes a terminal for the program, of the user `uid` outside, with the modes and size of the user's; `None` where
     /// no standard stream is a terminal. Then it makes the user's terminal raw. A helper in the background stops there
     /// until it is in the foreground, so signals of the terminal must not be ignored yet.
-    pub(super) fn open(uid: u32) -> io::Result<Option<(Self, ProgramEnd)>> {
+    fn open(uid: u32) -> io::Result<Option<(Self, ProgramEnd)>> {
         let streams = [
             isatty(stdio::stdin()),
             isatty(stdio::stdout()),

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use super::canonical;
 use super::content_address;
 use super::error::StoreError;
-use super::hash_aside::hash_aside;
+use super::hash_thread::hash_in_thread;
 use super::open::Store;
 use super::path_locks::PathLocks;
 use super::registration::UNPACKED;
@@ -202,7 +202,7 @@ impl Store {
             hasher: other.then(|| algorithm.hasher()),
         };
         let (restored, mut nar_sha256, mut nar_size) =
-            hash_aside(&mut hashing, |archive| canonical::restore(archive, &staged))
+            hash_in_thread(&mut hashing, |archive| canonical::restore(archive, &staged))
                 .map_err(FileError::in_store("hash", &staged))?;
         restored?;
         let examine = FileError::in_store("examine", &staged);

@@ -25,7 +25,7 @@ mod failures;
 mod file_flags;
 mod file_lock;
 pub mod gc;
-mod hash_aside;
+mod hash_thread;
 mod lock_policy;
 mod mount;
 pub mod names;

@@ -48,11 +48,10 @@ pub fn recover(context: &Context) -> Result<(), CommandFailure> {
         text.push_str(&format!("accepted unverified: {}\n", context.shown(path)));
     }
     text.push_str(&format!(
-        "{} proven by {} contents, {} taken as {}, {} lost\n",
+        "{} proven by {} contents, {} accepted unverified, {} lost\n",
         counted(recovered.proven.len(), "item"),
         agreeing(recovered.proven.len(), "its", "their"),
         recovered.taken.len(),
-        agreeing(recovered.taken.len(), "it is", "they are"),
         recovered.lost.len()
     ));
     if let Some(aside) = &recovered.aside {

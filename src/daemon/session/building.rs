@@ -8,8 +8,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::ClientSession;
+use super::build_trace::Traces;
 use super::fault::Fault;
-use super::traces::Traces;
 use crate::builder::error::{BuildError, BuildFailureCause, WrongHash};
 use crate::builder::hook::HookSettings;
 use crate::builder::shared_tokens::SharedTokens;

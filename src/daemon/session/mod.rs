@@ -29,6 +29,7 @@ use crate::store::directories::Directories;
 use crate::store::{OpenOptions, Store};
 
 mod additions;
+mod build_trace;
 mod building;
 mod collection;
 mod connection;
@@ -38,7 +39,6 @@ mod options;
 mod profiles;
 mod repairing;
 mod substitutes;
-mod traces;
 mod transfer;
 
 use connection::ClientWriter;

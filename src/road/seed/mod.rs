@@ -10,7 +10,7 @@
 
 pub mod description;
 mod error;
-pub mod own;
+pub mod own_base;
 pub mod pins;
 pub mod release;
 pub mod resolve;

@@ -59,19 +59,10 @@ fn start() -> io::Result<()> {
 
 /// Makes the jail, has the program run in it, and undoes everything.
 fn supervise(helper: &mut JailHelper) -> Result<HelperMessage, StepFailure> {
-    let mut users_terminal = None;
-    if helper.specification.interactive {
-        let opened =
-            Terminal::open(helper.specification.user.uid).during(SandboxStep::OpenTerminal)?;
-        if let Some((ours, programs)) = opened {
-            users_terminal = Some(ours);
-            helper.terminal = Some(programs);
-        }
-        process::ignore_signals(&terminal::IGNORED);
-    } else {
-        // The terminal's signals must not kill the build: that is for the spawning process to decide.
-        let _ = rustix::process::setsid();
-    }
+    let specification = &helper.specification;
+    let opened = terminal::separate(specification.interactive, specification.user.uid);
+    let (mut users_terminal, programs) = opened.during(SandboxStep::OpenTerminal)?.unzip();
+    helper.terminal = programs;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     system::become_reaper().during(SandboxStep::TieLife)?;
     let ran = run(helper, users_terminal.as_mut());

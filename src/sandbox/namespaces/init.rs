@@ -27,7 +27,6 @@ use super::mounts::{self, Kernel, MountTree};
 use super::specification::{NamespaceHelper, NamespaceSpecification};
 use super::{program, system};
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
-use crate::sandbox::terminal::Terminal;
 use crate::sandbox::{SandboxStep, helper, process, terminal};
 
 /// The helper's whole life.
@@ -62,20 +61,10 @@ pub(super) fn start() -> io::Result<()> {
 
 /// Makes the first process and watches over it.
 fn supervise(helper: &mut NamespaceHelper) -> Result<(), StepFailure> {
-    let mut users_terminal = None;
-    if helper.specification.interactive {
-        let opened =
-            Terminal::open(helper.specification.outside.0).during(SandboxStep::OpenTerminal)?;
-        if let Some((ours, programs)) = opened {
-            users_terminal = Some(ours);
-            helper.terminal = Some(programs);
-        }
-        process::ignore_signals(&terminal::IGNORED);
-    } else {
-        // The terminal's signals must not kill the build: that is for the spawning process to decide.
-        let _ = rustix::process::setsid();
-    }
     let specification = &helper.specification;
+    let opened = terminal::separate(specification.interactive, specification.outside.0);
+    let (mut users_terminal, programs) = opened.during(SandboxStep::OpenTerminal)?.unzip();
+    helper.terminal = programs;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let privileged = rustix::process::geteuid().is_root();
     if privileged {

@@ -11,7 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::invocation::Invocation;
 use super::lines::EventWriter;
-use super::{Reporter, Verbosity, clean, screen, size};
+use super::{Reporter, Verbosity, screen, size, visible_events};
 use crate::events::{Event, Kind};
 
 /// The width of a terminal that does not report one.
@@ -239,7 +239,7 @@ impl ItemBar {
 
 impl Reporter for Bars {
     fn report(&mut self, event: &Event) {
-        let event = &clean::for_terminal(event);
+        let event = &visible_events::for_terminal(event);
         if let Some(skipped) = self.writer.skipped_before(event) {
             self.say(&skipped);
         }

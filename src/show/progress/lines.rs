@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::estimate::{BY_RECIPES, Estimator};
 use super::invocation::{Invocation, word};
-use super::{Reporter, Verbosity, clean, size};
+use super::{Reporter, Verbosity, size, visible_events};
 use crate::events::{Event, Kind};
 use crate::formats::visible::visible_path;
 use crate::show::cause::cause;
@@ -46,7 +46,7 @@ impl<W: Write> ProgressLines<W> {
 
 impl<W: Write + Send> Reporter for ProgressLines<W> {
     fn report(&mut self, event: &Event) {
-        let event = &clean::for_terminal(event);
+        let event = &visible_events::for_terminal(event);
         let skipped = self.writer.skipped_before(event);
         let text = self.writer.text(event);
         for text in skipped.into_iter().chain(text) {

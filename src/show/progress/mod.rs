@@ -15,7 +15,6 @@ use crate::events::Event;
 use invocation::Invocation;
 
 pub mod bars;
-mod clean;
 pub mod estimate;
 pub mod invocation;
 pub mod json;
@@ -23,6 +22,7 @@ pub mod lines;
 pub mod processor;
 pub mod screen;
 pub mod size;
+mod visible_events;
 
 /// How often elapsed times are redrawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -145,7 +145,7 @@ pub fn follow(events: Receiver<Event>, reporters: Vec<Box<dyn Reporter>>) -> Fol
             }
             match events.recv_timeout(TICK) {
                 Ok(mut event) => {
-                    clean::hide_secrets(&mut event);
+                    visible_events::hide_secrets(&mut event);
                     began |= matches!(event, Event::Planned { .. });
                     reporter.report(&event);
                     if matches!(event, Event::RunFinished { .. }) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::others::others;
+use super::other_builds::other_builds;
 use super::runs::{self, Unmade, cleaned};
 use super::span::{Span, is_duration, is_sound, made_name, processor_seconds};
 use super::{
@@ -160,7 +160,7 @@ pub fn collect(sources: &ReportSources<'_>) -> Result<ReportData, StoreError> {
         edges,
         files,
         seeds: seeds.collect(),
-        others: others(
+        others: other_builds(
             sources.store.directories(),
             &sources.history,
             |name| by_derivation.contains_key(name),

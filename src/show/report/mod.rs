@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 pub mod collect;
-mod others;
+mod other_builds;
 pub mod page;
 mod runs;
 mod span;
 pub mod timeline;
 
-pub use others::OtherBuild;
+pub use other_builds::OtherBuild;
 pub use span::Span;
 
 /// The data of the page.

@@ -9,7 +9,7 @@ use crate::show::graph::svg::{self, GRAPH_STYLE, escape};
 use crate::show::graph::{DrawnNode, GraphDrawing};
 use crate::show::progress::size;
 
-mod others;
+mod other_builds;
 mod sources;
 mod table;
 
@@ -32,7 +32,7 @@ pub fn html(report: &ReportData) -> String {
     text.push_str(&time_line(report));
     text.push_str(&table::packages(report));
     text.push_str(&graph(report));
-    text.push_str(&others::others(report));
+    text.push_str(&other_builds::other_builds(report));
     text.push_str(&sources::sources(report));
     text.push_str("</main>\n");
     text.push_str(&format!(

@@ -5,13 +5,13 @@
 //! The format is [`formats::nar`](crate::formats::nar).
 
 mod copy;
-mod crew;
 mod finish;
 mod restore;
 pub(super) mod stream;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod writer_threads;
 
 pub use copy::{copy, copy_while};
 pub(super) use finish::Finish;

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use rustix::fs::{self, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::crew::{Crew, CrewState, Directory, NEW_FILE, NewFile, SMALL, Unfinished, failed};
 use super::finish::{FINISH, Finish, Plain};
+use super::writer_threads::{
+    Directory, NEW_FILE, NewFile, SMALL, Unfinished, WriterThreads, WritersState, failed,
+};
 use crate::formats::nar::read::{self, Visitor};
 use crate::formats::nar::{NarError, Tree};
 
@@ -44,13 +46,13 @@ fn with_restorer(
     finish: &dyn Finish,
     visit: impl FnOnce(&mut Restorer<'_, '_>) -> Result<(), NarError>,
 ) -> Result<(), NarError> {
-    let state = CrewState::default();
+    let state = WritersState::default();
     // Its end waits for the threads.
     let visited = std::thread::scope(|scope| {
-        let crew = Crew::new(scope, finish, &state);
-        let mut restorer = Restorer::new(target, finish, crew);
+        let writers = WriterThreads::new(scope, finish, &state);
+        let mut restorer = Restorer::new(target, finish, writers);
         visit(&mut restorer)?;
-        restorer.crew.finish()
+        restorer.writers.finish()
     });
     // A thread's error is the reason for the one that follows from it.
     state.check().and(visited)
@@ -60,7 +62,7 @@ fn with_restorer(
 struct Restorer<'s, 'a> {
     target: &'a Path,
     finish: &'a dyn Finish,
-    crew: Crew<'s, 'a>,
+    writers: WriterThreads<'s, 'a>,
     /// The path of the innermost open directory, or of the file that is being written; for messages.
     path: PathBuf,
     /// The innermost open directory.
@@ -89,11 +91,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 impl<'s, 'a> Restorer<'s, 'a> {
-    fn new(target: &'a Path, finish: &'a dyn Finish, crew: Crew<'s, 'a>) -> Self {
+    fn new(target: &'a Path, finish: &'a dyn Finish, writers: WriterThreads<'s, 'a>) -> Self {
         Self {
             target,
             finish,
-            crew,
+            writers,
             path: target.to_owned(),
             directory: None,
             above: Vec::new(),
@@ -185,7 +187,7 @@ impl Visitor for Restorer<'_, '_> {
     }
 
     fn file(&mut self, name: Option<&OsStr>, executable: bool, size: u64) -> Result<(), NarError> {
-        if name.is_some() && size <= SMALL && self.crew.takes_next() {
+        if name.is_some() && size <= SMALL && self.writers.takes_next() {
             self.enter(name);
             self.file = Some(OpenFile::Kept {
                 executable,
@@ -226,7 +228,7 @@ impl Visitor for Restorer<'_, '_> {
                     content,
                 }),
                 Some(directory),
-            ) => self.crew.write(NewFile {
+            ) => self.writers.write(NewFile {
                 directory: Arc::clone(directory),
                 path: self.path.clone(),
                 executable,

@@ -7,7 +7,7 @@ use crate::show::progress::size;
 use crate::show::report::ReportData;
 
 /// The section with the table; empty where there are no such builds.
-pub(super) fn others(report: &ReportData) -> String {
+pub(super) fn other_builds(report: &ReportData) -> String {
     if report.others.is_empty() {
         return String::new();
     }

@@ -19,7 +19,7 @@ const WAITING: usize = 8;
 ///
 /// # Errors
 /// Where no thread can be started: then `work` was not called.
-pub(super) fn hash_aside<R>(
+pub(super) fn hash_in_thread<R>(
     source: &mut dyn Read,
     work: impl FnOnce(&mut dyn Read) -> R,
 ) -> io::Result<(R, Sha256Digest, u64)> {
@@ -86,7 +86,7 @@ mod tests {
         let bytes: Vec<u8> = (0..3 * CHUNK + 5).map(|number| number as u8).collect();
         for length in [0, 1, CHUNK, bytes.len()] {
             let mut source = bytes.as_slice();
-            let (read, digest, size) = hash_aside(&mut source, |source| {
+            let (read, digest, size) = hash_in_thread(&mut source, |source| {
                 let mut read = vec![0; length];
                 source.read_exact(&mut read).map(|()| read)
             })

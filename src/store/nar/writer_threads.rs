@@ -95,10 +95,10 @@ impl NewFile {
 }
 
 /// The threads, which start when there is enough to do.
-pub(super) struct Crew<'s, 'e> {
+pub(super) struct WriterThreads<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
     finish: &'e dyn Finish,
-    state: &'e CrewState,
+    state: &'e WritersState,
     files: usize,
     batch: Batch,
     sender: Option<SyncSender<Batch>>,
@@ -108,12 +108,12 @@ type Batch = Vec<NewFile>;
 
 /// What the threads share.
 #[derive(Default)]
-pub(super) struct CrewState {
+pub(super) struct WritersState {
     failed: AtomicBool,
     error: Mutex<Option<NarError>>,
 }
 
-impl CrewState {
+impl WritersState {
     fn fail(&self, error: NarError) {
         let mut first = self.error.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(error);
@@ -130,11 +130,11 @@ impl CrewState {
     }
 }
 
-impl<'s, 'e> Crew<'s, 'e> {
+impl<'s, 'e> WriterThreads<'s, 'e> {
     pub(super) fn new(
         scope: &'s Scope<'s, 'e>,
         finish: &'e dyn Finish,
-        state: &'e CrewState,
+        state: &'e WritersState,
     ) -> Self {
         Self {
             scope,
@@ -206,7 +206,7 @@ impl<'s, 'e> Crew<'s, 'e> {
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Batch>>, finish: &dyn Finish, state: &CrewState) {
+fn work(receiver: &Mutex<Receiver<Batch>>, finish: &dyn Finish, state: &WritersState) {
     loop {
         let next = receiver
             .lock()

@@ -36,7 +36,7 @@ pub struct OtherBuild {
 
 /// The last build of each derivation that is not `planned`, oldest first. `unmade` holds what failed and was not made
 /// since.
-pub(super) fn others(
+pub(super) fn other_builds(
     directories: &Directories,
     history: &[FinishedItem],
     planned: impl Fn(&str) -> bool,
