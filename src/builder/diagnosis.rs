@@ -111,8 +111,8 @@ fn weight(line: &str) -> u8 {
     }
 }
 
-/// Whether `line` is what a test suite prints of a test that failed, in the ways of TAP, Autotest, Meson, CTest, pytest,
-/// GoogleTest, Go and Rust.
+/// Whether `line` is what a test suite prints of a test that failed, in the ways of TAP, Autotest, Meson, CTest,
+/// pytest, GoogleTest, Go and Rust.
 fn is_failed_test(line: &str) -> bool {
     if let Some(rest) = line.strip_prefix("not ok ") {
         let rest = rest.to_ascii_lowercase();

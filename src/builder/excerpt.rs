@@ -3,8 +3,8 @@
 //!
 //! `configure` prints one line and writes what the compiler said to `config.log`. Test suites print one line for a test
 //! that failed, and write what the test said to a log: Automake's to one for each test, Autotest's to `testsuite.log`,
-//! Meson's to `testlog.txt`, DejaGnu's to one for each tool. A build can put anything in its directory, so links are not
-//! followed, and sizes and counts are bounded.
+//! Meson's to `testlog.txt`, DejaGnu's to one for each tool. A build can put anything in its directory, so links are
+//! not followed, and sizes and counts are bounded.
 
 use std::fs;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Repair: damaged items of packages, and of what they refer to, are made again and put in place.
 //!
-//! A substitute is taken where a server has one. Else the item is built again. What is made again is worth nothing if it
-//! is made from something damaged, so everything that a build needs is hashed too and repaired first. A build that gives other bytes than those recorded proves nothing: it is kept beside the
-//! item, and the record stays what it was.
+//! A substitute is taken where a server has one. Else the item is built again. What is made again is worth nothing if
+//! it is made from something damaged, so everything that a build needs is hashed too and repaired first. A build that
+//! gives other bytes than those recorded proves nothing: it is kept beside the item, and the record stays what it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -204,8 +204,8 @@ impl<'s> FinishedRun<'s> {
         Ok(())
     }
 
-    /// Makes links to the outputs that are meant by `target`, which are roots: `link` to the one that it names. Where it
-    /// names none, `link` to `out` and `link-NAME` to others.
+    /// Makes links to the outputs that are meant by `target`, which are roots: `link` to the one that it names. Where
+    /// it names none, `link` to `out` and `link-NAME` to others.
     ///
     /// # Errors
     /// Where a link cannot be made.

@@ -61,9 +61,9 @@ pub(super) struct ProgramEnd {
     streams: [bool; 3],
 }
 
-/// Parts the helper from the user's terminal. An `interactive` program, of the user `uid` outside, gets a terminal of its
-/// own. For others the helper has a session of its own: the terminal's signals must not kill the build, since that is
-/// for the spawning process to decide.
+/// Parts the helper from the user's terminal. An `interactive` program, of the user `uid` outside, gets a terminal of
+/// its own. For others the helper has a session of its own: the terminal's signals must not kill the build, since that
+/// is for the spawning process to decide.
 pub(super) fn separate(interactive: bool, uid: u32) -> io::Result<Option<(Terminal, ProgramEnd)>> {
     if !interactive {
         let _ = rustix::process::setsid();

@@ -4,9 +4,9 @@
 //! Most of what the database recorded can be found out again. The path of a derivation follows from its content, and so
 //! do those of texts, source trees and fixed outputs: those are *proven*, to the byte. Any other item, an output that
 //! was built or fetched, is *accepted unverified* if its metadata is that of a store item: an item gets its name only
-//! once it is complete. Its hash at the time it was made is not known any more, so `verify --lock` or `verify --rebuild` has
-//! to judge it. Where its derivation is there, its references are looked for among what that could see; where not, as
-//! with substitutes, among all items that are there.
+//! once it is complete. Its hash at the time it was made is not known any more, so `verify --lock` or `verify
+//! --rebuild` has to judge it. Where its derivation is there, its references are looked for among what that could see;
+//! where not, as with substitutes, among all items that are there.
 //!
 //! Everything else is *lost*: leftovers of killed builds, items whose content is not what their path says, copies that
 //! `--repair` and `--check` kept, and what refers to something that is missing. It stays in the store directory until

@@ -44,8 +44,8 @@ pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
     remove_entry(parent.as_fd(), parent_path, &name, FileType::Unknown)
 }
 
-/// Removes the entry `name`, of the type `kind`, of the open directory `parent`, which `path` leads to, as [`remove_tree`]
-/// does.
+/// Removes the entry `name`, of the type `kind`, of the open directory `parent`, which `path` leads to, as
+/// [`remove_tree`] does.
 pub(super) fn remove_entry(
     parent: BorrowedFd<'_>,
     path: &Path,
