@@ -117,6 +117,25 @@ pub fn place_of(path: &Path) -> Option<PathBuf> {
     }
 }
 
+/// Makes the directory that the user called `path`, and those above it that are missing.
+///
+/// # Errors
+/// Where it cannot be made; or where it is a link that another user made, which could lead to any directory.
+pub fn create_directory(path: &Path) -> Result<(), FileError> {
+    let link = path.symlink_metadata();
+    let user = rustix::process::geteuid().as_raw();
+    let is_foreign =
+        |link: &std::fs::Metadata| link.is_symlink() && ![user, 0].contains(&link.uid());
+    if link.is_ok_and(|link| is_foreign(&link)) {
+        let error = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "expected a directory, or a link of your own; saw a link of another user",
+        );
+        return Err(FileError::named_by_user("use", path)(error));
+    }
+    std::fs::create_dir_all(path).map_err(FileError::named_by_user("create", path))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -247,7 +247,7 @@ mod tests {
             }
         }
         for errno in [Errno::NOENT, Errno::NOTDIR] {
-            assert!(on_file(&errno.into()).contains("the name is right"));
+            assert!(on_file(&errno.into()).contains("check the name"));
         }
         assert_eq!(in_store(&Errno::NOENT.into()), "");
         assert_eq!(on_file(&io::Error::other("odd")), "");

@@ -20,6 +20,7 @@ pub mod formats;
 mod key_files;
 mod limited_file;
 mod limited_output;
+mod process_limit;
 pub mod road;
 pub mod sandbox;
 pub mod show;

@@ -125,6 +125,38 @@ fn commands_end_with_5_and_a_hint_on_a_full_disk() {
 }
 
 #[test]
+fn a_collector_starts_on_a_full_disk_and_readers_do_too() {
+    small::on_small_disk(
+        "a_collector_starts_on_a_full_disk_and_readers_do_too",
+        |disk| {
+            let root = disk.join("root");
+            let store = Store::open(directories(&root)).unwrap();
+            let path = store.add_text("text", b"dead", &BTreeSet::new()).unwrap();
+            let item = store.directories().physical(&path);
+            drop(store);
+            fill(disk);
+            let run = |arguments: &[&str]| {
+                let output = Command::new(env!("CARGO_BIN_EXE_bootstrap"))
+                    .env("BOOTSTRAP_CONFIG", "")
+                    .args(["--color", "never", "--offline", "--root"])
+                    .arg(&root)
+                    .args(arguments)
+                    .output()
+                    .unwrap();
+                let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "{arguments:?}: {messages}");
+            };
+            run(&["list"]);
+            run(&["verify"]);
+            run(&["gc", "--dry-run"]);
+            assert!(item.exists());
+            run(&["gc"]);
+            assert!(!item.exists());
+        },
+    );
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at() {
     small::on_small_disk(
         "a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at",

@@ -9,6 +9,7 @@ use super::context::{Context, print, print_json};
 use super::failure::{CommandFailure, Status};
 use crate::daemon::configuration::DaemonDirectories;
 use crate::daemon::status::DaemonStatus;
+use crate::sandbox::inherited::low_limits;
 use crate::show::checks::{self, CheckFinding};
 use crate::show::progress::processor;
 
@@ -43,6 +44,7 @@ fn examine(context: &Context) -> Vec<CheckFinding> {
         checks::sandbox(machine.sandbox),
     ];
     findings.extend(machine.features.iter().map(checks::feature));
+    findings.push(checks::limits(&low_limits()));
     findings.push(checks::privileges(refused));
     for disk in machine.disks {
         findings.push(checks::programs(

@@ -6,9 +6,12 @@ use serde::Serialize;
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
 use crate::formats::count::agreeing;
-use crate::formats::visible::visible;
+use crate::formats::visible::{visible, visible_list};
 use crate::show::progress::size;
 use crate::store::gc::CollectOptions;
+
+/// How many names of other files are listed: there may be thousands.
+const LISTED: usize = 20;
 
 #[derive(Debug, Serialize)]
 struct ShownFreed {
@@ -65,7 +68,7 @@ pub fn collect(
     if !freed.unknown.is_empty() {
         context.note(&format!(
             "in the store directory, but not store items, and kept: {}",
-            freed.unknown.join(", ")
+            visible_list(freed.unknown.iter().map(visible), LISTED)
         ));
     }
     Ok(())

@@ -48,7 +48,7 @@ use arguments::{Arguments, Command, SeedCommand};
 use context::Context;
 pub use failure::{CommandFailure, Status};
 
-use crate::sandbox::inherited::{set_right, stack_too_small};
+use crate::sandbox::inherited::{memory_too_small, set_right};
 use crate::show::completions::script;
 use crate::show::manual;
 use crate::show::progress::invocation::Invocation;
@@ -59,10 +59,8 @@ use crate::store::gc::CollectOptions;
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     set_right();
-    if let Some(problem) = stack_too_small() {
-        context::tell(&format!(
-            "bootstrap: {problem}\nhint: raise the limit on the stack (`ulimit -s`)\n"
-        ));
+    if let Some(problem) = memory_too_small() {
+        context::tell(&format!("bootstrap: {problem}\nhint: raise that limit\n"));
         return ExitCode::from(Status::Environment as u8);
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -89,6 +87,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => {
             let error = settings::blaming_variable(error, &arguments);
+            let error = settings::with_visible_values(error);
             // Help and version go to standard output and do not fail, even if the reader has gone away.
             let _ = error.print();
             return match error.use_stderr() {

@@ -24,7 +24,7 @@ pub(super) fn ready(context: &Context) -> Result<(), CommandFailure> {
         CommandFailure::new(
             Status::Environment,
             format!("cannot start threads: {error}"),
-            "raise the limit on processes (`ulimit -u`)",
+            "raise the limits on processes (`ulimit -u`) and on address space (`ulimit -v`)",
         )
     })?;
     for limit in low_limits() {

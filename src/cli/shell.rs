@@ -45,7 +45,7 @@ pub fn of_build(
     }
     if let Some(directory) = directory {
         let found = std::fs::metadata(directory)
-            .map_err(FileError::named_by_user("look at --directory", directory))?;
+            .map_err(FileError::named_by_user("use the directory", directory))?;
         if !found.is_dir() {
             return Err(CommandFailure::usage(
                 format!("--directory {}: not a directory", directory.display()),

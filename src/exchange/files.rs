@@ -6,21 +6,23 @@
 //! for the next piece, or for the end of the run. The thread finds out with its next piece that nothing
 //! reads any more, at the latest when the server has been silent for too long.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use reqwest::blocking::{Client, RequestBuilder};
+use reqwest::blocking::{Client, RequestBuilder, Response};
+use reqwest::header::CONTENT_ENCODING;
 use reqwest::{StatusCode, Url};
 
-use super::{ExchangeError, Trouble};
+use super::{ExchangeError, Trouble, decompress};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{ActionRegistration, Cancellation};
 use crate::fetch::client::{self, Hosts, causes, reason};
 use crate::fetch::http::{RetryPolicy, retry_after};
 use crate::formats::count::counted;
+use crate::formats::visible::visible;
 use crate::limited_file;
 
 /// The most bytes of a piece.
@@ -133,7 +135,9 @@ impl ServerFiles {
                 let mut answer = FileResponse::to(&url, client.get(&url), self.pace, cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
-                    ResponsePiece::Found => Ok(Some(Box::new(answer))),
+                    ResponsePiece::Found(encodings) => decoded(answer, &encodings)
+                        .map(Some)
+                        .map_err(|problem| wrong(Trouble::File, problem)),
                     ResponsePiece::Missing => Ok(None),
                     ResponsePiece::Failed(trouble, problem) => Err(wrong(trouble, problem)),
                     ResponsePiece::Cancelled => Err(ExchangeError::Interrupted),
@@ -182,7 +186,8 @@ pub(super) fn has_stalled(error: &io::Error) -> bool {
 /// What becomes of a request: whether the file is there, then its bytes, then the end.
 enum ResponsePiece {
     Missing,
-    Found,
+    /// The file is there, in these encodings, the last one outermost (RFC 9110, 8.4).
+    Found(Vec<String>),
     Bytes(Vec<u8>),
     End,
     Failed(Trouble, String),
@@ -246,7 +251,7 @@ impl Read for FileResponse {
         while self.start == self.bytes.len() && !self.is_over {
             match self.next() {
                 ResponsePiece::Bytes(bytes) => (self.bytes, self.start) = (bytes, 0),
-                ResponsePiece::Found | ResponsePiece::Missing => {}
+                ResponsePiece::Found(_) | ResponsePiece::Missing => {}
                 ResponsePiece::End => self.is_over = true,
                 ResponsePiece::Failed(Trouble::Stalled, problem) => {
                     return Err(io::Error::other(TransferStalled(problem)));
@@ -271,7 +276,7 @@ fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender
         }
     };
     let first = match response.status() {
-        StatusCode::OK => ResponsePiece::Found,
+        StatusCode::OK => ResponsePiece::Found(encodings(&response)),
         // Object stores say 403 of what is not there.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => ResponsePiece::Missing,
         other => {
@@ -285,7 +290,7 @@ fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender
             ResponsePiece::Failed(trouble, format!("the server answers {other}"))
         }
     };
-    let mut is_last = !matches!(first, ResponsePiece::Found);
+    let mut is_last = !matches!(first, ResponsePiece::Found(_));
     if pieces.send(first).is_err() {
         return;
     }
@@ -327,6 +332,42 @@ fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender
             (since, received) = (Instant::now(), 0);
         }
     }
+}
+
+/// What `response` says that its bytes are encoded in. Nobody asked for it, but object stores give what was put there.
+fn encodings(response: &Response) -> Vec<String> {
+    let values = response.headers().get_all(CONTENT_ENCODING).iter();
+    let values = values.filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(','));
+    let names = names.map(|name| name.trim().to_ascii_lowercase());
+    names
+        .filter(|name| !name.is_empty() && name != "identity")
+        .collect()
+}
+
+/// `answer`, decoded; a problem in words where it is in an unknown encoding.
+fn decoded(answer: FileResponse, encodings: &[String]) -> Result<Box<dyn Read>, String> {
+    let mut reader: Box<dyn Read> = Box::new(answer);
+    for encoding in encodings.iter().rev() {
+        let input = BufReader::new(reader);
+        reader = match encoding.as_str() {
+            // In zlib's frame, in spite of its name (RFC 9110, 8.4.1.2).
+            "deflate" => Box::new(flate2::bufread::ZlibDecoder::new(input)),
+            "gzip" | "x-gzip" => {
+                decompress::decoder("gzip", input).map_err(|error| error.to_string())?
+            }
+            "zstd" | "br" | "xz" | "bzip2" => {
+                decompress::decoder(encoding, input).map_err(|error| error.to_string())?
+            }
+            other => {
+                return Err(format!(
+                    "it comes in the unknown content encoding `{}`",
+                    visible(other)
+                ));
+            }
+        };
+    }
+    Ok(reader)
 }
 
 /// Whether the request that failed with `error` is worth another try.

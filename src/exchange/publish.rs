@@ -16,14 +16,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
 use super::compress::{CompressedArchive, compress};
 use super::stream::in_order;
 use crate::atomic_file;
-use crate::diagnostics::FileError;
 use crate::formats::keys::{SecretKey, guix};
 use crate::formats::narinfo::{NarFile, NarInfo};
 use crate::formats::store_path::StorePath;
@@ -54,15 +52,8 @@ pub fn publish(
     let closure = store.closure(paths.iter())?;
     let items = in_order(store, &closure)?;
     let archives = directory.join("nar");
-    // As with files, a link of the user's own is followed, and no other.
-    if archives.is_symlink() && atomic_file::place_of(&archives).as_ref() == Some(&archives) {
-        let error = io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "expected a directory, or a link of your own; saw a link of another user",
-        );
-        return Err(FileError::named_by_user("use", &archives)(error).into());
-    }
-    fs::create_dir_all(&archives).map_err(FileError::named_by_user("create", &archives))?;
+    atomic_file::create_directory(directory)?;
+    atomic_file::create_directory(&archives)?;
     let about = format!(
         "StoreDir: {}\nWantMassQuery: 1\nPriority: 40\n",
         store.directories().store_dir

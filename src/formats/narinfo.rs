@@ -265,7 +265,8 @@ impl NarInfo {
                         return Err(bad("a place below the server's root, or a URL"));
                     }
                     info.files.push(NarFile {
-                        url: value.to_owned(),
+                        // As Nix reads it: joined to the server's URL by a slash.
+                        url: value.trim_start_matches('/').to_owned(),
                         // What Nix takes where nothing is said.
                         compression: "bzip2".to_owned(),
                         size: None,
@@ -392,8 +393,8 @@ impl NarInfo {
 /// Whether `url` names an archive: a place below the server's root, or a URL of the web.
 fn is_place_of_archive(url: &str) -> bool {
     let is_web = url.starts_with("https://") || url.starts_with("http://");
-    let leaves = url.starts_with('/') || url.split('/').any(|part| part == "..");
-    !url.is_empty() && !leaves && (is_web || !url.contains("://"))
+    let leaves = url.split('/').any(|part| part == "..");
+    !url.trim_start_matches('/').is_empty() && !leaves && (is_web || !url.contains("://"))
 }
 
 /// `digest` as narinfos and fingerprints have it.

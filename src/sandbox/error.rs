@@ -44,6 +44,18 @@ pub enum SandboxError {
         /// Why.
         source: io::Error,
     },
+    /// A directory cannot be given to the build user.
+    #[error("cannot give `{}` to the build user: {source}", visible_path(path))]
+    #[diagnostic(help(
+        "this is root without CAP_CHOWN, or the file system keeps no owners: run this as another user, or allow it (for Docker \
+         and podman: --cap-add CHOWN)"
+    ))]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The directory for temporary files cannot be used.
     #[error(transparent)]
     #[diagnostic(transparent)]

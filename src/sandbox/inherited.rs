@@ -4,7 +4,9 @@
 use std::mem::MaybeUninit;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, setrlimit, umask};
+
+use crate::process_limit::limit_of;
 
 /// Limits that are too low for builds, with what is enough and their names in messages.
 const LIMITS: [(Resource, u64, &str); 7] = [
@@ -17,8 +19,12 @@ const LIMITS: [(Resource, u64, &str); 7] = [
     (Resource::Cpu, 7 * 24 * 3600, "processor time (`ulimit -t`)"),
 ];
 
-/// The least stack that a command line is read with, in bytes.
-const SMALLEST_STACK: u64 = 1 << 20;
+/// What a command line takes at least, in bytes. With less, memory ends anywhere, and the process dies without a word.
+const SMALLEST: [(Resource, u64, &str); 3] = [
+    (Resource::Stack, 1 << 20, "the stack (`ulimit -s`)"),
+    (Resource::Data, 64 << 20, "data (`ulimit -d`)"),
+    (Resource::As, 256 << 20, "address space (`ulimit -v`)"),
+];
 
 /// Whether the parent has had `signal` ignored, as `nohup` does. Must be asked before a handler is installed.
 ///
@@ -39,6 +45,9 @@ pub fn is_ignored(signal: i32) -> bool {
 /// Sets right what can be: signals, the umask, limits. Must run before anything else, while there is one thread.
 pub fn set_right() {
     set_signals_right();
+    // SAFETY: there is one thread. The standard library reads the variable when the first other one is made, and a stack
+    // of the parent's choice would overflow, or could not be had.
+    unsafe { std::env::remove_var("RUST_MIN_STACK") };
     // With the owner's bits masked, the process that makes a directory could not enter it.
     let mask = umask(Mode::empty());
     umask(mask - Mode::RWXU);
@@ -67,27 +76,28 @@ fn set_signals_right() {
 /// The limits that are still too low for builds, in words.
 pub fn low_limits() -> Vec<String> {
     let low = LIMITS.iter().filter_map(|(resource, enough, what)| {
-        let now = getrlimit(*resource).current?;
-        (now < *enough).then(|| {
-            format!("the parent's limit on {what} is {now}, and builds may need {enough}; raise it")
-        })
+        let now = limit_of(*resource)?.current?;
+        (now < *enough)
+            .then(|| format!("the parent's limit on {what} is {now}, and builds may need {enough}"))
     });
     low.collect()
 }
 
-/// Why nothing can be done with the stack that the parent allows; `None` where it is large enough.
-pub fn stack_too_small() -> Option<String> {
-    let stack = getrlimit(Resource::Stack).current?;
-    (stack < SMALLEST_STACK).then(|| {
-        format!(
-            "the parent's limit on the stack is {stack} bytes, expected at least {SMALLEST_STACK}"
-        )
+/// Why nothing can be done with the memory that the parent allows; `None` where it is enough.
+pub fn memory_too_small() -> Option<String> {
+    SMALLEST.iter().find_map(|(resource, smallest, what)| {
+        let now = limit_of(*resource)?.current?;
+        (now < *smallest).then(|| {
+            format!("the parent's limit on {what} is {now} bytes, expected at least {smallest}")
+        })
     })
 }
 
 /// Raises the limit on `resource` to what is `enough`, or as far as the system lets it.
 fn raise(resource: Resource, enough: u64) {
-    let limit = getrlimit(resource);
+    let Some(limit) = limit_of(resource) else {
+        return;
+    };
     if limit.current.is_none_or(|current| current >= enough) {
         return;
     }

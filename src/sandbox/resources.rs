@@ -3,11 +3,12 @@
 
 use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::ResourceLimits;
 use super::process::physical_memory;
+use crate::process_limit::limit_of;
 
 /// The stack a program gets, where the limits allow: 8 MiB, as the kernel gives by itself. Programs size things
 /// by it, and a build must not depend on the caller's `ulimit -s`.
@@ -21,7 +22,7 @@ impl ResourceLimits {
     /// `/dev/shm` hold a quarter of the memory each, and processes are half as many as the caller's. Address space is
     /// not limited: compilers and run-time systems reserve much more of it than they use.
     pub fn of_machine() -> Self {
-        let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
+        let processes = current_of(Resource::Nproc);
         Self {
             processes: Some((processes.min(MOST_PROCESSES) / 2).max(1)),
             temporary: physical_memory().map(|memory| memory / 4),
@@ -30,9 +31,17 @@ impl ResourceLimits {
     }
 }
 
+/// What this process may use of `resource` now.
+fn current_of(resource: Resource) -> u64 {
+    let limit = limit_of(resource).and_then(|limit| limit.current);
+    limit.unwrap_or(u64::MAX)
+}
+
 /// Limits this process: to `limits`, and to `open_files` where they say nothing of those.
-pub(super) fn limit(limits: &ResourceLimits, open_files: &Rlimit) -> io::Result<()> {
-    setrlimit(Resource::Nofile, *open_files)?;
+pub(super) fn limit(limits: &ResourceLimits, open_files: Option<Rlimit>) -> io::Result<()> {
+    if let Some(open_files) = open_files {
+        setrlimit(Resource::Nofile, open_files)?;
+    }
     for (resource, limit) in [
         (Resource::As, limits.memory),
         (Resource::Nproc, limits.processes),
@@ -41,8 +50,8 @@ pub(super) fn limit(limits: &ResourceLimits, open_files: &Rlimit) -> io::Result<
         (Resource::Core, Some(0)),
     ] {
         let Some(limit) = limit else { continue };
-        let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
-        let limit = Some(limit.min(most));
+        let most = limit_of(resource).and_then(|limit| limit.maximum);
+        let limit = Some(limit.min(most.unwrap_or(u64::MAX)));
         let both = Rlimit {
             current: limit,
             maximum: limit,
@@ -61,7 +70,7 @@ pub(super) fn limit(limits: &ResourceLimits, open_files: &Rlimit) -> io::Result<
         chosen.for_each(|number| fewer.set(*number));
         sched_setaffinity(None, &fewer)?;
     }
-    let stack = getrlimit(Resource::Stack).maximum;
+    let stack = limit_of(Resource::Stack).and_then(|limit| limit.maximum);
     let stack = Rlimit {
         current: Some(STACK.min(stack.unwrap_or(u64::MAX))),
         maximum: stack,
@@ -79,7 +88,7 @@ mod tests {
         let memory = physical_memory().unwrap();
         assert!(memory > 64 << 20);
         assert_eq!(limits.temporary, Some(memory / 4));
-        let own = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
+        let own = current_of(Resource::Nproc);
         let processes = limits.processes.unwrap();
         assert!(processes >= 1 && (own == 1 || processes <= own / 2));
         assert_eq!(limits.memory, None);

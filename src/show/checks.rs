@@ -138,6 +138,18 @@ pub fn feature(feature: &Feature) -> CheckFinding {
     }
 }
 
+/// Whether the parent's limits let builds run: `low` are those that may not, in words.
+pub fn limits(low: &[String]) -> CheckFinding {
+    match low {
+        [] => CheckFinding::good("limits", "the parent's limits are high enough for builds"),
+        low => CheckFinding::doubtful(
+            "limits",
+            low.join("; "),
+            "Raise them with `ulimit` in the shell that starts bootstrap, or in the service that does.",
+        ),
+    }
+}
+
 /// Whether all places can be written to: `refused` is the first that cannot, and why.
 pub fn privileges(refused: Option<(&Path, &io::Error)>) -> CheckFinding {
     match refused {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Command;
 
-use crate::atomic_file::replace;
+use crate::atomic_file::{create_directory, replace};
 use crate::diagnostics::FileError;
 
 /// Writes `NAME.1` of `command`, and `NAME-COMMAND.1` for each of its commands, to `directory`, which is made where it
@@ -20,7 +20,7 @@ pub fn write(command: Command, directory: &Path) -> Result<(), FileError> {
     let pages = tempfile::tempdir().map_err(FileError::temporary("use", &temporary))?;
     clap_mangen::generate_to(command, pages.path())
         .map_err(FileError::temporary("write", pages.path()))?;
-    fs::create_dir_all(directory).map_err(FileError::named_by_user("create", directory))?;
+    create_directory(directory)?;
     let entries = fs::read_dir(pages.path());
     for entry in entries.map_err(FileError::temporary("list", pages.path()))? {
         let entry = entry.map_err(FileError::temporary("list", pages.path()))?;

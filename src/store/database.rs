@@ -24,7 +24,7 @@ use std::time::Duration;
 use rusqlite::ffi::Error as SqliteFailure;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::directories::{free_space, is_read_only};
+use super::directories::{free_space, has_no_inodes, is_read_only};
 use super::error::DatabaseError;
 use super::schema;
 use crate::formats::store_path::{StoreDir, StorePath};
@@ -213,12 +213,18 @@ fn read_only_connection(path: &Path, busy: Duration) -> Result<Connection, rusql
         Ok(connection)
     };
     match open(path, flags) {
-        // Reading through a write-ahead log takes files beside the database, which we may not create. They are there
-        // while another process writes. Without them the database is as good as immutable.
+        // Reading through a write-ahead log takes files beside the database, which we may not create, or for which the
+        // disk has no room. They are there while another process writes. Without them the database is as good as
+        // immutable.
         Err(error)
             if matches!(
                 error.sqlite_error_code(),
-                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+                Some(
+                    ErrorCode::CannotOpen
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::DiskFull
+                )
             ) && log_is_empty(path) =>
         {
             let mut uri = String::from("file:");
@@ -318,8 +324,9 @@ fn classify(path: &Path, action: &'static str, error: rusqlite::Error) -> Databa
     }
 }
 
-/// Whether the file system that the database `path` is on has no space left.
+/// Whether the file system that the database `path` is on has no space left, or holds as many files as it can.
 fn is_full(path: &Path) -> bool {
-    path.parent()
-        .is_some_and(|directory| free_space(directory).is_ok_and(|free| free < FULL))
+    path.parent().is_some_and(|directory| {
+        free_space(directory).is_ok_and(|free| free < FULL) || has_no_inodes(directory)
+    })
 }

@@ -15,6 +15,11 @@ pub fn free_space(place: &Path) -> io::Result<u64> {
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
+/// Whether the file system of `place` can hold no further file. Some count none.
+pub(super) fn has_no_inodes(place: &Path) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|system| system.f_files > 0 && system.f_favail == 0)
+}
+
 /// Whether `place`, or the directory it is in, is on a file system that is mounted read-only.
 pub(super) fn is_read_only(place: &Path) -> bool {
     let places = [Some(place), place.parent()];

@@ -268,7 +268,7 @@ impl Reserve {
             return Ok(Self(None));
         }
         store.writable()?;
-        let path = store.directories().state.join("db/reserved");
+        let path = super::open::reserve(&store.directories().state);
         let _ = std::fs::remove_file(&path);
         Ok(Self(Some(path)))
     }

@@ -130,12 +130,23 @@ impl Store {
                  \"A store that Nix has opened\" in docs/sharing.md"
             );
         }
-        let database = Database::open(
-            &database_directory,
-            directories.store_dir.clone(),
-            false,
-            options.database_timeout,
-        )?;
+        let open = || {
+            Database::open(
+                &database_directory,
+                directories.store_dir.clone(),
+                false,
+                options.database_timeout,
+            )
+        };
+        let database = match open() {
+            // On a full disk even the index of the log has no room, and no collector could start.
+            Err(DatabaseError::Full { .. })
+                if std::fs::remove_file(reserve(&directories.state)).is_ok() =>
+            {
+                open()?
+            }
+            opened => opened?,
+        };
         Ok(Self {
             temporary_roots: TemporaryRoots::of_process(&directories.state),
             directories,
@@ -348,9 +359,15 @@ fn refuse_orphans(store: &Path, database: &Path) -> Result<(), StoreError> {
         let name = entry.map_err(examine(store))?.file_name();
         let name = name.to_str().filter(|name| !is_work_in_progress(name));
         if let Some(name) = name.filter(|name| StorePath::from_base_name(name).is_ok()) {
-            let error = DatabaseError::Missing {
-                path: database.to_owned(),
-                evidence: store.join(name),
+            let error = match database.exists() {
+                true => DatabaseError::NoSchemaFile {
+                    path: database.with_file_name("schema"),
+                    database: database.to_owned(),
+                },
+                false => DatabaseError::Missing {
+                    path: database.to_owned(),
+                    evidence: store.join(name),
+                },
             };
             return Err(error.into());
         }
@@ -361,6 +378,11 @@ fn refuse_orphans(store: &Path, database: &Path) -> Result<(), StoreError> {
 fn examine(path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Directory(FileError::in_store("examine", path.clone())(source))
+}
+
+/// The file that [`reserve_space`] makes.
+pub(super) fn reserve(state: &Path) -> PathBuf {
+    state.join("db/reserved")
 }
 
 /// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full

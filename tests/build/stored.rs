@@ -152,10 +152,7 @@ fn derivations_of_clients_are_explained_drawn_and_reported() {
         [library, old, new, other, bad].map(|item| added(&site, item));
 
     let (text, _) = expect(&site, 0, &["explain", &new]);
-    assert!(
-        text.contains("for the first time as far as is known"),
-        "{text}"
-    );
+    assert!(text.contains("no earlier build is recorded here"), "{text}");
     expect(&site, 0, &["build", &old, &other]);
     expect(&site, 1, &["build", &bad]);
     let (text, _) = expect(&site, 0, &["explain", &old]);

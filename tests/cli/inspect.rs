@@ -258,7 +258,7 @@ fn a_shell_in_a_builds_sandbox_needs_its_inputs() {
         2,
         &["shell", "--of", "libc", "--directory", "/nowhere/at/all"],
     );
-    assert!(err.contains("no such directory"), "{err}");
+    assert!(err.contains("No such file or directory"), "{err}");
     world.expect(2, &["shell", "--of", "nobody"]);
     world.expect(2, &["shell", "--directory", "/tmp"]);
 }

@@ -152,7 +152,7 @@ fn a_file_that_cannot_be_used_says_what_to_do() {
         (["report", "-o", "/nowhere/x"], "hint: check the name"),
         (
             ["report", "-o", "/dev/null/x"],
-            "hint: one of the directories in its name is a file",
+            "hint: a part of the path is a file, not a directory",
         ),
         (
             ["--seed-file=/nowhere/x", "list", "--json"],
@@ -284,5 +284,37 @@ fn the_version_at_length_is_for_reports_of_problems() {
         "systems: x86_64-freebsd",
     ] {
         assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn what_the_caller_gave_does_not_reach_the_terminal_as_it_is() {
+    let bad = "\u{1b}]0;x\u{7}\u{202e}\nfailed: x";
+    let option = format!("--cores={bad}");
+    for (arguments, variable) in [
+        (vec!["--cores", bad, "list"], None),
+        (vec![&option, "list"], None),
+        (vec![bad], None),
+        (vec!["list"], Some(bad)),
+        (vec!["key", bad, "/nowhere"], None),
+    ] {
+        let mut command = bootstrap();
+        command.args(&arguments);
+        if let Some(value) = variable {
+            command.env("BOOTSTRAP_CORES", value);
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let err = String::from_utf8(output.stderr).unwrap();
+        let is_shown = |text: &str| err.contains(text);
+        assert!(!is_shown("\u{1b}") && !is_shown("\u{202e}"), "{err:?}");
+        assert!(
+            !err.lines().any(|line| line.starts_with("failed: x")),
+            "{err:?}"
+        );
+        assert!(
+            is_shown("]0;x") && is_shown("\\u{202e}\\nfailed: x"),
+            "{err:?}"
+        );
     }
 }

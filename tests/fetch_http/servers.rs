@@ -208,7 +208,7 @@ fn an_unreachable_server_is_asked_once_for_many_files() {
     assert!(
         messages
             .iter()
-            .filter(|message| message.contains("found out earlier"))
+            .filter(|message| message.contains("found earlier in this run"))
             .count()
             > 30
     );

@@ -22,6 +22,7 @@ const LAYERS: [&[&str]; 8] = [
         "events",
         "limited_file",
         "limited_output",
+        "process_limit",
         "threads",
     ],
     &["atomic_file", "key_files"],

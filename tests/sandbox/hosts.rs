@@ -106,11 +106,16 @@ fn with_bits(number: u8, mask: u64) -> SeccompRule {
 
 /// A command whose process has a filter that refuses `calls` with `EPERM`; calls without rules are refused always.
 fn filtered(program: &str, calls: &[(i64, Vec<SeccompRule>)]) -> Command {
+    filtered_with(libc::EPERM, program, calls)
+}
+
+/// As [`filtered`], with another error than `EPERM`.
+fn filtered_with(error: i32, program: &str, calls: &[(i64, Vec<SeccompRule>)]) -> Command {
     let rules: BTreeMap<_, _> = calls.iter().cloned().collect();
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,
-        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Errno(error as u32),
         std::env::consts::ARCH.try_into().unwrap(),
     );
     let filter: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
@@ -137,7 +142,9 @@ fn fixed_addresses() -> (i64, Vec<SeccompRule>) {
 
 #[test]
 fn addresses_that_may_not_be_fixed_do_not_stop_a_build() {
-    assert_builds(&said(filtered("env", &[fixed_addresses()])));
+    for error in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {
+        assert_builds(&said(filtered_with(error, "env", &[fixed_addresses()])));
+    }
     // The command warns, once, and says how to allow it; doctor names it.
     let output = filtered(guest::helper().to_str().unwrap(), &[fixed_addresses()])
         .args(["--color", "never", "--offline", "doctor"])
@@ -153,6 +160,18 @@ fn addresses_that_may_not_be_fixed_do_not_stop_a_build() {
         "{found}"
     );
     assert_eq!(warned.matches("ADDR_NO_RANDOMIZE").count(), 1, "{warned}");
+}
+
+#[test]
+fn limits_that_may_not_be_asked_for_are_no_panic() {
+    let refused = [(libc::SYS_prlimit64, vec![]), (libc::SYS_getrlimit, vec![])];
+    let output = filtered(guest::helper().to_str().unwrap(), &refused)
+        .args(["--color", "never", "--offline", "doctor"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+    assert!([Some(0), Some(5)].contains(&output.status.code()), "{said}");
 }
 
 #[test]

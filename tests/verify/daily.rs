@@ -157,7 +157,7 @@ fn what_a_running_program_uses_stays() {
     assert!(collected.status.success());
     assert!(spared);
     assert!(
-        roots.contains(&format!("/proc/{}", running.id())),
+        roots.contains(&format!("process {}: 1 item", running.id())),
         "{roots}"
     );
     world.expect(0, &["gc"]);

@@ -207,3 +207,20 @@ fn a_bit_flipped_in_the_database_file_is_found_or_changes_nothing_that_can_be_ch
     write(&whole);
     world.expect(0, &["verify"]);
 }
+
+#[test]
+fn a_schema_file_that_is_gone_is_not_a_database_that_is_gone() {
+    let world = World::new();
+    world.expect(0, &["build", "tool"]);
+    let schema = world.path("root/var/guix/db/schema");
+    fs::remove_file(&schema).unwrap();
+    for command in ["verify", "gc"] {
+        let (_, err) = world.expect(5, &[command]);
+        assert!(
+            err.contains("db/schema is missing, which says the version of"),
+            "{err}"
+        );
+    }
+    fs::write(&schema, "7").unwrap();
+    world.expect(0, &["verify"]);
+}

@@ -14,6 +14,9 @@ use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::verify::whole::{self, Checked, Condition, StoreCheckReport};
 
+/// How many names of files that are not store items are listed: there may be thousands.
+const LISTED: usize = 20;
+
 mod compare;
 mod document;
 pub mod lock_command;
@@ -175,12 +178,16 @@ fn describe(
             "  left by runs that were killed, or kept by --repair or --rebuild: `bootstrap gc` removes them\n",
         );
     }
-    for name in &report.strays.foreign {
+    for name in report.strays.foreign.iter().take(LISTED) {
         text.push_str(&format!(
             "extra: {}/{}\n",
             context.directories.store.display(),
             visible(name)
         ));
+    }
+    let more = report.strays.foreign.len().saturating_sub(LISTED);
+    if more > 0 {
+        text.push_str(&format!("extra: {more} more, which --json names\n"));
     }
     if !report.strays.foreign.is_empty() {
         text.push_str("  not store items: inspect and delete them by hand\n");

@@ -95,10 +95,10 @@ pub enum AptError {
     },
     /// The host's configuration names no Debian archive.
     #[error(
-        "no entry for Debian's archive in {}/sources.list or sources.list.d",
+        "no entry for Debian's archive, with the suite `{release}` and the component `main`, in {}/sources.list or sources.list.d",
         visible_path(directory)
     )]
-    #[diagnostic(help("add an entry with the suite `{release}` and the component `main`"))]
+    #[diagnostic(help("add such an entry"))]
     NoEntries {
         /// The host's `etc/apt`.
         directory: PathBuf,

@@ -29,7 +29,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::diagnostics::FileError;
-use crate::formats::visible::visible_path;
+use crate::formats::visible::{visible, visible_path};
 
 pub mod ecdsa;
 pub mod guix;
@@ -64,7 +64,8 @@ pub enum KeyError {
     },
     /// A name that no key can have.
     #[error(
-        "`{0}` cannot be a key's name: expected letters, digits, dots and dashes, such as example.org-1"
+        "`{}` cannot be a key's name: expected letters, digits, dots and dashes, such as example.org-1",
+        visible(.0)
     )]
     Name(String),
     /// An option or file without a public key.

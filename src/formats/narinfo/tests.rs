@@ -52,6 +52,11 @@ fn mistakes_are_named_with_their_line() {
         ("sha256:", "md5:", "NarHash: expected a SHA-256"),
         (
             "URL: nar/x.nar.gz",
+            "URL: //",
+            "URL: expected a place below",
+        ),
+        (
+            "URL: nar/x.nar.gz",
             "URL: ../../etc/passwd",
             "URL: expected a place below",
         ),

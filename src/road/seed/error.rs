@@ -53,6 +53,12 @@ pub enum SeedError {
         /// What was expected and seen.
         reason: String,
     },
+    /// A file of the base's top folder has a name that no build could be given.
+    #[error("the base's top folder holds `{0}`, whose name is not UTF-8")]
+    #[diagnostic(help(
+        "a base that FreeBSD or Debian makes has no such name: make the archive without it"
+    ))]
+    Name(String),
     /// A line of the lock is invalid.
     #[error("{file}:{line}: {}", visible(reason))]
     Lock {
@@ -171,7 +177,7 @@ impl SeedError {
             Self::Apt(AptError::Io { .. }) => SeedFailure::Environment,
             Self::NotOffered { .. } | Self::Apt(_) => SeedFailure::NotFetched,
             Self::Archive(error) if error.is_environment() => SeedFailure::Environment,
-            Self::Archive(_) => SeedFailure::Unpack,
+            Self::Archive(_) | Self::Name(_) => SeedFailure::Unpack,
             Self::Fetch(error) => match error.class() {
                 FailureClass::HashDiffers => SeedFailure::HashDiffers,
                 FailureClass::NotFetched => SeedFailure::NotFetched,

@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use super::SeedError;
 use crate::archive::{self, ArchiveLimits, ArchiveTree, Format, MERGED_USR, Unpacked};
+use crate::diagnostics::FileError;
 use crate::formats::derivation::Environment;
+use crate::formats::visible::visible;
 
 /// What separates a link's path from its target.
 const ARROW: &str = " -> ";
@@ -73,7 +75,22 @@ pub fn unpack(
     for (path, text) in &contents.files {
         tree.file(label, path, text.as_bytes(), false)?;
     }
+    check_names(target)?;
     Ok(tree.unpacked())
+}
+
+/// Checks the names in the top folder of a seed's tree, which become mount points and links of each build's root.
+pub(super) fn check_names(target: &Path) -> Result<(), SeedError> {
+    let entries = std::fs::read_dir(target).map_err(FileError::in_store("list", target))?;
+    for entry in entries {
+        let name = entry
+            .map_err(FileError::in_store("list", target))?
+            .file_name();
+        if name.to_str().is_none() {
+            return Err(SeedError::Name(visible(name.as_encoded_bytes())));
+        }
+    }
+    Ok(())
 }
 
 /// The variables `format`, `archives`, `links` and `files` of a `builtin:unpack-seed` derivation.

@@ -13,7 +13,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::process::{Pid, Resource, getrlimit};
+use rustix::process::{Pid, Resource};
 use rustix::stdio;
 
 use super::parameters::{JailNetwork, VIMAGE, parameters, rules};
@@ -21,6 +21,7 @@ use super::plan::{Action, FileSystem, MountCall, plan};
 use super::specification::{JailHelper, JailSpecification};
 use super::system::{EventQueue, WatchEvent};
 use super::{accounts, devices, program, record, system, teardown};
+use crate::process_limit::limit_of;
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, receive, send};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::{Finished, SandboxError, SandboxStep, helper, process, terminal};
@@ -46,7 +47,7 @@ fn start() -> io::Result<()> {
         limits: specification.limits.clone(),
         specification,
         descriptors,
-        open_files: getrlimit(Resource::Nofile),
+        open_files: limit_of(Resource::Nofile),
         terminal: None,
         socket: told.socket,
         null: told.null,

@@ -52,7 +52,7 @@ fn prepare(
     if network == JailNetwork::Loopback {
         loopback::bring_up().during(SandboxStep::BringUpLoopback)?;
     }
-    resources::limit(&helper.limits, &helper.open_files).during(SandboxStep::LimitResources)?;
+    resources::limit(&helper.limits, helper.open_files).during(SandboxStep::LimitResources)?;
     system::fix_addresses().during(SandboxStep::FixAddresses)?;
     system::gain_no_privileges().during(SandboxStep::DropPrivileges)?;
     system::become_user(specification.user.uid, specification.user.gid)

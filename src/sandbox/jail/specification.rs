@@ -50,7 +50,7 @@ pub(super) struct JailHelper {
     /// What is left for the process's own limits.
     pub limits: ResourceLimits,
     /// The caller's limits of open files, which are the program's where it is given none of its own.
-    pub open_files: Rlimit,
+    pub open_files: Option<Rlimit>,
     /// The program's terminal, when it is interactive and has one.
     pub terminal: Option<ProgramEnd>,
     /// The spawning process's end says when to stop.

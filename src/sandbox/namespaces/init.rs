@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{
-    DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, getrlimit, kill_process,
+    DumpableBehavior, Gid, Pid, PidfdFlags, Resource, Rlimit, Signal, Uid, kill_process,
     pidfd_open, setrlimit,
 };
 use rustix::stdio;
@@ -26,6 +26,7 @@ use rustix::stdio;
 use super::mounts::{self, Kernel, MountTree};
 use super::specification::{NamespaceHelper, NamespaceSpecification};
 use super::{program, system};
+use crate::process_limit::limit_of;
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
 use crate::sandbox::{SandboxStep, helper, process, terminal};
 
@@ -140,12 +141,12 @@ fn prefer_to_kill(first: Pid) {
 
 /// Raises the limit on open files as far as possible, and returns the former one: every input is a descriptor for a
 /// moment, and there may be more than the usual 1024.
-fn raise_open_files() -> Rlimit {
-    let before = getrlimit(Resource::Nofile);
+fn raise_open_files() -> Option<Rlimit> {
+    let before = limit_of(Resource::Nofile)?;
     let mut raised = before;
     raised.current = raised.maximum;
     let _ = setrlimit(Resource::Nofile, raised);
-    before
+    Some(before)
 }
 
 pub(super) fn kernel(specification: &NamespaceSpecification) -> Kernel {

@@ -116,12 +116,13 @@ impl Sandbox for Namespaces {
         let unusable = FileError::temporary("use", std::env::temp_dir());
         let place = place.map_err(|error| SandboxError::Temporary(unusable(error)))?;
         let directory = place.path().join("build");
-        fs::create_dir(&directory)
-            .and_then(|()| chown(&directory, Some(outside.0), Some(outside.1)))
-            .map_err(|source| SandboxError::Source {
-                path: directory.clone(),
-                source,
-            })?;
+        let unusable = FileError::temporary("make", &directory);
+        fs::create_dir(&directory).map_err(|error| SandboxError::Temporary(unusable(error)))?;
+        let owned = chown(&directory, Some(outside.0), Some(outside.1));
+        owned.map_err(|source| SandboxError::Owner {
+            path: directory.clone(),
+            source,
+        })?;
         let specification = NamespaceSpecification {
             outside,
             items: vec![

@@ -33,13 +33,10 @@ fn prepare(helper: &mut NamespaceHelper) -> Result<HelperMessage, StepFailure> {
     if specification.thirty_two_bit {
         system::be_thirty_two_bit().during(SandboxStep::ChoosePersonality)?;
     }
-    match system::fix_addresses() {
-        // Docker's and podman's own filters refuse it.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            send(&mut helper.socket, &HelperMessage::RandomAddresses)
-                .during(SandboxStep::FixAddresses)?;
-        }
-        other => other.during(SandboxStep::FixAddresses)?,
+    // Docker's and podman's own filters refuse it, and other sandboxes do not know it.
+    if system::fix_addresses().is_err() {
+        send(&mut helper.socket, &HelperMessage::RandomAddresses)
+            .during(SandboxStep::FixAddresses)?;
     }
     rustix::process::chdir(&specification.directory)
         .during_on(SandboxStep::EnterBuildDirectory, &specification.directory)?;
@@ -53,7 +50,7 @@ fn prepare(helper: &mut NamespaceHelper) -> Result<HelperMessage, StepFailure> {
         &mut helper.descriptors,
         &specification.descriptors,
     )?;
-    resources::limit(&specification.limits, &helper.open_files)
+    resources::limit(&specification.limits, helper.open_files)
         .during(SandboxStep::LimitResources)?;
     drop_privileges().during(SandboxStep::DropPrivileges)?;
     filter::install(specification.network).during(SandboxStep::FilterCalls)?;

@@ -6,7 +6,8 @@ use rustix::io::Errno;
 use crate::sandbox::SandboxStep;
 use crate::sandbox::protocol::StepFailure;
 
-const MAX_NAMESPACES: &str = "/proc/sys/user/max_user_namespaces";
+/// The kinds of namespaces that a build needs, as in `user.max_KIND_namespaces`.
+const KINDS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
 pub(super) const DEBIAN_SWITCH: &str = "/proc/sys/kernel/unprivileged_userns_clone";
 pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
@@ -33,12 +34,20 @@ pub(super) fn remedy(
              seccomp=unconfined)"
         }
         (SandboxStep::CreateNamespaces, Errno::NOSPC) => {
-            let now = setting(MAX_NAMESPACES).unwrap_or_default();
-            return Some(format!(
-                "user.max_user_namespaces is {}; as root: sysctl -w user.max_user_namespaces=15000, and likewise each \
-                 other user.max_*_namespaces that is 0",
-                now.trim()
-            ));
+            let used_up: Vec<String> = KINDS
+                .iter()
+                .filter(|kind| is(&format!("/proc/sys/user/max_{kind}_namespaces"), "0"))
+                .map(|kind| format!("user.max_{kind}_namespaces"))
+                .collect();
+            return Some(match used_up.as_slice() {
+                [] => "no more namespaces are allowed: end some builds, or raise user.max_*_namespaces with sysctl"
+                    .to_owned(),
+                names => format!(
+                    "{} is 0; as root: sysctl -w {}=15000",
+                    names.join(" and "),
+                    names.join("=15000 ")
+                ),
+            });
         }
         (SandboxStep::CreateNamespaces, Errno::INVAL) => {
             "use a kernel that was built with CONFIG_USER_NS, CONFIG_PID_NS, CONFIG_NET_NS and CONFIG_CGROUPS"
@@ -52,9 +61,15 @@ pub(super) fn remedy(
              seccomp=unconfined), or run this outside; in a chroot they cannot be made"
         }
         (SandboxStep::Execute, _) => return None,
-        (SandboxStep::MapUser, Errno::PERM) if cannot_map_root(setting) => {
+        (SandboxStep::MapUser, Errno::PERM) if lacks(setting, SETFCAP) => {
             "this is root without CAP_SETFCAP, which may not make a user namespace: run this as another user, or add the \
              capability (for Docker and podman: --cap-add SETFCAP)"
+        }
+        (SandboxStep::MapUser | SandboxStep::BecomeUser, Errno::PERM)
+            if lacks(setting, SETGID | SETUID) =>
+        {
+            "this is root without CAP_SETUID or CAP_SETGID: run this as another user, or add them (for Docker and podman: \
+             --cap-add SETUID --cap-add SETGID)"
         }
         (_, Errno::PERM | Errno::ACCESS) if is(APPARMOR_SWITCH, "1") => {
             "AppArmor takes the privileges in user namespaces from programs without a profile; as root: sysctl -w \
@@ -90,6 +105,13 @@ pub(super) fn remedy(
         }
         (_, Errno::NOSPC) => "make room there",
         (_, Errno::NFILE | Errno::MFILE) => "too many files are open: raise the limit (ulimit -n)",
+        (
+            SandboxStep::NameHost | SandboxStep::FilterCalls | SandboxStep::DropPrivileges,
+            Errno::PERM,
+        ) => {
+            "the system refuses the call; in a container, allow it (for Docker and podman: --security-opt \
+             seccomp=unconfined)"
+        }
         (_, Errno::AGAIN) => {
             "no more processes are allowed: end some, or raise the limit (ulimit -u; pids.max of the control group)"
         }
@@ -98,9 +120,14 @@ pub(super) fn remedy(
     Some(text.to_owned())
 }
 
-/// Whether this process is root without the capability that the kernel asks of who maps root into a user namespace.
-fn cannot_map_root(setting: &dyn Fn(&str) -> Option<String>) -> bool {
-    const SETFCAP: u64 = 1 << 31;
+/// Capabilities as in `CapEff` of /proc/PID/status (capabilities(7)). The kernel asks SETFCAP of who maps root into a user
+/// namespace.
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
+const SETFCAP: u64 = 1 << 31;
+
+/// Whether this process is root without one of `capabilities`.
+fn lacks(setting: &dyn Fn(&str) -> Option<String>, capabilities: u64) -> bool {
     let status = setting("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -108,7 +135,8 @@ fn cannot_map_root(setting: &dyn Fn(&str) -> Option<String>) -> bool {
             .nth(if name == "Uid:" { 1 } else { 0 })
     };
     let effective = field("CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
-    field("Uid:") == Some("0") && effective.is_some_and(|effective| effective & SETFCAP == 0)
+    field("Uid:") == Some("0")
+        && effective.is_some_and(|effective| effective & capabilities != capabilities)
 }
 
 #[cfg(test)]
@@ -131,11 +159,16 @@ mod tests {
 
     #[test]
     fn each_way_to_forbid_user_namespaces_has_its_own_remedy() {
-        let limit = [(MAX_NAMESPACES, "0")];
-        assert!(
-            advice(SandboxStep::CreateNamespaces, Errno::NOSPC, &limit)
-                .contains("user.max_user_namespaces is 0")
-        );
+        for (kind, expected) in [
+            ("user", "sysctl -w user.max_user_namespaces=15000"),
+            ("net", "sysctl -w user.max_net_namespaces=15000"),
+            ("time", "raise user.max_*_namespaces"),
+        ] {
+            let file = format!("/proc/sys/user/max_{kind}_namespaces");
+            let limit = [(file.as_str(), "0")];
+            let text = advice(SandboxStep::CreateNamespaces, Errno::NOSPC, &limit);
+            assert!(text.contains(expected), "{text}");
+        }
         let debian = [(DEBIAN_SWITCH, "0")];
         assert!(
             advice(SandboxStep::CreateNamespaces, Errno::PERM, &debian)
@@ -155,6 +188,7 @@ mod tests {
         assert!(advice(SandboxStep::MountProcesses, Errno::PERM, &[]).contains("/proc"));
         for (user, capabilities, expected) in [
             ("0", "0000000028040000", "CAP_SETFCAP"),
+            ("0", "00000000a8040000", "CAP_SETUID"),
             ("0", "00000000ffffffff", "user numbers"),
             ("1000", "0", "user numbers"),
         ] {

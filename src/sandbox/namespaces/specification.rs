@@ -52,7 +52,7 @@ pub(super) struct NamespaceHelper {
     /// `/dev/null` of the machine.
     pub null: OwnedFd,
     /// The caller's limits of open files, which are the program's where it is given none of its own.
-    pub open_files: Rlimit,
+    pub open_files: Option<Rlimit>,
     /// The program's terminal, when it is interactive and has one.
     pub terminal: Option<ProgramEnd>,
 }

@@ -136,7 +136,7 @@ fn without_a_server_the_newest_record_decides() {
     let absurd = clock(EARLIEST + 10 * YEAR + 1, None, None);
     assert_state(&absurd, CheckState::Bad);
     assert!(
-        absurd.seen.contains("ten years after this program"),
+        absurd.seen.contains("ten years ahead of this program"),
         "{absurd:?}"
     );
     assert_state(

@@ -5,10 +5,11 @@ use std::io;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::Resource;
 
 use crate::diagnostics::{FileError, in_store, of_machine};
 use crate::formats::visible::visible_path;
+use crate::process_limit::limit_of;
 
 /// Something wrong with the database or with a query.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -40,6 +41,22 @@ pub enum DatabaseError {
         path: PathBuf,
         /// The start of its content.
         found: String,
+    },
+    /// The schema file is missing while the database is there.
+    #[error(
+        "{} is missing, which says the version of {}",
+        visible_path(path),
+        visible_path(database)
+    )]
+    #[diagnostic(help(
+        "if guix-daemon or bootstrap made the database, write 7 into the file; else `bootstrap verify --recover` makes a new \
+         database from the store"
+    ))]
+    NoSchemaFile {
+        /// The schema file.
+        path: PathBuf,
+        /// The database file.
+        database: PathBuf,
     },
     /// The database file is missing while something else of the store exists.
     #[error(
@@ -158,7 +175,7 @@ const USEFUL_SIZE: u64 = 64 << 20;
 
 /// What to do about an error of SQLite's that names no cause: it reports a file that may not grow as a failing disk.
 fn device_hint() -> &'static str {
-    let limit = getrlimit(Resource::Fsize).current;
+    let limit = limit_of(Resource::Fsize).and_then(|limit| limit.current);
     match limit.is_some_and(|limit| limit < USEFUL_SIZE) {
         true => of_machine(&Errno::FBIG.into()),
         false => of_machine(&Errno::IO.into()),
@@ -173,7 +190,9 @@ impl DatabaseError {
             | Self::NotWritable { .. }
             | Self::Full { .. }
             | Self::Device { .. }
-            | Self::Schema { .. } => true,
+            | Self::Schema { .. }
+            | Self::SchemaFile { .. }
+            | Self::NoSchemaFile { .. } => true,
             Self::File(error) => error.is_environment(),
             _ => false,
         }

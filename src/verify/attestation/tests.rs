@@ -114,7 +114,7 @@ fn seeds_that_others_cannot_have_are_told_and_are_no_contradiction() {
     mine.seeds.clear();
     let text = serde_json::to_string(&mine).unwrap();
     let error = Attestation::parse("a.json", text.as_bytes()).unwrap_err();
-    assert!(error.to_string().contains("none of its seeds"), "{error}");
+    assert!(error.to_string().contains("not among its seeds"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::publish::damage;
 use super::{key, pretend, publish_libc};
 use crate::World;
-use crate::server::{serve, serve_halves};
+use crate::server::{serve, serve_halves, serve_with};
 
 #[test]
 fn what_one_machine_builds_and_publishes_another_need_not_build() {
@@ -122,6 +122,48 @@ fn a_damaged_item_is_repaired_from_a_server_before_it_is_built() {
     let (_, err) = world.expect(4, &["build", "--repair", "tool"]);
     assert!(err.contains("tool"), "{err}");
     assert_eq!(fs::read_to_string(&item).unwrap(), "something else");
+}
+
+#[test]
+fn what_a_server_has_encoded_is_decoded() {
+    let world = World::with_recipes();
+    let (secret, public) = key(&world);
+    let directory = publish_libc(&world, &secret);
+    for entry in [directory.clone(), directory.join("nar")] {
+        for file in fs::read_dir(entry).unwrap() {
+            let file = file.unwrap().path();
+            if file.is_file() {
+                let plain = fs::read(&file).unwrap();
+                let mut encoder = flate2::read::GzEncoder::new(&plain[..], Default::default());
+                let mut encoded = Vec::new();
+                std::io::Read::read_to_end(&mut encoder, &mut encoded).unwrap();
+                fs::write(&file, encoded).unwrap();
+            }
+        }
+    }
+    for (encoding, expected) in [
+        ("gzip", "libc: installed, "),
+        ("sdch", "unknown content encoding `sdch`"),
+    ] {
+        let url = serve_with(
+            &directory,
+            &format!("Content-Encoding: {encoding}\r\n"),
+            |_| {},
+        );
+        let other = World::with_recipes();
+        let arguments = [
+            "--substitute-urls",
+            &url,
+            "--trusted-keys",
+            &public,
+            "build",
+            "libc",
+        ];
+        let output = other.run(&arguments);
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(err.contains(expected), "{err}");
+        assert_eq!(output.status.success(), encoding == "gzip", "{err}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::formats::derivation::Environment;
+use crate::road::seed::unpack::check_names;
 
 #[test]
 fn a_seed_goes_through_its_derivation_and_is_unpacked() {
@@ -55,6 +56,18 @@ fn a_seed_goes_through_its_derivation_and_is_unpacked() {
         assert!(matches!(error, SeedError::Environment(_)), "{error}");
     }
     assert!(Contents::from_environment(&Environment::default(), &physical).is_err());
+}
+
+#[test]
+fn a_name_of_the_top_folder_that_no_build_could_be_given_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("bin")).unwrap();
+    check_names(directory.path()).unwrap();
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    fs::write(directory.path().join(odd), "").unwrap();
+    let error = check_names(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("caf\\xe9"), "{error}");
 }
 
 #[test]
