@@ -334,7 +334,7 @@ fn ask(url: &str, request: RequestBuilder, pace: ReadLimits, pieces: &SyncSender
     }
 }
 
-/// What `response` says that its bytes are encoded in. Nobody asked for it, but object stores give what was put there.
+/// What `response` says that its bytes are encoded in. It was not asked for, but object stores give what was put there.
 fn encodings(response: &Response) -> Vec<String> {
     let values = response.headers().get_all(CONTENT_ENCODING).iter();
     let values = values.filter_map(|value| value.to_str().ok());

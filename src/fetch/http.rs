@@ -389,13 +389,9 @@ fn send_failure(error: &reqwest::Error) -> AttemptFailure {
 }
 
 fn status_failure(status: StatusCode, response: &Response) -> AttemptFailure {
-    let reason = match status {
-        // A site never answers so.
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            "the proxy wants a name and a password (407): give them in its URL, http://NAME:PASSWORD@HOST:PORT"
-                .to_owned()
-        }
-        status => format!("it answers {status}"),
+    let reason = match status.as_u16() {
+        407 => "the proxy answers 407: it wants http://NAME:PASSWORD@HOST:PORT".to_owned(),
+        _ => format!("it answers {status}"),
     };
     match status {
         StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {

@@ -45,8 +45,8 @@ pub fn is_ignored(signal: i32) -> bool {
 /// Sets right what can be: signals, the umask, limits. Must run before anything else, while there is one thread.
 pub fn set_right() {
     set_signals_right();
-    // SAFETY: there is one thread. The standard library reads the variable when the first other one is made, and a stack
-    // of the parent's choice would overflow, or could not be had.
+    // SAFETY: there is one thread. The standard library reads the variable when the first other one is made, and a
+    // stack of the parent's choice would overflow, or could not be had.
     unsafe { std::env::remove_var("RUST_MIN_STACK") };
     // With the owner's bits masked, the process that makes a directory could not enter it.
     let mask = umask(Mode::empty());

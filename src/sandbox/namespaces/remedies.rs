@@ -120,8 +120,8 @@ pub(super) fn remedy(
     Some(text.to_owned())
 }
 
-/// Capabilities as in `CapEff` of /proc/PID/status (capabilities(7)). The kernel asks SETFCAP of who maps root into a user
-/// namespace.
+/// Capabilities as in `CapEff` of /proc/PID/status (capabilities(7)). The kernel asks SETFCAP of who maps root into a
+/// user namespace.
 const SETGID: u64 = 1 << 6;
 const SETUID: u64 = 1 << 7;
 const SETFCAP: u64 = 1 << 31;
