@@ -19,6 +19,10 @@ pub fn limit_of(resource: Resource) -> Option<Rlimit> {
     };
     let bound = |number: libc::rlim_t| {
         let number = (number != libc::RLIM_INFINITY).then_some(number)?;
+        #[allow(
+            clippy::useless_conversion,
+            reason = "the type differs between systems"
+        )]
         u64::try_from(number).ok()
     };
     Some(Rlimit {
