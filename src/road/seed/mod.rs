@@ -6,7 +6,7 @@
 //! what to add to them once they are unpacked ([`unpack`]).
 //!
 //! [`resolve`] loads a seed; [`update`] computes a lock from Debian's signed index.
-//! Instead of a described seed, a build can start from an archive or base directory that the user names ([`own`]).
+//! Instead of a described seed, a build can start from an archive or base directory that the user names ([`own_base`]).
 
 pub mod description;
 mod error;
