@@ -158,6 +158,10 @@ fn of_start(error: &io::Error) -> &'static str {
         Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
             "too many files are open: raise the limit (ulimit -n)"
         }
+        // On Linux it is found by /proc.
+        Some(rustix::io::Errno::NOENT) if cfg!(target_os = "linux") => {
+            "where /proc is not mounted: mount -t proc proc /proc"
+        }
         Some(rustix::io::Errno::NOMEM) => "free memory, or build less at a time (-j, --cores)",
         _ => "",
     }

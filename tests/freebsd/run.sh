@@ -220,7 +220,7 @@ if [ -z "$seed" ]; then
 fi
 check 'a directory without a shell is refused as a seed' \
     status 2 "$tool" --root "$root" --seed-file "$work" seed show
-check 'a missing seed is refused' status 5 "$tool" --root "$root" --seed-file "$work/none" seed show
+check 'a missing seed is refused' status 2 "$tool" --root "$root" --seed-file "$work/none" seed show
 
 # The store.
 probe round-trip <<'END'

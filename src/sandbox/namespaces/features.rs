@@ -26,6 +26,12 @@ const FILE_SYSTEMS: [(&str, &str, &str); 3] = [
     ("pseudo-terminals", "devpts", "CONFIG_UNIX98_PTYS"),
 ];
 
+/// Where the kernel lists its file systems.
+const FILE_SYSTEMS_KNOWN: &str = "/proc/filesystems";
+
+/// What to do where there is no /proc: namespaces cannot be seen or entered then.
+const MOUNT_PROC: &str = "mount it: mount -t proc proc /proc";
+
 /// The first Linux with the calls that mounts are made with.
 const OLDEST: (u32, u32) = (5, 2);
 
@@ -66,7 +72,7 @@ pub(super) fn release() -> String {
 fn judge(seen: &LinuxHost<'_>) -> Vec<Feature> {
     let mut features = vec![kernel(seen.release)];
     features.extend(NAMESPACES.map(|names| namespace(names, seen)));
-    let known = (seen.setting)("/proc/filesystems").unwrap_or_default();
+    let known = (seen.setting)(FILE_SYSTEMS_KNOWN).unwrap_or_default();
     features.extend(FILE_SYSTEMS.map(|names| file_system(names, &known)));
     features.push(filter(seen));
     features.push(addresses(seen.fixed_addresses));
@@ -118,6 +124,9 @@ fn kernel(release: &str) -> Feature {
 
 fn namespace((name, short, option): (&'static str, &str, &str), seen: &LinuxHost<'_>) -> Feature {
     let setting = |path: &str| (seen.setting)(path).map(|text| text.trim().to_owned());
+    if !(seen.namespace)(short) && setting(FILE_SYSTEMS_KNOWN).is_none() {
+        return Feature::missing(name, "/proc cannot be read", MOUNT_PROC);
+    }
     if !(seen.namespace)(short) {
         return Feature::missing(
             name,
@@ -165,11 +174,7 @@ fn file_system((name, short, option): (&'static str, &str, &str), known: &str) -
         return Feature::there(name, format!("{short} is there"));
     }
     if known.is_empty() {
-        return Feature::doubtful(
-            name,
-            "/proc/filesystems cannot be read",
-            "mount it: mount -t proc proc /proc",
-        );
+        return Feature::doubtful(name, "/proc/filesystems cannot be read", MOUNT_PROC);
     }
     Feature::missing(
         name,
