@@ -124,8 +124,7 @@ pub fn place_of(path: &Path) -> Option<PathBuf> {
 pub fn create_directory(path: &Path) -> Result<(), FileError> {
     let link = path.symlink_metadata();
     let user = rustix::process::geteuid().as_raw();
-    let is_foreign =
-        |link: &std::fs::Metadata| link.is_symlink() && ![user, 0].contains(&link.uid());
+    let is_foreign = |link: &std::fs::Metadata| link.is_symlink() && link.uid() != user;
     if link.is_ok_and(|link| is_foreign(&link)) {
         let error = io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -29,6 +29,9 @@ use crate::show::summary;
 use crate::store::Store;
 use crate::store::directories::Directories;
 
+/// How many names of files that are not store items are listed: there may be thousands.
+pub(super) const LISTED: usize = 20;
+
 /// The circumstances of a command.
 #[derive(Debug)]
 pub struct Context {

@@ -229,7 +229,7 @@ fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), Com
         listen,
     } = read()?;
     for limit in crate::sandbox::inherited::low_limits() {
-        super::context::tell(&format!("bootstrap: warning: {limit}\n"));
+        super::context::tell(&format!("bootstrap: warning: {limit}; raise it\n"));
     }
     // Before a client can connect: who finds the daemon serving finds it in `bootstrap top`, too.
     let status = announce(&configuration);

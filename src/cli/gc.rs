@@ -3,15 +3,12 @@
 
 use serde::Serialize;
 
-use super::context::{Context, print, print_json};
+use super::context::{Context, LISTED, print, print_json};
 use super::failure::CommandFailure;
 use crate::formats::count::agreeing;
 use crate::formats::visible::{visible, visible_list};
 use crate::show::progress::size;
 use crate::store::gc::CollectOptions;
-
-/// How many names of other files are listed: there may be thousands.
-const LISTED: usize = 20;
 
 #[derive(Debug, Serialize)]
 struct ShownFreed {

@@ -28,7 +28,7 @@ pub(super) fn ready(context: &Context) -> Result<(), CommandFailure> {
         )
     })?;
     for limit in low_limits() {
-        context.note(&limit);
+        context.note(&format!("{limit}; raise it"));
     }
     Ok(())
 }

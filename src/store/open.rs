@@ -291,7 +291,7 @@ pub(super) fn lock_users(
 
 /// Makes what goes with a new database in the state directory `state`.
 pub(super) fn furnish(state: &Path) -> Result<(), StoreError> {
-    reserve_space(&state.join("db/reserved"));
+    reserve_space(&reserve(state));
     link_profiles(state)
 }
 

@@ -48,7 +48,7 @@ impl Trash {
     }
 
     /// Moves the item `name` of the store directory here, under a name that is free, and returns where it is now;
-    /// `None` where there is no such item.
+    /// `None` where the item is missing.
     pub(super) fn put(&mut self, name: &OsStr) -> Result<Option<PathBuf>, FileError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let item = self.path.with_file_name(name);

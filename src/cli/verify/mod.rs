@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::arguments::VerifyArguments;
-use super::context::{Context, print};
+use super::context::{Context, LISTED, print};
 use super::failure::{CommandFailure, Status};
 use crate::engine::{EngineError, Makers, document as engine_document, nodes, valid_closure, word};
 use crate::formats::count::agreeing;
@@ -13,9 +13,6 @@ use crate::formats::visible::visible;
 use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::verify::whole::{self, Checked, Condition, StoreCheckReport};
-
-/// How many names of files that are not store items are listed: there may be thousands.
-const LISTED: usize = 20;
 
 mod compare;
 mod document;

@@ -95,6 +95,16 @@ fn archives_do_not_go_where_another_users_link_leads() {
     let (_, err) = world.expect(5, &["publish", published, "tool"]);
     assert!(err.contains("saw a link of another user"), "{err}");
     assert_eq!(ending(&other, ""), Vec::<PathBuf>::new());
+    // So is the directory itself, also that of manual pages.
+    let whole = world.path("whole");
+    let whole = whole.to_str().unwrap();
+    std::os::unix::fs::symlink(&other, whole).unwrap();
+    std::os::unix::fs::lchown(whole, Some(65534), None).unwrap();
+    for arguments in [&["publish", whole, "tool"][..], &["man", whole]] {
+        let (_, err) = world.expect(5, arguments);
+        assert!(err.contains("saw a link of another user"), "{err}");
+    }
+    assert_eq!(ending(&other, ""), Vec::<PathBuf>::new());
     // One's own is followed.
     std::os::unix::fs::lchown(&link, Some(0), None).unwrap();
     world.expect(0, &["publish", published, "tool"]);
