@@ -157,6 +157,26 @@ fn a_collector_starts_on_a_full_disk_and_readers_do_too() {
 }
 
 #[test]
+fn a_disk_with_as_many_files_as_it_can_hold_is_called_full() {
+    small::on_small_disk(
+        "a_disk_with_as_many_files_as_it_can_hold_is_called_full",
+        |disk| {
+            let root = disk.join("root");
+            drop(Store::open(directories(&root)).unwrap());
+            // There is no reserve to give back.
+            let _ = fs::remove_file(root.join("var/guix/db/reserved"));
+            let files = disk.join("files");
+            fs::create_dir(&files).unwrap();
+            let full = (0..).find(|number| fs::write(files.join(number.to_string()), "").is_err());
+            assert!(full.is_some());
+            let said = unfit(&["build"], [&root, Path::new("stage0/make")]);
+            assert!(!said.contains("ermission denied"), "{said}");
+            assert!(said.contains("hint: "), "{said}");
+        },
+    );
+}
+
+#[test]
 fn a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at() {
     small::on_small_disk(
         "a_disk_that_cannot_be_written_is_named_so_and_can_be_looked_at",

@@ -58,6 +58,16 @@ fn story(bars: &mut Bars) {
 }
 
 #[test]
+fn what_does_not_fit_is_left_out_as_a_whole() {
+    let (mut bars, terminal) = on_screen(44);
+    story(&mut bars);
+    let screen = terminal.contents();
+    let overview = screen.lines().find(|line| line.contains("0/4"));
+    let overview = overview.unwrap().trim_end();
+    assert!(overview.ends_with("1 building"), "{screen}");
+}
+
+#[test]
 fn the_screen_shows_the_run_its_builds_and_its_downloads() {
     let (mut bars, terminal) = on_screen(100);
     story(&mut bars);
@@ -184,6 +194,7 @@ fn substitutes_have_bars_until_their_server_is_done() {
     let screen = terminal.contents();
     assert!(screen.contains("installed 1 item, "), "{screen}");
     assert!(screen.contains(" 0 %  0/2  0 building, "), "{screen}");
+    assert!(!screen.contains(" 0 fetching"), "{screen}");
     assert!(!screen.contains("gcc:lib"), "{screen}");
 }
 
