@@ -10,7 +10,6 @@ use rayon::prelude::*;
 use super::context::{Context, print};
 use super::exchange::{place, write_whole};
 use super::failure::CommandFailure;
-use crate::builder::history::History;
 use crate::show::records::{Rebuilds, RecordedRun, Runs};
 use crate::show::report::collect::{ReportSources, collect};
 use crate::show::report::page;
@@ -20,7 +19,7 @@ pub fn report(context: &Context, output: &PathBuf) -> Result<(), CommandFailure>
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let state = &context.directories.state;
-    let history = History::new(state);
+    let history = context.session.history();
     let rebuilds = Rebuilds::new(state);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let report = collect(&ReportSources {

@@ -160,7 +160,7 @@ impl<'c> Explainer<'c> {
         let nodes = planned.plan.nodes().iter();
         Self {
             session,
-            history: History::new(&session.directories().state),
+            history: session.history(),
             planned: nodes.map(|node| (&node.derivation_path, node)).collect(),
             read: RefCell::default(),
         }

@@ -14,7 +14,6 @@ use super::substitutes::{Substitutes, substituter};
 use super::wanted::WantedDerivation;
 use crate::builder::alternative::Alternative;
 use crate::builder::graph::{BuildGraph, BuildJob, BuildTask, Todo, Way};
-use crate::builder::history::History;
 use crate::builder::scheduler;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind};
@@ -98,7 +97,7 @@ impl Session {
         let of_store = stored.graph(store_dir);
         let of_plan = of_plan.iter().flat_map(BuildGraph::jobs);
         let graph: BuildGraph<'_> = of_plan.chain(of_store.jobs()).collect();
-        let durations = History::new(&self.directories().state).durations();
+        let durations = self.history().durations();
         let estimate = |label: &str| durations.get(label).copied();
         let mut reused = Vec::new();
         let mut wanted_paths = Vec::new();

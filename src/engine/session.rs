@@ -11,6 +11,7 @@ use super::builtins::git::GitDownload;
 use super::error::EngineError;
 use super::notice::{Notice, Notify};
 use super::options::SessionOptions;
+use crate::builder::history::History;
 use crate::builder::run::lock_policy;
 use crate::builder::settings::BuildSettings;
 use crate::builder::watch::BuildLimits;
@@ -76,6 +77,11 @@ impl Session {
     /// Where everything is on disk.
     pub fn directories(&self) -> &Directories {
         &self.options.directories
+    }
+
+    /// How long builds took on this machine, and how they ended.
+    pub fn history(&self) -> History {
+        History::new(&self.directories().state)
     }
 
     /// `path` with the store directory that it was computed for.

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::Url;
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -14,6 +13,7 @@ use reqwest::redirect::{Action, Attempt as Redirect, Policy};
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::proxies::{self, proxy_of};
 use crate::formats::secrets::without_secrets;
 use crate::formats::visible::visible;
 
@@ -33,6 +33,7 @@ pub fn builder() -> ClientBuilder {
 pub fn builder_for(hosts: &Hosts) -> ClientBuilder {
     // Fails where the program has installed one already, which is as good.
     let _ = default_provider().install_default();
+    proxies::warn_of_unusable();
     let (hosts, redirects) = (hosts.clone(), hosts.clone());
     let builder = Client::builder()
         .user_agent(concat!("bootstrap/", env!("CARGO_PKG_VERSION")))
@@ -79,13 +80,6 @@ pub fn reason(url: &str, error: &reqwest::Error) -> String {
         Some(proxy) => format!("the proxy {proxy} cannot be used: {reason}"),
         None => reason,
     }
-}
-
-/// The proxy that requests for `url` go through, without its secrets; `None` where they go straight to the server.
-pub fn proxy_of(url: &str) -> Option<String> {
-    let proxy = Matcher::from_env().intercept(&url.parse().ok()?)?;
-    let proxy = proxy.uri().to_string();
-    Some(visible(without_secrets(&proxy).trim_end_matches('/')))
 }
 
 /// What is known of the hosts of a client's requests.

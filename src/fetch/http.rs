@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Downloads over HTTP: one URL into one file, resumed, retried and bounded.
 //!
-//! What a server says is never trusted further than the digest: a partial file of an earlier attempt is continued with
-//! `Range`, and if the whole then has other bytes, the download starts once more from nothing before the server is
-//! blamed.
+//! What a server says is trusted no further than the digest: a partial file of an earlier attempt is continued with
+//! `Range`, and if the whole has other bytes, it is fetched once more from nothing before the server is blamed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,9 +15,10 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 
-use super::client::{self, causes, proxy_of};
+use super::client::{self, causes};
 use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
+use super::proxies::proxy_of;
 use crate::formats::count::counted;
 use crate::formats::visible::visible;
 

@@ -25,6 +25,7 @@ pub mod http;
 pub mod location;
 pub mod mirrors;
 pub mod probe;
+mod proxies;
 
 use std::path::PathBuf;
 

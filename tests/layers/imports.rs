@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads Rust code as far as the rules need it: the imports, and the lines without comments and tests.
 
+use std::collections::BTreeSet;
+
 use crate::Names;
 
 /// The module of the file `path` under `src`.
@@ -145,6 +147,22 @@ pub fn named(code: &str) -> Vec<Names> {
         }
     }
     paths
+}
+
+/// The functions that `code` calls, or passes on, of the type `name`: variants and constants have other initials.
+pub fn functions_of(code: &str, name: &str) -> BTreeSet<String> {
+    let start = format!("{name}::");
+    let places = code.match_indices(&start).map(|(place, _)| place);
+    let whole = places
+        .filter(|&place| !code[..place].ends_with(|one: char| one.is_alphanumeric() || one == '_'));
+    let functions = whole.map(|place| {
+        let rest = code[place + start.len()..].chars();
+        rest.take_while(|one| one.is_alphanumeric() || *one == '_')
+            .collect::<String>()
+    });
+    functions
+        .filter(|function| function.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect()
 }
 
 /// `path`, which `module` uses, from the root of the crate; `None` for what is not of the crate.

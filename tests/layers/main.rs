@@ -12,7 +12,7 @@ use std::path::Path;
 mod imports;
 mod self_tests;
 
-use imports::{absolute, code_of, lines_of_code, module_of, named, used};
+use imports::{absolute, code_of, functions_of, lines_of_code, module_of, named, used};
 
 /// The layers, bottom to top. Modules of one layer do not import from each other.
 const LAYERS: [&[&str]; 8] = [
@@ -48,6 +48,12 @@ const ALLOWED: [(&str, &str); 5] = [
 
 /// Faults that are known and on their way out. One that is gone must be removed here.
 const KNOWN: &[&str] = &[];
+
+/// The layers of which the command line uses types only.
+const ENGINE_ROOM: [&str; 2] = ["builder", "store"];
+
+/// The functions of theirs that the command line calls: they make what the engine wants to be told, and do nothing.
+const ARGUMENTS: [&str; 2] = ["CollectOptions::default", "Directories::new"];
 
 /// The largest number of lines of code in `src/cli`: lines that are not blank, comments or tests.
 const CLI_LINES: usize = 4000;
@@ -152,7 +158,8 @@ impl Tree {
         let mut faults = self.circles(&imports);
         for import in &imports {
             faults.extend(upward(import));
-            faults.extend(called_from_cli(import));
+            faults.extend(named_by_cli(import));
+            faults.extend(self.called_by_cli(import));
         }
         for source in &self.sources {
             let is_format = source.module.first().is_some_and(|name| name == "formats");
@@ -165,6 +172,31 @@ impl Tree {
             }
         }
         faults
+    }
+
+    /// The functions of a type of the builder or the store that the command line calls.
+    fn called_by_cli(&self, import: &Import) -> Vec<String> {
+        let (Some(name), None) = (import.rest.first(), named_by_cli(import)) else {
+            return Vec::new();
+        };
+        let from_cli = import.from.first().is_some_and(|layer| layer == "cli");
+        let of_engine = import
+            .to
+            .first()
+            .is_some_and(|layer| ENGINE_ROOM.contains(&layer.as_str()));
+        if !from_cli || !of_engine {
+            return Vec::new();
+        }
+        let mut sources = self.sources.iter();
+        let code = sources.find(|source| source.module == import.from);
+        let functions = code.map_or_else(BTreeSet::new, |source| functions_of(&source.code, name));
+        let called = functions
+            .into_iter()
+            .map(|function| format!("{name}::{function}"));
+        called
+            .filter(|called| !ARGUMENTS.contains(&called.as_str()))
+            .map(|called| format!("{} calls {called}", import.from.join("::")))
+            .collect()
     }
 
     /// The circles of siblings: groups of modules that reach each other.
@@ -242,8 +274,8 @@ fn upward(import: &Import) -> Option<String> {
 }
 
 /// Something of the builder or the store that the command line uses and that is not a type or a constant.
-fn called_from_cli(import: &Import) -> Option<String> {
-    let is_lower = ["builder", "store"].contains(&import.to.first()?.as_str());
+fn named_by_cli(import: &Import) -> Option<String> {
+    let is_lower = ENGINE_ROOM.contains(&import.to.first()?.as_str());
     if import.from.first()? != "cli" || !is_lower {
         return None;
     }

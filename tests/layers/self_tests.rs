@@ -128,6 +128,10 @@ fn formats_know_no_files_and_the_command_line_calls_neither_store_nor_builder() 
         found,
         ["cli::gc uses store::gc::collect, which is not a type"]
     );
+    let found = faults(&files(
+        "use crate::store::gc::Garbage;\nconst A: Garbage = Garbage::of(Garbage::ALL, Garbage::Dead);",
+    ));
+    assert_eq!(found, ["cli::gc calls Garbage::of"]);
     assert!(faults(&files("use crate::store::gc::CollectOptions;")).is_empty());
 }
 

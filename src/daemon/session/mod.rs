@@ -31,6 +31,7 @@ use crate::store::{OpenOptions, Store};
 mod additions;
 mod build_trace;
 mod building;
+mod client_stream;
 mod collection;
 mod connection;
 mod fault;
@@ -41,6 +42,7 @@ mod repairing;
 mod substitutes;
 mod transfer;
 
+use client_stream::ClientStream;
 use connection::ClientWriter;
 use fault::Fault;
 use options::ClientSettings;
@@ -60,7 +62,7 @@ pub(super) struct SessionOrder {
     pub(super) sandbox_is_fit: bool,
 }
 
-type Reader = WireReader<BufReader<UnixStream>>;
+type Reader = WireReader<BufReader<ClientStream>>;
 
 /// A client's connection, and what it works with.
 struct ClientSession {
@@ -113,7 +115,7 @@ fn run(order: SessionOrder) -> Result<(), String> {
     socket
         .set_read_timeout(Some(GREETING_TIMEOUT))
         .map_err(failed("set a time limit"))?;
-    let mut reader = WireReader::new(BufReader::with_capacity(1 << 16, socket));
+    let mut reader = WireReader::new(BufReader::with_capacity(1 << 16, ClientStream::new(socket)));
     match greet(&mut reader, &client) {
         Ok(version) => serve(order, reader, version, client, cancellation),
         Err(error) => {
