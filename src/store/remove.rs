@@ -11,7 +11,8 @@
 //! removal stops with an error.
 //!
 //! The walk keeps at most `DEPTH_MAX` directories open. What lies deeper is moved up, beside the tree's top, and
-//! removed from there: memory, stack and descriptors stay bounded whatever the depth.
+//! removed from there: memory, stack and descriptors stay bounded whatever the depth. In the trash the directories of a
+//! large tree are moved up as well, so that several threads remove them at a time.
 
 use std::cell::OnceCell;
 use std::ffi::{CStr, CString, OsStr};
@@ -21,6 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rayon::prelude::*;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -30,6 +32,9 @@ use crate::diagnostics::FileError;
 
 /// How many directories of one tree are open at a time, at most.
 const DEPTH_MAX: usize = 64;
+
+/// How many entries are removed before a tree counts as large.
+const LARGE: usize = 1000;
 
 /// Removes the file, symbolic link or directory tree at `path`; absent is fine.
 ///
@@ -41,29 +46,44 @@ pub fn remove_tree(path: &Path) -> Result<u64, FileError> {
         return Ok(0);
     };
     let parent_path = path.parent().unwrap_or(Path::new("."));
-    remove_entry(parent.as_fd(), parent_path, &name, FileType::Unknown)
+    let mut left = vec![name];
+    let mut freed = 0;
+    while let Some(name) = left.pop() {
+        let removed = Remover::of(parent.as_fd(), parent_path).remove(&name, FileType::Unknown)?;
+        freed += removed.freed;
+        left.extend(removed.moved);
+    }
+    Ok(freed)
 }
 
-/// Removes the entry `name`, of the type `kind`, of the open directory `parent`, which `path` leads to, as
-/// [`remove_tree`] does.
-pub(super) fn remove_entry(
-    parent: BorrowedFd<'_>,
+/// Removes the entry `name`, of the type `kind`, of the open directory `trash`, which `path` leads to, as
+/// [`remove_tree`] does; a large tree on several threads.
+pub(super) fn remove_from_trash(
+    trash: BorrowedFd<'_>,
     path: &Path,
     name: &CStr,
     kind: FileType,
 ) -> Result<u64, FileError> {
-    let mut remover = Remover {
-        top: parent,
-        mount: OnceCell::new(),
-        top_path: path,
-        moved: Vec::new(),
-        freed: 0,
+    let remove = |name: &CStr, kind| {
+        let remover = Remover::of(trash, path);
+        Remover {
+            large: Some(LARGE),
+            ..remover
+        }
+        .remove(name, kind)
     };
-    remover.remove(name, kind)?;
-    while let Some(name) = remover.moved.pop() {
-        remover.remove(&name, FileType::Directory)?;
+    let mut removed = remove(name, kind)?;
+    // Round by round, and not by recursion: how deep a tree is, its maker decides.
+    while !removed.moved.is_empty() {
+        crate::threads::ready();
+        let parts = removed.moved.par_iter();
+        let parts: Vec<Removed> = parts
+            .map(|name| remove(name, FileType::Directory))
+            .collect::<Result<_, _>>()?;
+        removed.freed += parts.iter().map(|part| part.freed).sum::<u64>();
+        removed.moved = parts.into_iter().flat_map(|part| part.moved).collect();
     }
-    Ok(remover.freed)
+    Ok(removed.freed)
 }
 
 /// One removal under way.
@@ -73,9 +93,20 @@ struct Remover<'a> {
     /// What `top` is mounted with, once that is needed.
     mount: OnceCell<Option<u64>>,
     top_path: &'a Path,
-    /// Names in `top` of what was moved up out of the tree's depths, and is still to be removed.
-    moved: Vec<CString>,
+    /// After how many entries directories are moved up, for others to remove; `None`: never for that reason.
+    large: Option<usize>,
+    /// How many entries were met.
+    met: usize,
+    removed: Removed,
+}
+
+/// What a removal did.
+#[derive(Debug, Default)]
+struct Removed {
+    /// Disk space in bytes.
     freed: u64,
+    /// Names of what was moved up, beside the tree's top, and is still to be removed.
+    moved: Vec<CString>,
 }
 
 /// A directory that is being emptied.
@@ -96,8 +127,20 @@ pub(super) enum Opened {
     Gone,
 }
 
-impl Remover<'_> {
-    fn remove(&mut self, name: &CStr, kind: FileType) -> Result<(), FileError> {
+impl<'a> Remover<'a> {
+    /// A removal in the directory `top`, which `top_path` leads to.
+    fn of(top: BorrowedFd<'a>, top_path: &'a Path) -> Self {
+        Self {
+            top,
+            mount: OnceCell::new(),
+            top_path,
+            large: None,
+            met: 0,
+            removed: Removed::default(),
+        }
+    }
+
+    fn remove(mut self, name: &CStr, kind: FileType) -> Result<Removed, FileError> {
         let mut stack: Vec<Frame> = Vec::new();
         self.start(&mut stack, name.to_owned(), kind)?;
         while let Some(frame) = stack.last_mut() {
@@ -108,6 +151,7 @@ impl Remover<'_> {
                         continue;
                     }
                     frame.progress = true;
+                    self.met += 1;
                     let name = name.to_owned();
                     self.start(&mut stack, name, entry.file_type())?;
                 }
@@ -117,7 +161,7 @@ impl Remover<'_> {
                 None => self.leave(&mut stack)?,
             }
         }
-        Ok(())
+        Ok(self.removed)
     }
 
     /// Starts on the entry `name` of the innermost directory.
@@ -144,12 +188,16 @@ impl Remover<'_> {
             }
             Ok(Opened::Directory((directory, size))) => {
                 if stack.len() >= DEPTH_MAX {
-                    drop(directory);
                     return self.move_up(stack, &name);
+                }
+                // Where the file system cannot, as between the layers of an overlay, it is emptied where it is.
+                let is_large = self.large.is_some_and(|large| self.met > large);
+                if is_large && self.move_up(stack, &name).is_ok() {
+                    return Ok(());
                 }
                 let entries =
                     Dir::new(directory).map_err(|errno| self.error("list", stack, &name, errno))?;
-                self.freed += size;
+                self.removed.freed += size;
                 stack.push(Frame {
                     name,
                     entries,
@@ -188,7 +236,7 @@ impl Remover<'_> {
         };
         match self.unlink_entry(stack, name, AtFlags::empty())? {
             Ok(()) => {
-                self.freed += size;
+                self.removed.freed += size;
                 Ok(())
             }
             Err(Errno::NOENT) => Ok(()),
@@ -226,7 +274,7 @@ impl Remover<'_> {
         ))
         .unwrap_or_default();
         match rustix::fs::renameat(self.innermost(stack)?, name, self.top, &target) {
-            Ok(()) => self.moved.push(target),
+            Ok(()) => self.removed.moved.push(target),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(self.error("move up", stack, name, errno)),
         }

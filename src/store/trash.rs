@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::file_flags;
 use super::names::TRASH;
-use super::remove::{open_directory, remove_entry};
+use super::remove::{open_directory, remove_from_trash};
 use crate::diagnostics::FileError;
 
 /// The flags that directories are opened with.
@@ -113,7 +113,8 @@ impl Trash {
         }
         crate::threads::ready();
         let (path, trash) = (self.path.as_path(), trash.as_fd());
-        let remove = |(name, kind): &(CString, FileType)| remove_entry(trash, path, name, *kind);
+        let remove =
+            |(name, kind): &(CString, FileType)| remove_from_trash(trash, path, name, *kind);
         let freed = items.par_iter().map(remove);
         let freed = freed.try_reduce(|| 0, |left, right| Ok(left + right))?;
         self.remove();

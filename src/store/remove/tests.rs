@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -127,4 +127,46 @@ fn removals_of_one_tree_get_along() {
         }
     });
     assert!(!tree.exists());
+}
+
+#[test]
+fn a_large_tree_is_removed_from_the_trash_part_by_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    for number in 0..60 {
+        // Wide, and with something deep in it.
+        let inner = tree.join(format!("{}/{number}/a/b", number % 7));
+        fs::create_dir_all(&inner).unwrap();
+        for file in 0..40 {
+            fs::write(inner.join(file.to_string()), [1; 100]).unwrap();
+        }
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    let used = disk_usage(&tree);
+    let open = File::open(directory.path()).unwrap();
+    let remove = || remove_from_trash(open.as_fd(), directory.path(), c"tree", FileType::Directory);
+    assert_eq!(remove().unwrap(), used);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(remove().unwrap(), 0);
+}
+
+#[test]
+fn what_is_moved_up_from_a_large_tree_is_left_to_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    for number in 0..50 {
+        fs::create_dir_all(tree.join(number.to_string())).unwrap();
+        fs::write(tree.join(format!("{number}/file")), "").unwrap();
+    }
+    let open = File::open(directory.path()).unwrap();
+    let remover = Remover {
+        large: Some(20),
+        ..Remover::of(open.as_fd(), directory.path())
+    };
+    let removed = remover.remove(c"tree", FileType::Directory).unwrap();
+    assert!(!tree.exists());
+    // 20 entries are about ten directories and their files.
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, removed.moved.len());
+    assert!((35..=45).contains(&left), "{left}");
 }
