@@ -70,7 +70,8 @@ make_programs() {
     # Crates' build scripts name the target themselves, by Rust's name for it, which zig does not know. And
     # Rust's standard library asks for four libraries that nothing here calls, and that zig does not have; were
     # one called after all, the linker would say so.
-    program cc <<END
+    for compiler in cc c++; do
+        program "$compiler" <<END
 #!/bin/sh
 skip=
 for argument; do
@@ -86,8 +87,9 @@ for argument; do
         *) set -- "\$@" "\$argument" ;;
     esac
 done
-exec '$zig' cc -target x86_64-freebsd.$release "\$@"
+exec '$zig' $compiler -target x86_64-freebsd.$release "\$@"
 END
+    done
     program ar <<END
 #!/bin/sh
 exec '$zig' ar "\$@"

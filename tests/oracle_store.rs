@@ -4,11 +4,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use bootstrap::formats::content_hash::HashAlgorithm;
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::{FixedOutputMethod, StoreDir, StorePath};
 use bootstrap::store::directories::Directories;
@@ -45,15 +46,20 @@ fn nix_reads_what_we_register_and_finds_every_hash_right() {
         ),
     ]);
     let tree = store.add_tree("tree", &tree).unwrap();
-    let output = StorePath::from_base_name(&format!("{}-a", "a".repeat(32))).unwrap();
+    let plain = Derivation {
+        outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+        input_sources: BTreeSet::from([source.clone()]),
+        system: "s".to_owned(),
+        builder: "/b".into(),
+        ..Derivation::default()
+    };
+    let store_dir = &directories.store_dir;
+    let (_, derivation) = instantiate(store_dir, "a", plain, &mut DerivationSet::new()).unwrap();
+    let output = derivation.output_path("out").unwrap().clone();
+    let derivation = aterm::write(store_dir, &derivation);
     let [output_text, source_text] = [&output, &source].map(full);
-    let derivation = format!(
-        r#"Derive([("out","{output_text}","","")],[],["{source_text}"],"s","/b",[],[("out","{output_text}")])"#
-    );
     let references = BTreeSet::from([source.clone()]);
-    let drv = store
-        .add_text("a.drv", derivation.as_bytes(), &references)
-        .unwrap();
+    let drv = store.add_text("a.drv", &derivation, &references).unwrap();
     let staged = directories.store.join("built");
     fs::create_dir(&staged).unwrap();
     let content = format!("{source_text} and {output_text}");

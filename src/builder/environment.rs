@@ -16,17 +16,27 @@ pub fn build_directory(derivation: &StorePath) -> String {
     format!("/tmp/guix-build-{}-0", derivation.name())
 }
 
+/// Whether the build of `derivation` counts on `MAKEFLAGS` to say how many jobs `make` runs: one by this program's
+/// phases.
+///
+/// Others get none, as with guix-daemon. Of Guix's packages, those whose makefiles do not bear several jobs call `make`
+/// without `-j`, and `MAKEFLAGS` would give them several all the same.
+pub fn shares_jobs(derivation: &Derivation) -> bool {
+    derivation.environment.get("phasesDirectory").is_some()
+}
+
 /// All variables of the build of `derivation`, which is at `path`.
 ///
-/// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`; those that name the
-/// build directory come over the derivation's. A fixed output gets those that its `impureEnvVars` names (`http_proxy`)
-/// from this process, over all others. `cores` is 0 where Guix's builders are to take all cores.
+/// The derivation's own come over `HOME`, `PATH`, `NIX_STORE`, `NIX_BUILD_CORES` and `MAKEFLAGS`, which only those get
+/// that share jobs; those that name the build directory come over the derivation's. A fixed output gets those that its
+/// `impureEnvVars` names (`http_proxy`) from this process, over all others. `cores` is 0 where Guix's builders are to
+/// take all cores.
 pub fn environment(
     store_dir: &StoreDir,
     path: &StorePath,
     derivation: &Derivation,
     cores: usize,
-    make_flags: String,
+    make_flags: Option<String>,
     variation: &Variation,
 ) -> BTreeMap<BString, BString> {
     let mut environment = Environment::from([
@@ -34,8 +44,10 @@ pub fn environment(
         ("PATH".to_owned(), "/path-not-set".to_owned()),
         ("NIX_STORE".to_owned(), store_dir.as_str().to_owned()),
         ("NIX_BUILD_CORES".to_owned(), cores.to_string()),
-        ("MAKEFLAGS".to_owned(), make_flags),
     ]);
+    if let Some(flags) = make_flags {
+        environment.insert("MAKEFLAGS", flags);
+    }
     environment.extend(variation.environment());
     let own = derivation.environment.iter();
     environment.extend(own.map(|(name, value)| (name.clone(), value.clone())));
@@ -75,7 +87,7 @@ mod tests {
             &path,
             &derivation,
             3,
-            " -j3".to_owned(),
+            Some(" -j3".to_owned()),
             &Variation::default(),
         );
         let directory = "/tmp/guix-build-hello-1.0.drv-0";
@@ -95,5 +107,15 @@ mod tests {
         ];
         let expected = Environment::from(expected);
         assert_eq!(environment, *expected);
+    }
+
+    #[test]
+    fn only_builds_by_our_phases_share_jobs() {
+        let mut derivation = Derivation::default();
+        assert!(!shares_jobs(&derivation));
+        derivation
+            .environment
+            .insert("phasesDirectory", "/gnu/store/x");
+        assert!(shares_jobs(&derivation));
     }
 }

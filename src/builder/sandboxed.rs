@@ -11,6 +11,7 @@ use std::time::Instant;
 use rustix::io::Errno;
 
 use super::context::BuildContext;
+use super::environment::shares_jobs;
 use super::error::{BuildError, BuildFailureCause, FailedBuild};
 use super::graph::BuildJob;
 use super::jobserver::{BUILD_DESCRIPTORS, JobSlot};
@@ -95,10 +96,12 @@ impl BuildContext<'_, '_> {
             store: &store,
             directory,
         };
-        let mut world = world.make(slot.make_flags(), write);
+        let shares_jobs = shares_jobs(job.derivation);
+        let mut world = world.make(shares_jobs.then(|| slot.make_flags()), write);
         // Builds that may not use all processors do not crowd on the same ones.
         world.limits.first_processor = slot.place();
-        if let Some((read, write)) = slot.take_descriptors() {
+        let ends = slot.take_descriptors();
+        if let Some((read, write)) = ends.filter(|_| shares_jobs) {
             let ends = [(read, BUILD_DESCRIPTORS.0), (write, BUILD_DESCRIPTORS.1)];
             world.descriptors.extend(ends);
         }

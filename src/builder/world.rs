@@ -64,8 +64,9 @@ fn needs_processes(derivation: &Derivation) -> bool {
 }
 
 impl BuildWorld<'_> {
-    /// The world, in which the derivation's builder runs with `make_flags` as `MAKEFLAGS` and prints to `output`.
-    pub fn make(&self, make_flags: String, output: OwnedFd) -> World {
+    /// The world, in which the derivation's builder runs with `make_flags` as `MAKEFLAGS`, where it shares jobs, and
+    /// prints to `output`.
+    pub fn make(&self, make_flags: Option<String>, output: OwnedFd) -> World {
         let Self { job, settings, .. } = *self;
         let store_dir = &self.directories.store_dir;
         // An output could refer to the root if it were visible in the store, too.

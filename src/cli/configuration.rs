@@ -17,6 +17,7 @@ use super::arguments::Arguments;
 use super::context::{print, print_json};
 use super::failure::CommandFailure;
 use crate::formats::secrets::without_secrets;
+use crate::formats::visible::{visible_line, visible_path};
 use crate::road::recipe::closest;
 use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE, variable};
 
@@ -204,11 +205,11 @@ impl Settings {
             return print_json(&settings);
         }
         let mut text = match &self.file {
-            Some(file) => format!("# {}\n", file.display()),
+            Some(file) => format!("# {}\n", visible_path(file)),
             None => format!("# {FILE} is not there\n"),
         };
         for setting in settings {
-            let value = setting.value.as_deref().unwrap_or("-");
+            let value = visible_line(setting.value.as_deref().unwrap_or("-"));
             text.push_str(&format!(
                 "{:<16} {value:<24} {}\n",
                 setting.name, setting.source

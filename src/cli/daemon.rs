@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
@@ -15,6 +15,7 @@ use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{SessionLimits, serve};
 use crate::daemon::socket::Socket;
 use crate::daemon::status::announce;
+use crate::formats::system::UnknownSystem;
 use crate::show::progress::invocation::Invocation;
 
 /// The name under which the program takes guix-daemon's options.
@@ -136,9 +137,16 @@ pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments)
 
 fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailure> {
     let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
-    let matches = GuixDaemonArguments::command()
-        .try_get_matches_from(arguments)
-        .map_err(usage)?;
+    // Service files repeat options to change them: the last one counts.
+    let last_counts = |argument: clap::Arg| match argument.get_action() {
+        ArgAction::Append => argument,
+        _ => {
+            let itself = argument.get_id().clone();
+            argument.overrides_with(itself)
+        }
+    };
+    let command = GuixDaemonArguments::command().mut_args(last_counts);
+    let matches = command.try_get_matches_from(arguments).map_err(usage)?;
     let parsed = GuixDaemonArguments::from_arg_matches(&matches).map_err(usage)?;
     let mut global = super::arguments::Arguments::try_parse_from(["bootstrap", "daemon"])
         .map_err(usage)?
@@ -148,9 +156,7 @@ fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailur
         .as_deref()
         .map(str::parse)
         .transpose()
-        .map_err(|error: crate::formats::system::UnknownSystem| {
-            CommandFailure::usage(error.to_string(), "")
-        })?;
+        .map_err(|error: UnknownSystem| CommandFailure::usage(error.to_string(), ""))?;
     global.root = parsed.root;
     global.state_dir = parsed.state_dir;
     global.log_dir = parsed.log_dir;
@@ -292,6 +298,23 @@ mod tests {
             configuration.places.socket(),
             PathBuf::from("/try/var/guix/daemon-socket/socket")
         );
+    }
+
+    #[test]
+    fn of_an_option_that_is_given_again_the_last_one_counts() {
+        let plan = read(&[
+            "--max-jobs=2",
+            "--no-substitutes",
+            "--substitute-urls=https://a.example",
+            "--max-jobs=4",
+            "--no-substitutes",
+            "--substitute-urls=https://b.example https://c.example",
+            "--listen=/tmp/one",
+            "--listen=/tmp/two",
+        ])
+        .unwrap();
+        assert_eq!(plan.configuration.max_jobs, 4);
+        assert_eq!(plan.listen, ["/tmp/one", "/tmp/two"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
 use super::packages::{Listed, listed};
 use crate::engine::outputs_in_store;
+use crate::formats::visible::visible_line;
 use crate::road::plan::Node;
 
 /// `bootstrap list`.
@@ -25,9 +26,10 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
     let mut text = String::new();
     for row in &rows {
         let built = if row.valid { "built" } else { "-" };
+        let synopsis = visible_line(row.synopsis);
         text.push_str(&format!(
-            "{:<names$}  {:<versions$}  {:<6}  {built:<5}  {}\n",
-            row.name, row.version, row.stage, row.synopsis
+            "{:<names$}  {:<versions$}  {:<6}  {built:<5}  {synopsis}\n",
+            row.name, row.version, row.stage
         ));
     }
     for (package, errors) in planned.plan.unplanned() {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `show`: one package.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::context::{Context, print, print_json};
 use super::failure::CommandFailure;
 use super::packages::{Listed, listed};
 use crate::engine::{EngineError, outputs_in_store};
-use crate::road::recipe::choose_variant;
+use crate::formats::visible::visible_line;
+use crate::road::recipe::{Source, choose_variant};
 
 /// A package as `show --json` shows it.
 #[derive(Debug, Serialize)]
@@ -17,6 +20,8 @@ struct PackageDocument<'a> {
     home_page: &'a str,
     license: &'a str,
     source: Option<ShownSource<'a>>,
+    /// By name: what is unpacked beside the source.
+    extra_sources: BTreeMap<&'a str, ShownSource<'a>>,
     tests: bool,
     tests_reason: Option<String>,
     inputs: Vec<ShownInput>,
@@ -48,8 +53,19 @@ pub fn show(context: &Context, name: &str) -> Result<(), CommandFailure> {
         .and_then(|name| planned.recipes.get(name))
         .ok_or_else(|| EngineError::NotAPackage(name.to_owned()))?;
     let settings = recipe.settings(stage, context.session.options().system);
-    let source = choose_variant(&recipe.sources, &planned.seeds.seed.preferred_variant);
     let environment = &node.derivation.environment;
+    let chosen = |variants, name: &str| {
+        let source: &Source = choose_variant(variants, &planned.seeds.seed.preferred_variant)?;
+        Some(ShownSource {
+            file: &source.file,
+            sha256: source.sha256.to_base16(),
+            locations: source.locations.iter().map(ToString::to_string).collect(),
+            path: environment.text(name).map(ToOwned::to_owned),
+        })
+    };
+    let extras = recipe.extras.iter().filter_map(|(name, variants)| {
+        Some((name.as_str(), chosen(variants, &format!("source_{name}"))?))
+    });
     let shown = PackageDocument {
         listed: listed(
             context,
@@ -60,12 +76,8 @@ pub fn show(context: &Context, name: &str) -> Result<(), CommandFailure> {
         ),
         home_page: &recipe.home_page,
         license: &recipe.license,
-        source: source.map(|source| ShownSource {
-            file: &source.file,
-            sha256: source.sha256.to_base16(),
-            locations: source.locations.iter().map(ToString::to_string).collect(),
-            path: environment.text("source").map(ToOwned::to_owned),
-        }),
+        source: chosen(&recipe.sources, "source"),
+        extra_sources: extras.collect(),
         tests: environment.get("tests").is_some_and(|tests| tests == "1"),
         tests_reason: settings.tests_reason,
         inputs: node
@@ -84,11 +96,13 @@ pub fn show(context: &Context, name: &str) -> Result<(), CommandFailure> {
     print(&describe(&shown))
 }
 
-/// `shown` in the form of Guix's records: `name: value`, further lines indented.
+/// `shown` in the form of Guix's records: `name: value`, a line each.
 fn describe(shown: &PackageDocument<'_>) -> String {
     let listed = &shown.listed;
     let mut text = String::new();
-    let mut field = |name: &str, value: &str| text.push_str(&format!("{name}: {value}\n"));
+    let mut field = |name: &str, value: &str| {
+        text.push_str(&format!("{name}: {}\n", visible_line(value)));
+    };
     field("name", listed.name);
     field("version", listed.version);
     if let Some(version) = listed.guix_version {
@@ -104,6 +118,14 @@ fn describe(shown: &PackageDocument<'_>) -> String {
         field("source-sha256", &source.sha256);
         for location in &source.locations {
             field("source-location", location);
+        }
+    }
+    for (name, source) in &shown.extra_sources {
+        let path = source.path.as_deref().unwrap_or(source.file);
+        field("extra-source", &format!("{name} {path}"));
+        field("extra-source-sha256", &format!("{name} {}", source.sha256));
+        for location in &source.locations {
+            field("extra-source-location", &format!("{name} {location}"));
         }
     }
     let tests = if shown.tests { "run" } else { "not run" };
@@ -150,6 +172,15 @@ mod tests {
             home_page: "https://example.org/",
             license: "GPL-3.0-or-later",
             source: None,
+            extra_sources: BTreeMap::from([(
+                "gmp",
+                ShownSource {
+                    file: "gmp.tar.xz",
+                    sha256: "0123".to_owned(),
+                    locations: vec!["mirror://gnu/gmp.tar.xz".to_owned()],
+                    path: None,
+                },
+            )]),
             tests: false,
             tests_reason: None,
             inputs: Vec::new(),
@@ -159,6 +190,9 @@ mod tests {
         assert!(describe(&shown).contains(line), "{}", describe(&shown));
         let json = serde_json::to_value(&shown).unwrap();
         assert_eq!(json["impure"], "made from the seed `host`, and it is mine");
+        assert_eq!(json["extra_sources"]["gmp"]["sha256"], "0123");
+        let lines = "extra-source: gmp gmp.tar.xz\nextra-source-sha256: gmp 0123\nextra-source-location: gmp mirror://gnu/gmp.tar.xz\n";
+        assert!(describe(&shown).contains(lines), "{}", describe(&shown));
         // Where others can make it, nothing is said.
         shown.listed.impure = None;
         assert!(!describe(&shown).contains("impure"));

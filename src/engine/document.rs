@@ -10,6 +10,7 @@ use super::session::Session;
 use crate::formats::count::counted;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::StorePath;
+use crate::formats::visible::{visible_line, visible_path};
 use crate::road::plan::{NodeKind, Plan, fixpoint};
 use crate::store::canonical::Deviation;
 use crate::verify::attestation::{Attestation, AttestedOutput, FORMAT, NamedHash, Seen};
@@ -198,8 +199,12 @@ pub fn list(files: &[Deviation]) -> Vec<String> {
         .iter()
         .take(FILES)
         .map(|file| match file.path.as_os_str().is_empty() {
-            true => file.problem.clone(),
-            false => format!("{}: {}", file.path.display(), file.problem),
+            true => visible_line(&file.problem),
+            false => format!(
+                "{}: {}",
+                visible_path(&file.path),
+                visible_line(&file.problem)
+            ),
         })
         .collect();
     if files.len() > FILES {

@@ -170,7 +170,7 @@ impl Session {
             store: &places.store,
             directory: host.as_deref().unwrap_or(&places.home),
         };
-        let mut world = world.make(String::new(), shell.output);
+        let mut world = world.make(None, shell.output);
         world.mounts.extend(shell.mounts);
         world.mounts.push(places.tools(&world.program)?);
         let path = search_path(self, planned, node, job.root.is_some());

@@ -12,6 +12,7 @@ use super::error::DatabaseError;
 use super::error::LockError;
 use super::error::StoreError;
 use super::file_lock::{FileLock, LockMode};
+use super::hashes_modulo::HashesModulo;
 use super::lock_policy::LockPolicy;
 use super::names::is_work_in_progress;
 use super::path_locks::PathLocks;
@@ -60,6 +61,7 @@ pub struct Store {
     schema_lock: Option<FileLock>,
     /// Whether the file system keeps times, where that was tried.
     pub(super) keeps_times: OnceLock<bool>,
+    pub(super) hashes_modulo: HashesModulo,
 }
 
 impl Store {
@@ -99,6 +101,7 @@ impl Store {
                 options,
                 schema_lock: None,
                 keeps_times: OnceLock::new(),
+                hashes_modulo: HashesModulo::default(),
             });
         }
 
@@ -154,6 +157,7 @@ impl Store {
             options,
             schema_lock,
             keeps_times: OnceLock::new(),
+            hashes_modulo: HashesModulo::default(),
         })
     }
 
@@ -171,6 +175,7 @@ impl Store {
             options,
             schema_lock: None,
             keeps_times: OnceLock::new(),
+            hashes_modulo: HashesModulo::default(),
         }
     }
 

@@ -105,7 +105,11 @@ impl Store {
     }
 
     /// Reads the derivation `path`, which is in `file`.
-    fn derivation_in(&self, path: &StorePath, file: &Path) -> Result<Derivation, StoreError> {
+    pub(super) fn derivation_in(
+        &self,
+        path: &StorePath,
+        file: &Path,
+    ) -> Result<Derivation, StoreError> {
         let bytes = regular_file::read(file, regular_file::DERIVATION_MAX)
             .map_err(FileError::in_store("read the derivation", file))?;
         let derivation = aterm::parse(&self.directories().store_dir, &bytes);
@@ -303,10 +307,14 @@ impl Store {
     pub(super) fn move_in(&self, items: &[(&Path, &PathInfo)]) -> Result<(), StoreError> {
         // Whatever can go wrong should do so before anything is moved.
         let mut registrations = Vec::with_capacity(items.len());
+        let batch = items
+            .iter()
+            .map(|(staged, info)| (&info.path, *staged))
+            .collect();
         for (staged, info) in items {
             registrations.push(ItemRegistration {
                 info,
-                outputs: self.outputs_of(&info.path, staged)?,
+                outputs: self.checked_outputs(&info.path, staged, &batch)?,
             });
         }
         self.database.check_registrations(&registrations)?;

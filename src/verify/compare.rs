@@ -15,7 +15,7 @@ use super::account::{self, DifferencePlace};
 use super::cause::{Circumstances, DifferenceCause};
 use super::rewrite::Rewriting;
 use crate::formats::count::{agreeing, counted};
-use crate::formats::visible::visible_path;
+use crate::formats::visible::{visible, visible_path};
 use crate::store::regular_file;
 
 /// What is neither file nor directory nor link.
@@ -128,7 +128,7 @@ pub fn compare(
         let (one_kind, other_kind) = (kind(&one)?, kind(&other)?);
         let mut differs = |what| {
             found.push(FileDifference {
-                path: name.display().to_string(),
+                path: visible_path(&name),
                 what,
             });
         };
@@ -141,7 +141,7 @@ pub fn compare(
                     match (entries.0.get(entry), entries.1.get(entry)) {
                         (Some(one), Some(other)) => open.push((one.clone(), other.clone(), path)),
                         (one, _) => found.push(FileDifference {
-                            path: path.display().to_string(),
+                            path: visible_path(&path),
                             what: match one {
                                 Some(_) => What::OnlyFirst,
                                 None => What::OnlySecond,
@@ -154,8 +154,8 @@ pub fn compare(
                 let targets = (target(&one, first)?, target(&other, second)?);
                 if targets.0 != targets.1 {
                     differs(What::Target {
-                        first: shown(&targets.0),
-                        second: shown(&targets.1),
+                        first: visible(&targets.0),
+                        second: visible(&targets.1),
                     });
                 }
             }
@@ -245,13 +245,6 @@ fn target(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
 }
 
 /// `bytes` as text, with escapes for what is not UTF-8, so that two that differ look different.
-fn shown(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.escape_ascii().to_string(),
-    }
-}
-
 fn is_executable(path: &Path) -> Result<bool, CompareError> {
     let found = fs::symlink_metadata(path).map_err(failed(path, "examine"))?;
     Ok(found.permissions().mode() & 0o100 != 0)

@@ -215,6 +215,11 @@ impl Site {
         self.add_with(label, commands, |_, _| {})
     }
 
+    /// As [`add`](Self::add), for a build that shares jobs as those by this program's phases do.
+    pub fn add_own(&mut self, label: &str, commands: &[&str]) -> usize {
+        self.add_with(label, commands, |_, derivation| share_jobs(derivation))
+    }
+
     /// Adds a derivation that `change` may change.
     pub fn add_with(
         &mut self,
@@ -448,4 +453,11 @@ pub fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Has the build of `derivation` count on the pipe of tokens.
+pub fn share_jobs(derivation: &mut Derivation) {
+    derivation
+        .environment
+        .insert("phasesDirectory", "/gnu/store/none");
 }

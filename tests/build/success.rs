@@ -15,7 +15,7 @@ use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 use rustix::process::{FlockType, fcntl_getlk};
 
-use crate::site::{Promises, Site, names};
+use crate::site::{Promises, Site, names, share_jobs};
 
 #[test]
 fn a_build_becomes_a_valid_store_item() {
@@ -63,7 +63,8 @@ fn a_build_sees_guix_daemons_environment() {
         ],
     );
     let line = "say $HOME $PATH $NIX_STORE";
-    let other = site.add(
+    let foreign = site.add("foreign", &["say $MAKEFLAGS", "write $out"]);
+    let other = site.add_own(
         "lines",
         &[
             line,
@@ -75,6 +76,9 @@ fn a_build_sees_guix_daemons_environment() {
     );
     site.build(item);
     site.events();
+    site.build(foreign);
+    let is_empty = |event: &Event| matches!(event, Event::Line { text, .. } if text.is_empty());
+    assert!(site.events().iter().any(is_empty));
     site.build(other);
     let lines: Vec<String> = site
         .events()
@@ -404,18 +408,19 @@ fn nothing_is_left_in_the_place_for_temporary_files() {
 #[test]
 fn tokens_that_a_build_invents_and_keeps_do_not_matter_to_the_next() {
     let mut site = Site::new();
-    let cheat = site.add("cheat", &["take 1", "tokens 3000", "write $out"]);
+    let cheat = site.add_own("cheat", &["take 1", "tokens 3000", "write $out"]);
     site.build(cheat);
-    let honest = site.add("honest", &["take 1", "write $out"]);
+    let honest = site.add_own("honest", &["take 1", "write $out"]);
     site.build(honest);
 }
 
 #[test]
 fn what_a_build_does_to_its_pipe_of_tokens_does_not_reach_the_next() {
     let mut site = Site::new();
-    let first = site.add("first", &["pipe change", "write $out"]);
+    let first = site.add_own("first", &["pipe change", "write $out"]);
     let second = site.add_with("second", &["pipe", "write $out"], |site, derivation| {
         site.input(derivation, first);
+        share_jobs(derivation);
     });
     site.build(second);
 }

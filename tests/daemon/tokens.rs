@@ -65,6 +65,16 @@ impl Builder {
         commands: &[&str],
         variables: &[(&str, &str)],
     ) -> String {
+        let text = self.text_with(name, commands, variables);
+        client.add_text(&format!("{name}.drv"), &text, &[&self.path])
+    }
+
+    /// The text of the derivation `name`, which runs `commands`.
+    pub fn text(&self, name: &str, commands: &[&str]) -> String {
+        self.text_with(name, commands, &[])
+    }
+
+    fn text_with(&self, name: &str, commands: &[&str], variables: &[(&str, &str)]) -> String {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
         let base_name = self.path.strip_prefix("/gnu/store/").unwrap();
         let derivation = Derivation {
@@ -80,8 +90,7 @@ impl Builder {
         };
         let mut known = DerivationSet::default();
         let (_, derivation) = instantiate(&store_dir, name, derivation, &mut known).unwrap();
-        let text = String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap();
-        client.add_text(&format!("{name}.drv"), &text, &[&self.path])
+        String::from_utf8(aterm::write(&store_dir, &derivation)).unwrap()
     }
 
     /// How many of its processes run.
@@ -229,7 +238,13 @@ fn a_build_with_many_jobs_makes_room_for_those_of_another_client() {
         let (take, give) = (format!("take {jobs}"), format!("tokens {jobs}"));
         let mut commands = [take.as_str(), "sleep 50", give.as_str(), "sleep 1"].repeat(100);
         commands.push("write $out x");
-        let derivation = builder.derivation(&mut first, "greedy", &commands);
+        let derivation = builder.derivation_with(
+            &mut first,
+            "greedy",
+            &commands,
+            // As this program's own builds: with the pipe of tokens.
+            &[("phasesDirectory", "/gnu/store/none")],
+        );
         let greedy = scope.spawn(move || build(&mut first, &[derivation]).unwrap());
         daemon.wait_until("it runs", || builder.running() == 1);
         std::thread::sleep(Duration::from_millis(500));

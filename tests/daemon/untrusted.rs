@@ -64,6 +64,19 @@ fn as_nobody(mut client: Client) {
     let derivation = builder.derivation(&mut client, "users", &["write $out x"]);
     build(&mut client, std::slice::from_ref(&derivation)).unwrap();
 
+    // Another's output, which is not built yet: what comes of a derivation with other arguments than his.
+    let theirs = builder.text("theirs", &["write $out good"]);
+    let ours = theirs.replace("write $out good", "write $out evil");
+    assert_ne!(theirs, ours);
+    let refused = client.ask(8, |fields| {
+        fields.string("theirs.drv");
+        fields.string(&ours);
+        fields.strings([builder.path.as_str()]);
+    });
+    let message = refused.unwrap_err().message;
+    assert!(message.contains("has incorrect output"), "{message}");
+    client.add_text("theirs.drv", &theirs, &[&builder.path]);
+
     let refused = client.ask(35, |fields| {
         fields.long(0);
         fields.long(1);

@@ -52,7 +52,7 @@ const KNOWN: &[&str] = &[];
 /// The layers of which the command line uses types only.
 const ENGINE_ROOM: [&str; 2] = ["builder", "store"];
 
-/// The functions of theirs that the command line calls: they make what the engine wants to be told, and do nothing.
+/// The functions of theirs that the command line calls: they make arguments of the engine's functions, nothing else.
 const ARGUMENTS: [&str; 2] = ["CollectOptions::default", "Directories::new"];
 
 /// The largest number of lines of code in `src/cli`: lines that are not blank, comments or tests.

@@ -35,6 +35,9 @@ pub struct BuildArguments {
 /// The lock that is used where none is named.
 pub const LOCK: &str = "bootstrap.lock";
 
+/// What goes without `--rebuild`: clap forgets that an option needs it where it is forbidden.
+const WITHOUT_REBUILD: [&str; 5] = ["lock", "compare", "fixpoint", "diverse", "recover"];
+
 /// What to verify, and how.
 ///
 /// By itself: the store against the database. Nothing in the store is changed.
@@ -50,10 +53,10 @@ pub struct VerifyArguments {
     #[arg(long, conflicts_with_all = ["lock", "compare"])]
     pub rebuild: bool,
     /// Build again N times
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "rebuild", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rebuild", conflicts_with_all = WITHOUT_REBUILD, value_parser = clap::value_parser!(u16).range(1..))]
     pub rounds: u16,
     /// Build again with another core count, umask, time zone, locale, host name, user and affinity each time
-    #[arg(long, requires = "rebuild")]
+    #[arg(long, requires = "rebuild", conflicts_with_all = WITHOUT_REBUILD)]
     pub vary: bool,
     /// Where build directories are made with --vary: on another file system, directories have another order
     #[arg(long, value_name = "DIR", requires = "vary")]
@@ -69,7 +72,7 @@ pub struct VerifyArguments {
     pub compare: Option<Vec<PathBuf>>,
     /// Compare only if both are signed by this key; may be repeated: 64 hexadecimal digits, NAME:BASE64, or
     /// a file
-    #[arg(long, value_name = "KEY", requires = "compare")]
+    #[arg(long, value_name = "KEY", requires = "compare", conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "recover", "sign"])]
     pub signed_by: Vec<String>,
     /// Rebuild a lost or damaged database from what the store holds
     #[arg(long, conflicts_with_all = ["packages", "lock", "rebuild", "fixpoint", "diverse", "compare", "sign"])]

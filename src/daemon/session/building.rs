@@ -23,6 +23,7 @@ use crate::formats::base32;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::store_path::StorePath;
 use crate::formats::system::System;
+use crate::formats::visible::visible_path;
 use crate::formats::worker::{AskedPath, Fields, RequestedMode};
 use crate::show::progress::Reporter;
 use crate::show::records::{Recorder, Runs};
@@ -114,20 +115,23 @@ impl ClientSession {
         if mode == RealiseMode::Build && self.are_built(wanted)? {
             return Ok(());
         }
+        if mode == RealiseMode::Check {
+            self.refuse_unbuilt(wanted)?;
+        }
         let engine = engine::Session::new(self.engine_options()?);
         let realised = self.follow(|events| {
             engine.realise(&self.store, wanted, mode, events, &self.cancellation)
         })?;
         self.check_result(wanted, &realised)?;
-        if mode == RealiseMode::Build && self.options.rounds > 1 {
-            let built: Vec<WantedDerivation> = realised
-                .report
-                .summary
-                .made
-                .iter()
-                .filter_map(|made| StorePath::from_base_name(&made.item).ok())
-                .map(WantedDerivation::all)
-                .collect();
+        if self.options.rounds > 1 {
+            let made = realised.report.summary.made.iter();
+            let built: Vec<WantedDerivation> = match mode {
+                RealiseMode::Check => wanted.to_vec(),
+                _ => made
+                    .filter_map(|made| StorePath::from_base_name(&made.item).ok())
+                    .map(WantedDerivation::all)
+                    .collect(),
+            };
             for _ in 1..self.options.rounds {
                 if built.is_empty() {
                     break;
@@ -142,6 +146,19 @@ impl ClientSession {
                     )
                 })?;
                 self.check_result(&built, &again)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to build again what is not built: there is nothing to compare with.
+    fn refuse_unbuilt(&self, wanted: &[WantedDerivation]) -> Result<(), Fault> {
+        for wanted in wanted {
+            if !self.are_built(std::slice::from_ref(wanted))? {
+                return Err(Fault::refused(format!(
+                    "derivation `{}' is missing outputs; build it normally before using `--check'",
+                    self.shown(&wanted.derivation)
+                )));
             }
         }
         Ok(())
@@ -255,6 +272,11 @@ impl ClientSession {
             }
             // The trace of a build does not have all of it.
             self.client.log(format!("{error}\n"));
+            if let Some(kept) = error.kept() {
+                let directory = visible_path(kept);
+                self.client
+                    .log(format!("note: keeping build directory `{directory}'\n"));
+            }
         }
         let timed_out = errors.iter().any(|error| {
             matches!(error, BuildError::Failed(failed)

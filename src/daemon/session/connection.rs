@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
 use super::fault::Fault;
@@ -93,6 +94,13 @@ impl ClientWriter {
     /// Whether the client has closed its end. Only for when it is not expected to send anything.
     pub(super) fn is_closed(&self) -> bool {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also where bytes are left that it sent before.
+        let mut watched = [PollFd::new(&*socket, PollFlags::IN)];
+        if poll(&mut watched, Some(&Timespec::default())).is_ok()
+            && watched[0].revents().contains(PollFlags::HUP)
+        {
+            return true;
+        }
         let mut byte = [0; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match rustix::net::recv(&*socket, &mut byte[..], flags) {

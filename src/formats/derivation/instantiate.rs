@@ -140,7 +140,8 @@ impl DerivationSet {
         derivation: Derivation,
     ) -> Result<(), InstantiateError> {
         if !self.known.contains_key(&path) {
-            let hash = hash_modulo(store_dir, name, &derivation, self, false)?;
+            let hash_of = |path: &StorePath| self.hash_modulo(path);
+            let hash = hash_modulo_inputs(store_dir, name, &derivation, &hash_of)?;
             self.known.insert(path, (derivation, hash));
         }
         Ok(())
@@ -186,23 +187,9 @@ fn compute(
     // Before anything else, so that a message about the name does not speak of `NAME.drv` or `NAME-lib`.
     check_name(name).map_err(wrong_name)?;
     check_outputs(name, &derivation)?;
-    let mut paths = BTreeMap::new();
-    if let Some(fixed) = derivation.fixed_output() {
-        let path = fixed_output_path(store_dir, name, fixed.method, fixed.hash);
-        check_inputs(name, &derivation, known)?;
-        paths.insert("out".to_owned(), path.map_err(wrong_name)?);
-    } else {
-        // Users may leave the variables out; the hash is taken with them present and empty.
-        for output in derivation.outputs.keys() {
-            derivation.environment.insert(output.as_str(), "");
-        }
-        let hash = hash_modulo(store_dir, name, &derivation, known, true)?;
-        for output in derivation.outputs.keys() {
-            let path = output_path(store_dir, output, name, &hash).map_err(wrong_name)?;
-            paths.insert(output.clone(), path);
-        }
-    }
-    for (output, path) in paths {
+    check_inputs(name, &derivation, known)?;
+    let hash_of = |path: &StorePath| known.hash_modulo(path);
+    for (output, path) in expected_outputs(store_dir, name, &derivation, &hash_of)? {
         let text = store_dir.display(&path);
         derivation.environment.insert(output.as_str(), text);
         if let Some(output) = derivation.outputs.get_mut(&output) {
@@ -211,6 +198,55 @@ fn compute(
     }
     let path = derivation_path(store_dir, name, &derivation).map_err(wrong_name)?;
     Ok((path, derivation))
+}
+
+/// The output paths that follow from the content of `derivation`, whatever those are that it names. `name` is without
+/// `.drv`, and `hash_of` knows the hash modulo inputs of each input derivation.
+///
+/// # Errors
+/// Where `hash_of` does not know one, or `name` with an output's does not do.
+pub fn expected_outputs(
+    store_dir: &StoreDir,
+    name: &str,
+    derivation: &Derivation,
+    hash_of: &dyn Fn(&StorePath) -> Option<Sha256Digest>,
+) -> Result<BTreeMap<String, StorePath>, InstantiateError> {
+    let wrong_name = |error| InstantiateError::Name {
+        name: name.to_owned(),
+        error,
+    };
+    check_name(name).map_err(wrong_name)?;
+    if let Some(fixed) = derivation.fixed_output() {
+        let path = fixed_output_path(store_dir, name, fixed.method, fixed.hash);
+        return Ok(BTreeMap::from([(
+            "out".to_owned(),
+            path.map_err(wrong_name)?,
+        )]));
+    }
+    let mut masked = derivation.clone();
+    // Users may leave the variables out; the hash is taken with them present and empty.
+    for output in derivation.outputs.keys() {
+        masked.environment.insert(output.as_str(), "");
+    }
+    let hash = hash_with(store_dir, name, &masked, hash_of, true)?;
+    let outputs = derivation.outputs.keys();
+    outputs
+        .map(|output| {
+            let path = output_path(store_dir, output, name, &hash).map_err(wrong_name)?;
+            Ok((output.clone(), path))
+        })
+        .collect()
+}
+
+/// The hash modulo inputs by which users of `derivation`, whose output paths are known, know it. The arguments and
+/// errors are those of [`expected_outputs`].
+pub fn hash_modulo_inputs(
+    store_dir: &StoreDir,
+    name: &str,
+    derivation: &Derivation,
+    hash_of: &dyn Fn(&StorePath) -> Option<Sha256Digest>,
+) -> Result<Sha256Digest, InstantiateError> {
+    hash_with(store_dir, name, derivation, hash_of, false)
 }
 
 fn check_outputs(name: &str, derivation: &Derivation) -> Result<(), InstantiateError> {
@@ -257,11 +293,11 @@ fn check_inputs(
     Ok(())
 }
 
-fn hash_modulo(
+fn hash_with(
     store_dir: &StoreDir,
     name: &str,
     derivation: &Derivation,
-    known: &DerivationSet,
+    hash_of: &dyn Fn(&StorePath) -> Option<Sha256Digest>,
     mask_outputs: bool,
 ) -> Result<Sha256Digest, InstantiateError> {
     if let Some(fixed) = derivation.fixed_output() {
@@ -270,14 +306,14 @@ fn hash_modulo(
         let (prefix, hash) = (fixed.method.prefix(), fixed.hash);
         return Ok(Sha256Digest::of(format!("fixed:out:{prefix}{hash}:{path}")));
     }
-    check_inputs(name, derivation, known)?;
     let mut inputs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, outputs) in &derivation.input_derivations {
-        // check_inputs has seen every path.
-        if let Some(hash) = known.hash_modulo(path) {
-            let merged = inputs.entry(hash.to_base16()).or_default();
-            merged.extend(outputs.iter().cloned());
-        }
+        let hash = hash_of(path).ok_or_else(|| InstantiateError::UnknownInput {
+            name: name.to_owned(),
+            input: path.base_name().to_owned(),
+        })?;
+        let merged = inputs.entry(hash.to_base16()).or_default();
+        merged.extend(outputs.iter().cloned());
     }
     let text = aterm::write_with(store_dir, derivation, &inputs, mask_outputs);
     Ok(Sha256Digest::of(text))

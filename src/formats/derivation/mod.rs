@@ -11,7 +11,10 @@ mod environment;
 pub mod instantiate;
 
 pub use environment::Environment;
-pub use instantiate::{DerivationSet, InstantiateError, derivation_path, instantiate};
+pub use instantiate::{
+    DerivationSet, InstantiateError, derivation_path, expected_outputs, hash_modulo_inputs,
+    instantiate,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

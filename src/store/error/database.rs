@@ -186,7 +186,9 @@ impl DatabaseError {
     /// Whether the machine is at fault, and not the query or the data.
     pub fn is_environment(&self) -> bool {
         match self {
-            Self::Locked { .. }
+            Self::Missing { .. }
+            | Self::Corrupt { .. }
+            | Self::Locked { .. }
             | Self::NotWritable { .. }
             | Self::Full { .. }
             | Self::Device { .. }

@@ -14,6 +14,7 @@ pub use roots::RootError;
 use std::path::PathBuf;
 
 use crate::diagnostics::{FileError, is_environment};
+use crate::formats::derivation::InstantiateError;
 use crate::formats::derivation::aterm::AtermError;
 use crate::formats::nar::NarError;
 use crate::formats::store_path::StorePathError;
@@ -72,6 +73,34 @@ pub enum StoreError {
         path: String,
         /// What is wrong with its content.
         error: AtermError,
+    },
+    /// A derivation has an output path that does not follow from its content.
+    #[error("derivation `{path}' has incorrect output `{output}', should be `{expected}'")]
+    #[diagnostic(help("make the derivation again: its output paths follow from the rest of it"))]
+    WrongOutput {
+        /// The derivation's path, with the store directory.
+        path: String,
+        /// The output's path as it is in the derivation.
+        output: String,
+        /// The path that follows.
+        expected: String,
+    },
+    /// A derivation's output paths cannot be computed.
+    #[error("cannot register {path}: {error}")]
+    DerivationContent {
+        /// The path, with the store directory.
+        path: String,
+        /// Why not.
+        error: InstantiateError,
+    },
+    /// A derivation uses another that is not there, or one that uses it.
+    #[error("derivation `{path}' uses the derivation `{input}', which is not valid")]
+    #[diagnostic(help("add the derivations that it uses first"))]
+    InputDerivation {
+        /// The derivation's path, with the store directory.
+        path: String,
+        /// The other one's.
+        input: String,
     },
     /// A build succeeded without making one of its outputs.
     #[error(

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+use super::derivations::{add_derivation, instantiated};
 use super::*;
+use crate::formats::derivation::DerivationSet;
 use crate::store::gc::{CollectOptions, Freed, Liveness, collect, delete, liveness};
 use std::os::unix::fs::symlink;
 
@@ -203,15 +205,10 @@ fn everything_in(directory: &Path) -> Vec<std::path::PathBuf> {
 fn derivations_and_outputs_are_kept_as_asked() {
     let store = TestStore::new();
     let source = store.add_text("source", b"x", &BTreeSet::new()).unwrap();
-    let output = path('a');
-    let [output_text, source_text] = [&output, &source].map(full);
-    let text = format!(
-        r#"Derive([("out","{output_text}","","")],[],["{source_text}"],"s","/b",[],[("out","{output_text}")])"#
-    );
-    let drv = store
-        .add_text("a.drv", text.as_bytes(), &BTreeSet::from([source.clone()]))
-        .unwrap();
-    store.item_of('a', &[], Some(&drv));
+    let (drv, derivation) = instantiated(&store, "a", &[], &[&source], &mut DerivationSet::new());
+    assert_eq!(add_derivation(&store, "a", &derivation).unwrap(), drv);
+    let output = derivation.output_path("out").unwrap().clone();
+    store.item_at(output.clone(), &[], Some(&drv));
     let TestStore { store, directory } = store;
     drop(store); // And with it this process' temporary roots.
     let store = Store::open(directories(directory.path())).unwrap();

@@ -4,6 +4,7 @@
 mod additions;
 mod collection;
 mod deduplication;
+mod derivations;
 mod opening;
 mod processes;
 mod queries;
@@ -99,10 +100,19 @@ impl TestStore {
         references: &[&StorePath],
         deriver: Option<&StorePath>,
     ) -> StorePath {
-        let path = path(letter);
+        self.item_at(path(letter), references, deriver)
+    }
+
+    fn item_at(
+        &self,
+        path: StorePath,
+        references: &[&StorePath],
+        deriver: Option<&StorePath>,
+    ) -> StorePath {
         let place = self.store.directories().physical(&path);
         fs::create_dir(&place).unwrap();
-        fs::write(place.join("file"), vec![letter as u8; 10_000]).unwrap();
+        let content = path.base_name().as_bytes()[0];
+        fs::write(place.join("file"), vec![content; 10_000]).unwrap();
         self.register(&[info(&path, references, deriver)]).unwrap();
         path
     }

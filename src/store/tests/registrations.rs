@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+use super::derivations::{add_derivation, instantiated};
 use super::*;
+use crate::formats::derivation::DerivationSet;
 use crate::store::registration::StagedOutput;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -115,22 +117,12 @@ fn registering_again_replaces() {
     assert_eq!((found.nar_size, found.references.len()), (7, 0));
 }
 
-/// A derivation with one output, as text.
-fn derivation(output: &StorePath) -> Vec<u8> {
-    let output = full(output);
-    format!(
-        r#"Derive([("out","{output}","","")],[],[],"x86_64-linux","/bin/sh",[],[("out","{output}")])"#
-    )
-    .into_bytes()
-}
-
 #[test]
 fn derivations_are_recorded_with_their_outputs() {
     let store = TestStore::new();
-    let output = path('a');
-    let drv = store
-        .add_text("a.drv", &derivation(&output), &BTreeSet::new())
-        .unwrap();
+    let (drv, derivation) = instantiated(&store, "a", &[], &[], &mut DerivationSet::new());
+    let output = derivation.output_path("out").unwrap().clone();
+    assert_eq!(add_derivation(&store, "a", &derivation).unwrap(), drv);
     assert_eq!(
         store.derivers(&output).unwrap(),
         BTreeSet::from([drv.clone()])

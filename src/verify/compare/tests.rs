@@ -134,7 +134,7 @@ fn links_to_other_bytes_differ_though_they_are_no_text() {
     let circumstances = Circumstances::default();
     let none = Rewriting::none();
     let roots = [b"\xff", b"\xfe"].map(|target| {
-        let root = directory.path().join(shown(target));
+        let root = directory.path().join(visible(target));
         std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(target), &root).unwrap();
         root
     });

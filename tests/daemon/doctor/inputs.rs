@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bootstrap::formats::derivation::{Derivation, Output, aterm};
+use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::store_path::StorePath;
 use bootstrap::store::StagedOutput;
 
@@ -68,16 +68,14 @@ fn inputs_builds_and_the_module_are_the_last_boundaries() {
         "no code for module (gnu packages commencement)",
     );
     let mut client = daemon.connect();
+    let mut known = DerivationSet::new();
+    for node in session(&daemon).plan().unwrap().plan.nodes() {
+        let added = known.add(&store_dir(), &node.derivation_path, &node.derivation);
+        added.unwrap();
+    }
     let mut hello = |name: &str, inputs: &BTreeSet<StorePath>| {
-        let out = StorePath::from_base_name(&format!("{}-hello", "a".repeat(32))).unwrap();
         let derivation = Derivation {
-            outputs: BTreeMap::from([(
-                "out".to_owned(),
-                Output {
-                    path: Some(out),
-                    ..Output::default()
-                },
-            )]),
+            outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
             input_derivations: inputs
                 .iter()
                 .map(|input| (input.clone(), ["out".to_owned()].into()))
@@ -86,6 +84,7 @@ fn inputs_builds_and_the_module_are_the_last_boundaries() {
             builder: "/nonexistent/builder".into(),
             ..Derivation::default()
         };
+        let (_, derivation) = instantiate(&store_dir(), name, derivation, &mut known).unwrap();
         let text = String::from_utf8(aterm::write(&store_dir(), &derivation)).unwrap();
         let references: Vec<String> = inputs
             .iter()
