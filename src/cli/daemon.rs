@@ -9,7 +9,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
-use super::failure::{CommandFailure, Status};
+use super::failure::CommandFailure;
 use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPORTED};
 use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{SessionLimits, serve};
@@ -76,13 +76,8 @@ struct ServicePlan {
 
 /// `guix-daemon`.
 pub(super) fn guix_daemon(arguments: &[OsString]) -> ExitCode {
-    let parsed = GuixDaemonArguments::command().try_get_matches_from(arguments);
-    if let Err(error) = parsed {
-        let _ = error.print();
-        return match error.use_stderr() {
-            true => ExitCode::from(Status::Usage as u8),
-            false => ExitCode::SUCCESS,
-        };
+    if let Err(error) = guix_daemon_command().try_get_matches_from(arguments) {
+        return super::end_with(&error);
     }
     match run(&|| read_guix_daemon(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,18 +130,18 @@ pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments)
     }
 }
 
+/// guix-daemon's options. Service files repeat some to change them: the last one counts.
+fn guix_daemon_command() -> clap::Command {
+    GuixDaemonArguments::command().mut_args(|argument| match argument.get_action() {
+        ArgAction::Append => argument,
+        _ => argument.clone().overrides_with(argument.get_id().clone()),
+    })
+}
+
 fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailure> {
     let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
-    // Service files repeat options to change them: the last one counts.
-    let last_counts = |argument: clap::Arg| match argument.get_action() {
-        ArgAction::Append => argument,
-        _ => {
-            let itself = argument.get_id().clone();
-            argument.overrides_with(itself)
-        }
-    };
-    let command = GuixDaemonArguments::command().mut_args(last_counts);
-    let matches = command.try_get_matches_from(arguments).map_err(usage)?;
+    let matches = guix_daemon_command().try_get_matches_from(arguments);
+    let matches = matches.map_err(usage)?;
     let parsed = GuixDaemonArguments::from_arg_matches(&matches).map_err(usage)?;
     let mut global = super::arguments::Arguments::try_parse_from(["bootstrap", "daemon"])
         .map_err(usage)?

@@ -5,6 +5,7 @@
 //! do what it was asked for; what that says and which exit status it has is decided in one place, [`failure`].
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -88,12 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let error = settings::blaming_variable(error, &arguments);
             let error = settings::with_visible_values(error);
-            // Help and version go to standard output and do not fail, even if the reader has gone away.
-            let _ = error.print();
-            return match error.use_stderr() {
-                true => ExitCode::from(Status::Usage as u8),
-                false => ExitCode::SUCCESS,
-            };
+            return end_with(&error);
         }
     };
     let color = context::use_color(parsed.global.color);
@@ -249,4 +245,15 @@ fn start_tracing(verbose: u8, color: bool) {
         .without_time()
         .with_target(false)
         .try_init();
+}
+
+/// Prints what clap says. Help and version go to standard output, and do not fail where their reader has gone away.
+fn end_with(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    let is_lost = printed.is_err_and(|problem| problem.kind() != io::ErrorKind::BrokenPipe);
+    match error.use_stderr() {
+        true => ExitCode::from(Status::Usage as u8),
+        false if is_lost => ExitCode::from(Status::Environment as u8),
+        false => ExitCode::SUCCESS,
+    }
 }
