@@ -201,4 +201,3 @@ compile() {
         *) make -j"$JOBS" MAKEINFO=true ;;
     esac
 }
-

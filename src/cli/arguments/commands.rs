@@ -106,3 +106,44 @@ pub enum SeedCommand {
         name: Option<String>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use clap::error::ErrorKind;
+
+    use crate::cli::arguments::Arguments;
+
+    /// How `verify` refuses `options`.
+    fn refusal(options: &str) -> ErrorKind {
+        let whole = ["bootstrap", "verify"]
+            .into_iter()
+            .chain(options.split(' '));
+        Arguments::try_parse_from(whole).unwrap_err().kind()
+    }
+
+    #[test]
+    fn no_option_of_verify_is_passed_over_without_what_it_belongs_to() {
+        for options in ["--signed-by k", "--rounds 3 gzip", "--vary gzip"] {
+            assert_eq!(
+                refusal(options),
+                ErrorKind::MissingRequiredArgument,
+                "{options}"
+            );
+        }
+        // Where something else forbids what it belongs to.
+        for options in [
+            "--signed-by k gzip",
+            "--signed-by k --lock=f",
+            "--signed-by k --rebuild",
+            "--signed-by k --recover",
+            "--rounds 3 --lock=f gzip",
+            "--rounds 2 --compare a b",
+            "--vary --recover",
+            "--vary --fixpoint",
+            "--vary --diverse a b",
+        ] {
+            assert_eq!(refusal(options), ErrorKind::ArgumentConflict, "{options}");
+        }
+    }
+}
