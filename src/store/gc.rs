@@ -90,6 +90,23 @@ impl Default for CollectOptions {
     }
 }
 
+/// What a collection asks and tells meanwhile.
+pub struct Watch<'w> {
+    /// Asked before each batch of items, and while they are removed: whether to go on. What is already invalid and
+    /// stays on the disk then goes with the next collection.
+    pub goes_on: &'w (dyn Fn() -> bool + Sync),
+    /// Told of the items and leftovers that have just been taken out of the store.
+    pub taken: &'w dyn Fn(&[StorePath]),
+}
+
+impl Watch<'_> {
+    /// Goes on to the end, without a word.
+    pub const NONE: Self = Watch {
+        goes_on: &|| true,
+        taken: &|_| {},
+    };
+}
+
 /// What was collected, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Freed {
@@ -111,11 +128,20 @@ pub struct Freed {
 /// A dry run works on a store that was opened for reading, too. It takes no locks there, so what it reports may change
 /// under it.
 pub fn collect(store: &Store, options: &CollectOptions) -> Result<Freed, StoreError> {
+    collect_watched(store, options, &Watch::NONE)
+}
+
+/// As [`collect`], and tells `watch` of it.
+pub fn collect_watched(
+    store: &Store,
+    options: &CollectOptions,
+    watch: &Watch<'_>,
+) -> Result<Freed, StoreError> {
     let reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
-    let mut sweep = Sweep::new(store, options)?;
+    let mut sweep = Sweep::new(store, options, watch)?;
     if options.max_freed != Some(0) {
         sweep.leftovers(&graph, &roots.temporary)?;
     }
@@ -132,6 +158,7 @@ pub fn delete(
     store: &Store,
     paths: &BTreeSet<StorePath>,
     options: &CollectOptions,
+    watch: &Watch<'_>,
 ) -> Result<Freed, StoreError> {
     let reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
@@ -149,7 +176,7 @@ pub fn delete(
             });
         }
     }
-    let mut sweep = Sweep::new(store, options)?;
+    let mut sweep = Sweep::new(store, options, watch)?;
     for path in paths.iter().filter(|path| !positions.contains_key(path)) {
         if store
             .directories()
@@ -188,7 +215,7 @@ pub fn liveness(store: &Store, options: &CollectOptions) -> Result<Liveness, Sto
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
     let mut found = Liveness::default();
-    let mut sweep = Sweep::new(store, &options)?;
+    let mut sweep = Sweep::new(store, &options, &Watch::NONE)?;
     sweep.leftovers(&graph, &roots.temporary)?;
     let leftovers = sweep.freed.leftovers.iter();
     found
@@ -278,15 +305,21 @@ impl Reserve {
 struct Sweep<'s> {
     store: &'s Store,
     options: &'s CollectOptions,
+    watch: &'s Watch<'s>,
     trash: Trash,
     freed: Freed,
 }
 
 impl<'s> Sweep<'s> {
-    fn new(store: &'s Store, options: &'s CollectOptions) -> Result<Self, StoreError> {
+    fn new(
+        store: &'s Store,
+        options: &'s CollectOptions,
+        watch: &'s Watch<'s>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             store,
             options,
+            watch,
             trash: Trash::of(&store.directories().store)?,
             freed: Freed::default(),
         })
@@ -294,15 +327,14 @@ impl<'s> Sweep<'s> {
 
     /// Whether enough is given back.
     fn is_enough(&self) -> bool {
-        self.options
-            .max_freed
-            .is_some_and(|wanted| self.freed.bytes >= wanted)
+        let wanted = self.options.max_freed;
+        wanted.is_some_and(|wanted| self.freed.bytes >= wanted)
     }
 
     /// Takes the paths of `graph` at the positions `dead`, each after what refers to it, until enough is given back.
     fn items(&mut self, graph: &ReferenceGraph, dead: &[usize]) -> Result<(), StoreError> {
         let mut left = dead;
-        while !left.is_empty() && !self.is_enough() {
+        while !left.is_empty() && !self.is_enough() && (self.watch.goes_on)() {
             let mut count = 0;
             while count < left.len() && count < BATCH && !self.is_enough() {
                 self.freed.bytes += graph.nar_sizes[left[count]];
@@ -317,7 +349,9 @@ impl<'s> Sweep<'s> {
                     self.trash.put(OsStr::new(path.base_name()))?;
                 }
             }
+            let first = self.freed.paths.len();
             self.freed.paths.extend(paths.into_iter().cloned());
+            (self.watch.taken)(&self.freed.paths[first..]);
         }
         Ok(())
     }
@@ -341,7 +375,7 @@ impl<'s> Sweep<'s> {
         }
         found.sort();
         for name in found {
-            if self.is_enough() {
+            if self.is_enough() || !(self.watch.goes_on)() {
                 break;
             }
             // An item may itself be called `….lock`, so both readings of such a name have to be spared.
@@ -393,6 +427,9 @@ impl<'s> Sweep<'s> {
             drop(lock);
         }
         self.freed.leftovers.push(name.to_owned());
+        if let Ok(path) = StorePath::from_base_name(name) {
+            (self.watch.taken)(&[path]);
+        }
         Ok(())
     }
 
@@ -401,8 +438,10 @@ impl<'s> Sweep<'s> {
         let mut freed = self.freed;
         freed.live = graph.paths.len() - freed.paths.len();
         if !self.options.dry_run {
-            freed.bytes = self.trash.empty()?;
-            freed.bytes += prune_links(&self.store.directories().store.join(LINKS))?;
+            freed.bytes = self.trash.empty(self.watch.goes_on)?;
+            if (self.watch.goes_on)() {
+                freed.bytes += prune_links(&self.store.directories().store.join(LINKS))?;
+            }
         }
         if let Some(reserve) = reserve.0 {
             super::open::reserve_space(&reserve);

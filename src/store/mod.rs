@@ -54,6 +54,7 @@ mod times;
 mod trash;
 mod unregistered;
 mod updates;
+mod vanished;
 
 pub use crate::formats::path_info::PathInfo;
 pub use database::Access;

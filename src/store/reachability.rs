@@ -15,6 +15,14 @@ pub(super) struct Keep {
     pub(super) outputs: bool,
 }
 
+impl Keep {
+    /// Nothing beside its references.
+    pub(super) const REFERENCES: Self = Self {
+        derivations: false,
+        outputs: false,
+    };
+}
+
 /// Which paths of `graph` are live.
 pub(super) fn mark(graph: &ReferenceGraph, roots: &HashSet<StorePath>, keep: Keep) -> Vec<bool> {
     let mut live = vec![false; graph.paths.len()];

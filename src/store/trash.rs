@@ -95,8 +95,9 @@ impl Trash {
         }
     }
 
-    /// Removes all that is here, several items at a time, and the trash itself. Returns the bytes given back.
-    pub(super) fn empty(self) -> Result<u64, FileError> {
+    /// Removes all that is here, several items at a time, and the trash itself, as long as `goes_on` says so before
+    /// each item. Returns the bytes given back.
+    pub(super) fn empty(self, goes_on: &(dyn Fn() -> bool + Sync)) -> Result<u64, FileError> {
         let fail = |action, errno: Errno| FileError::in_store(action, &self.path)(errno.into());
         let opened = rustix::fs::openat(&self.store, TRASH, DIRECTORY, Mode::empty());
         let trash = match opened {
@@ -113,8 +114,10 @@ impl Trash {
         }
         crate::threads::ready();
         let (path, trash) = (self.path.as_path(), trash.as_fd());
-        let remove =
-            |(name, kind): &(CString, FileType)| remove_from_trash(trash, path, name, *kind);
+        let remove = |(name, kind): &(CString, FileType)| match goes_on() {
+            true => remove_from_trash(trash, path, name, *kind),
+            false => Ok(0),
+        };
         let freed = items.par_iter().map(remove);
         let freed = freed.try_reduce(|| 0, |left, right| Ok(left + right))?;
         self.remove();
@@ -164,7 +167,7 @@ mod tests {
             assert!(aside.is_dir() && !item.exists());
         }
         assert_eq!(trash.put(OsStr::new("item")).unwrap(), None);
-        assert!(trash.empty().is_ok());
+        assert!(trash.empty(&|| true).is_ok());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -176,7 +179,10 @@ mod tests {
             fs::write(directory.path().join("item"), "").unwrap();
             assert!(trash.put(OsStr::new("item")).unwrap().is_some());
             // As another process empties it.
-            Trash::of(directory.path()).unwrap().empty().unwrap();
+            Trash::of(directory.path())
+                .unwrap()
+                .empty(&|| true)
+                .unwrap();
             assert!(!directory.path().join(TRASH).exists());
         }
     }
@@ -196,7 +202,7 @@ mod tests {
                         for name in names {
                             assert!(trash.put(OsStr::new(name)).unwrap().is_some());
                         }
-                        trash.empty().unwrap();
+                        trash.empty(&|| true).unwrap();
                     }
                 });
             }

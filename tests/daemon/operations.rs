@@ -346,8 +346,23 @@ fn the_store_is_verified_and_failures_are_forgotten() {
     assert_eq!((verify(&mut client, 0), verify(&mut client, 1)), (0, 1));
     let log = String::from_utf8_lossy(&client.log).into_owned();
     assert!(log.contains("was modified"), "{log}");
+    let user = client.add_text("user", &path, &[&path]);
     std::fs::remove_file(&file).unwrap();
     assert_eq!(verify(&mut client, 0), 1);
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains("disappeared, but it still has valid referrers!"),
+        "{log}"
+    );
+    // As with guix-daemon, nothing stands for what is gone and not needed.
+    std::fs::remove_file(daemon.root().join(user.trim_start_matches('/'))).unwrap();
+    assert_eq!((verify(&mut client, 1), verify(&mut client, 1)), (0, 0));
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains("disappeared, removing from database..."),
+        "{log}"
+    );
+    assert!(!client.is_valid(&path) && !client.is_valid(&user));
 
     client.ask(24, |_| ()).unwrap();
     assert_eq!(client.strings(), Vec::<String>::new());

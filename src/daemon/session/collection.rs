@@ -9,7 +9,7 @@ use super::fault::Fault;
 use crate::formats::count::counted;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, CollectAction, Fields};
-use crate::store::gc::{CollectOptions, Freed, collect, delete, liveness};
+use crate::store::gc::{CollectOptions, Freed, Watch, collect_watched, delete, liveness};
 use crate::verify::whole::{self, Condition};
 
 impl ClientSession {
@@ -38,6 +38,10 @@ impl ClientSession {
             ..CollectOptions::default()
         };
         self.client.log("finding garbage collector roots...\n");
+        let watch = Watch {
+            goes_on: &|| self.goes_on(),
+            taken: &|paths| self.deleting(paths),
+        };
         match action {
             CollectAction::ReturnLive => {
                 Ok(self.collected(&liveness(&self.store, &options)?.live, 0))
@@ -45,26 +49,35 @@ impl ClientSession {
             CollectAction::ReturnDead => {
                 Ok(self.collected(&liveness(&self.store, &options)?.dead, 0))
             }
-            CollectAction::DeleteDead => self.freed(collect(&self.store, &options)?),
+            CollectAction::DeleteDead => {
+                self.freed(collect_watched(&self.store, &options, &watch)?)
+            }
             CollectAction::DeleteSpecific => {
                 let paths = paths.iter().map(|path| self.required(path).cloned());
                 let paths = paths.collect::<Result<BTreeSet<_>, _>>()?;
-                self.freed(delete(&self.store, &paths, &options)?)
+                self.freed(delete(&self.store, &paths, &options, &watch)?)
             }
         }
     }
 
     fn freed(&self, freed: Freed) -> Result<Fields, Fault> {
+        if !self.goes_on() {
+            return Err(Fault::Gone);
+        }
         let leftovers = freed.leftovers.iter();
         let leftovers = leftovers.filter_map(|name| StorePath::from_base_name(name).ok());
-        let paths: BTreeSet<StorePath> = freed.paths.into_iter().chain(leftovers).collect();
-        let lines = paths.iter();
-        let lines = lines.map(|path| format!("deleting `{}'\n", self.shown(path)));
-        // A client need not take the names of a whole store in one message.
-        for part in lines.collect::<Vec<_>>().chunks(1000) {
-            self.client.log(part.concat());
-        }
+        let paths = freed.paths.into_iter().chain(leftovers).collect();
         Ok(self.collected(&paths, freed.bytes))
+    }
+
+    /// Names what has just been deleted.
+    fn deleting(&self, paths: &[StorePath]) {
+        // A client need not take the names of a whole store in one message.
+        for part in paths.chunks(1000) {
+            let lines = part.iter();
+            let lines = lines.map(|path| format!("deleting `{}'\n", self.shown(path)));
+            self.client.log(lines.collect::<String>());
+        }
     }
 
     fn collected(&self, paths: &BTreeSet<StorePath>, bytes: u64) -> Fields {
@@ -83,7 +96,7 @@ impl ClientSession {
         self.client.log("checking path existence...\n");
         if !check_contents {
             let missing = self.verify_existence()?;
-            return self.verified(missing, repair);
+            return self.verified(BTreeSet::new(), missing, repair);
         }
         self.client.log("checking hashes...\n");
         let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -92,13 +105,15 @@ impl ClientSession {
             return Err(Fault::Gone);
         }
         let report = report?;
-        let mut damaged = BTreeSet::new();
+        let (mut damaged, mut missing) = (BTreeSet::new(), BTreeSet::new());
         for checked in report.damaged() {
             let path = self.shown(&checked.info.path);
-            damaged.insert(checked.info.path.clone());
             self.client.log(match &checked.condition {
                 Condition::Intact => continue,
-                Condition::Missing => format!("path `{path}' disappeared\n"),
+                Condition::Missing => {
+                    missing.insert(checked.info.path.clone());
+                    continue;
+                }
                 Condition::Touched(_) => {
                     format!("path `{path}' has times, modes or owners that are not the store's\n")
                 }
@@ -113,30 +128,51 @@ impl ClientSession {
                     format!("path `{path}' cannot be read: {problem}\n")
                 }
             });
+            damaged.insert(checked.info.path.clone());
         }
-        self.verified(damaged, repair)
+        self.verified(damaged, missing, repair)
     }
 
-    /// The reply to a check that found `damaged`: whether errors are left after a repair.
-    fn verified(&self, damaged: BTreeSet<StorePath>, repair: bool) -> Result<Fields, Fault> {
-        let errors = match repair && !damaged.is_empty() {
-            true => self.repair_items(&damaged)?,
-            false => !damaged.is_empty(),
-        };
+    /// The reply to a check that found `damaged` and `missing` items: whether errors are left after a repair. Missing
+    /// items that nothing needs become invalid.
+    fn verified(
+        &self,
+        mut damaged: BTreeSet<StorePath>,
+        missing: BTreeSet<StorePath>,
+        repair: bool,
+    ) -> Result<Fields, Fault> {
+        if !repair {
+            damaged.extend(self.forget(&missing)?);
+            return Ok(Fields::of_long((!damaged.is_empty()).into()));
+        }
+        damaged.extend(missing);
+        let errors = !damaged.is_empty() && self.repair_items(&damaged)?;
         Ok(Fields::of_long(errors.into()))
+    }
+
+    /// Makes `missing` items invalid that nothing needs, and returns the others.
+    pub(super) fn forget(
+        &self,
+        missing: &BTreeSet<StorePath>,
+    ) -> Result<BTreeSet<StorePath>, Fault> {
+        let forgotten = self.store.forget_vanished(missing)?;
+        for path in missing {
+            let shown = self.shown(path);
+            self.client.log(match forgotten.contains(path) {
+                true => format!("path `{shown}' disappeared, removing from database...\n"),
+                false => {
+                    format!("path `{shown}' disappeared, but it still has valid referrers!\n")
+                }
+            });
+        }
+        Ok(missing.difference(&forgotten).cloned().collect())
     }
 
     /// The valid paths that are not there.
     fn verify_existence(&self) -> Result<BTreeSet<StorePath>, Fault> {
         self.store.check_database()?;
-        let mut missing = BTreeSet::new();
-        for path in self.store.valid_paths()? {
-            if self.directories.physical(&path).symlink_metadata().is_err() {
-                let shown = self.shown(&path);
-                self.client.log(format!("path `{shown}' disappeared\n"));
-                missing.insert(path);
-            }
-        }
+        let mut missing = self.store.valid_paths()?;
+        missing.retain(|path| self.directories.physical(path).symlink_metadata().is_err());
         Ok(missing)
     }
 

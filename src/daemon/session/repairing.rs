@@ -10,7 +10,6 @@ use super::fault::Fault;
 use crate::engine::{self, Notice, Repaired, StoredRepair, WantedDerivation};
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
-use crate::store::gc::{CollectOptions, delete};
 
 impl ClientSession {
     /// Checks what is asked for with all that it refers to, and repairs or makes what is damaged or missing.
@@ -43,26 +42,15 @@ impl ClientSession {
     pub(super) fn repair_items(&self, damaged: &BTreeSet<StorePath>) -> Result<bool, Fault> {
         let repair = self.repair(&[], damaged)?;
         self.log_errors(&repair.errors);
-        let mut errors = false;
-        for path in repair.failed.keys() {
+        let mut failed: BTreeSet<StorePath> = repair.failed.into_keys().collect();
+        let mut missing = failed.clone();
+        missing.retain(|path| {
             let place = self.directories.physical(path).symlink_metadata();
-            let is_gone = place.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-            errors |= !(is_gone && self.forget(path));
-        }
-        Ok(errors)
-    }
-
-    /// Makes an item invalid that is gone, unless something keeps it.
-    fn forget(&self, path: &StorePath) -> bool {
-        let paths = BTreeSet::from([path.clone()]);
-        let deleted = delete(&self.store, &paths, &CollectOptions::default());
-        if deleted.is_ok() {
-            let path = self.shown(path);
-            self.client.log(format!(
-                "path `{path}' disappeared, removing from database...\n"
-            ));
-        }
-        deleted.is_ok()
+            place.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        });
+        failed.retain(|path| !missing.contains(path));
+        failed.extend(self.forget(&missing)?);
+        Ok(!failed.is_empty())
     }
 
     /// Repairs, and reports progress to the client.

@@ -2,8 +2,12 @@
 use super::derivations::{add_derivation, instantiated};
 use super::*;
 use crate::formats::derivation::DerivationSet;
-use crate::store::gc::{CollectOptions, Freed, Liveness, collect, delete, liveness};
+use crate::store::gc::{
+    CollectOptions, Freed, Liveness, Watch, collect, collect_watched, delete, liveness,
+};
+use std::cell::RefCell;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn run(store: &TestStore) -> Freed {
     collect(store, &CollectOptions::default()).unwrap()
@@ -90,6 +94,55 @@ fn enough_is_enough() {
 }
 
 #[test]
+fn a_collection_that_is_stopped_is_finished_by_the_next() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let taken = RefCell::new(Vec::new());
+    // Other threads ask, too.
+    let goes_on = AtomicBool::new(true);
+    let watch = Watch {
+        goes_on: &|| goes_on.load(Ordering::Relaxed),
+        taken: &|paths| {
+            taken.borrow_mut().extend_from_slice(paths);
+            goes_on.store(false, Ordering::Relaxed);
+        },
+    };
+    let freed = collect_watched(&store, &CollectOptions::default(), &watch).unwrap();
+    assert_eq!((&freed.paths, freed.bytes), (&vec![a.clone()], 0));
+    assert_eq!(*taken.borrow(), [a]);
+    // Its files are on the disk still.
+    assert!(run(&store).bytes >= 10_000);
+    let b = store.item('b', &[]);
+    let freed = collect_watched(&store, &CollectOptions::default(), &watch).unwrap();
+    assert_eq!(freed.paths, []);
+    assert_left(&store, &[&b]);
+}
+
+#[test]
+fn items_that_vanished_become_invalid_unless_they_are_needed() {
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    let b = store.item('b', &[&a]);
+    let c = store.item('c', &[&b]);
+    let d = store.item('d', &[]);
+    let e = store.item('e', &[&d]);
+    let gone = |path: &StorePath| {
+        fs::remove_dir_all(store.directories().physical(path)).unwrap();
+    };
+    for path in [&a, &c, &d, &e] {
+        gone(path);
+    }
+    // That it is missing is seen again: `b` is not.
+    let vanished = [&a, &b, &c, &d].map(Clone::clone).into();
+    let forgotten = store.forget_vanished(&vanished).unwrap();
+    assert_eq!(forgotten, [&c].map(Clone::clone).into());
+    let vanished = [&a, &d, &e, &path('f')].map(Clone::clone).into();
+    let forgotten = store.forget_vanished(&vanished).unwrap();
+    assert_eq!(forgotten, [&d, &e].map(Clone::clone).into());
+    assert_eq!(store.valid_paths().unwrap(), [a, b].into());
+}
+
+#[test]
 fn nothing_wanted_is_nothing_deleted() {
     let store = TestStore::new();
     store.item('a', &[]);
@@ -112,7 +165,7 @@ fn named_paths_are_deleted_with_what_refers_to_them_and_nothing_else() {
     let d = store.item('d', &[&a]);
     fs::write(store.place().join(path('f').base_name()), "leftover").unwrap();
     let wanted = BTreeSet::from([b.clone(), path('f'), path('g')]);
-    let freed = delete(&store, &wanted, &CollectOptions::default()).unwrap();
+    let freed = delete(&store, &wanted, &CollectOptions::default(), &Watch::NONE).unwrap();
     assert_eq!((freed.paths, freed.live), (vec![c, b], 2));
     assert_eq!(freed.leftovers, [path('f').base_name()]);
     assert!(freed.bytes >= 20_000, "{}", freed.bytes);
@@ -133,7 +186,7 @@ fn what_a_root_keeps_is_not_deleted_by_name_either() {
     // `a` is kept by what refers to it; `c` would go, but all or nothing does.
     for kept in [&a, &b, &path('f')] {
         let wanted = BTreeSet::from([c.clone(), kept.clone()]);
-        let error = delete(&store, &wanted, &CollectOptions::default()).unwrap_err();
+        let error = delete(&store, &wanted, &CollectOptions::default(), &Watch::NONE).unwrap_err();
         assert!(
             matches!(&error, StoreError::StillAlive { path } if *path == full(kept)),
             "{error}"
