@@ -43,6 +43,8 @@ struct Derivations<'r> {
     store: &'r Store,
     all: &'r StoredDerivations,
     wanted: Vec<&'r StorePath>,
+    /// Whether they are built again to compare.
+    checks: bool,
     events: &'r EventSender,
     cancellation: &'r Cancellation,
 }
@@ -79,6 +81,7 @@ impl Session {
             store,
             all: &derivations,
             wanted: open,
+            checks: mode == RealiseMode::Check,
             events,
             cancellation,
         };
@@ -118,6 +121,7 @@ impl Session {
             store,
             all: &StoredDerivations::load(store, [path], false)?,
             wanted: vec![path],
+            checks: false,
             events,
             cancellation,
         };
@@ -188,8 +192,16 @@ impl Session {
             // They are in the store with the derivations.
             add_source: &|_, _| Ok(()),
         };
+        // A check of a download sees whether it can still be had. A repair takes what it finds.
+        let without_cache = self.fetching(self.downloader_without_cache(), sandbox.as_ref());
+        let without_cache = builtins::all(&without_cache);
         // As with guix-daemon, it is this machine that builds again.
         let tools = Tools {
+            builtins: if run.checks {
+                &without_cache
+            } else {
+                &builtins
+            },
             alternative: None,
             hook: None,
             ..tools

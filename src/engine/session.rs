@@ -147,6 +147,18 @@ impl Session {
 
     /// What fetches sources: into the cache, with `apt` for the packages of a distribution.
     pub fn downloader(&self, apt: Option<AptSettings>) -> Arc<Downloader> {
+        Arc::new(Downloader::new(self.downloader_settings(apt)))
+    }
+
+    /// The same, which fetches also what the cache has.
+    pub(super) fn downloader_without_cache(&self) -> Arc<Downloader> {
+        Arc::new(Downloader::new(fetch::DownloaderSettings {
+            skip_cache: true,
+            ..self.downloader_settings(None)
+        }))
+    }
+
+    fn downloader_settings(&self, apt: Option<AptSettings>) -> fetch::DownloaderSettings {
         let mirrors = &self.options.mirrors;
         let debian = mirrors.set("debian");
         let search = SearchSettings {
@@ -157,13 +169,13 @@ impl Session {
             }),
             servers: by_hash::servers(mirrors),
         };
-        Arc::new(Downloader::new(fetch::DownloaderSettings {
+        fetch::DownloaderSettings {
             search,
             offline: self.options.offline,
             apt,
             mirrors: self.options.mirrors.clone(),
             ..fetch::DownloaderSettings::new(&self.directories().cache)
-        }))
+        }
     }
 
     /// What fetches sources: files through `fetcher`, commits as the user of builds in `sandbox`.

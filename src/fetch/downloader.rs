@@ -29,6 +29,8 @@ pub struct DownloaderSettings {
     pub cache: PathBuf,
     /// Use nothing but the cache.
     pub offline: bool,
+    /// Fetch also what the cache has, to see whether it is there still. Means nothing where `offline`.
+    pub skip_cache: bool,
     /// Time-outs and retries.
     pub retry_policy: RetryPolicy,
     /// The most bytes of a download whose size is not known beforehand.
@@ -49,6 +51,7 @@ impl DownloaderSettings {
         Self {
             cache: cache.to_owned(),
             offline: false,
+            skip_cache: false,
             retry_policy: RetryPolicy::default(),
             maximum: MAXIMUM_DOWNLOAD,
             at_once: 4,
@@ -156,13 +159,16 @@ impl Downloader {
         (!self.settings.offline).then(|| Apt::new(&self.settings.cache, settings))
     }
 
-    /// Looks into the cache, with the `lock` on the file where that is held; a file with other bytes is put aside, and
-    /// that is said.
+    /// Looks into the cache, where the settings allow it, with the `lock` on the file where that is held; a file with
+    /// other bytes is put aside, and that is said.
     fn cached(
         &self,
         request: &FetchRequest,
         lock: Option<&DownloadLock>,
     ) -> Result<Option<FetchedFile>, FetchError> {
+        if self.settings.skip_cache && !self.settings.offline {
+            return Ok(None);
+        }
         let found = match lock {
             Some(lock) => self.cache.find_with(request.hash, lock),
             None => self.cache.find(request.hash),

@@ -259,11 +259,15 @@ impl SpawnedHelper {
     /// The error of a helper that ended without a report.
     fn died(&mut self, otherwise: String) -> SandboxError {
         let status = self.helper.as_mut().and_then(HelperProcess::wait);
+        self.restore_terminal();
+        let how = status.map_or(otherwise, |status| status.to_string());
+        SandboxError::HelperDied { how }
+    }
+
+    fn restore_terminal(&self) {
         if let Some(modes) = &self.modes {
             let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, modes);
         }
-        let how = status.map_or(otherwise, |status| status.to_string());
-        SandboxError::HelperDied { how }
     }
 }
 
@@ -275,8 +279,13 @@ impl RunningProgram for SpawnedHelper {
         match self.conclude()? {
             Conclusion::Finished(finished) => {
                 if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
-                    // The last thing that it does is to restore the terminal.
-                    let _ = helper.wait();
+                    // The last thing that it does is to restore the terminal. Where it was killed, that was hung up, and
+                    // the program's end is what came of it.
+                    if let Some(status @ ExitStatusKind::Signaled(_)) = helper.wait() {
+                        self.restore_terminal();
+                        let how = status.to_string();
+                        return Err(SandboxError::HelperDied { how });
+                    }
                 }
                 self.result = Some(finished);
                 Ok(finished)

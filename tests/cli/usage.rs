@@ -116,6 +116,10 @@ fn unknown_packages_and_seeds_are_wrong_usage_too() {
         err.contains("the seed small-linux is for x86_64-linux, not for x86_64-freebsd"),
         "{err}"
     );
+    std::fs::remove_dir_all(world.path("seeds")).unwrap();
+    std::fs::create_dir(world.path("seeds")).unwrap();
+    let (_, err) = world.expect(2, &["seed", "show", "large"]);
+    assert!(err.contains("\nhint: the directory has none"), "{err}");
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub enum RecipeProblem {
         "`{value}` cannot name an output: expected lower-case letters and digits, and no variable that the build has already"
     )]
     BadOutput { value: String },
+    #[error("the output `{value}` is named twice")]
+    DuplicateOutput { value: String },
     #[error(
         "`{value}` cannot name a feature of a machine: expected letters, digits and +-._?=, such as `procfs`"
     )]

@@ -432,12 +432,14 @@ fn features(reader: &mut RecipeReader<'_>, value: &Value<'_>) -> Vec<Spanned<Str
 fn outputs(reader: &mut RecipeReader<'_>, value: &Value<'_>) -> Vec<String> {
     let mut outputs = Vec::new();
     for text in reader.texts("outputs", value) {
-        if is_output_name(text.get_ref()) {
-            outputs.push(text.into_inner());
-        } else {
-            let span = text.span();
-            let value = text.into_inner();
+        let span = text.span();
+        let value = text.into_inner();
+        if !is_output_name(&value) {
             reader.report(span, RecipeProblem::BadOutput { value });
+        } else if outputs.contains(&value) {
+            reader.report(span, RecipeProblem::DuplicateOutput { value });
+        } else {
+            outputs.push(value);
         }
     }
     if !outputs.iter().any(|output| output == "out") {

@@ -273,6 +273,12 @@ fn values_that_would_break_a_derivation_are_refused() {
         ),
         (
             "[final]",
+            "[final]\noutputs = [\"out\", \"out\"]",
+            "12:19",
+            "`out` is named twice",
+        ),
+        (
+            "[final]",
             "[final]\noutputs = [\"out\", \"source\"]",
             "12:19",
             "`source` cannot name an output",

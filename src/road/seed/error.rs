@@ -30,7 +30,7 @@ pub enum SeedFailure {
 pub enum SeedError {
     /// No seed of that name.
     #[error("unknown seed `{}`", visible(name))]
-    #[diagnostic(help("known seeds: {}", known.join(", ")))]
+    #[diagnostic(help("{}", known_seeds(known)))]
     Unknown {
         /// The name as it was given.
         name: String,
@@ -205,5 +205,13 @@ impl SeedError {
     fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let error = FileError::named_by_user(action, path);
         move |source| error(source).into()
+    }
+}
+
+/// What to name instead of a seed that is unknown.
+fn known_seeds(known: &[String]) -> String {
+    match known.is_empty() {
+        true => "the directory has none: give --seeds a directory with files NAME.toml".to_owned(),
+        false => format!("known seeds: {}", known.join(", ")),
     }
 }

@@ -125,20 +125,20 @@ fn items_that_vanished_become_invalid_unless_they_are_needed() {
     let b = store.item('b', &[&a]);
     let c = store.item('c', &[&b]);
     let d = store.item('d', &[]);
-    let e = store.item('e', &[&d]);
+    let f = store.item('f', &[&d]);
     let gone = |path: &StorePath| {
         fs::remove_dir_all(store.directories().physical(path)).unwrap();
     };
-    for path in [&a, &c, &d, &e] {
+    for path in [&a, &c, &d, &f] {
         gone(path);
     }
     // That it is missing is seen again: `b` is not.
     let vanished = [&a, &b, &c, &d].map(Clone::clone).into();
     let forgotten = store.forget_vanished(&vanished).unwrap();
     assert_eq!(forgotten, [&c].map(Clone::clone).into());
-    let vanished = [&a, &d, &e, &path('f')].map(Clone::clone).into();
+    let vanished = [&a, &d, &f, &path('g')].map(Clone::clone).into();
     let forgotten = store.forget_vanished(&vanished).unwrap();
-    assert_eq!(forgotten, [&d, &e].map(Clone::clone).into());
+    assert_eq!(forgotten, [&d, &f].map(Clone::clone).into());
     assert_eq!(store.valid_paths().unwrap(), [a, b].into());
 }
 

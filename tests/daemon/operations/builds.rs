@@ -97,6 +97,9 @@ fn damaged_items_are_repaired_for_trusted_clients() {
     };
     build(&mut client, 0).unwrap();
     assert_eq!(client.long(), 1);
+    // A check asks the server, whatever the cache has.
+    let error = build(&mut client, 2).unwrap_err();
+    assert!(format!("{error:?}").contains("failed"), "{error:?}");
     for contents in [0, 1] {
         assert_eq!(verify(&mut client, contents), 0);
     }
