@@ -279,8 +279,8 @@ impl RunningProgram for SpawnedHelper {
         match self.conclude()? {
             Conclusion::Finished(finished) => {
                 if let (true, Some(helper)) = (self.interactive, &mut self.helper) {
-                    // The last thing that it does is to restore the terminal. Where it was killed, that was hung up, and
-                    // the program's end is what came of it.
+                    // The last thing that it does is to restore the terminal. Where it was killed, that was hung up,
+                    // and the program's end is what came of it.
                     if let Some(status @ ExitStatusKind::Signaled(_)) = helper.wait() {
                         self.restore_terminal();
                         let how = status.to_string();
