@@ -108,6 +108,8 @@ unpack_gcc() {
         mkdir -p "$2/gmp/doc"
         echo 'all install check clean mostlyclean distclean:' >"$2/gmp/doc/Makefile.in"
     fi
+    sed -e 's/ install-man install-info / /' -e 's/^doc: .*/doc:/' "$2/gcc/Makefile.in" >"$2.makefile"
+    mv "$2.makefile" "$2/gcc/Makefile.in"
 }
 
 # prepare PACKAGE SOURCE DIRECTORY: unpacks the source.
@@ -186,11 +188,12 @@ compile() {
         $(flags_of "$1") || return 1
     case $1 in
         # libtool keeps -static to itself: to it, that is about its own libraries only.
-        xz | file) static=${linking:+LDFLAGS=-all-static} ;;
+        xz | file | binutils) static=${linking:+LDFLAGS=-all-static} ;;
         *) static= ;;
     esac
     case $1 in
         file) make -j"$JOBS" ${static:+"$static"} -C src ;;
+        binutils) make -j"$JOBS" MAKEINFO=true ${static:+"$static"} ;;
         xz) make -j"$JOBS" ${static:+"$static"} ;;
         libffi | libgc | libunistring)
             make -j"$JOBS" MAKEINFO=true && make MAKEINFO=true install
