@@ -14,6 +14,11 @@ use crate::process_limit::limit_of;
 /// by it, and a build must not depend on the caller's `ulimit -s`.
 const STACK: u64 = 8 << 20;
 
+/// How many files a program may have open, where the limits allow; it may raise that. It is what kernels and systemd
+/// give by themselves. Programs close everything below it, or size tables by it: a build must not depend on the
+/// caller's `ulimit -n`, and on FreeBSD that is often several 100,000.
+const OPEN_FILES: u64 = 1024;
+
 /// More processes than this no build needs at a time, however many the caller may have.
 const MOST_PROCESSES: u64 = 1 << 15;
 
@@ -37,10 +42,13 @@ fn current_of(resource: Resource) -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
-/// Limits this process: to `limits`, and to `open_files` where they say nothing of those.
-pub(super) fn limit(limits: &ResourceLimits, open_files: Option<Rlimit>) -> io::Result<()> {
-    if let Some(open_files) = open_files {
-        setrlimit(Resource::Nofile, open_files)?;
+/// Limits this process to `limits`. Where these say nothing of open files, as many as programs usually may have, and
+/// `most`, the caller's limits, allow.
+pub(super) fn limit(limits: &ResourceLimits, most: Option<Rlimit>) -> io::Result<()> {
+    if let Some(most) = most {
+        let maximum = most.maximum;
+        let current = Some(OPEN_FILES.min(maximum.unwrap_or(u64::MAX)));
+        setrlimit(Resource::Nofile, Rlimit { current, maximum })?;
     }
     for (resource, limit) in [
         (Resource::As, limits.memory),

@@ -45,6 +45,15 @@ impl Daemon {
 
     /// Starts one with further arguments and variables.
     pub fn with_environment(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let daemon = Self::listening(arguments, variables);
+        // That was a session, too. Once a later one is served, it is known to the listener, and ends.
+        drop(daemon.connect());
+        daemon.wait_until("the first sessions end", || daemon.sessions().is_empty());
+        daemon
+    }
+
+    /// Starts one, and waits until clients can connect, which is before they are served.
+    pub fn listening(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(directory.path().join("daemon.log")).unwrap();
         let socket = directory.path().join("var/guix/daemon-socket/socket");

@@ -283,7 +283,7 @@ fn top_shows_a_daemon_as_soon_as_a_client_can_connect() {
     let other = UnixListener::bind(&second).unwrap();
     rustix::net::listen(&other, 0).unwrap();
     let waiting = UnixStream::connect(&second).unwrap();
-    let daemon = Daemon::with(&["--listen", second.to_str().unwrap()]);
+    let daemon = Daemon::listening(&["--listen", second.to_str().unwrap()], &[]);
     assert_eq!(top_of(&daemon)["listener"]["process"], daemon.child.id());
     drop((other, waiting));
     drop(daemon.connect());

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bootstrap::sandbox::{ExitStatusKind, ResourceLimits};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::guest::Guest;
 
@@ -34,6 +35,24 @@ fn limits_are_the_program_s_and_cannot_be_raised() {
     );
     let forks: u32 = forks.strip_prefix("forks: ").unwrap().parse().unwrap();
     assert!(forks < 16, "{forks}");
+}
+
+#[test]
+fn open_files_do_not_depend_on_the_callers_limit() {
+    let before = getrlimit(Resource::Nofile);
+    for current in [before.maximum, Some(600)] {
+        let most = before.maximum;
+        let callers = Rlimit {
+            current,
+            maximum: most,
+        };
+        setrlimit(Resource::Nofile, callers).unwrap();
+        let output = Guest::new().ask(&["limits"]);
+        let most = most.unwrap_or(u64::MAX);
+        let expected = format!("open-files: {} {most}\n", most.min(1024));
+        assert!(output.contains(&expected), "{output}");
+    }
+    setrlimit(Resource::Nofile, before).unwrap();
 }
 
 #[test]

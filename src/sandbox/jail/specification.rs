@@ -49,7 +49,7 @@ pub(super) struct JailHelper {
     pub descriptors: Vec<OwnedFd>,
     /// What is left for the process's own limits.
     pub limits: ResourceLimits,
-    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    /// The caller's limits of open files, which those of the program do not exceed.
     pub open_files: Option<Rlimit>,
     /// The program's terminal, when it is interactive and has one.
     pub terminal: Option<ProgramEnd>,

@@ -51,7 +51,7 @@ pub(super) struct NamespaceHelper {
     pub descriptors: Vec<OwnedFd>,
     /// `/dev/null` of the machine.
     pub null: OwnedFd,
-    /// The caller's limits of open files, which are the program's where it is given none of its own.
+    /// The caller's limits of open files, which those of the program do not exceed.
     pub open_files: Option<Rlimit>,
     /// The program's terminal, when it is interactive and has one.
     pub terminal: Option<ProgramEnd>,
