@@ -82,13 +82,14 @@ tar -xf "$archive" -C "$work/unpacked"
 # As on FreeBSD: sha256 and no sha256sum. What a build leaves is not in the way.
 mkdir -p "$work/bin" "$tree/target"
 : >"$tree/target/leftover"
-for program in sh cut dirname find sed sort grep; do
+for program in sh awk cut dirname find sed sort tr xargs; do
     ln -s "$(command -v "$program")" "$work/bin/$program"
 done
 cat >"$work/bin/sha256" <<END
 #!/bin/sh
-[ "\$1" = -q ] || exit 64
-"$(command -v sha256sum)" "\$2" | "$(command -v cut)" -d ' ' -f 1
+[ "\$1" = -r ] || exit 64
+shift
+"$(command -v sha256sum)" "\$@" | "$(command -v sed)" 's/  / /'
 END
 chmod 755 "$work/bin/sha256"
 PATH=$work/bin sh "$tree/verify.sh" >/dev/null || fail 'verify.sh failed with sha256'

@@ -24,12 +24,21 @@ git() {
         -c core.autocrlf=false -c core.attributesFile=/dev/null "$@"
 }
 
-# sha256 FILE: its SHA-256 in base 16.
-sha256() {
+# hash_of FILE: its SHA-256 in base 16.
+hash_of() {
     if command -v sha256sum >/dev/null 2>&1; then
         sha256sum <"$1" | cut -d ' ' -f 1
     else
         command sha256 -q "$1"
+    fi
+}
+
+# The SHA-256 of the files that standard input names, a line each: in base 16, two spaces, the name.
+hashes() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        tr '\n' '\0' | xargs -0 sha256sum
+    else
+        tr '\n' '\0' | xargs -0 sha256 -r | sed 's/ /  /'
     fi
 }
 
@@ -55,15 +64,13 @@ git archive --format=tar HEAD | tar -xf - -C "$out/tree"
 cp tools/verify-dist.sh "$out/added/verify.sh"
 chmod 755 "$out/added/verify.sh"
 cp "$out/added/verify.sh" "$out/tree/verify.sh"
-(cd "$out/tree" && find . -type f | sed 's|^\./||' | sort) | while IFS= read -r file; do
-    printf '%s  %s\n' "$(sha256 "$out/tree/$file")" "$file"
-done >"$out/added/MANIFEST"
+(cd "$out/tree" && find . -type f | sed 's|^\./||' | sort | hashes) >"$out/added/MANIFEST"
 
 # Files that are added get the commit's time, as all others.
 git archive --format=tar --prefix="$name/" --add-file="$out/added/MANIFEST" --add-file="$out/added/verify.sh" \
     -o "$out/$name.tar" HEAD
-tar_hash=$(sha256 "$out/$name.tar")
+tar_hash=$(hash_of "$out/$name.tar")
 # One thread: the blocks that several make differ.
 xz -6 -T 1 -f "$out/$name.tar"
 rm -rf "$out/tree" "$out/added"
-printf '%s  %s\n' "$tar_hash" "$name.tar" "$(sha256 "$out/$name.tar.xz")" "$name.tar.xz"
+printf '%s  %s\n' "$tar_hash" "$name.tar" "$(hash_of "$out/$name.tar.xz")" "$name.tar.xz"
