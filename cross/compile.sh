@@ -40,7 +40,7 @@ flags_of() {
             ;;
         gcc)
             echo --target=x86_64-unknown-freebsd14 --enable-languages=c,c++ --disable-bootstrap --disable-multilib
-            echo --enable-default-pie --disable-plugin --disable-libcc1 --without-isl --without-zstd
+            echo --disable-default-pie --disable-plugin --disable-libcc1 --without-isl --without-zstd
             echo --enable-gnu-indirect-function --enable-initfini-array --disable-lto
             [ -z "$linking" ] || echo --with-stage1-ldflags=-static
             ;;
@@ -48,7 +48,7 @@ flags_of() {
         # Where it compiles for itself, configure finds the compiler's own atomic operations.
         libgc) echo --enable-cplusplus --with-libatomic-ops=none ;;
         guile)
-            echo --disable-static --enable-mini-gmp ac_cv_func_posix_spawn_file_actions_addclosefrom_np=no
+            echo --disable-static --enable-mini-gmp --enable-lto=no ac_cv_func_posix_spawn_file_actions_addclosefrom_np=no
             echo "--with-libunistring-prefix=$libraries/libunistring"
             # The one that runs on this machine only compiles modules, which are not tried.
             echo GUILE_FOR_BUILD=/bin/false

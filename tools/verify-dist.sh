@@ -46,7 +46,12 @@ done <MANIFEST
 
 # All at once: a process for each file would take a minute.
 wrong=$(printf '%s' "$regular" | hashes | awk -v regular="$((count - bad))" '
-    FILENAME == "MANIFEST" { expected[substr($0, 67)] = substr($0, 1, 64); next }
+    FILENAME == "MANIFEST" {
+        file = substr($0, 67)
+        if (file in expected) print "verify.sh: " file ": expected one line of MANIFEST, saw another"
+        expected[file] = substr($0, 1, 64)
+        next
+    }
     {
         seen = substr($0, 1, 64)
         file = substr($0, 65)

@@ -14,9 +14,9 @@ use crate::process_limit::limit_of;
 /// by it, and a build must not depend on the caller's `ulimit -s`.
 const STACK: u64 = 8 << 20;
 
-/// How many files a program may have open, where the limits allow; it may raise that. It is what kernels and systemd
-/// give by themselves. Programs close everything below it, or size tables by it: a build must not depend on the
-/// caller's `ulimit -n`, and on FreeBSD that is often several 100,000.
+/// How many files a program may have open, where the limits allow; it may raise that. It is what Linux gives by itself.
+/// Programs close everything below it, or size tables by it: a build must not depend on the caller's `ulimit -n`, which
+/// on FreeBSD grows with the machine's memory.
 const OPEN_FILES: u64 = 1024;
 
 /// More processes than this no build needs at a time, however many the caller may have.

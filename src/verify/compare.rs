@@ -244,7 +244,6 @@ fn target(path: &Path, side: Side<'_>) -> Result<Vec<u8>, CompareError> {
     Ok(bytes)
 }
 
-/// `bytes` as text, with escapes for what is not UTF-8, so that two that differ look different.
 fn is_executable(path: &Path) -> Result<bool, CompareError> {
     let found = fs::symlink_metadata(path).map_err(failed(path, "examine"))?;
     Ok(found.permissions().mode() & 0o100 != 0)
