@@ -41,7 +41,7 @@ impl Store {
         }
         let derivation = self.derivation_in(path, file)?;
         let store_dir = &self.directories().store_dir;
-        let name = path.name().trim_end_matches(".drv");
+        let name = path.name().strip_suffix(".drv").unwrap_or_default();
         let mut known = self.hashes_modulo.lock();
         if derivation.fixed_output().is_none() {
             self.learn_inputs(path, &derivation, batch, &mut known)?;
@@ -121,7 +121,7 @@ impl Store {
                 stack.extend(inputs);
                 continue;
             };
-            let name = top.path.name().trim_end_matches(".drv");
+            let name = top.path.name().strip_suffix(".drv").unwrap_or_default();
             let hash_of = |input: &StorePath| known.get(input).copied();
             let hash = hash_modulo_inputs(store_dir, name, read, &hash_of).map_err(|error| {
                 StoreError::DerivationContent {

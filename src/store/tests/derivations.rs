@@ -104,6 +104,19 @@ fn a_derivation_with_the_output_path_of_another_does_not_become_valid() {
 }
 
 #[test]
+fn of_a_name_one_suffix_is_that_of_derivations() {
+    let store = TestStore::new();
+    let mut known = DerivationSet::new();
+    let (path, derivation) = instantiated(&store, "made.drv", &[], &[], &mut known);
+    assert_eq!(path.name(), "made.drv.drv");
+    let added = add_derivation(&store, "made.drv", &derivation);
+    assert_eq!(added.unwrap(), path);
+    let (user, derivation) = instantiated(&store, "user", &[&path], &[], &mut known);
+    let added = add_derivation(&store, "user", &derivation);
+    assert_eq!(added.unwrap(), user);
+}
+
+#[test]
 fn a_graph_of_derivations_becomes_valid_in_one_go_and_a_long_chain_too() {
     let store = TestStore::new();
     let mut known = DerivationSet::new();
