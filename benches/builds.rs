@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -133,6 +133,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         keep_going: false,
         keep_failed: false,
         cache_failures: false,
+        rounds: NonZeroU32::MIN,
         build_limits: watch::BuildLimits::default(),
         limits: ResourceLimits::default(),
         user: BuildUser::default(),

@@ -17,17 +17,20 @@ use super::excerpt::excerpt;
 use super::graph::{BuildJob, BuildTask, Way};
 use super::history::{FinishedItem, epoch_seconds};
 use super::jobserver::JobSlot;
-use super::outputs::NewOutputs;
+use super::outputs::{NewOutputs, Round};
 use super::references::ReferenceRules;
 use super::remote_build::prefers_here;
+use super::sandboxed::BUILD_STORE;
 use super::scheduler::{TaskOutcome, Worker};
 use crate::events::{Kind, Made};
 use crate::formats::store_path::StorePath;
-use crate::store::PathLocks;
+use crate::store::remove::remove_tree;
+use crate::store::{PathInfo, PathLocks};
 
 /// One build under way.
 struct BuildAttempt<'x> {
     job: BuildJob<'x>,
+    urgency: u64,
     outputs: &'x [(&'x str, &'x StorePath)],
     rules: &'x ReferenceRules,
     locks: &'x PathLocks,
@@ -148,20 +151,13 @@ impl BuildContext<'_, '_> {
         // Downloads wait for the network, not for a processor.
         let slot = match job.kind {
             Kind::Download => None,
-            _ => {
-                let slot = self
-                    .pool
-                    .acquire(task.urgency, self.settings.most_of_each());
-                let directory = self.scratch.directory();
-                let slot =
-                    slot.map_err(BuildError::io("create a job server's pipe in", directory))?;
-                Some(slot.ok_or(BuildError::Interrupted)?)
-            }
+            _ => Some(self.slot(task.urgency)?),
         };
         let staging = Staging::create(self.tools.store, &locks, outputs[0].1);
         let staging = staging.map_err(BuildError::store(job.label))?;
         let attempt = BuildAttempt {
             job,
+            urgency: task.urgency,
             outputs: &outputs,
             rules: &rules,
             locks: &locks,
@@ -176,6 +172,14 @@ impl BuildContext<'_, '_> {
             }),
         };
         made.map(TaskOutcome::Made)
+    }
+
+    /// Waits for a job token.
+    fn slot(&self, urgency: u64) -> Result<JobSlot, BuildError> {
+        let slot = self.pool.acquire(urgency, self.settings.most_of_each());
+        let directory = self.scratch.directory();
+        let slot = slot.map_err(BuildError::io("create a job server's pipe in", directory))?;
+        slot.ok_or(BuildError::Interrupted)
     }
 
     /// Has a builtin make the outputs, and registers them.
@@ -197,7 +201,7 @@ impl BuildContext<'_, '_> {
             candidates: ran.candidates,
             rules: attempt.rules,
         };
-        match self.register(&new, attempt.locks)? {
+        match self.register(&new, attempt.locks, Round::ONLY)? {
             Ok(infos) => Ok(Made {
                 cached: ran.report.cached,
                 ..self.made(start, outputs, &infos)
@@ -206,15 +210,44 @@ impl BuildContext<'_, '_> {
         }
     }
 
-    /// Runs the builder in the sandbox, and registers what it made.
+    /// Runs the builder in the sandbox, as often as there are rounds, and registers what it made the last time.
     fn build_in_sandbox(
         &self,
         attempt: &BuildAttempt<'_>,
-        slot: JobSlot,
+        mut slot: JobSlot,
     ) -> Result<Made, BuildError> {
+        // A fixed output is compared with its hash each time.
+        let fixed = attempt.job.derivation.fixed_output().is_some();
+        let rounds = if fixed { 1 } else { self.settings.rounds.get() };
+        let mut before = Vec::new();
+        for _ in 1..rounds {
+            let round = Round {
+                before: &before,
+                is_last: false,
+            };
+            (_, before) = self.round(attempt, slot, round)?;
+            let store = attempt.staging.join(BUILD_STORE);
+            remove_tree(&store)
+                .map_err(|error| BuildError::store(attempt.job.label)(error.into()))?;
+            slot = self.slot(attempt.urgency)?;
+        }
+        let round = Round {
+            before: &before,
+            is_last: true,
+        };
+        Ok(self.round(attempt, slot, round)?.0)
+    }
+
+    /// Runs the builder once, and sees to its build directory and the record of failures.
+    fn round(
+        &self,
+        attempt: &BuildAttempt<'_>,
+        slot: JobSlot,
+        round: Round<'_>,
+    ) -> Result<(Made, Vec<PathInfo>), BuildError> {
         let job = attempt.job;
         let directory = self.scratch.build_directory(job.path)?;
-        let made = self.attempt(attempt, &directory, slot);
+        let made = self.attempt(attempt, &directory, slot, round);
         if let Err(error) = &made {
             self.record_failure(job, attempt.outputs, error);
         }
@@ -269,13 +302,14 @@ impl BuildContext<'_, '_> {
         }
     }
 
-    /// Runs the builder in the build directory `directory`, and registers what it made.
+    /// Runs the builder in the build directory `directory`, and registers what it made, if this round is the last.
     fn attempt(
         &self,
         attempt: &BuildAttempt<'_>,
         directory: &Path,
         slot: JobSlot,
-    ) -> Result<Made, BuildError> {
+        round: Round<'_>,
+    ) -> Result<(Made, Vec<PathInfo>), BuildError> {
         let BuildAttempt { job, outputs, .. } = *attempt;
         let start = self.begin(job, Some(self.log_of(job)));
         let deadline = Deadline::new(&self.cancellation, self.settings.build_limits.timeout);
@@ -292,16 +326,19 @@ impl BuildContext<'_, '_> {
                     candidates: ran.candidates(outputs),
                     rules: attempt.rules,
                 };
-                self.register(&new, attempt.locks)?
+                self.register(&new, attempt.locks, round)?
             }
         };
         match registered {
-            Ok(infos) => Ok(Made {
-                user_seconds: ran.finished.user_time.as_secs_f64(),
-                system_seconds: ran.finished.system_time.as_secs_f64(),
-                phases: ran.phases,
-                ..self.made(start, outputs, &infos)
-            }),
+            Ok(infos) => {
+                let made = Made {
+                    user_seconds: ran.finished.user_time.as_secs_f64(),
+                    system_seconds: ran.finished.system_time.as_secs_f64(),
+                    phases: ran.phases,
+                    ..self.made(start, outputs, &infos)
+                };
+                Ok((made, infos))
+            }
             Err(cause) => Err(self.failed(job, ran, cause, None)),
         }
     }

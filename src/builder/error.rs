@@ -205,6 +205,17 @@ pub enum BuildFailureCause {
         /// How many more files it can hold; `None` where it has no bound of its own.
         files: Option<u64>,
     },
+    /// Another round gave other bytes.
+    #[error(
+        "it may not be deterministic: output {path} differs from the previous round (--rounds)"
+    )]
+    #[diagnostic(help(
+        "find out what differs: build it with one round, then check that build (`guix build --check -K')"
+    ))]
+    RoundDiffers {
+        /// The logical path of the output.
+        path: String,
+    },
     /// An output is not there.
     #[error("the build succeeded but did not create output `{name}` ({path})")]
     #[diagnostic(help("check in the log where it installed its files, and correct the path"))]

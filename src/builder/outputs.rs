@@ -51,8 +51,31 @@ impl NewOutputs<'_> {
     }
 }
 
+/// One of the rounds of a build, which must all give the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Round<'r> {
+    /// What the round before has made; nothing in the first.
+    pub before: &'r [PathInfo],
+    /// Whether what is made now is registered.
+    pub is_last: bool,
+}
+
+impl Round<'_> {
+    /// That of a build without others.
+    pub(super) const ONLY: Self = Self {
+        before: &[],
+        is_last: true,
+    };
+
+    /// Whether the round before made something else of the same path.
+    fn differs(&self, info: &PathInfo) -> bool {
+        let mut before = self.before.iter();
+        before.any(|other| other.path == info.path && other.nar_sha256 != info.nar_sha256)
+    }
+}
+
 impl BuildContext<'_, '_> {
-    /// Makes `new` valid under `locks`, or returns what is wrong with it.
+    /// Makes `new` valid under `locks` if `round` is the last, or returns what is wrong with it.
     ///
     /// # Errors
     /// Where the machine is at fault.
@@ -60,6 +83,7 @@ impl BuildContext<'_, '_> {
         &self,
         new: &NewOutputs<'_>,
         locks: &PathLocks,
+        round: Round<'_>,
     ) -> Result<Result<Vec<PathInfo>, BuildFailureCause>, BuildError> {
         if let Some(cause) = self.check_fixed_output(new)? {
             return Ok(Err(cause));
@@ -80,6 +104,14 @@ impl BuildContext<'_, '_> {
         };
         if let Some(cause) = self.check_prepared(new, &prepared)? {
             return Ok(Err(cause));
+        }
+        if let Some(info) = prepared.infos().find(|info| round.differs(info)) {
+            return Ok(Err(BuildFailureCause::RoundDiffers {
+                path: self.tools.store.directories().store_dir.display(&info.path),
+            }));
+        }
+        if !round.is_last {
+            return Ok(Ok(prepared.infos().cloned().collect()));
         }
         let infos = prepared.commit().map_err(BuildError::store(label))?;
         Ok(Ok(infos))

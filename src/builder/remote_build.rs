@@ -16,7 +16,7 @@ use super::graph::{BuildJob, BuildTask, Way};
 use super::hook::{AcceptedBuild, HookFailure, HookOffer, Reply};
 use super::log::LogWriter;
 use super::output::OutputLines;
-use super::outputs::NewOutputs;
+use super::outputs::{NewOutputs, Round};
 use super::references::ReferenceRules;
 use super::scheduler::TaskOutcome;
 use super::watch::{BuildWatch, Watched};
@@ -301,7 +301,7 @@ impl<'a> BuildContext<'_, 'a> {
             rules,
             deadline,
         };
-        Ok(self.register(&new, locks)?.map(drop))
+        Ok(self.register(&new, locks, Round::ONLY)?.map(drop))
     }
 
     /// Those of the `outputs` that are not valid.

@@ -32,6 +32,9 @@ const FULL: u64 = 4 << 20;
 /// write to its end, which is then free again. Words alone prove nothing: test suites write to `/dev/full`.
 const FULL_BY_ITS_OWN_WORDS: u64 = 256 << 20;
 
+/// The directory in a staging directory that is the build's store.
+pub(super) const BUILD_STORE: &str = "store";
+
 /// A build that has ended, one way or another.
 #[derive(Debug)]
 pub(super) struct Ran {
@@ -236,7 +239,7 @@ impl BuildContext<'_, '_> {
     /// The directory that is the build's store: the build user's, who reaches it by its mount only.
     fn make_store(&self, staging: &Path) -> Result<PathBuf, BuildError> {
         let owner = self.tools.sandbox.outside(&self.settings.user);
-        let store = staging.join("store");
+        let store = staging.join(BUILD_STORE);
         DirBuilder::new()
             .mode(0o755)
             .create(&store)

@@ -2,7 +2,7 @@
 //! What builds run with: the store, the sandbox, the builtins, and the user's choices.
 
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub struct BuildSettings {
     pub keep_failed: bool,
     /// Whether failed builds are recorded in the store, and not tried again.
     pub cache_failures: bool,
+    /// How often each is built before it is registered: all rounds must give the same.
+    pub rounds: NonZeroU32,
     /// How long a build may take and how much it may print.
     pub build_limits: BuildLimits,
     /// What a build may use up.

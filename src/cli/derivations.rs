@@ -119,7 +119,8 @@ pub(super) fn check(context: &Context, wanted: &[WantedDerivation]) -> Result<()
     if wanted.is_empty() {
         return Ok(());
     }
-    let run = StoredRun::start(&context.session, wanted, RealiseMode::Check, context)?;
+    let mode = RealiseMode::Check { keeps: true };
+    let run = StoredRun::start(&context.session, wanted, mode, context)?;
     let outcomes = &run.realised.outcomes;
     let text = describe_outcomes(&context.session, outcomes);
     let bad = outcomes.iter();

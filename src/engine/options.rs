@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of a session, as values that are already checked.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +127,8 @@ pub struct BuildOptions {
     pub max_processes: Option<u64>,
     /// Whether failures are recorded, and what has failed is not tried again until the record is cleared.
     pub cache_failures: bool,
+    /// How often each is built before it is registered: all rounds must give the same. `None`: once.
+    pub rounds: Option<NonZeroU32>,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise each run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.

@@ -26,7 +26,10 @@ pub enum RealiseMode {
     #[default]
     Build,
     /// Build each wanted derivation once more and compare. All its outputs must be valid.
-    Check,
+    Check {
+        /// Whether what differs is kept beside the output.
+        keeps: bool,
+    },
 }
 
 /// The result of [`Session::realise`].
@@ -68,12 +71,13 @@ impl Session {
     ) -> Result<Realised, EngineError> {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
         let derivations = StoredDerivations::load(store, paths, mode == RealiseMode::Build)?;
+        let checks = mode != RealiseMode::Build;
         let mut open: Vec<&StorePath> = Vec::new();
         for wanted in wanted {
             let outputs = self.outputs(&derivations, wanted)?;
             let paths = || outputs.iter().filter_map(|(_, path)| *path);
             store.add_temporary_roots(paths())?;
-            if mode == RealiseMode::Check || store.valid_among(paths())?.len() < outputs.len() {
+            if checks || store.valid_among(paths())?.len() < outputs.len() {
                 open.push(&wanted.derivation);
             }
         }
@@ -81,7 +85,7 @@ impl Session {
             store,
             all: &derivations,
             wanted: open,
-            checks: mode == RealiseMode::Check,
+            checks,
             events,
             cancellation,
         };
@@ -90,10 +94,10 @@ impl Session {
                 report: self.run_derivations(&run, None)?,
                 outcomes: Vec::new(),
             }),
-            RealiseMode::Check => {
+            RealiseMode::Check { keeps } => {
                 let settings = self.build_settings();
                 let variation = Variation::default();
-                let comparer = Comparer::new(store, &settings, &variation);
+                let comparer = Comparer::new(store, &settings, &variation, keeps);
                 let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt);
                 let report = self.run_derivations(&run, Some(&inspect))?;
                 Ok(Realised {

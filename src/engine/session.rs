@@ -2,7 +2,7 @@
 //! A session: one user's options, and the tools that follow from them.
 
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use super::builtins::Fetching;
@@ -213,6 +213,7 @@ impl Session {
             keep_going: options.keep_going,
             keep_failed: options.keep_failed,
             cache_failures: options.cache_failures,
+            rounds: options.rounds.unwrap_or(NonZeroU32::MIN),
             build_limits: BuildLimits {
                 timeout: options.timeout,
                 max_silent_time: options.max_silent_time,

@@ -34,7 +34,10 @@ pub fn describe(session: &Session, rounds: &Rounds) -> String {
                 Err(reason) => text.push_str(&format!("  {reason}\n")),
             }
             let first = session.directories().physical(&info.path);
-            let pair = format!("{} {}", first.display(), difference.kept.display());
+            let Some(kept) = &difference.kept else {
+                continue;
+            };
+            let pair = format!("{} {}", first.display(), kept.display());
             text.push_str(&match has_diffoscope() {
                 true => format!("  see more with `diffoscope {pair}`\n"),
                 false => format!("  both are there until `bootstrap gc`: {pair}\n"),
@@ -96,11 +99,13 @@ pub fn describe_outcomes(session: &Session, outcomes: &[RebuildOutcome]) -> Stri
             Ok(files) => compare::describe(files),
             Err(reason) => format!("  {reason}\n"),
         });
-        text.push_str(&format!(
-            "  both are there until `bootstrap gc`: {} {}\n",
-            session.directories().physical(&info.path).display(),
-            difference.kept.display()
-        ));
+        if let Some(kept) = &difference.kept {
+            text.push_str(&format!(
+                "  both are there until `bootstrap gc`: {} {}\n",
+                session.directories().physical(&info.path).display(),
+                kept.display()
+            ));
+        }
     }
     let same = outcomes
         .iter()

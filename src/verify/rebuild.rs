@@ -34,8 +34,8 @@ pub struct RebuildOutcome {
 pub struct Difference {
     /// The SHA-256 of its NAR.
     pub found: Sha256Digest,
-    /// Where it was kept.
-    pub kept: PathBuf,
+    /// Where it was kept, where that was wanted.
+    pub kept: Option<PathBuf>,
     /// The files that differ, or why that cannot be said.
     pub files: Result<Vec<FileDifference>, String>,
 }
@@ -45,16 +45,23 @@ pub struct Comparer<'s> {
     store: &'s Store,
     settings: &'s BuildSettings,
     variation: &'s Variation,
+    keeps: bool,
     outcomes: Mutex<Vec<RebuildOutcome>>,
 }
 
 impl<'s> Comparer<'s> {
-    /// For a round with `variation`, after builds with `settings`.
-    pub fn new(store: &'s Store, settings: &'s BuildSettings, variation: &'s Variation) -> Self {
+    /// For a round with `variation`, after builds with `settings`. What differs is kept if `keeps`.
+    pub fn new(
+        store: &'s Store,
+        settings: &'s BuildSettings,
+        variation: &'s Variation,
+        keeps: bool,
+    ) -> Self {
         Self {
             store,
             settings,
             variation,
+            keeps,
             outcomes: Mutex::new(Vec::new()),
         }
     }
@@ -70,7 +77,7 @@ impl<'s> Comparer<'s> {
         outcomes
     }
 
-    /// Compares what was built again with what is registered, and keeps what differs.
+    /// Compares what was built again with what is registered.
     pub fn inspect(&self, rebuilt: &RebuiltDerivation<'_>) -> Result<(), BuildError> {
         let label = rebuilt.job.label;
         let fail = BuildError::store(label);
@@ -87,10 +94,11 @@ impl<'s> Comparer<'s> {
                     if !(rebuilt.goes_on)() {
                         return Err(fail(NarError::Stopped.into()));
                     }
-                    let kept = self
-                        .store
-                        .keep_beside(rebuilt.locks, &output.staged, &info.path)
-                        .map_err(&fail)?;
+                    let keep = || {
+                        self.store
+                            .keep_beside(rebuilt.locks, &output.staged, &info.path)
+                    };
+                    let kept = self.keeps.then(keep).transpose().map_err(&fail)?;
                     Some(Difference {
                         found: output.info.nar_sha256,
                         kept,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -194,6 +194,7 @@ impl Site {
                 keep_going: false,
                 keep_failed: false,
                 cache_failures: false,
+                rounds: NonZeroU32::MIN,
                 build_limits: watch::BuildLimits::default(),
                 limits: ResourceLimits::default(),
                 user: BuildUser::default(),

@@ -13,7 +13,8 @@
              (ice-9 binary-ports)
              (ice-9 match)
              (rnrs bytevectors)
-             (srfi srfi-1))
+             (srfi srfi-1)
+             (srfi srfi-34))
 
 (define (report name thunk)
   (format #t "~a ~a~%" name
@@ -160,4 +161,23 @@
                    (report system
                            (lambda ()
                              (realise (make system '("machine $out") #:system system)))))
-                 '("i686-linux" "aarch64-linux" "i586-gnu" "x86_64-freebsd" "builtin"))))))
+                 '("i686-linux" "aarch64-linux" "i586-gnu" "x86_64-freebsd" "builtin"))
+
+       ;; Rounds, and building again: what the client is told, and what is valid afterwards.
+       (let* ((random (make "random" '("copy /proc/sys/kernel/random/uuid $out")))
+              (output (derivation->output-path random))
+              (told (lambda (mode)
+                      (lambda ()
+                        (format #f "~a; ~a"
+                                (guard (c ((store-protocol-error? c)
+                                           (format #f "~a: ~a" (store-protocol-error-status c)
+                                                   (store-protocol-error-message c))))
+                                  (build-derivations store (list random) mode))
+                                (if (valid-path? store output) "valid" "not valid"))))))
+         (set-build-options store #:use-substitutes? #f #:print-build-trace #f #:rounds 2 #:offload? #f)
+         (try "two-rounds" '("write $out same"))
+         (report "rounds-that-differ" (told (build-mode normal)))
+         ;; Options that are not named stay as they are with guix-daemon.
+         (set-build-options store #:use-substitutes? #f #:print-build-trace #f #:rounds 1 #:offload? #f)
+         (report "random" (told (build-mode normal)))
+         (report "random-again" (told (build-mode check))))))))

@@ -2,7 +2,7 @@
 //! Building and substituting what a client wants.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -70,7 +70,9 @@ impl ClientSession {
     ) -> Result<Fields, Fault> {
         let mode = match mode {
             RequestedMode::Normal => RealiseMode::Build,
-            RequestedMode::Check => RealiseMode::Check,
+            RequestedMode::Check => RealiseMode::Check {
+                keeps: self.options.keep_failed,
+            },
             RequestedMode::Repair => return self.repair_paths(asked),
         };
         let (wanted, others) = self.wanted(asked)?;
@@ -115,38 +117,20 @@ impl ClientSession {
         if mode == RealiseMode::Build && self.are_built(wanted)? {
             return Ok(());
         }
-        if mode == RealiseMode::Check {
+        if mode != RealiseMode::Build {
             self.refuse_unbuilt(wanted)?;
         }
         let engine = engine::Session::new(self.engine_options()?);
-        let realised = self.follow(|events| {
-            engine.realise(&self.store, wanted, mode, events, &self.cancellation)
-        })?;
-        self.check_result(wanted, &realised)?;
-        if self.options.rounds > 1 {
-            let made = realised.report.summary.made.iter();
-            let built: Vec<WantedDerivation> = match mode {
-                RealiseMode::Check => wanted.to_vec(),
-                _ => made
-                    .filter_map(|made| StorePath::from_base_name(&made.item).ok())
-                    .map(WantedDerivation::all)
-                    .collect(),
-            };
-            for _ in 1..self.options.rounds {
-                if built.is_empty() {
-                    break;
-                }
-                let again = self.follow(|events| {
-                    engine.realise(
-                        &self.store,
-                        &built,
-                        RealiseMode::Check,
-                        events,
-                        &self.cancellation,
-                    )
-                })?;
-                self.check_result(&built, &again)?;
-            }
+        // An ordinary build has its rounds in the engine, before anything is registered.
+        let checks = match mode {
+            RealiseMode::Check { .. } => self.options.rounds,
+            RealiseMode::Build => 1,
+        };
+        for _ in 0..checks {
+            let realised = self.follow(|events| {
+                engine.realise(&self.store, wanted, mode, events, &self.cancellation)
+            })?;
+            self.check_result(wanted, &realised)?;
         }
         Ok(())
     }
@@ -230,21 +214,21 @@ impl ClientSession {
 
     /// The fault that follows from what was made, if one does.
     fn check_result(&self, wanted: &[WantedDerivation], realised: &Realised) -> Result<(), Fault> {
-        let differing: Vec<&str> = realised
-            .outcomes
-            .iter()
-            .filter(|outcome| outcome.difference.is_some())
-            .map(|outcome| outcome.label.as_str())
-            .collect();
-        if let Some(label) = differing.first() {
-            let path = StorePath::from_base_name(label);
-            let shown = path.map_or_else(|_| (*label).to_owned(), |path| self.shown(&path));
-            return Err(Fault::Refused {
-                message: format!(
-                    "derivation `{shown}' may not be deterministic: its outputs differ"
-                ),
-                status: BUILD_FAILED,
-            });
+        let differing = realised.outcomes.iter().find_map(|outcome| {
+            let difference = outcome.difference.as_ref()?;
+            let derivation = StorePath::from_base_name(&outcome.label);
+            let derivation = derivation.map_or(outcome.label.clone(), |path| self.shown(&path));
+            let mut message = format!(
+                "derivation `{derivation}' may not be deterministic: output `{}' differs",
+                self.shown(&outcome.info.path)
+            );
+            if let Some(kept) = &difference.kept {
+                message.push_str(&format!(" from `{}'", visible_path(kept)));
+            }
+            Some(message)
+        });
+        if let Some(message) = differing {
+            return Err(Fault::Refused { message, status: 1 });
         }
         let errors = &realised.report.errors;
         if errors.is_empty() {
@@ -285,9 +269,11 @@ impl ClientSession {
                 BuildFailureCause::TimedOut(_) | BuildFailureCause::TimedOutElsewhere | BuildFailureCause::Silent(_)
             ))
         });
-        let permanent = errors
-            .iter()
-            .any(|error| matches!(error, BuildError::Failed(_)));
+        // As with guix-daemon, other bytes in another round are not the builder's failure.
+        let permanent = errors.iter().any(|error| {
+            matches!(error, BuildError::Failed(failed)
+            if !matches!(failed.cause, BuildFailureCause::RoundDiffers { .. }))
+        });
         match (timed_out, permanent) {
             (true, _) => TIMED_OUT,
             (_, true) => BUILD_FAILED,
@@ -420,6 +406,7 @@ impl ClientSession {
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
                 cache_failures: self.configuration.cache_failures,
+                rounds: NonZeroU32::new(options.rounds),
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
                 sandbox_is_fit: self.sandbox_is_fit,
