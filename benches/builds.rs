@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::graph::BuildJob;
 use bootstrap::builder::run::{RunRequest, realise};
-use bootstrap::builder::settings::{BuildSettings, Tools};
+use bootstrap::builder::settings::{BuildSettings, Fallback, Tools};
 use bootstrap::builder::watch;
 use bootstrap::events::cancellation::Cancellation;
 use bootstrap::events::{EventSender, Kind};
@@ -131,6 +131,8 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         max_jobs: one,
         downloads: one,
         keep_going: false,
+        ends_others: false,
+        fallback: Fallback::Careful,
         keep_failed: false,
         cache_failures: false,
         rounds: NonZeroU32::MIN,
@@ -157,7 +159,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
             .collect();
         let request = RunRequest {
             graph: &graph,
-            wanted: items.iter().map(|(_, path, _)| path).collect(),
+            wanted: items.iter().map(|(_, path, _)| path.into()).collect(),
             impure: None,
             add_source: &|_, _| Ok(()),
         };

@@ -5,23 +5,31 @@
 //! a task without these inputs. Where the alternative then fails to deliver, the item is built: its inputs become
 //! tasks, too, while everything else goes on.
 
+use std::collections::BTreeSet;
+
 use super::error::BuildError;
-use super::graph::{BuildJob, Offered};
+use super::graph::{BuildJob, Offered, WantedJob};
+use crate::formats::store_path::StorePath;
 
 /// A way to make items other than their builders.
 pub trait Alternative: Sync {
-    /// What it offers to make of `jobs`, in their order; `None` for what it does not. Changes nothing.
+    /// What it offers to make of the outputs that are wanted of `jobs`, in their order; `None` for what it does not.
+    /// Changes nothing.
     ///
     /// # Errors
     /// Where something is so wrong that the items must not be built instead.
-    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError>;
+    fn offers(&self, jobs: &[WantedJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError>;
 
-    /// Makes all outputs of `job`, which it has offered, valid. Reports what it does in events of its own. Returns soon
+    /// Makes `outputs` of `job`, which it has offered, valid. Reports what it does in events of its own. Returns soon
     /// after a cancellation.
     ///
     /// # Errors
     /// Where something is so wrong that the item must not be built instead, or the run was stopped.
-    fn make(&self, job: BuildJob<'_>) -> Result<Delivery, BuildError>;
+    fn make(
+        &self,
+        job: BuildJob<'_>,
+        outputs: &BTreeSet<StorePath>,
+    ) -> Result<Delivery, BuildError>;
 
     /// Everything that was asked of it is done, for now; also where it has offered nothing.
     fn pause(&self);

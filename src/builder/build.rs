@@ -5,6 +5,7 @@
 //! directory that belongs to the lock. The store moves the outputs to their places and records them last, all together.
 //! The next process that holds the lock removes what a killed build left behind.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -14,14 +15,16 @@ use super::context::{BuildContext, Staging, outputs};
 use super::deadline::Deadline;
 use super::error::{BuildError, BuildFailureCause, FailedBuild};
 use super::excerpt::excerpt;
-use super::graph::{BuildJob, BuildTask, Way};
+use super::graph::{BuildJob, BuildTask, WantedJob, WantedOutputs, Way};
 use super::history::{FinishedItem, epoch_seconds};
 use super::jobserver::JobSlot;
-use super::outputs::{NewOutputs, Round};
+use super::outputs::{NewOutputs, ROUND_BEFORE, Round};
 use super::references::ReferenceRules;
 use super::remote_build::prefers_here;
 use super::sandboxed::BUILD_STORE;
 use super::scheduler::{TaskOutcome, Worker};
+use super::settings::Fallback;
+use crate::diagnostics::FileError;
 use crate::events::{Kind, Made};
 use crate::formats::store_path::StorePath;
 use crate::store::remove::remove_tree;
@@ -41,7 +44,7 @@ impl<'a> Worker<'a> for BuildContext<'_, 'a> {
     fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let outcome = match (&task.way, self.tools.alternative) {
-            (Way::Alternative(_), Some(alternative)) => self.have_delivered(job, alternative),
+            (Way::Alternative(_), Some(alternative)) => self.have_delivered(task, alternative),
             _ => self.build(task),
         };
         let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
@@ -89,24 +92,28 @@ impl<'a> BuildContext<'_, 'a> {
     /// Has `alternative` make an item, or finds out what it takes to build it.
     fn have_delivered(
         &self,
-        job: BuildJob<'a>,
+        task: &BuildTask<'a>,
         alternative: &dyn Alternative,
     ) -> Result<TaskOutcome<'a>, BuildError> {
-        match alternative.make(job)? {
+        let job = task.job;
+        match alternative.make(job, &task.outputs)? {
             Delivery::Delivered => return Ok(TaskOutcome::Delivered),
             Delivery::Failed if self.cancellation.is_cancelled() => {
                 return Err(BuildError::Interrupted);
             }
+            Delivery::Failed if self.settings.fallback == Fallback::Never => {
+                return Err(BuildError::NotDelivered {
+                    label: job.label.to_owned(),
+                });
+            }
             Delivery::Failed => {}
         }
-        let offers = |jobs: &[BuildJob<'a>]| {
-            let others: Vec<BuildJob<'a>> = jobs
-                .iter()
-                .filter(|other| other.path != job.path)
-                .copied()
-                .collect();
+        let is_this = |other: &WantedJob<'_>| other.job.path == job.path;
+        let offers = |jobs: &[WantedJob<'a>]| {
+            let others = jobs.iter().filter(|other| !is_this(other));
+            let others: Vec<WantedJob<'a>> = others.cloned().collect();
             let mut offered = alternative.offers(&others)?.into_iter();
-            let offers = jobs.iter().map(|other| match other.path == job.path {
+            let offers = jobs.iter().map(|other| match is_this(other) {
                 true => None,
                 false => offered.next().flatten(),
             });
@@ -115,7 +122,15 @@ impl<'a> BuildContext<'_, 'a> {
         let durations = self.history.durations();
         let estimate = |label: &str| durations.get(label).copied();
         let store = self.tools.store;
-        let wanted = [job.path];
+        let outputs = job.derivation.outputs.iter();
+        let names = outputs.filter(|(_, output)| {
+            let path = output.path.as_ref();
+            path.is_some_and(|path| task.outputs.contains(path))
+        });
+        let wanted = [WantedOutputs {
+            path: job.path,
+            names: Some(names.map(|(name, _)| name.as_str()).collect()),
+        }];
         let todo = self
             .graph
             .missing_or_offered(wanted, store, offers, estimate)?;
@@ -226,9 +241,7 @@ impl BuildContext<'_, '_> {
                 is_last: false,
             };
             (_, before) = self.round(attempt, slot, round)?;
-            let store = attempt.staging.join(BUILD_STORE);
-            remove_tree(&store)
-                .map_err(|error| BuildError::store(attempt.job.label)(error.into()))?;
+            self.put_aside(attempt)?;
             slot = self.slot(attempt.urgency)?;
         }
         let round = Round {
@@ -236,6 +249,24 @@ impl BuildContext<'_, '_> {
             is_last: true,
         };
         Ok(self.round(attempt, slot, round)?.0)
+    }
+
+    /// Takes what a round has made out of the way of the next.
+    fn put_aside(&self, attempt: &BuildAttempt<'_>) -> Result<(), BuildError> {
+        let store = attempt.staging.join(BUILD_STORE);
+        let before = attempt.staging.join(ROUND_BEFORE);
+        let removed = match self.settings.keep_failed {
+            true => &before,
+            false => &store,
+        };
+        let fail = |error: FileError| BuildError::store(attempt.job.label)(error.into());
+        remove_tree(removed).map_err(fail)?;
+        match self.settings.keep_failed {
+            true => fs::rename(&store, &before)
+                .map_err(FileError::in_store("move aside", &store))
+                .map_err(fail),
+            false => Ok(()),
+        }
     }
 
     /// Runs the builder once, and sees to its build directory and the record of failures.

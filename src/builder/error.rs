@@ -88,6 +88,15 @@ pub enum BuildError {
         /// The item.
         label: String,
     },
+    /// A server has offered substitutes and not delivered them, and nothing is built instead.
+    #[error("some substitutes for the outputs of {label} failed")]
+    #[diagnostic(help(
+        "this is usually the network; try again, or build it from source with `--fallback'"
+    ))]
+    NotDelivered {
+        /// The item.
+        label: String,
+    },
     /// A file or directory that a build needs cannot be used.
     #[error("cannot {action} {}: {source}", visible_path(path))]
     #[diagnostic(help("{}", in_store(source)))]
@@ -207,14 +216,17 @@ pub enum BuildFailureCause {
     },
     /// Another round gave other bytes.
     #[error(
-        "it may not be deterministic: output {path} differs from the previous round (--rounds)"
+        "it may not be deterministic: output {path} differs from the previous round (--rounds){}",
+        kept_rounds(kept)
     )]
     #[diagnostic(help(
-        "find out what differs: build it with one round, then check that build (`guix build --check -K')"
+        "find out what differs, with --keep-failed, which keeps both; then have the build not depend on it"
     ))]
     RoundDiffers {
         /// The logical path of the output.
         path: String,
+        /// Where it was kept, that of the previous round first; empty where that was not wanted.
+        kept: Vec<PathBuf>,
     },
     /// An output is not there.
     #[error("the build succeeded but did not create output `{name}` ({path})")]
@@ -334,6 +346,14 @@ fn room(free: u64, files: Option<u64>) -> String {
     }
 }
 
+fn kept_rounds(kept: &[PathBuf]) -> String {
+    let kept: Vec<String> = kept.iter().map(visible_path).collect();
+    match kept.is_empty() {
+        true => String::new(),
+        false => format!("; both are kept: {}", kept.join(" and ")),
+    }
+}
+
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
@@ -348,6 +368,7 @@ impl BuildError {
             | Self::Sandbox { label, .. }
             | Self::Derivation { label, .. }
             | Self::NotHere { label }
+            | Self::NotDelivered { label }
             | Self::Panicked { label, .. } => Some(label),
             _ => None,
         }
@@ -395,6 +416,7 @@ impl BuildError {
             Self::Graph(GraphError::Store(source)) if source.is_environment() => {
                 FailureKind::Environment
             }
+            Self::NotDelivered { .. } => FailureKind::NotFetched,
             Self::Io { .. } | Self::Temporary(_) | Self::Thread(_) => FailureKind::Environment,
             Self::Sandbox { .. }
             | Self::Graph(_)

@@ -90,10 +90,35 @@ impl<'a> FromIterator<BuildJob<'a>> for BuildGraph<'a> {
     }
 }
 
+/// A derivation of which outputs are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedOutputs<'a> {
+    /// The derivation.
+    pub path: &'a StorePath,
+    /// The names of the outputs; `None`: all.
+    pub names: Option<BTreeSet<&'a str>>,
+}
+
+impl<'a> From<&'a StorePath> for WantedOutputs<'a> {
+    /// All outputs of the derivation `path`.
+    fn from(path: &'a StorePath) -> Self {
+        Self { path, names: None }
+    }
+}
+
+/// A job whose outputs are missing, and those of them that are wanted. Its builder makes all.
+#[derive(Debug, Clone)]
+pub struct WantedJob<'a> {
+    /// The job.
+    pub job: BuildJob<'a>,
+    /// The paths of the outputs.
+    pub outputs: BTreeSet<StorePath>,
+}
+
 /// An offer to make an item in another way than by its builder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offered {
-    /// The store items that it makes valid: the outputs, and what is missing of their closure.
+    /// The store items that it makes valid: the outputs that are wanted, and what is missing of their closure.
     pub brings: BTreeSet<StorePath>,
 }
 
@@ -113,6 +138,9 @@ pub struct BuildTask<'a> {
     pub job: BuildJob<'a>,
     /// How it is made.
     pub way: Way,
+    /// The outputs that are wanted, which is what an alternative has to deliver. Empty for a task that was not wanted for
+    /// its outputs, as where it is built again.
+    pub outputs: BTreeSet<StorePath>,
     /// The tasks that come before it, as indices.
     pub inputs: Vec<usize>,
     /// The tasks that wait for it, as indices.
@@ -153,6 +181,7 @@ impl<'a> BuildTask<'a> {
         Self {
             job,
             way: Way::Builder,
+            outputs: BTreeSet::new(),
             inputs: Vec::new(),
             dependants: Vec::new(),
             urgency: u64::try_from(own.as_millis()).unwrap_or(u64::MAX),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::builtin::is_builtin;
 use super::context::BuildContext;
@@ -50,6 +50,9 @@ impl NewOutputs<'_> {
         staged.collect()
     }
 }
+
+/// The directory in a staging directory that has what the round before has made, where that is kept.
+pub(super) const ROUND_BEFORE: &str = "before";
 
 /// One of the rounds of a build, which must all give the same.
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +111,7 @@ impl BuildContext<'_, '_> {
         if let Some(info) = prepared.infos().find(|info| round.differs(info)) {
             return Ok(Err(BuildFailureCause::RoundDiffers {
                 path: self.tools.store.directories().store_dir.display(&info.path),
+                kept: self.keep_rounds(new, locks, &info.path)?,
             }));
         }
         if !round.is_last {
@@ -115,6 +119,25 @@ impl BuildContext<'_, '_> {
         }
         let infos = prepared.commit().map_err(BuildError::store(label))?;
         Ok(Ok(infos))
+    }
+
+    /// Keeps what the round before and this one have made of `path` beside it, where failed builds are kept.
+    fn keep_rounds(
+        &self,
+        new: &NewOutputs<'_>,
+        locks: &PathLocks,
+        path: &StorePath,
+    ) -> Result<Vec<PathBuf>, BuildError> {
+        if !self.settings.keep_failed {
+            return Ok(Vec::new());
+        }
+        let staged = [new.store.with_file_name(ROUND_BEFORE), new.store.to_owned()];
+        let kept = staged.iter().map(|store| {
+            let staged = store.join(path.base_name());
+            self.tools.store.keep_beside(locks, &staged, path)
+        });
+        let kept: Result<_, _> = kept.collect();
+        kept.map_err(BuildError::store(new.job.label))
     }
 
     /// Takes a fixed output that a program has made, which had a network, out of reach of other processes. Then checks

@@ -70,6 +70,8 @@ pub struct Again<'r, 'a> {
     pub impure: Option<String>,
     /// Adds an input source of one of the derivations. What came from a substitute server may have come without it.
     pub add_source: AddSource<'r>,
+    /// Whether the log of the first build stays what `log` shows.
+    pub log_apart: bool,
 }
 
 /// Makes the outputs of the wanted derivations again, and has `inspect` look at each.
@@ -115,8 +117,10 @@ pub fn rebuild(
             graph: again.graph,
             pool,
             scratch,
-            // The log of the first build stays what `log` shows.
-            logs: directories.log.join("rebuilds"),
+            logs: match again.log_apart {
+                true => directories.log.join("rebuilds"),
+                false => directories.log.clone(),
+            },
             variation: again.variation.clone(),
             history,
             events: events.clone(),

@@ -97,6 +97,8 @@ impl<'a> BuildContext<'_, 'a> {
         let job = task.job;
         self.tools.hook.is_some_and(|hook| hook.is_usable())
             && task.way == Way::Builder
+            // The rounds are made here.
+            && (self.settings.rounds.get() == 1 || job.derivation.fixed_output().is_some())
             && !prefers_here(job, &self.settings.system)
             && is_word(&job.derivation.system)
             && features(job).is_some()

@@ -9,7 +9,7 @@ use super::alternative::Alternative;
 use super::context::{BuildContext, make_ready, needs_sandbox};
 pub use super::derivations::{AddSource, add_with_inputs};
 use super::error::BuildError;
-use super::graph::{BuildGraph, BuildJob, BuildTask, Todo};
+use super::graph::{BuildGraph, BuildTask, Todo, WantedJob, WantedOutputs};
 use super::history::History;
 use super::jobserver::Spare;
 use super::scheduler::{self, RunReport, TaskOutcome, Worker};
@@ -18,15 +18,14 @@ use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Summary};
-use crate::formats::store_path::StorePath;
 use crate::store::{LockPolicy, Store};
 
 /// What a run is to do.
 pub struct RunRequest<'r, 'a> {
     /// All derivations that are known: those wanted and all that they need.
     pub graph: &'r BuildGraph<'a>,
-    /// The derivations whose outputs are wanted.
-    pub wanted: Vec<&'a StorePath>,
+    /// The outputs that are wanted, by derivation.
+    pub wanted: Vec<WantedOutputs<'a>>,
     /// Why others cannot make the same, where they cannot. The summary says so.
     pub impure: Option<String>,
     /// Makes one of the derivations' input sources valid, which is not yet.
@@ -78,10 +77,10 @@ fn missing_now<'a>(
         let durations = durations.get_or_init(|| history.durations());
         durations.get(label).copied()
     };
-    let wanted = request.wanted.iter().copied();
+    let wanted = request.wanted.iter().cloned();
     let mut todo = match alternative {
         Some(alternative) => {
-            let offers = |jobs: &[BuildJob<'a>]| alternative.offers(jobs);
+            let offers = |jobs: &[WantedJob<'a>]| alternative.offers(jobs);
             request
                 .graph
                 .missing_or_offered(wanted, store, offers, estimate)?

@@ -11,7 +11,8 @@
 //! A task that a build hook may have made elsewhere is offered to it first, and does not count as a build meanwhile.
 //!
 //! When something fails, what waits for it is skipped, and named together with the reason. Unless the run is
-//! to keep going, nothing new is started then; what runs already may end, for its result is of use next time.
+//! to keep going, nothing new is started then; what runs already may end, for its result is of use next time. A client of
+//! the daemon that waits for all of it may prefer to have it ended.
 
 mod offers;
 mod planned;
@@ -44,6 +45,8 @@ pub struct Parallelism {
     pub downloads: NonZeroUsize,
     /// Whether everything that does not need the failed item is still made.
     pub keep_going: bool,
+    /// Whether a failure, where nothing more is made after it, cancels the run: what runs already is ended.
+    pub ends_others: bool,
 }
 
 /// What became of a run.
@@ -82,6 +85,8 @@ struct RunState<'w, 'a> {
     failed: BTreeSet<usize>,
     /// How many tasks of an alternative are neither done nor failed.
     open_alternatives: usize,
+    /// Whether a failure has cancelled the run.
+    ended_by_failure: bool,
     summary: Summary,
     errors: Vec<BuildError>,
 }
@@ -158,6 +163,11 @@ pub fn run<'a>(
             };
             let before = run.open_alternatives;
             run.ended(number, result, events);
+            let is_over = run.is_stopping(parallelism, cancellation);
+            if parallelism.ends_others && is_over && !cancellation.is_cancelled() {
+                run.ended_by_failure = true;
+                cancellation.cancel();
+            }
             if before > 0 && run.open_alternatives == 0 {
                 worker.alternative_is_done();
             }
@@ -193,6 +203,7 @@ impl<'w, 'a> RunState<'w, 'a> {
                 .collect(),
             open_inputs: tasks.iter().map(|task| task.inputs.len()).collect(),
             open_alternatives: alternatives.count(),
+            ended_by_failure: false,
             tasks,
             ready: BTreeSet::new(),
             running_builds: 0,
@@ -347,7 +358,8 @@ impl<'w, 'a> RunState<'w, 'a> {
                     // Nothing of it is left.
                     self.started.remove(&number);
                 }
-                self.summary.interrupted = true;
+                // What a failure has ended was not interrupted by the user.
+                self.summary.interrupted |= !self.ended_by_failure;
             }
             Err(error) => {
                 // Summaries are printed and recorded.
@@ -466,8 +478,9 @@ impl<'w, 'a> RunState<'w, 'a> {
         let left = (0..self.tasks.len()).filter(|number| !tried(number));
         self.summary.not_started = left.map(|number| self.label(number).to_owned()).collect();
         // A cancellation that came when all was done interrupted nothing.
-        self.summary.interrupted |=
-            cancellation.is_cancelled() && !self.summary.not_started.is_empty();
+        self.summary.interrupted |= cancellation.is_cancelled()
+            && !self.ended_by_failure
+            && !self.summary.not_started.is_empty();
         if self.summary.interrupted {
             events.emit(Event::Interrupted);
         }

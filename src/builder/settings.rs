@@ -31,6 +31,18 @@ pub struct Tools<'t> {
     pub hook: Option<&'t BuildHook>,
 }
 
+/// What becomes of an item that substitute servers have offered and do not deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// It is built, but not where a server has given other bytes than were signed.
+    #[default]
+    Careful,
+    /// It is built in any case.
+    Always,
+    /// It has failed.
+    Never,
+}
+
 /// What users can choose about builds.
 #[derive(Debug, Clone)]
 pub struct BuildSettings {
@@ -52,6 +64,10 @@ pub struct BuildSettings {
     pub downloads: NonZeroUsize,
     /// Whether the run continues with everything that does not need a failed item.
     pub keep_going: bool,
+    /// Whether a failure, where the run does not continue, ends what is being built as well.
+    pub ends_others: bool,
+    /// What becomes of an item that a substitute server does not deliver.
+    pub fallback: Fallback,
     /// Whether the build directory of a failed build is kept.
     pub keep_failed: bool,
     /// Whether failed builds are recorded in the store, and not tried again.
@@ -106,6 +122,7 @@ impl BuildSettings {
             builds: self.max_jobs,
             downloads: self.downloads,
             keep_going: self.keep_going,
+            ends_others: self.ends_others,
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::builtins;
 use super::error::EngineError;
-use crate::builder::graph::{BuildGraph, BuildJob};
+use crate::builder::graph::{BuildGraph, BuildJob, WantedOutputs};
 use crate::formats::derivation::{Derivation, aterm};
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
@@ -83,17 +83,22 @@ impl StoredDerivations {
         self.derivations.get(path).map(|stored| &stored.derivation)
     }
 
-    /// The derivations that `wanted` name as inputs, each once.
+    /// What `wanted` name as inputs, by derivation.
     pub(super) fn inputs<'d, 'w>(
         &'d self,
         wanted: impl IntoIterator<Item = &'w StorePath>,
-    ) -> Vec<&'d StorePath> {
-        let inputs: BTreeSet<&StorePath> = wanted
-            .into_iter()
-            .filter_map(|path| self.get(path))
-            .flat_map(|derivation| derivation.input_derivations.keys())
-            .collect();
-        inputs.into_iter().collect()
+    ) -> Vec<WantedOutputs<'d>> {
+        let mut inputs: BTreeMap<&StorePath, BTreeSet<&str>> = BTreeMap::new();
+        let wanted = wanted.into_iter().filter_map(|path| self.get(path));
+        for (path, names) in wanted.flat_map(|derivation| &derivation.input_derivations) {
+            let all = inputs.entry(path).or_default();
+            all.extend(names.iter().map(String::as_str));
+        }
+        let inputs = inputs.into_iter().map(|(path, names)| WantedOutputs {
+            path,
+            names: Some(names),
+        });
+        inputs.collect()
     }
 
     /// All that was read, as a graph for the builder. The store is at `store_dir`.

@@ -10,10 +10,10 @@ use super::notice::Notice;
 use super::planned::{Planned, derivations, graph};
 use super::run::downloader;
 use super::session::Session;
-use super::substitutes::{Substitutes, substituter};
+use super::substitutes::{Substitutes, Taking, substituter};
 use super::wanted::WantedDerivation;
 use crate::builder::alternative::Alternative;
-use crate::builder::graph::{BuildGraph, BuildJob, BuildTask, Todo, Way};
+use crate::builder::graph::{BuildGraph, BuildTask, Todo, WantedJob, WantedOutputs, Way};
 use crate::builder::scheduler;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind};
@@ -102,24 +102,26 @@ impl Session {
         let mut reused = Vec::new();
         let mut wanted_paths = Vec::new();
         if let Some((planned, nodes)) = planned {
-            wanted_paths.extend(self::derivations(&planned.plan, nodes));
+            let all = self::derivations(&planned.plan, nodes);
+            wanted_paths.extend(all.into_iter().map(WantedOutputs::from));
         }
         for wanted in derivations {
             let outputs = self.outputs(&stored, wanted)?;
             let paths = || outputs.iter().filter_map(|(_, path)| *path);
             match store.valid_among(paths())?.len() == outputs.len() {
                 true => reused.push(wanted.derivation.base_name().to_owned()),
-                false => wanted_paths.push(&wanted.derivation),
+                false => wanted_paths.push(wanted.outputs()),
             }
         }
         let substituter = substituter(self)?;
         let (events, cancellation) = (EventSender::ignored(), Cancellation::new());
         let substitutes = substituter.as_ref().map(|substituter| {
-            Substitutes::new(substituter, &store, &graph, &events, &cancellation)
+            let taking = Taking::default();
+            Substitutes::new(substituter, &store, &graph, &events, &cancellation, taking)
         });
         let todo = match &substitutes {
             Some(substitutes) => {
-                let offers = |jobs: &[BuildJob<'_>]| substitutes.offers(jobs);
+                let offers = |jobs: &[WantedJob<'_>]| substitutes.offers(jobs);
                 graph.missing_or_offered_now(wanted_paths, &store, offers, estimate)?
             }
             None => graph.missing_now(wanted_paths, &store, estimate)?,
@@ -195,7 +197,12 @@ fn offered(
     todo: &Todo<'_>,
 ) -> Result<Vec<OfferedItem>, EngineError> {
     let tasks = todo.tasks.iter().filter(|task| task.way != Way::Builder);
-    let jobs: Vec<BuildJob<'_>> = tasks.map(|task| task.job).collect();
+    let jobs: Vec<WantedJob<'_>> = tasks
+        .map(|task| WantedJob {
+            job: task.job,
+            outputs: task.outputs.clone(),
+        })
+        .collect();
     let mut there: BTreeSet<StorePath> = BTreeSet::new();
     let mut items = Vec::new();
     for (job, offers) in jobs.iter().zip(substitutes.offers_of(&jobs)?) {
@@ -205,7 +212,7 @@ fn offered(
         };
         offers.retain(|offer| there.insert(offer.path.clone()));
         items.push(OfferedItem {
-            item: job.label.to_owned(),
+            item: job.job.label.to_owned(),
             from,
             store_items: offers.len(),
             download_size: offers.iter().map(|offer| offer.download_size).sum(),

@@ -90,5 +90,6 @@ pub use session::{SPARE, Session};
 pub use shell::ShellCommand;
 pub use stored_repair::StoredRepair;
 pub use stored_run::{StoredRun, WantedOutput};
+pub use substitutes::install_substitutes;
 pub use wanted::WantedDerivation;
 pub use watcher::Watcher;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::hook::HookSettings;
+use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::fetch::mirrors::Mirrors;
 use crate::formats::keys::{KeyError, PublicKey};
@@ -117,6 +118,10 @@ pub struct BuildOptions {
     pub keep_failed: bool,
     /// Whether a failure stops only what depends on it.
     pub keep_going: bool,
+    /// Whether a failure, where not everything else is still made, ends what is being built as well.
+    pub ends_others: bool,
+    /// What becomes of an item that a substitute server does not deliver.
+    pub fallback: Fallback,
     /// The longest time that a build may take.
     pub timeout: Option<Duration>,
     /// The longest time that a build may print nothing.

@@ -5,8 +5,9 @@ use super::builtins;
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
-use super::substitutes::{Substitutes, substituter};
+use super::substitutes::{Substitutes, Taking, substituter};
 use super::wanted::WantedDerivation;
+use crate::builder::graph::WantedOutputs;
 use crate::builder::hook::BuildHook;
 use crate::builder::rebuild::{Again, Inspect, RebuiltDerivation, rebuild};
 use crate::builder::run::{RunRequest, missing, realise, realise_todo};
@@ -45,7 +46,7 @@ pub struct Realised {
 struct Derivations<'r> {
     store: &'r Store,
     all: &'r StoredDerivations,
-    wanted: Vec<&'r StorePath>,
+    wanted: Vec<WantedOutputs<'r>>,
     /// Whether they are built again to compare.
     checks: bool,
     events: &'r EventSender,
@@ -72,13 +73,13 @@ impl Session {
         let paths = wanted.iter().map(|wanted| &wanted.derivation);
         let derivations = StoredDerivations::load(store, paths, mode == RealiseMode::Build)?;
         let checks = mode != RealiseMode::Build;
-        let mut open: Vec<&StorePath> = Vec::new();
+        let mut open: Vec<WantedOutputs<'_>> = Vec::new();
         for wanted in wanted {
             let outputs = self.outputs(&derivations, wanted)?;
             let paths = || outputs.iter().filter_map(|(_, path)| *path);
             store.add_temporary_roots(paths())?;
             if checks || store.valid_among(paths())?.len() < outputs.len() {
-                open.push(&wanted.derivation);
+                open.push(wanted.outputs());
             }
         }
         let run = Derivations {
@@ -124,7 +125,7 @@ impl Session {
         let run = Derivations {
             store,
             all: &StoredDerivations::load(store, [path], false)?,
-            wanted: vec![path],
+            wanted: vec![path.into()],
             checks: false,
             events,
             cancellation,
@@ -139,20 +140,23 @@ impl Session {
         inspect: Option<Inspect<'_>>,
     ) -> Result<RunReport, EngineError> {
         let Derivations {
-            store,
-            all,
-            events,
-            cancellation,
-            ..
+            store, all, events, ..
         } = *run;
+        // A failure may end the run; others of this session go on.
+        let (cancellation, _link) = run.cancellation.child();
+        let cancellation = &cancellation;
         let graph = all.graph(&self.directories().store_dir);
         let sandbox = self.sandbox()?;
         let fetching = self.fetching(self.downloader(None), sandbox.as_ref());
         let builtins = builtins::all(&fetching);
         let substituter = substituter(self)?;
-        let substitutes = substituter
-            .as_ref()
-            .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
+        let taking = Taking {
+            downloads: true,
+            fallback: self.options().build.fallback,
+        };
+        let substitutes = substituter.as_ref().map(|substituter| {
+            Substitutes::new(substituter, store, &graph, events, cancellation, taking)
+        });
         let settings = self.build_settings();
         let hook = self.options().build.hook.clone().map(|hook| {
             let build_limits = settings.build_limits;
@@ -178,7 +182,8 @@ impl Session {
             return Ok(realise(&request, tools, &settings, events, cancellation)?);
         };
         // An output that came from a server is here without what it was built from.
-        let inputs = all.inputs(run.wanted.iter().copied());
+        let wanted = || run.wanted.iter().map(|wanted| wanted.path);
+        let inputs = all.inputs(wanted());
         let request = request(inputs);
         let todo = missing(&request, store, tools.alternative, cancellation)?;
         if !todo.tasks.is_empty() {
@@ -190,11 +195,12 @@ impl Session {
         }
         let again = Again {
             graph: &graph,
-            wanted: run.wanted.clone(),
+            wanted: wanted().collect(),
             variation: Variation::default(),
             impure: None,
             // They are in the store with the derivations.
             add_source: &|_, _| Ok(()),
+            log_apart: false,
         };
         // A check of a download sees whether it can still be had. A repair takes what it finds.
         let without_cache = self.fetching(self.downloader_without_cache(), sandbox.as_ref());

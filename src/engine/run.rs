@@ -11,7 +11,7 @@ use super::explain::built_again;
 use super::notice::Notice;
 use super::planned::{PlanTarget, Planned, add_item, derivations, graph};
 use super::session::Session;
-use super::substitutes::{Substitutes, substituter};
+use super::substitutes::{Substitutes, Taking, substituter};
 use super::watcher::{Watcher, watched};
 use crate::builder::error::BuildError;
 use crate::builder::rebuild::{Again, Inspect, rebuild};
@@ -147,6 +147,7 @@ impl<'s> FinishedRun<'s> {
             variation: variation.clone(),
             impure: self.planned.impurity(),
             add_source: &|store, path| add_item(store, plan, path),
+            log_apart: true,
         };
         let sandbox = self.session.sandbox()?;
         let fetching = self
@@ -257,14 +258,21 @@ fn make(
     let graph = graph(plan, &session.directories().store_dir);
     let request = RunRequest {
         graph: &graph,
-        wanted: derivations(plan, wanted),
+        wanted: derivations(plan, wanted)
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         impure: planned.impurity(),
         add_source: &add_source,
     };
     let substituter = substituter(session)?;
-    let substitutes = substituter
-        .as_ref()
-        .map(|substituter| Substitutes::new(substituter, store, &graph, events, cancellation));
+    let taking = Taking {
+        downloads: false,
+        fallback: session.options().build.fallback,
+    };
+    let substitutes = substituter.as_ref().map(|substituter| {
+        Substitutes::new(substituter, store, &graph, events, cancellation, taking)
+    });
     let alternative = substitutes.as_ref().map(|substitutes| substitutes as _);
     let settings = session.build_settings();
     let todo = match missing(&request, store, alternative, cancellation) {

@@ -211,6 +211,8 @@ impl Session {
             only_elsewhere: options.only_elsewhere,
             downloads: DOWNLOADS,
             keep_going: options.keep_going,
+            ends_others: options.ends_others,
+            fallback: options.fallback,
             keep_failed: options.keep_failed,
             cache_failures: options.cache_failures,
             rounds: options.rounds.unwrap_or(NonZeroU32::MIN),

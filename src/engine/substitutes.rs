@@ -12,12 +12,13 @@ use super::error::EngineError;
 use super::session::Session;
 use crate::builder::alternative::{Alternative, Delivery};
 use crate::builder::error::{BuildError, FailureKind};
-use crate::builder::graph::{BuildGraph, BuildJob, Offered};
+use crate::builder::graph::{BuildGraph, BuildJob, Offered, WantedJob};
+use crate::builder::settings::Fallback;
 use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, Kind, Made, OutputMade};
 use crate::exchange::ExchangeError;
 use crate::exchange::substitute::{
-    InstallationNews, InstallationWatch, Server, SubstituteOffer, Substituter,
+    InstallationNews, InstallationWatch, Installed, Server, SubstituteOffer, Substituter,
 };
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::Store;
@@ -45,6 +46,30 @@ pub(super) fn substituter(session: &Session) -> Result<Option<Substituter>, Engi
     Ok(Some(Substituter::new(servers, keys)))
 }
 
+/// Makes store items valid through `substituter`, each as far as servers have all that it refers to, and reports that to
+/// `events`.
+///
+/// # Errors
+/// Where a server gave other bytes than were signed, or the store cannot be written to.
+pub fn install_substitutes(
+    substituter: &Substituter,
+    store: &Store,
+    paths: &BTreeSet<StorePath>,
+    events: &EventSender,
+    cancellation: &Cancellation,
+) -> Result<(), ExchangeError> {
+    let taking = Taking::default();
+    let graph = BuildGraph::default();
+    let substitutes = Substitutes::new(substituter, store, &graph, events, cancellation, taking);
+    let sets: Vec<BTreeSet<StorePath>> = paths
+        .iter()
+        .map(|path| BTreeSet::from([path.clone()]))
+        .collect();
+    let installed = substitutes.install(&sets);
+    substitutes.pause();
+    installed.map(drop)
+}
+
 /// Takes items of one graph from substitute servers.
 pub struct Substitutes<'s> {
     substituter: &'s Substituter,
@@ -52,7 +77,17 @@ pub struct Substitutes<'s> {
     names: ItemNames<'s>,
     events: EventSender,
     cancellation: Cancellation,
+    taking: Taking,
     so_far: Mutex<SoFar>,
+}
+
+/// What is taken from servers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Taking {
+    /// Whether sources are, and what else is downloaded. Those of recipes have servers of their own.
+    pub downloads: bool,
+    /// What becomes of what they do not deliver.
+    pub fallback: Fallback,
 }
 
 /// What has happened since the scheduler began to ask.
@@ -85,8 +120,10 @@ impl<'s> Substitutes<'s> {
         graph: &BuildGraph<'s>,
         events: &EventSender,
         cancellation: &Cancellation,
+        taking: Taking,
     ) -> Self {
         Self {
+            taking,
             substituter,
             store,
             names: ItemNames::of(graph, &store.directories().store_dir),
@@ -97,18 +134,20 @@ impl<'s> Substitutes<'s> {
     }
 
     /// What the servers would give for each of `jobs`, references first; `None` where they do not have all of it.
-    /// Downloads are not asked for: they have servers of their own. Neither are derivations that say
-    /// `allowSubstitutes=0`.
+    /// Derivations that say `allowSubstitutes=0` are not asked for.
     ///
     /// # Errors
     /// Where a server has something that no trusted key has signed, and no other server has it.
     pub fn offers_of(
         &self,
-        jobs: &[BuildJob<'_>],
+        jobs: &[WantedJob<'_>],
     ) -> Result<Vec<Option<Vec<SubstituteOffer>>>, ExchangeError> {
-        let is_asked = |job: &BuildJob<'_>| job.kind != Kind::Download && allows(*job);
+        let is_asked = |wanted: &WantedJob<'_>| {
+            let takes = self.taking.downloads || wanted.job.kind != Kind::Download;
+            takes && allows(wanted.job)
+        };
         let asked = jobs.iter().filter(|job| is_asked(job));
-        let sets: Vec<BTreeSet<StorePath>> = asked.map(|job| outputs(*job)).collect();
+        let sets: Vec<BTreeSet<StorePath>> = asked.map(|job| job.outputs.clone()).collect();
         let offers = self
             .substituter
             .offers(self.store, &sets, &self.cancellation)?;
@@ -120,6 +159,18 @@ impl<'s> Substitutes<'s> {
                 false => None,
             })
             .collect())
+    }
+
+    /// Makes each of `sets` valid as far as servers have all of it, and reports that.
+    fn install(
+        &self,
+        sets: &[BTreeSet<StorePath>],
+    ) -> Result<Vec<Option<Installed>>, ExchangeError> {
+        let watch = InstallationWatch {
+            cancellation: self.cancellation.clone(),
+            news: &|news: InstallationNews<'_>| self.report(news),
+        };
+        self.substituter.install(self.store, sets, &watch)
     }
 
     fn so_far(&self) -> MutexGuard<'_, SoFar> {
@@ -226,7 +277,7 @@ impl<'s> Substitutes<'s> {
 }
 
 impl Alternative for Substitutes<'_> {
-    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
+    fn offers(&self, jobs: &[WantedJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
         let offers = self
             .offers_of(jobs)
             .map_err(|error| failure("substitutes", error))?;
@@ -247,17 +298,20 @@ impl Alternative for Substitutes<'_> {
             .collect())
     }
 
-    fn make(&self, job: BuildJob<'_>) -> Result<Delivery, BuildError> {
+    fn make(
+        &self,
+        job: BuildJob<'_>,
+        outputs: &BTreeSet<StorePath>,
+    ) -> Result<Delivery, BuildError> {
         self.report_offers();
-        let watch = InstallationWatch {
-            cancellation: self.cancellation.clone(),
-            news: &|news: InstallationNews<'_>| self.report(news),
+        let is_failure = |error: &ExchangeError| {
+            let goes_on = self.taking.fallback == Fallback::Always || !error.is_mistrust();
+            error.is_of_server() && goes_on
         };
-        let wanted = [outputs(job)];
-        match self.substituter.install(self.store, &wanted, &watch) {
+        match self.install(std::slice::from_ref(outputs)) {
             Ok(installed) if installed.iter().all(Option::is_some) => Ok(Delivery::Delivered),
             Ok(_) => Ok(Delivery::Failed),
-            Err(error) if error.is_of_server() && !error.is_mistrust() => Ok(Delivery::Failed),
+            Err(error) if is_failure(&error) => Ok(Delivery::Failed),
             Err(error) => Err(failure(job.label, error)),
         }
     }
@@ -292,11 +346,6 @@ impl Alternative for Substitutes<'_> {
 fn allows(job: BuildJob<'_>) -> bool {
     let allows = job.derivation.environment.get("allowSubstitutes");
     allows.is_none_or(|allows| *allows == "1")
-}
-
-fn outputs(job: BuildJob<'_>) -> BTreeSet<StorePath> {
-    let outputs = job.derivation.outputs.values();
-    outputs.filter_map(|output| output.path.clone()).collect()
 }
 
 /// The failure of the item called `label`.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::session::Session;
+use crate::builder::graph::WantedOutputs;
 use crate::formats::store_path::{StorePath, StorePathError};
 use crate::store::directories::Directories;
 
@@ -26,6 +27,15 @@ impl WantedDerivation {
         Self {
             derivation,
             outputs: BTreeSet::new(),
+        }
+    }
+
+    /// The same for the builder.
+    pub(super) fn outputs(&self) -> WantedOutputs<'_> {
+        let names = || self.outputs.iter().map(String::as_str).collect();
+        WantedOutputs {
+            path: &self.derivation,
+            names: (!self.outputs.is_empty()).then(names),
         }
     }
 

@@ -40,6 +40,13 @@ impl Cancellation {
         }
     }
 
+    /// A handle of its own that is cancelled with this one, as long as the registration is kept.
+    pub fn child(&self) -> (Self, ActionRegistration) {
+        let child = Self::new();
+        let cancelled = child.clone();
+        (child, self.on_cancel(move || cancelled.cancel()))
+    }
+
     /// Whether the run is to stop.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::SeqCst)

@@ -354,3 +354,18 @@ fn threads_that_want_the_same_item_get_one_build() {
     let error: Option<BuildError> = site.run(&[item]).errors.pop();
     assert!(error.is_none());
 }
+
+#[test]
+fn a_failure_may_end_what_is_being_built() {
+    for ends_others in [false, true] {
+        let mut site = Site::new();
+        site.settings.ends_others = ends_others;
+        let bad = site.add("bad", &["sleep 100", "fail"]);
+        let long = site.add("long", &["sleep 3000", "write $out"]);
+        let report = site.run(&[bad, long]);
+        assert_eq!(report.errors.len(), 1, "{:?}", report.errors);
+        assert_eq!(site.is_valid(long), !ends_others);
+        // It was not the user who did it.
+        assert!(!report.summary.interrupted);
+    }
+}

@@ -13,8 +13,10 @@ mod failures_recorded;
 mod git;
 mod hostile;
 mod interruptions;
+mod offered;
 mod repaired;
 mod reuse;
+mod rounds;
 #[path = "../server/mod.rs"]
 #[allow(dead_code)]
 mod server;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A place to build in: a store, and derivations whose builder is the toy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use bootstrap::builder::alternative::{Alternative, Delivery};
 use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::error::{BuildError, BuildFailureCause, FailureKind};
-use bootstrap::builder::graph::{BuildGraph, BuildJob, Offered};
+use bootstrap::builder::graph::{BuildGraph, BuildJob, Offered, WantedJob};
 use bootstrap::builder::rebuild::{Again, rebuild};
 use bootstrap::builder::run::{RunRequest, lock_policy, realise};
 use bootstrap::builder::scheduler::RunReport;
-use bootstrap::builder::settings::{BuildSettings, Tools};
+use bootstrap::builder::settings::{BuildSettings, Fallback, Tools};
 use bootstrap::builder::variation::Variation;
 use bootstrap::builder::watch;
 use bootstrap::engine::builtins::download::DownloadBuiltin;
@@ -74,16 +74,17 @@ impl Fetcher for Shelf {
 pub struct Promises(pub Vec<&'static str>);
 
 impl Alternative for Promises {
-    fn offers(&self, jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
+    fn offers(&self, jobs: &[WantedJob<'_>]) -> Result<Vec<Option<Offered>>, BuildError> {
         let offers = jobs.iter().map(|job| {
-            let outputs = job.derivation.outputs.values();
-            let brings = outputs.filter_map(|output| output.path.clone()).collect();
-            self.0.contains(&job.label).then_some(Offered { brings })
+            let brings = job.outputs.clone();
+            self.0
+                .contains(&job.job.label)
+                .then_some(Offered { brings })
         });
         Ok(offers.collect())
     }
 
-    fn make(&self, _: BuildJob<'_>) -> Result<Delivery, BuildError> {
+    fn make(&self, _: BuildJob<'_>, _: &BTreeSet<StorePath>) -> Result<Delivery, BuildError> {
         Ok(Delivery::Failed)
     }
 
@@ -192,6 +193,8 @@ impl Site {
                 max_jobs: two,
                 downloads: two,
                 keep_going: false,
+                ends_others: false,
+                fallback: Fallback::Careful,
                 keep_failed: false,
                 cache_failures: false,
                 rounds: NonZeroU32::MIN,
@@ -280,7 +283,10 @@ impl Site {
         let graph = self.graph();
         let request = RunRequest {
             graph: &graph,
-            wanted: wanted.iter().map(|item| &self.items[*item].path).collect(),
+            wanted: wanted
+                .iter()
+                .map(|item| (&self.items[*item].path).into())
+                .collect(),
             impure: None,
             add_source: &|store, path| {
                 assert_eq!(*path, self.toy);
@@ -312,6 +318,7 @@ impl Site {
             variation: Variation::default(),
             impure: None,
             add_source: &|_, _| Ok(()),
+            log_apart: true,
         };
         let unpack_seed = UnpackSeed { unpacker };
         let builtins = Builtins::new().with(UNPACK_SEED, &unpack_seed);

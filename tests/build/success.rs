@@ -15,7 +15,7 @@ use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 use rustix::process::{FlockType, fcntl_getlk};
 
-use crate::site::{Promises, Site, names, share_jobs};
+use crate::site::{Site, names, share_jobs};
 
 #[test]
 fn a_build_becomes_a_valid_store_item() {
@@ -423,37 +423,6 @@ fn what_a_build_does_to_its_pipe_of_tokens_does_not_reach_the_next() {
         share_jobs(derivation);
     });
     site.build(second);
-}
-
-#[test]
-fn what_was_offered_and_not_delivered_is_built_with_all_that_it_needs() {
-    let mut site = Site::new();
-    let library = site.add("library", &["write $out"]);
-    let tool = site.add_with("tool", &["write $out"], |site, derivation| {
-        site.input(derivation, library);
-    });
-    let user = site.add_with("user", &["write $out"], |site, derivation| {
-        site.input(derivation, tool);
-    });
-    site.promises = Some(Promises(vec!["tool", "library"]));
-    let report = site.run(&[user]);
-    assert!(report.errors.is_empty(), "{:?}", report.errors);
-    let made: Vec<_> = report
-        .summary
-        .made
-        .iter()
-        .map(|made| made.item.as_str())
-        .collect();
-    assert_eq!(made, ["library", "tool", "user"]);
-    assert!(
-        [library, tool, user]
-            .iter()
-            .all(|item| site.is_valid(*item))
-    );
-    // Every derivation that was built is in the store.
-    let derivation = &site.items[library].path;
-    assert!(site.store.is_valid(derivation).unwrap());
-    site.assert_clean();
 }
 
 #[test]

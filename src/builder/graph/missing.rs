@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{BuildGraph, BuildJob, BuildTask, GraphError, Offered, Todo, Way};
+use super::{BuildGraph, BuildTask, GraphError, Offered, Todo, WantedJob, WantedOutputs, Way};
 use crate::formats::store_path::StorePath;
 use crate::store::Store;
+
+/// What is missing: how it is made, and which outputs are wanted.
+type Missing<'a> = BTreeMap<&'a StorePath, (Way, BTreeSet<StorePath>)>;
 
 /// Finds which paths are valid in `store`, and keeps them so.
 fn kept(
@@ -20,12 +23,12 @@ fn kept(
 }
 
 /// No offer for any of `jobs`.
-fn no_offers(jobs: &[BuildJob<'_>]) -> Vec<Option<Offered>> {
+fn no_offers(jobs: &[WantedJob<'_>]) -> Vec<Option<Offered>> {
     jobs.iter().map(|_| None).collect()
 }
 
 impl<'a> BuildGraph<'a> {
-    /// What has to be made for all outputs of the `wanted` derivations to be valid. What is relied on (valid outputs
+    /// What has to be made for the `wanted` outputs to be valid. What is relied on (valid outputs
     /// of wanted derivations and of inputs) and what will be made is kept from the garbage collector.
     ///
     /// `estimate` gives how long an item took before.
@@ -34,7 +37,7 @@ impl<'a> BuildGraph<'a> {
     /// Where an input is not in the graph, or the store cannot be asked.
     pub fn missing(
         &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
+        wanted: impl IntoIterator<Item = impl Into<WantedOutputs<'a>>>,
         store: &Store,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, GraphError> {
@@ -50,9 +53,9 @@ impl<'a> BuildGraph<'a> {
     /// As for [`missing`](Self::missing), and those of `offers`.
     pub fn missing_or_offered<E: From<GraphError>>(
         &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
+        wanted: impl IntoIterator<Item = impl Into<WantedOutputs<'a>>>,
         store: &Store,
-        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[WantedJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
         self.missing_with(wanted, kept(store), offers, estimate)
@@ -65,7 +68,7 @@ impl<'a> BuildGraph<'a> {
     /// As for [`missing`](Self::missing).
     pub fn missing_now(
         &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
+        wanted: impl IntoIterator<Item = impl Into<WantedOutputs<'a>>>,
         store: &Store,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, GraphError> {
@@ -79,9 +82,9 @@ impl<'a> BuildGraph<'a> {
     /// As for [`missing_or_offered`](Self::missing_or_offered).
     pub fn missing_or_offered_now<E: From<GraphError>>(
         &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
+        wanted: impl IntoIterator<Item = impl Into<WantedOutputs<'a>>>,
         store: &Store,
-        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[WantedJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
         let valid = |paths: &BTreeSet<&StorePath>| Ok(store.valid_among(paths.iter().copied())?);
@@ -90,24 +93,22 @@ impl<'a> BuildGraph<'a> {
 
     pub(in crate::builder) fn missing_with<E: From<GraphError>>(
         &self,
-        wanted: impl IntoIterator<Item = &'a StorePath>,
+        wanted: impl IntoIterator<Item = impl Into<WantedOutputs<'a>>>,
         valid: impl Fn(&BTreeSet<&StorePath>) -> Result<BTreeSet<StorePath>, GraphError>,
-        offers: impl Fn(&[BuildJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
+        offers: impl Fn(&[WantedJob<'a>]) -> Result<Vec<Option<Offered>>, E>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Todo<'a>, E> {
-        let wanted: Vec<BuildJob<'a>> = wanted
-            .into_iter()
-            .map(|path| self.require(path, "the request"))
-            .collect::<Result<_, _>>()?;
-        let mut missing: BTreeMap<&'a StorePath, Way> = BTreeMap::new();
         // One round asks the store, and the alternative, about one layer of the graph.
-        let mut layer: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = wanted
-            .iter()
-            .map(|job| {
-                let outputs = job.derivation.outputs.keys().map(String::as_str);
-                (job.path, outputs.collect())
-            })
-            .collect();
+        let mut layer: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = BTreeMap::new();
+        for wanted in wanted {
+            let wanted = wanted.into();
+            let job = self.require(wanted.path, "the request")?;
+            let all = || job.derivation.outputs.keys().map(String::as_str).collect();
+            let names = wanted.names.unwrap_or_else(all);
+            layer.entry(job.path).or_default().extend(names);
+        }
+        let wanted: Vec<&'a StorePath> = layer.keys().copied().collect();
+        let mut missing: Missing<'a> = BTreeMap::new();
         while !layer.is_empty() {
             let mut outputs = BTreeSet::new();
             for (path, names) in &layer {
@@ -119,25 +120,34 @@ impl<'a> BuildGraph<'a> {
                 );
             }
             let valid = valid(&outputs)?;
-            let mut new: Vec<BuildJob<'a>> = Vec::new();
+            let mut new: Vec<WantedJob<'a>> = Vec::new();
             for (path, names) in layer {
                 let job = self.require(path, "the request")?;
-                let is_valid = |name: &&str| {
-                    let output = job.derivation.output_path(name);
-                    output.is_some_and(|output| valid.contains(output))
-                };
-                if !names.iter().all(is_valid) && !missing.contains_key(path) {
-                    new.push(job);
-                }
-            }
-            let offered = offers(&new)?;
-            let mut next: BTreeMap<&'a StorePath, BTreeSet<&'a str>> = BTreeMap::new();
-            for (job, offered) in new.into_iter().zip(offered) {
-                if let Some(offered) = offered {
-                    missing.insert(job.path, Way::Alternative(offered));
+                let paths = names.iter().map(|name| job.derivation.output_path(name));
+                let is_valid =
+                    |path: Option<&StorePath>| path.is_some_and(|path| valid.contains(path));
+                if paths.clone().all(is_valid) {
                     continue;
                 }
-                missing.insert(job.path, Way::Builder);
+                let mut outputs: BTreeSet<StorePath> = paths.flatten().cloned().collect();
+                match missing.get(path) {
+                    // It makes all outputs.
+                    Some((Way::Builder, _)) => continue,
+                    Some((_, others)) if outputs.is_subset(others) => continue,
+                    // Offered, but with other outputs.
+                    Some((_, others)) => outputs.extend(others.iter().cloned()),
+                    None => {}
+                }
+                new.push(WantedJob { job, outputs });
+            }
+            let offered = offers(&new)?;
+            layer = BTreeMap::new();
+            for (WantedJob { job, outputs }, offered) in new.into_iter().zip(offered) {
+                if let Some(offered) = offered {
+                    missing.insert(job.path, (Way::Alternative(offered), outputs));
+                    continue;
+                }
+                missing.insert(job.path, (Way::Builder, outputs));
                 for (input, names) in &job.derivation.input_derivations {
                     let input_job = self.require(input, job.label)?;
                     for name in names {
@@ -149,18 +159,14 @@ impl<'a> BuildGraph<'a> {
                             }));
                         }
                     }
-                    let wanted = next.entry(input_job.path).or_default();
+                    let wanted = layer.entry(input_job.path).or_default();
                     wanted.extend(names.iter().map(String::as_str));
                 }
             }
-            next.retain(|path, _| !missing.contains_key(path));
-            layer = next;
         }
-        let reused = wanted
-            .iter()
-            .filter(|job| !missing.contains_key(job.path))
-            .map(|job| job.label)
-            .collect();
+        let reused = wanted.iter().filter(|path| !missing.contains_key(*path));
+        let reused = reused.filter_map(|path| Some(self.get(path)?.label));
+        let reused = reused.collect();
         Ok(Todo {
             tasks: self.order(missing, estimate)?,
             reused,
@@ -172,22 +178,16 @@ impl<'a> BuildGraph<'a> {
     /// that are tasks of their own.
     fn waits(
         &self,
-        missing: &BTreeMap<&'a StorePath, Way>,
+        missing: &Missing<'a>,
     ) -> Result<BTreeMap<&'a StorePath, BTreeSet<&'a StorePath>>, GraphError> {
         let mut offered: BTreeMap<&StorePath, &'a StorePath> = BTreeMap::new();
-        for (path, way) in missing {
+        for (path, (way, outputs)) in missing {
             if let Way::Alternative(_) = way {
-                let outputs = self
-                    .require(path, "the request")?
-                    .derivation
-                    .outputs
-                    .values();
-                let outputs = outputs.filter_map(|output| output.path.as_ref());
-                offered.extend(outputs.map(|output| (output, *path)));
+                offered.extend(outputs.iter().map(|output| (output, *path)));
             }
         }
         let mut waits = BTreeMap::new();
-        for (path, way) in missing {
+        for (path, (way, _)) in missing {
             let job = self.require(path, "the request")?;
             let before: BTreeSet<&'a StorePath> = match way {
                 Way::Builder => job
@@ -211,7 +211,7 @@ impl<'a> BuildGraph<'a> {
     /// `missing` as tasks, dependencies first, with their urgency.
     fn order(
         &self,
-        missing: BTreeMap<&'a StorePath, Way>,
+        missing: Missing<'a>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Vec<BuildTask<'a>>, GraphError> {
         let mut tasks: Vec<BuildTask<'a>> = Vec::with_capacity(missing.len());
@@ -222,12 +222,13 @@ impl<'a> BuildGraph<'a> {
         let pace = self.pace(&estimate);
         let mut index: BTreeMap<&'a StorePath, usize> = BTreeMap::new();
         let waits_for = self.waits(&missing)?;
-        let mut open: Vec<(&'a StorePath, Way)> = missing.into_iter().collect();
+        let mut open: Vec<(&'a StorePath, (Way, BTreeSet<StorePath>))> =
+            missing.into_iter().collect();
         // Rounds instead of recursion: a chain may be as long as it likes.
         while !open.is_empty() {
             let before = open.len();
             let mut left = Vec::new();
-            for (path, way) in open {
+            for (path, (way, outputs)) in open {
                 let job = self.require(path, "the request")?;
                 let inputs = waits_for.get(path).into_iter().flatten();
                 let known: Option<Vec<usize>> =
@@ -237,28 +238,31 @@ impl<'a> BuildGraph<'a> {
                         index.insert(job.path, tasks.len());
                         tasks.push(BuildTask {
                             way,
+                            outputs,
                             inputs,
                             ..BuildTask::alone(job, pace, &estimate)
                         });
                     }
-                    None => left.push((path, way)),
+                    None => left.push((path, (way, outputs))),
                 }
             }
             if left.len() == before {
                 // What an alternative brings makes its tasks wait for each other only as far as that is possible: it
                 // makes an item with all that it refers to in any case.
-                let Some(position) = left.iter().position(|(_, way)| *way != Way::Builder) else {
+                let Some(position) = left.iter().position(|(_, (way, _))| *way != Way::Builder)
+                else {
                     let path = left.first().map(|(path, _)| *path);
                     let label = path.and_then(|path| self.get(path)).map(|job| job.label);
                     return Err(GraphError::Cycle {
                         label: label.unwrap_or_default().to_owned(),
                     });
                 };
-                let (path, way) = left.remove(position);
+                let (path, (way, outputs)) = left.remove(position);
                 let job = self.require(path, "the request")?;
                 index.insert(job.path, tasks.len());
                 tasks.push(BuildTask {
                     way,
+                    outputs,
                     ..BuildTask::alone(job, pace, &estimate)
                 });
             }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+use std::cell::RefCell;
+
 use super::*;
 use crate::builder::testing::Items;
 
@@ -10,7 +12,7 @@ fn labels(todo: &Todo<'_>) -> Vec<String> {
 }
 
 /// Offers none of `jobs`.
-fn none(jobs: &[BuildJob<'_>]) -> Result<Vec<Option<Offered>>, GraphError> {
+fn none(jobs: &[WantedJob<'_>]) -> Result<Vec<Option<Offered>>, GraphError> {
     Ok(jobs.iter().map(|_| None).collect())
 }
 
@@ -186,4 +188,45 @@ fn a_circle_is_an_error() {
     items.use_output("a", "b", "out");
     let error = missing(&items, "b", &[], &BTreeMap::new()).unwrap_err();
     assert!(matches!(error, GraphError::Cycle { .. }), "{error}");
+}
+
+#[test]
+fn of_what_is_offered_only_the_outputs_that_are_wanted_count() {
+    let mut items = Items::new(&[("library", &[]), ("tool", &["library"]), ("all", &[])]);
+    items.add_output("library", "static");
+    items.add_output("library", "doc");
+    // `all` wants the static library, and a tool that wants the other one a layer later.
+    items.use_output("all", "library", "static");
+    items.use_output("all", "tool", "out");
+    let asked = RefCell::new(Vec::new());
+    let offers = |jobs: &[WantedJob<'_>]| {
+        let offers = jobs.iter().map(|wanted| {
+            asked.borrow_mut().push(wanted.outputs.clone());
+            (wanted.job.label == "library").then(|| Offered {
+                brings: wanted.outputs.clone(),
+            })
+        });
+        Ok::<_, GraphError>(offers.collect())
+    };
+    let nothing = |_: &BTreeSet<&StorePath>| Ok(BTreeSet::new());
+    let graph = items.graph();
+    let todo = graph.missing_with([items.path("all")], nothing, offers, |_| None);
+    let todo = todo.unwrap();
+    assert_eq!(labels(&todo), ["library", "tool", "all"]);
+    let both = BTreeSet::from(["library:static", "library"].map(|label| items.output(label)));
+    assert_eq!(todo.tasks[0].outputs, both);
+    assert_eq!(
+        todo.tasks[0].way,
+        Way::Alternative(Offered { brings: both })
+    );
+    // Only the outputs that the request names.
+    let wanted = WantedOutputs {
+        path: items.path("library"),
+        names: Some(BTreeSet::from(["doc"])),
+    };
+    asked.borrow_mut().clear();
+    let todo = graph.missing_with([wanted], nothing, offers, |_| None);
+    assert_eq!(todo.unwrap().tasks.len(), 1);
+    let doc = BTreeSet::from([items.output("library:doc")]);
+    assert_eq!(asked.into_inner(), [doc]);
 }

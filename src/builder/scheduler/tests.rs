@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
-use crate::builder::graph::{BuildGraph, BuildJob, GraphError, Offered};
+use crate::builder::graph::{BuildGraph, GraphError, Offered, WantedJob};
 use crate::builder::testing::Items;
 use crate::events::Made;
 use std::collections::BTreeMap;
@@ -102,6 +102,7 @@ fn run_all(
         builds: NonZeroUsize::new(builds).unwrap(),
         downloads: NonZeroUsize::new(3).unwrap(),
         keep_going,
+        ends_others: false,
     };
     let cancellation = match &worker.cancel_in {
         Some((_, cancellation)) => cancellation.clone(),
@@ -143,6 +144,7 @@ fn what_others_cannot_make_is_said_to_be_so_in_the_summary() {
         builds: NonZeroUsize::MIN,
         downloads: NonZeroUsize::MIN,
         keep_going: false,
+        ends_others: false,
     };
     let (events, receiver) = EventSender::channel();
     let worker = FakeWorker::default();
@@ -302,6 +304,7 @@ fn the_time_of_a_run_includes_its_preparation() {
         builds: NonZeroUsize::MIN,
         downloads: NonZeroUsize::MIN,
         keep_going: false,
+        ends_others: false,
     };
     let (worker, cancellation) = (FakeWorker::default(), Cancellation::new());
     let cores = NonZeroUsize::MIN;
@@ -321,12 +324,12 @@ struct Deliverer<'g, 'a> {
 
 impl<'a> Deliverer<'_, 'a> {
     fn missing(&self, wanted: &'a StorePath, without: Option<&str>) -> Todo<'a> {
-        let offers = |jobs: &[BuildJob<'a>]| {
+        let offers = |jobs: &[WantedJob<'a>]| {
             let offers = jobs.iter().map(|job| {
-                let is_offered = self.offered.contains(&job.label) && without != Some(job.label);
-                let brings = job.derivation.outputs.values();
+                let label = job.job.label;
+                let is_offered = self.offered.contains(&label) && without != Some(label);
                 is_offered.then(|| Offered {
-                    brings: brings.filter_map(|output| output.path.clone()).collect(),
+                    brings: job.outputs.clone(),
                 })
             });
             Ok::<_, GraphError>(offers.collect())
@@ -393,6 +396,7 @@ fn deliver(
         builds: one,
         downloads: one,
         keep_going: true,
+        ends_others: false,
     };
     let report = run(
         &todo,

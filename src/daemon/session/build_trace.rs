@@ -12,31 +12,31 @@ use crate::events::{Event, Kind};
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::formats::visible::visible;
-use crate::store::directories::Directories;
+use crate::store::Store;
 
 /// Reports one run to one client.
 pub(super) struct Traces<'t> {
     client: &'t ClientWriter,
     options: &'t ClientSettings,
-    directories: &'t Directories,
+    store: &'t Store,
     system: &'t str,
     /// The number that stands for each build where outputs are mixed: clients take it for its process.
     numbers: BTreeMap<String, u64>,
-    /// The downloads that the client knows of.
-    downloads: BTreeMap<String, String>,
+    /// The downloads that the client knows of: what arrives, and from where.
+    downloads: BTreeMap<String, (String, String)>,
 }
 
 impl<'t> Traces<'t> {
     pub(super) fn new(
         client: &'t ClientWriter,
         options: &'t ClientSettings,
-        directories: &'t Directories,
+        store: &'t Store,
         system: &'t str,
     ) -> Self {
         Self {
             client,
             options,
-            directories,
+            store,
             system,
             numbers: BTreeMap::new(),
             downloads: BTreeMap::new(),
@@ -60,16 +60,13 @@ impl<'t> Traces<'t> {
                 location,
             } => self.downloaded(item, *received, *total, location),
             Event::Finished { item, kind, made } => {
-                if let Some(url) = self.downloads.remove(item) {
+                if let Some((path, url)) = self.downloads.remove(item) {
                     let size: u64 = made.outputs.iter().map(|output| output.nar_size).sum();
-                    self.extended(&format!(
-                        "@ download-succeeded {} {url} {size}",
-                        self.path(item)
-                    ));
+                    self.extended(&format!("@ download-succeeded {path} {url} {size}"));
                 }
                 match kind {
                     Kind::Substitute => {
-                        self.trace(&format!("@ substituter-succeeded {}", self.path(item)));
+                        self.trace(&format!("@ substituter-succeeded {}", self.output(item)));
                     }
                     _ => self.trace(&format!("@ build-succeeded {} -", self.path(item))),
                 }
@@ -77,6 +74,19 @@ impl<'t> Traces<'t> {
             Event::Failed { item, message, .. } => {
                 let first = message.lines().next().unwrap_or_default();
                 self.trace(&format!("@ build-failed {} - 1 {first}", self.path(item)));
+            }
+            Event::SubstituteFailed {
+                item,
+                location,
+                problem,
+            } => {
+                self.downloads.remove(item);
+                let text = without_secrets(problem);
+                let problem = visible(text.as_bytes());
+                let path = self.output(item);
+                self.trace(&format!("@ substituter-failed {path} 1 {problem}"));
+                let text = format!("warning: substituting `{path}' from {location}: {problem}\n");
+                self.client.log(without_secrets(&text).into_owned());
             }
             Event::HookFailed { item, problem } => {
                 let path = self.path(item);
@@ -111,7 +121,7 @@ impl<'t> Traces<'t> {
         if kind == Kind::Substitute {
             self.trace(&format!(
                 "@ substituter-started {} substitute",
-                self.path(item)
+                self.output(item)
             ));
             return;
         }
@@ -140,14 +150,17 @@ impl<'t> Traces<'t> {
     }
 
     fn downloaded(&mut self, item: &str, received: u64, total: Option<u64>, location: &str) {
-        let path = self.path(item);
         let size = total.map_or_else(|| "-".to_owned(), |total| total.to_string());
         // A field of the line ends at a space.
         let url: String = location.split_whitespace().collect();
-        if !self.downloads.contains_key(item) {
-            self.downloads.insert(item.to_owned(), url.clone());
+        let known = self.downloads.get(item).map(|(path, _)| path.clone());
+        let path = known.unwrap_or_else(|| {
+            let path = self.output(item);
+            self.downloads
+                .insert(item.to_owned(), (path.clone(), url.clone()));
             self.extended(&format!("@ download-started {path} {url} {size}"));
-        }
+            path
+        });
         self.extended(&format!(
             "@ download-progress {path} {url} {size} {received}"
         ));
@@ -167,10 +180,28 @@ impl<'t> Traces<'t> {
         }
     }
 
+    fn shown(&self, path: &StorePath) -> String {
+        self.store.directories().store_dir.display(path)
+    }
+
+    /// The path of what arrives for the item that events call `label`: the output of the derivation that has this base
+    /// name, `out` or the one that is named after a colon; or the item itself. Clients know downloads and substitutes by
+    /// that.
+    fn output(&self, label: &str) -> String {
+        let (derivation, name) = label.split_once(':').unwrap_or((label, "out"));
+        let path = StorePath::from_base_name(derivation).ok();
+        let path = path.filter(StorePath::is_derivation);
+        let outputs = path.and_then(|path| self.store.derivation_outputs(&path).ok());
+        match outputs.as_ref().and_then(|outputs| outputs.get(name)) {
+            Some(output) => self.shown(output),
+            None => self.path(label),
+        }
+    }
+
     /// The path of the item that events call `label`, which is a base name where the item came from the store.
     fn path(&self, label: &str) -> String {
         match StorePath::from_base_name(label) {
-            Ok(path) => self.directories.store_dir.display(&path),
+            Ok(path) => self.shown(&path),
             Err(_) => label.to_owned(),
         }
     }

@@ -12,13 +12,13 @@ use super::build_trace::Traces;
 use super::fault::Fault;
 use crate::builder::error::{BuildError, BuildFailureCause, WrongHash};
 use crate::builder::hook::HookSettings;
+use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
     self, BuildOptions, EngineError, RealiseMode, Realised, SessionOptions, TrustedKeys,
     WantedDerivation,
 };
 use crate::events::EventSender;
-use crate::exchange::substitute::{InstallationWatch, Server, Substituter};
 use crate::formats::base32;
 use crate::formats::content_hash::{ContentHash, HashAlgorithm};
 use crate::formats::store_path::StorePath;
@@ -36,14 +36,6 @@ const TIMED_OUT: u32 = 101;
 
 /// How often it is found out whether the client is still there.
 const CHECK_CLIENT_EVERY: Duration = Duration::from_millis(250);
-
-/// What came of asking servers for paths.
-pub(super) struct Substituted {
-    /// The paths that are not valid now.
-    pub(super) missing: BTreeSet<StorePath>,
-    /// Whether a server failed to give what it has.
-    failed: bool,
-}
 
 impl ClientSession {
     /// Makes a path valid by a substitute, if it is not.
@@ -75,7 +67,9 @@ impl ClientSession {
             },
             RequestedMode::Repair => return self.repair_paths(asked),
         };
-        let (wanted, others) = self.wanted(asked)?;
+        let (wanted, mut others) = self.wanted(asked)?;
+        // Clients name derivations that they have not got, so that these are substituted, too.
+        others.extend(wanted.iter().map(|wanted| wanted.derivation.clone()));
         // As with guix-daemon, a path that no server has is not a failure: clients see that it is not valid.
         let substituted = self.substitute(&others)?;
         if substituted.failed {
@@ -118,6 +112,12 @@ impl ClientSession {
             return Ok(());
         }
         if mode != RealiseMode::Build {
+            let mut outputs = BTreeSet::new();
+            for wanted in wanted {
+                let all = self.store.derivation_outputs(&wanted.derivation)?;
+                outputs.extend(all.into_values());
+            }
+            self.substitute(&outputs)?;
             self.refuse_unbuilt(wanted)?;
         }
         let engine = engine::Session::new(self.engine_options()?);
@@ -157,7 +157,7 @@ impl ClientSession {
         let mut traces = Traces::new(
             &self.client,
             &self.options,
-            &self.directories,
+            &self.store,
             &self.configuration.system,
         );
         let mut recorder = Recorder::new(&Runs::new(&self.directories.state));
@@ -262,23 +262,12 @@ impl ClientSession {
                     .log(format!("note: keeping build directory `{directory}'\n"));
             }
         }
-        let timed_out = errors.iter().any(|error| {
-            matches!(error, BuildError::Failed(failed)
-            if matches!(
-                failed.cause,
-                BuildFailureCause::TimedOut(_) | BuildFailureCause::TimedOutElsewhere | BuildFailureCause::Silent(_)
-            ))
-        });
-        // As with guix-daemon, other bytes in another round are not the builder's failure.
-        let permanent = errors.iter().any(|error| {
-            matches!(error, BuildError::Failed(failed)
-            if !matches!(failed.cause, BuildFailureCause::RoundDiffers { .. }))
-        });
-        match (timed_out, permanent) {
-            (true, _) => TIMED_OUT,
-            (_, true) => BUILD_FAILED,
+        let statuses = errors.iter().map(|error| match error {
+            BuildError::Failed(failed) => status_of(&failed.cause),
             _ => 1,
-        }
+        });
+        // That of a build that took too long comes first.
+        statuses.max().unwrap_or(1)
     }
 
     /// guix-daemon's words for paths that could not be made.
@@ -307,50 +296,6 @@ impl ClientSession {
             }
         }
         Ok(true)
-    }
-
-    /// Makes `paths` valid by substitutes.
-    pub(super) fn substitute(&self, paths: &BTreeSet<StorePath>) -> Result<Substituted, Fault> {
-        self.store.add_temporary_roots(paths)?;
-        let missing = |paths: &BTreeSet<StorePath>| -> Result<BTreeSet<StorePath>, Fault> {
-            let valid = self.store.valid_among(paths)?;
-            Ok(paths.difference(&valid).cloned().collect())
-        };
-        let open = missing(paths)?;
-        let without = |missing: BTreeSet<StorePath>| Substituted {
-            missing,
-            failed: false,
-        };
-        if open.is_empty() {
-            return Ok(without(open));
-        }
-        let (urls, keys) = self.substitute_sources()?;
-        if urls.is_empty() {
-            return Ok(without(open));
-        }
-        let watch = InstallationWatch {
-            cancellation: self.cancellation.clone(),
-            news: &|_| {},
-        };
-        let mut servers = Vec::new();
-        for url in urls {
-            match Server::new(&url) {
-                Ok(server) => servers.push(server),
-                Err(error) => self.client.log(format!("warning: {error}\n")),
-            }
-        }
-        let sets: Vec<BTreeSet<StorePath>> = open
-            .iter()
-            .map(|path| BTreeSet::from([path.clone()]))
-            .collect();
-        let installed = Substituter::new(servers, keys).install(&self.store, &sets, &watch);
-        if let Err(error) = &installed {
-            self.client.log(format!("warning: {error}\n"));
-        }
-        Ok(Substituted {
-            missing: missing(&open)?,
-            failed: installed.is_err(),
-        })
     }
 
     /// This session's part in the job tokens of all sessions.
@@ -405,6 +350,11 @@ impl ClientSession {
                 shared_tokens: Some(self.tokens()?),
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
+                ends_others: true,
+                fallback: match options.fallback {
+                    true => Fallback::Always,
+                    false => Fallback::Never,
+                },
                 cache_failures: self.configuration.cache_failures,
                 rounds: NonZeroU32::new(options.rounds),
                 timeout: options.timeout(),
@@ -414,6 +364,20 @@ impl ClientSession {
             },
             ..SessionOptions::new(system, self.directories.store_dir.clone())
         })
+    }
+}
+
+/// guix-daemon's status of a failure: the builder's own, one of time or output, or any other.
+fn status_of(cause: &BuildFailureCause) -> u32 {
+    match cause {
+        BuildFailureCause::Status(_)
+        | BuildFailureCause::FailedBefore
+        | BuildFailureCause::FailedElsewhere => BUILD_FAILED,
+        BuildFailureCause::TimedOut(_)
+        | BuildFailureCause::TimedOutElsewhere
+        | BuildFailureCause::Silent(_)
+        | BuildFailureCause::LogTooLong(_) => TIMED_OUT,
+        _ => 1,
     }
 }
 

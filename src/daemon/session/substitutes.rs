@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What substitute servers have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ClientSession;
 use super::fault::Fault;
-use crate::exchange::substitute::Server;
+use crate::engine;
+use crate::exchange::substitute::{Server, Substituter};
 use crate::formats::keys::PublicKey;
 use crate::formats::narinfo::NarInfo;
 use crate::formats::store_path::StorePath;
 use crate::formats::worker::{AskedPath, Fields};
+
+/// What came of asking servers for paths.
+pub(super) struct Substituted {
+    /// The paths that are not valid now.
+    pub(super) missing: BTreeSet<StorePath>,
+    /// Whether a server failed to give what it has.
+    pub(super) failed: bool,
+}
 
 impl ClientSession {
     /// The servers that are asked: the client's own, else the daemon's; none where substitutes are off. Folders alone
@@ -40,6 +49,52 @@ impl ClientSession {
             });
         }
         Ok((urls, keys))
+    }
+
+    /// Makes `paths` valid by substitutes, and reports progress to the client.
+    pub(super) fn substitute(&self, paths: &BTreeSet<StorePath>) -> Result<Substituted, Fault> {
+        self.store.add_temporary_roots(paths)?;
+        let missing = |paths: &BTreeSet<StorePath>| -> Result<BTreeSet<StorePath>, Fault> {
+            let valid = self.store.valid_among(paths)?;
+            Ok(paths.difference(&valid).cloned().collect())
+        };
+        let open = missing(paths)?;
+        let without = |missing: BTreeSet<StorePath>| Substituted {
+            missing,
+            failed: false,
+        };
+        if open.is_empty() {
+            return Ok(without(open));
+        }
+        let (urls, keys) = self.substitute_sources()?;
+        if urls.is_empty() {
+            return Ok(without(open));
+        }
+        let mut servers = Vec::new();
+        for url in urls {
+            match Server::new(&url) {
+                Ok(server) => servers.push(server),
+                Err(error) => self.client.log(format!("warning: {error}\n")),
+            }
+        }
+        let substituter = Substituter::new(servers, keys);
+        let installed = self.follow(|events| {
+            let (store, stop) = (&self.store, &self.cancellation);
+            Ok(engine::install_substitutes(
+                &substituter,
+                store,
+                &open,
+                events,
+                stop,
+            ))
+        })?;
+        if let Err(error) = &installed {
+            self.client.log(format!("warning: {error}\n"));
+        }
+        Ok(Substituted {
+            missing: missing(&open)?,
+            failed: installed.is_err(),
+        })
     }
 
     /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
