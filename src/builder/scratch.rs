@@ -8,6 +8,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use super::error::BuildError;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
+use crate::store::file_flags;
 use crate::store::remove::remove_tree;
 
 const PREFIX: &str = "bootstrap-build-";
@@ -241,6 +243,10 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is
 /// an entry in it.
 fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+    // Flags forbid it to anybody, and a mode that cannot be changed.
+    if let Ok(directory) = File::open(from) {
+        let _ = file_flags::clear_directory(directory.as_fd());
+    }
     let mut permissions = fs::symlink_metadata(from)?.permissions();
     permissions.set_mode(permissions.mode() | 0o700);
     fs::set_permissions(from, permissions)?;

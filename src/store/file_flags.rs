@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 /// Clears the flags of the entry `name` of the directory `parent`, not following a link. Says whether that worked, so
 /// that it is worth trying again what failed.
 #[cfg(target_os = "freebsd")]
-pub(super) fn clear_entry(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+pub(crate) fn clear_entry(parent: BorrowedFd<'_>, name: &CStr) -> bool {
     use std::ffi::{c_char, c_int, c_ulong};
     use std::os::fd::AsRawFd;
     unsafe extern "C" {
@@ -21,7 +21,7 @@ pub(super) fn clear_entry(parent: BorrowedFd<'_>, name: &CStr) -> bool {
 
 /// Clears the flags of an open directory, which may forbid changes of its entries.
 #[cfg(target_os = "freebsd")]
-pub(super) fn clear_directory(directory: BorrowedFd<'_>) -> bool {
+pub(crate) fn clear_directory(directory: BorrowedFd<'_>) -> bool {
     use std::ffi::{c_int, c_ulong};
     use std::os::fd::AsRawFd;
     unsafe extern "C" {
@@ -34,12 +34,12 @@ pub(super) fn clear_directory(directory: BorrowedFd<'_>) -> bool {
 
 /// Other systems have no such flags, or give them to root only.
 #[cfg(not(target_os = "freebsd"))]
-pub(super) fn clear_entry(_parent: BorrowedFd<'_>, _name: &CStr) -> bool {
+pub(crate) fn clear_entry(_parent: BorrowedFd<'_>, _name: &CStr) -> bool {
     false
 }
 
 /// See [`clear_entry`].
 #[cfg(not(target_os = "freebsd"))]
-pub(super) fn clear_directory(_directory: BorrowedFd<'_>) -> bool {
+pub(crate) fn clear_directory(_directory: BorrowedFd<'_>) -> bool {
     false
 }

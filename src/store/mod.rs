@@ -23,7 +23,7 @@ mod derivation_outputs;
 pub mod directories;
 pub mod error;
 mod failures;
-mod file_flags;
+pub(crate) mod file_flags;
 mod file_lock;
 pub mod gc;
 mod hash_thread;

@@ -244,6 +244,41 @@ modes() {
     }
 }
 check 'modes, times and owner are canonical, set-user-ID bits gone' modes
+
+# What a mode does not show.
+probe hidden <<'END'
+mkdir "$out"
+echo 'a file' >"$out/file"
+chmod 444 "$out/file"
+setextattr user note hidden "$out/file" && echo 'an attribute is set'
+{ setfacl -m u:1001:w::allow "$out/file" || setfacl -m u:1001:rw "$out/file"; } && echo 'an ACL is set'
+chmod 444 "$out/file"
+getfacl "$out/file"
+chflags uchg "$out/file" && echo 'a flag is set'
+true
+END
+check 'a package hides metadata in its output' try_probe hidden
+hidden=$root$(bootstrap --recipes "$work/hidden/recipes" path stage0/make 2>>"$work/seen")
+set_in_build() {
+    bootstrap --recipes "$work/hidden/recipes" log stage0/make 2>>"$work/seen" | grep -q "$1"
+}
+if set_in_build 'an attribute is set'; then
+    check 'no extended attribute is left' [ -z "$(lsextattr -q user "$hidden/file" 2>&1)" ]
+else
+    skip 'no extended attribute is left' 'the file system or the seed has none'
+fi
+no_acl() {
+    getfacl "$hidden/file" | not grep 1001
+}
+if set_in_build 'an ACL is set'; then
+    check 'no ACL is left' no_acl
+    setfacl -m u:1001:w::allow "$hidden/file" 2>/dev/null || setfacl -m u:1001:rw "$hidden/file"
+    check 'an ACL of a store item is found' status 3 bootstrap --recipes "$work/hidden/recipes" verify stage0/make
+    check 'and removed' bootstrap --recipes "$work/hidden/recipes" build --repair stage0/make
+    check 'so that none is left' no_acl
+else
+    skip 'no ACL is left' 'the file system has none: mount it with the option acls or nfsv4acls'
+fi
 again() {
     try_probe round-trip >"$work/again" 2>&1 && not grep ': building' "$work/again"
 }

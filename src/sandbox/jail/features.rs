@@ -28,6 +28,8 @@ pub struct FreebsdHost<'s> {
     pub loadable: &'s dyn Fn(&str) -> bool,
     /// A number among the kernel's settings, by its name for sysctl(8).
     pub setting: &'s dyn Fn(&str) -> Option<i32>,
+    /// Whether any user can make sockets that a network of its own does not keep from a jail.
+    pub reaches_beyond: bool,
 }
 
 /// The features of the kernel that runs.
@@ -43,9 +45,13 @@ pub(in crate::sandbox) fn probe() -> Vec<Feature> {
         module: &system::has_module,
         loadable: &|name| {
             let file = format!("{name}.ko");
-            std::path::Path::new("/boot/kernel").join(file).exists()
+            let directories = system::module_directories();
+            directories
+                .iter()
+                .any(|directory| directory.join(&file).exists())
         },
         setting: &system::setting,
+        reaches_beyond: system::has_sockets_beyond_networks(),
     })
 }
 
@@ -103,7 +109,7 @@ fn file_system((name, module): (&'static str, &str), seen: &FreebsdHost<'_>) -> 
     if !(seen.loadable)(module) {
         return Feature::missing(
             name,
-            "neither in the kernel nor in /boot/kernel",
+            "neither in the kernel nor where it looks for modules (kern.module_path)",
             &format!("install the kernel's modules, or build the kernel with it; {load}"),
         );
     }
@@ -125,6 +131,12 @@ fn file_system((name, module): (&'static str, &str), seen: &FreebsdHost<'_>) -> 
 fn network(seen: &FreebsdHost<'_>) -> Feature {
     let name = "a network of its own (vnet)";
     match (seen.setting)(VIMAGE) {
+        Some(1) if seen.reaches_beyond => Feature::doubtful(
+            name,
+            "not used, since it would give builds sockets of Hyper-V or Bluetooth: they have no loopback interface, which some test \
+             suites need",
+            "use a kernel without hyperv and ng_btsocket",
+        ),
         Some(1) => Feature::there(name, "there: builds have a loopback interface"),
         _ => Feature::doubtful(
             name,
@@ -159,6 +171,7 @@ mod tests {
             module: &|name| name != "nullfs",
             loadable: &|_| true,
             setting: &|name| ["kern.racct.enable", VIMAGE].contains(&name).then_some(1),
+            reaches_beyond: false,
         }
     }
 

@@ -69,7 +69,7 @@ fn supervise(helper: &mut JailHelper) -> Result<HelperMessage, StepFailure> {
     let ran = run(helper, users_terminal.as_mut());
     let specification = &helper.specification;
     // Where that went wrong half-way, the program's process may not be in the jail yet.
-    teardown::end_descendants();
+    let ended = teardown::end_descendants().during(SandboxStep::Wait);
     let undone = teardown::undo(&specification.name, &specification.root).and_then(|()| {
         record::remove(&specification.root, &specification.record)
             .during_on(SandboxStep::ForgetBuild, &specification.record)
@@ -78,6 +78,7 @@ fn supervise(helper: &mut JailHelper) -> Result<HelperMessage, StepFailure> {
         terminal.finish();
     }
     let message = ran?;
+    ended?;
     undone?;
     Ok(message)
 }
@@ -91,7 +92,7 @@ fn run(
     for action in plan(root, &specification.items) {
         perform(&action)?;
     }
-    let vimage = system::setting(VIMAGE) == Some(1);
+    let vimage = system::setting(VIMAGE) == Some(1) && !system::has_sockets_beyond_networks();
     let network = JailNetwork::of(specification.network, vimage);
     let parameters = parameters(&specification.name, root, &specification.host_name, network)
         .map_err(|error: SandboxError| io::Error::other(error.to_string()))
@@ -119,7 +120,7 @@ fn run(
     let ended = follow(helper, &watch, program)?;
     // All that it left behind dies before it is said what it used up, and before the last word can come from it.
     system::remove_jail(jail).during(SandboxStep::RemoveJail)?;
-    teardown::end_descendants();
+    teardown::end_descendants().during(SandboxStep::Wait)?;
     let Some(finished) = ended else {
         let first =
             process::usage_of_children(crate::sandbox::ExitStatusKind::Signaled(libc::SIGKILL));

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::kqueue::{self, Event, EventFilter, EventFlags};
+use rustix::net::{AddressFamily, Protocol, SocketType, socket};
 use rustix::process::Signal;
 
 use super::parameters::{Parameter, ParameterValue};
@@ -52,6 +53,17 @@ struct ReaperKill {
     subtree: libc::pid_t,
     killed: u32,
     failed: libc::pid_t,
+    pad: [u32; 15],
+}
+
+/// `struct procctl_reaper_status` of `<sys/procctl.h>`.
+#[repr(C)]
+struct ReaperStatus {
+    flags: u32,
+    children: u32,
+    descendants: u32,
+    reaper: libc::pid_t,
+    first: libc::pid_t,
     pad: [u32; 15],
 }
 
@@ -302,6 +314,36 @@ pub(super) fn kill_descendants() {
     let _ = control(libc::PROC_REAP_KILL, (&raw mut request).cast());
 }
 
+/// How many descendants this process, a reaper, has; those that are dead and not waited for count as well.
+pub(super) fn descendants() -> io::Result<u32> {
+    let mut status = ReaperStatus {
+        flags: 0,
+        children: 0,
+        descendants: 0,
+        reaper: 0,
+        first: 0,
+        pad: [0; 15],
+    };
+    control(libc::PROC_REAP_STATUS, (&raw mut status).cast())?;
+    Ok(status.descendants)
+}
+
+/// Whether any user can make sockets that reach further than networks do, which a jail with a network of its own is not
+/// kept from: to the host of a virtual machine (`AF_HYPERV`), or to what is near (`AF_BLUETOOTH`).
+pub(super) fn has_sockets_beyond_networks() -> bool {
+    // `<sys/socket.h>`, and BLUETOOTH_PROTO_L2CAP and _RFCOMM of `<netgraph/bluetooth/include/ng_btsocket.h>`.
+    const KINDS: [(u16, SocketType, Option<u32>); 3] = [
+        (43, SocketType::STREAM, None),
+        (36, SocketType::SEQPACKET, Some(135)),
+        (36, SocketType::STREAM, Some(136)),
+    ];
+    KINDS.iter().any(|(family, kind, protocol)| {
+        let protocol = protocol.and_then(std::num::NonZeroU32::new);
+        let protocol = protocol.map(Protocol::from_raw);
+        socket(AddressFamily::from_raw(*family), *kind, protocol).is_ok()
+    })
+}
+
 /// Switches off address-space randomisation for the programs that this process executes.
 pub(super) fn fix_addresses() -> io::Result<()> {
     let mut wanted = libc::PROC_ASLR_FORCE_DISABLE;
@@ -400,6 +442,30 @@ pub(super) fn setting(name: &str) -> Option<c_int> {
         (0, size) if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
         _ => None,
     }
+}
+
+/// The directories that the kernel looks for modules in, as in linker_path of its sources.
+pub(super) fn module_directories() -> Vec<PathBuf> {
+    let mut bytes = [0; 4096];
+    let mut size = bytes.len();
+    // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
+    let told = unsafe {
+        libc::sysctlbyname(
+            c"kern.module_path".as_ptr(),
+            bytes.as_mut_ptr().cast(),
+            &raw mut size,
+            std::ptr::null(),
+            0,
+        )
+    };
+    let path = match told {
+        0 => CStr::from_bytes_until_nul(&bytes).unwrap_or_default(),
+        _ => c"/boot/kernel;/boot/modules",
+    };
+    let directories = path.to_bytes().split(|byte| *byte == b';');
+    directories
+        .map(|part| PathBuf::from(OsStr::from_bytes(part)))
+        .collect()
 }
 
 /// Whether the kernel has the module `name`, built in or loaded.

@@ -47,12 +47,30 @@ pub(super) fn undo(name: &str, root: &Path) -> Result<(), StepFailure> {
 }
 
 /// Kills and reaps every descendant of this process, a reaper.
-pub(super) fn end_descendants() {
+///
+/// Those that pdfork(2) has made are not waited for with the others as long as somebody has their descriptor, be it they
+/// themselves: they are seen among the reaper's descendants.
+///
+/// # Errors
+/// Where some do not end.
+pub(super) fn end_descendants() -> io::Result<()> {
+    let mut tries = 0;
     loop {
         system::kill_descendants();
-        if process::wait(None).is_err() {
-            return;
+        if process::wait(None).is_ok() {
+            continue;
         }
+        if system::descendants()? == 0 {
+            return Ok(());
+        }
+        tries += 1;
+        if tries == TRIES {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "processes of the build do not end",
+            ));
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

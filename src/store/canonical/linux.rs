@@ -31,6 +31,11 @@ pub(super) fn strip(path: &Path, _: &Metadata) -> Result<(), CanonicalError> {
     Ok(())
 }
 
+/// Attributes are not looked for again: the machine may add some at any time.
+pub(super) fn deviation(_: &Path, _: &Metadata) -> Result<Option<String>, CanonicalError> {
+    Ok(None)
+}
+
 /// Whether what is made in the new directory `directory` gets no attributes: default ACLs are inherited, and a
 /// directory that inherits them has them itself.
 pub(super) fn inherits_nothing(directory: BorrowedFd<'_>) -> bool {

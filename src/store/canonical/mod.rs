@@ -246,6 +246,7 @@ fn compare(path: &Path, times: bool) -> Result<Vec<Deviation>, CanonicalError> {
                 metadata.gid()
             ));
         }
+        problems.extend(platform::deviation(file, metadata)?);
         if !problems.is_empty() {
             found.push(Deviation {
                 path: file.strip_prefix(path).unwrap_or(file).to_owned(),

@@ -32,10 +32,12 @@ pub const GIVEN: &str = "given";
 
 /// What belongs to the base of a running FreeBSD: where its releases put programs, libraries and headers. Not `/etc`
 /// and `/var`, which are the machine's, and which builds do not see; not `/usr/local`, which ports and packages fill.
-const BASE: [&str; 12] = [
+const BASE: [&str; 13] = [
     "bin",
     "lib",
     "libexec",
+    // The shell of `libc`: the static one. The others there are the same file under other names.
+    "rescue/sh",
     "sbin",
     "usr/bin",
     "usr/include",
