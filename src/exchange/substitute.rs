@@ -30,7 +30,7 @@ use crate::store::{LockError, PathInfo, Store, StoreError};
 mod choice;
 mod replace;
 
-use choice::{Choice, Missing, references_first};
+use choice::{Choice, Missing, note_referrers, references_first};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
@@ -171,8 +171,15 @@ impl Substituter {
             }
             order.extend(offers.into_iter().map(|offer| offer.path));
             let mut has_failed = false;
+            // What failed, and what refers to it, which has to wait until another server delivers that.
+            let mut lacking: BTreeSet<StorePath> = BTreeSet::new();
             for batch in ordered.chunks(AT_ONCE) {
-                let (installed, failed) = self.install_batch(store, batch, watch)?;
+                note_referrers(batch, &mut lacking);
+                let mut whole = batch.to_vec();
+                whole.retain(|choice| !lacking.contains(&choice.info.path));
+                let (installed, failed) = self.install_batch(store, &whole, watch)?;
+                lacking.extend(failed.iter().map(|(path, ..)| path.clone()));
+                note_referrers(batch, &mut lacking);
                 new.extend(installed.into_iter().map(|info| (info.path.clone(), info)));
                 for (path, server, error) in failed {
                     has_failed = true;

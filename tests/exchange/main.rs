@@ -18,6 +18,7 @@ use bootstrap::store::StagedOutput;
 
 mod exports;
 mod hostile;
+mod many;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 #[path = "../place/mod.rs"]

@@ -67,3 +67,13 @@ pub(super) fn references_first<'i>(choices: &BTreeMap<&StorePath, &'i Choice>) -
     }
     order
 }
+
+/// Adds to `lacking` those of `choices`, each after those it refers to, that refer to something in it.
+pub(super) fn note_referrers(choices: &[&Choice], lacking: &mut BTreeSet<StorePath>) {
+    for choice in choices {
+        let info = &choice.info;
+        if info.references.iter().any(|path| lacking.contains(path)) {
+            lacking.insert(info.path.clone());
+        }
+    }
+}
