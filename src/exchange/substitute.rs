@@ -129,7 +129,6 @@ impl Substituter {
         wanted: &[BTreeSet<StorePath>],
         watch: &InstallationWatch<'_>,
     ) -> Result<Vec<Option<Installed>>, ExchangeError> {
-        store.add_temporary_roots(wanted.iter().flatten())?;
         let mut new: BTreeMap<StorePath, PathInfo> = BTreeMap::new();
         let mut order: Vec<StorePath> = Vec::new();
         let mut found: BTreeSet<StorePath> = BTreeSet::new();
@@ -138,7 +137,9 @@ impl Substituter {
         let mut closures: Option<Vec<Option<BTreeSet<StorePath>>>> = None;
         let mut problem = None;
         loop {
-            let missing = self.missing(store, wanted.iter().flatten(), &watch.cancellation)?;
+            // A reference that is valid has to stay so until what refers to it is.
+            let keep = |paths: &BTreeSet<StorePath>| store.add_temporary_roots(paths);
+            let missing = self.missing(store, wanted, &keep, &watch.cancellation)?;
             let sets: Vec<_> = wanted.iter().map(|set| missing.closure(set).ok()).collect();
             let lacks = sets.iter().any(Option::is_none);
             closures.get_or_insert_with(|| {
@@ -160,7 +161,6 @@ impl Substituter {
             if choices.is_empty() {
                 break;
             }
-            store.add_temporary_roots(choices.keys().copied())?;
             let ordered = references_first(&choices);
             let offers = ordered
                 .iter()
@@ -234,7 +234,8 @@ impl Substituter {
         wanted: &[BTreeSet<StorePath>],
         cancellation: &Cancellation,
     ) -> Result<Vec<Option<Vec<SubstituteOffer>>>, ExchangeError> {
-        let missing = self.missing(store, wanted.iter().flatten(), cancellation)?;
+        // A store that is only read takes no roots.
+        let missing = self.missing(store, wanted, &|_| Ok(()), cancellation)?;
         self.believe(&missing, wanted)?;
         Ok(wanted
             .iter()
@@ -321,16 +322,19 @@ impl Substituter {
         })
     }
 
-    /// What is missing of the closure of `wanted`, and where to take it from.
-    fn missing<'p>(
+    /// What is missing of the closure of `wanted`, and where to take it from. `keep` is called with all paths before
+    /// they are looked up: what is made a temporary root after that may be gone already.
+    fn missing(
         &self,
         store: &Store,
-        wanted: impl Iterator<Item = &'p StorePath>,
+        wanted: &[BTreeSet<StorePath>],
+        keep: &dyn Fn(&BTreeSet<StorePath>) -> Result<(), StoreError>,
         cancellation: &Cancellation,
     ) -> Result<Missing, ExchangeError> {
         let mut missing = Missing::default();
-        let mut level: BTreeSet<StorePath> = wanted.cloned().collect();
+        let mut level: BTreeSet<StorePath> = wanted.iter().flatten().cloned().collect();
         while !level.is_empty() {
+            keep(&level)?;
             let valid = store.valid_among(level.iter())?;
             level.retain(|path| !valid.contains(path));
             self.ask(store, &level, cancellation)?;

@@ -9,9 +9,10 @@ use bootstrap::events::cancellation::Cancellation;
 use bootstrap::exchange::publish::publish;
 use bootstrap::exchange::substitute::{InstallationNews, InstallationWatch};
 use bootstrap::formats::store_path::StorePath;
-use bootstrap::store::StagedOutput;
+use bootstrap::store::gc::{self, CollectOptions};
+use bootstrap::store::{StagedOutput, Store};
 
-use crate::place::Place;
+use crate::place::{Place, unobserved};
 use crate::{full, substituter};
 
 impl Place {
@@ -66,4 +67,37 @@ fn an_item_of_a_later_batch_waits_for_what_another_server_has_to_deliver() {
     assert_eq!(from[&leaves[6]], urls[0]);
     assert!(other.store.is_valid(&program).unwrap());
     assert!(other.is_tidy());
+}
+
+#[test]
+fn a_valid_reference_is_kept_from_a_collector_while_what_refers_to_it_is_installed() {
+    let (place, library, program) = Place::with_items();
+    let (secret, public) = place.key();
+    let directory = place.path("published");
+    let wanted = [BTreeSet::from([program.clone()])];
+    publish(&place.store, &wanted[0], Some(&secret), &directory).unwrap();
+    let url = format!("file://{}", directory.display());
+    let servers = substituter(&[&url], &[public]);
+
+    let mut other = Place::new();
+    let libraries = [BTreeSet::from([library.clone()])];
+    servers
+        .install(&other.store, &libraries, &unobserved())
+        .unwrap();
+    // The roots of this process go with its last handle of the store.
+    let directories = other.store.directories().clone();
+    other.store = Place::new().store;
+    other.store = Store::open(directories).unwrap();
+    let watch = InstallationWatch {
+        cancellation: Cancellation::new(),
+        news: &|news: InstallationNews<'_>| {
+            if let InstallationNews::Found(offers) = news {
+                assert_eq!(offers.len(), 1);
+                gc::collect(&other.store, &CollectOptions::default()).unwrap();
+            }
+        },
+    };
+    servers.install(&other.store, &wanted, &watch).unwrap();
+    let valid = other.store.valid_paths().unwrap();
+    assert_eq!(valid, [library, program].into());
 }
