@@ -16,6 +16,7 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use reqwest::header::CONTENT_ENCODING;
 use reqwest::{StatusCode, Url};
 
+use super::incoming::ByteLimit;
 use super::{ExchangeError, Trouble, decompress};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{ActionRegistration, Cancellation};
@@ -29,6 +30,8 @@ use crate::limited_file;
 const PIECE: usize = 64 << 10;
 /// How many pieces may wait to be read.
 const AHEAD: usize = 4;
+/// The most content encodings of an answer. Each takes memory for a decoder, and the stack of a call.
+const ENCODINGS_MAX: usize = 2;
 
 /// The files below a URL.
 #[derive(Debug)]
@@ -95,10 +98,12 @@ impl ServerFiles {
         (!is_own).then(|| hosts.refuse(&[own], &next)).flatten()
     }
 
-    /// The file `name`; `None` where there is none. Reading it, too, fails once the run is cancelled.
+    /// The file `name`; `None` where there is none. Reading it, too, fails once the run is cancelled, and where more
+    /// than `limit` has to be read to decode it.
     pub fn open(
         &self,
         name: &str,
+        limit: &ByteLimit,
         cancellation: &Cancellation,
     ) -> Result<Option<Box<dyn Read>>, ExchangeError> {
         let url = match name.starts_with("https://") || name.starts_with("http://") {
@@ -135,7 +140,7 @@ impl ServerFiles {
                 let mut answer = FileResponse::to(&url, client.get(&url), self.pace, cancellation)
                     .map_err(FileError::named_by_user("start a thread that reads", &url))?;
                 match answer.next() {
-                    ResponsePiece::Found(encodings) => decoded(answer, &encodings)
+                    ResponsePiece::Found(encodings) => decoded(answer, &encodings, limit)
                         .map(Some)
                         .map_err(|problem| wrong(Trouble::File, problem)),
                     ResponsePiece::Missing => Ok(None),
@@ -345,11 +350,22 @@ fn encodings(response: &Response) -> Vec<String> {
         .collect()
 }
 
-/// `answer`, decoded; a problem in words where it is in an unknown encoding.
-fn decoded(answer: FileResponse, encodings: &[String]) -> Result<Box<dyn Read>, String> {
+/// `answer`, decoded, where each decoder reads no more than `limit`; a problem in words where it is in an unknown
+/// encoding, or in too many.
+fn decoded(
+    answer: FileResponse,
+    encodings: &[String],
+    limit: &ByteLimit,
+) -> Result<Box<dyn Read>, String> {
+    if encodings.len() > ENCODINGS_MAX {
+        return Err(format!(
+            "it comes in {} content encodings: expected at most {ENCODINGS_MAX}",
+            encodings.len()
+        ));
+    }
     let mut reader: Box<dyn Read> = Box::new(answer);
     for encoding in encodings.iter().rev() {
-        let input = BufReader::new(reader);
+        let input = BufReader::new(limit.on(reader));
         reader = match encoding.as_str() {
             // In zlib's frame, in spite of its name (RFC 9110, 8.4.1.2).
             "deflate" => Box::new(flate2::bufread::ZlibDecoder::new(input)),
@@ -424,7 +440,9 @@ mod tests {
             "https://10.1.2.3/nar/x",
         ] {
             // Nothing is asked: it would be another error.
-            let error = files.open(url, &Cancellation::new()).err().unwrap();
+            let limit = ByteLimit::of_text(1);
+            let error = files.open(url, &limit, &Cancellation::new());
+            let error = error.err().unwrap();
             assert!(
                 error.to_string().contains("redirected from "),
                 "{url}: {error}"

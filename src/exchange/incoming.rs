@@ -10,22 +10,69 @@ use crate::formats::store_path::StorePath;
 
 /// How often the bytes of an item that have arrived are reported.
 const NEWS_INTERVAL: Duration = Duration::from_millis(100);
+/// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
+const OVERHEAD_MAX: u64 = 1 << 16;
+/// So many times as many bytes as are read of a text may come for it.
+const TEXT_OVERHEAD: u64 = 4;
 
-/// An archive as it arrives, and an error instead of more than there can be of it.
+/// The most bytes that a decoder reads of what a server sends: it may be kept reading without an end by what becomes
+/// nothing, such as empty frames.
+#[derive(Debug, Clone)]
+pub(super) struct ByteLimit {
+    bytes: u64,
+    /// The error of what has more, in words.
+    problem: String,
+}
+
+impl ByteLimit {
+    /// That of a text, of which `most` bytes are read.
+    pub fn of_text(most: u64) -> Self {
+        let bytes = most.saturating_mul(TEXT_OVERHEAD);
+        Self {
+            bytes,
+            problem: format!(
+                "answer exceeds the size limit of {}",
+                counted(bytes, "byte")
+            ),
+        }
+    }
+
+    /// That of the compressed archive of an item whose archive has `nar_size` bytes.
+    pub fn of_archive(nar_size: u64) -> Self {
+        let most = nar_size.saturating_add(nar_size / 8);
+        Self {
+            bytes: most.saturating_add(OVERHEAD_MAX),
+            problem: format!(
+                "archive exceeds the compressed size limit for {}",
+                counted(nar_size, "byte")
+            ),
+        }
+    }
+
+    /// `inner`, and an error instead of more than the limit.
+    pub fn on<R: Read>(&self, inner: R) -> Bounded<R> {
+        Bounded {
+            inner,
+            left: self.bytes,
+            problem: self.problem.clone(),
+        }
+    }
+}
+
+/// What arrives, and an error instead of more than a [`ByteLimit`].
 pub(super) struct Bounded<R> {
-    pub inner: R,
-    pub left: u64,
-    /// The bytes that it is to become.
-    pub contents: u64,
+    inner: R,
+    left: u64,
+    problem: String,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 {
-            return Err(io::Error::other(format!(
-                "archive exceeds the compressed size limit for {}",
-                counted(self.contents, "byte")
-            )));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                self.problem.clone(),
+            ));
         }
         let count = (&mut self.inner).take(self.left).read(buffer)?;
         self.left -= count as u64;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::decompress;
 use super::files::{self, CancellableReader, ServerFiles};
-use super::incoming::{Bounded, Counting};
+use super::incoming::{ByteLimit, Counting};
 use super::install::{Expected, prepare};
 use super::watch::{InstallationNews, InstallationWatch};
 use super::{ExchangeError, Trouble};
@@ -42,8 +42,6 @@ const NO_SERVER: &str =
 const CACHE_INFO_MAX: u64 = 1 << 16;
 /// A narinfo of this many bytes names thousands of references.
 const NARINFO_MAX: u64 = 1 << 20;
-/// However little an archive can be compressed, it becomes longer by an eighth and so many bytes at most.
-const OVERHEAD_MAX: u64 = 1 << 16;
 
 /// A server.
 #[derive(Debug)]
@@ -154,7 +152,8 @@ impl Server {
             return;
         }
         let read = self.tries(WantedPart::Text, cancellation, || {
-            let file = self.files.open("nix-cache-info", cancellation)?;
+            let limit = ByteLimit::of_text(CACHE_INFO_MAX);
+            let file = self.files.open("nix-cache-info", &limit, cancellation)?;
             let mut text = String::new();
             if let Some(file) = file {
                 let read = file.take(CACHE_INFO_MAX).read_to_string(&mut text);
@@ -194,7 +193,8 @@ impl Server {
         let name = format!("{}.narinfo", path.hash_part());
         let location = format!("{}/{name}", self.files.url);
         let text = self.tries(WantedPart::Text, cancellation, || {
-            let Some(file) = self.files.open(&name, cancellation)? else {
+            let limit = ByteLimit::of_text(NARINFO_MAX);
+            let Some(file) = self.files.open(&name, &limit, cancellation)? else {
                 return Ok(None);
             };
             let mut bytes = Vec::new();
@@ -304,6 +304,8 @@ impl Server {
     fn broken_off(&self, error: &io::Error) -> Trouble {
         match files::has_stalled(error) {
             true => Trouble::Stalled,
+            // It will be too long again.
+            false if error.kind() == io::ErrorKind::FileTooLarge => Trouble::File,
             false => self.passing(),
         }
     }
@@ -447,17 +449,11 @@ impl Server {
                 ),
             )
         })?;
-        let bytes = self.files.open(&file.url, &watch.cancellation)?;
+        let limit = ByteLimit::of_archive(info.nar_size);
+        let bytes = self.files.open(&file.url, &limit, &watch.cancellation)?;
         let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
         let bytes = Counting::begin(bytes, &info.path, &self.files.url, file.size, watch);
-        // A decoder may be kept reading without an end by what becomes nothing, such as empty frames.
-        let most = info.nar_size.saturating_add(info.nar_size / 8);
-        let bytes = Bounded {
-            inner: bytes,
-            left: most.saturating_add(OVERHEAD_MAX),
-            contents: info.nar_size,
-        };
-        let bytes = BufReader::with_capacity(1 << 17, bytes);
+        let bytes = BufReader::with_capacity(1 << 17, limit.on(bytes));
         let decoded = decompress::decoder(&file.compression, bytes)
             .map_err(|error| wrong(&file.url, error.to_string()))?;
         Ok(Box::new(CancellableReader {

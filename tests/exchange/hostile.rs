@@ -448,3 +448,32 @@ fn a_server_that_never_comes_to_an_end_is_left() {
         assert!(text.contains(message), "{text}");
     }
 }
+
+#[test]
+fn content_encodings_take_bounded_memory_and_come_to_an_end() {
+    let (place, library, _) = Place::with_items();
+    let (_, public) = place.key();
+    let head = |encodings: &str| {
+        format!("HTTP/1.1 200 OK\r\nContent-Encoding: {encodings}\r\nConnection: close\r\n\r\n")
+    };
+    // A gzip member that becomes nothing.
+    let nothing = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default())
+        .finish()
+        .unwrap()
+        .repeat(1000);
+    for (head, body, message) in [
+        (
+            head(&"br,".repeat(5000)),
+            b"nothing".to_vec(),
+            "it comes in 5000 content encodings: expected at most 2",
+        ),
+        (head("gzip"), nothing, "answer exceeds the size limit of "),
+    ] {
+        let url = serve_endlessly(move |_| (head.clone(), body.clone()));
+        let other = Place::new();
+        let error = other.install(&url, &library, std::slice::from_ref(&public));
+        let error = error.unwrap_err();
+        assert!(matches!(error, ExchangeError::Server { .. }), "{error}");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
