@@ -63,13 +63,43 @@ pub fn decoder<'a>(compression: &str, input: impl BufRead + 'a) -> io::Result<Bo
             Box::new(XzDecoder::new_stream(input, stream))
         }
         "bzip2" => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
-        "br" => Box::new(brotli_decompressor::Decompressor::new(input, BROTLI_BUFFER)),
+        "br" => {
+            let input = StandardBrotli {
+                inner: input,
+                is_checked: false,
+            };
+            Box::new(brotli_decompressor::Decompressor::new(input, BROTLI_BUFFER))
+        }
         "none" | "" => Box::new(input),
         _ => {
             let problem = format!("unknown compression: expected one of {}", known());
             return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
         }
     })
+}
+
+/// A brotli stream, and an error where it is not one of RFC 7932: those have windows of at most 16 MiB. The decoder
+/// also takes "large window" streams, for which it would allocate up to 1 GiB.
+struct StandardBrotli<R> {
+    inner: R,
+    is_checked: bool,
+}
+
+impl<R: BufRead> Read for StandardBrotli<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.is_checked {
+            let first = self.inner.fill_buf()?.first();
+            // RFC 7932, 9.1: these seven bits are reserved.
+            if first.is_some_and(|byte| byte & 0x7f == 0x11) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "brotli stream with a large window: expected one of RFC 7932",
+                ));
+            }
+            self.is_checked = true;
+        }
+        self.inner.read(buffer)
+    }
 }
 
 /// The archive of an item that is decoded fastest; `None` where none can be decoded.
@@ -162,6 +192,17 @@ mod tests {
             "{error}"
         );
         assert_eq!(rank("rot13"), None);
+    }
+
+    #[test]
+    fn a_brotli_stream_cannot_ask_for_a_large_window() {
+        // As in `brotli`, but after 0x11 with a window of 2^30 bytes in 6 bits.
+        let bits: u64 = 0x11 | 30 << 8 | (TEXT.len() as u64 - 1) << 17 | 1 << 33;
+        let mut bytes = bits.to_le_bytes()[..5].to_vec();
+        bytes.extend(TEXT);
+        bytes.push(3);
+        let error = decoded("br", &bytes).unwrap_err().to_string();
+        assert!(error.contains("a large window"), "{error}");
     }
 
     #[test]
