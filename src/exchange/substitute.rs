@@ -14,11 +14,12 @@
 //! nothing is left of what was half unpacked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::ExchangeError;
 use super::batch::{self, BatchItem, InstallationBatch};
+pub use super::query::Description;
+use super::query::at_once;
 pub use super::server::Server;
 pub use super::watch::{InstallationNews, InstallationWatch, SubstituteOffer};
 use crate::events::cancellation::Cancellation;
@@ -34,8 +35,6 @@ use choice::{Choice, Missing, note_referrers, references_first};
 
 /// How many items are installed at a time: the lock of each is a descriptor.
 const AT_ONCE: usize = 128;
-/// How many narinfos are asked for at a time.
-const QUERIES: usize = 16;
 
 /// What was installed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -421,34 +420,4 @@ impl Substituter {
     fn answers(&self) -> MutexGuard<'_, BTreeMap<StorePath, Answers>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Does `work` for all of `items`, [`QUERIES`] at a time: requests wait for the network, not for a processor. The
-/// results are in the order of the items.
-fn at_once<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, R)>> = Mutex::default();
-    let run = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(number) else {
-                return;
-            };
-            let result = work(item);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.push((number, result));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..items.len().min(QUERIES) {
-            // Fewer threads do as well.
-            let _ = std::thread::Builder::new()
-                .name("narinfo".to_owned())
-                .spawn_scoped(scope, run);
-        }
-        run();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
 }

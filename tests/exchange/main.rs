@@ -28,6 +28,7 @@ mod server;
 mod servers;
 mod signatures;
 mod substitutes;
+mod untrusted;
 
 use place::{Place, unobserved};
 use server::{serve, serve_answers, serve_with};

@@ -4,10 +4,11 @@
 //! The client is hostile until its requests are parsed. A request that cannot be parsed ends the connection with an
 //! error. One that fails is an error of its own, after which the next request is served.
 
+use std::collections::BTreeSet;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -78,6 +79,8 @@ struct ClientSession {
     tokens: OnceLock<Arc<SharedTokens>>,
     /// Set when the client has been warned that no key is authorized for substitutes.
     no_keys: OnceLock<()>,
+    /// The substitute servers with a problem that the client has been warned of.
+    warned_servers: Mutex<BTreeSet<String>>,
     sandbox_is_fit: bool,
     /// What others see of this session, where it could be written.
     status: Option<StatusFile>,
@@ -217,6 +220,7 @@ fn serve(
         cancellation,
         tokens: OnceLock::new(),
         no_keys: OnceLock::new(),
+        warned_servers: Mutex::default(),
         sandbox_is_fit,
         status,
     };

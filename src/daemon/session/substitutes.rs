@@ -2,6 +2,7 @@
 //! What substitute servers have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use super::ClientSession;
 use super::fault::Fault;
@@ -97,8 +98,19 @@ impl ClientSession {
         })
     }
 
+    /// Warns the client of a problem with the server at `url`, unless it has been warned of that server.
+    pub(super) fn warn_of_server(&self, url: &str, problem: impl std::fmt::Display) {
+        let warned = self.warned_servers.lock();
+        let is_new = warned
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(url.to_owned());
+        if is_new && !self.cancellation.is_cancelled() {
+            self.client.log(format!("warning: {problem}\n"));
+        }
+    }
+
     /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
-    /// has nothing; the client gets a warning.
+    /// has nothing, and one bad answer hides no other; the client gets a warning for each such server.
     pub(super) fn offered(
         &self,
         paths: &[AskedPath],
@@ -115,11 +127,17 @@ impl ClientSession {
             if open.is_empty() {
                 break;
             }
-            let asked = Server::new(&url)
-                .and_then(|server| server.describe(&self.store, &open, &keys, &self.cancellation));
-            match asked {
-                Ok(infos) => found.extend(infos.into_iter().map(|info| (info.path.clone(), info))),
-                Err(error) => self.client.log(format!("warning: {error}\n")),
+            let problem = match Server::new(&url) {
+                Ok(server) => {
+                    let said = server.describe(&self.store, &open, &keys, &self.cancellation);
+                    let infos = said.infos.into_iter();
+                    found.extend(infos.map(|info| (info.path.clone(), info)));
+                    said.problem
+                }
+                Err(error) => Some(error),
+            };
+            if let Some(problem) = problem {
+                self.warn_of_server(&url, problem);
             }
         }
         Ok(found)
