@@ -36,6 +36,9 @@ pub struct SessionOptions {
     pub substitute_urls: Vec<String>,
     /// The keys whose owners may say what is in the store.
     pub trusted_keys: TrustedKeys,
+    /// Whether what a substitute server has without a trusted signature counts as something that it lacks, as with
+    /// guix-daemon. Otherwise it is an error.
+    pub skips_untrusted: bool,
     /// How builds run.
     pub build: BuildOptions,
 }
@@ -52,6 +55,7 @@ impl SessionOptions {
             mirrors: Mirrors::default(),
             substitute_urls: Vec::new(),
             trusted_keys: TrustedKeys::default(),
+            skips_untrusted: false,
             build: BuildOptions::default(),
         }
     }

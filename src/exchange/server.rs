@@ -410,7 +410,7 @@ impl Server {
     }
 
     /// Keeps the first problem.
-    fn note(&self, error: &ExchangeError) {
+    pub(super) fn note(&self, error: &ExchangeError) {
         let problem = self.in_short(error);
         self.health().problem.get_or_insert(problem);
     }

@@ -52,6 +52,8 @@ pub struct Substituter {
     /// The servers by rank.
     order: OnceLock<Vec<usize>>,
     keys: Vec<PublicKey>,
+    /// What is not signed by any of the keys counts as missing.
+    skips_untrusted: bool,
     answers: Mutex<BTreeMap<StorePath, Answers>>,
 }
 
@@ -71,14 +73,23 @@ struct Answers {
 }
 
 impl Substituter {
-    /// Takes from `servers` what one of `keys` has signed. Asks nothing yet.
+    /// Takes from `servers` what one of `keys` has signed. Asks nothing yet. What none has signed is an error.
     pub fn new(servers: Vec<Server>, keys: Vec<PublicKey>) -> Self {
         Self {
             servers,
             order: OnceLock::new(),
             keys,
+            skips_untrusted: false,
             answers: Mutex::default(),
         }
+    }
+
+    /// Whether what a server has without a trusted signature counts as something that it lacks, and as a problem of that
+    /// server, as with guix-daemon. Otherwise it is an error where no other server has it signed.
+    #[must_use]
+    pub fn skip_untrusted(mut self, skips: bool) -> Self {
+        self.skips_untrusted = skips;
+        self
     }
 
     /// The first problem of each server that had one.
@@ -226,7 +237,7 @@ impl Substituter {
     /// nothing.
     ///
     /// # Errors
-    /// Where something is missing that a server has without a trusted signature.
+    /// Where something is missing that a server has without a trusted signature, and that is not skipped.
     pub fn offers(
         &self,
         store: &Store,
@@ -405,6 +416,9 @@ impl Substituter {
                     Ok(Some(info)) => of_path.infos.push((*number, Arc::new(info))),
                     Ok(None) => {}
                     Err(ExchangeError::Interrupted) => return Err(ExchangeError::Interrupted),
+                    Err(error) if error.is_mistrust() && self.skips_untrusted => {
+                        server.note(&error)
+                    }
                     Err(error) if error.is_mistrust() => {
                         of_path.mistrust.get_or_insert(error);
                     }

@@ -340,6 +340,7 @@ impl ClientSession {
             directories: self.directories.clone(),
             substitute_urls,
             trusted_keys: TrustedKeys::Keys(keys),
+            skips_untrusted: true,
             build: BuildOptions {
                 // Without any, those that prefer this machine are built one by one.
                 max_jobs: count(options.max_jobs.max(1)),

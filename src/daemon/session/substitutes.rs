@@ -78,7 +78,7 @@ impl ClientSession {
                 Err(error) => self.client.log(format!("warning: {error}\n")),
             }
         }
-        let substituter = Substituter::new(servers, keys);
+        let substituter = Substituter::new(servers, keys).skip_untrusted(true);
         let installed = self.follow(|events| {
             let (store, stop) = (&self.store, &self.cancellation);
             Ok(engine::install_substitutes(
@@ -99,13 +99,20 @@ impl ClientSession {
     }
 
     /// Warns the client of a problem with the server at `url`, unless it has been warned of that server.
-    pub(super) fn warn_of_server(&self, url: &str, problem: impl std::fmt::Display) {
+    fn warn_of_server(&self, url: &str, problem: impl std::fmt::Display) {
         let warned = self.warned_servers.lock();
         let is_new = warned
             .unwrap_or_else(PoisonError::into_inner)
             .insert(url.to_owned());
         if is_new && !self.cancellation.is_cancelled() {
             self.client.log(format!("warning: {problem}\n"));
+        }
+    }
+
+    /// Warns the client of each server of `substituter` that had a problem.
+    pub(super) fn warn_of_servers(&self, substituter: &Substituter) {
+        for (url, problem) in substituter.problems() {
+            self.warn_of_server(url, format!("{url}: {problem}"));
         }
     }
 

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use bootstrap::fetch::cache::Cache;
 use bootstrap::formats::derivation::{Derivation, DerivationSet, Output, aterm, instantiate};
 use bootstrap::formats::hash::Sha256Digest;
+use bootstrap::formats::keys::{SecretKey, guix};
 use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 
 use super::store_dir;
 use crate::client::{Client, Daemon, SYSTEM};
+use crate::tokens::{Builder, build};
 
 /// A derivation whose output is the file with that hash, as a client adds it, and the output's path. Its server is
 /// dead.
@@ -180,4 +182,50 @@ fn failed_builds_are_recorded_where_that_is_wanted() {
     assert!(failed(&mut client).is_empty());
     let log = build(&mut client);
     assert!(log.contains("/no/such/builder"), "{log}");
+}
+
+#[test]
+fn what_a_server_has_without_a_trusted_signature_is_built_with_one_warning() {
+    let place = tempfile::tempdir().unwrap();
+    let key = SecretKey::generate("test-1", &place.path().join("key")).unwrap();
+    let acl = place.path().join("acl");
+    let text = format!(
+        "(acl (entry {} (tag (guix import))))",
+        guix::public_key(&key)
+    );
+    std::fs::write(&acl, text).unwrap();
+    let daemon = Daemon::with(&["--acl", acl.to_str().unwrap()]);
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "unsigned");
+    let mut derivations = Vec::new();
+    for name in ["one", "two"] {
+        let derivation = builder.derivation(&mut client, name, &["write $out x"]);
+        client.ask_of(22, &derivation).unwrap();
+        let output = client.strings().remove(0);
+        let hash_part = &output["/gnu/store/".len()..][..32];
+        let narinfo = format!(
+            "StorePath: {output}\nURL: nar/{name}\nNarHash: sha256:{}\nNarSize: 120\nReferences: \n",
+            "0".repeat(52)
+        );
+        let file = place.path().join(format!("{hash_part}.narinfo"));
+        std::fs::write(file, narinfo).unwrap();
+        derivations.push(derivation);
+    }
+    let about = place.path().join("nix-cache-info");
+    std::fs::write(about, "StoreDir: /gnu/store\n").unwrap();
+    client
+        .ask(19, |fields| {
+            // The last is substitutes; see `set_limits`.
+            for number in [0, 0, 0, 0, 0, 0, 0, 0, 1] {
+                fields.long(number);
+            }
+            fields.long(1);
+            fields.string("substitute-urls");
+            fields.string(format!("file://{}", place.path().display()));
+        })
+        .unwrap();
+    build(&mut client, &derivations).unwrap();
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    let warnings = log.matches("has no signature by a key that is trusted");
+    assert_eq!(warnings.count(), 1, "{log}");
 }
