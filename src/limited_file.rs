@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Component, Path};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 /// The most bytes of a key or of the configuration.
@@ -65,7 +66,29 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Where it is something else, or cannot be opened.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    open(path, OFlags::empty())
+    open(CWD, path, OFlags::empty())
+}
+
+/// As [`open_regular`], of the file `name` below `directory`, through no link below that: in a folder that another user
+/// may have made, it could lead to any file of this machine.
+///
+/// # Errors
+/// As [`open_regular`], and where `name` is not a path below the directory, or one of its parts is a link.
+pub fn open_below(directory: &Path, name: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open(directory, flags, Mode::empty())?;
+    let mut parts = name.components().peekable();
+    while let Some(Component::Normal(part)) = parts.next() {
+        if parts.peek().is_none() {
+            return open(folder, Path::new(part), OFlags::NOFOLLOW).map_err(of_link);
+        }
+        folder = rustix::fs::openat(&folder, part, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|error| of_link(error.into()))?;
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "expected the name of a file below the directory",
+    ))
 }
 
 /// As [`read_regular_text`], but not through a link: in a folder that another user may have made, it could lead to any
@@ -74,7 +97,13 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// # Errors
 /// As [`read_regular_text`], and where it is a link.
 pub fn read_unlinked_text(path: &Path, most: u64) -> io::Result<String> {
-    let file = open(path, OFlags::NOFOLLOW).map_err(|error| match error.raw_os_error() {
+    let file = open(CWD, path, OFlags::NOFOLLOW).map_err(of_link)?;
+    text(read_open(file, most)?)
+}
+
+/// `error`, in words where it says that what was to be opened is a link.
+fn of_link(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
         Some(number) if [Errno::LOOP, Errno::MLINK].contains(&Errno::from_raw_os_error(number)) => {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -82,13 +111,14 @@ pub fn read_unlinked_text(path: &Path, most: u64) -> io::Result<String> {
             )
         }
         _ => error,
-    })?;
-    text(read_open(file, most)?)
+    }
 }
 
-fn open(path: &Path, further: OFlags) -> io::Result<File> {
+/// Opens `path`, which is relative to `folder`.
+fn open(folder: impl AsFd, path: &Path, further: OFlags) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags | further, Mode::empty())?);
+    let file = rustix::fs::openat(folder, path, flags | further, Mode::empty())?;
+    let file = File::from(file);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::new(
@@ -155,6 +185,19 @@ mod tests {
         }
         assert_eq!(read_unlinked_text(&place("file"), 7).unwrap(), "content");
         let error = read_unlinked_text(&place("link"), 7).unwrap_err();
+        assert!(error.to_string().contains("a symbolic link"), "{error}");
+        let below = |name: &str| open_below(directory.path(), Path::new(name));
+        fs::create_dir(place("folder")).unwrap();
+        fs::write(place("folder/file"), "content").unwrap();
+        symlink(place("folder"), place("linked")).unwrap();
+        let file = below("folder/file").unwrap();
+        assert_eq!(read_open(file, 7).unwrap(), b"content");
+        let error = below("folder/none").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        for name in ["link", "linked/file", "../file", "/etc/passwd", "", "."] {
+            assert!(below(name).is_err(), "{name}");
+        }
+        let error = below("link").unwrap_err();
         assert!(error.to_string().contains("a symbolic link"), "{error}");
         assert_eq!(read(Path::new("/dev/null"), 7).unwrap(), b"");
         for path in [Path::new("/dev/zero"), &place("sparse")] {

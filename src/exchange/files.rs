@@ -124,7 +124,7 @@ impl ServerFiles {
                 "the directory does not exist".to_owned(),
             )),
             FilesLocation::Directory(directory) => {
-                match limited_file::open_regular(&directory.join(name)) {
+                match limited_file::open_below(directory, name.as_ref()) {
                     Ok(file) => Ok(Some(Box::new(CancellableReader {
                         inner: file,
                         cancellation: cancellation.clone(),
@@ -425,7 +425,33 @@ fn has_timed_out(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn no_link_in_a_directory_leads_out_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let published = directory.path().join("published");
+        fs::create_dir_all(published.join("nar")).unwrap();
+        fs::write(directory.path().join("secret"), "secret").unwrap();
+        fs::write(published.join("nar/x"), "archive").unwrap();
+        symlink(directory.path().join("secret"), published.join("link")).unwrap();
+        symlink(directory.path(), published.join("folder")).unwrap();
+        let url = format!("file://{}", published.display());
+        let files = ServerFiles::below(&url, &RetryPolicy::default()).unwrap();
+        let limit = ByteLimit::of_text(10);
+        let open = |name: &str| files.open(name, &limit, &Cancellation::new());
+        let mut text = String::new();
+        let mut file = open("nar/x").unwrap().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "archive");
+        assert!(open("nar/y").unwrap().is_none());
+        for name in ["link", "folder/secret", "../secret"] {
+            assert!(open(name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn a_public_server_names_no_file_of_a_private_one() {

@@ -21,7 +21,7 @@ use crate::events::cancellation::Cancellation;
 use crate::fetch::http::RetryPolicy;
 use crate::formats::keys::PublicKey;
 use crate::formats::nar::{NarError, NarProblem};
-use crate::formats::narinfo::{NarInfo, NarInfoError};
+use crate::formats::narinfo::{NarInfo, NarInfoError, seen};
 use crate::formats::store_path::{StoreDir, StorePath};
 use crate::store::{PathLocks, PreparedOutputs, Store};
 
@@ -223,10 +223,16 @@ impl Server {
             String::from_utf8(bytes).map_err(|_| not_a_narinfo("it is not text".to_owned()))?;
         let info = NarInfo::parse(store_dir, path, &text, &location);
         let info = info.map_err(|error| match error {
-            NarInfoError::Syntax { line, problem, .. } => not_a_narinfo(match line {
-                0 => problem,
-                line => format!("line {line}: {problem}"),
-            }),
+            NarInfoError::Syntax {
+                line, problem, saw, ..
+            } => {
+                // What a server sends may be shown to all. In a directory there may be other things than it should have.
+                let saw = saw.filter(|_| self.files.is_remote());
+                not_a_narinfo(match line {
+                    0 => problem,
+                    line => format!("line {line}: {problem}{}", seen(saw.as_deref())),
+                })
+            }
             error => error.into(),
         })?;
         self.health().has_items = true;

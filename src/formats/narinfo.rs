@@ -30,14 +30,16 @@ use crate::formats::visible::visible;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum NarInfoError {
     /// A narinfo that cannot be read.
-    #[error("{location}: line {line}: {problem}")]
+    #[error("{location}: line {line}: {problem}{}", seen(saw.as_deref()))]
     Syntax {
         /// Where it is from.
         location: String,
         /// The line, from 1; 0 for the whole.
         line: usize,
-        /// What is wrong there.
+        /// What is wrong there, without a word of the text.
         problem: String,
+        /// The text that is wrong, apart: who named the place of the file need not be allowed to read it.
+        saw: Option<String>,
     },
     /// An item without a good signature.
     #[error(
@@ -212,10 +214,11 @@ impl NarInfo {
         text: &str,
         location: &str,
     ) -> Result<Self, NarInfoError> {
-        let wrong = |line: usize, problem: String| NarInfoError::Syntax {
+        let wrong = |line: usize, problem: String, saw: Option<&str>| NarInfoError::Syntax {
             location: location.to_owned(),
             line,
             problem,
+            saw: saw.map(visible),
         };
         let mut info = Self {
             path: path.clone(),
@@ -233,28 +236,18 @@ impl NarInfo {
             let (number, start) = (number + 1, before);
             before += line.len();
             let line = line.trim_end_matches(['\r', '\n']);
-            let (name, value) = line.split_once(':').ok_or_else(|| {
-                wrong(
-                    number,
-                    format!("expected `Name: value`, saw `{}`", visible(line)),
-                )
-            })?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| wrong(number, "expected `Name: value`".to_owned(), Some(line)))?;
             let value = value.trim();
-            let bad = |expected: &str| {
-                wrong(
-                    number,
-                    format!(
-                        "{}: expected {expected}, saw `{}`",
-                        visible(name),
-                        visible(value)
-                    ),
-                )
-            };
+            let bad =
+                |expected: &str| wrong(number, format!("{name}: expected {expected}"), Some(value));
             let base_name =
                 |text: &str| StorePath::from_base_name(text).map_err(|_| bad("a store item"));
             let is_place = ["URL", "Compression", "FileSize", "FileHash"].contains(&name);
             if info.guix.is_some() && !is_place {
-                return Err(bad("nothing but places of archives after `Signature`"));
+                let problem = "expected nothing but places of archives after `Signature`";
+                return Err(wrong(number, problem.to_owned(), Some(line)));
             }
             match name {
                 "StorePath" if value != store_dir.display(path) => {
@@ -317,7 +310,7 @@ impl NarInfo {
         // As in Nix, an item without references need not say so.
         for name in ["StorePath", "URL", "NarHash", "NarSize"] {
             if !seen.contains(name) {
-                return Err(wrong(0, format!("`{name}` is missing")));
+                return Err(wrong(0, format!("`{name}` is missing"), None));
             }
         }
         Ok(info)
@@ -388,6 +381,11 @@ impl NarInfo {
             seen,
         })
     }
+}
+
+/// The end of a message about `text`.
+pub fn seen(text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!(", saw `{text}`"))
 }
 
 /// Whether `url` names an archive: a place below the server's root, or a URL of the web.

@@ -102,4 +102,21 @@ fn as_nobody(mut client: Client) {
     client.given = std::io::Cursor::new(export);
     let refused = client.ask(27, |_| ()).unwrap_err();
     assert!(refused.message.contains("not signed"), "{refused:?}");
+
+    // The daemon reads no directory for him that it would not read by itself.
+    client
+        .ask(19, |fields| {
+            for _ in 0..9 {
+                fields.long(0);
+            }
+            fields.long(1);
+            fields.string("substitute-urls");
+            fields.string("file:///tmp/evil https://example.org");
+        })
+        .unwrap();
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    assert!(
+        log.contains("warning: file:///tmp/evil is not asked"),
+        "{log}"
+    );
 }

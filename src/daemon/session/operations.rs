@@ -10,6 +10,7 @@ use super::fault::Fault;
 use super::{ClientSession, profiles};
 use crate::engine::builtins;
 use crate::formats::store_path::{HASH_PART_LEN, StorePath};
+use crate::formats::visible::visible;
 use crate::formats::worker::{AskedPath, Fields, WorkerRequest};
 use crate::store::PathInfo;
 
@@ -120,8 +121,15 @@ impl ClientSession {
             WorkerRequest::ExportPath { path, sign } => self.export_path(&path, sign),
             WorkerRequest::ImportPaths => self.import_paths(),
             WorkerRequest::SetOptions(sent) => {
-                let user = self.options.set(&sent, &self.peer, &self.configuration)?;
-                if let Some(user) = user {
+                let outcome = self.options.set(&sent, &self.peer, &self.configuration)?;
+                for url in outcome.refused_urls {
+                    self.client.log(format!(
+                        "warning: {} is not asked for substitutes: only trusted users may name directories\n\
+                         hint: have it added to the daemon's --substitute-urls, or served by HTTP\n",
+                        visible(url)
+                    ));
+                }
+                if let Some(user) = outcome.user {
                     profiles::create(&self.directories.state, &user);
                 }
                 Ok(Fields::new())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use crate::daemon::configuration::DaemonConfiguration;
 use crate::daemon::peer::Peer;
+use crate::exchange::substitute::Server;
 use crate::formats::worker::ClientOptions;
 
 /// How a client's builds run, and which messages it gets.
@@ -34,6 +35,15 @@ pub(super) struct ClientSettings {
     pub(super) substitute_urls: Option<Vec<String>>,
 }
 
+/// What else is to be done about the options that a client has sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct SentOptions {
+    /// The user that a remote client says it is.
+    pub(super) user: Option<String>,
+    /// The substitute servers that it may not name.
+    pub(super) refused_urls: Vec<String>,
+}
+
 impl ClientSettings {
     /// Those of a client that sets none.
     pub(super) fn new(configuration: &DaemonConfiguration) -> Self {
@@ -55,11 +65,12 @@ impl ClientSettings {
         }
     }
 
-    /// Takes what `peer` has sent, as far as it may set it. Gives the user that a remote client says it is.
+    /// Takes what `peer` has sent, as far as it may set it.
     ///
     /// Any client may set limits of its own builds. Substitutes can be turned off, but not on. Substitute servers may
-    /// be named by any client: what they give is checked by its signature. Other options are known to guix-daemon's
-    /// helpers alone, and are accepted.
+    /// be named by any client: what they give is checked by its signature. But directories may only be named by a
+    /// trusted client, or where the daemon's own settings name them: this process may read what the client may not.
+    /// Other options are known to guix-daemon's helpers alone, and are accepted.
     ///
     /// # Errors
     /// Where a value is not what its option takes. Nothing changes then.
@@ -68,9 +79,9 @@ impl ClientSettings {
         sent: &ClientOptions,
         peer: &Peer,
         configuration: &DaemonConfiguration,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<SentOptions, Fault> {
         let mut new = self.clone();
-        let mut user = None;
+        let mut outcome = SentOptions::default();
         // A remote client could not look at the directory, and would fill the disk.
         new.keep_failed = sent.keep_failed && !peer.is_remote();
         new.keep_going = sent.keep_going;
@@ -91,14 +102,17 @@ impl ClientSettings {
                 "print-extended-build-trace" => new.extended_traces = value == "1",
                 "substitute-urls" | "untrusted-substitute-urls" => {
                     let urls = value.split_whitespace().map(str::to_owned);
-                    new.substitute_urls = Some(urls.collect());
+                    let is_allowed = |url: &String| may_name(url, peer, configuration);
+                    let (urls, refused): (Vec<_>, Vec<_>) = urls.partition(is_allowed);
+                    new.substitute_urls = Some(urls);
+                    outcome.refused_urls.extend(refused);
                 }
-                "user-name" if peer.is_remote() => user = Some(value.clone()),
+                "user-name" if peer.is_remote() => outcome.user = Some(value.clone()),
                 _ => {}
             }
         }
         *self = new;
-        Ok(user)
+        Ok(outcome)
     }
 
     /// The longest time of a build.
@@ -110,6 +124,16 @@ impl ClientSettings {
     pub(super) fn max_silent_time(&self) -> Option<Duration> {
         (self.max_silent_time > 0).then(|| Duration::from_secs(self.max_silent_time))
     }
+}
+
+/// Whether `peer` may name the substitute server at `url`.
+fn may_name(url: &str, peer: &Peer, configuration: &DaemonConfiguration) -> bool {
+    fn place(url: &str) -> &str {
+        let place = url.split_once('?').map_or(url, |(place, _)| place);
+        place.trim_end_matches('/')
+    }
+    let mut own = configuration.substitute_urls.iter();
+    peer.trusted || Server::needs_network(url) || own.any(|own| place(own) == place(url))
 }
 
 fn number(name: &str, value: &str) -> Result<u32, Fault> {
@@ -188,13 +212,40 @@ mod tests {
     fn a_remote_client_keeps_no_build_directories_and_says_who_it_is() {
         let mut options = ClientSettings::new(&configuration());
         let sent = sent(&[("user-name", "alice")]);
-        let user = options.set(&sent, &local(), &configuration()).unwrap();
+        let user = options.set(&sent, &local(), &configuration()).unwrap().user;
         assert_eq!((user, options.keep_failed), (None, true));
-        let user = options.set(&sent, &REMOTE, &configuration()).unwrap();
+        let user = options.set(&sent, &REMOTE, &configuration()).unwrap().user;
         assert_eq!(
             (user.as_deref(), options.keep_failed),
             (Some("alice"), false)
         );
+    }
+
+    #[test]
+    fn a_user_names_no_directories_but_those_of_the_daemon() {
+        let configuration = DaemonConfiguration {
+            substitute_urls: vec!["file:///srv/cache/?priority=10".to_owned()],
+            ..configuration()
+        };
+        let all = "file:///tmp/evil https://example.org file:///srv/cache file:///srv/cache/..";
+        let trusted = Peer {
+            trusted: true,
+            ..local()
+        };
+        for (peer, refused) in [
+            (local(), &["file:///tmp/evil", "file:///srv/cache/.."][..]),
+            (REMOTE, &["file:///tmp/evil", "file:///srv/cache/.."]),
+            (trusted, &[]),
+        ] {
+            for name in ["substitute-urls", "untrusted-substitute-urls"] {
+                let mut options = ClientSettings::new(&configuration);
+                let outcome = options.set(&sent(&[(name, all)]), &peer, &configuration);
+                assert_eq!(outcome.unwrap().refused_urls, refused);
+                let mut urls: Vec<&str> = all.split(' ').collect();
+                urls.retain(|url| !refused.contains(url));
+                assert_eq!(options.substitute_urls.unwrap(), urls);
+            }
+        }
     }
 
     #[test]
