@@ -17,7 +17,7 @@ use reqwest::header::CONTENT_ENCODING;
 use reqwest::{StatusCode, Url};
 
 use super::incoming::ByteLimit;
-use super::{ExchangeError, Trouble, decompress};
+use super::{ExchangeError, Trouble, decompress, urls};
 use crate::diagnostics::FileError;
 use crate::events::cancellation::{ActionRegistration, Cancellation};
 use crate::fetch::client::{self, Hosts, causes, reason};
@@ -124,7 +124,9 @@ impl ServerFiles {
                 "the directory does not exist".to_owned(),
             )),
             FilesLocation::Directory(directory) => {
-                match limited_file::open_below(directory, name.as_ref()) {
+                let opened = urls::name_of(name)
+                    .and_then(|name| limited_file::open_below(directory, name.as_ref()));
+                match opened {
                     Ok(file) => Ok(Some(Box::new(CancellableReader {
                         inner: file,
                         cancellation: cancellation.clone(),
@@ -448,7 +450,7 @@ mod tests {
         file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "archive");
         assert!(open("nar/y").unwrap().is_none());
-        for name in ["link", "folder/secret", "../secret"] {
+        for name in ["link", "folder/secret", "../secret", "%2e%2e/secret"] {
             assert!(open(name).is_err(), "{name}");
         }
     }

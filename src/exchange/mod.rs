@@ -40,6 +40,7 @@ mod query;
 pub mod server;
 pub mod stream;
 pub mod substitute;
+mod urls;
 mod watch;
 
 /// Whether a server that does not answer as it should is worth another try.

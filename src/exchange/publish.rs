@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use super::ExchangeError;
 use super::compress::{CompressedArchive, compress};
 use super::stream::in_order;
+use super::urls;
 use crate::atomic_file;
 use crate::formats::keys::{SecretKey, guix};
 use crate::formats::narinfo::{NarFile, NarInfo};
@@ -89,7 +90,7 @@ pub fn publish(
             path: store_dir.display(&info.path),
             nar_sha256: info.nar_sha256,
             nar_size: info.nar_size,
-            files: urls(info).map(|url| directory.join(url)),
+            files: file_names(info).map(|name| directory.join(name)),
         })
         .collect();
     crate::threads::ready();
@@ -104,9 +105,10 @@ pub fn publish(
             return Ok(());
         }
         // zstd last: it is the one that readers of a single file take.
-        let files = urls(info).into_iter().zip(["gzip", "zstd"]).zip(sizes);
-        let files = files.map(|((url, compression), size)| NarFile {
-            url,
+        let files = file_names(info).into_iter().zip(["gzip", "zstd"]);
+        let files = files.zip(sizes);
+        let files = files.map(|((name, compression), size)| NarFile {
+            url: urls::place_of(&name),
             compression: compression.to_owned(),
             size: Some(size),
         });
@@ -127,8 +129,11 @@ fn known_files(
     let store_dir = &store.directories().store_dir;
     let known = NarInfo::parse(store_dir, &info.path, narinfo, "").ok()?;
     let is_whole = |file: &NarFile| {
-        let found = fs::metadata(directory.join(&file.url));
-        found.is_ok_and(|found| found.is_file() && Some(found.len()) == file.size)
+        let name = urls::name_of(&file.url);
+        let found = name.and_then(|name| fs::metadata(directory.join(name)));
+        let is_there = found.is_ok_and(|found| found.is_file() && Some(found.len()) == file.size);
+        // Earlier versions wrote `?` as it is, which no client can ask a server for.
+        is_there && !file.url.contains('?')
     };
     let holds = known.nar_sha256 == info.nar_sha256 && known.files.iter().all(is_whole);
     holds.then_some(known.files)
@@ -143,8 +148,8 @@ fn narinfo_of(info: &PathInfo, directory: &Path) -> PathBuf {
     directory.join(format!("{}.narinfo", info.path.hash_part()))
 }
 
-/// The places of the archives of `info` on the server.
-fn urls(info: &PathInfo) -> [String; 2] {
+/// The files of the archives of `info` below the directory.
+fn file_names(info: &PathInfo) -> [String; 2] {
     ["gz", "zst"].map(|end| format!("nar/{}.nar.{end}", info.path.base_name()))
 }
 

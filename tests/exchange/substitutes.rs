@@ -127,6 +127,34 @@ fn substitutes_are_installed_from_files_and_servers_with_all_they_refer_to() {
 }
 
 #[test]
+fn an_item_with_a_question_mark_in_its_name_is_published_and_installed() {
+    let place = Place::new();
+    let item = place.add("c", "what?", &[]);
+    let (secret, public) = place.key();
+    let keys = std::slice::from_ref(&public);
+    let directory = place.path("published");
+    let wanted = BTreeSet::from([item.clone()]);
+    let again = || publish(&place.store, &wanted, Some(&secret), &directory).unwrap();
+    again();
+    assert!(
+        directory
+            .join(format!("nar/{}.nar.zst", item.base_name()))
+            .exists()
+    );
+    for url in [serve(&directory), format!("file://{}", directory.display())] {
+        let installed = Place::new().install(&url, &item, keys);
+        assert_eq!(installed.unwrap(), Some(1), "{url}");
+    }
+    assert_eq!((again().written, again().kept), (0, 1));
+    // What an earlier version wrote is written again.
+    let narinfo = directory.join(format!("{}.narinfo", item.hash_part()));
+    let text = fs::read_to_string(&narinfo).unwrap();
+    fs::write(&narinfo, text.replace("%3F", "?")).unwrap();
+    assert_eq!(again().written, 1);
+    assert_eq!(fs::read_to_string(&narinfo).unwrap(), text);
+}
+
+#[test]
 fn of_several_sets_those_are_installed_that_a_server_has_all_of() {
     let (place, library, program) = Place::with_items();
     let lacking = place.add("c", "lacking", &[]);

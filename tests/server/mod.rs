@@ -75,6 +75,9 @@ fn serve_or(
                     }
                 }
                 let name = request.split(' ').nth(1).unwrap().trim_start_matches('/');
+                // What follows `?` is a query, and no part of a file's name.
+                let (name, _) = name.split_once('?').unwrap_or((name, ""));
+                let name = &name.replace("%3F", "?");
                 before(name);
                 if let Some(answer) = answer(name) {
                     let _ = stream.write_all(&answer);
