@@ -109,13 +109,6 @@ impl ClientSession {
         }
     }
 
-    /// Warns the client of each server of `substituter` that had a problem.
-    pub(super) fn warn_of_servers(&self, substituter: &Substituter) {
-        for (url, problem) in substituter.problems() {
-            self.warn_of_server(url, format!("{url}: {problem}"));
-        }
-    }
-
     /// What the servers have of `paths`, signed by a key of the access control list. A server that cannot be reached
     /// has nothing, and one bad answer hides no other; the client gets a warning for each such server.
     pub(super) fn offered(
