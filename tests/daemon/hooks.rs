@@ -244,7 +244,7 @@ fn a_build_that_fails_elsewhere_has_failed() {
         // A pipe cannot be in a store.
         (
             "mkfifo $root$outputs; exit 0",
-            100,
+            1,
             "cannot become a store item",
         ),
     ]
