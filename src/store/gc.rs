@@ -184,7 +184,7 @@ pub fn delete(
             .symlink_metadata()
             .is_ok()
         {
-            sweep.leftover(path.base_name(), path)?;
+            sweep.leftover(path.base_name())?;
         }
     }
     let wanted = referrers(&graph, paths.iter().filter_map(|path| positions.get(path)));
@@ -381,53 +381,53 @@ impl<'s> Sweep<'s> {
             // An item may itself be called `….lock`, so both readings of such a name have to be spared.
             let itself = StorePath::from_base_name(&name).ok();
             let owner = owner_of(&name);
-            let Some(lockable) = owner.as_ref().or(itself.as_ref()) else {
+            if itself.is_none() && owner.is_none() {
                 self.freed.unknown.push(name);
                 continue;
-            };
+            }
             let mut readings = itself.iter().chain(&owner);
             if !readings.any(|path| temporary.contains(path)) {
-                self.leftover(&name, lockable)?;
+                self.leftover(&name)?;
             }
         }
         Ok(())
     }
 
-    /// Takes the entry `name` of the store directory, unless a process holds the lock on `lockable`, to which it
-    /// belongs.
-    fn leftover(&mut self, name: &str, lockable: &StorePath) -> Result<(), StoreError> {
+    /// Takes the entry `name` of the store directory, unless a process holds the lock on the path to which it belongs.
+    fn leftover(&mut self, name: &str) -> Result<(), StoreError> {
         let directory = &self.store.directories().store;
         let item = directory.join(name);
-        let is_lock = owner_of(name).is_some() && name.ends_with(LOCK_SUFFIX);
+        let itself = StorePath::from_base_name(name).ok();
+        let is_lock = is_lock_file(&item);
+        let owner = owner_of(name).filter(|_| is_lock || !name.ends_with(LOCK_SUFFIX));
+        let lockable = owner.or_else(|| itself.clone());
         if self.options.dry_run {
-            let lock_file = lock_path(directory, lockable);
-            let is_free = !lock_file.is_file()
-                || self.store.options.access == Access::ReadOnly
-                || FileLock::try_acquire(lock_file, LockMode::Exclusive, false)?.is_some();
+            let lock_file = lockable.map(|path| lock_path(directory, &path));
+            let is_free = match lock_file.filter(|file| file.is_file()) {
+                Some(file) if self.store.options.access == Access::ReadWrite => {
+                    FileLock::try_acquire(file, LockMode::Exclusive, false)?.is_some()
+                }
+                _ => true,
+            };
             if is_free {
                 self.freed.bytes += remove::disk_usage(&item);
                 self.freed.leftovers.push(name.to_owned());
             }
             return Ok(());
         }
-        if is_lock && !item.is_file() {
-            // A directory where its lock file would have to be.
-            self.trash.put(OsStr::new(name))?;
-        } else {
-            let Some(lock) = PathLocks::try_acquire(directory, [lockable])? else {
-                return Ok(());
-            };
-            if !is_lock {
-                if self.options.max_freed.is_some() {
-                    self.freed.bytes += remove::disk_usage(&item);
-                }
-                self.trash.put(OsStr::new(name))?;
+        let Some(lock) = PathLocks::try_acquire(directory, &lockable)? else {
+            return Ok(());
+        };
+        if !is_lock {
+            if self.options.max_freed.is_some() {
+                self.freed.bytes += remove::disk_usage(&item);
             }
-            // A lock's own file goes with it.
-            drop(lock);
+            self.trash.put(OsStr::new(name))?;
         }
+        // A lock's own file goes with it.
+        drop(lock);
         self.freed.leftovers.push(name.to_owned());
-        if let Ok(path) = StorePath::from_base_name(name) {
+        if let Some(path) = itself {
             (self.watch.taken)(&[path]);
         }
         Ok(())
@@ -448,6 +448,18 @@ impl<'s> Sweep<'s> {
         }
         Ok(freed)
     }
+}
+
+/// Whether `path` is a lock file, as this program and guix-daemon make them: its owner may write to it. An item that is
+/// called `….lock` cannot be written to, and must not be: it may share its content with other items.
+fn is_lock_file(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let is_writable = |found: std::fs::Metadata| found.permissions().mode() & 0o200 != 0;
+    let name = path.as_os_str().as_encoded_bytes();
+    name.ends_with(LOCK_SUFFIX.as_bytes())
+        && path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file() && is_writable(found))
 }
 
 /// Removes the daemon's deduplicated files that no item shares any more.

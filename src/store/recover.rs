@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use self::items::{RecoveredItem, consistent, examine};
+use self::items::{RecoveredItem, consistent, examine, is_proven};
 use super::database::Database;
 use super::error::DatabaseError;
 use super::error::StoreError;
@@ -126,9 +126,12 @@ fn make_anew(
 
 /// What the database would have to say of the items that are there, and what is lost.
 fn find_out(store: &Store) -> Result<(Vec<PathInfo>, Recovered), StoreError> {
-    let present = present(store)?;
+    let strays = store.strays()?;
+    let mut present: BTreeSet<StorePath> = strays.unregistered.into_iter().collect();
     let derivations = derivations(store, &present);
     let outputs = outputs(&derivations);
+    let disguised = disguised(store, &strays.in_progress, &present, &derivations);
+    present.extend(disguised);
     crate::threads::ready();
     let found: BTreeMap<StorePath, Result<RecoveredItem, String>> = present
         .par_iter()
@@ -189,9 +192,27 @@ fn make_aside(directory: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Everything in the store directory that is named like a store item.
-fn present(store: &Store) -> Result<BTreeSet<StorePath>, StoreError> {
-    Ok(store.strays()?.unregistered.into_iter().collect())
+/// The items among `names`, which could be locks and staging directories: `HASH-Cargo.lock` is a usual source. Those
+/// are items whose path follows from their content, and those that a derivation names: no other item has that hash.
+fn disguised(
+    store: &Store,
+    names: &[String],
+    present: &BTreeSet<StorePath>,
+    derivations: &BTreeMap<StorePath, Derivation>,
+) -> Vec<StorePath> {
+    let named: BTreeSet<&StorePath> = derivations
+        .values()
+        .flat_map(|derivation| {
+            let outputs = derivation.outputs.values();
+            let outputs = outputs.filter_map(|output| output.path.as_ref());
+            outputs.chain(&derivation.input_sources)
+        })
+        .collect();
+    names
+        .iter()
+        .filter_map(|name| StorePath::from_base_name(name).ok())
+        .filter(|path| named.contains(path) || is_proven(store, path, present))
+        .collect()
 }
 
 /// The derivations whose content is what their path says.

@@ -2,6 +2,7 @@
 //! What the records of single items would be, and which of them go together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use crate::formats::content_hash::HashAlgorithm;
@@ -88,7 +89,6 @@ fn examine_alone(
     place: &Path,
     present: &BTreeSet<StorePath>,
 ) -> Result<RecoveredItem, String> {
-    let store_dir = &store.directories().store_dir;
     let scanned = scan::hash_and_scan(place, present).map_err(|error| error.to_string())?;
     let found = |references: &BTreeSet<StorePath>, proven| RecoveredItem {
         info: PathInfo {
@@ -101,27 +101,45 @@ fn examine_alone(
         },
         proven,
     };
-    // A source may name items without referring to them; a text refers to those that it names.
-    let none = BTreeSet::new();
-    for references in [&none, &scanned.references] {
-        let proves = content_address::proves(
-            store_dir,
-            path,
-            place,
-            &scanned.nar_sha256,
-            references,
-            // Others would have their derivation here, and reading every substitute for each takes too long.
-            &[HashAlgorithm::Sha256],
-        );
-        if proves.map_err(|error| error.to_string())? {
-            return Ok(found(references, true));
-        }
+    // Others would have their derivation here, and reading every substitute for each takes too long.
+    let algorithms = [HashAlgorithm::Sha256];
+    if let Some(references) =
+        proof(store, path, &scanned, &algorithms).map_err(|error| error.to_string())?
+    {
+        return Ok(found(&references, true));
     }
     if is_kept_copy(path, present) {
         return Err("it is a copy that was kept when another item was checked or repaired".into());
     }
     require_canonical(store, path)?;
     Ok(found(&scanned.references, false))
+}
+
+/// Whether the path of the item `path`, which may name those of `present`, follows from its content.
+pub(super) fn is_proven(store: &Store, path: &StorePath, present: &BTreeSet<StorePath>) -> bool {
+    scan::hash_and_scan(&store.directories().physical(path), present)
+        .map_err(io::Error::other)
+        .and_then(|scanned| proof(store, path, &scanned, &HashAlgorithm::ALL))
+        .is_ok_and(|proof| proof.is_some())
+}
+
+/// The references with which the path of the item `path` follows from its content; `None` where it does not.
+fn proof(
+    store: &Store,
+    path: &StorePath,
+    scanned: &scan::Scanned,
+    algorithms: &[HashAlgorithm],
+) -> io::Result<Option<BTreeSet<StorePath>>> {
+    let store_dir = &store.directories().store_dir;
+    let place = store.directories().physical(path);
+    let sha256 = &scanned.nar_sha256;
+    // A source may name items without referring to them; a text refers to those that it names.
+    for references in [&BTreeSet::new(), &scanned.references] {
+        if content_address::proves(store_dir, path, &place, sha256, references, algorithms)? {
+            return Ok(Some(references.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether `path` is named like a copy that [`repair`](super::repair) keeps of an item that is present.

@@ -357,6 +357,34 @@ fn a_lock_alone_protects_too() {
 }
 
 #[test]
+fn an_item_that_is_named_like_a_lock_is_not_used_as_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = TestStore::new();
+    let a = store.item('a', &[]);
+    store.add_root("a", &a).unwrap();
+    let shared = store.directories().physical(&a).join("file");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o444)).unwrap();
+    // Both are left without a database; deduplication has made them links of another item's file.
+    let names = ["Cargo", "flake"].map(|name| format!("{}-{name}.lock", "b".repeat(32)));
+    let places = names.clone().map(|name| store.place().join(name));
+    for place in &places {
+        fs::hard_link(&shared, place).unwrap();
+    }
+    let wanted = StorePath::from_base_name(&names[0]).unwrap();
+    let options = CollectOptions::default();
+    let freed = delete(&store, &[wanted].into(), &options, &Watch::NONE).unwrap();
+    assert_eq!(freed.leftovers, names[..1]);
+    let dry_run = CollectOptions {
+        dry_run: true,
+        ..CollectOptions::default()
+    };
+    assert_eq!(collect(&store, &dry_run).unwrap().leftovers, names[1..]);
+    assert_eq!(run(&store).leftovers, names[1..]);
+    assert_left(&store, &[&a]);
+    assert_eq!(fs::read(&shared).unwrap(), [b'a'; 10_000]);
+}
+
+#[test]
 fn links_out_of_the_store_are_not_followed() {
     let store = TestStore::new();
     let outside = store.directory.path().join("outside");

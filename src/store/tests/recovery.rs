@@ -349,6 +349,74 @@ fn nobody_uses_the_store_before_the_database_is_whole_also_where_making_it_is_ki
 }
 
 #[test]
+fn items_that_are_named_like_locks_and_staging_directories_are_recovered() {
+    let made = made();
+    let store = Store::open(made.directories()).unwrap();
+    let store_dir = store.directories().store_dir.clone();
+    let none = BTreeSet::new();
+    let lock = store.add_text("Cargo.lock", b"version = 4", &none).unwrap();
+    // Nothing names this one, and it names another item.
+    let note = format!("of {}", store_dir.display(&made.source));
+    let references = [made.source.clone()].into();
+    let alone = store
+        .add_text("flake.lock", note.as_bytes(), &references)
+        .unwrap();
+    let tree = Tree::directory([("bin", Tree::file("x"))]);
+    let root = store.add_tree("debian.chroot", &tree).unwrap();
+    let derivation = Derivation {
+        outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
+        input_sources: [lock.clone()].into(),
+        system: "x86_64-linux".into(),
+        builder: "/bin/sh".into(),
+        ..Derivation::default()
+    };
+    let mut known = DerivationSet::new();
+    let (drv, derivation) =
+        instantiate(&store_dir, "channels.lock", derivation, &mut known).unwrap();
+    let text = aterm::write(&store_dir, &derivation);
+    store
+        .add_text("channels.lock.drv", &text, &derivation.references())
+        .unwrap();
+    let output = derivation.output_path("out").unwrap().clone();
+    let staged = store.directories().store.join("staged");
+    fs::write(&staged, "built").unwrap();
+    let built = crate::store::StagedOutput {
+        staged,
+        path: output.clone(),
+        candidates: BTreeSet::new(),
+        deriver: Some(drv.clone()),
+    };
+    store.register_outputs(vec![built]).unwrap();
+    let before = infos(&store);
+    // Real ones, of a run that was killed.
+    fs::write(
+        store
+            .directories()
+            .store
+            .join(format!("{}-a.lock", "b".repeat(32))),
+        "",
+    )
+    .unwrap();
+    fs::create_dir(
+        store
+            .directories()
+            .store
+            .join(format!("{}.chroot", made.output.base_name())),
+    )
+    .unwrap();
+    drop(store);
+    fs::remove_file(made.database("db.sqlite")).unwrap();
+
+    let (store, recovered) = recover(made.directories(), options()).unwrap();
+    assert!(recovered.is_complete(), "{recovered:?}");
+    assert_eq!(infos(&store), before);
+    for path in [&lock, &alone, &root, &drv] {
+        assert!(recovered.proven.contains(path), "{}", path.base_name());
+    }
+    assert_eq!(recovered.taken, [made.output.clone(), output].into());
+}
+
+#[test]
 fn what_is_gone_and_was_there_is_lost_too() {
     let made = made();
     let store = Store::open(made.directories()).unwrap();
