@@ -24,7 +24,7 @@ use super::error::StoreError;
 use super::file_lock::{FileLock, LockMode};
 use super::names::{LINKS, LOCK_SUFFIX, is_own, owner_of};
 use super::open::Store;
-use super::optimise::SMALLEST_SHARED;
+use super::optimise::prune_links;
 use super::path_locks::{PathLocks, lock_path};
 use super::queries::ReferenceGraph;
 use super::reachability::{Keep, mark, referrers, referrers_first};
@@ -137,7 +137,7 @@ pub fn collect_watched(
     options: &CollectOptions,
     watch: &Watch<'_>,
 ) -> Result<Freed, StoreError> {
-    let reserve = Reserve::release(store, options.dry_run)?;
+    let _reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
@@ -147,7 +147,7 @@ pub fn collect_watched(
     }
     sweep.items(&graph, &referrers_first(&graph, &live))?;
     drop(roots);
-    sweep.finish(&graph, reserve)
+    sweep.finish(&graph)
 }
 
 /// Deletes `paths`, and the valid paths that refer to them; a missing path is not an error.
@@ -160,7 +160,7 @@ pub fn delete(
     options: &CollectOptions,
     watch: &Watch<'_>,
 ) -> Result<Freed, StoreError> {
-    let reserve = Reserve::release(store, options.dry_run)?;
+    let _reserve = Reserve::release(store, options.dry_run)?;
     let roots = Frozen::roots(store, options)?;
     let graph = store.database.graph()?;
     let live = mark(&graph, &roots.all, options.keep());
@@ -192,7 +192,7 @@ pub fn delete(
     order.retain(|position| wanted[*position]);
     sweep.items(&graph, &order)?;
     drop(roots);
-    sweep.finish(&graph, reserve)
+    sweep.finish(&graph)
 }
 
 /// Which paths of a store a collector would keep, and which it would delete.
@@ -287,6 +287,7 @@ impl<'s> Frozen<'s> {
 }
 
 /// Disk space that a collector can give back before it starts: a full disk may not even take a database transaction.
+/// Taken again when this is dropped, however the collection ends.
 struct Reserve(Option<PathBuf>);
 
 impl Reserve {
@@ -298,6 +299,14 @@ impl Reserve {
         let path = super::open::reserve(&store.directories().state);
         let _ = std::fs::remove_file(&path);
         Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            super::open::reserve_space(path);
+        }
     }
 }
 
@@ -434,7 +443,7 @@ impl<'s> Sweep<'s> {
     }
 
     /// Removes what was moved to the trash, once nothing is locked any more.
-    fn finish(self, graph: &ReferenceGraph, reserve: Reserve) -> Result<Freed, StoreError> {
+    fn finish(self, graph: &ReferenceGraph) -> Result<Freed, StoreError> {
         let mut freed = self.freed;
         freed.live = graph.paths.len() - freed.paths.len();
         if !self.options.dry_run {
@@ -442,9 +451,6 @@ impl<'s> Sweep<'s> {
             if (self.watch.goes_on)() {
                 freed.bytes += prune_links(&self.store.directories().store.join(LINKS))?;
             }
-        }
-        if let Some(reserve) = reserve.0 {
-            super::open::reserve_space(&reserve);
         }
         Ok(freed)
     }
@@ -460,26 +466,4 @@ fn is_lock_file(path: &Path) -> bool {
         && path
             .symlink_metadata()
             .is_ok_and(|found| found.is_file() && is_writable(found))
-}
-
-/// Removes the daemon's deduplicated files that no item shares any more.
-fn prune_links(links: &Path) -> Result<u64, StoreError> {
-    use std::os::unix::fs::MetadataExt;
-    let mut freed = 0;
-    for entry in std::fs::read_dir(links).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Ok(found) = path.symlink_metadata() else {
-            continue;
-        };
-        // As guix-daemon does, small ones too, which older daemons made.
-        let useless = found.nlink() == 1 || found.len() < SMALLEST_SHARED;
-        if useless && !found.is_dir() {
-            std::fs::remove_file(&path).map_err(FileError::in_store("remove", &path))?;
-            // Otherwise an item has the file still.
-            if found.nlink() == 1 {
-                freed += found.blocks() * 512;
-            }
-        }
-    }
-    Ok(freed)
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+
 use super::database::{Access, Database};
 use super::error::DatabaseError;
 use super::error::LockError;
@@ -22,7 +24,7 @@ use super::temporary_roots::TemporaryRoots;
 use super::trash::Trash;
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
-use crate::store::directories::Directories;
+use crate::store::directories::{Directories, free_space};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -150,6 +152,7 @@ impl Store {
             }
             opened => opened?,
         };
+        make_reserve(&directories.state);
         Ok(Self {
             temporary_roots: TemporaryRoots::of_process(&directories.state),
             directories,
@@ -390,12 +393,30 @@ pub(super) fn reserve(state: &Path) -> PathBuf {
     state.join("db/reserved")
 }
 
+/// The size of that file, in bytes.
+const RESERVED: u64 = 8 << 20;
+
 /// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full
 /// disk SQLite could not even record what goes. Without that memory, the store works without.
 pub(super) fn reserve_space(path: &Path) {
-    const SIZE: u64 = 8 << 20;
     if let Ok(file) = std::fs::File::create(path) {
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SIZE);
+        let flags = rustix::fs::FallocateFlags::empty();
+        let taken = rustix::fs::fallocate(&file, flags, 0, RESERVED);
+        if matches!(taken, Err(Errno::NOSPC | Errno::DQUOT)) {
+            // So that it is taken later, when there is room.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Takes that space again where a collector that was killed has left it free, and where there is much more than that: a
+/// collector may need it just now.
+fn make_reserve(state: &Path) {
+    let path = reserve(state);
+    let is_missing =
+        matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    if is_missing && free_space(state).is_ok_and(|free| free >= 16 * RESERVED) {
+        reserve_space(&path);
     }
 }
 

@@ -174,10 +174,14 @@ impl LinksDirectory {
                 return Ok(());
             }
             if other.len() == found.len() && other.mode() == found.mode() {
-                return self.replace(path, &link, found, inside);
+                match self.replace(path, &link, found, inside)? {
+                    true => return Ok(()),
+                    false => continue,
+                }
             }
-            tracing::warn!(path = %link.display(), "removed a link to a file that was changed");
-            fs::remove_file(&link).map_err(FileError::in_store("remove", &link))?;
+            if remove_link(&link)? {
+                tracing::warn!(path = %link.display(), "removed a link to a file that was changed");
+            }
         }
     }
 
@@ -190,28 +194,35 @@ impl LinksDirectory {
         }
     }
 
-    /// Replaces the file `path` by a link to `link`.
+    /// Replaces the file `path` by a link to `link`; false where another process has removed that, or the
+    /// trash, meanwhile.
     fn replace(
         &mut self,
         path: &Path,
         link: &Path,
         found: &Metadata,
         inside: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         // The collector empties the trash: what a killed process leaves there is gone with that.
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let trash = self.store.join(TRASH);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let new = trash.join(format!("{}-{number}-link", std::process::id()));
-        let made = fs::hard_link(link, &new).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                let _ = fs::create_dir(&trash);
-                fs::hard_link(link, &new)
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let mut made = fs::hard_link(link, &new);
+        if made.as_ref().is_err_and(is_gone) {
+            match fs::create_dir(&trash) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return unless_full("create", &trash, error).map(|()| true);
+                }
+                _ => made = fs::hard_link(link, &new),
             }
-            _ => Err(error),
-        });
-        if let Err(error) = made {
-            return unless_full("link", link, error);
+        }
+        match made {
+            Ok(()) => {}
+            // Another process removes links that no item shares, and an empty trash.
+            Err(error) if is_gone(&error) => return Ok(false),
+            Err(error) => return unless_full("link", link, error).map(|()| true),
         }
         let directory = path.parent().filter(|_| inside);
         if let Some(directory) = directory {
@@ -228,11 +239,11 @@ impl LinksDirectory {
             Ok(()) => {
                 self.saved.files += 1;
                 self.saved.bytes += found.len();
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 let _ = fs::remove_file(&new);
-                unless_full("replace", path, error)
+                unless_full("replace", path, error).map(|()| true)
             }
         }
     }
@@ -244,5 +255,73 @@ fn unless_full(action: &'static str, path: &Path, error: io::Error) -> Result<()
     match Errno::from_io_error(&error) {
         Some(Errno::MLINK | Errno::NOSPC) => Ok(()),
         _ => Err(FileError::in_store(action, path)(error).into()),
+    }
+}
+
+/// Removes the deduplicated files in the directory `links` that no item shares any more; returns the bytes given back.
+/// Other processes may do so at the same time.
+pub(super) fn prune_links(links: &Path) -> Result<u64, FileError> {
+    let mut freed = 0;
+    for entry in fs::read_dir(links).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if let Ok(found) = path.symlink_metadata() {
+            freed += prune_link(&path, &found)?;
+        }
+    }
+    Ok(freed)
+}
+
+/// Removes the deduplicated file `link`, which was as in `found`, unless an item shares it.
+fn prune_link(link: &Path, found: &Metadata) -> Result<u64, FileError> {
+    // As guix-daemon does, small ones too, which older daemons made.
+    let useless = found.nlink() == 1 || found.len() < SMALLEST_SHARED;
+    if !useless || found.is_dir() || !remove_link(link)? {
+        return Ok(0);
+    }
+    // Otherwise an item has the file still.
+    Ok(match found.nlink() {
+        1 => found.blocks() * 512,
+        _ => 0,
+    })
+}
+
+/// Removes `link`; false where another process was faster.
+fn remove_link(link: &Path) -> Result<bool, FileError> {
+    match fs::remove_file(link) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FileError::in_store("remove", link)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_another_collector_has_removed_is_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        fs::write(&link, "small").unwrap();
+        let found = link.symlink_metadata().unwrap();
+        assert!(prune_link(&link, &found).unwrap() > 0);
+        assert_eq!(prune_link(&link, &found).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_link_that_a_collector_removes_is_made_again() {
+        let store = tempfile::tempdir().unwrap();
+        let file = store.path().join("file");
+        fs::write(&file, [b'x'; 8192]).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+        let found = file.symlink_metadata().unwrap();
+        let mut links = LinksDirectory::new(store.path());
+        links.create().unwrap();
+        // It was there when `share_file` looked.
+        let link = links.directory.join("removed");
+        assert!(!links.replace(&file, &link, &found, false).unwrap());
+        links.share_file(&file, &found, false, None).unwrap();
+        assert_eq!(file.symlink_metadata().unwrap().nlink(), 2);
+        assert_eq!(links.saved, Deduplicated::default());
     }
 }

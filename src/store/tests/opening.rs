@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
+use crate::store::gc::{CollectOptions, Watch, collect, delete};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -12,6 +13,26 @@ fn a_new_store_has_what_the_daemon_expects() {
     }
     assert_eq!(store.query::<String>("PRAGMA journal_mode"), "wal");
     assert!(store.names().is_empty());
+}
+
+#[test]
+fn however_a_collection_ends_the_reserved_space_is_taken_again() {
+    let store = TestStore::new();
+    let reserved = store.directories().state.join("db/reserved");
+    let a = store.item('a', &[]);
+    store.add_root("a", &a).unwrap();
+    let size = || fs::metadata(&reserved).map(|found| found.len()).ok();
+    let before = size();
+    assert!(before.is_some());
+    let wanted = BTreeSet::from([a]);
+    delete(&store, &wanted, &CollectOptions::default(), &Watch::NONE).unwrap_err();
+    assert_eq!(size(), before);
+    collect(&store, &CollectOptions::default()).unwrap();
+    assert_eq!(size(), before);
+    // As a collector that was killed leaves it.
+    fs::remove_file(&reserved).unwrap();
+    drop(store.again());
+    assert_eq!(size(), before);
 }
 
 /// Guix's `schema.sql`, as facts: what SQLite itself says of each table, index, foreign key and trigger.
