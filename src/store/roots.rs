@@ -124,7 +124,7 @@ impl Store {
                 .and_then(|name| name.to_str()?.parse().ok());
             let Some(number) = number else { continue };
             let mut found = Vec::new();
-            self.find_roots(&entry, &mut found)?;
+            self.find_roots(&entry, Unreadable::Fails, &mut found)?;
             let roots = found
                 .into_iter()
                 .filter_map(|root| {
@@ -196,8 +196,13 @@ impl Store {
     pub fn roots(&self) -> Result<Vec<GcRoot>, StoreError> {
         let mut roots = Vec::new();
         // Guix's daemon looks into these three.
-        for name in ["gcroots", "manifests", "profiles"] {
-            self.find_roots(&self.directories().state.join(name), &mut roots)?;
+        for (name, unreadable) in [
+            ("gcroots", Unreadable::Fails),
+            ("manifests", Unreadable::Fails),
+            ("profiles", Unreadable::IsSkipped),
+        ] {
+            let directory = self.directories().state.join(name);
+            self.find_roots(&directory, unreadable, &mut roots)?;
         }
         roots.sort();
         roots.dedup();
@@ -278,36 +283,54 @@ impl Store {
     }
 
     /// Adds to `roots` those at or below `path`.
-    fn find_roots(&self, path: &Path, roots: &mut Vec<GcRoot>) -> Result<(), RootError> {
+    fn find_roots(
+        &self,
+        path: &Path,
+        unreadable: Unreadable,
+        roots: &mut Vec<GcRoot>,
+    ) -> Result<(), RootError> {
         let mut pending = vec![path.to_owned()];
         while let Some(path) = pending.pop() {
-            let found = match path.symlink_metadata() {
-                Ok(found) => found,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(FileError::in_store("examine", &path)(source).into()),
-            };
-            if found.is_dir() {
-                pending.extend(list(&path)?);
-            } else if found.is_symlink() {
-                self.follow(path, roots)?;
-            } else if let Some(kept) = path
-                .file_name()
-                .and_then(|name| StorePath::from_base_name(name.to_str()?).ok())
-            {
-                roots.push(GcRoot {
-                    kind: self.kind(&path),
-                    link: path,
-                    path: kept,
-                });
-            }
+            let examined = self.examine_root(&path, roots);
+            pending.extend(examined.or_else(|error| unreadable.judge(error))?);
         }
         Ok(())
+    }
+
+    /// Adds to `roots` the one at `path`, or returns the entries of the directory `path`. What vanishes meanwhile keeps
+    /// nothing.
+    fn examine_root(
+        &self,
+        path: &Path,
+        roots: &mut Vec<GcRoot>,
+    ) -> Result<Vec<PathBuf>, RootError> {
+        let found = match path.symlink_metadata() {
+            Ok(found) => found,
+            Err(error) if is_gone(&error) => return Ok(Vec::new()),
+            Err(source) => return Err(FileError::in_store("examine", path)(source).into()),
+        };
+        if found.is_dir() {
+            return list(path);
+        }
+        if found.is_symlink() {
+            self.follow(path.to_owned(), roots)?;
+        } else if let Some(kept) = path
+            .file_name()
+            .and_then(|name| StorePath::from_base_name(name.to_str()?).ok())
+        {
+            roots.push(GcRoot {
+                kind: self.kind(path),
+                link: path.to_owned(),
+                path: kept,
+            });
+        }
+        Ok(Vec::new())
     }
 
     fn follow(&self, link: PathBuf, roots: &mut Vec<GcRoot>) -> Result<(), RootError> {
         let target = match fs::read_link(&link) {
             Ok(target) => target,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_gone(&error) => return Ok(()),
             Err(source) => return Err(FileError::in_store("read", &link)(source).into()),
         };
         if let Some(path) = self.in_store(&target) {
@@ -351,10 +374,40 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, RootError> {
             .collect()
     });
     match listed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        // A single root where generations could be.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        // Missing, or a single root where generations could be.
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
         listed => Ok(listed.map_err(FileError::in_store("list", directory))?),
+    }
+}
+
+/// Whether `error` says that a directory is not there, or not a directory.
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// What becomes of a directory of roots that may not be read.
+#[derive(Clone, Copy)]
+enum Unreadable {
+    /// Its roots cannot be known, so nothing can be collected.
+    Fails,
+    /// It keeps nothing. Users have directories below the profiles that not even root can read: on FUSE, on NFS. As
+    /// with guix-daemon, these keep no one else from listing roots and from collecting.
+    IsSkipped,
+}
+
+impl Unreadable {
+    /// The entries of a directory that cannot be read because of `error`.
+    fn judge(self, error: RootError) -> Result<Vec<PathBuf>, RootError> {
+        match (self, &error) {
+            (Self::IsSkipped, RootError::File(file))
+                if file.io_error().kind() == io::ErrorKind::PermissionDenied =>
+            {
+                tracing::warn!("{error}: what roots in it keep counts as garbage");
+                Ok(Vec::new())
+            }
+            _ => Err(error),
+        }
     }
 }
 

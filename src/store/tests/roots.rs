@@ -148,3 +148,51 @@ fn a_link_is_registered_as_a_root_as_it_is() {
     fs::remove_file(&link).unwrap();
     assert!(store.roots().unwrap().is_empty());
 }
+
+/// For root there is no directory that cannot be read, so the thread that reads is another user's.
+#[cfg(target_os = "linux")]
+#[test]
+fn profiles_that_may_not_be_read_are_skipped_and_gcroots_are_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = TestStore::new();
+    fs::set_permissions(store.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let state = &store.directories().state;
+    let make = |name: &str, letter: char, mode| {
+        let directory = state.join(name);
+        fs::create_dir_all(&directory).unwrap();
+        symlink(full(&path(letter)), directory.join("link")).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+        directory
+    };
+    make("profiles/per-user/alice", 'a', 0o755);
+    let private = make("profiles/per-user/bob", 'b', 0o000);
+    let roots = || {
+        as_another_user(|| store.roots()).map(|roots| {
+            let mut paths: Vec<StorePath> = roots.into_iter().map(|root| root.path).collect();
+            paths.sort();
+            paths
+        })
+    };
+    assert_eq!(roots().unwrap(), [path('a')]);
+    let hidden = make("gcroots/hidden", 'c', 0o000);
+    let error = roots().unwrap_err().to_string();
+    assert!(error.contains("gcroots/hidden"), "{error}");
+    for directory in [private, hidden] {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(roots().unwrap(), ['a', 'b', 'c'].map(path));
+}
+
+/// Does `work` in a thread that is not root.
+#[cfg(target_os = "linux")]
+fn as_another_user<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    use rustix::process::Uid;
+    let work = || {
+        if rustix::process::geteuid().is_root() {
+            let user = Uid::from_raw(65534);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        }
+        work()
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+}
