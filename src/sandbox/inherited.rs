@@ -19,6 +19,10 @@ const LIMITS: [(Resource, u64, &str); 7] = [
     (Resource::Cpu, 7 * 24 * 3600, "processor time (`ulimit -t`)"),
 ];
 
+/// As many files as this process may have open at a time, where its parent's hard limit allows: archives that are
+/// restored on many cores hold many directories open. Builds get a limit of their own.
+const OPEN_FILES: u64 = 65_536;
+
 /// What a command line takes at least, in bytes. With less, memory ends anywhere, and the process dies without a word.
 const SMALLEST: [(Resource, u64, &str); 3] = [
     (Resource::Stack, 1 << 20, "the stack (`ulimit -s`)"),
@@ -54,6 +58,7 @@ pub fn set_right() {
     for (resource, enough, _) in LIMITS {
         raise(resource, enough);
     }
+    raise_open_files();
 }
 
 /// Sets signals right that a parent may have left in a state that this program cannot work with: blocked ones are
@@ -112,5 +117,66 @@ fn raise(resource: Resource, enough: u64) {
     if setrlimit(resource, enough_for_both).is_err() {
         // What is left too low is named before a run.
         let _ = setrlimit(resource, as_far_as_possible);
+    }
+}
+
+/// Raises the soft limit on open files to the hard one, at most [`OPEN_FILES`].
+fn raise_open_files() {
+    let Some(limit) = limit_of(Resource::Nofile) else {
+        return;
+    };
+    let most = limit
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < most) {
+        let raised = Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        };
+        // The usual 1024 do where the system refuses.
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Not a test: the other process of the test below, which runs it by its name.
+    #[test]
+    fn other_process() {
+        if std::env::var_os("BOOTSTRAP_TEST_OPEN_FILES").is_none() {
+            return;
+        }
+        let limit = |current, maximum| {
+            let limit = Rlimit {
+                current: Some(current),
+                maximum: Some(maximum),
+            };
+            setrlimit(Resource::Nofile, limit).unwrap();
+            raise_open_files();
+            assert_eq!(limit_of(Resource::Nofile).unwrap().maximum, Some(maximum));
+            limit_of(Resource::Nofile).unwrap().current
+        };
+        assert_eq!(limit(300, 900), Some(900));
+        assert_eq!(limit(300, 300), Some(300));
+        println!("\nraised");
+    }
+
+    #[test]
+    fn the_soft_limit_on_open_files_becomes_the_hard_one() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "sandbox::inherited::tests::other_process",
+                "--nocapture",
+            ])
+            .env("BOOTSTRAP_TEST_OPEN_FILES", "")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("\nraised\n"), "{text}");
     }
 }

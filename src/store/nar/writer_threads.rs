@@ -33,7 +33,11 @@ const ALONE: usize = 256;
 /// How many files a thread gets at a time, and of how many bytes at most.
 const BATCH: (usize, usize) = (64, 4 * SMALL as usize);
 
-/// How many batches may wait. Each file holds its directory open.
+/// How many directories the files of a batch may be in: each is held open.
+const DIRECTORIES: usize = 4;
+
+/// How many batches may wait. With those that are being written, at most (WAITING + MOST + 1) × DIRECTORIES directories
+/// are open at a time, of each archive that is restored.
 const WAITING: usize = 8;
 
 /// The most threads.
@@ -101,6 +105,8 @@ pub(super) struct WriterThreads<'s, 'e> {
     state: &'e WritersState,
     files: usize,
     batch: Batch,
+    /// The directories of the batch. One that was left and entered again counts twice, as it is open twice.
+    directories: usize,
     sender: Option<SyncSender<Batch>>,
 }
 
@@ -142,6 +148,7 @@ impl<'s, 'e> WriterThreads<'s, 'e> {
             state,
             files: 0,
             batch: Batch::new(),
+            directories: 0,
             sender: None,
         }
     }
@@ -160,6 +167,13 @@ impl<'s, 'e> WriterThreads<'s, 'e> {
     /// # Errors
     /// Where another file could not be written before.
     pub(super) fn write(&mut self, file: NewFile) -> Result<(), NarError> {
+        let is_in = |last: &NewFile| Arc::ptr_eq(&last.directory, &file.directory);
+        if !self.batch.last().is_some_and(is_in) {
+            if self.directories == DIRECTORIES {
+                self.send()?;
+            }
+            self.directories += 1;
+        }
         self.batch.push(file);
         let bytes: usize = self.batch.iter().map(|file| file.content.len()).sum();
         match self.batch.len() >= BATCH.0 || bytes >= BATCH.1 {
@@ -171,6 +185,7 @@ impl<'s, 'e> WriterThreads<'s, 'e> {
     fn send(&mut self) -> Result<(), NarError> {
         self.state.check()?;
         let batch = std::mem::take(&mut self.batch);
+        self.directories = 0;
         let unsent = match &self.sender {
             Some(sender) => sender.send(batch).err().map(|unsent| unsent.0),
             None => Some(batch),
@@ -233,5 +248,90 @@ pub(super) fn failed(action: &'static str, path: &Path) -> impl Fn(Errno) -> Nar
         action,
         path: path.clone(),
         error: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::fd::BorrowedFd;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use rustix::fs::RawMode;
+    use rustix::process::{Resource, Rlimit, setrlimit};
+
+    use super::*;
+    use crate::formats::nar::Tree;
+    use crate::store::nar::restore::restore_with;
+
+    /// Takes longer than the archive is read.
+    struct Slow;
+
+    impl Finish for Slow {
+        fn root(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+            Ok(())
+        }
+
+        fn file_mode(&self, _: bool) -> RawMode {
+            0o644
+        }
+
+        fn file(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(())
+        }
+
+        fn directory(&self, _: BorrowedFd<'_>) -> Result<(), Errno> {
+            Ok(())
+        }
+
+        fn symlink(&self, _: BorrowedFd<'_>, _: &OsStr) -> Result<(), Errno> {
+            Ok(())
+        }
+    }
+
+    /// Not a test: the other process of the test below, which runs it by its name.
+    #[test]
+    fn other_process() {
+        let Some(target) = std::env::var_os("BOOTSTRAP_TEST_RESTORE") else {
+            return;
+        };
+        let few = Rlimit {
+            current: Some(256),
+            maximum: Some(256),
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let names: Vec<String> = (0..2000).map(|number| format!("{number:04}")).collect();
+        let directories = names.iter().map(|name| {
+            (
+                name.as_str(),
+                Tree::directory([("file", Tree::file(name.as_str()))]),
+            )
+        });
+        let archive = Tree::directory(directories).to_nar().unwrap();
+        restore_with(&mut archive.as_slice(), Path::new(&target), &Slow).unwrap();
+        println!("\nrestored");
+    }
+
+    #[test]
+    fn few_directories_are_open_however_many_an_archive_has() {
+        let scratch = tempfile::tempdir().unwrap();
+        let target = scratch.path().join("target");
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "store::nar::writer_threads::tests::other_process",
+                "--nocapture",
+            ])
+            .env("BOOTSTRAP_TEST_RESTORE", &target)
+            .output()
+            .unwrap();
+        let [text, errors] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(text.contains("\nrestored\n"), "{text}{errors}");
+        let content = std::fs::read_to_string(target.join("1999/file")).unwrap();
+        assert_eq!(content, "1999");
+        assert_eq!(std::fs::read_dir(&target).unwrap().count(), 2000);
     }
 }
