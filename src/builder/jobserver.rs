@@ -158,17 +158,18 @@ impl JobPool {
         Self::with(capacity, spare, directory, BETWEEN_JOBS, None)
     }
 
-    /// A pool like one of [`new`](Self::new), whose tokens, at most `capacity`, are borrowed from `shared`.
+    /// A pool like one of [`new`](Self::new), whose tokens, at most `capacity`, are borrowed from `shared`. None of
+    /// them is spare: `capacity` is what one session may use of the machine, and the shared pool has its own rule for
+    /// the tokens that the machine has no processors for.
     ///
     /// # Errors
     /// Where its thread cannot be started.
     pub fn borrowing(
         capacity: NonZeroUsize,
-        spare: Option<Spare>,
         directory: &Path,
         shared: Arc<SharedTokens>,
     ) -> io::Result<Self> {
-        Self::with(capacity, spare, directory, BETWEEN_JOBS, Some(shared))
+        Self::with(capacity, None, directory, BETWEEN_JOBS, Some(shared))
     }
 
     fn with(

@@ -87,7 +87,8 @@ pub struct BuildSettings {
 }
 
 impl BuildSettings {
-    /// A pool of `tokens` for one run, some of which may be `spare`. Its pipes are made in `directory`.
+    /// A pool of `tokens` for one run, some of which may be `spare` where they are not borrowed. Its pipes are made in
+    /// `directory`.
     ///
     /// # Errors
     /// Where its thread cannot be started.
@@ -98,7 +99,7 @@ impl BuildSettings {
         directory: &Path,
     ) -> io::Result<JobPool> {
         match &self.shared_tokens {
-            Some(shared) => JobPool::borrowing(tokens, spare, directory, Arc::clone(shared)),
+            Some(shared) => JobPool::borrowing(tokens, directory, Arc::clone(shared)),
             None => JobPool::new(tokens, spare, directory),
         }
     }

@@ -7,7 +7,7 @@ use super::*;
 fn borrowing(directory: &Path) -> JobPool {
     let three = NonZeroUsize::new(3).unwrap();
     let shared = SharedTokens::new(&directory.join("tokens"), three, 0).unwrap();
-    JobPool::borrowing(three, None, directory, Arc::new(shared)).unwrap()
+    JobPool::borrowing(three, directory, Arc::new(shared)).unwrap()
 }
 
 fn borrowed(directory: &Path) -> usize {
@@ -69,6 +69,25 @@ fn a_build_of_another_pool_gets_the_token_of_a_job_that_ends() {
     });
     drop(many);
     assert_eq!(borrowed(directory.path()), 0);
+}
+
+#[test]
+fn as_many_builds_start_beside_a_longer_one_as_there_are_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = borrowing(directory.path());
+    // A session with `-c1 -M3`: each build has one job.
+    let _long = FakeBuild::start_with(&pool, u64::MAX, Some(1));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _short = [(); 2].map(|()| FakeBuild::start_with(&pool, 0, Some(1)));
+            sender.send(borrowed(directory.path())).unwrap();
+        });
+        let started = receiver.recv_timeout(Duration::from_secs(20));
+        // Or it would wait for ever.
+        pool.close();
+        assert_eq!(started, Ok(3));
+    });
 }
 
 #[test]
