@@ -51,8 +51,12 @@ impl Lender {
     }
 
     /// Gives `surplus` tokens back and asks for one. Whether there is one.
-    fn trade(&mut self, surplus: usize, wants: Wants) -> bool {
-        let wants = match self.held - surplus < self.most {
+    ///
+    /// # Errors
+    /// Then the pool holds what it held before.
+    fn trade(&mut self, surplus: usize, wants: Wants) -> io::Result<bool> {
+        let left = self.held.saturating_sub(surplus);
+        let wants = match left < self.most {
             true => wants,
             false => Wants::Nothing,
         };
@@ -63,14 +67,15 @@ impl Lender {
                 lacking,
                 pause,
             }) => {
-                self.held = self.held - surplus + usize::from(granted);
+                self.held = left + usize::from(granted);
                 (self.lacking, self.pause) = (lacking, pause);
-                granted
+                // What kept an earlier trade from being made is over.
+                self.error = None;
+                Ok(granted)
             }
             Err(error) => {
                 self.pause = INTERVAL;
-                self.error = Some(error);
-                false
+                Err(error)
             }
         }
     }
@@ -150,11 +155,7 @@ impl TokenState {
             } else {
                 Wants::Nothing
             };
-            let surplus = std::mem::take(&mut self.free);
-            let mut granted = lender.trade(surplus, wants);
-            if lender.error.is_some() {
-                self.free = surplus;
-            }
+            let mut granted = self.give_back(&mut lender, self.free, wants);
             // Further builds that wait start at once, while there are tokens.
             let waiting = self.waiting.values().filter(|waiter| !waiter.granted);
             for _ in 1..waiting.count().max(1) {
@@ -162,7 +163,7 @@ impl TokenState {
                     break;
                 }
                 self.free += 1;
-                granted = lender.trade(0, wants);
+                granted = self.give_back(&mut lender, 0, wants);
             }
             self.free += usize::from(granted);
             let owed = lender.lacking;
@@ -174,10 +175,79 @@ impl TokenState {
                 }
             }
             if taken > 0 {
-                self.free -= taken;
-                self.free += usize::from(lender.trade(taken, wants));
+                let granted = self.give_back(&mut lender, taken, wants);
+                self.free += usize::from(granted);
             }
         }
         self.lender = Some(lender);
+    }
+
+    /// Gives `count` of the free tokens back and asks for one. Whether there is one, which is not counted yet. Where
+    /// that fails, they stay free.
+    fn give_back(&mut self, lender: &mut Lender, count: usize, wants: Wants) -> bool {
+        match lender.trade(count, wants) {
+            Ok(granted) => {
+                self.free = self.free.saturating_sub(count);
+                granted
+            }
+            Err(error) => {
+                lender.error = Some(error);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+
+    use super::*;
+    use crate::builder::jobserver::JobPool;
+
+    fn borrowing(directory: &Path) -> JobPool {
+        let three = NonZeroUsize::new(3).unwrap();
+        let shared = SharedTokens::new(&directory.join("tokens"), three, 0).unwrap();
+        JobPool::borrowing(three, directory, Arc::new(shared)).unwrap()
+    }
+
+    /// One look of `pool`, in which others lack `lacking` tokens. Whether it then has as many as it has borrowed.
+    fn is_balanced_after(pool: &JobPool, lacking: usize) -> bool {
+        let mut state = pool.shared.lock();
+        if let Some(lender) = &mut state.lender {
+            lender.lacking = lacking;
+        }
+        state.trade_now();
+        state.rebalance();
+        let used: usize = state.slots.values().map(|slot| 1 + slot.given).sum();
+        let held = state.lender.as_ref().map(|lender| lender.held);
+        held == Some(state.free + used)
+    }
+
+    #[test]
+    fn a_trade_that_fails_neither_makes_nor_loses_tokens() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = directory.path().join("tokens");
+        let away = directory.path().join("away");
+        let pool = borrowing(directory.path());
+        let build = pool.acquire(0, None).unwrap().unwrap();
+        // One token lies ready for a further job: it is taken back for those who lack one.
+        assert!(is_balanced_after(&pool, 0));
+        std::fs::rename(&tokens, &away).unwrap();
+        assert!(is_balanced_after(&pool, 1));
+        std::fs::rename(&away, &tokens).unwrap();
+        assert!(is_balanced_after(&pool, 1));
+        std::fs::rename(&tokens, &away).unwrap();
+        assert!(is_balanced_after(&pool, 0));
+        std::fs::rename(&away, &tokens).unwrap();
+        drop(build);
+        assert!(is_balanced_after(&pool, 0));
+        assert_eq!(SharedTokens::used(&tokens).unwrap(), 0);
+        // And the next builds have all of them.
+        let builds: Vec<_> = (0..3).map(|_| pool.acquire(0, None).unwrap()).collect();
+        assert_eq!(SharedTokens::used(&tokens).unwrap(), 3);
+        drop(builds);
+        assert_eq!(SharedTokens::used(&tokens).unwrap(), 0);
     }
 }
