@@ -12,15 +12,13 @@ use super::file_hash::FileHash;
 use super::http::{Http, HttpError, RetryPolicy, WantedFile};
 use super::location::Location;
 use super::mirrors::Mirrors;
+use super::size_limit::SizeLimit;
 use super::{FetchRequest, FetchedFile, Fetcher, Progress};
 
 mod search;
 
 use search::Search;
 pub use search::SearchSettings;
-
-/// The most bytes that a download without a known size may have: several times the largest source.
-pub const MAXIMUM_DOWNLOAD: u64 = 2 << 30;
 
 /// The settings of a [`Downloader`].
 #[derive(Debug, Clone)]
@@ -33,8 +31,8 @@ pub struct DownloaderSettings {
     pub skip_cache: bool,
     /// Time-outs and retries.
     pub retry_policy: RetryPolicy,
-    /// The most bytes of a download whose size is not known beforehand.
-    pub maximum: u64,
+    /// The most bytes of a download whose size is not known beforehand; `None`: what the cache has room for.
+    pub maximum: Option<u64>,
     /// Downloads over HTTP at the same time; further ones wait.
     pub at_once: usize,
     /// The distribution whose archive `apt-get` gives; `None` where the seed has none.
@@ -53,7 +51,7 @@ impl DownloaderSettings {
             offline: false,
             skip_cache: false,
             retry_policy: RetryPolicy::default(),
-            maximum: MAXIMUM_DOWNLOAD,
+            maximum: None,
             at_once: 4,
             apt: None,
             mirrors: Mirrors::default(),
@@ -231,7 +229,10 @@ impl Downloader {
         let wanted = WantedFile {
             hash: request.hash,
             size: request.size,
-            maximum: self.settings.maximum,
+            limit: match self.settings.maximum {
+                Some(maximum) => SizeLimit::of(maximum),
+                None => SizeLimit::of_room(&partial),
+            },
         };
         let report = |received, total| {
             progress(Progress {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file_hash::FileHash;
+use super::size_limit::NO_ROOM;
 use crate::diagnostics::in_store;
 use crate::formats::secrets::without_secrets;
 use crate::formats::visible::{visible, visible_path};
@@ -157,6 +158,16 @@ fn after_attempts(attempts: &Attempts, hash: &FileHash, cache: &Path) -> String 
         .any(|attempt| attempt.reason.contains("asks for a login"))
     {
         return format!("log in to the network with a browser, and try again; or {place}");
+    }
+    if attempts
+        .0
+        .iter()
+        .any(|attempt| attempt.reason.contains(NO_ROOM))
+    {
+        return format!(
+            "make room in the file system of {}, or choose another cache with --cache-dir DIR",
+            visible_path(cache)
+        );
     }
     let unset = attempts.0.iter().find_map(|attempt| {
         let rest = attempt.location.strip_prefix("mirror://")?;

@@ -19,6 +19,7 @@ use super::client::{self, causes};
 use super::file_hash::FileHash;
 use super::hosts::DeadHosts;
 use super::proxies::proxy_of;
+use super::size_limit::SizeLimit;
 use crate::formats::count::counted;
 use crate::formats::visible::visible;
 
@@ -66,7 +67,7 @@ pub struct WantedFile {
     /// The expected size, where it is known.
     pub size: Option<u64>,
     /// The most bytes to accept where the size is not known.
-    pub maximum: u64,
+    pub limit: SizeLimit,
 }
 
 /// Why a URL did not give the file.
@@ -280,17 +281,19 @@ impl Http {
         let total = response
             .content_length()
             .map(|left| left.saturating_add(received));
-        if let Err(failure) = check_size(total, wanted) {
+        if let Err(reason) = wanted.limit.check(total, wanted.size) {
             let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
                 kind.to_str()
                     .is_ok_and(|kind| kind.starts_with("text/html"))
             });
-            return Err(match is_page && !names_web_page(url) {
-                true => AttemptFailure::Lasting(WEB_PAGE.to_owned()),
-                false => failure,
-            });
+            return Err(AttemptFailure::Lasting(
+                match is_page && !names_web_page(url) {
+                    true => WEB_PAGE.to_owned(),
+                    false => reason,
+                },
+            ));
         }
-        let limit = wanted.size.unwrap_or(wanted.maximum);
+        let limit = wanted.limit.bytes(wanted.size);
         let mut pace = StallWatch::new(&self.retry_policy);
         let before = received;
         let mut buffer = vec![0; CHUNK];
@@ -316,12 +319,7 @@ impl Http {
             received += count as u64;
             if received > limit {
                 file.set_len(0).map_err(failed)?;
-                return Err(AttemptFailure::Lasting(match wanted.size {
-                    Some(size) => {
-                        format!("it sends more than the {} expected", counted(size, "byte"))
-                    }
-                    None => format!("it sends more than {limit} bytes, the limit for one download"),
-                }));
+                return Err(AttemptFailure::Lasting(wanted.limit.too_long(wanted.size)));
             }
             file.write_all(&buffer[..count]).map_err(failed)?;
             progress(received, wanted.size.or(total));
@@ -439,22 +437,6 @@ fn check_range(
             "it answers with the range `{}` where one from {received} was asked for",
             visible(value.unwrap_or("(none)"))
         ))),
-    }
-}
-
-/// Compares the size that the server announces with what is expected, before the bytes are read.
-fn check_size(total: Option<u64>, wanted: &WantedFile) -> Result<(), AttemptFailure> {
-    match (total, wanted.size) {
-        (Some(total), Some(size)) if total != size => Err(AttemptFailure::Lasting(format!(
-            "its file has {}, expected {size}",
-            counted(total, "byte")
-        ))),
-        (Some(total), None) if total > wanted.maximum => Err(AttemptFailure::Lasting(format!(
-            "its file has {}, more than the limit of {}",
-            counted(total, "byte"),
-            wanted.maximum
-        ))),
-        _ => Ok(()),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod location;
 pub mod mirrors;
 pub mod probe;
 mod proxies;
+pub mod size_limit;
 
 use std::path::PathBuf;
 

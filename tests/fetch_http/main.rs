@@ -141,7 +141,7 @@ fn hasty() -> RetryPolicy {
 fn downloader(cache: &Path) -> Downloader {
     Downloader::new(DownloaderSettings {
         retry_policy: hasty(),
-        maximum: 1_000_000,
+        maximum: Some(1_000_000),
         ..DownloaderSettings::new(cache)
     })
 }

@@ -5,13 +5,13 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use bootstrap::fetch::{FailureClass, FetchRequest, Fetcher};
+use bootstrap::fetch::{Downloader, DownloaderSettings, FailureClass, FetchRequest, Fetcher};
 use bootstrap::formats::hash::Sha256Digest;
 
 use crate::together::fetch_all;
 use crate::{
     SIZE, Server, answer, answer_truncated, answer_whole, contents, downloader, fetch, fetch_in,
-    request,
+    hasty, request,
 };
 
 #[test]
@@ -72,7 +72,10 @@ fn an_oversized_download_stops_early() {
     let error = fetch(SIZE, &[server.url("/file")]).unwrap_err();
     assert!(error.to_string().contains("99000000"), "{error}");
     let error = fetch(None, &[server.url("/file")]).unwrap_err();
-    assert!(error.to_string().contains("limit of 1000000"), "{error}");
+    assert!(
+        error.to_string().contains("1000000 bytes, the limit"),
+        "{error}"
+    );
 
     // Not announced: endless zeros.
     let server = Server::start(|_, _, stream| {
@@ -94,6 +97,45 @@ fn an_oversized_download_stops_early() {
             .join(Sha256Digest::of(contents()).to_base16());
         assert!(!partial.exists(), "nothing of it is resumed");
     }
+}
+
+#[test]
+fn without_a_known_size_the_room_in_the_cache_is_the_limit() {
+    // Nothing but the beginning is sent.
+    let fetch = |announced: u64| {
+        let server = Server::start(move |_, _, stream| {
+            let length = format!("Content-Length: {announced}\r\n");
+            answer(stream, "200 OK", &length, &[0; 1000]);
+        });
+        let cache = tempfile::tempdir().unwrap();
+        let downloader = Downloader::new(DownloaderSettings {
+            retry_policy: hasty(),
+            ..DownloaderSettings::new(cache.path())
+        });
+        let request = request(Sha256Digest::of(contents()), None, &[server.url("/file")]);
+        downloader.fetch(&request, &|_| {}).unwrap_err()
+    };
+    let free = rustix::fs::statvfs(std::env::temp_dir()).unwrap();
+    let free = free.f_bavail * free.f_frsize;
+    if free > 5 << 30 {
+        let error = fetch(3 << 30).to_string();
+        assert!(error.contains("1000 of 3221225472 bytes"), "{error}");
+    } else {
+        println!("left out: {free} bytes are free in the directory for temporary files");
+    }
+    let error = fetch(1 << 60);
+    let hint = miette::Diagnostic::help(&error).unwrap().to_string();
+    let error = error.to_string();
+    for words in [
+        "its file has 1152921504606846976 bytes",
+        "free in the file system",
+    ] {
+        assert!(error.contains(words), "{error}");
+    }
+    assert!(
+        hint.contains("make room") && hint.contains("--cache-dir"),
+        "{hint}"
+    );
 }
 
 #[test]
