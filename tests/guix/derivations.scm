@@ -163,7 +163,7 @@
                              (realise (make system '("machine $out") #:system system)))))
                  '("i686-linux" "aarch64-linux" "i586-gnu" "x86_64-freebsd" "builtin"))
 
-       ;; Rounds, and building again: what the client is told, and what is valid afterwards.
+       ;; Rounds, and building again: what the client reports, and what is valid afterwards.
        (let* ((random (make "random" '("copy /proc/sys/kernel/random/uuid $out")))
               (output (derivation->output-path random))
               (told (lambda (mode)
