@@ -226,7 +226,7 @@ impl Server {
             NarInfoError::Syntax {
                 line, problem, saw, ..
             } => {
-                // What a server sends may be shown to all. In a directory there may be other things than it should have.
+                // What a server sends may be shown to all; a directory may have something else than it should.
                 let saw = saw.filter(|_| self.files.is_remote());
                 not_a_narinfo(match line {
                     0 => problem,

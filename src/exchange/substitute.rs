@@ -84,8 +84,8 @@ impl Substituter {
         }
     }
 
-    /// Whether what a server has without a trusted signature counts as something that it lacks, and as a problem of that
-    /// server, as with guix-daemon. Otherwise it is an error where no other server has it signed.
+    /// Whether what a server has without a trusted signature counts as something that it lacks, and as a problem of
+    /// that server, as with guix-daemon. Otherwise it is an error where no other server has it signed.
     #[must_use]
     pub fn skip_untrusted(mut self, skips: bool) -> Self {
         self.skips_untrusted = skips;

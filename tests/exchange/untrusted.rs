@@ -36,6 +36,8 @@ fn a_bad_narinfo_does_not_hide_what_else_a_server_has() {
         assert_eq!(described, [&program]);
         let problem = said.problem.unwrap().to_string();
         assert!(problem.contains(message), "{problem}");
+        // Who named the directory need not be allowed to read what is in it.
+        assert!(!problem.contains("log in"), "{problem}");
     }
 }
 
