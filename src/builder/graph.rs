@@ -138,8 +138,8 @@ pub struct BuildTask<'a> {
     pub job: BuildJob<'a>,
     /// How it is made.
     pub way: Way,
-    /// The outputs that are wanted, which is what an alternative has to deliver. Empty for a task that was not wanted for
-    /// its outputs, as where it is built again.
+    /// The outputs that are wanted, which is what an alternative has to deliver. Empty for a task that was not wanted
+    /// for its outputs, as where it is built again.
     pub outputs: BTreeSet<StorePath>,
     /// The tasks that come before it, as indices.
     pub inputs: Vec<usize>,

@@ -16,6 +16,7 @@ pub mod environment;
 pub mod error;
 mod excerpt;
 mod export_graph;
+mod failure_cause;
 pub mod graph;
 pub mod history;
 pub mod hook;

@@ -11,10 +11,11 @@
 //! A task that a build hook may have made elsewhere is offered to it first, and does not count as a build meanwhile.
 //!
 //! When something fails, what waits for it is skipped, and named together with the reason. Unless the run is
-//! to keep going, nothing new is started then; what runs already may end, for its result is of use next time. A client of
-//! the daemon that waits for all of it may prefer to have it ended.
+//! to keep going, nothing new is started then; what runs already may end, for its result is of use next time. A client
+//! of the daemon that waits for all of it may prefer to have it ended.
 
 mod offers;
+mod parallelism;
 mod planned;
 mod worker;
 
@@ -26,6 +27,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
 use self::offers::Offers;
+pub use self::parallelism::Parallelism;
 pub use self::planned::planned;
 use self::planned::{counts, planned_items};
 pub use self::worker::{TaskOutcome, Worker};
@@ -35,19 +37,6 @@ use crate::events::cancellation::Cancellation;
 use crate::events::{Event, EventSender, FailedItem, Kind, MadeItem, SkippedItem, Summary};
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
-
-/// How much is done at a time, and what a failure means.
-#[derive(Debug, Clone, Copy)]
-pub struct Parallelism {
-    /// Builds at a time.
-    pub builds: NonZeroUsize,
-    /// Downloads at a time.
-    pub downloads: NonZeroUsize,
-    /// Whether everything that does not need the failed item is still made.
-    pub keep_going: bool,
-    /// Whether a failure, where nothing more is made after it, cancels the run: what runs already is ended.
-    pub ends_others: bool,
-}
 
 /// What became of a run.
 #[derive(Debug)]

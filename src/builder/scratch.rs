@@ -243,7 +243,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is
 /// an entry in it.
 fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
-    // Flags forbid it to anybody, and a mode that cannot be changed.
+    // Flags forbid it, to root as well.
     if let Ok(directory) = File::open(from) {
         let _ = file_flags::clear_directory(directory.as_fd());
     }

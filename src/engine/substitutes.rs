@@ -47,8 +47,8 @@ pub(super) fn substituter(session: &Session) -> Result<Option<Substituter>, Engi
     Ok(Some(substituter.skip_untrusted(options.skips_untrusted)))
 }
 
-/// Makes store items valid through `substituter`, each as far as servers have all that it refers to, and reports that to
-/// `events`.
+/// Makes store items valid through `substituter`, each as far as servers have all that it refers to, and reports that
+/// to `events`.
 ///
 /// # Errors
 /// Where a server gave other bytes than were signed, or the store cannot be written to.

@@ -185,8 +185,8 @@ impl<'t> Traces<'t> {
     }
 
     /// The path of what arrives for the item that events call `label`: the output of the derivation that has this base
-    /// name, `out` or the one that is named after a colon; or the item itself. Clients know downloads and substitutes by
-    /// that.
+    /// name, `out` or the one that is named after a colon; or the item itself. Clients know downloads and substitutes
+    /// by that.
     fn output(&self, label: &str) -> String {
         let (derivation, name) = label.split_once(':').unwrap_or((label, "out"));
         let path = StorePath::from_base_name(derivation).ok();

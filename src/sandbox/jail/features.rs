@@ -35,23 +35,23 @@ pub struct FreebsdHost<'s> {
 /// The features of the kernel that runs.
 #[cfg(target_os = "freebsd")]
 pub(in crate::sandbox) fn probe() -> Vec<Feature> {
-    use super::system;
+    use super::{kernel, system};
 
     let name = rustix::system::uname();
     judge(&FreebsdHost {
         release: &name.release().to_string_lossy(),
         root: rustix::process::geteuid().is_root(),
         jailed: system::is_jailed(),
-        module: &system::has_module,
+        module: &kernel::has_module,
         loadable: &|name| {
             let file = format!("{name}.ko");
-            let directories = system::module_directories();
+            let directories = kernel::module_directories();
             directories
                 .iter()
                 .any(|directory| directory.join(&file).exists())
         },
-        setting: &system::setting,
-        reaches_beyond: system::has_sockets_beyond_networks(),
+        setting: &kernel::setting,
+        reaches_beyond: kernel::has_sockets_beyond_networks(),
     })
 }
 

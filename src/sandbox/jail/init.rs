@@ -92,7 +92,7 @@ fn run(
     for action in plan(root, &specification.items) {
         perform(&action)?;
     }
-    let vimage = system::setting(VIMAGE) == Some(1) && !system::has_sockets_beyond_networks();
+    let vimage = kernel::setting(VIMAGE) == Some(1) && !kernel::has_sockets_beyond_networks();
     let network = JailNetwork::of(specification.network, vimage);
     let parameters = parameters(&specification.name, root, &specification.host_name, network)
         .map_err(|error: SandboxError| io::Error::other(error.to_string()))

@@ -32,6 +32,8 @@ pub mod features;
 #[cfg(target_os = "freebsd")]
 mod init;
 #[cfg(target_os = "freebsd")]
+mod kernel;
+#[cfg(target_os = "freebsd")]
 mod loopback;
 pub mod parameters;
 pub mod plan;

@@ -48,8 +48,8 @@ pub(super) fn undo(name: &str, root: &Path) -> Result<(), StepFailure> {
 
 /// Kills and reaps every descendant of this process, a reaper.
 ///
-/// Those that pdfork(2) has made are not waited for with the others as long as somebody has their descriptor, be it they
-/// themselves: they are seen among the reaper's descendants.
+/// Those that pdfork(2) has made are not waited for with the others as long as a process has their descriptor, be it
+/// they themselves: they are seen among the reaper's descendants.
 ///
 /// # Errors
 /// Where some do not end.

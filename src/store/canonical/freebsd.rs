@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Metadata that FreeBSD has beyond POSIX: file flags, such as `uchg`, which forbid any other change; ACLs, which may let
-//! others write whatever the mode says; and extended attributes.
+//! Metadata that FreeBSD has beyond POSIX: file flags, such as `uchg`, which forbid any other change; ACLs, which may
+//! let others write whatever the mode says; and extended attributes.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::Metadata;
@@ -105,8 +105,8 @@ fn has_acl(name: &CStr) -> io::Result<bool> {
     }
 }
 
-/// Takes from the file `name`, no symbolic link, what its ACL says beyond its mode. A change of mode does that on no file
-/// system for certain: on ZFS it depends on a property (`aclmode`), and there is none where the mode is right.
+/// Takes from the file `name`, no symbolic link, what its ACL says beyond its mode. A change of mode does that on no
+/// file system for certain: on ZFS it depends on a property (`aclmode`), and there is none where the mode is right.
 fn strip_acl(name: &CStr, is_directory: bool) -> io::Result<()> {
     let Some(kind) = kind_of_acl(name) else {
         return Ok(());

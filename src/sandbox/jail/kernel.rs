@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What the running kernel has: settings, modules, and kinds of sockets.
+
+use std::ffi::{CStr, CString, OsStr, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::net::{AddressFamily, Protocol, SocketType, socket};
+
+/// The kernel's modules: modfind(2), which the `libc` crate lacks.
+mod modules {
+    use std::ffi::{c_char, c_int};
+
+    unsafe extern "C" {
+        pub(super) fn modfind(name: *const c_char) -> c_int;
+    }
+}
+
+/// The number that the kernel's setting `name` is; `None` where there is no such setting, or it is another thing.
+pub(super) fn setting(name: &str) -> Option<c_int> {
+    let name = CString::new(name).ok()?;
+    let mut bytes = [0; size_of::<c_int>()];
+    let mut size = bytes.len();
+    // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
+    let told = unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            bytes.as_mut_ptr().cast(),
+            &raw mut size,
+            std::ptr::null(),
+            0,
+        )
+    };
+    // `kern.racct.enable` is a `bool`, one byte; the others are a C `int`.
+    match (told, size) {
+        (0, 1) => Some(bytes[0].into()),
+        (0, size) if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
+        _ => None,
+    }
+}
+
+/// The directories that the kernel looks for modules in, as in linker_path of its sources.
+pub(super) fn module_directories() -> Vec<PathBuf> {
+    let mut bytes = [0; 4096];
+    let mut size = bytes.len();
+    // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
+    let told = unsafe {
+        libc::sysctlbyname(
+            c"kern.module_path".as_ptr(),
+            bytes.as_mut_ptr().cast(),
+            &raw mut size,
+            std::ptr::null(),
+            0,
+        )
+    };
+    let path = match told {
+        0 => CStr::from_bytes_until_nul(&bytes).unwrap_or_default(),
+        _ => c"/boot/kernel;/boot/modules",
+    };
+    let directories = path.to_bytes().split(|byte| *byte == b';');
+    directories
+        .map(|part| PathBuf::from(OsStr::from_bytes(part)))
+        .collect()
+}
+
+/// Whether the kernel has the module `name`, built in or loaded.
+pub(super) fn has_module(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
+    // SAFETY: the name is a C string; nothing is changed.
+    unsafe { modules::modfind(name.as_ptr()) >= 0 }
+}
+
+/// Whether any user can make sockets that reach further than networks do, which a jail with a network of its own is not
+/// kept from: to the host of a virtual machine (`AF_HYPERV`), or to what is near (`AF_BLUETOOTH`).
+pub(super) fn has_sockets_beyond_networks() -> bool {
+    // `<sys/socket.h>`, and BLUETOOTH_PROTO_L2CAP and _RFCOMM of `<netgraph/bluetooth/include/ng_btsocket.h>`.
+    const KINDS: [(u16, SocketType, Option<u32>); 3] = [
+        (43, SocketType::STREAM, None),
+        (36, SocketType::SEQPACKET, Some(135)),
+        (36, SocketType::STREAM, Some(136)),
+    ];
+    KINDS.iter().any(|(family, kind, protocol)| {
+        let protocol = protocol.and_then(std::num::NonZeroU32::new);
+        let protocol = protocol.map(Protocol::from_raw);
+        socket(AddressFamily::from_raw(*family), *kind, protocol).is_ok()
+    })
+}
