@@ -184,7 +184,6 @@ fn session_options(options: &Global) -> Result<SessionOptions, CommandFailure> {
         mirrors: options.mirrors.clone().unwrap_or_default(),
         substitute_urls: urls.split_whitespace().map(ToOwned::to_owned).collect(),
         trusted_keys: TrustedKeys::Text(options.trusted_keys.clone().unwrap_or_default()),
-        skips_untrusted: false,
         build: BuildOptions {
             max_jobs: number(options.max_jobs),
             cores: number(options.cores),

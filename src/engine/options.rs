@@ -36,9 +36,6 @@ pub struct SessionOptions {
     pub substitute_urls: Vec<String>,
     /// The keys whose owners may say what is in the store.
     pub trusted_keys: TrustedKeys,
-    /// Whether what a substitute server has without a trusted signature counts as something that it lacks, as with
-    /// guix-daemon. Otherwise it is an error.
-    pub skips_untrusted: bool,
     /// How builds run.
     pub build: BuildOptions,
 }
@@ -55,7 +52,6 @@ impl SessionOptions {
             mirrors: Mirrors::default(),
             substitute_urls: Vec::new(),
             trusted_keys: TrustedKeys::default(),
-            skips_untrusted: false,
             build: BuildOptions::default(),
         }
     }
@@ -138,6 +134,9 @@ pub struct BuildOptions {
     pub cache_failures: bool,
     /// How often each is built before it is registered: all rounds must give the same. `None`: once.
     pub rounds: Option<NonZeroU32>,
+    /// Whether what a substitute server has without a trusted signature counts as something that it lacks, as with
+    /// guix-daemon. Otherwise it is an error.
+    pub skips_untrusted: bool,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise each run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.

@@ -44,7 +44,9 @@ pub(super) fn substituter(session: &Session) -> Result<Option<Substituter>, Engi
     let servers = urls.into_iter().map(|url| Server::new(url));
     let servers = servers.collect::<Result<_, ExchangeError>>()?;
     let substituter = Substituter::new(servers, keys);
-    Ok(Some(substituter.skip_untrusted(options.skips_untrusted)))
+    Ok(Some(
+        substituter.skip_untrusted(options.build.skips_untrusted),
+    ))
 }
 
 /// Makes store items valid through `substituter`, each as far as servers have all that it refers to, and reports that

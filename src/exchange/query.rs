@@ -17,7 +17,7 @@ const QUERIES: usize = 16;
 
 /// What a server says of some items.
 #[derive(Debug, Default)]
-pub struct Description {
+pub struct DescribedItems {
     /// The narinfos that are signed as they should be.
     pub infos: Vec<NarInfo>,
     /// The first problem with the server or with another narinfo.
@@ -34,9 +34,9 @@ impl Server {
         paths: &[StorePath],
         keys: &[PublicKey],
         cancellation: &Cancellation,
-    ) -> Description {
+    ) -> DescribedItems {
         let store_dir = &store.directories().store_dir;
-        let mut description = Description::default();
+        let mut description = DescribedItems::default();
         for said in at_once(paths, |path| {
             self.narinfo(store_dir, path, keys, cancellation)
         }) {

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::ExchangeError;
 use super::batch::{self, BatchItem, InstallationBatch};
-pub use super::query::Description;
+pub use super::query::DescribedItems;
 use super::query::at_once;
 pub use super::server::Server;
 pub use super::watch::{InstallationNews, InstallationWatch, SubstituteOffer};

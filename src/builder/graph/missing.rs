@@ -9,7 +9,7 @@ use crate::formats::store_path::StorePath;
 use crate::store::Store;
 
 /// What is missing: how it is made, and which outputs are wanted.
-type Missing<'a> = BTreeMap<&'a StorePath, (Way, BTreeSet<StorePath>)>;
+type MissingJobs<'a> = BTreeMap<&'a StorePath, (Way, BTreeSet<StorePath>)>;
 
 /// Finds which paths are valid in `store`, and keeps them so.
 fn kept(
@@ -108,7 +108,7 @@ impl<'a> BuildGraph<'a> {
             layer.entry(job.path).or_default().extend(names);
         }
         let wanted: Vec<&'a StorePath> = layer.keys().copied().collect();
-        let mut missing: Missing<'a> = BTreeMap::new();
+        let mut missing: MissingJobs<'a> = BTreeMap::new();
         while !layer.is_empty() {
             let mut outputs = BTreeSet::new();
             for (path, names) in &layer {
@@ -178,7 +178,7 @@ impl<'a> BuildGraph<'a> {
     /// that are tasks of their own.
     fn waits(
         &self,
-        missing: &Missing<'a>,
+        missing: &MissingJobs<'a>,
     ) -> Result<BTreeMap<&'a StorePath, BTreeSet<&'a StorePath>>, GraphError> {
         let mut offered: BTreeMap<&StorePath, &'a StorePath> = BTreeMap::new();
         for (path, (way, outputs)) in missing {
@@ -211,7 +211,7 @@ impl<'a> BuildGraph<'a> {
     /// `missing` as tasks, dependencies first, with their urgency.
     fn order(
         &self,
-        missing: Missing<'a>,
+        missing: MissingJobs<'a>,
         estimate: impl Fn(&str) -> Option<Duration>,
     ) -> Result<Vec<BuildTask<'a>>, GraphError> {
         let mut tasks: Vec<BuildTask<'a>> = Vec::with_capacity(missing.len());

@@ -340,7 +340,6 @@ impl ClientSession {
             directories: self.directories.clone(),
             substitute_urls,
             trusted_keys: TrustedKeys::Keys(keys),
-            skips_untrusted: true,
             build: BuildOptions {
                 // Without any, those that prefer this machine are built one by one.
                 max_jobs: count(options.max_jobs.max(1)),
@@ -361,6 +360,7 @@ impl ClientSession {
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
                 sandbox_is_fit: self.sandbox_is_fit,
+                skips_untrusted: true,
                 ..BuildOptions::default()
             },
             ..SessionOptions::new(system, self.directories.store_dir.clone())

@@ -11,7 +11,7 @@ use super::record::{JailRecord, Records};
 use super::remedies::remedy;
 use super::specification::JailSpecification;
 use super::user::{ACCOUNTS, without_account};
-use super::{system, teardown};
+use super::{kernel, system, teardown};
 use crate::limited_file;
 use crate::sandbox::check::sensible;
 use crate::sandbox::layout::{HostSources, Item, layout};
@@ -67,7 +67,7 @@ impl Jails {
             output: output.as_ref(),
             interactive: specification.interactive,
             program: &specification.program,
-            remedy: |failure| remedy(failure.step, failure.errno, system::is_jailed()),
+            remedy: |failure| remedy(failure.step, failure.errno, kernel::is_jailed()),
         };
         match spawn::start(&self.helper, told) {
             Ok(helper) => Ok(Jailed { helper, record }),

@@ -35,13 +35,13 @@ pub struct FreebsdHost<'s> {
 /// The features of the kernel that runs.
 #[cfg(target_os = "freebsd")]
 pub(in crate::sandbox) fn probe() -> Vec<Feature> {
-    use super::{kernel, system};
+    use super::kernel;
 
     let name = rustix::system::uname();
     judge(&FreebsdHost {
         release: &name.release().to_string_lossy(),
         root: rustix::process::geteuid().is_root(),
-        jailed: system::is_jailed(),
+        jailed: kernel::is_jailed(),
         module: &kernel::has_module,
         loadable: &|name| {
             let file = format!("{name}.ko");

@@ -20,7 +20,7 @@ use super::parameters::{JailNetwork, VIMAGE, parameters, rules};
 use super::plan::{Action, FileSystem, MountCall, plan};
 use super::specification::{JailHelper, JailSpecification};
 use super::system::{EventQueue, WatchEvent};
-use super::{accounts, devices, program, record, system, teardown};
+use super::{accounts, devices, kernel, program, record, system, teardown};
 use crate::process_limit::limit_of;
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure, receive, send};
 use crate::sandbox::terminal::Terminal;

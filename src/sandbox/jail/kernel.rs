@@ -87,3 +87,8 @@ pub(super) fn has_sockets_beyond_networks() -> bool {
         socket(AddressFamily::from_raw(*family), *kind, protocol).is_ok()
     })
 }
+
+/// Whether this process is in a jail.
+pub(super) fn is_jailed() -> bool {
+    setting("security.jail.jailed").is_some_and(|jailed| jailed != 0)
+}

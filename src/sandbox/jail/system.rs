@@ -390,11 +390,6 @@ pub(super) fn close_inherited() {
     unsafe { libc::closefrom(3) };
 }
 
-/// Whether this process is in a jail.
-pub(super) fn is_jailed() -> bool {
-    setting("security.jail.jailed").is_some_and(|jailed| jailed != 0)
-}
-
 /// Reports the end of children, and that a descriptor can be read or has ended.
 pub(super) struct EventQueue {
     queue: OwnedFd,
