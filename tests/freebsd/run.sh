@@ -249,8 +249,8 @@ check 'modes, times and owner are canonical, set-user-ID bits gone' modes
 probe hidden <<'END'
 mkdir "$out"
 echo 'a file' >"$out/file"
-chmod 444 "$out/file"
 setextattr user note hidden "$out/file" && echo 'an attribute is set'
+chmod 444 "$out/file"
 { setfacl -m u:1001:w::allow "$out/file" || setfacl -m u:1001:rw "$out/file"; } && echo 'an ACL is set'
 chmod 444 "$out/file"
 getfacl "$out/file"
@@ -627,6 +627,55 @@ for number in 1 2 3; do
     report $? "parallel build $number of 3"
 done
 check 'no mounts are left after parallel builds' no_mounts
+
+# A process that has its own descriptor is waited for in no other way than by that.
+probe descriptor <<'END'
+cat >/tmp/own.c <<'C'
+#include <sys/types.h>
+#include <sys/procdesc.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int count, char **words)
+{
+    int pair[2], descriptor = -1;
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof descriptor)];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
+    };
+    if (count != 2 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        return 1;
+    pid_t child = pdfork(&descriptor, 0);
+    if (child < 0)
+        return 2;
+    if (child == 0) {
+        if (recvmsg(pair[1], &message, 0) == 1)
+            execl("/bin/sleep", "sleep", words[1], (char *)0);
+        _exit(3);
+    }
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_len = CMSG_LEN(sizeof descriptor);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    return sendmsg(pair[0], &message, 0) == 1 ? 0 : 4;
+}
+C
+cc -o /tmp/own /tmp/own.c
+/tmp/own "$mark"
+sleep 1
+ps ax -o command= | grep "[s]leep $mark"
+mkdir "$out"
+END
+check 'a build leaves a process that has its own descriptor' try_probe descriptor
+check 'and it has ended with the build' no_process
 
 # Privileges.
 # A directory that a user without privileges can reach.
