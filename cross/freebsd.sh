@@ -3,7 +3,7 @@
 # Cross-compiles the tool for FreeBSD on Debian 12.
 #
 #   cross/freebsd.sh build          leaves target/x86_64-unknown-freebsd/release/bootstrap
-#   cross/freebsd.sh link           only sees whether all links: not optimised, and so much sooner
+#   cross/freebsd.sh link           only sees whether the program links: not optimised, and so much sooner
 #   cross/freebsd.sh tests          leaves daemon-tests beside it, for tests/freebsd/daemon.sh
 #   cross/freebsd.sh clippy [ARG]…  lints and type-checks what only FreeBSD compiles
 #

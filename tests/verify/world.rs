@@ -42,13 +42,17 @@ impl World {
     /// One in the directory `place`.
     pub fn at(place: PathBuf) -> Self {
         let world = Self(place);
-        // Every world has store paths of its own: what a process of another test uses would be spared here.
+        // Every world has store paths of its own: what a process of another test uses, or has in its environment, would
+        // be spared here.
         let name = world.0.display().to_string();
         world.seed("one", &format!("first of {name}"));
         world.seed("two", &format!("second of {name}"));
-        world.file("stage0/gnu-build-system.sh", ": phases\n");
+        world.file(
+            "stage0/gnu-build-system.sh",
+            &format!(": phases of {name}\n"),
+        );
         // A recipe has to have a source.
-        world.file("stage0/nothing/nothing", "");
+        world.file("stage0/nothing/nothing", &name);
         world.recipe("make", "[stage0]\n", "write $out make 1.0\n");
         world.recipe(
             "bash",
@@ -127,7 +131,9 @@ impl World {
                  local-source = \"nothing\"\n\n{rest}"
             ),
         );
-        self.file(&format!("recipes/{name}/phases.sh"), phases);
+        let place = self.0.display();
+        let phases = format!("# of {place}\n{phases}");
+        self.file(&format!("recipes/{name}/phases.sh"), &phases);
     }
 
     /// The command, with what is the same for all.

@@ -16,25 +16,31 @@ mod modules {
     }
 }
 
-/// The number that the kernel's setting `name` is; `None` where there is no such setting, or it is another thing.
-pub(super) fn setting(name: &str) -> Option<c_int> {
-    let name = CString::new(name).ok()?;
-    let mut bytes = [0; size_of::<c_int>()];
-    let mut size = bytes.len();
-    // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
+/// Reads the kernel's setting `name` into `value`, and returns its length in bytes; `None` where there is no such
+/// setting, or it is longer.
+fn read_setting(name: &CStr, value: &mut [u8]) -> Option<usize> {
+    let mut size = value.len();
+    // SAFETY: the name is a C string, the buffer writable for the size given; nothing is set.
     let told = unsafe {
         libc::sysctlbyname(
             name.as_ptr(),
-            bytes.as_mut_ptr().cast(),
+            value.as_mut_ptr().cast(),
             &raw mut size,
             std::ptr::null(),
             0,
         )
     };
+    (told == 0).then_some(size)
+}
+
+/// The number that the kernel's setting `name` has; `None` where there is no such setting, or its value is no number.
+pub(super) fn setting(name: &str) -> Option<c_int> {
+    let name = CString::new(name).ok()?;
+    let mut bytes = [0; size_of::<c_int>()];
     // `kern.racct.enable` is a `bool`, one byte; the others are a C `int`.
-    match (told, size) {
-        (0, 1) => Some(bytes[0].into()),
-        (0, size) if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
+    match read_setting(&name, &mut bytes)? {
+        1 => Some(bytes[0].into()),
+        size if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
         _ => None,
     }
 }
@@ -42,20 +48,9 @@ pub(super) fn setting(name: &str) -> Option<c_int> {
 /// The directories that the kernel looks for modules in, as in linker_path of its sources.
 pub(super) fn module_directories() -> Vec<PathBuf> {
     let mut bytes = [0; 4096];
-    let mut size = bytes.len();
-    // SAFETY: the name is a C string, the buffer a live variable of the size given; nothing is set.
-    let told = unsafe {
-        libc::sysctlbyname(
-            c"kern.module_path".as_ptr(),
-            bytes.as_mut_ptr().cast(),
-            &raw mut size,
-            std::ptr::null(),
-            0,
-        )
-    };
-    let path = match told {
-        0 => CStr::from_bytes_until_nul(&bytes).unwrap_or_default(),
-        _ => c"/boot/kernel;/boot/modules",
+    let path = match read_setting(c"kern.module_path", &mut bytes) {
+        Some(_) => CStr::from_bytes_until_nul(&bytes).unwrap_or_default(),
+        None => c"/boot/kernel;/boot/modules",
     };
     let directories = path.to_bytes().split(|byte| *byte == b';');
     directories

@@ -60,15 +60,18 @@ pub(super) fn end_descendants() -> io::Result<()> {
         if process::wait(None).is_ok() {
             continue;
         }
-        if system::descendants()? == 0 {
+        let left = system::descendants()?;
+        if left == 0 {
             return Ok(());
         }
         tries += 1;
         if tries == TRIES {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "processes of the build do not end",
-            ));
+            let waited = PAUSE * TRIES;
+            let problem = format!(
+                "expected no process of the build after {} s, saw {left} that SIGKILL has not ended",
+                waited.as_secs()
+            );
+            return Err(io::Error::new(io::ErrorKind::TimedOut, problem));
         }
         std::thread::sleep(PAUSE);
     }

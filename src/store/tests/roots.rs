@@ -149,7 +149,7 @@ fn a_link_is_registered_as_a_root_as_it_is() {
     assert!(store.roots().unwrap().is_empty());
 }
 
-/// For root there is no directory that cannot be read, so the thread that reads is another user's.
+/// Root can read every directory, so another user's thread reads them.
 #[cfg(target_os = "linux")]
 #[test]
 fn profiles_that_may_not_be_read_are_skipped_and_gcroots_are_not() {
