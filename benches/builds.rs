@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::graph::BuildJob;
+use bootstrap::builder::log::LogCompression;
 use bootstrap::builder::run::{RunRequest, realise};
 use bootstrap::builder::settings::{BuildSettings, Fallback, Tools};
 use bootstrap::builder::watch;
@@ -134,11 +135,14 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         ends_others: false,
         fallback: Fallback::Careful,
         keep_failed: false,
+        keeps_for: None,
         cache_failures: false,
+        log_compression: LogCompression::Gzip,
         rounds: NonZeroU32::MIN,
         build_limits: watch::BuildLimits::default(),
         limits: ResourceLimits::default(),
         user: BuildUser::default(),
+        host_directories: Vec::new(),
         sandbox_is_fit: false,
         temporary: root.join("tmp"),
     };

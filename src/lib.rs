@@ -21,6 +21,7 @@ mod key_files;
 mod limited_file;
 mod limited_output;
 mod process_limit;
+mod process_messages;
 pub mod road;
 pub mod sandbox;
 pub mod show;

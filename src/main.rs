@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     bootstrap::sandbox::prepare_process();
     if is(2, bootstrap::daemon::SESSION_ARGUMENT) {
         // So is each process that serves a client of the daemon.
-        return bootstrap::daemon::session_main(&arguments);
+        return bootstrap::daemon::session_main();
     }
     bootstrap::cli::main(arguments)
 }

@@ -10,6 +10,7 @@ use super::error::BuildError;
 use super::graph::{BuildGraph, BuildJob, Todo, Way};
 use super::history::History;
 use super::jobserver::JobPool;
+use super::kept_directory::hand_over;
 use super::log::log_path;
 use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
@@ -158,7 +159,14 @@ impl BuildContext<'_, '_> {
     pub(super) fn leave(&self, job: BuildJob<'_>, directory: PathBuf) -> Option<PathBuf> {
         if self.settings.keep_failed {
             match self.scratch.keep(&directory, job.path) {
-                Ok(kept) => return Some(kept),
+                Ok(kept) => {
+                    if let Some(owner) = self.settings.keeps_for
+                        && let Err(error) = hand_over(&kept, self.scratch.owner(), owner)
+                    {
+                        tracing::warn!("only the daemon's user can use what was kept: {error}");
+                    }
+                    return Some(kept);
+                }
                 Err(error) => {
                     tracing::warn!("the build directory of {} is lost: {error}", job.label)
                 }
@@ -169,7 +177,7 @@ impl BuildContext<'_, '_> {
     }
 
     pub(super) fn log_of(&self, job: BuildJob<'_>) -> PathBuf {
-        log_path(&self.logs, job.path)
+        log_path(&self.logs, job.path, self.settings.log_compression)
     }
 
     /// Reports that work on an item begins: it has its locks and its token. Returns the time.

@@ -148,8 +148,8 @@ pub struct FailedBuild {
 }
 
 impl FailedBuild {
-    /// The failure of a builtin, which prints nothing.
-    pub(super) fn without_log(job: BuildJob<'_>, cause: BuildFailureCause) -> BuildError {
+    /// A failure that no log explains.
+    pub(crate) fn without_log(job: BuildJob<'_>, cause: BuildFailureCause) -> BuildError {
         BuildError::Failed(Box::new(Self {
             label: job.label.to_owned(),
             cause,

@@ -66,6 +66,16 @@ pub enum BuildFailureCause {
         /// Where it was kept, that of the previous round first; empty where that was not wanted.
         kept: Vec<PathBuf>,
     },
+    /// Built again to check it, it gave other bytes.
+    #[error("it may not be deterministic: output {path} differs")]
+    #[diagnostic(help(
+        "find out what differs, with --keep-failed, which keeps what was built again; then have the build not depend \
+         on it"
+    ))]
+    CheckDiffers {
+        /// The logical path of the output.
+        path: String,
+    },
     /// An output is not there.
     #[error("the build succeeded but did not create output `{name}` ({path})")]
     #[diagnostic(help("check in the log where it installed its files, and correct the path"))]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Build directories that were kept, for another process of this program to work in.
+//! Build directories that were kept, for another process of this program to work in, or for the user who wanted them.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::Path;
 
 use crate::diagnostics::FileError;
@@ -28,6 +28,27 @@ pub fn take_over(
     if old == user || !sandbox.is_of_builds(old) {
         return Ok(());
     }
+    give(directory, old, (user, group))
+}
+
+/// Gives `directory`, which was kept of a build by the user number `old`, and the one above it, which keeps others out,
+/// to `owner`: user and group number. Files of other owners stay as they are.
+///
+/// No link is followed, and no program stays set-user-ID.
+///
+/// # Errors
+/// As for [`take_over`]. What was given away by then stays so, and only root reaches it.
+pub(super) fn hand_over(directory: &Path, old: u32, owner: (u32, u32)) -> Result<(), FileError> {
+    give(directory, old, owner)?;
+    let above = directory.parent().unwrap_or(directory);
+    lchown(above, Some(owner.0), Some(owner.1))
+        .map_err(FileError::named_by_user("give away", above))
+}
+
+/// Gives what the user number `old` has in `directory` to `owner`.
+fn give(directory: &Path, old: u32, owner: (u32, u32)) -> Result<(), FileError> {
+    let examine =
+        |path: &Path| fs::symlink_metadata(path).map_err(FileError::named_by_user("examine", path));
     let mut open = vec![directory.to_owned()];
     while let Some(path) = open.pop() {
         let metadata = examine(&path)?;
@@ -38,10 +59,17 @@ pub fn take_over(
                 open.push(entry.path());
             }
         }
-        if metadata.uid() == old {
-            lchown(&path, Some(user), Some(group))
-                .map_err(FileError::named_by_user("give to the build user", &path))?;
+        if metadata.uid() != old {
+            continue;
         }
+        // Whose it would be set to is another user now.
+        let mode = metadata.mode() & 0o7777;
+        if metadata.is_file() && mode & 0o6000 != 0 {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode & !0o6000))
+                .map_err(FileError::named_by_user("change the mode of", &path))?;
+        }
+        lchown(&path, Some(owner.0), Some(owner.1))
+            .map_err(FileError::named_by_user("give away", &path))?;
     }
     Ok(())
 }

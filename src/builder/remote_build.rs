@@ -200,7 +200,7 @@ impl<'a> BuildContext<'_, 'a> {
         let _stop = self.cancellation.on_cancel(running.killer());
         let start = self.begin(job, Some(self.log_of(job)));
         let deadline = Deadline::new(&self.cancellation, self.settings.build_limits.timeout);
-        let mut log = LogWriter::create(&self.logs, job.path)?;
+        let mut log = LogWriter::create(&self.logs, job.path, self.settings.log_compression)?;
         let inputs = self.inputs(job)?;
         let all = store.closure(inputs.iter().chain([job.path]));
         let all = all.map_err(BuildError::store(job.label))?;

@@ -79,7 +79,7 @@ impl BuildContext<'_, '_> {
         directory: &Path,
         mut slot: JobSlot,
     ) -> Result<(Ran, JobSlot), BuildError> {
-        let mut log = LogWriter::create(&self.logs, job.path)?;
+        let mut log = LogWriter::create(&self.logs, job.path, self.settings.log_compression)?;
         let inputs = self.inputs(job)?;
         self.check_derivation(job, outputs, &inputs)?;
         self.export_graphs(job, directory)?;

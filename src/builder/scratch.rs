@@ -97,6 +97,11 @@ impl ScratchDirectory {
         }
     }
 
+    /// The user number of builds on this machine.
+    pub(super) fn owner(&self) -> u32 {
+        self.owner.0
+    }
+
     /// The run's own directory.
     pub fn directory(&self) -> &Path {
         &self.directory

@@ -10,6 +10,7 @@ use super::alternative::Alternative;
 use super::builtin::Builtins;
 use super::hook::BuildHook;
 use super::jobserver::{JobPool, Spare};
+use super::log::LogCompression;
 use super::scheduler::Parallelism;
 use super::shared_tokens::SharedTokens;
 use super::watch::BuildLimits;
@@ -70,8 +71,12 @@ pub struct BuildSettings {
     pub fallback: Fallback,
     /// Whether the build directory of a failed build is kept.
     pub keep_failed: bool,
+    /// User and group number of who gets that directory; `None`: who runs this process.
+    pub keeps_for: Option<(u32, u32)>,
     /// Whether failed builds are recorded in the store, and not tried again.
     pub cache_failures: bool,
+    /// How build logs are compressed.
+    pub log_compression: LogCompression,
     /// How often each is built before it is registered: all rounds must give the same.
     pub rounds: NonZeroU32,
     /// How long a build may take and how much it may print.
@@ -80,6 +85,8 @@ pub struct BuildSettings {
     pub limits: ResourceLimits,
     /// The user that builders run as in their sandbox.
     pub user: BuildUser,
+    /// Directories of this machine that builds without a root of their own see, read-only, at the same places.
+    pub host_directories: Vec<PathBuf>,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise a run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made on this machine. It needs room for the largest of them (GCC's).

@@ -181,6 +181,7 @@ impl EndReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::log::LogCompression;
     use crate::events::EventSender;
     use crate::formats::store_path::StorePath;
     use std::io::Write;
@@ -193,7 +194,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let derivation =
             StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-x.drv").unwrap();
-        let mut log = LogWriter::create(directory.path(), &derivation).unwrap();
+        let mut log =
+            LogWriter::create(directory.path(), &derivation, LogCompression::Gzip).unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         let killed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&killed);

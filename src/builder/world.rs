@@ -76,12 +76,19 @@ impl BuildWorld<'_> {
             target: store_dir.display(path).into(),
             writable: false,
         });
+        // A root has places of its own.
+        let shown = settings.host_directories.iter().map(|directory| Mount {
+            source: directory.clone(),
+            target: directory.clone(),
+            writable: false,
+        });
+        let shown = shown.filter(|_| job.root.is_none());
         World {
             root: match job.root {
                 Some(root) => GuestRoot::Tree(self.directories.physical(root)),
                 None => GuestRoot::Empty,
             },
-            mounts: mounts.collect(),
+            mounts: mounts.chain(shown).collect(),
             store_dir: store_dir.as_str().to_owned(),
             store_writable: self.store.to_owned(),
             build_directory: BuildDirectory {

@@ -451,7 +451,7 @@ pub enum Command {
 }
 
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text {
+    match text.to_ascii_lowercase().as_str() {
         "yes" => Ok(true),
         "no" => Ok(false),
         _ => Err("expected `yes` or `no`".to_owned()),

@@ -10,7 +10,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
 use super::failure::CommandFailure;
-use crate::daemon::configuration::{DaemonConfiguration, LogCompression, UNSUPPORTED};
+use crate::builder::log::LogCompression;
+use crate::daemon::configuration::{DaemonConfiguration, unsupported};
 use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{SessionLimits, serve};
 use crate::daemon::socket::Socket;
@@ -23,7 +24,7 @@ const GUIX_DAEMON: &str = "guix-daemon";
 
 /// Perform derivation builds and store accesses for Guix's clients
 #[derive(Debug, Parser)]
-#[command(name = GUIX_DAEMON, version, max_term_width = 100)]
+#[command(name = GUIX_DAEMON, version, max_term_width = 100, infer_long_args = true)]
 struct GuixDaemonArguments {
     #[command(flatten)]
     daemon: DaemonArguments,
@@ -110,7 +111,7 @@ pub(super) fn daemon(
         configuration.timeout = options.timeout.unwrap_or(0);
         configuration.max_silent_time = options.max_silent_time.unwrap_or(0);
         configuration.offline = options.offline;
-        set_urls(configuration, options.substitute_urls.as_deref());
+        configuration.set_substitute_urls(options.substitute_urls.as_deref());
         Ok(plan)
     })
 }
@@ -165,14 +166,8 @@ fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailur
     configuration.cores = parsed.cores;
     configuration.timeout = parsed.timeout;
     configuration.max_silent_time = parsed.max_silent_time;
-    set_urls(configuration, parsed.substitute_urls.as_deref());
+    configuration.set_substitute_urls(parsed.substitute_urls.as_deref());
     Ok(plan)
-}
-
-fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
-    if let Some(urls) = urls {
-        configuration.substitute_urls = urls.split_whitespace().map(str::to_owned).collect();
-    }
 }
 
 /// What follows from `arguments`, and from the directories and system of `context`.
@@ -181,18 +176,14 @@ fn set_urls(configuration: &mut DaemonConfiguration, urls: Option<&str>) {
 /// Where an option asks for what this daemon does not do.
 fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, CommandFailure> {
     // In the order of `UNSUPPORTED`.
-    let given: [bool; UNSUPPORTED.len()] = [
+    let refused = unsupported([
         arguments.disable_chroot,
-        !arguments.chroot_directory.is_empty(),
         arguments.impersonate_linux,
         arguments.lose_logs,
         arguments.isolate_host_loopback,
         arguments.discover,
-        arguments.log_compression != "gzip",
-    ];
-    let mut refused = UNSUPPORTED.iter().zip(given).filter(|(_, given)| *given);
-    if let Some(((option, instead), _)) = refused.next() {
-        let message = format!("{option} is not supported: {instead}");
+    ]);
+    if let Some(message) = refused {
         return Err(CommandFailure::usage(message, "leave the option out"));
     }
     let hook = arguments.build_hook.as_deref();
@@ -211,7 +202,11 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, C
             keep_outputs: arguments.gc_keep_outputs,
             keep_derivations: arguments.gc_keep_derivations,
             deduplicate: !arguments.disable_deduplication,
-            log_compression: LogCompression::Gzip,
+            log_compression: match arguments.disable_log_compression {
+                true => LogCompression::None,
+                false => arguments.log_compression,
+            },
+            chroot_directories: arguments.chroot_directory.clone(),
             trusted_users: arguments.trusted_user.clone(),
             debug: arguments.debug,
             ..DaemonConfiguration::new(
@@ -225,17 +220,14 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, C
 
 /// Listens and serves as `read` says, which is asked again upon SIGHUP.
 fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), CommandFailure> {
-    let ServicePlan {
-        configuration,
-        listen,
-    } = read()?;
+    let plan = read()?;
     for limit in crate::sandbox::inherited::low_limits() {
         super::context::tell(&format!("bootstrap: warning: {limit}; raise it\n"));
     }
     // Before a client can connect: who finds the daemon serving finds it in `bootstrap top`, too.
-    let status = announce(&configuration);
+    let status = announce(&plan.configuration);
     let mut sockets = Socket::given()?;
-    for place in &listen {
+    for place in &plan.listen {
         let socket = Socket::listen(place)?;
         if matches!(socket, Socket::Remote(_)) {
             super::context::tell(&format!(
@@ -246,11 +238,11 @@ fn run(read: &dyn Fn() -> Result<ServicePlan, CommandFailure>) -> Result<(), Com
         sockets.push(socket);
     }
     if sockets.is_empty() {
-        sockets.push(Socket::local(&configuration.places.socket())?);
+        sockets.push(Socket::local(&plan.configuration.places.socket())?);
     }
     let reload = || Ok(read().map_err(|error| error.to_string())?.configuration);
     let limits = SessionLimits::default();
-    Ok(serve(sockets, configuration, limits, &reload, status)?)
+    Ok(serve(sockets, plan.configuration, limits, &reload, status)?)
 }
 
 #[cfg(test)]
@@ -266,7 +258,8 @@ mod tests {
     #[test]
     fn guix_daemons_options_are_taken_by_their_names() {
         let plan = read(&[
-            "--build-users-group=guixbuild",
+            // getopt's abbreviations.
+            "--build-users=guixbuild",
             "-M",
             "4",
             "--cores=0",
@@ -274,11 +267,13 @@ mod tests {
             "--listen=/tmp/one",
             "--listen=localhost",
             "--gc-keep-outputs",
-            "--gc-keep-derivations=no",
+            "--gc-keep-derivations=No",
             "--no-offload",
             "--rounds=2",
             "--timeout=5",
             "--disable-deduplication",
+            "--chroot-directory=/usr/share",
+            "--log-compression=bzip2",
             "--discover=no",
             "--root=/try",
         ])
@@ -289,6 +284,11 @@ mod tests {
         assert_eq!(plan.listen, ["/tmp/one", "localhost"]);
         assert!(configuration.keep_outputs && !configuration.keep_derivations);
         assert_eq!((configuration.rounds, configuration.timeout), (2, 5));
+        assert_eq!(
+            configuration.chroot_directories,
+            [PathBuf::from("/usr/share")]
+        );
+        assert_eq!(configuration.log_compression, LogCompression::Bzip2);
         assert_eq!(
             configuration.places.socket(),
             PathBuf::from("/try/var/guix/daemon-socket/socket")
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_an_error_with_the_nearest_name() {
-        let Err(CommandFailure::Found { message, .. }) = read(&["--max-job=4"]) else {
+        let Err(CommandFailure::Found { message, .. }) = read(&["--max-jobz=4"]) else {
             panic!("it was accepted");
         };
         assert!(message.contains("--max-jobs"), "{message}");
@@ -324,12 +324,10 @@ mod tests {
     fn what_is_not_done_is_refused_by_name() {
         for option in [
             "--disable-chroot",
-            "--chroot-directory=/x",
             "--impersonate-linux-2.6",
             "--lose-logs",
             "--isolate-host-loopback",
             "--discover",
-            "--log-compression=none",
         ] {
             let Err(CommandFailure::Found { message, .. }) = read(&[option]) else {
                 panic!("{option} was accepted");

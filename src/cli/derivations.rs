@@ -119,7 +119,10 @@ pub(super) fn check(context: &Context, wanted: &[WantedDerivation]) -> Result<()
     if wanted.is_empty() {
         return Ok(());
     }
-    let mode = RealiseMode::Check { keeps: true };
+    let mode = RealiseMode::Check {
+        keeps: true,
+        fails: false,
+    };
     let run = StoredRun::start(&context.session, wanted, mode, context)?;
     let outcomes = &run.realised.outcomes;
     let text = describe_outcomes(&context.session, outcomes);

@@ -2,21 +2,18 @@
 //! The options of the daemon, as values. The listener makes them once, and passes them to each session.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::builder::log::LogCompression;
 use crate::engine::SPARE;
 use crate::formats::store_path::{StoreDir, StorePathError};
 use crate::store::directories::Directories;
 
 /// The options of guix-daemon that this daemon does not have, each with the reason.
-pub const UNSUPPORTED: [(&str, &str); 7] = [
+const UNSUPPORTED: [(&str, &str); 5] = [
     ("--disable-chroot", "builds are always isolated"),
-    (
-        "--chroot-directory",
-        "a build sees its inputs and nothing else of the machine",
-    ),
     (
         "--impersonate-linux-2.6",
         "builds see the kernel's own version",
@@ -30,19 +27,38 @@ pub const UNSUPPORTED: [(&str, &str); 7] = [
         "--discover",
         "servers have to be named with --substitute-urls",
     ),
-    ("--log-compression", "build logs are compressed with gzip"),
 ];
 
-/// How build logs are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum LogCompression {
-    /// `LOG.gz`.
-    #[default]
-    Gzip,
-    /// `LOG.bz2`.
-    Bzip2,
-    /// `LOG`.
-    None,
+/// The first of [`UNSUPPORTED`] that is `given`, with the reason.
+pub fn unsupported(given: [bool; UNSUPPORTED.len()]) -> Option<String> {
+    let mut refused = UNSUPPORTED.iter().zip(given).filter(|(_, given)| *given);
+    let ((option, instead), _) = refused.next()?;
+    Some(format!("{option} is not supported: {instead}"))
+}
+
+/// The directory of this machine that `text` names, which builds can be shown: it is neither their own `/`, `/etc` and
+/// the like nor the usual store's. (Where the store is elsewhere, builds fail that have it in the same place.)
+///
+/// # Errors
+/// Where they cannot be shown it, in words.
+pub fn shown_directory(text: &str) -> Result<PathBuf, String> {
+    let directory = Path::new(text);
+    let is_plain = directory
+        .components()
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !directory.is_absolute() || !is_plain {
+        return Err("expected an absolute name without `..`".to_owned());
+    }
+    let own = ["/dev", "/etc", "/gnu/store", "/proc", "/tmp"].map(Path::new);
+    let mut own = own.into_iter();
+    if own.any(|own| own.starts_with(directory) || directory.starts_with(own)) {
+        return Err("builds have their own there; name another directory".to_owned());
+    }
+    match directory.symlink_metadata() {
+        Ok(found) if found.is_dir() => Ok(directory.to_owned()),
+        Ok(_) => Err("expected a directory".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What sessions of the daemon go by.
@@ -85,10 +101,10 @@ pub struct DaemonConfiguration {
     pub keep_derivations: bool,
     /// How build logs are compressed.
     pub log_compression: LogCompression,
-    /// Whether build logs are kept.
-    pub keep_logs: bool,
     /// Whether equal files of new items become links of one file.
     pub deduplicate: bool,
+    /// Directories of this machine that builds see.
+    pub chroot_directories: Vec<PathBuf>,
     /// Users that are trusted beside root.
     pub trusted_users: Vec<String>,
     /// Whether requests are logged.
@@ -119,8 +135,8 @@ impl DaemonConfiguration {
             keep_outputs: false,
             keep_derivations: true,
             log_compression: LogCompression::default(),
-            keep_logs: true,
             deduplicate: true,
+            chroot_directories: Vec::new(),
             trusted_users: Vec::new(),
             debug: false,
         }
@@ -128,6 +144,14 @@ impl DaemonConfiguration {
 }
 
 impl DaemonConfiguration {
+    /// Sets the substitute servers of clients that name none to `urls`, which are separated by spaces, where they are
+    /// given.
+    pub fn set_substitute_urls(&mut self, urls: Option<&str>) {
+        if let Some(urls) = urls {
+            self.substitute_urls = urls.split_whitespace().map(str::to_owned).collect();
+        }
+    }
+
     /// The number of job tokens of all sessions together.
     pub fn tokens(&self) -> NonZeroUsize {
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -184,6 +208,11 @@ impl DaemonDirectories {
         })
     }
 
+    /// The state directory.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// The socket that clients connect to where no other is named.
     pub fn socket(&self) -> PathBuf {
         self.state.join("daemon-socket/socket")
@@ -197,5 +226,31 @@ impl DaemonDirectories {
     /// The directory of the job tokens that all sessions share.
     pub fn tokens(&self) -> PathBuf {
         self.state.join("bootstrap/daemon/tokens")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_builds_have_of_their_own_is_not_shown_to_them() {
+        assert_eq!(shown_directory("/usr"), Ok(PathBuf::from("/usr")));
+        for directory in [
+            "",
+            "/",
+            "/tmp",
+            "/tmp/x",
+            "/etc",
+            "/gnu",
+            "/gnu/store",
+            "/gnu/store/x",
+            "usr",
+            "/usr/../etc",
+            "/nonexistent",
+            "/usr/bin/env",
+        ] {
+            assert!(shown_directory(directory).is_err(), "{directory}");
+        }
     }
 }

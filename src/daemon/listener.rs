@@ -7,11 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,16 +24,14 @@ use super::configuration::DaemonConfiguration;
 use super::log;
 use super::peer::{self, Peer};
 use super::refusal::Refusals;
-use super::session::{SESSION_ARGUMENT, SessionOrder};
+use super::session::SessionOrder;
 use super::socket::{AcceptedConnection, Socket};
 use super::status::StatusFile;
 use super::users;
+use super::waiting::WaitingSession;
 use crate::diagnostics::with_hint;
 use crate::formats::count::counted;
 use crate::sandbox;
-
-/// What a session's process is called. `guix processes` looks for this name, with the client's process after it.
-const SESSION_NAME: &str = "guix-daemon";
 
 /// How long sessions have for ending their builds after the first SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -80,6 +77,8 @@ struct Listener<'r> {
     trusted: Trusted,
     limits: SessionLimits,
     sessions: BTreeMap<u32, SessionProcess>,
+    /// The process for the next client, where one could be started.
+    waiting: Option<WaitingSession>,
     refusals: Refusals,
     program: PathBuf,
     /// Whether a sandbox could be made, once that is known.
@@ -118,6 +117,7 @@ pub fn serve(
         reload,
         limits,
         sessions: BTreeMap::new(),
+        waiting: None,
         refusals: Refusals::start().map_err(failed("start a thread"))?,
         program: program().map_err(failed("find its own program"))?,
         sandbox_is_fit: Arc::default(),
@@ -128,6 +128,7 @@ pub fn serve(
     );
     // What is mounted where it was started may be unmounted.
     std::env::set_current_dir("/").map_err(failed("enter /"))?;
+    listener.prepare();
     listener.run(signals).map_err(failed("wait for clients"))
 }
 
@@ -283,20 +284,7 @@ impl Listener<'_> {
             peer,
             sandbox_is_fit: self.sandbox_is_fit.load(Ordering::Relaxed),
         };
-        let order = serde_json::to_string(&order)?;
-        let process = peer.identity.and_then(|identity| identity.process);
-        let child = Command::new(&self.program)
-            .arg0(SESSION_NAME)
-            .args([&process.unwrap_or(0).to_string(), SESSION_ARGUMENT, &order])
-            .stdin(Stdio::from(OwnedFd::from(connection)))
-            .stdout(Stdio::null())
-            // A signal for the listener's terminal is for the listener alone.
-            .process_group(0)
-            // The listener's sockets are not the sessions'.
-            .env_remove("LISTEN_FDS")
-            .env_remove("LISTEN_PID")
-            .env_remove("LISTEN_FDNAMES")
-            .spawn()?;
+        let child = self.hand_over(&connection, &order)?;
         let trusted = peer.trusted;
         self.sessions.insert(
             child.id(),
@@ -306,7 +294,28 @@ impl Listener<'_> {
                 trusted,
             },
         );
+        self.prepare();
         Ok(())
+    }
+
+    /// Gives a client to the process that waits for one or, where that has ended, to a new one.
+    fn hand_over(&mut self, connection: &UnixStream, order: &SessionOrder) -> io::Result<Child> {
+        let waiting = self.waiting.take();
+        if let Some(Ok(child)) = waiting.map(|waiting| waiting.serve(connection, order)) {
+            return Ok(child);
+        }
+        self.start_session()?.serve(connection, order)
+    }
+
+    /// Starts the process for the next client. Where that fails, the next client's own start reports it.
+    fn prepare(&mut self) {
+        if self.waiting.is_none() {
+            self.waiting = self.start_session().ok();
+        }
+    }
+
+    fn start_session(&self) -> io::Result<WaitingSession> {
+        WaitingSession::start(&self.program, self.configuration.places.state())
     }
 
     /// Why another session of the user `share` cannot be served, where it cannot.
@@ -336,6 +345,10 @@ impl Listener<'_> {
     fn reap(&mut self) {
         self.sessions
             .retain(|_, running| matches!(running.child.try_wait(), Ok(None)));
+        // Another one is started when a client comes: one that ends by itself might do so again and again.
+        if self.waiting.as_mut().is_some_and(WaitingSession::has_ended) {
+            self.waiting = None;
+        }
     }
 
     fn reload(&mut self) {
@@ -354,6 +367,7 @@ impl Listener<'_> {
     /// Ends the sessions: those that do not end in time, or when a second signal comes, are killed.
     fn end(&mut self, mut signals: UnixStream) -> io::Result<()> {
         self.sockets.clear();
+        self.waiting = None;
         self.signal(Signal::TERM);
         let until = Instant::now() + FAREWELL;
         loop {

@@ -2,9 +2,9 @@
 //! The daemon: serves Guix's clients on a socket, with guix-daemon's protocol (see
 //! [`formats::worker`](crate::formats::worker)).
 //!
-//! The [`listener`] accepts connections, finds out who the peer is, and runs this program again for each: a *session*.
-//! So locks and temporary roots of different clients are those of different processes, as with guix-daemon, and a fault
-//! that one client causes ends with its process.
+//! The [`listener`] accepts connections, finds out who the peer is, and has another process of this program serve it: a
+//! *session*. So locks and temporary roots of different clients are those of different processes, as with guix-daemon,
+//! and a fault that one client causes ends with its process.
 //!
 //! | module | what |
 //! |---|---|
@@ -15,6 +15,8 @@
 //! | `refusal` | telling a client that it cannot be served |
 //! | `users` | names, numbers and groups of users |
 //! | [`hook`] | which program is the build hook |
+//! | `waiting` | a session's process before its client comes |
+//! | `title` | what `ps` shows of a session |
 //! | [`status`] | who is connected and what is built, as files say |
 //! | `session` | one connection: greeting, requests, replies |
 
@@ -26,7 +28,9 @@ mod refusal;
 mod session;
 pub mod socket;
 pub mod status;
+mod title;
 mod users;
+mod waiting;
 
 pub use session::{SESSION_ARGUMENT, main as session_main};
 

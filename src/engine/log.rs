@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::error::EngineError;
 use super::planned::Planned;
 use super::session::Session;
-use crate::builder::log::{log_path, open_log};
+use crate::builder::log::{find_log, open_log};
 use crate::formats::store_path::StorePath;
 
 /// The log of a build.
@@ -44,8 +44,8 @@ impl Session {
         let opened = open_log(logs, derivation);
         BuildLog {
             label: label.to_owned(),
-            path: log_path(logs, derivation),
-            text: opened.map(|log| log.map(|log| Box::new(log) as Box<dyn Read>)),
+            path: find_log(logs, derivation),
+            text: opened,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::hook::HookSettings;
+use crate::builder::log::LogCompression;
 use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::fetch::mirrors::Mirrors;
@@ -130,13 +131,20 @@ pub struct BuildOptions {
     pub max_memory: Option<u64>,
     /// The most processes and threads of a build.
     pub max_processes: Option<u64>,
+    /// User and group number of who gets the build directories of failed builds that are kept; `None`: who runs this
+    /// process.
+    pub keeps_for: Option<(u32, u32)>,
     /// Whether failures are recorded, and what has failed is not tried again until the record is cleared.
     pub cache_failures: bool,
+    /// How build logs are compressed.
+    pub log_compression: LogCompression,
     /// How often each is built before it is registered: all rounds must give the same. `None`: once.
     pub rounds: Option<NonZeroU32>,
     /// Whether what a substitute server has without a trusted signature counts as something that it lacks, as with
     /// guix-daemon. Otherwise it is an error.
     pub skips_untrusted: bool,
+    /// Directories of this machine that builds see, read-only, at the same places. What builds make may depend on them.
+    pub host_directories: Vec<PathBuf>,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise each run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.

@@ -7,6 +7,7 @@ use super::error::EngineError;
 use super::session::Session;
 use super::substitutes::{Substitutes, Taking, substituter};
 use super::wanted::WantedDerivation;
+use crate::builder::error::{BuildFailureCause, FailedBuild};
 use crate::builder::graph::WantedOutputs;
 use crate::builder::hook::BuildHook;
 use crate::builder::rebuild::{Again, Inspect, RebuiltDerivation, rebuild};
@@ -30,6 +31,8 @@ pub enum RealiseMode {
     Check {
         /// Whether what differs is kept beside the output.
         keeps: bool,
+        /// Whether a derivation with an output that differs has failed.
+        fails: bool,
     },
 }
 
@@ -95,11 +98,22 @@ impl Session {
                 report: self.run_derivations(&run, None)?,
                 outcomes: Vec::new(),
             }),
-            RealiseMode::Check { keeps } => {
+            RealiseMode::Check { keeps, fails } => {
                 let settings = self.build_settings();
                 let variation = Variation::default();
                 let comparer = Comparer::new(store, &settings, &variation, keeps);
-                let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt);
+                let inspect = |rebuilt: &RebuiltDerivation<'_>| {
+                    let differing = comparer.inspect(rebuilt)?;
+                    match differing.filter(|_| fails) {
+                        Some(path) => Err(FailedBuild::without_log(
+                            rebuilt.job,
+                            BuildFailureCause::CheckDiffers {
+                                path: self.directories().store_dir.display(&path),
+                            },
+                        )),
+                        None => Ok(()),
+                    }
+                };
                 let report = self.run_derivations(&run, Some(&inspect))?;
                 Ok(Realised {
                     report,

@@ -129,7 +129,7 @@ impl Session {
         for variation in options.variations {
             rounds.started.push(epoch_seconds(SystemTime::now()));
             let comparer = Comparer::new(&run.store, &settings, &variation, true);
-            let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt);
+            let inspect = |rebuilt: &RebuiltDerivation<'_>| comparer.inspect(rebuilt).map(|_| ());
             let report = run.rebuild(&run.targets, &variation, &inspect, watcher)?;
             if report.summary.interrupted && first_error(&report).is_none() {
                 return Err(EngineError::Run(Box::new(report)));

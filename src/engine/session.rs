@@ -214,7 +214,9 @@ impl Session {
             ends_others: options.ends_others,
             fallback: options.fallback,
             keep_failed: options.keep_failed,
+            keeps_for: options.keeps_for,
             cache_failures: options.cache_failures,
+            log_compression: options.log_compression,
             rounds: options.rounds.unwrap_or(NonZeroU32::MIN),
             build_limits: BuildLimits {
                 timeout: options.timeout,
@@ -227,6 +229,7 @@ impl Session {
                 ..usual
             },
             user: BuildUser::default(),
+            host_directories: options.host_directories.clone(),
             sandbox_is_fit: options.sandbox_is_fit,
             temporary: options.temporary.clone().unwrap_or_else(std::env::temp_dir),
         }

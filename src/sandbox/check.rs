@@ -3,7 +3,8 @@
 
 use bstr::{BString, ByteSlice};
 
-use super::{SandboxError, World, protocol};
+use super::{SandboxError, World};
+use crate::process_messages::MOST_DESCRIPTORS;
 
 /// Whether the program, its user, environment and descriptors make sense.
 ///
@@ -51,7 +52,7 @@ pub(super) fn sensible(world: &World) -> Result<(), SandboxError> {
         return bad("two descriptors have the same number".to_owned());
     }
     // One place is for an interactive program's standard input.
-    if numbers.len() >= protocol::MOST_DESCRIPTORS {
+    if numbers.len() >= MOST_DESCRIPTORS {
         return bad(format!("{} descriptors are too many", numbers.len()));
     }
     Ok(())

@@ -3,7 +3,6 @@
 //! side.
 
 use std::ffi::{CString, NulError};
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,12 +10,12 @@ use std::os::unix::net::UnixStream;
 use bstr::BString;
 
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::stdio;
 use serde::de::DeserializeOwned;
 
 use super::SandboxStep;
 use super::process;
-use super::protocol::{During, HelperMessage, StepFailure, receive, receive_descriptors, send};
+use super::protocol::{During, HelperMessage, StepFailure};
+use crate::process_messages::{receive, receive_descriptors, send, take_stdin};
 
 /// A specification with what came with it.
 pub(super) struct Received<S> {
@@ -44,13 +43,7 @@ pub(super) fn live(start: impl FnOnce() -> io::Result<()>) -> ! {
 /// Receives the specification from the socket, which is standard input. `None` where there is nothing to make: the
 /// spawning process is gone, or the specification was wrong, which has been reported.
 pub(super) fn receive_specification<S: DeserializeOwned>() -> io::Result<Option<Received<S>>> {
-    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
-    let null: OwnedFd = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?
-        .into();
-    stdio::dup2_stdin(&null)?;
+    let (mut socket, null) = take_stdin()?;
     let descriptors = receive_descriptors(&socket)?;
     let specification = match receive(&mut socket) {
         Ok(Some(specification)) => specification,

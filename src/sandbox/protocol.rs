@@ -3,29 +3,15 @@
 //!
 //! The spawning process sends one specification (each backend has its own) with its descriptors, and never
 //! anything after it: when its end closes, for whatever reason, the sandbox dies. The helper, or another process
-//! of the sandbox that is still our own program, answers with [`HelperMessage`]s. Both are JSON with their length
-//! before them (four bytes, little-endian): a stream socket, because a specification may be longer than a datagram.
+//! of the sandbox that is still our own program, answers with [`HelperMessage`]s. Both are
+//! [messages between processes](crate::process_messages).
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::path::PathBuf;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Finished, SandboxStep};
-
-/// Descriptors that one message can carry; the kernel's `SCM_MAX_FD`.
-pub(super) const MOST_DESCRIPTORS: usize = 253;
-
-/// Longest message believed: a length beyond it means that the two sides are not the same program.
-const LONGEST: usize = 64 << 20;
 
 /// What the helper, or a process of the sandbox that is still our own, answers.
 #[derive(Debug, Serialize, Deserialize)]
@@ -151,107 +137,12 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     }
 }
 
-/// Sends `message`.
-pub(super) fn send(socket: &mut UnixStream, message: &impl Serialize) -> io::Result<()> {
-    socket.write_all(&frame(message)?)
-}
-
-/// The bytes of `message` as they are sent.
-pub(super) fn frame(message: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message)?;
-    let length = u32::try_from(frame.len() - 4).map_err(io::Error::other)?;
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    Ok(frame)
-}
-
-/// The next message; `None` when the other side has closed.
-pub(super) fn receive<T: DeserializeOwned>(socket: &mut UnixStream) -> io::Result<Option<T>> {
-    let mut length = [0; 4];
-    match socket.read_exact(&mut length) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        other => other?,
-    }
-    let length = u32::from_le_bytes(length) as usize;
-    if length > LONGEST {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut frame = vec![0; length];
-    socket.read_exact(&mut frame)?;
-    Ok(Some(serde_json::from_slice(&frame)?))
-}
-
-/// Sends `descriptors`, with one byte to carry them.
-pub(super) fn send_descriptors(
-    socket: &UnixStream,
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let mut space =
-        vec![MaybeUninit::uninit(); SendAncillaryMessage::ScmRights(descriptors).size()];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    sendmsg(
-        socket,
-        &[IoSlice::new(b"d")],
-        &mut control,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
-}
-
-/// The descriptors that [`send_descriptors`] sent; they close on execution.
-pub(super) fn receive_descriptors(socket: &UnixStream) -> io::Result<Vec<OwnedFd>> {
-    let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let received = recvmsg(
-        socket.as_fd(),
-        &mut [IoSliceMut::new(&mut byte)],
-        &mut control,
-        RecvFlags::CMSG_CLOEXEC,
-    )?;
-    if received.bytes == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            descriptors.extend(received);
-        }
-    }
-    Ok(descriptors)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::net::UnixStream;
 
-    #[test]
-    fn messages_and_descriptors_arrive_as_sent() {
-        let (mut left, mut right) = UnixStream::pair().unwrap();
-        let (reader, writer) = rustix::pipe::pipe().unwrap();
-        send_descriptors(&left, &[writer.as_fd()]).unwrap();
-        send(&mut left, &HelperMessage::Fit).unwrap();
-        let received = receive_descriptors(&right).unwrap();
-        assert_eq!(received.len(), 1);
-        std::fs::File::from(received.into_iter().next().unwrap())
-            .write_all(b"x")
-            .unwrap();
-        drop(writer);
-        let mut text = String::new();
-        std::fs::File::from(reader)
-            .read_to_string(&mut text)
-            .unwrap();
-        assert_eq!(text, "x");
-        assert!(matches!(
-            receive(&mut right).unwrap(),
-            Some(HelperMessage::Fit)
-        ));
-        drop(left);
-        assert!(receive::<HelperMessage>(&mut right).unwrap().is_none());
-    }
+    use super::*;
+    use crate::process_messages::{receive, send};
 
     #[test]
     fn a_failure_without_an_error_number_keeps_its_message_on_the_way() {
@@ -278,12 +169,5 @@ mod tests {
         );
         let with_kernel = arrived(Err(full()), Some("no swap")).to_string();
         assert_eq!(with_kernel, format!("{}; kernel: no swap", full()));
-    }
-
-    #[test]
-    fn an_absurd_length_is_an_error_not_an_allocation() {
-        let (mut left, mut right) = UnixStream::pair().unwrap();
-        left.write_all(&[0xff; 8]).unwrap();
-        assert!(receive::<HelperMessage>(&mut right).is_err());
     }
 }

@@ -21,8 +21,9 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use serde::Serialize;
 
-use super::protocol::{self, FailureDetail, HelperMessage, StepFailure};
+use super::protocol::{FailureDetail, HelperMessage, StepFailure};
 use super::{ExitStatusKind, Finished, INIT_ARGUMENT, RunningProgram, SandboxError, SandboxStep};
+use crate::process_messages;
 
 /// What a helper is started with.
 pub(super) struct HelperCommand<'t, S> {
@@ -91,8 +92,8 @@ pub(super) fn start_with<S: Serialize>(
         .then(|| tcgetattr(rustix::stdio::stdin()).ok())
         .flatten();
     let (mut ours, theirs) = UnixStream::pair().map_err(failed)?;
-    let frame = protocol::frame(helper.specification).map_err(failed)?;
-    protocol::send_descriptors(&ours, helper.descriptors).map_err(failed)?;
+    let frame = process_messages::frame(helper.specification).map_err(failed)?;
+    process_messages::send_descriptors(&ours, helper.descriptors).map_err(failed)?;
     // What a socket holds for certain is there when the helper looks.
     let (early, late) = frame.split_at(frame.len().min(EARLY));
     ours.write_all(early).map_err(failed)?;
@@ -197,7 +198,7 @@ impl SpawnedHelper {
             Err(error) => return Err(self.died(error.to_string())),
         };
         let message = loop {
-            match protocol::receive(&mut socket) {
+            match process_messages::receive(&mut socket) {
                 Ok(Some(HelperMessage::RandomAddresses)) => warn_of_random_addresses(),
                 other => break other,
             }

@@ -14,6 +14,7 @@ use crate::builder::settings::BuildSettings;
 use crate::builder::variation::Variation;
 use crate::formats::hash::Sha256Digest;
 use crate::formats::nar::NarError;
+use crate::formats::store_path::StorePath;
 use crate::store::{PathInfo, Store};
 
 /// An output and what a second build gave.
@@ -77,9 +78,16 @@ impl<'s> Comparer<'s> {
         outcomes
     }
 
-    /// Compares what was built again with what is registered.
-    pub fn inspect(&self, rebuilt: &RebuiltDerivation<'_>) -> Result<(), BuildError> {
+    /// Compares what was built again with what is registered. Gives the first output that differs.
+    ///
+    /// # Errors
+    /// Where the store cannot be asked, or what differs cannot be kept.
+    pub fn inspect(
+        &self,
+        rebuilt: &RebuiltDerivation<'_>,
+    ) -> Result<Option<StorePath>, BuildError> {
         let label = rebuilt.job.label;
+        let mut first = None;
         let fail = BuildError::store(label);
         for output in &rebuilt.outputs {
             // An output that was never valid has nothing to be compared with.
@@ -99,6 +107,7 @@ impl<'s> Comparer<'s> {
                             .keep_beside(rebuilt.locks, &output.staged, &info.path)
                     };
                     let kept = self.keeps.then(keep).transpose().map_err(&fail)?;
+                    first.get_or_insert_with(|| info.path.clone());
                     Some(Difference {
                         found: output.info.nar_sha256,
                         kept,
@@ -116,7 +125,7 @@ impl<'s> Comparer<'s> {
                     difference,
                 });
         }
-        Ok(())
+        Ok(first)
     }
 
     fn account(

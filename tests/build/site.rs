@@ -13,6 +13,7 @@ use bootstrap::builder::alternative::{Alternative, Delivery};
 use bootstrap::builder::builtin::Builtins;
 use bootstrap::builder::error::{BuildError, BuildFailureCause, FailureKind};
 use bootstrap::builder::graph::{BuildGraph, BuildJob, Offered, WantedJob};
+use bootstrap::builder::log::LogCompression;
 use bootstrap::builder::rebuild::{Again, rebuild};
 use bootstrap::builder::run::{RunRequest, lock_policy, realise};
 use bootstrap::builder::scheduler::RunReport;
@@ -196,11 +197,14 @@ impl Site {
                 ends_others: false,
                 fallback: Fallback::Careful,
                 keep_failed: false,
+                keeps_for: None,
                 cache_failures: false,
+                log_compression: LogCompression::Gzip,
                 rounds: NonZeroU32::MIN,
                 build_limits: watch::BuildLimits::default(),
                 limits: ResourceLimits::default(),
                 user: BuildUser::default(),
+                host_directories: Vec::new(),
                 sandbox_is_fit: false,
                 temporary: root.join("tmp"),
             },

@@ -124,9 +124,13 @@ impl Daemon {
         names.filter(|name| name != ".links").collect()
     }
 
-    /// The processes that the daemon has started and that have not ended.
+    /// The processes that serve a client of the daemon.
     pub fn sessions(&self) -> Vec<u32> {
-        processes::children(self.child.id())
+        let mut children = processes::children(self.child.id());
+        // The next client's has ten zeros in place of the client's process.
+        let waiting = processes::with_argument("0000000000");
+        children.retain(|child| !waiting.contains(child));
+        children
     }
 
     /// How many descriptors the daemon's first process has open.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The machine's processes: by /proc on Linux, elsewhere by ps(1) and procstat(1).
 
-pub use platform::{called, children, descriptors, exists, with_argument};
+pub use platform::{arguments, called, children, descriptors, exists, with_argument};
 
 #[cfg(target_os = "linux")]
 mod platform {
@@ -46,6 +46,12 @@ mod platform {
     /// How many processes run a program whose name begins with `name`.
     pub fn called(name: &str) -> usize {
         which("comm", |command| command.starts_with(name)).len()
+    }
+
+    /// The arguments of the process `number`, with its name first, separated by zero bytes.
+    pub fn arguments(number: u32) -> String {
+        let arguments = fs::read(format!("/proc/{number}/cmdline")).unwrap();
+        String::from_utf8_lossy(&arguments).into_owned()
     }
 
     /// The processes whose arguments contain `text`.
@@ -111,6 +117,13 @@ mod platform {
             .iter()
             .filter(|(_, command)| command.starts_with(name))
             .count()
+    }
+
+    /// The arguments of the process `number`, with its name first, separated by blanks.
+    pub fn arguments(number: u32) -> String {
+        let all = all("pid", "args").into_iter();
+        let mut its_own = all.filter(|(there, _)| *there == number);
+        its_own.next().unwrap().1
     }
 
     /// The processes whose arguments contain `text`.

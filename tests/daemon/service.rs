@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use crate::client::{Client, Daemon, tool};
+use crate::processes;
 
 /// A port that nothing listens on at the moment.
 fn free_port() -> u16 {
@@ -112,6 +113,42 @@ fn a_session_that_is_killed_takes_nothing_with_it() {
     assert!(victim.is_closed());
     daemon.wait_until("it is reaped", || daemon.sessions().is_empty());
     assert!(daemon.connect().is_valid(&path));
+}
+
+#[test]
+fn a_session_shows_which_client_it_serves() {
+    let daemon = Daemon::start();
+    let _client = daemon.connect();
+    let [session] = daemon.sessions()[..] else {
+        panic!("{:?}", daemon.sessions());
+    };
+    let shown = processes::arguments(session);
+    let client = std::process::id().to_string();
+    // As `guix processes` reads it: words between zero bytes.
+    let mut words = shown.split(['\0', ' ']).filter(|word| !word.is_empty());
+    assert_eq!(words.next(), Some("guix-daemon"), "{shown:?}");
+    assert_eq!(words.next(), Some(client.as_str()), "{shown:?}");
+    assert!(shown.contains(daemon.root().to_str().unwrap()), "{shown:?}");
+}
+
+#[test]
+fn the_next_client_is_served_after_the_process_that_waited_for_it_was_killed() {
+    let daemon = Daemon::start();
+    let children = || processes::children(daemon.child.id());
+    daemon.wait_until("a process waits", || children().len() == 1);
+    let waiting = children();
+    let killed = Command::new("kill")
+        .args(["-KILL", &waiting[0].to_string()])
+        .status();
+    assert!(killed.unwrap().success());
+    // A client that comes before that is its client, and is lost with it.
+    daemon.wait_until("its end is noticed", || children().is_empty());
+    let mut client = daemon.connect();
+    let path = client.add_text("text", "content", &[]);
+    assert!(client.is_valid(&path));
+    daemon.wait_until("another one waits", || {
+        children().len() == 2 && !children().contains(&waiting[0])
+    });
 }
 
 #[test]

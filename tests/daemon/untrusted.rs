@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What a user without privileges gets from root's daemon, which knows him by his socket.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use bootstrap::formats::nar::Tree;
@@ -102,6 +103,33 @@ fn as_nobody(mut client: Client) {
     client.given = std::io::Cursor::new(export);
     let refused = client.ask(27, |_| ()).unwrap_err();
     assert!(refused.message.contains("not signed"), "{refused:?}");
+
+    // What his failed build has left is his.
+    client
+        .ask(19, |fields| {
+            // Keep failed, keep going, fallback, verbosity, build hook, build verbosity, log type, traces, substitutes.
+            for number in [1, 0, 0, 0, 0, 0, 0, 0, 0] {
+                fields.long(number);
+            }
+            fields.long(0);
+        })
+        .unwrap();
+    let failing = builder.derivation(&mut client, "failing", &["write left x", "exit 1"]);
+    client.log.clear();
+    build(&mut client, &[failing]).unwrap_err();
+    let log = String::from_utf8_lossy(&client.log).into_owned();
+    let kept = log.split_once("note: keeping build directory `");
+    let (kept, _) = kept
+        .and_then(|(_, rest)| rest.split_once('\''))
+        .expect(&log);
+    let left = Path::new(kept).join("left");
+    assert_eq!(std::fs::read_to_string(&left).unwrap(), "x");
+    let above = left.ancestors().nth(2).unwrap();
+    for (path, mode) in [(above, 0o700), (&left, 0o644)] {
+        let found = path.metadata().unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777), (UNPRIVILEGED, mode));
+    }
+    std::fs::remove_dir_all(above).unwrap();
 
     // The daemon reads no directory for him that it would not read by itself.
     client

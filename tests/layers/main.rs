@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 8] = [
         "limited_file",
         "limited_output",
         "process_limit",
+        "process_messages",
         "threads",
     ],
     &["atomic_file", "key_files"],

@@ -132,7 +132,8 @@ impl World {
             ),
         );
         let place = self.0.display();
-        let phases = format!("# of {place}\n{phases}");
+        // Last, so that messages about the others name their lines.
+        let phases = format!("{phases}# of {place}\n");
         self.file(&format!("recipes/{name}/phases.sh"), &phases);
     }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args};
 
 use super::yes_or_no;
+use crate::builder::log::LogCompression;
+use crate::daemon::configuration::shown_directory;
 
 /// What only the daemon has.
 #[derive(Debug, Clone, Args)]
@@ -36,9 +38,12 @@ pub struct DaemonArguments {
     /// Keep the derivations of live outputs
     #[arg(long, value_name = "yes/no", num_args = 0..=1, require_equals = true, default_missing_value = "yes", default_value = "yes", value_parser = yes_or_no, action = ArgAction::Set)]
     pub gc_keep_derivations: bool,
-    /// How to compress build logs; gzip is the only way
+    /// Compress build logs by TYPE: gzip, bzip2, or none
     #[arg(long, value_name = "TYPE", default_value = "gzip")]
-    pub log_compression: String,
+    pub log_compression: LogCompression,
+    /// The same as --log-compression=none, and older
+    #[arg(long, hide = true)]
+    pub disable_log_compression: bool,
     /// Do not hard-link equal files of new items
     #[arg(long, alias = "disable-store-optimization")]
     pub disable_deduplication: bool,
@@ -64,8 +69,9 @@ pub struct DaemonArguments {
     /// Not supported: builds are always isolated
     #[arg(long, hide = true)]
     pub disable_chroot: bool,
-    /// Not supported: a build sees its inputs and nothing else
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Show builds the directory DIR of this machine, read-only; may be given several times. What they make may depend
+    /// on it
+    #[arg(long, value_name = "DIR", value_parser = shown_directory)]
     pub chroot_directory: Vec<PathBuf>,
     /// Not supported
     #[arg(long = "impersonate-linux-2.6", hide = true)]

@@ -64,6 +64,7 @@ impl ClientSession {
             RequestedMode::Normal => RealiseMode::Build,
             RequestedMode::Check => RealiseMode::Check {
                 keeps: self.options.keep_failed,
+                fails: true,
             },
             RequestedMode::Repair => return self.repair_paths(asked),
         };
@@ -330,6 +331,13 @@ impl ClientSession {
         })
     }
 
+    /// Who gets the build directories that are kept: the client's user, where only root could give them away.
+    fn keeps_for(&self) -> Option<(u32, u32)> {
+        let identity = self.peer.identity?;
+        let is_other = identity.user != 0 && rustix::process::geteuid().is_root();
+        is_other.then_some((identity.user, identity.group))
+    }
+
     /// The options of the engine for this client's builds.
     pub(super) fn engine_options(&self) -> Result<SessionOptions, Fault> {
         let system: System = self.configuration.system.parse().map_err(Fault::refused)?;
@@ -355,10 +363,13 @@ impl ClientSession {
                     true => Fallback::Always,
                     false => Fallback::Never,
                 },
+                keeps_for: self.keeps_for(),
                 cache_failures: self.configuration.cache_failures,
+                log_compression: self.configuration.log_compression,
                 rounds: NonZeroU32::new(options.rounds),
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
+                host_directories: self.configuration.chroot_directories.clone(),
                 sandbox_is_fit: self.sandbox_is_fit,
                 skips_untrusted: true,
                 ..BuildOptions::default()

@@ -11,21 +11,22 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::configuration::DaemonConfiguration;
-use super::log;
 use super::peer::Peer;
 use super::status::StatusFile;
+use super::{log, title};
 use crate::builder::shared_tokens::SharedTokens;
 use crate::events::cancellation::Cancellation;
 use crate::formats::worker::{
     DAEMON_MAGIC, Fields, VERSION, Version, WireError, WireReader, WorkerRequest, read_greeting,
     read_magic,
 };
+use crate::process_messages::{receive, receive_descriptors, take_stdin};
 use crate::store::directories::Directories;
 use crate::store::{OpenOptions, Store};
 
@@ -48,13 +49,13 @@ use connection::ClientWriter;
 use fault::Fault;
 use options::ClientSettings;
 
-/// The second argument of a session's process; the first is the client's process, and the third the `SessionOrder`.
+/// The second argument of a session's process; the first is the client's process, the third the state directory.
 pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-session";
 
 /// How long a client may take for its greeting.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the listener tells a session.
+/// What the listener tells a session, with the client's connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SessionOrder {
     pub(super) configuration: DaemonConfiguration,
@@ -86,15 +87,20 @@ struct ClientSession {
     status: Option<StatusFile>,
 }
 
-/// Serves the client whose connection is standard input, as the order that follows [`SESSION_ARGUMENT`] says.
-pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
-    let order = arguments.get(3).and_then(|text| text.to_str());
-    let order = order.map(serde_json::from_str::<SessionOrder>);
-    let Some(Ok(order)) = order else {
-        log("error: the daemon starts sessions by itself; start it with `bootstrap daemon`");
-        return ExitCode::from(2);
+/// Serves the client that the listener, at the other end of standard input, has for it. Ends when the listener does
+/// before there is one.
+pub fn main() -> ExitCode {
+    let (connection, order) = match receive_client() {
+        Ok(Some(client)) => client,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            log(format!(
+                "error: the daemon starts sessions by itself; start it with `bootstrap daemon`: {error}"
+            ));
+            return ExitCode::from(2);
+        }
     };
-    match run(order) {
+    match run(connection, order) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             log(format!("error: {problem}"));
@@ -103,14 +109,30 @@ pub fn main(arguments: &[std::ffi::OsString]) -> ExitCode {
     }
 }
 
-fn run(order: SessionOrder) -> Result<(), String> {
-    let failed =
-        |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
-    let socket = take_connection().map_err(failed("take the client's connection"))?;
+/// The client's connection, and what the listener says of it; `None` where the listener has gone.
+fn receive_client() -> std::io::Result<Option<(UnixStream, SessionOrder)>> {
+    let (mut listener, _) = take_stdin()?;
     // A session of its own, so that no terminal reaches it. It fails where it is one already.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
-    std::env::set_current_dir("/").map_err(failed("enter /"))?;
+    std::env::set_current_dir("/")?;
+    let mut descriptors = match receive_descriptors(&listener) {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+        received => received?,
+    };
+    let connection = descriptors.pop().map(UnixStream::from);
+    Ok(connection.zip(receive::<SessionOrder>(&mut listener)?))
+}
+
+fn run(socket: UnixStream, order: SessionOrder) -> Result<(), String> {
+    let failed =
+        |what: &'static str| move |error: std::io::Error| format!("cannot {what}: {error}");
+    let process = order.peer.identity.and_then(|identity| identity.process);
+    if let Err(error) = title::show_client(process.unwrap_or(0)) {
+        log(format!(
+            "warning: cannot show whom a session serves: {error}"
+        ));
+    }
     let client = ClientWriter::new(&socket).map_err(failed("share the client's connection"))?;
     let client = Arc::new(client);
     let cancellation = Cancellation::new();
@@ -126,15 +148,6 @@ fn run(order: SessionOrder) -> Result<(), String> {
             Ok(())
         }
     }
-}
-
-/// The connection, which nothing that this process starts inherits.
-fn take_connection() -> std::io::Result<UnixStream> {
-    let stdin = std::io::stdin();
-    let socket = rustix::io::fcntl_dupfd_cloexec(&stdin, 3)?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    Ok(UnixStream::from(socket))
 }
 
 /// The first signal stops what is being done, or ends an idle session; the second ends it in any case.

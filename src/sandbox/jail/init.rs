@@ -22,7 +22,8 @@ use super::specification::{JailHelper, JailSpecification};
 use super::system::{EventQueue, WatchEvent};
 use super::{accounts, devices, kernel, program, record, system, teardown};
 use crate::process_limit::limit_of;
-use crate::sandbox::protocol::{During, HelperMessage, StepFailure, receive, send};
+use crate::process_messages::{receive, send};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure};
 use crate::sandbox::terminal::Terminal;
 use crate::sandbox::{Finished, SandboxError, SandboxStep, helper, process, terminal};
 

@@ -9,8 +9,9 @@ use bstr::ByteSlice;
 use super::parameters::JailNetwork;
 use super::specification::JailHelper;
 use super::{loopback, system};
+use crate::process_messages::send;
 use crate::sandbox::helper::{Execution, place_descriptors};
-use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure};
 use crate::sandbox::{SandboxStep, process, resources};
 
 /// Becomes the program in `jail`, or writes to `report` why not and ends.

@@ -27,7 +27,8 @@ use super::mounts::{self, Kernel, MountTree};
 use super::specification::{NamespaceHelper, NamespaceSpecification};
 use super::{program, system};
 use crate::process_limit::limit_of;
-use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
+use crate::process_messages::send;
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure};
 use crate::sandbox::{SandboxStep, helper, process, terminal};
 
 /// The helper's whole life.

@@ -9,8 +9,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::specification::NamespaceHelper;
 use super::{filter, system};
+use crate::process_messages::send;
 use crate::sandbox::helper::{Execution, place_descriptors};
-use crate::sandbox::protocol::{During, HelperMessage, StepFailure, send};
+use crate::sandbox::protocol::{During, HelperMessage, StepFailure};
 use crate::sandbox::{SandboxStep, process, resources};
 
 /// Becomes the program, or says why not and ends.

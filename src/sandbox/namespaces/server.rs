@@ -7,7 +7,6 @@
 //! spawning process does, whose end of the socket closes then.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,14 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::Pid;
 use rustix::stdio;
 
 use super::{init, system};
+use crate::process_messages::{receive, receive_descriptors, send, send_descriptors, take_stdin};
 use crate::sandbox::INIT_ARGUMENT;
 use crate::sandbox::helper;
-use crate::sandbox::protocol::{receive, receive_descriptors, send, send_descriptors};
 use crate::sandbox::spawn::HelperProcess;
 
 /// The argument after [`INIT_ARGUMENT`] that makes our own binary a fork server.
@@ -133,8 +131,7 @@ pub(super) fn main() -> ! {
 fn serve() -> io::Result<()> {
     // The terminal's signals are for the spawning process to deal with.
     let _ = rustix::process::setsid();
-    let mut socket = UnixStream::from(fcntl_dupfd_cloexec(stdio::stdin(), 3)?);
-    stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let (mut socket, _) = take_stdin()?;
     loop {
         let descriptors = match receive_descriptors(&socket) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),

@@ -10,7 +10,7 @@ use super::{
     OutputShown, ReportData, ReportFile, ReportItem, ReportRebuild, SeedShown, ValidShown,
 };
 use crate::builder::history::FinishedItem;
-use crate::builder::log::log_path;
+use crate::builder::log::find_log;
 use crate::fetch::attributes;
 use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
@@ -263,7 +263,7 @@ fn item(sources: &ReportSources<'_>, node: &Node) -> Result<ReportItem, StoreErr
     let recipe = node.recipe.as_deref();
     let recipe = recipe.and_then(|name| sources.recipes.get(name));
     let environment = &node.derivation.environment;
-    let log = log_path(&directories.log, &node.derivation_path);
+    let log = find_log(&directories.log, &node.derivation_path);
     let outputs = node
         .output_paths()
         .map(|(name, path)| {

@@ -9,7 +9,7 @@ use super::FailureShown;
 use super::runs::{Unmade, cleaned};
 use super::span::{is_sound, made_name, processor_seconds};
 use crate::builder::history::FinishedItem;
-use crate::builder::log::log_path;
+use crate::builder::log::find_log;
 use crate::formats::store_path::StorePath;
 use crate::show::progress::invocation::Invocation;
 use crate::show::records::TIME_MAX;
@@ -48,7 +48,7 @@ pub(super) fn other_builds(
         path.filter(|path| path.is_derivation() && !planned(name))
     };
     let log = |path: &StorePath| {
-        let log = log_path(&directories.log, path);
+        let log = find_log(&directories.log, path);
         log.exists().then(|| log.display().to_string())
     };
     let mut builds: BTreeMap<StorePath, OtherBuild> = BTreeMap::new();

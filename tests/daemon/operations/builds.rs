@@ -11,8 +11,8 @@ use bootstrap::formats::nar::Tree;
 use bootstrap::formats::store_path::FixedOutputMethod;
 
 use super::store_dir;
-use crate::client::{Client, Daemon, SYSTEM};
-use crate::tokens::{Builder, build};
+use crate::client::{Client, Daemon, SYSTEM, tool};
+use crate::tokens::{Builder, build, set_limits};
 
 /// A derivation whose output is the file with that hash, as a client adds it, and the output's path. Its server is
 /// dead.
@@ -65,6 +65,101 @@ fn what_is_built_already_is_kept_for_who_asks_for_it() {
     daemon.connect().collect_garbage();
     let mut last = daemon.connect();
     assert!(!last.is_valid(&output) && !last.is_valid(&drv));
+}
+
+#[test]
+fn a_check_that_finds_other_bytes_is_a_failed_build() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "check");
+    let derivation = |client: &mut Client, name: &str, content: &str| {
+        builder.derivation(client, name, &[&format!("write $out {content}")])
+    };
+    let same = derivation(&mut client, "same", "x");
+    let other = derivation(&mut client, "other", "$NIX_BUILD_CORES");
+    set_limits(&mut client, 1, 1);
+    build(&mut client, &[same.clone(), other.clone()]).unwrap();
+    set_limits(&mut client, 1, 2);
+    let check = |client: &mut Client, derivation: &str| {
+        client.log.clear();
+        let checked = client.ask(9, |fields| {
+            fields.strings([derivation]);
+            fields.long(2);
+        });
+        (checked, String::from_utf8_lossy(&client.log).into_owned())
+    };
+    let (checked, log) = check(&mut client, &same);
+    checked.unwrap();
+    assert_eq!(client.long(), 1);
+    assert!(
+        log.contains(&format!("@ build-succeeded {same} -")),
+        "{log}"
+    );
+    let (checked, log) = check(&mut client, &other);
+    let error = format!("{:?}", checked.unwrap_err());
+    assert!(
+        error.contains("may not be deterministic: output"),
+        "{error}"
+    );
+    assert!(
+        log.contains(&format!("@ build-failed {other} - 1 ")),
+        "{log}"
+    );
+    assert!(!log.contains("@ build-succeeded"), "{log}");
+}
+
+#[test]
+fn logs_are_compressed_as_the_daemon_is_told() {
+    for (kind, ending) in [("gzip", ".gz"), ("bzip2", ".bz2"), ("none", "")] {
+        let daemon = Daemon::with(&["--log-compression", kind]);
+        let mut client = daemon.connect();
+        let builder = Builder::add(&mut client, "logs");
+        let derivation = builder.derivation(&mut client, "logged", &["say heard", "write $out x"]);
+        build(&mut client, std::slice::from_ref(&derivation)).unwrap();
+        let base_name = derivation.strip_prefix("/gnu/store/").unwrap();
+        let (first, rest) = base_name.split_at(2);
+        let logs = daemon.root().join("var/log/guix/drvs").join(first);
+        let log = logs.join(format!("{rest}{ending}"));
+        assert!(log.is_file(), "{}", log.display());
+        let shown = tool()
+            .args([
+                "--root",
+                daemon.root().to_str().unwrap(),
+                "log",
+                &derivation,
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&shown.stdout), "heard\n");
+    }
+}
+
+#[test]
+fn builds_see_a_directory_of_the_machine_that_the_daemon_names() {
+    // Not below /tmp, where builds have their own.
+    let machine = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = machine.path().join("file");
+    std::fs::write(&file, "of the machine").unwrap();
+    let file = file.to_str().unwrap();
+    let daemon = Daemon::with(&["--chroot-directory", machine.path().to_str().unwrap()]);
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "shown");
+    let reads = builder.derivation(&mut client, "reads", &[&format!("copy {file} $out")]);
+    build(&mut client, &[reads]).unwrap();
+    let copied = daemon
+        .items()
+        .into_iter()
+        .find(|name| name.ends_with("-reads"));
+    let copied = daemon.root().join("gnu/store").join(copied.unwrap());
+    assert_eq!(std::fs::read_to_string(copied).unwrap(), "of the machine");
+    let writes = builder.derivation(&mut client, "writes", &[&format!("append {file} x")]);
+    build(&mut client, &[writes]).unwrap_err();
+    // Another daemon's builds do not see it.
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "hidden");
+    let reads = builder.derivation(&mut client, "reads", &[&format!("copy {file} $out")]);
+    build(&mut client, &[reads]).unwrap_err();
 }
 
 #[test]
