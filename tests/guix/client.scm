@@ -2,6 +2,7 @@
 ;; What the unmodified Guix client asks of the daemon, with the answers that guix-daemon gives. Run by daemon.sh.
 (use-modules (guix store)
              (guix derivations)
+             (guix scripts processes)
              (guix base32)
              (guix base16)
              (gcrypt hash)
@@ -178,6 +179,12 @@
 (set-build-options store)
 (expect "several builds in one call"
   (build-derivations store (map (lambda (n) (drv (format #f "many-~a" n) "x")) (iota 20))))
+
+(expect "guix processes: both sessions of this client, and none without a client"
+  (let ((clients (map (compose process-id daemon-session-client) (daemon-sessions))))
+    (or (equal? (filter (lambda (client) (= client (getpid))) clients)
+                (list (getpid) (getpid)))
+        clients)))
 
 (close-connection other)
 (close-connection store)
