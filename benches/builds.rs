@@ -10,7 +10,7 @@
 //! the ratios to 15 ms for each build, and to nix-build; wanted: at most 1. What asking again costs the whole program
 //! is in the benchmark `road`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
@@ -142,7 +142,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         build_limits: watch::BuildLimits::default(),
         limits: ResourceLimits::default(),
         user: BuildUser::default(),
-        host_directories: Vec::new(),
+        host_directories: BTreeSet::new(),
         sandbox_is_fit: false,
         temporary: root.join("tmp"),
     };

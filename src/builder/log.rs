@@ -89,8 +89,8 @@ pub fn find_log(log_directory: &Path, derivation: &StorePath) -> PathBuf {
 
 /// Opens the log of `derivation` for reading: the uncompressed bytes. `None` where there is none.
 ///
-/// The log of a build that was killed, or still runs, ends early: reading it ends with an
-/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) after what there is, if it is compressed by gzip.
+/// The log of a build that was killed, or still runs, ends early: reading it may end with an
+/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) after what there is.
 pub fn open_log(log_directory: &Path, derivation: &StorePath) -> io::Result<Option<Box<dyn Read>>> {
     for compression in LogCompression::ALL {
         let path = log_path(log_directory, derivation, compression);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What builds run with: the store, the sandbox, the builtins, and the user's choices.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use super::alternative::Alternative;
 use super::builtin::Builtins;
 use super::hook::BuildHook;
 use super::jobserver::{JobPool, Spare};
+use super::kept_directory::NewOwner;
 use super::log::LogCompression;
 use super::scheduler::Parallelism;
 use super::shared_tokens::SharedTokens;
@@ -71,8 +73,8 @@ pub struct BuildSettings {
     pub fallback: Fallback,
     /// Whether the build directory of a failed build is kept.
     pub keep_failed: bool,
-    /// User and group number of who gets that directory; `None`: who runs this process.
-    pub keeps_for: Option<(u32, u32)>,
+    /// Who gets that directory; `None`: who runs this process.
+    pub keeps_for: Option<NewOwner>,
     /// Whether failed builds are recorded in the store, and not tried again.
     pub cache_failures: bool,
     /// How build logs are compressed.
@@ -86,7 +88,7 @@ pub struct BuildSettings {
     /// The user that builders run as in their sandbox.
     pub user: BuildUser,
     /// Directories of this machine that builds without a root of their own see, read-only, at the same places.
-    pub host_directories: Vec<PathBuf>,
+    pub host_directories: BTreeSet<PathBuf>,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise a run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made on this machine. It needs room for the largest of them (GCC's).

@@ -206,7 +206,7 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, C
                 true => LogCompression::None,
                 false => arguments.log_compression,
             },
-            chroot_directories: arguments.chroot_directory.clone(),
+            chroot_directories: arguments.chroot_directory.iter().cloned().collect(),
             trusted_users: arguments.trusted_user.clone(),
             debug: arguments.debug,
             ..DaemonConfiguration::new(
@@ -273,6 +273,7 @@ mod tests {
             "--timeout=5",
             "--disable-deduplication",
             "--chroot-directory=/usr/share",
+            "--chroot-directory=/usr/share/",
             "--log-compression=bzip2",
             "--discover=no",
             "--root=/try",
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!((configuration.rounds, configuration.timeout), (2, 5));
         assert_eq!(
             configuration.chroot_directories,
-            [PathBuf::from("/usr/share")]
+            [PathBuf::from("/usr/share")].into()
         );
         assert_eq!(configuration.log_compression, LogCompression::Bzip2);
         assert_eq!(

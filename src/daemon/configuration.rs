@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of the daemon, as values. The listener makes them once, and passes them to each session.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 
@@ -42,7 +43,8 @@ pub fn unsupported(given: [bool; UNSUPPORTED.len()]) -> Option<String> {
 /// # Errors
 /// Where they cannot be shown it, in words.
 pub fn shown_directory(text: &str) -> Result<PathBuf, String> {
-    let directory = Path::new(text);
+    // Without `/` at the end, and `.` or `//` within.
+    let directory: PathBuf = Path::new(text).components().collect();
     let is_plain = directory
         .components()
         .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
@@ -51,11 +53,11 @@ pub fn shown_directory(text: &str) -> Result<PathBuf, String> {
     }
     let own = ["/dev", "/etc", "/gnu/store", "/proc", "/tmp"].map(Path::new);
     let mut own = own.into_iter();
-    if own.any(|own| own.starts_with(directory) || directory.starts_with(own)) {
+    if own.any(|own| own.starts_with(&directory) || directory.starts_with(own)) {
         return Err("builds have their own there; name another directory".to_owned());
     }
     match directory.symlink_metadata() {
-        Ok(found) if found.is_dir() => Ok(directory.to_owned()),
+        Ok(found) if found.is_dir() => Ok(directory),
         Ok(_) => Err("expected a directory".to_owned()),
         Err(error) => Err(error.to_string()),
     }
@@ -104,7 +106,7 @@ pub struct DaemonConfiguration {
     /// Whether equal files of new items become links of one file.
     pub deduplicate: bool,
     /// Directories of this machine that builds see.
-    pub chroot_directories: Vec<PathBuf>,
+    pub chroot_directories: BTreeSet<PathBuf>,
     /// Users that are trusted beside root.
     pub trusted_users: Vec<String>,
     /// Whether requests are logged.
@@ -136,7 +138,7 @@ impl DaemonConfiguration {
             keep_derivations: true,
             log_compression: LogCompression::default(),
             deduplicate: true,
-            chroot_directories: Vec::new(),
+            chroot_directories: BTreeSet::new(),
             trusted_users: Vec::new(),
             debug: false,
         }
@@ -235,7 +237,10 @@ mod tests {
 
     #[test]
     fn what_builds_have_of_their_own_is_not_shown_to_them() {
-        assert_eq!(shown_directory("/usr"), Ok(PathBuf::from("/usr")));
+        for spelling in ["/usr", "/usr/", "//usr", "/./usr//."] {
+            let shown = shown_directory(spelling).unwrap();
+            assert_eq!(shown.to_str(), Some("/usr"), "{spelling}");
+        }
         for directory in [
             "",
             "/",

@@ -13,7 +13,7 @@ use super::session::{SESSION_ARGUMENT, SessionOrder};
 use super::title::{NO_CLIENT, SESSION_NAME};
 use crate::process_messages::{send, send_descriptors};
 
-/// How long the process may take to receive its order. It does nothing else, so more means that it is stuck.
+/// How long to wait for room for an order that does not fit into the socket at once.
 const RECEIPT: Duration = Duration::from_secs(10);
 
 /// A session's process without a client. Dropped, it is killed.
@@ -61,7 +61,7 @@ impl WaitingSession {
     /// Has it serve the client at the other end of `connection` as `order` says, and gives the process.
     ///
     /// # Errors
-    /// Where it has ended, or is stuck. It is killed then.
+    /// Where it has ended, or takes in no more. It is killed then.
     pub(super) fn serve(
         mut self,
         connection: &UnixStream,

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The options of a session, as values that are already checked.
 
+use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::builder::hook::HookSettings;
+use crate::builder::kept_directory::NewOwner;
 use crate::builder::log::LogCompression;
 use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
@@ -131,9 +133,8 @@ pub struct BuildOptions {
     pub max_memory: Option<u64>,
     /// The most processes and threads of a build.
     pub max_processes: Option<u64>,
-    /// User and group number of who gets the build directories of failed builds that are kept; `None`: who runs this
-    /// process.
-    pub keeps_for: Option<(u32, u32)>,
+    /// Who gets the build directories of failed builds that are kept; `None`: who runs this process.
+    pub keeps_for: Option<NewOwner>,
     /// Whether failures are recorded, and what has failed is not tried again until the record is cleared.
     pub cache_failures: bool,
     /// How build logs are compressed.
@@ -144,7 +145,7 @@ pub struct BuildOptions {
     /// guix-daemon. Otherwise it is an error.
     pub skips_untrusted: bool,
     /// Directories of this machine that builds see, read-only, at the same places. What builds make may depend on them.
-    pub host_directories: Vec<PathBuf>,
+    pub host_directories: BTreeSet<PathBuf>,
     /// Whether builds are known to run in the sandbox of this machine. Otherwise each run that builds tries it first.
     pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.

@@ -204,7 +204,7 @@ impl Site {
                 build_limits: watch::BuildLimits::default(),
                 limits: ResourceLimits::default(),
                 user: BuildUser::default(),
-                host_directories: Vec::new(),
+                host_directories: BTreeSet::new(),
                 sandbox_is_fit: false,
                 temporary: root.join("tmp"),
             },

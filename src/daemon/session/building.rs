@@ -12,6 +12,7 @@ use super::build_trace::Traces;
 use super::fault::Fault;
 use crate::builder::error::{BuildError, BuildFailureCause, WrongHash};
 use crate::builder::hook::HookSettings;
+use crate::builder::kept_directory::NewOwner;
 use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
 use crate::engine::{
@@ -331,11 +332,13 @@ impl ClientSession {
         })
     }
 
-    /// Who gets the build directories that are kept: the client's user, where only root could give them away.
-    fn keeps_for(&self) -> Option<(u32, u32)> {
+    /// Who gets the build directories that are kept: the client's user, where only root could give them away. Nothing a
+    /// build makes is given to root's group.
+    fn keeps_for(&self) -> Option<NewOwner> {
         let identity = self.peer.identity?;
         let is_other = identity.user != 0 && rustix::process::geteuid().is_root();
-        is_other.then_some((identity.user, identity.group))
+        let group = Some(identity.group).filter(|group| *group != 0);
+        is_other.then_some((identity.user, group))
     }
 
     /// The options of the engine for this client's builds.

@@ -50,7 +50,8 @@ use fault::Fault;
 use options::ClientSettings;
 
 /// The second argument of a session's process; the first is the client's process, the third the state directory.
-pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-session";
+/// (Older versions had another name for another meaning of standard input.)
+pub const SESSION_ARGUMENT: &str = "--bootstrap-daemon-waiting";
 
 /// How long a client may take for its greeting.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(60);
@@ -90,6 +91,7 @@ struct ClientSession {
 /// Serves the client that the listener, at the other end of standard input, has for it. Ends when the listener does
 /// before there is one.
 pub fn main() -> ExitCode {
+    log_warnings();
     let (connection, order) = match receive_client() {
         Ok(Some(client)) => client,
         Ok(None) => return ExitCode::SUCCESS,
@@ -107,6 +109,18 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes the warnings of lower layers to the daemon's log.
+fn log_warnings() {
+    // A program that embeds this may have set a subscriber: it stays.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .try_init();
 }
 
 /// The client's connection, and what the listener says of it; `None` where the listener has gone.

@@ -77,10 +77,11 @@ fn devices(terminal: bool) -> impl Iterator<Item = &'static str> {
 }
 
 fn tree(source: PathBuf, attributes: u64, kernel: Kernel) -> Result<MountTree, StepFailure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    // An old kernel restricts one mount at a time: what is mounted below is not shown.
+    flags.set(OpenTreeFlags::AT_RECURSIVE, kernel == Kernel::Current);
     let mount = open_tree(CWD, &source, flags).during_on(SandboxStep::OpenSource, &source)?;
     if kernel == Kernel::Current {
         change_mount(mount.as_fd(), attributes, true, true)
