@@ -201,7 +201,13 @@ impl Daemon {
     pub fn memory_of_sessions(&self) -> u64 {
         let is_session = |command: &str| match self.name {
             "guix" => command.starts_with("guix-daemon\0") && !command.contains("--build-users"),
-            _ => command.starts_with("guix-daemon\0") && command.contains('{'),
+            // The one that waits has ten zeros in place of its client's process.
+            _ => {
+                let name = command.strip_prefix("guix-daemon\0");
+                name.is_some_and(|rest| {
+                    !rest.starts_with("0000000000") && rest.contains("--bootstrap-daemon")
+                })
+            }
         };
         let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let memory = processes.filter_map(|process| {
