@@ -136,7 +136,11 @@ impl BuildContext<'_, '_> {
         outputs: &[(&str, &StorePath)],
     ) -> Result<PathLocks, BuildError> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
-        let locks = self.tools.store.lock(paths.iter().copied());
+        // The run may be over before another process is done.
+        let cancellation = self.cancellation.clone();
+        let goes_on = move || !cancellation.is_cancelled();
+        let store = self.tools.store;
+        let locks = store.lock_while(paths.iter().copied(), goes_on);
         locks.map_err(BuildError::store(job.label))
     }
 

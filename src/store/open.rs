@@ -2,6 +2,7 @@
 //! The store as a whole: opening it and locking in it.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -223,9 +224,26 @@ impl Store {
         &self,
         paths: impl IntoIterator<Item = &'p StorePath> + Clone,
     ) -> Result<PathLocks, StoreError> {
+        self.lock_while(paths, || true)
+    }
+
+    /// As [`lock`](Self::lock), and gives up soon after `goes_on` says no.
+    pub fn lock_while<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p StorePath> + Clone,
+        goes_on: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<PathLocks, StoreError> {
         self.add_temporary_roots(paths.clone())?;
         let store = &self.directories.store;
-        Ok(PathLocks::acquire(store, paths, &self.options.lock_policy)?)
+        let report = Arc::clone(&self.options.lock_policy.report);
+        let policy = LockPolicy {
+            timeout: self.options.lock_policy.timeout,
+            report: Arc::new(move |waiting| match goes_on() {
+                true => report(waiting),
+                false => ControlFlow::Break(()),
+            }),
+        };
+        Ok(PathLocks::acquire(store, paths, &policy)?)
     }
 
     /// Locks `paths` like [`lock`](Self::lock) if none of them is locked; otherwise gives `None` at once.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use bootstrap::archive::{ArchiveError, Unpacked};
@@ -368,4 +369,28 @@ fn a_failure_may_end_what_is_being_built() {
         // It was not the user who did it.
         assert!(!report.summary.interrupted);
     }
+}
+
+#[test]
+fn a_failure_may_end_the_wait_for_what_another_process_builds() {
+    let mut site = Site::new();
+    site.settings.ends_others = true;
+    let bad = site.add("bad", &["sleep 100", "fail"]);
+    let theirs = site.add("theirs", &["write $out"]);
+    let output = site.items[theirs].derivation.output_path("out").unwrap();
+    let report = std::thread::scope(|scope| {
+        let (has_locked, locked) = channel();
+        let (_is_over, over) = channel::<()>();
+        let site = &site;
+        scope.spawn(move || {
+            let _locks = site.store.lock([output]).unwrap();
+            has_locked.send(()).unwrap();
+            // Who waited to the end would build it then.
+            let _ = over.recv_timeout(Duration::from_secs(10));
+        });
+        locked.recv().unwrap();
+        site.run(&[bad, theirs])
+    });
+    assert_eq!(report.errors.len(), 1, "{:?}", report.errors);
+    assert!(!site.is_valid(theirs) && !report.summary.interrupted);
 }
