@@ -30,7 +30,8 @@ const UNSUPPORTED: [(&str, &str); 5] = [
     ),
 ];
 
-/// The first of [`UNSUPPORTED`] that is `given`, with the reason.
+/// The first of the options that this daemon does not have, in the order of their list here, that is `given`, with the
+/// reason.
 pub fn unsupported(given: [bool; UNSUPPORTED.len()]) -> Option<String> {
     let mut refused = UNSUPPORTED.iter().zip(given).filter(|(_, given)| *given);
     let ((option, instead), _) = refused.next()?;
