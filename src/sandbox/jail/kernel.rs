@@ -16,8 +16,8 @@ mod modules {
     }
 }
 
-/// Reads the kernel's setting `name` into `value`, and returns its length in bytes; `None` where there is no such
-/// setting, or it is longer.
+/// Reads the kernel's setting `name` into `value`. Returns the setting's length in bytes, or `None` where it does not
+/// exist or is longer than `value`.
 fn read_setting(name: &CStr, value: &mut [u8]) -> Option<usize> {
     let mut size = value.len();
     // SAFETY: the name is a C string, the buffer writable for the size given; nothing is set.
@@ -33,7 +33,7 @@ fn read_setting(name: &CStr, value: &mut [u8]) -> Option<usize> {
     (told == 0).then_some(size)
 }
 
-/// The number that the kernel's setting `name` has; `None` where there is no such setting, or its value is no number.
+/// The kernel's setting `name`, which is a number; `None` where it does not exist or is something else.
 pub(super) fn setting(name: &str) -> Option<c_int> {
     let name = CString::new(name).ok()?;
     let mut bytes = [0; size_of::<c_int>()];
