@@ -50,16 +50,23 @@ impl StoredDerivations {
         if missing_only {
             layer.retain(|path| !loaded.is_built(store, path));
         }
+        // What was left out as built above is followed where something else that is wanted needs it.
+        let mut followed: BTreeSet<StorePath> = layer.iter().cloned().collect();
         while !layer.is_empty() {
             let mut next: Vec<StorePath> = layer
                 .iter()
                 .filter_map(|path| loaded.get(path))
-                .flat_map(|derivation| derivation.input_derivations.keys().cloned())
-                .filter(|input| loaded.get(input).is_none())
+                .flat_map(|derivation| derivation.input_derivations.keys())
+                .filter(|input| followed.insert((*input).clone()))
+                .cloned()
                 .collect();
             next.sort();
-            next.dedup();
-            loaded.add(store, &next)?;
+            let new: Vec<StorePath> = next
+                .iter()
+                .filter(|path| loaded.get(path).is_none())
+                .cloned()
+                .collect();
+            loaded.add(store, &new)?;
             layer = next;
         }
         Ok(loaded)

@@ -168,8 +168,9 @@ well."
                        #:timeout 3600 #:max-silent-time 1200)
     (let ((drvs (map (lambda (name) (lower store name)) names)))
       (if jobs
-          (begin
-            (build store (filter derivation? drvs) (build-mode normal))
+          (let ((message (build store (filter derivation? drvs) (build-mode normal))))
+            (unless (eq? message #t)
+              (format #t "~a~%" (cut message 300)))
             (map (lambda (name drv)
                    (report store name drv
                            (cond ((not (derivation? drv)) drv)

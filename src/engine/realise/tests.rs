@@ -45,30 +45,48 @@ impl TestSession {
             .realise(store, wanted, RealiseMode::Build, events, cancellation)
     }
 
-    /// Adds the derivation of a download of `bytes`, which are in the cache.
-    fn download(&self, store: &Store, bytes: &str) -> (StorePath, Derivation) {
-        let sha256 = Sha256Digest::of(bytes);
+    /// Puts `bytes` into the cache of downloads.
+    fn cache(&self, bytes: &str) {
         let cache = Cache::new(&self.session.directories().cache);
         let file = self.session.directories().state.join("bytes");
         std::fs::write(&file, bytes).unwrap();
-        cache.import(&file, sha256).unwrap();
+        cache.import(&file, Sha256Digest::of(bytes)).unwrap();
+    }
+
+    /// Adds `derivation`, of inputs that are `known`.
+    fn add(
+        &self,
+        store: &Store,
+        known: &mut DerivationSet,
+        name: &str,
+        derivation: Derivation,
+    ) -> (StorePath, Derivation) {
         let store_dir = &self.session.directories().store_dir;
-        let derivation = Derivation {
-            outputs: BTreeMap::from([(
-                "out".to_owned(),
-                Output::fixed(FixedOutputMethod::Flat, sha256),
-            )]),
-            system: "builtin".to_owned(),
-            builder: "builtin:download".into(),
-            environment: [("url", "https://example.org/x")].into(),
-            ..Derivation::default()
-        };
-        let mut known = DerivationSet::default();
-        let (path, derivation) = instantiate(store_dir, "x", derivation, &mut known).unwrap();
+        let (path, derivation) = instantiate(store_dir, name, derivation, known).unwrap();
         let text = aterm::write(store_dir, &derivation);
-        let added = store.add_text("x.drv", &text, &derivation.references());
+        let added = store.add_text(&format!("{name}.drv"), &text, &derivation.references());
         assert_eq!(added.unwrap(), path);
         (path, derivation)
+    }
+
+    /// Adds the derivation of a download of `bytes`, which are in the cache.
+    fn download(&self, store: &Store, bytes: &str) -> (StorePath, Derivation) {
+        self.cache(bytes);
+        self.add(store, &mut DerivationSet::default(), "x", download(bytes))
+    }
+}
+
+/// A download of `bytes`.
+fn download(bytes: &str) -> Derivation {
+    Derivation {
+        outputs: BTreeMap::from([(
+            "out".to_owned(),
+            Output::fixed(FixedOutputMethod::Flat, Sha256Digest::of(bytes)),
+        )]),
+        system: "builtin".to_owned(),
+        builder: "builtin:download".into(),
+        environment: [("url", "https://example.org/x")].into(),
+        ..Derivation::default()
     }
 }
 
@@ -85,6 +103,34 @@ fn a_derivation_that_is_only_in_the_store_is_realised_once() {
     assert!(store.is_valid(output).unwrap());
     let again = place.realise(&store, &wanted).unwrap();
     assert_eq!(again.report.summary.made.len(), 0);
+}
+
+/// What is built is needed by another that is wanted in the same call and is not built.
+#[test]
+fn a_built_derivation_and_one_that_needs_it_are_realised_together() {
+    let place = TestSession::new();
+    let store = place.store();
+    let mut known = DerivationSet::default();
+    let mut chain: Vec<StorePath> = Vec::new();
+    for name in ["source", "built", "third"] {
+        let out = || BTreeSet::from(["out".to_owned()]);
+        let derivation = Derivation {
+            input_derivations: chain
+                .last()
+                .map(|last| (last.clone(), out()))
+                .into_iter()
+                .collect(),
+            ..download(name)
+        };
+        place.cache(name);
+        chain.push(place.add(&store, &mut known, name, derivation).0);
+    }
+    let wanted = |number: usize| WantedDerivation::all(chain[number].clone());
+    place.realise(&store, &[wanted(0), wanted(1)]).unwrap();
+    let both = [wanted(1), wanted(2)];
+    let realised = place.realise(&store, &both).unwrap();
+    assert!(realised.report.errors.is_empty(), "{:?}", realised.report);
+    assert_eq!(realised.report.summary.made.len(), 1);
 }
 
 #[test]
