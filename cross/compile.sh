@@ -22,10 +22,10 @@ flags_of() {
         make) echo --without-guile ${linking:+--disable-load} ;;
         sed) echo --disable-acl --without-selinux ;;
         grep) echo --disable-perl-regexp ;;
-        bash) echo --without-bash-malloc --disable-readline --disable-history bash_cv_getenv_redef=no bash_cv_func_strtoimax=no ;;
+        bash) echo --without-bash-malloc --disable-readline --disable-history bash_cv_getenv_redef=no ;;
         coreutils) echo --without-libgmp --without-openssl --disable-acl --disable-xattr --disable-libcap ;;
         gawk) echo --disable-mpfr --without-readline --disable-extensions --disable-pma ;;
-        findutils) echo --without-selinux ;;
+        findutils) echo --without-selinux ${linking:+ac_cv_func_random_r=no} ;;
         tar) echo --without-posix-acls --without-selinux --without-xattrs ;;
         xz) echo --disable-doc --disable-shared ;;
         patch) echo --disable-xattr ;;

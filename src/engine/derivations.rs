@@ -154,8 +154,11 @@ impl StoredDerivations {
             .map(|output| output.path.as_ref())
             .collect();
         outputs.is_some_and(|outputs| {
+            // What is found valid stays so: what it could be built from is left out.
+            let kept =
+                store.is_read_only() || store.add_temporary_roots(outputs.iter().copied()).is_ok();
             let valid = store.valid_among(outputs.iter().copied());
-            valid.is_ok_and(|valid| valid.len() == outputs.len())
+            kept && valid.is_ok_and(|valid| valid.len() == outputs.len())
         })
     }
 }
