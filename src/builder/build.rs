@@ -22,7 +22,7 @@ use super::outputs::{NewOutputs, ROUND_BEFORE, Round};
 use super::references::ReferenceRules;
 use super::remote_build::prefers_here;
 use super::sandboxed::BUILD_STORE;
-use super::scheduler::{TaskOutcome, Worker};
+use super::scheduler::{Place, TaskOutcome, Worker};
 use super::settings::Fallback;
 use crate::diagnostics::FileError;
 use crate::events::{Kind, Made};
@@ -41,11 +41,11 @@ struct BuildAttempt<'x> {
 }
 
 impl<'a> Worker<'a> for BuildContext<'_, 'a> {
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>, place: &dyn Place) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let outcome = match (&task.way, self.tools.alternative) {
             (Way::Alternative(_), Some(alternative)) => self.have_delivered(task, alternative),
-            _ => self.build(task),
+            _ => self.build(task, place),
         };
         let outcome = outcome.map_err(|error| error.unless_stopped(&self.cancellation))?;
         if let TaskOutcome::Made(made) = &outcome {
@@ -144,12 +144,16 @@ impl<'a> BuildContext<'_, 'a> {
 
 impl BuildContext<'_, '_> {
     /// Makes an item with its builder.
-    fn build<'a>(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
+    fn build<'a>(
+        &self,
+        task: &BuildTask<'a>,
+        place: &dyn Place,
+    ) -> Result<TaskOutcome<'a>, BuildError> {
         let job = task.job;
         let builtin = self.tools.builtins.of(job)?;
         let rules = ReferenceRules::of(job, &self.tools.store.directories().store_dir)?;
         let outputs = outputs(job)?;
-        let Some(locks) = self.lock(job, &outputs)? else {
+        let Some(locks) = self.lock(job, &outputs, place)? else {
             return Ok(TaskOutcome::Reused);
         };
         if self.settings.only_elsewhere && !prefers_here(job, &self.settings.system) {

@@ -12,6 +12,7 @@ use super::history::History;
 use super::jobserver::JobPool;
 use super::kept_directory::hand_over;
 use super::log::log_path;
+use super::scheduler::Place;
 use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
@@ -129,33 +130,47 @@ impl BuildContext<'_, '_> {
         Ok(())
     }
 
-    /// Locks the outputs, valid or not.
+    /// Locks the outputs, valid or not. Where another process has them locked, leaves `place` and waits; says whether it
+    /// did so.
     pub(super) fn lock_outputs(
         &self,
         job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
-    ) -> Result<PathLocks, BuildError> {
+        place: &dyn Place,
+    ) -> Result<(PathLocks, bool), BuildError> {
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
+        let store = self.tools.store;
+        let fail = BuildError::store(job.label);
+        if let Some(locks) = store.try_lock(paths.iter().copied()).map_err(&fail)? {
+            return Ok((locks, false));
+        }
+        place.leave();
         // The run may be over before another process is done.
         let cancellation = self.cancellation.clone();
         let goes_on = move || !cancellation.is_cancelled();
-        let store = self.tools.store;
         let locks = store.lock_while(paths.iter().copied(), goes_on);
-        locks.map_err(BuildError::store(job.label))
+        Ok((locks.map_err(fail)?, true))
     }
 
-    /// Locks the outputs. `None` where all outputs have become valid meanwhile.
+    /// Locks the outputs. `None` where all outputs have become valid meanwhile; else `place` is there.
     pub(super) fn lock(
         &self,
         job: BuildJob<'_>,
         outputs: &[(&str, &StorePath)],
+        place: &dyn Place,
     ) -> Result<Option<PathLocks>, BuildError> {
         let store = self.tools.store;
         let paths: Vec<&StorePath> = outputs.iter().map(|(_, path)| *path).collect();
-        let locks = self.lock_outputs(job, outputs)?;
+        let (locks, waited) = self.lock_outputs(job, outputs, place)?;
         let valid = store.valid_among(paths.iter().copied());
         let valid = valid.map_err(BuildError::store(job.label))?;
-        Ok((valid.len() < paths.len()).then_some(locks))
+        if valid.len() == paths.len() {
+            return Ok(None);
+        }
+        if waited {
+            place.come_back();
+        }
+        Ok(Some(locks))
     }
 
     /// Keeps the build directory of a failed build where the user wants that. A directory that cannot be kept does not

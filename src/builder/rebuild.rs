@@ -19,7 +19,7 @@ use super::graph::{BuildGraph, BuildJob, BuildTask, Todo};
 use super::history::History;
 use super::outputs::NewOutputs;
 use super::references::ReferenceRules;
-use super::scheduler::{self, RunReport, TaskOutcome, Worker};
+use super::scheduler::{self, Place, RunReport, TaskOutcome, Worker};
 use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
@@ -194,18 +194,25 @@ struct Rebuilder<'b, 'a, 'i> {
 }
 
 impl<'a> Worker<'a> for Rebuilder<'_, 'a, '_> {
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
-        let made = self.make_again(task);
+    fn make(&self, task: &BuildTask<'a>, place: &dyn Place) -> Result<TaskOutcome<'a>, BuildError> {
+        let made = self.make_again(task, place);
         made.map_err(|error| error.unless_stopped(&self.builder.cancellation))
     }
 }
 
 impl Rebuilder<'_, '_, '_> {
-    fn make_again<'t>(&self, task: &BuildTask<'t>) -> Result<TaskOutcome<'t>, BuildError> {
+    fn make_again<'t>(
+        &self,
+        task: &BuildTask<'t>,
+        place: &dyn Place,
+    ) -> Result<TaskOutcome<'t>, BuildError> {
         let builder = &self.builder;
         let job = task.job;
         let outputs = outputs(job)?;
-        let locks = builder.lock_outputs(job, &outputs)?;
+        let (locks, waited) = builder.lock_outputs(job, &outputs, place)?;
+        if waited {
+            place.come_back();
+        }
         let most = builder.settings.most_of_each();
         let most = most.unwrap_or(builder.settings.tokens);
         let slot = builder.pool.acquire(task.urgency, Some(most));

@@ -12,7 +12,7 @@ use super::error::BuildError;
 use super::graph::{BuildGraph, BuildTask, Todo, WantedJob, WantedOutputs};
 use super::history::History;
 use super::jobserver::Spare;
-use super::scheduler::{self, RunReport, TaskOutcome, Worker};
+use super::scheduler::{self, Place, RunReport, TaskOutcome, Worker};
 use super::scratch::ScratchDirectory;
 use super::settings::{BuildSettings, Tools};
 use super::variation::Variation;
@@ -48,7 +48,8 @@ pub fn lock_policy(events: &EventSender, cancellation: &Cancellation) -> LockPol
             });
             ControlFlow::Continue(())
         }),
-        ..LockPolicy::default()
+        // A build takes as long as it takes.
+        timeout: None,
     }
 }
 
@@ -213,7 +214,7 @@ fn run<'a>(
 struct Nothing;
 
 impl<'a> Worker<'a> for Nothing {
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>, _: &dyn Place) -> Result<TaskOutcome<'a>, BuildError> {
         Err(BuildError::Derivation {
             label: task.job.label.to_owned(),
             problem: "it was valid when the run began".to_owned(),

@@ -16,6 +16,7 @@
 
 mod offers;
 mod parallelism;
+mod places;
 mod planned;
 mod worker;
 
@@ -28,8 +29,11 @@ use std::time::Instant;
 
 use self::offers::Offers;
 pub use self::parallelism::Parallelism;
+pub use self::places::Place;
+use self::places::{HeldPlace, Places};
 pub use self::planned::planned;
 use self::planned::{counts, planned_items};
+use self::worker::TaskMessage;
 pub use self::worker::{TaskOutcome, Worker};
 use super::error::BuildError;
 use super::graph::{BuildTask, Todo, Way};
@@ -47,14 +51,6 @@ pub struct RunReport {
     pub errors: Vec<BuildError>,
 }
 
-/// What the thread of a task says.
-enum TaskMessage<'a> {
-    /// The build hook makes it.
-    Accepted,
-    /// The thread ends.
-    Ended(Result<TaskOutcome<'a>, BuildError>),
-}
-
 /// The state of a run, owned by the thread that decides.
 struct RunState<'w, 'a> {
     worker: &'w dyn Worker<'a>,
@@ -65,8 +61,7 @@ struct RunState<'w, 'a> {
     /// For each task, how many of its inputs are still to be made.
     open_inputs: Vec<usize>,
     ready: BTreeSet<(std::cmp::Reverse<u64>, usize)>,
-    running_builds: usize,
-    running_downloads: usize,
+    places: Places,
     skipped: BTreeSet<usize>,
     started: BTreeSet<usize>,
     done: BTreeSet<usize>,
@@ -107,6 +102,8 @@ pub fn run<'a>(
     let (sender, receiver) = channel();
     std::thread::scope(|scope| {
         loop {
+            let is_stopping = run.is_stopping(parallelism, cancellation);
+            run.places.admit(is_stopping, parallelism);
             while let Some((number, offer)) = run.next(parallelism, cancellation) {
                 let sender = sender.clone();
                 let task = run.tasks[number].clone();
@@ -116,10 +113,14 @@ pub fn run<'a>(
                         // The receiver outlives this scope.
                         let _ = sender.send((number, TaskMessage::Accepted));
                     };
+                    let place = HeldPlace {
+                        number,
+                        messages: sender.clone(),
+                    };
                     // A bug in one build is one failed build, not a run that hangs waiting for it.
                     let result = catch_unwind(AssertUnwindSafe(|| match offer {
                         Some(room_here) => worker.offer(&task, room_here, &accepted),
-                        None => worker.make(&task),
+                        None => worker.make(&task, &place),
                     }));
                     let result = result.unwrap_or_else(|panic| {
                         Err(BuildError::Panicked {
@@ -145,6 +146,16 @@ pub fn run<'a>(
                 Ok((number, TaskMessage::Ended(result))) => (number, result),
                 Ok((number, TaskMessage::Accepted)) => {
                     run.offers.accepted(number);
+                    continue;
+                }
+                Ok((number, TaskMessage::Left)) => {
+                    run.places.left(number, is_transfer(&run.tasks[number]));
+                    continue;
+                }
+                Ok((number, TaskMessage::ComesBack(grant))) => {
+                    let task = &run.tasks[number];
+                    run.places
+                        .comes_back(number, task.urgency, is_transfer(task), grant);
                     continue;
                 }
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -195,8 +206,7 @@ impl<'w, 'a> RunState<'w, 'a> {
             ended_by_failure: false,
             tasks,
             ready: BTreeSet::new(),
-            running_builds: 0,
-            running_downloads: 0,
+            places: Places::default(),
             skipped: BTreeSet::new(),
             started: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -238,13 +248,6 @@ impl<'w, 'a> RunState<'w, 'a> {
         self.tasks[number].job.label
     }
 
-    fn running(&mut self, number: usize) -> &mut usize {
-        match is_transfer(&self.tasks[number]) {
-            true => &mut self.running_downloads,
-            false => &mut self.running_builds,
-        }
-    }
-
     /// Whether nothing new is started any more.
     fn is_stopping(&self, parallelism: Parallelism, cancellation: &Cancellation) -> bool {
         cancellation.is_cancelled() || (!self.errors.is_empty() && !parallelism.keep_going)
@@ -252,7 +255,7 @@ impl<'w, 'a> RunState<'w, 'a> {
 
     /// Whether nothing runs, and nothing more will.
     fn is_over(&self, parallelism: Parallelism, cancellation: &Cancellation) -> bool {
-        let is_idle = self.running_builds + self.running_downloads == 0 && self.offers.are_idle();
+        let is_idle = self.places.are_idle() && self.offers.are_idle();
         is_idle && (self.offers.are_over() || self.is_stopping(parallelism, cancellation))
     }
 
@@ -266,8 +269,8 @@ impl<'w, 'a> RunState<'w, 'a> {
         if self.is_stopping(parallelism, cancellation) {
             return None;
         }
-        let build = self.running_builds < parallelism.builds.get();
-        let download = self.running_downloads < parallelism.downloads.get();
+        let room = |is_download: bool| self.places.has_room(is_download, parallelism);
+        let (build, download) = (room(false), room(true));
         let mut ready = self.ready.iter();
         let next = ready.find(|(_, number)| match is_transfer(&self.tasks[*number]) {
             true => download,
@@ -280,7 +283,7 @@ impl<'w, 'a> RunState<'w, 'a> {
         };
         self.ready.remove(&next);
         self.started.insert(next.1);
-        *self.running(next.1) += 1;
+        self.places.take(is_transfer(&self.tasks[next.1]));
         Some((next.1, None))
     }
 
@@ -291,7 +294,7 @@ impl<'w, 'a> RunState<'w, 'a> {
         events: &EventSender,
     ) {
         if !self.offers.ended(number) {
-            *self.running(number) -= 1;
+            self.places.ended(number, is_transfer(&self.tasks[number]));
         }
         let item = self.label(number).to_owned();
         let is_alternative = self.tasks[number].way != Way::Builder;
@@ -491,5 +494,4 @@ fn is_transfer(task: &BuildTask<'_>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "scheduler/tests.rs"]
 mod tests;

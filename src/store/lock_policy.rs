@@ -45,7 +45,7 @@ pub struct LockPolicy {
 }
 
 impl Default for LockPolicy {
-    /// Two hours, which is longer than any single build takes, and silence.
+    /// Two hours, which is longer than adding any item takes, and silence.
     fn default() -> Self {
         Self {
             timeout: Some(Duration::from_secs(2 * 60 * 60)),

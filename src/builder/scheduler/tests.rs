@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+mod places;
+
 /// Makes everything, unless told otherwise, and remembers what was going on.
 #[derive(Default)]
 struct FakeWorker {
@@ -15,6 +17,8 @@ struct FakeWorker {
     panics: Vec<&'static str>,
     reused: Vec<&'static str>,
     delays: BTreeMap<&'static str, u64>,
+    /// Milliseconds for which another process makes it.
+    waits: BTreeMap<&'static str, u64>,
     cancel_in: Option<(&'static str, Cancellation)>,
     order: Mutex<Vec<String>>,
     builds: Overlap,
@@ -47,9 +51,16 @@ impl FakeWorker {
 }
 
 impl<'a> Worker<'a> for FakeWorker {
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>, place: &dyn Place) -> Result<TaskOutcome<'a>, BuildError> {
         let label = task.job.label;
         self.order.lock().unwrap().push(label.to_owned());
+        if let Some(milliseconds) = self.waits.get(label) {
+            place.leave();
+            std::thread::sleep(Duration::from_millis(*milliseconds));
+            if !self.reused.contains(&label) {
+                place.come_back();
+            }
+        }
         let overlap = match task.job.kind {
             Kind::Download => &self.downloads,
             _ => &self.builds,
@@ -341,7 +352,7 @@ impl<'a> Deliverer<'_, 'a> {
 }
 
 impl<'a> Worker<'a> for Deliverer<'_, 'a> {
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError> {
+    fn make(&self, task: &BuildTask<'a>, _: &dyn Place) -> Result<TaskOutcome<'a>, BuildError> {
         let label = task.job.label;
         let way = match task.way {
             Way::Builder => "build",

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What the scheduler has make its tasks.
 
+use std::sync::mpsc::Sender;
+
+use super::places::Place;
 use crate::builder::error::BuildError;
 use crate::builder::graph::{BuildTask, Todo};
 use crate::events::Made;
@@ -22,13 +25,26 @@ pub enum TaskOutcome<'a> {
     Postponed,
 }
 
+/// What the thread of a task says.
+pub(super) enum TaskMessage<'a> {
+    /// The build hook makes it.
+    Accepted,
+    /// It waits for another process, without its place.
+    Left,
+    /// It wants a place again, and to be told.
+    ComesBack(Sender<()>),
+    /// The thread ends.
+    Ended(Result<TaskOutcome<'a>, BuildError>),
+}
+
 /// Something that makes items.
 pub trait Worker<'a>: Sync {
-    /// Makes the item, in the calling thread. Returns soon once the run is cancelled.
+    /// Makes the item, in the calling thread. Leaves `place` while it waits for another process. Returns soon once the
+    /// run is cancelled.
     ///
     /// # Errors
     /// Why there is no item.
-    fn make(&self, task: &BuildTask<'a>) -> Result<TaskOutcome<'a>, BuildError>;
+    fn make(&self, task: &BuildTask<'a>, place: &dyn Place) -> Result<TaskOutcome<'a>, BuildError>;
 
     /// Whether the item is to be offered to a build hook before it is made here.
     fn is_offered(&self, _task: &BuildTask<'a>) -> bool {
