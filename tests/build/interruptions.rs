@@ -2,6 +2,7 @@
 //! Two at the same time, one that is stopped, one that is killed: the next run succeeds.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,6 +104,30 @@ fn two_processes_build_an_item_once() {
             if *holder == Some(other))),
     );
     site.assert_clean();
+}
+
+#[test]
+fn what_another_process_builds_takes_no_place() {
+    let mut site = Site::new();
+    site.settings.max_jobs = NonZeroUsize::MIN;
+    let item = slow(&mut site, 1500);
+    // More urgent than what follows, since that waits for it.
+    let after = site.add_with("after", &["write $out after"], |site, derivation| {
+        site.input(derivation, item);
+    });
+    let alone = site.add("alone", &["write $out alone"]);
+    let mut other = other_process(&site.root, 1500);
+    wait_until_under_way(&site, item);
+    let report = site.run(&[after, alone]);
+    assert!(other.wait().unwrap().success());
+    assert_eq!(report.summary.reused, ["slow"]);
+    let made = report.summary.made.iter().map(|made| made.item.as_str());
+    assert_eq!(made.collect::<Vec<_>>(), ["alone", "after"]);
+    let events = site.events();
+    let position = |wanted: &dyn Fn(&Event) -> bool| events.iter().position(wanted);
+    let alone = position(&|event| matches!(event, Event::Finished { item, .. } if item == "alone"));
+    let slow = position(&|event| matches!(event, Event::Reused { item } if item == "slow"));
+    assert!(alone.unwrap() < slow.unwrap(), "it waited as well");
 }
 
 #[test]
