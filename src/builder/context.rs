@@ -130,8 +130,8 @@ impl BuildContext<'_, '_> {
         Ok(())
     }
 
-    /// Locks the outputs, valid or not. Where another process has them locked, leaves `place` and waits; says whether it
-    /// did so.
+    /// Locks the outputs, valid or not. Where another process has them locked, leaves `place` and waits; says whether
+    /// it did so.
     pub(super) fn lock_outputs(
         &self,
         job: BuildJob<'_>,

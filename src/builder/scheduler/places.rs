@@ -50,7 +50,7 @@ pub(super) struct Places {
     downloads: usize,
     /// Those that wait for another process, or to come back.
     away: BTreeSet<usize>,
-    /// Those that wait to come back, most urgent first; whether each is a download, and who is to be told.
+    /// Those that wait to come back, most urgent first: whether each is a download, and where it waits for an answer.
     coming_back: BTreeMap<(Reverse<u64>, usize), (bool, Sender<()>)>,
 }
 
@@ -82,7 +82,7 @@ impl Places {
         }
     }
 
-    /// Notes that the task `number` wants a place again; `grant` is told when it has one.
+    /// Notes that the task `number` wants a place again, and waits for a message of `grant`.
     pub(super) fn comes_back(
         &mut self,
         number: usize,

@@ -31,7 +31,7 @@ pub(super) enum TaskMessage<'a> {
     Accepted,
     /// It waits for another process, without its place.
     Left,
-    /// It wants a place again, and to be told.
+    /// It wants a place again, and waits for a message.
     ComesBack(Sender<()>),
     /// The thread ends.
     Ended(Result<TaskOutcome<'a>, BuildError>),
