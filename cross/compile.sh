@@ -165,7 +165,8 @@ compile() {
             # shellcheck disable=SC2046 # lists of words
             M4=true ../configure --host=x86_64-unknown-freebsd14 --build=x86_64-pc-linux-gnu --disable-nls \
                 CC="$cc" CXX="$cxx" AR="$ar" RANLIB="$ranlib" CFLAGS="$lenient" CXXFLAGS='-O1' $(flags_of "$1") || return 1
-            make -j"$JOBS" MAKEINFO=true all-gcc
+            # The new compiler is asked for its specs, and does not run here.
+            make -j"$JOBS" MAKEINFO=true GCC_FOR_TARGET=true all-gcc
             return
             ;;
         guile)
