@@ -9,8 +9,8 @@
 # need, as its libraries, no symbol that the libraries of FreeBSD and of the packages before lack. Run
 # `cross/freebsd.sh link' or `build' first: they install zig and have it make the interfaces. Ends with 0 where all
 # passed. Libraries stay under target/: guile needs those of libffi, libgc and libunistring. Of gcc the compilers are
-# compiled, and nothing with them. Without PACKAGE, those are tried that were seen to pass and do not take long: not
-# binutils, gcc, libgc, libunistring and guile.
+# compiled, and nothing with them. Without PACKAGE, those are tried that were seen to pass and do not take long;
+# binutils, gcc, libgc, libunistring and guile are not among them.
 #
 # Static programs, as stage0's are, cannot be tried so: zig has FreeBSD's libraries as interfaces only. With BASE in the
 # environment, a directory that a base.txz was unpacked into, Debian's clang and lld (apt-get install clang lld) link

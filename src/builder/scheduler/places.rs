@@ -17,7 +17,7 @@ pub trait Place {
     /// Leaves it to another task: this one waits for another process. It may end without a place.
     fn leave(&self);
 
-    /// Waits until there is a place again, after [`leave`](Self::leave). Returns at once in a run that is to stop.
+    /// Waits until there is a place again, after [`leave`](Self::leave). Returns soon in a run that is to stop.
     fn come_back(&self);
 }
 
@@ -96,21 +96,15 @@ impl Places {
 
     /// Gives places to tasks that come back: to all of them where the run is to stop, so that they end.
     pub(super) fn admit(&mut self, is_stopping: bool, parallelism: Parallelism) {
-        let admitted: Vec<(Reverse<u64>, usize)> = self.coming_back.keys().copied().collect();
-        for key in admitted {
-            let Some((is_download, _)) = self.coming_back.get(&key) else {
-                continue;
-            };
-            let is_download = *is_download;
+        for (key, (is_download, grant)) in std::mem::take(&mut self.coming_back) {
             if !is_stopping && !self.has_room(is_download, parallelism) {
+                self.coming_back.insert(key, (is_download, grant));
                 continue;
             }
-            if let Some((_, grant)) = self.coming_back.remove(&key) {
-                self.away.remove(&key.1);
-                self.take(is_download);
-                // Its thread waits for this, or is gone.
-                let _ = grant.send(());
-            }
+            self.away.remove(&key.1);
+            self.take(is_download);
+            // Its thread waits for this, or is gone.
+            let _ = grant.send(());
         }
     }
 
