@@ -29,12 +29,11 @@ use std::time::Instant;
 
 use self::offers::Offers;
 pub use self::parallelism::Parallelism;
-pub use self::places::Place;
 use self::places::{HeldPlace, Places};
 pub use self::planned::planned;
 use self::planned::{counts, planned_items};
 use self::worker::TaskMessage;
-pub use self::worker::{TaskOutcome, Worker};
+pub use self::worker::{Place, TaskOutcome, Worker};
 use super::error::BuildError;
 use super::graph::{BuildTask, Todo, Way};
 use crate::events::cancellation::Cancellation;

@@ -10,16 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Sender, channel};
 
 use super::parallelism::Parallelism;
-use super::worker::TaskMessage;
-
-/// The place of a task that is being made.
-pub trait Place {
-    /// Leaves it to another task: this one waits for another process. It may end without a place.
-    fn leave(&self);
-
-    /// Waits until there is a place again, after [`leave`](Self::leave). Returns soon in a run that is to stop.
-    fn come_back(&self);
-}
+use super::worker::{Place, TaskMessage};
 
 /// The place of the task `number`, for the thread that makes it.
 pub(super) struct HeldPlace<'a> {

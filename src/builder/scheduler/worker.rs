@@ -3,7 +3,6 @@
 
 use std::sync::mpsc::Sender;
 
-use super::places::Place;
 use crate::builder::error::BuildError;
 use crate::builder::graph::{BuildTask, Todo};
 use crate::events::Made;
@@ -35,6 +34,15 @@ pub(super) enum TaskMessage<'a> {
     ComesBack(Sender<()>),
     /// The thread ends.
     Ended(Result<TaskOutcome<'a>, BuildError>),
+}
+
+/// The place of a task that is being made.
+pub trait Place {
+    /// Leaves it to another task: this one waits for another process. It may end without a place.
+    fn leave(&self);
+
+    /// Waits until there is a place again, after [`leave`](Self::leave). Returns soon in a run that is to stop.
+    fn come_back(&self);
 }
 
 /// Something that makes items.
