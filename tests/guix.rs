@@ -358,6 +358,42 @@ fn guile_loads_the_module_and_each_package_is_the_derivation_that_was_planned() 
 }
 
 #[test]
+fn a_system_that_guix_does_not_know_is_defined_beside_the_module() {
+    let directory = tempfile::tempdir().unwrap();
+    let export = |seed: &str, file: &Path| {
+        let seed = ["--seed".as_ref(), seed.as_ref()];
+        let export = ["export".as_ref(), "--guix".as_ref(), file.as_os_str()];
+        bootstrap(directory.path(), &[&seed[..], &export].concat())
+    };
+    let (linux, freebsd) = (directory.path().join("linux"), directory.path().join("new"));
+    let freebsd_module = freebsd.join("inputs.scm");
+    fs::create_dir(&linux).unwrap();
+    export("debian-13-amd64", &linux.join("inputs.scm"));
+    assert!(!linux.join("guix").exists());
+
+    fs::create_dir(&freebsd).unwrap();
+    export("freebsd-15.1-amd64", &freebsd_module);
+    let platform = freebsd.join("guix/platforms/x86_64-freebsd.scm");
+    let platform = fs::read_to_string(platform).unwrap();
+    assert!(platform.contains("(define-module (guix platforms x86_64-freebsd)"));
+    assert!(platform.contains("(system \"x86_64-freebsd\")"));
+    // Written once more, over what is there; and to where nothing can be beside it.
+    export("freebsd-15.1-amd64", &freebsd_module);
+    let printed = export("freebsd-15.1-amd64", Path::new("/dev/stdout"));
+    assert!(printed.contains("(define %system \"x86_64-freebsd\")"));
+    assert!(!Path::new("/dev/guix").exists());
+
+    let stubs = oracle("stubs");
+    let arguments = [
+        stubs.as_os_str(),
+        freebsd_module.as_os_str(),
+        "x86_64-freebsd".as_ref(),
+    ];
+    let (good, _, errors) = run_guile("other-system.scm", &arguments);
+    assert!(good, "{errors}");
+}
+
+#[test]
 fn the_stubs_take_the_fields_of_guixs_records_and_no_others() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("final-inputs.scm");

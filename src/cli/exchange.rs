@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `export`, `import`, `publish`, `key`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use crate::exchange::publish;
 use crate::exchange::stream::{self, Trust};
 use crate::formats::count::agreeing;
 use crate::formats::keys::{self, PublicKey, SecretKey};
+use crate::formats::visible::visible_path;
 use crate::show::progress::size;
 
 /// What `export` is asked for.
@@ -100,10 +101,21 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), CommandFailur
 fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), CommandFailure> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let module = context.session.guix_module(planned, &name)?;
-    write_whole(file, |sink| {
-        let written = sink.write_all(module.text.as_bytes());
-        written.map_err(CommandFailure::writing(file.display().to_string()))
-    })?;
+    write_text(file, &module.text)?;
+    // Beside a device or a pipe, there is no place for it.
+    if let Some((name, text)) = module.platform
+        && atomic_file::place_of(file).is_some()
+    {
+        let platform = file.with_file_name(name);
+        let directory = platform.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(directory).map_err(CommandFailure::writing(visible_path(directory)))?;
+        write_text(&platform, text)?;
+        context.note(&format!(
+            "wrote {}, by which Guix knows {}",
+            visible_path(&platform),
+            context.session.options().system
+        ));
+    }
     match context.session.add_module_derivations(planned, &module) {
         Ok(0) => {}
         Ok(added) => context.note(&format!(
@@ -125,13 +137,21 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     Ok(())
 }
 
+/// Writes the file `path`, as [`write_whole`] does.
+fn write_text(path: &Path, text: &str) -> Result<(), CommandFailure> {
+    write_whole(path, |sink| {
+        let written = sink.write_all(text.as_bytes());
+        written.map_err(CommandFailure::writing(visible_path(path)))
+    })
+}
+
 /// Has `write` fill the file `path`, which gets its name once it is complete: until then, and where that fails, what
 /// had the name stays. A device or a pipe is written to.
 pub(super) fn write_whole(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), CommandFailure>,
 ) -> Result<(), CommandFailure> {
-    let failed = || CommandFailure::writing(crate::formats::visible::visible_path(path));
+    let failed = || CommandFailure::writing(visible_path(path));
     let Some(place) = atomic_file::place_of(path) else {
         let file = File::options().write(true).open(path).map_err(failed())?;
         let mut sink = BufWriter::with_capacity(1 << 17, file);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::planned::{add_item, graph};
 use super::{EngineError, Planned, Session};
 use crate::builder::run::add_with_inputs;
-use crate::exchange::guile::{GuileInput, GuilePackage, module};
+use crate::exchange::guile::{GuileInput, GuilePackage, module, platform_module};
 use crate::formats::store_path::StorePath;
 use crate::road::plan::road;
 use crate::road::recipe::Address;
@@ -17,6 +17,8 @@ use crate::store::Store;
 pub struct GuixModule {
     /// Its text, in Scheme.
     pub text: String,
+    /// The module that defines the system, where Guix does not: its file, seen from that of the first one, and its text.
+    pub platform: Option<(&'static str, &'static str)>,
     /// The derivations that it names; Guix reads them in the store.
     pub derivations: BTreeSet<StorePath>,
 }
@@ -59,11 +61,15 @@ impl Session {
         });
         let text = module(
             &format!("({name})"),
-            &self.options().system.to_string(),
+            self.options().system,
             &packages,
             &inputs.collect::<Vec<_>>(),
         );
-        Ok(GuixModule { text, derivations })
+        Ok(GuixModule {
+            text,
+            platform: platform_module(self.options().system),
+            derivations,
+        })
     }
 
     /// Makes the derivations that `module` names valid, with all that they are built from but outputs. Gives the number

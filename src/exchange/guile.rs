@@ -6,7 +6,10 @@
 //! are those of Guix's own gcc and glibc. `%final-inputs` has Guix's names in Guix's order. The packages are hidden: by
 //! name, Guix finds its own, for which they stand.
 //!
-//! Once the module is loaded, Guix takes these packages in place of its own bootstrap's: `take-over.scm`.
+//! Once the module is loaded, Guix takes these packages in place of its own bootstrap's: `take-over.scm`. For a system
+//! that Guix does not know, a second module defines it: then Guix's clients, on any system, make derivations for it.
+
+use crate::formats::system::System;
 
 /// An entry of the module's list of inputs.
 #[derive(Debug, Clone)]
@@ -106,10 +109,22 @@ const LIBC_PATHS: &str = r#"
 /// What makes Guix use the module's packages.
 const TAKE_OVER: &str = include_str!("guile/take-over.scm");
 
+/// The module by which Guix knows `system`, and its file, seen from the directory with the other one: none for a system
+/// that Guix has a platform of.
+pub fn platform_module(system: System) -> Option<(&'static str, &'static str)> {
+    match system {
+        System::X86_64Linux => None,
+        System::X86_64Freebsd => Some((
+            "guix/platforms/x86_64-freebsd.scm",
+            include_str!("guile/x86_64-freebsd.scm"),
+        )),
+    }
+}
+
 /// The module `name`, such as `(bootstrap-inputs)`, with `packages` and the list of `inputs`, for builds on `system`.
 pub fn module(
     name: &str,
-    system: &str,
+    system: System,
     packages: &[GuilePackage],
     inputs: &[GuileInput],
 ) -> String {
@@ -137,7 +152,7 @@ pub fn module(
             quoted(&package.version),
             outputs.join(" "),
             quoted(&package.derivation),
-            quoted(system),
+            quoted(system.name()),
             quoted(&package.home_page),
             quoted(&package.synopsis),
             quoted(&package.synopsis),
@@ -162,7 +177,10 @@ pub fn module(
         .map(|package| format!("({} . ,bootstrap-{})", quoted(&package.name), package.name))
         .collect();
     text.push_str(&entries.join("\n    "));
-    text.push_str(&format!("))\n\n(define %system {})\n", quoted(system)));
+    text.push_str(&format!(
+        "))\n\n(define %system {})\n",
+        quoted(system.name())
+    ));
     text.push_str(TAKE_OVER);
     text
 }
@@ -219,7 +237,7 @@ mod tests {
         });
         let text = module(
             "(bootstrap test)",
-            "x86_64-linux",
+            System::X86_64Linux,
             &packages,
             &inputs.collect::<Vec<_>>(),
         );

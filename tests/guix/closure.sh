@@ -4,9 +4,9 @@
 #
 # usage: sh tests/guix/closure.sh [--root DIR] PROGRAM [OPTION...]
 #
-# Takes the closures of packages, of a profile and of `guix shell -D', and looks in them for derivations and sources
-# that are neither the bootstrap's nor the packages' own; builds nothing. Then has Guix say what it would build. The
-# rest is as with operations.sh.
+# Takes the closures of packages, of a profile and of `guix shell -D', for Linux and for FreeBSD, and looks in them for
+# derivations and sources that are neither the bootstrap's nor the packages' own; builds nothing. Then has Guix say what
+# it would build. The rest is as with operations.sh.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,7 +19,18 @@ need_guile "$@"
 serve_inputs "$@"
 cp "$here/closure.scm" "$here/foreign.scm" "$scratch/"
 echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
-inside guix repl -- /scratch/closure.scm
+inside guix repl -- /scratch/closure.scm /scratch/channel x86_64-linux
+# For FreeBSD, with its inputs, Guix makes derivations on any system.
+mkdir "$scratch/freebsd"
+rooted "$@" --seed freebsd-15.1-amd64 export --guix "$scratch/freebsd/bootstrap-inputs.scm"
+inside guix repl -- /scratch/closure.scm /scratch/freebsd x86_64-freebsd
+inside guix build -L /scratch/freebsd --system=x86_64-freebsd -d hello >"$scratch/out" 2>"$scratch/errors"
+if [ -s "$scratch/errors" ] || ! grep -q '^/gnu/store/.*-hello-[0-9.]*\.drv$' "$scratch/out"; then
+    echo 'FAIL: guix build --system=x86_64-freebsd -d hello'
+    cat "$scratch/out" "$scratch/errors"
+    exit 1
+fi
+echo 'pass: guix build --system=x86_64-freebsd -d hello'
 
 # would_build NAMES COMMAND...: of the derivations that the command says it would build, each has one of the NAMES, a
 # pattern.

@@ -57,10 +57,13 @@ impl Client {
         self.scratch.path()
     }
 
-    /// Writes a file for the client.
+    /// Writes a file for the client, with the directories that lead to it.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), GuixFault> {
         let path = self.scratch().join(name);
-        std::fs::write(&path, text).map_err(|error| unwritten(&path, error))
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&path, text))
+            .map_err(|error| unwritten(&path, error))
     }
 
     /// The first line of `guix --version`, which names the version.

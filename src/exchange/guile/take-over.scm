@@ -113,12 +113,15 @@ nothing is there."
   (define final-inputs
     (module-ref commencement '%final-inputs))
 
-  (for-each (match-lambda*
-              (((_ original . _) (_ package . _))
-               (unless (hashq-ref %stand-ins original)
-                 (stand-for! original package))))
-            (final-inputs %system)
-            %final-inputs)
+  ;; Also the inputs of the system that Guix runs on: toolchains for all systems name them.
+  (for-each (lambda (system)
+              (for-each (match-lambda*
+                          (((_ original . _) (_ package . _))
+                           (unless (hashq-ref %stand-ins original)
+                             (stand-for! original package))))
+                        (final-inputs system)
+                        %final-inputs))
+            (delete-duplicates (list %system (%current-system))))
   (for-each (match-lambda
               ((module variable . name)
                (stand-for-variable! module variable name)))
@@ -217,6 +220,13 @@ nothing is there."
               ;; No list where another command runs.
               (if pack (module-ref pack '%formats '()) '()))))
 
+(define (support-system!)
+  "Have packages that name no systems support ours."
+  (unless (member %system %supported-systems)
+    ;; In place: packages have the list, and not its variable.
+    (set-cdr! %supported-systems (cons %system (cdr %supported-systems)))))
+
+(support-system!)
 (take-over!)
 (replace-hooks!)
 (replace-guile-for-build!)

@@ -5,7 +5,10 @@
   #:use-module (guix utils)
   #:use-module (srfi srfi-1)
   #:export (package package? package-name package-version package-outputs package-arguments package-inputs
-            package-propagated-inputs package-replacement package-native-search-paths package->bag of-guix))
+            package-propagated-inputs package-replacement package-native-search-paths package->bag of-guix
+            %supported-systems))
+
+(define %supported-systems (list "x86_64-linux"))
 
 (define %required
   '(name version source build-system synopsis description license home-page))
