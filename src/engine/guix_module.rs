@@ -17,7 +17,7 @@ use crate::store::Store;
 pub struct GuixModule {
     /// Its text, in Scheme.
     pub text: String,
-    /// The module that defines the system, where Guix does not: its file, seen from that of the first one, and its text.
+    /// The module that defines the system, where Guix does not: its file, seen from that of the other, and its text.
     pub platform: Option<(&'static str, &'static str)>,
     /// The derivations that it names; Guix reads them in the store.
     pub derivations: BTreeSet<StorePath>,

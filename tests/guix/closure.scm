@@ -94,13 +94,13 @@ one of MORE."
                 ("guix shell -D hello" . ,(package->development-manifest hello system))))
 
     ;; Packages with hundreds of others below them, of several build systems; what Guix makes with the C library and the
-    ;; linker of its bootstrap; sources that an expression makes.
+    ;; linker of its bootstrap, or their debugging information; sources that an expression makes.
     (for-each (lambda (name)
                 (check-closure store name
                                (package-derivation store (specification->package name) system #:graft? #f)
                                (const #t)))
               `("curl" "git-minimal" "cmake-minimal" "gcc-toolchain@10" "gcc-toolchain@14" "gfortran-toolchain" "tbb@2020"
-                "ruby-tzinfo-data" ,@(supported '("racket"))))
+                "ruby-tzinfo-data" "libei" "libpatch" ,@(supported '("racket"))))
 
     ;; Options that rewrite a package make others of all that it is built from.
     (let ((rewrite (options->transformation '((with-input . "zlib=bzip2")))))

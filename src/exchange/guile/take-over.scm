@@ -98,12 +98,11 @@ Not every version of Guix has that variable."
 nothing is there."
   (map (match-lambda
          ((and (label (? package? original) outputs ...) input)
-          (match (hashq-ref %stand-ins original)
-            (#f input)
-            (package
-             (if (every (lambda (output) (member output (package-outputs package))) outputs)
-                 (cons* label package outputs)
-                 (list label no-output)))))
+          (let ((package (hashq-ref %stand-ins original original)))
+            (cond ((not (memq package (map cdr %packages))) input)
+                  ((every (lambda (output) (member output (package-outputs package))) outputs)
+                   (cons* label package outputs))
+                  (else (list label no-output)))))
          (input input))
        inputs))
 
@@ -149,13 +148,17 @@ nothing is there."
                        `((gnu packages gcc) ,(string->symbol (string-append "gcc-" (version-series gcc))) . "gcc"))
                      (filter-map (cut assoc-ref %packages <>) '("gcc")))))
 
-  ;; Toolchains and wrappers of linkers, which the bootstrap's last packages are inputs of.
-  (module-for-each (lambda (name variable)
-                     (let ((value (variable-ref variable)))
-                       (when (and (package? value)
-                                  (not (hashq-ref %stand-ins value)))
-                         (change-field! value 'inputs with-stand-ins))))
-                   (resolve-interface '(gnu packages commencement)))
+  ;; Toolchains and wrappers of linkers, which the bootstrap's last packages are inputs of; what wants debugging
+  ;; information of these.
+  (for-each (lambda (module)
+              (module-for-each (lambda (name variable)
+                                 (let ((value (variable-ref variable)))
+                                   (when (and (package? value)
+                                              (not (hashq-ref %stand-ins value)))
+                                     (change-field! value 'inputs with-stand-ins)
+                                     (change-field! value 'native-inputs with-stand-ins))))
+                               (resolve-interface module)))
+            '((gnu packages commencement) (gnu packages instrumentation) (gnu packages valgrind)))
 
   (module-set! commencement '%final-inputs
                (lambda* (#:optional (system (%current-system)))
