@@ -78,6 +78,7 @@ audit: tool
 	sh tests/sharing.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/tutorial.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/two-stores.sh $(TOOL)
+	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/own-client.sh $(TOOL)
 	BOOTSTRAP_GUIX_ROOT="$${BOOTSTRAP_GUIX_ROOT:-$$PWD/target/guix}" sh tests/guix/packages.sh --check $(TOOL)
 	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test verify killed
 	BOOTSTRAP_TEST_KILLS=200 $(CARGO) test --locked --test daemon after_any_kill
