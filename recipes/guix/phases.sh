@@ -1,12 +1,22 @@
 # shellcheck shell=sh disable=SC2154 # the builder defines what is not assigned here
 
+modules=share/guile/site/3.0
+compiled=lib/guile/3.0/site-ccache
+
 # The modules of Guix, of Debian's package.
 phase_unpack() {
     ar x "$source" data.tar.xz
-    tar -xf data.tar.xz ./usr/bin/guix ./usr/share/guile/site/3.0 ./usr/share/guix
+    tar -xf data.tar.xz ./usr/share/guile/site/3.0 ./usr/share/guix
     mv usr source
     cd source || exit
 }
+
+# Commands that do nothing without guile-ssh and guile-avahi: Guix would say that it does not know them, and ask whether
+# they were meant.
+phase_remove_commands() {
+    rm "$modules/guix/scripts/copy.scm" "$modules/guix/scripts/discover.scm" "$modules/guix/scripts/offload.scm"
+}
+add_phase_after apply-patches remove-commands
 
 # guile_paths DIRECTORY: that directory of each package of Guile's, as words of Scheme.
 guile_paths() {
@@ -15,8 +25,6 @@ guile_paths() {
         printf ' "%s/%s"' "$directory" "$1"
     done
 }
-modules=share/guile/site/3.0
-compiled=lib/guile/3.0/site-ccache
 
 phase_configure() {
     substitute "$modules/guix/config.scm" \
@@ -56,7 +64,7 @@ END
 ;; modules that only Guix's own tests have, or crypt(3). Their source is installed, since builders import it.
 (define %not-compiled
   (make-regexp (string-append
-                "^guix/(avahi|man-db|remote|ssh|store/ssh|scripts/(copy|discover))\\.scm$"
+                "^guix/(avahi|man-db|remote|ssh|store/ssh)\\.scm$"
                 "|^gnu/installer/(dump|final|newt|parted)|^gnu/machine/"
                 "|^gnu/build/svg\\.scm$|^gnu/tests/(docker|mail)\\.scm$")))
 
