@@ -84,6 +84,8 @@ fi
 step "the linker's wrapper and the C library's editor, with this machine's compiler"
 (cd stage0/ld-wrapper && CC=cc SHELL=/bin/sh sh test.sh)
 (cd stage0/libc-paths && CC=cc sh test.sh)
+step "the compiler of Guile's modules, with this machine's Guile"
+(cd stage0/guile-build-system && GUILE=guile sh test.sh)
 
 step 'unit, property, oracle, browser and sandbox tests'
 BOOTSTRAP_BROWSER_REQUIRED=1 BOOTSTRAP_PROGRAMS_REQUIRED=1 $CARGO test --locked
