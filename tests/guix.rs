@@ -381,7 +381,30 @@ fn a_system_that_guix_does_not_know_is_defined_beside_the_module() {
     export("freebsd-15.1-amd64", &freebsd_module);
     let printed = export("freebsd-15.1-amd64", Path::new("/dev/stdout"));
     assert!(printed.contains("(define %system \"x86_64-freebsd\")"));
+    // Also where standard output is a file: then beside that.
+    let shell =
+        "exec \"$0\" --root \"$1\" --seed freebsd-15.1-amd64 export --guix /dev/stdout >\"$2\"";
+    let redirected = directory.path().join("redirected/inputs.scm");
+    fs::create_dir(redirected.parent().unwrap()).unwrap();
+    let status = Command::new("sh")
+        .args(["-c", shell, env!("CARGO_BIN_EXE_bootstrap")])
+        .args([directory.path(), &redirected])
+        .env("BOOTSTRAP_CONFIG", "/dev/null")
+        .status();
+    assert!(status.unwrap().success());
     assert!(!Path::new("/dev/guix").exists());
+    let beside = directory
+        .path()
+        .join("redirected/guix/platforms/x86_64-freebsd.scm");
+    assert_eq!(fs::read_to_string(beside).unwrap(), platform);
+    // The client for FreeBSD has the same.
+    let patch = fs::read_to_string("recipes/guix/freebsd.patch").unwrap();
+    let added: Vec<&str> = patch
+        .lines()
+        .filter_map(|line| line.strip_prefix('+'))
+        .collect();
+    let definition = &platform[platform.find("(define-module").unwrap()..];
+    assert!(added.join("\n").contains(definition.trim_end()));
 
     let stubs = oracle("stubs");
     let arguments = [

@@ -18,8 +18,7 @@ phase_unpack() {
     cd source || exit
 }
 
-# Commands that do nothing without guile-ssh and guile-avahi: Guix would say that it does not know them, and ask whether
-# they were meant.
+# These need guile-ssh or guile-avahi. Left in, `guix copy' answers: command not found, did you mean `copy'?
 phase_remove_commands() {
     rm guix/scripts/copy.scm guix/scripts/discover.scm guix/scripts/offload.scm
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `export`, `import`, `publish`, `key`.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -101,20 +101,11 @@ pub fn export(context: &Context, wanted: Export<'_>) -> Result<(), CommandFailur
 fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), CommandFailure> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let module = context.session.guix_module(planned, &name)?;
+    // Before the file is replaced: what was standard output then has no name any more.
+    let place = atomic_file::place_of(file);
     write_text(file, &module.text)?;
-    // Beside a device or a pipe, there is no place for it.
-    if let Some((name, text)) = module.platform
-        && atomic_file::place_of(file).is_some()
-    {
-        let platform = file.with_file_name(name);
-        let directory = platform.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).map_err(CommandFailure::writing(visible_path(directory)))?;
-        write_text(&platform, text)?;
-        context.note(&format!(
-            "wrote {}, by which Guix knows {}",
-            visible_path(&platform),
-            context.session.options().system
-        ));
+    if let Some((name, text)) = module.platform {
+        write_platform(context, place, name, text)?;
     }
     match context.session.add_module_derivations(planned, &module) {
         Ok(0) => {}
@@ -134,6 +125,36 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
             directories.store.display()
         ));
     }
+    Ok(())
+}
+
+/// Writes the module that defines the system for Guix, as `name` beside the file `place`: none is beside a device or a
+/// pipe.
+fn write_platform(
+    context: &Context,
+    place: Option<PathBuf>,
+    name: &str,
+    text: &str,
+) -> Result<(), CommandFailure> {
+    let system = context.session.options().system;
+    let Some(place) = place else {
+        context.note(&format!(
+            "the module by which Guix knows {system} was not written: it has to be beside a file"
+        ));
+        return Ok(());
+    };
+    let platform = place.with_file_name(name);
+    let mut directory = place;
+    directory.pop();
+    for part in Path::new(name).parent().into_iter().flatten() {
+        directory.push(part);
+        atomic_file::create_directory(&directory)?;
+    }
+    write_text(&platform, text)?;
+    context.note(&format!(
+        "wrote {}, by which Guix knows {system}",
+        visible_path(&platform)
+    ));
     Ok(())
 }
 

@@ -74,6 +74,11 @@
     ((_ . 0) #t)
     (_ (exit 1))))
 
+;; What was said is written only here.
+(define (leave status)
+  (force-output (current-error-port))
+  (primitive-_exit status))
+
 (match (command-line)
   ((_ source target not-compiled files ...)
    (set! %load-path (cons source %load-path))
@@ -94,10 +99,10 @@
                 (catch #t
                   (lambda ()
                     (compile-module (first modules) target)
-                    (primitive-_exit 0))
+                    (leave 0))
                   (lambda arguments
                     (format (current-error-port) "~a: ~s~%" (first modules) arguments)
-                    (primitive-_exit 1))))
+                    (leave 1))))
               (loop (cdr modules) (+ running 1)))
              ((positive? running)
               (wait!)

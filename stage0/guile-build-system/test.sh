@@ -77,4 +77,5 @@ echo '(define-module (d)) (car 1)' >source/d.scm
 check 'a module that does not load is an error' eval '! compile fourth a d.scm'
 echo '(define-module (d)) (define-syntax-rule (no) (syntax-error "no")) (define (f) (g)) (define (g) (letrec* 1))' >source/d.scm
 check 'and so is one that is none' eval '! compile fifth a d.scm'
+check 'which is named' grep -q '^d[.]scm:' fifth.errors
 check 'and one that is missing' eval '! compile sixth a e.scm'

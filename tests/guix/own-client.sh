@@ -22,7 +22,7 @@ if [ "$store_root" != / ] || ! own=$(rooted "$@" path guix 2>/dev/null); then
 fi
 serve_inputs "$@"
 mkdir "$scratch/freebsd" "$scratch/home"
-rooted "$@" --seed freebsd-15.1-amd64 export --guix "$scratch/freebsd/bootstrap-inputs.scm" 2>/dev/null
+rooted "$@" --seed freebsd-15.1-amd64 export --guix "$scratch/freebsd/bootstrap-inputs.scm"
 
 # own_client ARGUMENT...
 own_client() {

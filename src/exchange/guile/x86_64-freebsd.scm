@@ -1,6 +1,6 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
-;; Written by `bootstrap export --guix'. Guix 1.5 has no platform for FreeBSD; it looks for platforms in guix/platforms of
-;; each directory that modules are loaded from.
+;; Written by `bootstrap export --guix'. Guix 1.5 has no platform for FreeBSD; it looks for platforms in guix/platforms
+;; of each directory that modules are loaded from.
 (define-module (guix platforms x86_64-freebsd)
   #:use-module (guix platform)
   #:use-module (guix records)
