@@ -369,8 +369,8 @@ pub enum Command {
         /// Sign with the key in FILE
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
-        /// Write a Guile module for Guix instead: the implicit inputs as packages, called as the file. For FreeBSD, also
-        /// guix/platforms/x86_64-freebsd.scm beside it
+        /// Write a Guile module for Guix instead: the implicit inputs as packages, called as the file. For FreeBSD,
+        /// also guix/platforms/x86_64-freebsd.scm beside it
         #[arg(long, value_name = "FILE", conflicts_with_all = ["packages", "alone", "closure", "output", "key"])]
         guix: Option<PathBuf>,
     },

@@ -104,7 +104,7 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     // Before the file is replaced: what was standard output then has no name any more.
     let place = atomic_file::place_of(file);
     write_text(file, &module.text)?;
-    if let Some((name, text)) = module.platform {
+    if let Some((name, text)) = &module.platform {
         write_platform(context, place, name, text)?;
     }
     match context.session.add_module_derivations(planned, &module) {

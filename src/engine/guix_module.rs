@@ -18,7 +18,7 @@ pub struct GuixModule {
     /// Its text, in Scheme.
     pub text: String,
     /// The module that defines the system, where Guix does not: its file, seen from that of the other, and its text.
-    pub platform: Option<(&'static str, &'static str)>,
+    pub platform: Option<(&'static str, String)>,
     /// The derivations that it names; Guix reads them in the store.
     pub derivations: BTreeSet<StorePath>,
 }
@@ -59,15 +59,16 @@ impl Session {
             package: input.address.name,
             output: input.output,
         });
+        let name = format!("({name})");
         let text = module(
-            &format!("({name})"),
+            &name,
             self.options().system,
             &packages,
             &inputs.collect::<Vec<_>>(),
         );
         Ok(GuixModule {
             text,
-            platform: platform_module(self.options().system),
+            platform: platform_module(&name, self.options().system),
             derivations,
         })
     }

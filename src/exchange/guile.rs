@@ -109,14 +109,14 @@ const LIBC_PATHS: &str = r#"
 /// What makes Guix use the module's packages.
 const TAKE_OVER: &str = include_str!("guile/take-over.scm");
 
-/// The module by which Guix knows `system`, and its file, seen from the directory with the other one: none for a system
-/// that Guix has a platform of.
-pub fn platform_module(system: System) -> Option<(&'static str, &'static str)> {
+/// The module by which Guix knows `system`, and its file, seen from the directory with the module `name`: none for a
+/// system that Guix has a platform of.
+pub fn platform_module(name: &str, system: System) -> Option<(&'static str, String)> {
     match system {
         System::X86_64Linux => None,
         System::X86_64Freebsd => Some((
             "guix/platforms/x86_64-freebsd.scm",
-            include_str!("guile/x86_64-freebsd.scm"),
+            include_str!("guile/x86_64-freebsd.scm").replace("(bootstrap-inputs)", name),
         )),
     }
 }

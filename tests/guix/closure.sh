@@ -24,13 +24,15 @@ inside guix repl -- /scratch/closure.scm /scratch/channel x86_64-linux
 mkdir "$scratch/freebsd"
 rooted "$@" --seed freebsd-15.1-amd64 export --guix "$scratch/freebsd/bootstrap-inputs.scm"
 inside guix repl -- /scratch/closure.scm /scratch/freebsd x86_64-freebsd
-inside guix build -L /scratch/freebsd --system=x86_64-freebsd -d hello >"$scratch/out" 2>"$scratch/errors"
-if [ -s "$scratch/errors" ] || ! grep -q '^/gnu/store/.*-hello-[0-9.]*\.drv$' "$scratch/out"; then
-    echo 'FAIL: guix build --system=x86_64-freebsd -d hello'
-    cat "$scratch/out" "$scratch/errors"
-    exit 1
-fi
-echo 'pass: guix build --system=x86_64-freebsd -d hello'
+for command in build pack; do
+    inside guix "$command" -L /scratch/freebsd --system=x86_64-freebsd -d hello >"$scratch/out" 2>"$scratch/errors"
+    if [ -s "$scratch/errors" ] || ! grep -q '^/gnu/store/.*-hello-.*\.drv$' "$scratch/out"; then
+        echo "FAIL: guix $command --system=x86_64-freebsd -d hello"
+        cat "$scratch/out" "$scratch/errors"
+        exit 1
+    fi
+    echo "pass: guix $command --system=x86_64-freebsd -d hello"
+done
 
 # would_build NAMES COMMAND...: of the derivations that the command says it would build, each has one of the NAMES, a
 # pattern.

@@ -317,7 +317,7 @@ impl<'s> ClientWalk<'s> {
             .map_or_else(|| self.session.plan(), Ok)?;
         let module = self.session.guix_module(&planned, MODULE)?;
         self.client.write(&format!("{MODULE}.scm"), &module.text)?;
-        if let Some((file, text)) = module.platform {
+        if let Some((file, text)) = &module.platform {
             self.client.write(file, text)?;
         }
         let directory = self.client.scratch().to_string_lossy().into_owned();
