@@ -103,19 +103,13 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
     let module = context.session.guix_module(planned, &name)?;
     // Before the file is replaced: what was standard output then has no name any more.
     let place = atomic_file::place_of(file);
-    write_text(file, &module.text)?;
-    if let Some((name, text)) = &module.platform {
-        write_platform(context, place, name, text)?;
-    }
-    match context.session.add_module_derivations(planned, &module) {
-        Ok(0) => {}
-        Ok(added) => context.note(&format!(
-            "added {added} of the {} that the module names to the store, where Guix reads them",
-            size::counted(module.derivations.len(), "derivation")
-        )),
-        Err(error) => context.note(&format!(
-            "not all derivations that the module names are in the store, where Guix reads them, and they were not added: {error}"
-        )),
+    write_whole(file, |sink| {
+        let written = sink.write_all(module.text.as_bytes());
+        written.map_err(CommandFailure::writing(file.display().to_string()))
+    })?;
+    let session = &context.session;
+    for note in session.place_module(planned, &module, place.as_deref())? {
+        context.note(&note);
     }
     if context.options.root.is_some() {
         let directories = &context.directories;
@@ -126,44 +120,6 @@ fn export_guix(context: &Context, planned: &Planned, file: &Path) -> Result<(), 
         ));
     }
     Ok(())
-}
-
-/// Writes the module that defines the system for Guix, as `name` beside the file `place`: none is beside a device or a
-/// pipe.
-fn write_platform(
-    context: &Context,
-    place: Option<PathBuf>,
-    name: &str,
-    text: &str,
-) -> Result<(), CommandFailure> {
-    let system = context.session.options().system;
-    let Some(place) = place else {
-        context.note(&format!(
-            "the module by which Guix knows {system} was not written: it has to be beside a file"
-        ));
-        return Ok(());
-    };
-    let platform = place.with_file_name(name);
-    let mut directory = place;
-    directory.pop();
-    for part in Path::new(name).parent().into_iter().flatten() {
-        directory.push(part);
-        atomic_file::create_directory(&directory)?;
-    }
-    write_text(&platform, text)?;
-    context.note(&format!(
-        "wrote {}, by which Guix knows {system}",
-        visible_path(&platform)
-    ));
-    Ok(())
-}
-
-/// Writes the file `path`, as [`write_whole`] does.
-fn write_text(path: &Path, text: &str) -> Result<(), CommandFailure> {
-    write_whole(path, |sink| {
-        let written = sink.write_all(text.as_bytes());
-        written.map_err(CommandFailure::writing(visible_path(path)))
-    })
 }
 
 /// Has `write` fill the file `path`, which gets its name once it is complete: until then, and where that fails, what

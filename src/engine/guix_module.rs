@@ -2,12 +2,17 @@
 //! The module with which Guix builds on the inputs: what `exchange::guile` needs of a plan.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::planned::{add_item, graph};
 use super::{EngineError, Planned, Session};
+use crate::atomic_file;
 use crate::builder::run::add_with_inputs;
+use crate::diagnostics::FileError;
 use crate::exchange::guile::{GuileInput, GuilePackage, module, platform_module};
+use crate::formats::count::counted;
 use crate::formats::store_path::StorePath;
+use crate::formats::visible::visible_path;
 use crate::road::plan::road;
 use crate::road::recipe::Address;
 use crate::store::Store;
@@ -21,6 +26,28 @@ pub struct GuixModule {
     pub platform: Option<(&'static str, String)>,
     /// The derivations that it names; Guix reads them in the store.
     pub derivations: BTreeSet<StorePath>,
+}
+
+impl GuixModule {
+    /// Writes the module that defines the system, where Guix does not, beside the file `place` of the other. Gives the
+    /// file that was written.
+    ///
+    /// # Errors
+    /// Where it cannot be written, or a directory on the way is a link of another user's.
+    fn write_platform(&self, place: &Path) -> Result<Option<PathBuf>, FileError> {
+        let Some((name, text)) = &self.platform else {
+            return Ok(None);
+        };
+        let mut directory = place.to_owned();
+        directory.pop();
+        for part in Path::new(name).parent().into_iter().flatten() {
+            directory.push(part);
+            atomic_file::create_directory(&directory)?;
+        }
+        let platform = place.with_file_name(name);
+        atomic_file::replace(&platform, text.as_bytes())?;
+        Ok(Some(platform))
+    }
 }
 
 impl Session {
@@ -73,12 +100,52 @@ impl Session {
         })
     }
 
+    /// Does what `module` needs beside the file `place` that it was written to, of which a device or a pipe has none: the
+    /// module that defines the system, and the derivations in the store. Gives what to say about it.
+    ///
+    /// # Errors
+    /// Where the other module cannot be written.
+    pub fn place_module(
+        &self,
+        planned: &Planned,
+        module: &GuixModule,
+        place: Option<&Path>,
+    ) -> Result<Vec<String>, FileError> {
+        let mut notes = Vec::new();
+        match place {
+            Some(place) => notes.extend(module.write_platform(place)?.map(|platform| {
+                let platform = visible_path(&platform);
+                format!(
+                    "wrote {platform}, by which Guix knows {}",
+                    self.options().system
+                )
+            })),
+            None if module.platform.is_some() => notes.push(format!(
+                "the module by which Guix knows {} was not written: it has to be beside a file",
+                self.options().system
+            )),
+            None => {}
+        }
+        match self.add_module_derivations(planned, module) {
+            Ok(0) => {}
+            Ok(added) => notes.push(format!(
+                "added {added} of the {} that the module names to the store, where Guix reads them",
+                counted(module.derivations.len(), "derivation")
+            )),
+            Err(error) => notes.push(format!(
+                "not all derivations that the module names are in the store, where Guix reads them, and they were not \
+                 added: {error}"
+            )),
+        }
+        Ok(notes)
+    }
+
     /// Makes the derivations that `module` names valid, with all that they are built from but outputs. Gives the number
     /// of those that were not valid; the store is opened for changes only where there are some.
     ///
     /// # Errors
     /// Where the store cannot be read, or not be written.
-    pub fn add_module_derivations(
+    fn add_module_derivations(
         &self,
         planned: &Planned,
         module: &GuixModule,
