@@ -100,8 +100,8 @@ impl Session {
         })
     }
 
-    /// Does what `module` needs beside the file `place` that it was written to, of which a device or a pipe has none: the
-    /// module that defines the system, and the derivations in the store. Gives what to say about it.
+    /// Does what `module` needs beside the file `place` that it was written to, of which a device or a pipe has none:
+    /// the module that defines the system, and the derivations in the store. Gives what to say about it.
     ///
     /// # Errors
     /// Where the other module cannot be written.
