@@ -202,9 +202,12 @@ compile() {
         guile)
             # This runs here. The makefile would compile it with Guile's strings.h in place of this machine's.
             (cd libguile && cc -DHAVE_CONFIG_H -iquote . -I.. -c gen-scmconfig.c) || return 1
-            # Its last target is a manual, which the new Guile would have to run for.
+            # `all' has a manual, too, which the new Guile would have to run for. Without `all', what the makefile makes
+            # first has to be asked for.
             make -C libguile scmconfig.h && make -j"$JOBS" -C lib &&
-                { make -j"$JOBS" -C libguile || [ -x libguile/.libs/guile ]; }
+                printf '%s\n' 'include Makefile' 'sources: $(BUILT_SOURCES)' |
+                make -j"$JOBS" -C libguile -f - sources &&
+                make -j"$JOBS" -C libguile guile
             ;;
         *) make -j"$JOBS" MAKEINFO=true ;;
     esac

@@ -121,7 +121,7 @@ impl Session {
                 )
             })),
             None if module.platform.is_some() => notes.push(format!(
-                "the module by which Guix knows {} was not written: it has to be beside a file",
+                "the module by which Guix knows {} was not written, since it has to be beside a file: name one, not a device or a pipe",
                 self.options().system
             )),
             None => {}

@@ -36,11 +36,11 @@ same() {
     shift
     own_client build -d -L "$scratch/$channel" "$@" hello m4 curl git-minimal gcc-toolchain@14 >"$scratch/ours"
     inside guix build -d -L "/scratch/$channel" "$@" hello m4 curl git-minimal gcc-toolchain@14 >"$scratch/theirs"
-    if ! cmp "$scratch/ours" "$scratch/theirs"; then
-        echo "FAIL: derivations $*"
+    if ! diff "$scratch/ours" "$scratch/theirs"; then
+        echo "FAIL: with the module in $channel, our client's derivations (<) are not those of Debian's (>)"
         exit 1
     fi
-    echo "pass: the same $(wc -l <"$scratch/ours") derivations $*"
+    echo "pass: with the module in $channel, the same $(wc -l <"$scratch/ours") derivations"
 }
 echo "$(own_client --version | sed 1q); Debian's $(inside guix --version | sed -n '1s/.* //p')"
 same channel
