@@ -102,7 +102,9 @@ impl Client {
         fields.long(1);
         fields.string("sha256");
         self.stream.write_all(fields.as_bytes())?;
-        std::io::copy(archive, &mut self.stream)?;
+        // In pieces as large as those of Guix's client (`write-file' of `(guix serialization)').
+        let mut archive = BufReader::with_capacity(1 << 16, archive);
+        std::io::copy(&mut archive, &mut self.stream)?;
         self.listen()?;
         Ok(self.reader.string("a path")?)
     }
