@@ -17,6 +17,7 @@ pub mod events;
 pub mod exchange;
 pub mod fetch;
 pub mod formats;
+mod free_space;
 mod key_files;
 mod limited_file;
 mod limited_output;

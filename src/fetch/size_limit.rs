@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::formats::count::counted;
+use crate::free_space::available;
 
 /// What a download leaves free at least, in bytes, unless that is more than an eighth of what is free.
 const LEFT_FREE: u64 = 512 << 20;
@@ -38,8 +39,7 @@ impl SizeLimit {
             return Self::of(MAXIMUM);
         };
         let partial = partial.metadata().map_or(0, |found| found.len());
-        let free = system.f_bavail.saturating_mul(system.f_frsize);
-        Self::of_free(free.saturating_add(partial))
+        Self::of_free(available(&system).saturating_add(partial))
     }
 
     fn of_free(free: u64) -> Self {

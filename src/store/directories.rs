@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::formats::store_path::{StoreDir, StorePath};
+use crate::free_space::available;
 
 /// The bytes that an unprivileged user may still write on the file system of `place`.
 ///
@@ -12,7 +13,7 @@ use crate::formats::store_path::{StoreDir, StorePath};
 /// Where the system does not tell, such as of a place that is not there.
 pub fn free_space(place: &Path) -> io::Result<u64> {
     let system = rustix::fs::statvfs(place)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    Ok(available(&system))
 }
 
 /// Whether the file system of `place` can hold no further file. Some count none.

@@ -447,10 +447,12 @@ impl<'s> Sweep<'s> {
         let mut freed = self.freed;
         freed.live = graph.paths.len() - freed.paths.len();
         if !self.options.dry_run {
-            freed.bytes = self.trash.empty(self.watch.goes_on)?;
+            let emptied = self.trash.empty(self.watch.goes_on);
+            let mut pruned = 0;
             if (self.watch.goes_on)() {
-                freed.bytes += prune_links(&self.store.directories().store.join(LINKS))?;
+                pruned = prune_links(&self.store.directories().store.join(LINKS))?;
             }
+            freed.bytes = emptied? + pruned;
         }
         Ok(freed)
     }

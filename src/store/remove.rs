@@ -253,15 +253,12 @@ impl<'a> Remover<'a> {
     ) -> Result<Result<(), Errno>, FileError> {
         let parent = self.innermost(stack)?;
         let removed = rustix::fs::unlinkat(parent, name, flags);
-        if removed == Err(Errno::PERM) {
-            let entry = file_flags::clear_entry(parent, name);
-            // The directory that holds the tree is not ours to change.
-            let directory = !stack.is_empty() && file_flags::clear_directory(parent);
-            if entry || directory {
-                return Ok(rustix::fs::unlinkat(parent, name, flags));
+        match removed {
+            Err(Errno::PERM) if clear_flags(parent, name, !stack.is_empty()) => {
+                Ok(rustix::fs::unlinkat(parent, name, flags))
             }
+            removed => Ok(removed),
         }
-        Ok(removed)
     }
 
     /// Moves the directory `name` up beside the tree's top.
@@ -273,7 +270,12 @@ impl<'a> Remover<'a> {
             COUNTER.fetch_add(1, Ordering::Relaxed)
         ))
         .unwrap_or_default();
-        match rustix::fs::renameat(self.innermost(stack)?, name, self.top, &target) {
+        let parent = self.innermost(stack)?;
+        let mut moved = rustix::fs::renameat(parent, name, self.top, &target);
+        if moved == Err(Errno::PERM) && clear_flags(parent, name, !stack.is_empty()) {
+            moved = rustix::fs::renameat(parent, name, self.top, &target);
+        }
+        match moved {
             Ok(()) => self.removed.moved.push(target),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(self.error("move up", stack, name, errno)),
@@ -327,6 +329,14 @@ fn open_parent(path: &Path) -> Result<(Option<OwnedFd>, CString), FileError> {
         Err(Errno::NOENT) => Ok((None, name)),
         Err(errno) => Err(fail(errno.into())),
     }
+}
+
+/// Clears the flags of the entry `name` of `parent`, and of `parent` where that is `ours`: the directory that holds the
+/// whole tree is not. Says whether it is worth trying again what they forbade.
+fn clear_flags(parent: BorrowedFd<'_>, name: &CStr, ours: bool) -> bool {
+    let entry = file_flags::clear_entry(parent, name);
+    let directory = ours && file_flags::clear_directory(parent);
+    entry || directory
 }
 
 /// Opens the directory `name` of `parent` without following a link, and makes it readable and writable for its owner.

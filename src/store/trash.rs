@@ -118,10 +118,10 @@ impl Trash {
             true => remove_from_trash(trash, path, name, *kind),
             false => Ok(0),
         };
-        let freed = items.par_iter().map(remove);
-        let freed = freed.try_reduce(|| 0, |left, right| Ok(left + right))?;
+        // One item that cannot be removed does not keep the others.
+        let removed: Vec<Result<u64, FileError>> = items.par_iter().map(remove).collect();
         self.remove();
-        Ok(freed)
+        removed.into_iter().sum()
     }
 
     /// Removes the trash itself, unless another process has put something into it.

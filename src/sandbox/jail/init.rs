@@ -16,7 +16,7 @@ use std::path::Path;
 use rustix::process::{Pid, Resource};
 use rustix::stdio;
 
-use super::parameters::{JailNetwork, VIMAGE, parameters, rules};
+use super::parameters::{JailNetwork, KnownParameters, VIMAGE, parameters, rules};
 use super::plan::{Action, FileSystem, MountCall, plan};
 use super::specification::{JailHelper, JailSpecification};
 use super::system::{EventQueue, WatchEvent};
@@ -95,7 +95,9 @@ fn run(
     }
     let vimage = kernel::setting(VIMAGE) == Some(1) && !kernel::has_sockets_beyond_networks();
     let network = JailNetwork::of(specification.network, vimage);
-    let parameters = parameters(&specification.name, root, &specification.host_name, network)
+    let known = KnownParameters::of(kernel::setting);
+    let host_name = &specification.host_name;
+    let parameters = parameters(&specification.name, root, host_name, network, &known)
         .map_err(|error: SandboxError| io::Error::other(error.to_string()))
         .during(SandboxStep::MakeJail)?;
     let jail = system::make_jail(&parameters).map_err(|(error, message)| {

@@ -2,10 +2,13 @@
 //! What the running kernel has: settings, modules, and kinds of sockets.
 
 use std::ffi::{CStr, CString, OsStr, c_int};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::net::{AddressFamily, Protocol, SocketType, socket};
+
+use crate::sandbox::process::checked;
 
 /// The kernel's modules: modfind(2), which the `libc` crate lacks.
 mod modules {
@@ -43,6 +46,24 @@ pub(super) fn setting(name: &str) -> Option<c_int> {
         size if size == bytes.len() => Some(c_int::from_ne_bytes(bytes)),
         _ => None,
     }
+}
+
+/// Sets the kernel's setting `name`, which is a number.
+///
+/// # Errors
+/// Where it does not exist, or this process may not set it.
+pub(super) fn set(name: &CStr, value: c_int) -> io::Result<()> {
+    // SAFETY: the name is a C string, the value readable for the size given; nothing is read.
+    checked(unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            (&raw const value).cast(),
+            size_of::<c_int>(),
+        )
+    })?;
+    Ok(())
 }
 
 /// The directories that the kernel looks for modules in, as in linker_path of its sources.

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use libc::{ifaliasreq, ifreq, sockaddr, sockaddr_in};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use super::kernel;
 use crate::sandbox::process::checked;
 
 /// `SIOCSIFFLAGS`, `SIOCGIFFLAGS` and `SIOCAIFADDR`, which the `libc` crate lacks: `_IOC` of `<sys/ioccom.h>` with the
@@ -44,6 +45,15 @@ pub(super) fn bring_up() -> io::Result<()> {
     alias.ifra_mask = address(Ipv4Addr::new(255, 0, 0, 0));
     // SAFETY: the call reads an `ifaliasreq`.
     unsafe { control(socket.as_fd(), ADD_ADDRESS, (&raw mut alias).cast()) }
+}
+
+/// Has ipfw(4) let everything pass in this jail's network, which has a firewall of its own where the machine has loaded
+/// one: by default that drops everything. Where the machine's own securelevel forbids changes, it stays.
+pub(super) fn pass_all() {
+    for setting in [c"net.inet.ip.fw.enable", c"net.inet6.ip6.fw.enable"] {
+        // Without the firewall there is no such setting.
+        let _ = kernel::set(setting, 0);
+    }
 }
 
 /// Writes the interface's name into a field of zeros.

@@ -48,6 +48,10 @@ impl JailNetwork {
     }
 }
 
+/// The securelevel of a build: see security(7). It is raised in the jail, once its network is set up: at this level the
+/// settings of a firewall cannot be changed any more.
+pub const SECURELEVEL: i32 = 3;
+
 /// The kernel's setting that says whether jails can have networks of their own.
 pub const VIMAGE: &str = "kern.features.vimage";
 
@@ -62,7 +66,7 @@ const INHERIT: i32 = 2;
 /// what a jail has when nothing is said; of the others, saying so makes us independent of another release's defaults.
 const FORBIDDEN: [&str; 11] = [
     "allow.noset_hostname",
-    // All of sysvmsg, sysvsem and sysvshm.
+    // The machine's sysvmsg, sysvsem and sysvshm.
     "allow.nosysvipc",
     "allow.noraw_sockets",
     "allow.nochflags",
@@ -75,7 +79,35 @@ const FORBIDDEN: [&str; 11] = [
     "allow.nounprivileged_proc_debug",
 ];
 
-/// The parameters of the jail `name` on `root`.
+/// The parts of System V IPC, each with the kernel's setting that says whether it is there.
+const IPC: [(&str, &str); 3] = [
+    ("sysvmsg", "kern.features.sysv_msg"),
+    ("sysvsem", "kern.features.sysv_sem"),
+    ("sysvshm", "kern.features.sysv_shm"),
+];
+
+/// Which parameters the kernel knows, of those that it may be built without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownParameters {
+    /// `ip6`.
+    pub ip6: bool,
+    /// Those of System V IPC.
+    pub ipc: Vec<&'static str>,
+}
+
+impl KnownParameters {
+    /// Those of the kernel with such settings (see sysctl(8)).
+    pub fn of(setting: impl Fn(&str) -> Option<i32>) -> Self {
+        let has = |name: &str| setting(name) == Some(1);
+        let ipc = IPC.iter().filter(|(_, feature)| has(feature));
+        Self {
+            ip6: has("kern.features.inet6"),
+            ipc: ipc.map(|(parameter, _)| *parameter).collect(),
+        }
+    }
+}
+
+/// The parameters of the jail `name` on `root`. Its securelevel is raised later: see [`SECURELEVEL`].
 ///
 /// # Errors
 /// [`SandboxError::BadWorld`] when the root's path is not UTF-8.
@@ -84,6 +116,7 @@ pub fn parameters(
     root: &Path,
     host_name: &str,
     network: JailNetwork,
+    known: &KnownParameters,
 ) -> Result<Vec<Parameter>, SandboxError> {
     let root = root
         .to_str()
@@ -107,19 +140,27 @@ pub fn parameters(
         // Setting one of these makes the others the jail's own, too: not the machine's domain, nor its UUID.
         text("host.domainname", ""),
         text("host.hostuuid", "00000000-0000-0000-0000-000000000000"),
-        number("securelevel", 3),
         // Of mounts, the program sees none but its root.
         number("enforce_statfs", 2),
         number("children.max", 0),
         // It is there before its first process, and until it is removed.
         flag("persist"),
     ];
-    match network {
-        JailNetwork::None => parameters.extend([number("ip4", DISABLE), number("ip6", DISABLE)]),
+    let addresses = match network {
+        JailNetwork::None => Some(DISABLE),
         // The kernel refuses to limit the addresses of such a jail, which has none but those it is given.
-        JailNetwork::Loopback => parameters.push(number("vnet", NEW)),
-        JailNetwork::Machine => parameters.extend([number("ip4", INHERIT), number("ip6", INHERIT)]),
+        JailNetwork::Loopback => {
+            parameters.push(number("vnet", NEW));
+            None
+        }
+        JailNetwork::Machine => Some(INHERIT),
+    };
+    if let Some(addresses) = addresses {
+        parameters.push(number("ip4", addresses));
+        parameters.extend(known.ip6.then(|| number("ip6", addresses)));
     }
+    // A build has System V IPC of its own, as on Linux; its objects go with the jail.
+    parameters.extend(known.ipc.iter().map(|name| number(name, NEW)));
     parameters.extend(FORBIDDEN.map(flag));
     Ok(parameters)
 }
@@ -144,6 +185,26 @@ pub fn rules_of(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Those of GENERIC.
+    fn known() -> KnownParameters {
+        KnownParameters::of(|_| Some(1))
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_know_is_left_out() {
+        let known = KnownParameters::of(|name| (name == "kern.features.sysv_sem").then_some(1));
+        for network in [JailNetwork::None, JailNetwork::Machine] {
+            let parameters =
+                parameters("b-1", Path::new("/j/b-1"), "localhost", network, &known).unwrap();
+            for name in ["ip6", "sysvmsg", "sysvshm"] {
+                assert_eq!(value(&parameters, name), None, "{name}");
+            }
+            let there = value(&parameters, "sysvsem");
+            assert_eq!(there, Some(ParameterValue::Number(1)));
+            assert!(value(&parameters, "ip4").is_some());
+        }
+    }
+
     fn value(parameters: &[Parameter], name: &str) -> Option<ParameterValue> {
         let found = parameters.iter().find(|parameter| parameter.name == name);
         found.map(|parameter| parameter.value.clone())
@@ -152,7 +213,8 @@ mod tests {
     #[test]
     fn a_builds_jail_has_no_children_and_no_rights_and_without_vimage_no_addresses() {
         let network = JailNetwork::of(false, false);
-        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        let parameters =
+            parameters("b-1", Path::new("/j/b-1"), "localhost", network, &known()).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
         for (name, expected) in [
             ("name", ParameterValue::Text("b-1".into())),
@@ -160,13 +222,15 @@ mod tests {
             ("host.hostname", ParameterValue::Text("localhost".into())),
             ("ip4", ParameterValue::Number(0)),
             ("ip6", ParameterValue::Number(0)),
-            ("securelevel", ParameterValue::Number(3)),
             ("enforce_statfs", ParameterValue::Number(2)),
             ("children.max", ParameterValue::Number(0)),
             ("persist", ParameterValue::Flag),
             ("allow.noraw_sockets", ParameterValue::Flag),
             ("allow.nomount", ParameterValue::Flag),
             ("allow.nosysvipc", ParameterValue::Flag),
+            ("sysvmsg", ParameterValue::Number(1)),
+            ("sysvsem", ParameterValue::Number(1)),
+            ("sysvshm", ParameterValue::Number(1)),
         ] {
             assert_eq!(value(&parameters, name), Some(expected), "{name}");
         }
@@ -179,7 +243,8 @@ mod tests {
     #[test]
     fn a_network_of_its_own_comes_without_limits_of_addresses() {
         let network = JailNetwork::of(false, true);
-        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        let parameters =
+            parameters("b-1", Path::new("/j/b-1"), "localhost", network, &known()).unwrap();
         assert_eq!(value(&parameters, "vnet"), Some(ParameterValue::Number(1)));
         assert_eq!(value(&parameters, "ip4"), None);
         assert_eq!(value(&parameters, "ip6"), None);
@@ -192,7 +257,8 @@ mod tests {
     #[test]
     fn a_fixed_output_shares_the_network() {
         let network = JailNetwork::of(true, true);
-        let parameters = parameters("b-1", Path::new("/j/b-1"), "localhost", network).unwrap();
+        let parameters =
+            parameters("b-1", Path::new("/j/b-1"), "localhost", network, &known()).unwrap();
         assert_eq!(value(&parameters, "vnet"), None);
         assert_eq!(value(&parameters, "ip4"), Some(ParameterValue::Number(2)));
         assert_eq!(value(&parameters, "ip6"), Some(ParameterValue::Number(2)));

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 
 use bstr::ByteSlice;
 
-use super::parameters::JailNetwork;
+use super::parameters::{JailNetwork, SECURELEVEL};
 use super::specification::JailHelper;
-use super::{loopback, system};
+use super::{kernel, loopback, system};
 use crate::process_messages::send;
 use crate::sandbox::helper::{Execution, place_descriptors};
 use crate::sandbox::protocol::{During, HelperMessage, StepFailure};
@@ -52,7 +52,9 @@ fn prepare(
     system::enter_jail(jail).during(SandboxStep::EnterJail)?;
     if network == JailNetwork::Loopback {
         loopback::bring_up().during(SandboxStep::BringUpLoopback)?;
+        loopback::pass_all();
     }
+    kernel::set(c"kern.securelevel", SECURELEVEL).during(SandboxStep::DropPrivileges)?;
     resources::limit(&helper.limits, helper.open_files).during(SandboxStep::LimitResources)?;
     system::fix_addresses().during(SandboxStep::FixAddresses)?;
     system::gain_no_privileges().during(SandboxStep::DropPrivileges)?;

@@ -46,6 +46,6 @@ mod tests {
             30003
         );
         assert_eq!(uid("# 30001\n:::\nodd:*:x:0\nlast:*:30001"), 30002);
-        assert_eq!(without_account(&user, "").gid, 30001);
+        assert_eq!(without_account(&user, "").gid, 30000);
     }
 }

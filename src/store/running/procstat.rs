@@ -10,9 +10,11 @@ use crate::formats::visible::visible;
 #[cfg(target_os = "freebsd")]
 use crate::limited_output;
 
-/// What is asked for: mapped files; executables, working directories and open files; environments.
+/// What is asked for: executables; mapped files; working directories and open files; environments. Of a file with several
+/// names, as deduplication makes them, only the first table has the name that was used: the others may have another item's,
+/// or one of `.links`. But an item keeps what it refers to.
 #[cfg(target_os = "freebsd")]
-const TABLES: [&str; 3] = ["-v", "-f", "-e"];
+const TABLES: [&str; 4] = ["-b", "-v", "-f", "-e"];
 
 /// Looks at all processes.
 #[cfg(target_os = "freebsd")]
