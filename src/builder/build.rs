@@ -18,14 +18,16 @@ use super::excerpt::excerpt;
 use super::graph::{BuildJob, BuildTask, WantedJob, WantedOutputs, Way};
 use super::history::{FinishedItem, epoch_seconds};
 use super::jobserver::JobSlot;
+use super::log::LogWriter;
 use super::outputs::{NewOutputs, ROUND_BEFORE, Round};
 use super::references::ReferenceRules;
 use super::remote_build::prefers_here;
 use super::sandboxed::BUILD_STORE;
 use super::scheduler::{Place, TaskOutcome, Worker};
 use super::settings::Fallback;
-use crate::diagnostics::FileError;
+use crate::diagnostics::{FileError, with_hint};
 use crate::events::{Kind, Made};
+use crate::formats::secrets::without_secrets;
 use crate::formats::store_path::StorePath;
 use crate::store::remove::remove_tree;
 use crate::store::{PathInfo, PathLocks};
@@ -208,8 +210,18 @@ impl BuildContext<'_, '_> {
         builtin: &dyn Builtin,
     ) -> Result<Made, BuildError> {
         let BuildAttempt { job, outputs, .. } = *attempt;
-        let start = self.begin(job, None);
-        let ran = self.run_builtin(builtin, job, outputs, attempt.staging)?;
+        let mut log = LogWriter::create(&self.logs, job.path, self.settings.log_compression)?;
+        let start = self.begin(job, Some(self.log_of(job)));
+        let ran = self.run_builtin(builtin, job, outputs, attempt.staging);
+        let maker = &job.derivation.builder;
+        let line = match &ran {
+            Ok(ran) if ran.report.cached => format!("{maker}: taken from the cache"),
+            Ok(_) => format!("{maker}: done"),
+            Err(error) => without_secrets(&with_hint(error)).into_owned(),
+        };
+        log.write(format!("{line}\n").as_bytes())?;
+        log.finish()?;
+        let ran = ran?;
         // Downloads have limits of their own.
         let deadline = Deadline::new(&self.cancellation, None);
         let new = NewOutputs {

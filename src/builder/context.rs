@@ -179,12 +179,14 @@ impl BuildContext<'_, '_> {
         if self.settings.keep_failed {
             match self.scratch.keep(&directory, job.path) {
                 Ok(kept) => {
-                    if let Some(owner) = self.settings.keeps_for
-                        && let Err(error) = hand_over(&kept, self.scratch.owner(), owner)
-                    {
+                    let Some(owner) = self.settings.keeps_for else {
+                        return Some(kept);
+                    };
+                    let given = hand_over(&kept, self.scratch.owner(), owner);
+                    return Some(given.unwrap_or_else(|error| {
                         tracing::warn!("only the daemon's user can use what was kept: {error}");
-                    }
-                    return Some(kept);
+                        kept
+                    }));
                 }
                 Err(error) => {
                     tracing::warn!("the build directory of {} is lost: {error}", job.label)

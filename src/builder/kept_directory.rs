@@ -7,8 +7,8 @@
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, lchown};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchmod, fchown, fstat, openat};
 use rustix::io::Errno;
@@ -48,20 +48,45 @@ pub fn take_over(
     give(directory, old, (user, Some(group)))
 }
 
-/// Gives `directory`, which was kept of a build by the user number `old`, and the one above it, which keeps others out,
-/// to `owner`. Files of other owners stay as they are, and so does what is neither a regular file nor a directory.
+/// Gives `directory`, which was kept of a build by the user number `old`, to `owner`, and puts it in the place of the
+/// one above it, which kept others out: builds have recorded that name as their directory's. Returns where it is now:
+/// where it was, with the one above given away as well, if it cannot be moved. Files of other owners stay as they are,
+/// and so does what is neither a regular file nor a directory.
 ///
 /// No link is followed, and no program stays set-user-ID.
 ///
 /// # Errors
-/// As for [`take_over`].
-pub(super) fn hand_over(directory: &Path, old: u32, owner: NewOwner) -> Result<(), FileError> {
+/// As for [`take_over`]; the directory is where it was then.
+pub(super) fn hand_over(directory: &Path, old: u32, owner: NewOwner) -> Result<PathBuf, FileError> {
     let given = give(directory, old, owner);
     // Only this process's user can make or rename what is above.
     let above = directory.parent().unwrap_or(directory);
+    if given.is_ok()
+        && let Ok(()) = take_place_of(directory, above)
+    {
+        return Ok(above.to_owned());
+    }
     let above =
         lchown(above, Some(owner.0), owner.1).map_err(FileError::named_by_user("give away", above));
-    given.and(above)
+    given.and(above).map(|()| directory.to_owned())
+}
+
+/// Moves `directory` to the place of `above`, in which there is nothing else. Other users cannot enter it there either.
+fn take_place_of(directory: &Path, above: &Path) -> std::io::Result<()> {
+    let Some(name) = directory.file_name() else {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    };
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    let mut aside = above.as_os_str().to_owned();
+    aside.push(".pivot");
+    let aside = PathBuf::from(aside);
+    fs::rename(above, &aside)?;
+    if let Err(error) = fs::rename(aside.join(name), above) {
+        // Another may have taken the name: then what was kept stays beside it.
+        fs::rename(&aside, above)?;
+        return Err(error);
+    }
+    fs::remove_dir(&aside)
 }
 
 /// Gives what the user number `old` has in `directory` to `owner`.
@@ -210,8 +235,13 @@ mod tests {
             chown(directory, Some(BUILDS), Some(BUILDS)).unwrap();
             fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
         }
-        hand_over(&kept, BUILDS, (CLIENT, Some(CLIENT))).unwrap();
-        let given = [above.clone(), kept, inner.clone(), inner.join("file")];
+        let now = hand_over(&kept, BUILDS, (CLIENT, Some(CLIENT))).unwrap();
+        // Where builds had it, and nothing is left of the move.
+        assert_eq!(now, above);
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+        assert_eq!(above.metadata().unwrap().mode() & 0o7777, 0o700);
+        let inner = above.join("inner");
+        let given = [above.clone(), inner.clone(), inner.join("file")];
         for path in given.iter().chain([&inner.join("program")]) {
             assert_eq!(owner(path), (CLIENT, CLIENT), "{}", path.display());
         }
@@ -222,8 +252,11 @@ mod tests {
             assert_eq!(owner(&path), (BUILDS, BUILDS), "{}", path.display());
         }
         // Without a group, that of each file stays.
-        hand_over(&above.join("build"), CLIENT, (OTHER, None)).unwrap();
-        assert_eq!(owner(&inner.join("file")), (OTHER, CLIENT));
+        let again = place.path().join("guix-build-x-1.drv-1");
+        fs::create_dir(&again).unwrap();
+        fs::rename(&above, again.join("build")).unwrap();
+        hand_over(&again.join("build"), CLIENT, (OTHER, None)).unwrap();
+        assert_eq!(owner(&again.join("inner/file")), (OTHER, CLIENT));
     }
 
     #[test]
@@ -244,8 +277,11 @@ mod tests {
         for directory in &directories {
             chown(directory, Some(BUILDS), None).unwrap();
         }
-        hand_over(&kept, BUILDS, (CLIENT, None)).unwrap();
-        let owners: Vec<u32> = directories.iter().map(|path| owner(path).0).collect();
+        let now = hand_over(&kept, BUILDS, (CLIENT, None)).unwrap();
+        let moved = directories
+            .iter()
+            .map(|path| now.join(path.strip_prefix(&kept).unwrap()));
+        let owners: Vec<u32> = moved.map(|path| owner(&path).0).collect();
         assert!(owners[..DEPTH_MAX].iter().all(|owner| *owner == CLIENT));
         assert_eq!(owners.last(), Some(&BUILDS));
     }

@@ -23,6 +23,7 @@ use super::world::{BuildWorld, may_run};
 
 use crate::events::PhaseTime;
 use crate::formats::store_path::StorePath;
+use crate::free_space::available;
 use crate::sandbox::{Finished, SandboxError};
 
 /// A file system with less than this free counts as full when a build has failed on it, in bytes.
@@ -288,7 +289,7 @@ impl BuildContext<'_, '_> {
                 ));
             }
         }
-        if !foreign.is_empty() {
+        if !foreign.is_empty() && !self.settings.passes_over_strays {
             foreign.sort();
             return Ok(Some(BuildFailureCause::OutsideOutputs(foreign)));
         }
@@ -316,7 +317,7 @@ impl Room {
     fn of(path: &Path) -> Option<Self> {
         let system = rustix::fs::statvfs(path).ok()?;
         Some(Self {
-            free: system.f_bavail.saturating_mul(system.f_frsize),
+            free: available(&system),
             files: (system.f_files > 0).then_some(system.f_favail),
         })
     }

@@ -11,7 +11,7 @@ use super::arguments::{DaemonArguments, Global};
 use super::context::Context;
 use super::failure::CommandFailure;
 use crate::builder::log::LogCompression;
-use crate::daemon::configuration::{DaemonConfiguration, unsupported};
+use crate::daemon::configuration::{DaemonConfiguration, SILENT_TIME, TIMEOUT, unsupported};
 use crate::daemon::hook::{UnknownHook, build_hook};
 use crate::daemon::listener::{SessionLimits, serve};
 use crate::daemon::socket::Socket;
@@ -38,10 +38,10 @@ struct GuixDaemonArguments {
     #[arg(short = 'M', long, value_name = "N", default_value_t = 1)]
     max_jobs: u32,
     /// Stop a build that takes longer than SECONDS; 0 is without bound
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT)]
     timeout: u64,
     /// Stop a build that says nothing for SECONDS; 0 is without bound
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = SILENT_TIME)]
     max_silent_time: u64,
     /// Use URLS, separated by spaces, as substitute servers of clients that name none
     #[arg(long, value_name = "URLS")]
@@ -108,8 +108,8 @@ pub(super) fn daemon(
         // What the global options leave open is up to the daemon's clients.
         configuration.max_jobs = options.max_jobs.map_or(1, u32::from);
         configuration.cores = options.cores.map_or(0, u32::from);
-        configuration.timeout = options.timeout.unwrap_or(0);
-        configuration.max_silent_time = options.max_silent_time.unwrap_or(0);
+        configuration.timeout = options.timeout.unwrap_or(TIMEOUT);
+        configuration.max_silent_time = options.max_silent_time.unwrap_or(SILENT_TIME);
         configuration.offline = options.offline;
         configuration.set_substitute_urls(options.substitute_urls.as_deref());
         Ok(plan)
@@ -285,6 +285,7 @@ mod tests {
         assert_eq!(plan.listen, ["/tmp/one", "localhost"]);
         assert!(configuration.keep_outputs && !configuration.keep_derivations);
         assert_eq!((configuration.rounds, configuration.timeout), (2, 5));
+        assert_eq!(configuration.max_silent_time, 3600);
         assert_eq!(
             configuration.chroot_directories,
             [PathBuf::from("/usr/share")].into()

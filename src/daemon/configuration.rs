@@ -64,6 +64,12 @@ pub fn shown_directory(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// The longest time of a build, in seconds, where no other is given: guix-daemon's (`buildTimeout` in its `globals.cc').
+pub const TIMEOUT: u64 = 24 * 60 * 60;
+
+/// The same of a build's silence (`maxSilentTime').
+pub const SILENT_TIME: u64 = 60 * 60;
+
 /// What sessions of the daemon go by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonConfiguration {
@@ -123,8 +129,8 @@ impl DaemonConfiguration {
             max_jobs: 1,
             cores: 0,
             total_jobs: 0,
-            timeout: 0,
-            max_silent_time: 0,
+            timeout: TIMEOUT,
+            max_silent_time: SILENT_TIME,
             rounds: 1,
             use_substitutes: true,
             offline: false,

@@ -84,7 +84,7 @@ impl<R: Read> Read for Bounded<R> {
 pub(super) struct Counting<'w, R> {
     inner: R,
     path: &'w StorePath,
-    location: &'w str,
+    location: String,
     bytes: u64,
     total: Option<u64>,
     told: Instant,
@@ -96,7 +96,7 @@ impl<'w, R> Counting<'w, R> {
     pub fn begin(
         inner: R,
         path: &'w StorePath,
-        location: &'w str,
+        location: String,
         total: Option<u64>,
         watch: &'w InstallationWatch<'w>,
     ) -> Self {
@@ -116,7 +116,7 @@ impl<'w, R> Counting<'w, R> {
     fn tell(&self) {
         (self.watch.news)(InstallationNews::Received {
             path: self.path,
-            location: self.location,
+            location: &self.location,
             bytes: self.bytes,
             total: self.total,
         });

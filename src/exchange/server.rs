@@ -458,7 +458,8 @@ impl Server {
         let limit = ByteLimit::of_archive(info.nar_size);
         let bytes = self.files.open(&file.url, &limit, &watch.cancellation)?;
         let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
-        let bytes = Counting::begin(bytes, &info.path, &self.files.url, file.size, watch);
+        let location = format!("{}/{}", self.files.url, file.url);
+        let bytes = Counting::begin(bytes, &info.path, location, file.size, watch);
         let bytes = BufReader::with_capacity(1 << 17, limit.on(bytes));
         let decoded = decompress::decoder(&file.compression, bytes)
             .map_err(|error| wrong(&file.url, error.to_string()))?;

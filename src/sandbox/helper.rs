@@ -66,7 +66,7 @@ pub(super) fn receive_specification<S: DeserializeOwned>() -> io::Result<Option<
 /// A program with what it is given, in the form that the system takes.
 pub(super) struct Execution {
     program: CString,
-    /// The program's name first.
+    /// The last component of the program's name first, as with guix-daemon.
     arguments: Vec<CString>,
     environment: Vec<CString>,
 }
@@ -86,7 +86,11 @@ impl Execution {
         };
         let program = CString::new(program.as_slice()).during(SandboxStep::Execute)?;
         let mut arguments = strings(arguments).during(SandboxStep::Execute)?;
-        arguments.insert(0, program.clone());
+        let name = program.to_bytes().rsplit(|byte| *byte == b'/').next();
+        arguments.insert(
+            0,
+            CString::new(name.unwrap_or_default()).during(SandboxStep::Execute)?,
+        );
         Ok(Self {
             program,
             arguments,

@@ -287,15 +287,15 @@ impl SandboxLayout {
         let user = &world.user;
         let (name, uid, gid) = (&user.name, user.uid, user.gid);
         for (target, contents) in [
-            // The home directory does not exist: programs that want one must fail, not find something.
+            // To the letter as guix-daemon's (`startBuilder' in its `build.cc').
             (
                 "/etc/passwd",
                 format!(
-                    "{name}:x:{uid}:{gid}:Build user:/homeless-shelter:/noshell\n\
+                    "{name}:x:{uid}:{gid}:Nix build user:/:/noshell\n\
                      nobody:x:65534:65534:Nobody:/:/noshell\n"
                 ),
             ),
-            ("/etc/group", format!("{name}:x:{gid}:\nnogroup:x:65534:\n")),
+            ("/etc/group", format!("{name}:!:{gid}:\n")),
             (
                 "/etc/hosts",
                 "127.0.0.1 localhost\n::1 localhost\n".to_owned(),

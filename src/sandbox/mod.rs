@@ -135,12 +135,13 @@ pub struct BuildUser {
 }
 
 impl Default for BuildUser {
-    /// 30001, the customary number of the first build user.
+    /// guix-daemon's: what builds record of their user is the same there and here. Its numbers are those of the first
+    /// build user and of the build users' group, as a rule.
     fn default() -> Self {
         Self {
             uid: 30001,
-            gid: 30001,
-            name: "guixbuilder".to_owned(),
+            gid: 30000,
+            name: "nixbld".to_owned(),
         }
     }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What tells a directory from one that is mounted in it.
+//! What is mounted where: what tells a directory from one that is mounted in it, and a store that is mounted read-only.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 /// A number that is the same for two directories only where nothing is mounted between them; `None` where the system
 /// does not say. Linux numbers its mounts (statx(2), since 5.8): bind mounts share a device with what is around them,
@@ -23,4 +25,93 @@ pub(super) fn mount_of(directory: BorrowedFd<'_>) -> Option<u64> {
 pub(super) fn mount_of(directory: BorrowedFd<'_>) -> Option<u64> {
     let found = rustix::fs::fstat(directory).ok()?;
     Some(found.st_dev as u64)
+}
+
+/// Lets this thread, and all that it starts from now on, write to the directory `store` where that is a mount of its own
+/// and read-only: so Guix System and Debian's package of Guix keep all but the daemon from changing what is in it. They
+/// get a mount namespace of their own, in which it is writable. Only root can do so; for others nothing changes.
+///
+/// # Errors
+/// Where the system refuses.
+#[cfg(target_os = "linux")]
+pub(super) fn make_writable(store: &Path) -> io::Result<()> {
+    use rustix::fs::{StatVfsMountFlags as Status, statvfs};
+    use rustix::io::Errno;
+    use rustix::mount::{MountFlags, mount_remount};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    let status = statvfs(store)?.f_flag;
+    if !status.contains(Status::RDONLY) || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    // SAFETY: descriptors stay shared, which is all that the call could break.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    let mut flags = MountFlags::BIND;
+    for (kept, flag) in [
+        (Status::NOSUID, MountFlags::NOSUID),
+        (Status::NODEV, MountFlags::NODEV),
+        (Status::NOEXEC, MountFlags::NOEXEC),
+        (Status::NOATIME, MountFlags::NOATIME),
+        (Status::NODIRATIME, MountFlags::NODIRATIME),
+        (Status::RELATIME, MountFlags::RELATIME),
+    ] {
+        flags.set(flag, status.contains(kept));
+    }
+    match mount_remount(store, flags, "") {
+        // It is no mount: the file system around it is read-only.
+        Err(Errno::INVAL) => Ok(()),
+        remounted => Ok(remounted?),
+    }
+}
+
+/// See above. Other systems have no mount namespaces.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn make_writable(_store: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rustix::mount::{
+        MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount,
+    };
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+    use crate::formats::store_path::StoreDir;
+    use crate::store::Store;
+    use crate::store::directories::Directories;
+
+    /// Mounts the directory of `directories` on itself, read-only, for this thread alone.
+    fn mount_read_only(directories: &Directories) -> rustix::io::Result<()> {
+        // SAFETY: descriptors stay shared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+        mount_change(
+            "/",
+            MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+        )?;
+        mount_bind(&directories.store, &directories.store)?;
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+        mount_remount(&directories.store, flags, "")
+    }
+
+    #[test]
+    fn roots_store_that_is_mounted_read_only_is_written_to_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let store_dir = StoreDir::new("/gnu/store").unwrap();
+        let directories = Directories::new(store_dir, Some(root.path()));
+        std::fs::create_dir_all(&directories.store).unwrap();
+        if let Err(error) = mount_read_only(&directories) {
+            println!("skipped: only root of a machine can mount: {error}");
+            return;
+        }
+        assert!(std::fs::write(directories.store.join("file"), "").is_err());
+        let store = Store::open(directories).unwrap();
+        let path = store.add_text("text", b"text", &BTreeSet::new()).unwrap();
+        let file = store.directories().physical(&path);
+        // Also for threads that this one starts.
+        let thread = std::thread::spawn(move || std::fs::read(file).unwrap());
+        assert_eq!(thread.join().unwrap(), b"text");
+    }
 }

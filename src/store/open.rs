@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The store as a whole: opening it and locking in it.
 
-use std::io;
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use super::error::StoreError;
 use super::file_lock::{FileLock, LockMode};
 use super::hashes_modulo::HashesModulo;
 use super::lock_policy::LockPolicy;
+use super::mount;
 use super::names::is_work_in_progress;
 use super::path_locks::PathLocks;
 use super::remove;
@@ -293,6 +294,12 @@ impl Store {
 pub(super) fn make_directories(directories: &mut Directories) -> Result<(), StoreError> {
     let relocated = directories.store != Path::new(directories.store_dir.as_str());
     make_store_directory(&directories.store, relocated)?;
+    mount::make_writable(&directories.store)
+        .map_err(FileError::in_store(
+            "write to the read-only mount",
+            &directories.store,
+        ))
+        .map_err(StoreError::Directory)?;
     for name in ["", "db", "gcroots", "temproots", "profiles"] {
         make_directory(&directories.state.join(name), 0o755)?;
     }
@@ -419,12 +426,34 @@ const RESERVED: u64 = 8 << 20;
 pub(super) fn reserve_space(path: &Path) {
     if let Ok(file) = std::fs::File::create(path) {
         let flags = rustix::fs::FallocateFlags::empty();
-        let taken = rustix::fs::fallocate(&file, flags, 0, RESERVED);
-        if matches!(taken, Err(Errno::NOSPC | Errno::DQUOT)) {
+        let taken = match rustix::fs::fallocate(&file, flags, 0, RESERVED) {
+            Ok(()) => Ok(()),
+            Err(errno @ (Errno::NOSPC | Errno::DQUOT)) => Err(errno.into()),
+            // ZFS, which promises nothing ahead.
+            Err(_) => fill(file),
+        };
+        if taken.is_err() {
             // So that it is taken later, when there is room.
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Writes so much to `file`, in bytes that no file system compresses: the least of each state of a linear congruential
+/// generator's upper half (D. E. Knuth's MMIX).
+fn fill(mut file: std::fs::File) -> io::Result<()> {
+    let mut state = 1_u64;
+    let mut bytes = vec![0; 1 << 20];
+    for _ in 0..RESERVED / bytes.len() as u64 {
+        for byte in &mut bytes {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = (state >> 32) as u8;
+        }
+        file.write_all(&bytes)?;
+    }
+    file.sync_all()
 }
 
 /// Takes that space again where a collector that was killed has left it free, and where there is much more than that: a

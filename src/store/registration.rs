@@ -192,10 +192,12 @@ impl Store {
         self.writable()?;
         let mut prepared = Vec::with_capacity(outputs.len());
         let mut new = Vec::with_capacity(outputs.len());
+        let mut passed_over = Vec::new();
         for (position, output) in outputs.into_iter().enumerate() {
             self.require_lock(locks, &output.path)?;
             if let Some(info) = self.path_info(&output.path)? {
                 prepared.push((position, None, info));
+                passed_over.push(output.staged);
                 continue;
             }
             if let Err(source) = output.staged.symlink_metadata() {
@@ -214,7 +216,8 @@ impl Store {
             .iter()
             .map(|(_, output)| output.staged.as_path())
             .collect();
-        canonical::canonicalise_all(&places)?;
+        let beside: Vec<&Path> = passed_over.iter().map(PathBuf::as_path).collect();
+        canonical::canonicalise_all(&places, &beside)?;
         for (position, output) in new {
             let scanned = scan::hash_and_scan_while(&output.staged, &output.candidates, goes_on)?;
             let info = PathInfo {

@@ -51,7 +51,7 @@ impl Store {
             .iter()
             .map(|output| output.staged.as_path())
             .collect();
-        canonical::canonicalise_all(&places)?;
+        canonical::canonicalise_all(&places, &[])?;
         outputs
             .iter()
             .map(|output| {

@@ -9,7 +9,7 @@ use crate::sandbox::BuildUser;
 
 const UMASKS: [u32; 3] = [0o077, 0o002, 0o027];
 const HOST_NAMES: [&str; 3] = ["elsewhere", "build-9.example.org", "x"];
-const USERS: [&str; 3] = ["somebody", "nixbld", "u"];
+const USERS: [&str; 3] = ["somebody", "guixbuilder", "u"];
 /// POSIX spellings, which need no data base: east and west of Greenwich, one with a half hour.
 const TIME_ZONES: [&str; 3] = ["UTC-9", "UTC+11", "XYZ-5:30"];
 /// For builders that set none, as the phases do. The first comes with every base system; the others are not installed

@@ -345,10 +345,10 @@ read_only() {
             ;;
     esac
 }
-yes 'it runs as the build user' [ "$(id -u) $(id -g)" = '30001 30001' ]
+yes 'it runs as the build user' [ "$(id -u) $(id -g)" = '30001 30000' ]
 # On FreeBSD 15, id lists supplementary groups alone, and setgroups(2) as FreeBSD 14 has it takes the first of its
 # groups for the process's own: a program for 14 leaves none there.
-no_other_groups() { groups=$(id -G) && { [ -z "$groups" ] || [ "$groups" = 30001 ]; }; }
+no_other_groups() { groups=$(id -G) && { [ -z "$groups" ] || [ "$groups" = 30000 ]; }; }
 yes 'it has no other groups' no_other_groups
 yes 'it starts in its build directory' [ "$PWD" = /tmp/guix-build-make-1.0.drv-0 ]
 yes 'it can write there' write here
@@ -363,7 +363,7 @@ no 'it does not see files of the host' [ -e "$host_file" ]
 no "it does not see the host's passwords" [ -e /etc/master.passwd ]
 yes 'of the store it sees its two inputs' [ "$(find /gnu/store -mindepth 1 -maxdepth 1 | wc -l)" -eq 2 ]
 yes 'its host name is localhost' [ "$(hostname)" = localhost ]
-yes 'its login name is the build user'"'"'s' [ "$(logname 2>&1)" = guixbuilder ]
+yes 'its login name is the build user'"'"'s' [ "$(logname 2>&1)" = nixbld ]
 yes 'it is in a jail' [ "$(sysctl -n security.jail.jailed)" = 1 ]
 yes 'its securelevel is 3' [ "$(sysctl -n kern.securelevel)" -eq 3 ]
 yes 'it sees one mount' [ "$(mount | wc -l)" -eq 1 ]
@@ -383,7 +383,7 @@ if [ "$vimage" = 1 ]; then
 else
     no 'it has no addresses' sh -c "ifconfig | grep -E 'inet6? '"
 fi
-yes 'programs know the name of the build user' [ "$(id -un)" = guixbuilder ]
+yes 'programs know the name of the build user' [ "$(id -un)" = nixbld ]
 yes 'and that of nobody' [ "$(id -u nobody)" = 65534 ]
 no 'and no other' id root
 no 'no terminal of the host is seen' sh -c 'ls /dev/pts | grep .'

@@ -36,10 +36,9 @@ fn an_empty_root_holds_nothing_but_inputs_and_essentials() {
          /dev: fd full null ptmx pts random shm stderr stdin stdout urandom zero\n\
          /etc: group hosts passwd\n\
          /tmp: guix-build-x.drv-0\n\
-         guixbuilder:x:30001:30001:Build user:/homeless-shelter:/noshell\n\
+         nixbld:x:30001:30000:Nix build user:/:/noshell\n\
          nobody:x:65534:65534:Nobody:/:/noshell\n\
-         guixbuilder:x:30001:\n\
-         nogroup:x:65534:\n\
+         nixbld:!:30000:\n\
          127.0.0.1 localhost\n\
          ::1 localhost\n\
          /dev/fd -> /proc/self/fd\n\
@@ -245,9 +244,9 @@ fn the_program_is_the_build_user_without_privileges_and_not_the_first_process() 
     assert!(first.ends_with("parent 1 session 1"), "{first}");
     // A caller without privileges cannot leave its groups: they are there, without names or use.
     let ids = lines.next().unwrap();
-    assert!(ids.starts_with("ids: 30001 30001 30001 30001 "), "{ids}");
+    assert!(ids.starts_with("ids: 30001 30001 30000 30000 "), "{ids}");
     if rustix::process::geteuid().is_root() {
-        assert!(ids.ends_with("groups 30001"), "{ids}");
+        assert!(ids.ends_with("groups 30000"), "{ids}");
     }
     let none = "0000000000000000";
     let rest: Vec<_> = lines.collect();
@@ -262,7 +261,7 @@ fn the_program_is_the_build_user_without_privileges_and_not_the_first_process() 
              trace: EPERM\n\
              /proc/1/exe: EACCES\n\
              /proc/1/fd: EACCES\n\
-             /tmp/guix-build-x.drv-0: 40755 30001 30001"
+             /tmp/guix-build-x.drv-0: 40755 30001 30000"
         )
     );
 }

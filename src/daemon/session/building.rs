@@ -15,6 +15,7 @@ use crate::builder::hook::HookSettings;
 use crate::builder::kept_directory::NewOwner;
 use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
+use crate::diagnostics::with_hint;
 use crate::engine::{
     self, BuildOptions, EngineError, RealiseMode, Realised, SessionOptions, TrustedKeys,
     WantedDerivation,
@@ -243,7 +244,16 @@ impl ClientSession {
                 failed.insert(wanted.derivation.clone());
             }
         }
-        if failed.is_empty() {
+        // Not those that were not tried, since the run ended at the first failure.
+        let summary = &realised.report.summary;
+        let skipped = summary.skipped.iter().map(|skipped| &skipped.item);
+        let named = summary.failed.iter().map(|failed| &failed.item);
+        let ended: BTreeSet<&String> = named.chain(skipped).collect();
+        let is_ended = |path: &&StorePath| ended.contains(&path.base_name().to_owned());
+        let tried: BTreeSet<StorePath> = failed.iter().filter(is_ended).cloned().collect();
+        if !tried.is_empty() {
+            failed = tried;
+        } else if failed.is_empty() {
             // Built again, and that failed.
             failed.extend(wanted.iter().map(|wanted| wanted.derivation.clone()));
         }
@@ -257,7 +267,7 @@ impl ClientSession {
                 self.client.log(trace);
             }
             // The trace of a build does not have all of it.
-            self.client.log(format!("{error}\n"));
+            self.client.log(format!("{}\n", with_hint(error)));
             if let Some(kept) = error.kept() {
                 let directory = visible_path(kept);
                 self.client
@@ -332,11 +342,11 @@ impl ClientSession {
         })
     }
 
-    /// Who gets the build directories that are kept: the client's user, where only root could give them away. Nothing a
-    /// build makes is given to root's group.
+    /// Who gets the build directories that are kept: the client's user, where that is not this process's own, or root.
+    /// Nothing a build makes is given to root's group.
     fn keeps_for(&self) -> Option<NewOwner> {
         let identity = self.peer.identity?;
-        let is_other = identity.user != 0 && rustix::process::geteuid().is_root();
+        let is_other = identity.user != 0 && identity.user != rustix::process::geteuid().as_raw();
         let group = Some(identity.group).filter(|group| *group != 0);
         is_other.then_some((identity.user, group))
     }
@@ -362,6 +372,7 @@ impl ClientSession {
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
                 ends_others: true,
+                passes_over_strays: true,
                 fallback: match options.fallback {
                     true => Fallback::Always,
                     false => Fallback::Never,

@@ -223,6 +223,11 @@ impl ClientSession {
             let path = AskedPath::parse(&self.directories.store_dir, path);
             failed.extend(path.map_err(Fault::refused)?.path().cloned());
         }
+        // Outputs are what is recorded; users name the derivation that failed.
+        let derivations: Vec<StorePath> = failed.iter().cloned().collect();
+        for path in derivations.iter().filter(|path| path.is_derivation()) {
+            failed.extend(self.store.derivation_outputs(path)?.into_values());
+        }
         self.store.clear_failures(Some(&failed))?;
         Ok(Fields::of_long(1))
     }

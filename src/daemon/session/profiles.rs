@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The directory where a user's profiles are, which only root can make.
+//! The directory where a user's profiles are, which only root can make, or who may give files away.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::Path;
 
 use crate::daemon::{log, users};
@@ -30,11 +30,13 @@ pub(super) fn create(state: &Path, key: &str) {
         .create(&parent)
         .and_then(|()| std::fs::DirBuilder::new().mode(0o755).create(&directory))
         .and_then(|()| {
-            // Where this is not root, the only user whose files it can make is its own.
-            match rustix::process::geteuid().is_root() {
-                true => std::os::unix::fs::lchown(&directory, Some(user.number), Some(user.group)),
-                false => Ok(()),
-            }
+            let given = match rustix::process::geteuid().as_raw() == user.number {
+                true => Ok(()),
+                // Root can, and who has CAP_CHOWN.
+                false => lchown(&directory, Some(user.number), Some(user.group)),
+            };
+            // One of the daemon's own would be in the way of whoever makes it by hand.
+            given.inspect_err(|_| drop(std::fs::remove_dir(&directory)))
         });
     if let Err(error) = made {
         log(format!("cannot make {}: {error}", directory.display()));

@@ -13,7 +13,8 @@
 //!
 //! Everything else is allowed, on every kernel alike: whether a build may do something must not depend on the kernel's
 //! version. On x86-64 the same list holds for i386 calls, but for `socketcall`, whose arguments a filter cannot read:
-//! it makes no sockets. The x32 calls are refused as a kernel without them does.
+//! it makes sockets only in a 32-bit build without the machine's network, since glibc has no other way there when it is
+//! built for old kernels, as Guix's is. The x32 calls are refused as a kernel without them does.
 //!
 //! Sources: seccomp(2), ioctl_tty(2), `arch/x86/entry/syscalls/syscall_32.tbl` and `<linux/audit.h>` of Linux.
 
@@ -100,11 +101,20 @@ fn any<const N: usize>(
     Ok(())
 }
 
+/// What a build is, as far as the filter depends on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FilteredBuild {
+    /// Whether it shares the machine's network.
+    pub(super) network: bool,
+    /// Whether it is one for the 32-bit sibling of this machine.
+    pub(super) thirty_two_bit: bool,
+}
+
 /// What makes the calls that get one error.
-type MakeRules = fn(&Numbers, bool) -> Result<Rules, Error>;
+type MakeRules = fn(&Numbers, FilteredBuild) -> Result<Rules, Error>;
 
 /// Calls that reach further than a build may.
-fn forbidden(calls: &Numbers, _network: bool) -> Result<Rules, Error> {
+fn forbidden(calls: &Numbers, _build: FilteredBuild) -> Result<Rules, Error> {
     let mut forbidden = Rules::new();
     let terminal = [libc::TIOCSTI, libc::TIOCLINUX];
     let [sti, linux] = terminal.map(|request| argument(1, Eq, request));
@@ -117,15 +127,15 @@ fn forbidden(calls: &Numbers, _network: bool) -> Result<Rules, Error> {
 }
 
 /// Calls that look as if the kernel lacked them.
-fn missing(calls: &Numbers, _network: bool) -> Result<Rules, Error> {
+fn missing(calls: &Numbers, _build: FilteredBuild) -> Result<Rules, Error> {
     let missing = calls.whole.iter().chain([&calls.clone3]);
     Ok(missing.map(|&call| (call, Vec::new())).collect())
 }
 
 /// Sockets of families that a build may not use.
-fn families(calls: &Numbers, network: bool) -> Result<Rules, Error> {
+fn families(calls: &Numbers, build: FilteredBuild) -> Result<Rules, Error> {
     let mut families = Rules::new();
-    if network {
+    if build.network {
         let others = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
         let others = others.map(|family| argument(0, Ne, family as u64));
         let others: Result<Vec<_>, _> = others.into_iter().collect();
@@ -139,8 +149,10 @@ fn families(calls: &Numbers, network: bool) -> Result<Rules, Error> {
         any(&mut families, calls.socket, [machine])?;
     }
     if let Some(call) = calls.socketcall {
-        any(&mut families, call, [argument(0, Eq, MAKE_SOCKET)?])?;
-        if network {
+        if build.network || !build.thirty_two_bit {
+            any(&mut families, call, [argument(0, Eq, MAKE_SOCKET)?])?;
+        }
+        if build.network {
             any(&mut families, call, [argument(0, Eq, MAKE_PAIR)?])?;
         }
     }
@@ -217,15 +229,15 @@ pub(super) fn allow_threads() -> io::Result<()> {
     apply(&program(libc::ENOSYS, missing).map_err(io::Error::other)?)
 }
 
-/// Refuses the calls for this process and all that it starts, for good. It must not gain privileges any more. `network`
-/// tells whether it shares the machine's network.
-pub(super) fn install(network: bool) -> io::Result<()> {
+/// Refuses the calls for this process and all that it starts, which are `build`, for good. It must not gain privileges
+/// any more.
+pub(super) fn install(build: FilteredBuild) -> io::Result<()> {
     for (errno, rules) in [
         (libc::EPERM, forbidden as MakeRules),
         (libc::ENOSYS, missing),
         (libc::EAFNOSUPPORT, families),
     ] {
-        let program = program(errno, |calls| rules(calls, network));
+        let program = program(errno, |calls| rules(calls, build));
         apply(&program.map_err(io::Error::other)?)?;
     }
     Ok(())

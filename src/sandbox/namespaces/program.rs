@@ -7,6 +7,7 @@ use bstr::ByteSlice;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::filter::FilteredBuild;
 use super::specification::NamespaceHelper;
 use super::{filter, system};
 use crate::process_messages::send;
@@ -54,7 +55,11 @@ fn prepare(helper: &mut NamespaceHelper) -> Result<HelperMessage, StepFailure> {
     resources::limit(&specification.limits, helper.open_files)
         .during(SandboxStep::LimitResources)?;
     drop_privileges().during(SandboxStep::DropPrivileges)?;
-    filter::install(specification.network).during(SandboxStep::FilterCalls)?;
+    let build = FilteredBuild {
+        network: specification.network,
+        thirty_two_bit: specification.thirty_two_bit,
+    };
+    filter::install(build).during(SandboxStep::FilterCalls)?;
     if specification.rehearse {
         return Ok(HelperMessage::Fit);
     }

@@ -57,7 +57,7 @@ fn mode(executable: bool) -> u32 {
 ///
 /// A directory becomes read-only, its owner included: who is not root renames it before, or within the same parent.
 pub fn canonicalise(path: &Path) -> Result<(), CanonicalError> {
-    canonicalise_all(&[path])
+    canonicalise_all(&[path], &[])
 }
 
 /// Makes the metadata of the directory `path` canonical, not of what is in it.
@@ -75,7 +75,11 @@ pub(super) fn canonicalise_item(path: &Path) -> Result<(), CanonicalError> {
 }
 
 /// Makes the metadata of several trees canonical, which may have hard links in common: the outputs of one derivation.
-pub fn canonicalise_all(paths: &[impl AsRef<Path>]) -> Result<(), CanonicalError> {
+/// They may share files with the trees `beside`, too: outputs that are not wanted, which are left alone.
+pub fn canonicalise_all(
+    paths: &[impl AsRef<Path>],
+    beside: &[&Path],
+) -> Result<(), CanonicalError> {
     let is_root = rustix::process::geteuid().is_root();
     let directories = match is_root {
         true => DirectoryMode::AsTheyAre,
@@ -95,6 +99,15 @@ pub fn canonicalise_all(paths: &[impl AsRef<Path>]) -> Result<(), CanonicalError
             }
             Ok(())
         })?;
+    }
+    for path in beside {
+        // What cannot be looked at has no links that count.
+        let _ = walk(path, DirectoryMode::AsTheyAre, &mut |_, metadata| {
+            if let Some(links) = links.get_mut(&(metadata.dev(), metadata.ino())) {
+                links.inside += 1;
+            }
+            Ok(())
+        });
     }
     if let Some(links) = links.into_values().find(|links| links.inside < links.all) {
         return Err(CanonicalError::HardLink {
@@ -434,7 +447,7 @@ mod tests {
         set(&roots[0].join("a"), 0o755);
         fs::hard_link(roots[0].join("a"), roots[1].join("b")).unwrap();
         assert!(canonicalise(&roots[0]).is_err());
-        canonicalise_all(&roots).unwrap();
+        canonicalise_all(&roots, &[]).unwrap();
         let seen = modes_and_times(&roots[1]);
         roots.iter().for_each(|root| release(root));
         assert_eq!(seen["b"], (0o555, 1));

@@ -135,6 +135,41 @@ fn logs_are_compressed_as_the_daemon_is_told() {
 }
 
 #[test]
+fn what_has_failed_is_named_alone_and_forgotten_with_its_derivation() {
+    let daemon = Daemon::with(&["--cache-failures"]);
+    let mut client = daemon.connect();
+    let builder = Builder::add(&mut client, "failures");
+    let failing = builder.derivation(&mut client, "failing", &["exit 1"]);
+    let good = builder.derivation(&mut client, "good", &["write $out x"]);
+    set_limits(&mut client, 1, 1);
+    // The other one is built before or not at all.
+    let refused = build(&mut client, &[good, failing.clone()]).unwrap_err();
+    assert_eq!(refused.message, format!("build of `{failing}' failed"));
+    let failed = |client: &mut Client| {
+        client.ask(24, |_| ()).unwrap();
+        client.strings()
+    };
+    assert_eq!(failed(&mut client).len(), 1);
+    let forget = [failing.as_str()];
+    client.ask(25, |fields| fields.strings(forget)).unwrap();
+    assert_eq!(client.long(), 1);
+    assert_eq!(failed(&mut client), Vec::<String>::new());
+}
+
+#[test]
+fn a_download_that_failed_has_a_log_that_says_why() {
+    let daemon = Daemon::start();
+    let mut client = daemon.connect();
+    let (text, _) = download_of(Sha256Digest::of("nowhere"));
+    let drv = client.add_text("nowhere.drv", &text, &[]);
+    build(&mut client, std::slice::from_ref(&drv)).unwrap_err();
+    let root = daemon.root().to_str().unwrap();
+    let shown = tool().args(["--root", root, "log", &drv]).output().unwrap();
+    let log = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(log.contains("http://127.0.0.1:1/file"), "{log}");
+}
+
+#[test]
 fn builds_see_a_directory_of_the_machine_that_the_daemon_names() {
     // Not below /tmp, where builds have their own.
     let machine = tempfile::tempdir_in("/var/tmp").unwrap();
