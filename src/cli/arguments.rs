@@ -77,8 +77,8 @@ pub struct Global {
     pub max_jobs: Option<u16>,
     /// Keep N processor cores busy, all builds together [default: all]
     ///
-    /// N jobs run at a time, never more. By default there are some more jobs than processors, one with one or two
-    /// processors and two with more, since jobs that sleep, as many tests do, leave processors idle.
+    /// N jobs run at a time, never more. By default there are two more jobs than processors, since jobs that sleep, as
+    /// many tests do, leave processors idle.
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
     /// Keep the build directory of a failed build

@@ -21,10 +21,12 @@ pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), CommandFailur
     let Some(mut log) = text.map_err(CommandFailure::reading(&path))? else {
         return Err(CommandFailure::usage(
             format!(
-                "no log of {label} at {}: it was not built here",
+                "no log of {label} at {}: it was not built here, or its log was removed",
                 path.display()
             ),
-            format!("run `bootstrap build {name}`"),
+            format!(
+                "`bootstrap build {name}` builds what is not there, and `bootstrap verify --rebuild {name}` what is"
+            ),
         ));
     };
     let filtered = !raw && io::stdout().is_terminal();

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::builtins;
 use super::derivations::StoredDerivations;
 use super::error::EngineError;
 use super::notice::{BuiltAgain, ChangeCause, Reason, Why};
@@ -172,13 +173,36 @@ impl<'c> Explainer<'c> {
         built.first().map(String::as_str) == Some(node.derivation_path.base_name())
     }
 
-    /// The derivation of the same package that was built last, and is not the present one.
+    /// The derivation of the same package that was built last, and is not the present one: one on the same seed, where
+    /// there is one. That another seed was tried meanwhile says nothing of what has changed.
     fn previous(&self, node: &Node) -> Option<(StorePath, Derivation)> {
         let built = self.history.derivations(&node.label).into_iter();
-        built
+        let found: Vec<(StorePath, Derivation)> = built
             .filter_map(|name| StorePath::from_base_name(&name).ok())
             .filter(|path| *path != node.derivation_path)
-            .find_map(|path| Some((path.clone(), self.derivation(&path)?)))
+            .filter_map(|path| Some((path.clone(), self.derivation(&path)?)))
+            .collect();
+        let seeds = self.seeds(&node.derivation_path);
+        let same = found.iter().find(|(path, _)| self.seeds(path) == seeds);
+        same.or(found.first()).cloned()
+    }
+
+    /// The names of the seeds that what the derivation at `path` builds comes from.
+    fn seeds(&self, path: &StorePath) -> BTreeSet<String> {
+        let mut seeds = BTreeSet::new();
+        let mut seen = BTreeSet::from([path.clone()]);
+        let mut open = vec![path.clone()];
+        while let Some(path) = open.pop() {
+            let Some(derivation) = self.derivation(&path) else {
+                continue;
+            };
+            if derivation.builder == builtins::UNPACK_SEED {
+                seeds.insert(path.name().to_owned());
+            }
+            let inputs = derivation.input_derivations.into_keys();
+            open.extend(inputs.filter(|input| seen.insert(input.clone())));
+        }
+        seeds
     }
 
     /// The derivations of the store, not of the plan, that were built under the name of the one at `path`, the latest

@@ -33,6 +33,12 @@ impl Session {
             true => self.store_to_read()?,
             false => self.store_to_write()?,
         };
+        if options.dry_run && !self.directories().store.exists() {
+            return Ok(Collected {
+                freed: Freed::default(),
+                forgotten: Vec::new(),
+            });
+        }
         let mut options = options.clone();
         let forgotten = match keep_generations {
             Some(keep) => forget_generations(&store, keep, options.dry_run)?,

@@ -119,11 +119,15 @@ pub fn sandbox(checked: Result<(), SandboxError>) -> CheckFinding {
         Err(SandboxError::Unfit { problem, remedy }) => {
             CheckFinding::bad("sandbox", problem, remedy)
         }
-        Err(error) => CheckFinding::bad(
-            "sandbox",
-            error.to_string(),
-            "Builds need what the message names: the kernel's features, and privileges (root, or on Linux user namespaces).",
-        ),
+        Err(error) => {
+            let mut hint = help_of(&error);
+            if hint.is_empty() {
+                hint = "Builds need what the message names: the kernel's features, and privileges (root, or on Linux \
+                        user namespaces)."
+                    .to_owned();
+            }
+            CheckFinding::bad("sandbox", error.to_string(), hint)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 ;; SPDX-License-Identifier: GPL-3.0-or-later
 ;; Builds packages of Guix's, by their unmodified definitions, on the inputs of the module (bootstrap-inputs), and prints
-;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] [--hashes] NAME...
+;; a table. Run by packages.sh, as: guix repl packages.scm [--check] [--rounds=N] [--together=JOBS] [--hashes]
+;; [--known="NAME..."] NAME...
 (add-to-load-path "/scratch/channel")
 (add-to-load-path "/scratch")
 (use-modules (guix)
@@ -123,12 +124,22 @@
   (every (match-lambda ((_ . path) (valid-path? store path)))
          (derivation->output-paths drv)))
 
+(define (unfetched store drv)
+  "Return the name of a source that DRV is built from, and that could not be fetched, or #f."
+  (any (lambda (drv)
+         (and (fixed-output-derivation? drv) (not (built? store drv))
+              (basename (derivation-file-name drv) ".drv")))
+       (cons drv (derivation-prerequisites drv (lambda (input) (built? store (derivation-input-derivation input)))))))
+
 (define (report store name drv message)
-  "Print the line of the package NAME, whose derivation is DRV; MESSAGE is #t or what went wrong.  Return whether it is
-well."
+  "Print the line of the package NAME, whose derivation is DRV; MESSAGE is #t or what went wrong.  Return 'ok, 'known,
+'unfetched or 'failed."
   (let* ((file (and (derivation? drv) (derivation-file-name drv)))
          (well? (eq? message #t))
-         (line (if (or well? (not file)) "" (first-error (build-log store file)))))
+         (source (and file (not well?) (not (built? store drv)) (unfetched store drv)))
+         (line (cond ((or well? (not file)) "")
+                     (source (string-append "not fetched: " source))
+                     (else (first-error (build-log store file))))))
     (format #t "~30a ~7@a  ~a~%" (car (string-split name #\=))
             (match (and file (hash-ref %seconds file))
               (#f "-")
@@ -137,7 +148,10 @@ well."
     (when (and well? hashes?)
       (print-hashes store drv))
     (force-output)
-    well?))
+    (cond (well? 'ok)
+          (source 'unfetched)
+          ((member (car (string-split name #\=)) %known) 'known)
+          (else 'failed))))
 
 (define (option? argument) (string-prefix? "--" argument))
 (define (option name default)
@@ -146,6 +160,14 @@ well."
                   (string->number (substring argument (+ 1 (string-length name))))))
            (cdr (command-line)))
       default))
+
+;; The packages that fail for reasons of their own.
+(define %known
+  (or (any (lambda (argument)
+             (and (string-prefix? "--known=" argument)
+                  (string-tokenize (substring argument (string-length "--known=")))))
+           (cdr (command-line)))
+      '()))
 
 (define names (remove option? (cdr (command-line))))
 (define check? (member "--check" (cdr (command-line))))
@@ -181,6 +203,8 @@ well."
                  (report store name drv (if (derivation? drv) (build-one store drv) drv)))
                names drvs)))))
 
-(format #t "~a of ~a ~a, ~,1f s in all~%" (count identity results) (length names)
-        (if check? "built twice and the same" "built") (- (seconds-now) start))
-(exit (if (every identity results) 0 1))
+(define (how-many result) (count (lambda (other) (eq? result other)) results))
+(format #t "~a of ~a ~a, ~a failed, ~a fail as is known, ~a with a source that could not be fetched, ~,1f s in all~%"
+        (how-many 'ok) (length names) (if check? "built twice and the same" "built")
+        (how-many 'failed) (how-many 'known) (how-many 'unfetched) (- (seconds-now) start))
+(exit (if (zero? (how-many 'failed)) 0 1))

@@ -6,8 +6,9 @@
 #
 # BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of
 # --root, or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package:
-# name, seconds, result. Without PACKAGE, those of packages.list are built. Ends with 0 where all were built, or where
-# there is nothing to test with, and says so. `hello=FILE' builds hello with that file as its source.
+# name, seconds, result. Without PACKAGE, those of packages.list are built. Ends with 0 where all were built but those of
+# packages.known and those with a source that cannot be fetched, which the last line counts; or where there is nothing to
+# test with, and says so. `hello=FILE' builds hello with that file as its source.
 #
 # --check        builds each once more, and compares
 # --rounds=N     builds each N times where it is not valid yet, and compares
@@ -43,6 +44,7 @@ need_guile
 # shellcheck disable=SC2119
 serve_inputs
 cp "$here/packages.scm" "$here/foreign.scm" "$scratch/"
+known=$(sed 's/#.*//' "$here/packages.known" | tr '\n' ' ')
 mkdir "$scratch/files"
 for name; do
   shift
@@ -59,4 +61,4 @@ for name; do
 done
 echo "Guix $(inside guix --version | sed -n '1s/.* //p')"
 # shellcheck disable=SC2086 # a list
-inside guix repl -- /scratch/packages.scm $options "$@"
+inside guix repl -- /scratch/packages.scm $options --known="$known" "$@"

@@ -107,7 +107,7 @@ fn whole_store(
                 "nothing was compared with {}: no output of this plan is both in it and in the store",
                 file.display()
             ),
-            "build something first, or give the lock of the same seed and recipes",
+            "build something first, give the lock of the same seed and recipes, or have one written: `bootstrap lock`",
         )),
     }
 }
