@@ -15,7 +15,7 @@ use super::{inherited, notices, signals};
 use crate::diagnostics::FileError;
 use crate::engine::{
     BuildOptions, EngineError, Planned, SeedOptions, Session, SessionOptions, TrustedKeys,
-    system_of,
+    check_root, system_of,
 };
 use crate::events::Summary;
 use crate::events::cancellation::Cancellation;
@@ -154,18 +154,7 @@ fn session_options(options: &Global) -> Result<SessionOptions, CommandFailure> {
         Ok(std::path::absolute(path).map_err(FileError::named_by_user("resolve", path))?)
     };
     let root = options.root.as_deref().map(absolute).transpose()?;
-    if let Some(root) = root
-        .as_deref()
-        .filter(|root| root.exists() && !root.is_dir())
-    {
-        return Err(CommandFailure::usage(
-            format!(
-                "--root {}: expected a directory, saw a file",
-                root.display()
-            ),
-            "name a directory; it is made where there is none",
-        ));
-    }
+    check_root(root.as_deref())?;
     let mut directories = Directories::new(store_dir, root.as_deref());
     for (option, directory) in [
         (&options.state_dir, &mut directories.state),

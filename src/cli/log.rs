@@ -24,9 +24,7 @@ pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), CommandFailur
                 "no log of {label} at {}: it was not built here, or its log was removed",
                 path.display()
             ),
-            format!(
-                "`bootstrap build {name}` builds what is not there, and `bootstrap verify --rebuild {name}` what is"
-            ),
+            format!("run `bootstrap build {name}`, or `verify --rebuild` if it is there"),
         ));
     };
     let filtered = !raw && io::stdout().is_terminal();

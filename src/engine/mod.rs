@@ -75,7 +75,7 @@ pub use log::BuildLog;
 pub use machine::{Clock, Disk, Machine, Reached};
 pub use manifest::Manifest;
 pub use notice::{BuiltAgain, ChangeCause, Notice, Notify, Reason, Repaired, Why};
-pub use options::{BuildOptions, SeedOptions, SessionOptions, TrustedKeys};
+pub use options::{BuildOptions, SeedOptions, SessionOptions, TrustedKeys, check_root};
 pub use pairs::{Pair, PairReport, PairVerdict, Ways};
 pub use planned::{
     PlanTarget, Planned, derivations, graph, nodes, outputs_in_store, targets, valid_closure,

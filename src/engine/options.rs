@@ -2,16 +2,19 @@
 //! The options of a session, as values that are already checked.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::EngineError;
 use crate::builder::hook::HookSettings;
 use crate::builder::kept_directory::NewOwner;
 use crate::builder::log::LogCompression;
 use crate::builder::settings::Fallback;
 use crate::builder::shared_tokens::SharedTokens;
+use crate::diagnostics::FileError;
 use crate::fetch::mirrors::Mirrors;
 use crate::formats::keys::{KeyError, PublicKey};
 use crate::formats::store_path::StoreDir;
@@ -152,4 +155,16 @@ pub struct BuildOptions {
     pub sandbox_is_fit: bool,
     /// Where build directories are made; `None` is the directory for temporary files.
     pub temporary: Option<PathBuf>,
+}
+
+/// Finds out whether `root`, where one is given, may be one: a directory, or nothing yet.
+///
+/// # Errors
+/// Where it is something else.
+pub fn check_root(root: Option<&Path>) -> Result<(), EngineError> {
+    let other = root.filter(|root| root.exists() && !root.is_dir());
+    other.map_or(Ok(()), |root| {
+        let error = io::ErrorKind::NotADirectory.into();
+        Err(FileError::named_by_user("use as --root", root)(error).into())
+    })
 }

@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 8] = [
         "diagnostics",
         "formats",
         "events",
+        "free_space",
         "limited_file",
         "limited_output",
         "process_limit",

@@ -401,3 +401,41 @@ fn opening_and_a_hundred_questions_are_quick() {
     assert!(took < Duration::from_millis(250), "{took:?}");
     println!("open, 100 questions, close: {took:?}");
 }
+
+/// Mounts the store of `directories` on itself, read-only, for this thread alone.
+#[cfg(target_os = "linux")]
+fn mount_read_only(directories: &Directories) -> rustix::io::Result<()> {
+    use rustix::mount::{
+        MountFlags, MountPropagationFlags, mount_bind, mount_change, mount_remount,
+    };
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    // SAFETY: descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )?;
+    mount_bind(&directories.store, &directories.store)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+    mount_remount(&directories.store, flags, "")
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn roots_store_that_is_mounted_read_only_is_written_to_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let store_dir = StoreDir::new("/gnu/store").unwrap();
+    let directories = Directories::new(store_dir, Some(root.path()));
+    fs::create_dir_all(&directories.store).unwrap();
+    if let Err(error) = mount_read_only(&directories) {
+        println!("skipped: only root of a machine can mount: {error}");
+        return;
+    }
+    assert!(fs::write(directories.store.join("file"), "").is_err());
+    let store = Store::open(directories).unwrap();
+    let path = store.add_text("text", b"text", &BTreeSet::new()).unwrap();
+    let file = store.directories().physical(&path);
+    // Also for threads that this one starts.
+    let read = std::thread::Builder::new().spawn(move || fs::read(file).unwrap());
+    assert_eq!(read.unwrap().join().unwrap(), b"text");
+}

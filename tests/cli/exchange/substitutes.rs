@@ -47,8 +47,8 @@ fn what_one_machine_builds_and_publishes_another_need_not_build() {
     let (out, err) = other.expect(0, &[&arguments[..], &[&public]].concat());
     for line in [
         "2 to take from URL, ",
-        "\nlibc: downloading from URL\n",
-        "\nlibc:static: downloading from URL\n",
+        "\nlibc: downloading from URL/nar/",
+        "\nlibc:static: downloading from URL/nar/",
         "/2] libc: installed, ",
         "/2] libc:static: installed, ",
         "\ninstalled 2 items, ",

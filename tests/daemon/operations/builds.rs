@@ -161,7 +161,7 @@ fn a_download_that_failed_has_a_log_that_says_why() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();
     let (text, _) = download_of(Sha256Digest::of("nowhere"));
-    let drv = client.add_text("nowhere.drv", &text, &[]);
+    let drv = client.add_text("file.drv", &text, &[]);
     build(&mut client, std::slice::from_ref(&drv)).unwrap_err();
     let root = daemon.root().to_str().unwrap();
     let shown = tool().args(["--root", root, "log", &drv]).output().unwrap();
