@@ -174,11 +174,16 @@ fn a_file_that_cannot_be_used_says_what_to_do() {
 }
 
 #[test]
-fn a_place_that_cannot_hold_a_store_is_an_unfit_environment() {
+fn a_root_that_is_a_file_is_wrong_usage_of_every_command() {
     let world = World::with_recipes();
     world.file("root", "not a directory");
-    let (_, err) = world.expect(5, &["fetch", "tool"]);
-    assert!(err.contains("WORLD/root"), "{err}");
+    for command in [&["fetch", "tool"][..], &["list"], &["roots"], &["gc", "-n"]] {
+        let (_, err) = world.expect(2, command);
+        assert!(
+            err.contains("cannot use as --root WORLD/root: not a directory"),
+            "{err}"
+        );
+    }
 }
 
 #[test]

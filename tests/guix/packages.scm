@@ -126,10 +126,11 @@
 
 (define (unfetched store drv)
   "Return the name of a source that DRV is built from, and that could not be fetched, or #f."
+  (define (there? input) (built? store (derivation-input-derivation input)))
   (any (lambda (drv)
          (and (fixed-output-derivation? drv) (not (built? store drv))
               (basename (derivation-file-name drv) ".drv")))
-       (cons drv (derivation-prerequisites drv (lambda (input) (built? store (derivation-input-derivation input)))))))
+       (cons drv (map derivation-input-derivation (derivation-prerequisites drv there?)))))
 
 (define (report store name drv message)
   "Print the line of the package NAME, whose derivation is DRV; MESSAGE is #t or what went wrong.  Return 'ok, 'known,
