@@ -133,7 +133,7 @@ fn build(root: &Path, builder: &[u8], count: usize) -> Result<(Duration, Duratio
         downloads: one,
         keep_going: false,
         ends_others: false,
-        passes_over_strays: false,
+        ignores_strays: false,
         fallback: Fallback::Careful,
         keep_failed: false,
         keeps_for: None,

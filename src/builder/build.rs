@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::alternative::{Alternative, Delivery};
 use super::builtin::Builtin;
@@ -209,19 +209,32 @@ impl BuildContext<'_, '_> {
         attempt: &BuildAttempt<'_>,
         builtin: &dyn Builtin,
     ) -> Result<Made, BuildError> {
-        let BuildAttempt { job, outputs, .. } = *attempt;
-        let mut log = LogWriter::create(&self.logs, job.path, self.settings.log_compression)?;
+        let job = attempt.job;
+        let log = LogWriter::create(&self.logs, job.path, self.settings.log_compression)?;
         let start = self.begin(job, Some(self.log_of(job)));
-        let ran = self.run_builtin(builtin, job, outputs, attempt.staging);
+        let made = self.have_made(attempt, builtin, start);
         let maker = &job.derivation.builder;
-        let line = match &ran {
-            Ok(ran) if ran.report.cached => format!("{maker}: taken from the cache"),
+        let line = match &made {
+            Ok(made) if made.cached => format!("{maker}: taken from the cache"),
             Ok(_) => format!("{maker}: done"),
             Err(error) => without_secrets(&with_hint(error)).into_owned(),
         };
-        log.write(format!("{line}\n").as_bytes())?;
-        log.finish()?;
-        let ran = ran?;
+        // What came of it is the thing to tell.
+        if let Err(error) = log.end_with(&line) {
+            tracing::warn!("{error}");
+        }
+        made
+    }
+
+    /// The part of [`build_here`](Self::build_here) that has a log.
+    fn have_made(
+        &self,
+        attempt: &BuildAttempt<'_>,
+        builtin: &dyn Builtin,
+        start: Instant,
+    ) -> Result<Made, BuildError> {
+        let BuildAttempt { job, outputs, .. } = *attempt;
+        let ran = self.run_builtin(builtin, job, outputs, attempt.staging)?;
         // Downloads have limits of their own.
         let deadline = Deadline::new(&self.cancellation, None);
         let new = NewOutputs {

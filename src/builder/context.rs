@@ -10,7 +10,6 @@ use super::error::BuildError;
 use super::graph::{BuildGraph, BuildJob, Todo, Way};
 use super::history::History;
 use super::jobserver::JobPool;
-use super::kept_directory::hand_over;
 use super::log::log_path;
 use super::scheduler::Place;
 use super::scratch::ScratchDirectory;
@@ -177,17 +176,17 @@ impl BuildContext<'_, '_> {
     /// hide why the build failed.
     pub(super) fn leave(&self, job: BuildJob<'_>, directory: PathBuf) -> Option<PathBuf> {
         if self.settings.keep_failed {
-            match self.scratch.keep(&directory, job.path) {
-                Ok(kept) => {
-                    let Some(owner) = self.settings.keeps_for else {
-                        return Some(kept);
-                    };
-                    let given = hand_over(&kept, self.scratch.owner(), owner);
-                    return Some(given.unwrap_or_else(|error| {
+            let given = self.settings.keeps_for.and_then(|owner| {
+                let given = self.scratch.keep_for(&directory, job.path, owner);
+                given
+                    .inspect_err(|error| {
                         tracing::warn!("only the daemon's user can use what was kept: {error}");
-                        kept
-                    }));
-                }
+                    })
+                    .ok()
+            });
+            let kept = given.map_or_else(|| self.scratch.keep(&directory, job.path), Ok);
+            match kept {
+                Ok(kept) => return Some(kept),
                 Err(error) => {
                     tracing::warn!("the build directory of {} is lost: {error}", job.label)
                 }

@@ -7,8 +7,8 @@
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchmod, fchown, fstat, openat};
 use rustix::io::Errno;
@@ -48,84 +48,93 @@ pub fn take_over(
     give(directory, old, (user, Some(group)))
 }
 
-/// Gives `directory`, which was kept of a build by the user number `old`, to `owner`, and puts it in the place of the
-/// one above it, which kept others out: builds have recorded that name as their directory's. Returns where it is now:
-/// where it was, with the one above given away as well, if it cannot be moved. Files of other owners stay as they are,
-/// and so does what is neither a regular file nor a directory.
-///
-/// No link is followed, and no program stays set-user-ID.
-///
-/// # Errors
-/// As for [`take_over`]; the directory is where it was then.
-pub(super) fn hand_over(directory: &Path, old: u32, owner: NewOwner) -> Result<PathBuf, FileError> {
-    let given = give(directory, old, owner);
-    // Only this process's user can make or rename what is above.
-    let above = directory.parent().unwrap_or(directory);
-    if given.is_ok()
-        && let Ok(()) = take_place_of(directory, above)
-    {
-        return Ok(above.to_owned());
-    }
-    let above =
-        lchown(above, Some(owner.0), owner.1).map_err(FileError::named_by_user("give away", above));
-    given.and(above).map(|()| directory.to_owned())
+/// A build directory all of whose content has been given away, and that is still to be moved and given away itself.
+pub(super) struct GivenContent {
+    directory: OwnedFd,
+    old: u32,
+    owner: NewOwner,
 }
 
-/// Moves `directory` to the place of `above`, in which there is nothing else. Other users cannot enter it there either.
-fn take_place_of(directory: &Path, above: &Path) -> std::io::Result<()> {
-    let Some(name) = directory.file_name() else {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    };
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    let mut aside = above.as_os_str().to_owned();
-    aside.push(".pivot");
-    let aside = PathBuf::from(aside);
-    fs::rename(above, &aside)?;
-    if let Err(error) = fs::rename(aside.join(name), above) {
-        // Another may have taken the name: then what was kept stays beside it.
-        fs::rename(&aside, above)?;
-        return Err(error);
+impl GivenContent {
+    /// Gives what is in `directory`, which a build of the user number `old` has left, to `owner`, and keeps all but its
+    /// owner out of it. No other user may reach it meanwhile. Files of other owners stay as they are, and so does what
+    /// is neither a regular file nor a directory.
+    ///
+    /// No link is followed, and no program stays set-user-ID.
+    ///
+    /// # Errors
+    /// As for [`take_over`].
+    pub(super) fn of(directory: &Path, old: u32, owner: NewOwner) -> Result<Self, FileError> {
+        let top = open_directory(directory)?;
+        give_below(&top, directory, old, owner)?;
+        let private = fchmod(&top, Mode::RWXU);
+        private.map_err(|errno| give_error(directory)(errno))?;
+        Ok(Self {
+            directory: top,
+            old,
+            owner,
+        })
     }
-    fs::remove_dir(&aside)
+
+    /// Gives the directory itself away, wherever it is by now. Last, since only its owner may move it.
+    ///
+    /// # Errors
+    /// Where it cannot be given away.
+    pub(super) fn finish(self, place: &Path) -> Result<(), FileError> {
+        give_open(self.directory.as_fd(), self.old, self.owner).map_err(give_error(place))
+    }
 }
 
-/// Gives what the user number `old` has in `directory` to `owner`.
-fn give(directory: &Path, old: u32, owner: NewOwner) -> Result<(), FileError> {
+fn give_error(directory: &Path) -> impl Fn(Errno) -> FileError + '_ {
+    move |errno| FileError::named_by_user("give away", directory)(errno.into())
+}
+
+fn open_directory(directory: &Path) -> Result<OwnedFd, FileError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let failed = |errno: Errno| FileError::named_by_user("give away", directory)(errno.into());
-    let top = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
+    rustix::fs::open(directory, flags, Mode::empty()).map_err(give_error(directory))
+}
+
+/// Gives what the user number `old` has in `directory`, and that itself, to `owner`.
+fn give(directory: &Path, old: u32, owner: NewOwner) -> Result<(), FileError> {
+    let top = open_directory(directory)?;
+    let itself = give_open(top.as_fd(), old, owner).map_err(give_error(directory));
+    let below = give_below(&top, directory, old, owner);
+    itself.and(below)
+}
+
+/// Gives what the user number `old` has below the open directory `top`, which is called `path`, to `owner`.
+fn give_below(top: &OwnedFd, path: &Path, old: u32, owner: NewOwner) -> Result<(), FileError> {
     let mut first = None;
+    let listed = names(top.as_fd()).map_err(give_error(path))?;
+    let copy = top
+        .try_clone()
+        .map_err(FileError::named_by_user("give away", path))?;
     // Each directory with the names in it that are still to be looked at.
-    let mut open: Vec<(OwnedFd, Vec<CString>)> = Vec::new();
-    let mut next = Some(top);
-    loop {
-        if let Some(entered) = next.take() {
-            let done = give_open(entered.as_fd(), old, owner).and_then(|()| names(entered.as_fd()));
-            match done {
-                Ok(names) => open.push((entered, names)),
-                Err(errno) => {
-                    first.get_or_insert(errno);
-                }
-            }
-        }
-        let depth = open.len();
-        let Some((parent, names)) = open.last_mut() else {
-            break;
-        };
-        let Some(name) = names.pop() else {
+    let mut open: Vec<(OwnedFd, Vec<CString>)> = vec![(copy, listed)];
+    while let Some((parent, names_left)) = open.last_mut() {
+        let Some(name) = names_left.pop() else {
             open.pop();
             continue;
         };
-        match give_entry(parent.as_fd(), &name, old, owner) {
-            Ok(Some(directory)) if depth < DEPTH_MAX => next = Some(directory),
+        let given = give_entry(parent.as_fd(), &name, old, owner);
+        let entered = match given {
+            Ok(Some(directory)) if open.len() < DEPTH_MAX => {
+                let done = give_open(directory.as_fd(), old, owner);
+                done.and_then(|()| Ok(Some((names(directory.as_fd())?, directory))))
+            }
             // A link, or a file that is gone.
-            Ok(_) | Err(Errno::LOOP | Errno::MLINK | Errno::NOENT) => {}
+            Ok(_) | Err(Errno::LOOP | Errno::MLINK | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        };
+        match entered {
+            Ok(Some((names, directory))) => open.push((directory, names)),
+            Ok(None) => {}
             Err(errno) => {
                 first.get_or_insert(errno);
             }
         }
     }
-    first.map_or(Ok(()), |errno| Err(failed(errno)))
+    first.map_or(Ok(()), |errno| Err(give_error(path)(errno)))
 }
 
 /// The names in an open directory.
@@ -235,13 +244,15 @@ mod tests {
             chown(directory, Some(BUILDS), Some(BUILDS)).unwrap();
             fs::set_permissions(directory, fs::Permissions::from_mode(0o000)).unwrap();
         }
-        let now = hand_over(&kept, BUILDS, (CLIENT, Some(CLIENT))).unwrap();
-        // Where builds had it, and nothing is left of the move.
-        assert_eq!(now, above);
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
-        assert_eq!(above.metadata().unwrap().mode() & 0o7777, 0o700);
-        let inner = above.join("inner");
-        let given = [above.clone(), inner.clone(), inner.join("file")];
+        let content = GivenContent::of(&kept, BUILDS, (CLIENT, Some(CLIENT))).unwrap();
+        // Not before it is where it stays.
+        assert_eq!(owner(&kept), (BUILDS, BUILDS));
+        assert_eq!(kept.metadata().unwrap().mode() & 0o7777, 0o700);
+        let moved = place.path().join("moved");
+        fs::rename(&kept, &moved).unwrap();
+        content.finish(&moved).unwrap();
+        let inner = moved.join("inner");
+        let given = [moved.clone(), inner.clone(), inner.join("file")];
         for path in given.iter().chain([&inner.join("program")]) {
             assert_eq!(owner(path), (CLIENT, CLIENT), "{}", path.display());
         }
@@ -252,11 +263,9 @@ mod tests {
             assert_eq!(owner(&path), (BUILDS, BUILDS), "{}", path.display());
         }
         // Without a group, that of each file stays.
-        let again = place.path().join("guix-build-x-1.drv-1");
-        fs::create_dir(&again).unwrap();
-        fs::rename(&above, again.join("build")).unwrap();
-        hand_over(&again.join("build"), CLIENT, (OTHER, None)).unwrap();
-        assert_eq!(owner(&again.join("inner/file")), (OTHER, CLIENT));
+        let content = GivenContent::of(&moved, CLIENT, (OTHER, None)).unwrap();
+        content.finish(&moved).unwrap();
+        assert_eq!(owner(&moved.join("inner/file")), (OTHER, CLIENT));
     }
 
     #[test]
@@ -277,11 +286,9 @@ mod tests {
         for directory in &directories {
             chown(directory, Some(BUILDS), None).unwrap();
         }
-        let now = hand_over(&kept, BUILDS, (CLIENT, None)).unwrap();
-        let moved = directories
-            .iter()
-            .map(|path| now.join(path.strip_prefix(&kept).unwrap()));
-        let owners: Vec<u32> = moved.map(|path| owner(&path).0).collect();
+        let content = GivenContent::of(&kept, BUILDS, (CLIENT, None)).unwrap();
+        content.finish(&kept).unwrap();
+        let owners: Vec<u32> = directories.iter().map(|path| owner(path).0).collect();
         assert!(owners[..DEPTH_MAX].iter().all(|owner| *owner == CLIENT));
         assert_eq!(owners.last(), Some(&BUILDS));
     }

@@ -235,6 +235,12 @@ impl LogWriter {
         flushed.map_err(BuildError::io("write", &self.path))
     }
 
+    /// Ends the log with the line `line`.
+    pub(super) fn end_with(mut self, line: &str) -> Result<(), BuildError> {
+        self.write(format!("{line}\n").as_bytes())?;
+        self.finish()
+    }
+
     /// Ends the log.
     pub fn finish(self) -> Result<(), BuildError> {
         let finished = self.sink.finish();

@@ -289,7 +289,7 @@ impl BuildContext<'_, '_> {
                 ));
             }
         }
-        if !foreign.is_empty() && !self.settings.passes_over_strays {
+        if !foreign.is_empty() && !self.settings.ignores_strays {
             foreign.sort();
             return Ok(Some(BuildFailureCause::OutsideOutputs(foreign)));
         }

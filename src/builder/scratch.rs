@@ -21,6 +21,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::error::BuildError;
+use super::kept_directory::{GivenContent, NewOwner};
 use crate::diagnostics::FileError;
 use crate::formats::store_path::StorePath;
 use crate::store::file_flags;
@@ -97,11 +98,6 @@ impl ScratchDirectory {
         }
     }
 
-    /// The user number of builds on this machine.
-    pub(super) fn owner(&self) -> u32 {
-        self.owner.0
-    }
-
     /// The run's own directory.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -125,6 +121,40 @@ impl ScratchDirectory {
     /// That directory is its caller's, and no other user may enter it: a build may leave programs that are set-user-ID,
     /// to the user who runs us or to the user of builds that run now, and open its own directory to all users.
     pub fn keep(&self, directory: &Path, derivation: &StorePath) -> Result<PathBuf, BuildError> {
+        prepare_to_move(directory).map_err(BuildError::io("keep", directory))?;
+        let kept = self.reserve(derivation)?;
+        let target = kept.join(KEPT);
+        put(directory, &target, &kept)?;
+        Ok(target)
+    }
+
+    /// Gives a build directory to `owner`, another user who wants to look at it: it becomes `guix-build-NAME.drv-N`
+    /// itself, where the build had it. No other user may enter it there.
+    ///
+    /// # Errors
+    /// Where it cannot be given away or moved: it is where it was then.
+    pub(super) fn keep_for(
+        &self,
+        directory: &Path,
+        derivation: &StorePath,
+        owner: NewOwner,
+    ) -> Result<PathBuf, BuildError> {
+        prepare_to_move(directory).map_err(BuildError::io("keep", directory))?;
+        // While only this run can reach it.
+        let content = GivenContent::of(directory, self.owner.0, owner);
+        let content = content.map_err(BuildError::Temporary)?;
+        // A name that is ours from here on: what is moved takes the place of an empty directory.
+        let kept = self.reserve(derivation)?;
+        put(directory, &kept, &kept)?;
+        if let Err(error) = content.finish(&kept) {
+            tracing::warn!("only the daemon's user can use what was kept: {error}");
+        }
+        Ok(kept)
+    }
+
+    /// Makes an empty directory with the name that guix-daemon would give a kept build of `derivation`, with the
+    /// smallest free number.
+    fn reserve(&self, derivation: &StorePath) -> Result<PathBuf, BuildError> {
         let mut number = 0;
         loop {
             let kept = self
@@ -133,16 +163,9 @@ impl ScratchDirectory {
             match make_directory(&kept) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 made => {
-                    made.map_err(BuildError::io("create", &kept))?;
-                    let target = kept.join(KEPT);
-                    return match move_directory(directory, &target) {
-                        Ok(()) => Ok(target),
-                        Err(error) => {
-                            // The error is the thing to tell.
-                            let _ = fs::remove_dir(&kept);
-                            Err(BuildError::io("keep", directory)(error))
-                        }
-                    };
+                    return made
+                        .map(|()| kept.clone())
+                        .map_err(BuildError::io("create", &kept));
                 }
             }
         }
@@ -245,17 +268,25 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Renames a build directory, which the build may have made one that not even its owner may write to: another parent is
-/// an entry in it.
-fn move_directory(from: &Path, to: &Path) -> io::Result<()> {
+/// Moves a build directory to `target`, which is `kept`, an empty directory, or a name in it.
+fn put(directory: &Path, target: &Path, kept: &Path) -> Result<(), BuildError> {
+    fs::rename(directory, target).map_err(|error| {
+        // The error is the thing to tell.
+        let _ = fs::remove_dir(kept);
+        BuildError::io("keep", directory)(error)
+    })
+}
+
+/// Has a build directory allow that it is renamed. The build may have made it one that not even its owner may write to,
+/// and another parent is an entry in it.
+fn prepare_to_move(from: &Path) -> io::Result<()> {
     // Flags forbid it, to root as well.
     if let Ok(directory) = File::open(from) {
         let _ = file_flags::clear_directory(directory.as_fd());
     }
     let mut permissions = fs::symlink_metadata(from)?.permissions();
     permissions.set_mode(permissions.mode() | 0o700);
-    fs::set_permissions(from, permissions)?;
-    fs::rename(from, to)
+    fs::set_permissions(from, permissions)
 }
 
 /// Makes `path` belong to `owner`; what belongs to him already is left alone, so that this needs no privilege.
@@ -314,159 +345,4 @@ fn leftovers(place: &Path) -> Vec<Rubbish> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    fn derivation() -> StorePath {
-        StorePath::from_base_name("ik7ca0lvb90mqs5ni81jy2fvx0gmxfpf-hello-1.0.drv").unwrap()
-    }
-
-    fn myself() -> (u32, u32) {
-        (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        )
-    }
-
-    fn names(place: &Path) -> Vec<String> {
-        let entries = fs::read_dir(place).unwrap();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn nothing_is_left_of_a_run_but_what_was_kept() {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("guix-build-hello-1.0.drv-0")).unwrap();
-        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
-        let one = scratch.build_directory(&derivation()).unwrap();
-        let two = scratch.build_directory(&derivation()).unwrap();
-        let three = scratch.build_directory(&derivation()).unwrap();
-        assert_ne!(one, two);
-        fs::write(one.join("config.log"), "why").unwrap();
-        fs::write(three.join("left"), "behind").unwrap();
-        let kept = scratch.keep(&one, &derivation()).unwrap();
-        scratch.discard(two);
-        drop(scratch);
-        assert!(kept.ends_with("guix-build-hello-1.0.drv-1/build"));
-        assert_eq!(fs::read(kept.join("config.log")).unwrap(), b"why");
-        assert_eq!(
-            names(place.path()),
-            ["guix-build-hello-1.0.drv-0", "guix-build-hello-1.0.drv-1"]
-        );
-    }
-
-    #[test]
-    fn what_is_kept_is_for_its_owner_alone_however_the_build_left_it() {
-        let place = tempfile::tempdir().unwrap();
-        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
-        for mode in [0o777, 0o555, 0] {
-            let directory = scratch.build_directory(&derivation()).unwrap();
-            fs::write(directory.join("program"), "").unwrap();
-            let set = |path: &Path, mode| {
-                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-            };
-            set(&directory.join("program"), 0o4755);
-            set(&directory, mode);
-            let kept = scratch.keep(&directory, &derivation()).unwrap();
-            assert!(kept.join("program").exists());
-            let closed = kept.parent().unwrap();
-            assert_eq!(closed.parent().unwrap(), scratch.place);
-            let found = fs::metadata(closed).unwrap();
-            assert_eq!(found.mode() & 0o7777, 0o700);
-            assert_eq!(found.uid(), myself().0);
-        }
-    }
-
-    #[test]
-    fn nothing_is_left_where_a_directory_cannot_be_kept() {
-        let place = tempfile::tempdir().unwrap();
-        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
-        let directory = scratch.build_directory(&derivation()).unwrap();
-        fs::remove_dir(&directory).unwrap();
-        let error = scratch.keep(&directory, &derivation()).unwrap_err();
-        assert!(error.to_string().contains("cannot keep "), "{error}");
-        drop(scratch);
-        assert!(names(place.path()).is_empty());
-    }
-
-    #[test]
-    fn a_long_wait_for_the_removal_is_told() {
-        let told = |removal: Duration, silent: Duration| {
-            let mut told = false;
-            let slow = std::iter::once_with(move || std::thread::sleep(removal));
-            let removal = removing(slow.filter_map(|()| None)).unwrap();
-            join(removal, silent, || told = true);
-            told
-        };
-        assert!(told(Duration::from_millis(300), Duration::from_millis(10)));
-        assert!(!told(Duration::ZERO, Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn a_stopped_run_leaves_a_large_tree_to_the_next() {
-        let place = tempfile::tempdir().unwrap();
-        let scratch = ScratchDirectory::create(place.path(), myself()).unwrap();
-        let build = scratch.build_directory(&derivation()).unwrap();
-        fs::write(build.join("file"), "").unwrap();
-        let (release, blocked) = channel::<()>();
-        // As slow as the removal of a large tree: the thread takes nothing on until it is released.
-        let (sender, receiver) = channel::<Rubbish>();
-        let slow = receiver.into_iter().inspect(move |_| {
-            let _ = blocked.recv();
-        });
-        let slow = Some((sender, removing(slow).unwrap()));
-        let mut scratch = scratch;
-        let (usual, thread) = std::mem::replace(&mut scratch.janitor, slow).unwrap();
-        drop(usual);
-        thread.thread.join().unwrap();
-        scratch.abandon();
-        let start = Instant::now();
-        drop(scratch);
-        assert!(start.elapsed() < Duration::from_secs(20));
-        assert!(build.exists());
-        // The directory is locked as long as the thread is there.
-        assert!(leftovers(place.path()).is_empty());
-        release.send(()).unwrap();
-        while !names(place.path()).is_empty() {
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn what_a_killed_run_left_is_removed_and_what_runs_is_not() {
-        let place = tempfile::tempdir().unwrap();
-        let running = ScratchDirectory::create(place.path(), myself()).unwrap();
-        let killed = place.path().join("bootstrap-build-1-0");
-        fs::create_dir_all(killed.join("0-x.drv/deep")).unwrap();
-        let foreign = place.path().join("bootstrap-build-of-my-own");
-        fs::write(&foreign, "a file").unwrap();
-        // Dropping it waits for what it has found, and for nothing that another run has.
-        drop(ScratchDirectory::create(place.path(), myself()).unwrap());
-        assert!(!killed.exists());
-        assert!(foreign.exists());
-        assert!(running.directory().exists());
-    }
-
-    #[test]
-    fn a_leftover_is_nobodys_until_it_is_gone() {
-        let place = tempfile::tempdir().unwrap();
-        let directory = place.path().join("bootstrap-build-1-0");
-        fs::create_dir(&directory).unwrap();
-        let found = leftovers(place.path());
-        assert_eq!(found.len(), 1);
-        // A process that has just made it, and not locked it yet, must take another.
-        assert!(lock(&directory).is_none());
-        drop(found);
-        // A child that another test is starting has a copy of the lock until it runs its program.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while lock(&directory).is_none() {
-            assert!(std::time::Instant::now() < end, "still locked");
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

@@ -69,8 +69,8 @@ pub struct BuildSettings {
     pub keep_going: bool,
     /// Whether a failure, where the run does not continue, ends what is being built as well.
     pub ends_others: bool,
-    /// Whether what a build leaves in the store beside its outputs is passed over, and not a failure.
-    pub passes_over_strays: bool,
+    /// Whether what a build leaves in the store beside its outputs is ignored, and not a failure.
+    pub ignores_strays: bool,
     /// What becomes of an item that a substitute server does not deliver.
     pub fallback: Fallback,
     /// Whether the build directory of a failed build is kept.

@@ -24,7 +24,7 @@ pub fn log(context: &Context, name: &str, raw: bool) -> Result<(), CommandFailur
                 "no log of {label} at {}: it was not built here, or its log was removed",
                 path.display()
             ),
-            format!("run `bootstrap build {name}`, or `verify --rebuild` if it is there"),
+            "one is written when it is built on this machine",
         ));
     };
     let filtered = !raw && io::stdout().is_terminal();

@@ -154,6 +154,8 @@ struct Explainer<'c> {
     planned: BTreeMap<&'c StorePath, &'c Node>,
     /// Derivations that were read, `None` where they are gone.
     read: RefCell<BTreeMap<StorePath, Option<Derivation>>>,
+    /// What [`seeds`](Self::seeds) has found.
+    seeds: RefCell<BTreeMap<StorePath, BTreeSet<String>>>,
 }
 
 impl<'c> Explainer<'c> {
@@ -164,6 +166,7 @@ impl<'c> Explainer<'c> {
             history: session.history(),
             planned: nodes.map(|node| (&node.derivation_path, node)).collect(),
             read: RefCell::default(),
+            seeds: RefCell::default(),
         }
     }
 
@@ -189,19 +192,18 @@ impl<'c> Explainer<'c> {
 
     /// The names of the seeds that what the derivation at `path` builds comes from.
     fn seeds(&self, path: &StorePath) -> BTreeSet<String> {
+        if let Some(known) = self.seeds.borrow().get(path) {
+            return known.clone();
+        }
         let mut seeds = BTreeSet::new();
-        let mut seen = BTreeSet::from([path.clone()]);
-        let mut open = vec![path.clone()];
-        while let Some(path) = open.pop() {
-            let Some(derivation) = self.derivation(&path) else {
-                continue;
-            };
+        if let Some(derivation) = self.derivation(path) {
             if derivation.builder == builtins::UNPACK_SEED {
                 seeds.insert(path.name().to_owned());
             }
-            let inputs = derivation.input_derivations.into_keys();
-            open.extend(inputs.filter(|input| seen.insert(input.clone())));
+            let inputs = derivation.input_derivations.keys();
+            seeds.extend(inputs.flat_map(|input| self.seeds(input)));
         }
+        self.seeds.borrow_mut().insert(path.clone(), seeds.clone());
         seeds
     }
 

@@ -126,8 +126,8 @@ pub struct BuildOptions {
     pub keep_going: bool,
     /// Whether a failure, where not everything else is still made, ends what is being built as well.
     pub ends_others: bool,
-    /// Whether what a build leaves in the store beside its outputs is passed over, as by guix-daemon, and not a failure.
-    pub passes_over_strays: bool,
+    /// Whether what a build leaves in the store beside its outputs is ignored, as by guix-daemon, and not a failure.
+    pub ignores_strays: bool,
     /// What becomes of an item that a substitute server does not deliver.
     pub fallback: Fallback,
     /// The longest time that a build may take.

@@ -212,7 +212,7 @@ impl Session {
             downloads: DOWNLOADS,
             keep_going: options.keep_going,
             ends_others: options.ends_others,
-            passes_over_strays: options.passes_over_strays,
+            ignores_strays: options.ignores_strays,
             fallback: options.fallback,
             keep_failed: options.keep_failed,
             keeps_for: options.keeps_for,

@@ -98,6 +98,14 @@ impl ServerFiles {
         (!is_own).then(|| hosts.refuse(&[own], &next)).flatten()
     }
 
+    /// Where the file `name` is: a server may name one that is elsewhere.
+    pub fn location(&self, name: &str) -> String {
+        match name.starts_with("https://") || name.starts_with("http://") {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.url),
+        }
+    }
+
     /// The file `name`; `None` where there is none. Reading it, too, fails once the run is cancelled, and where more
     /// than `limit` has to be read to decode it.
     pub fn open(
@@ -106,10 +114,7 @@ impl ServerFiles {
         limit: &ByteLimit,
         cancellation: &Cancellation,
     ) -> Result<Option<Box<dyn Read>>, ExchangeError> {
-        let url = match name.starts_with("https://") || name.starts_with("http://") {
-            true => name.to_owned(),
-            false => format!("{}/{name}", self.url),
-        };
+        let url = self.location(name);
         let wrong = |trouble: Trouble, problem: String| ExchangeError::Server {
             url: url.clone(),
             problem,

@@ -441,7 +441,7 @@ impl Server {
         watch: &'a InstallationWatch<'_>,
     ) -> Result<Box<dyn Read + 'a>, ExchangeError> {
         let wrong = |url: &str, problem: String| ExchangeError::Server {
-            url: format!("{}/{url}", self.files.url),
+            url: self.files.location(url),
             problem,
             trouble: Trouble::File,
         };
@@ -458,7 +458,7 @@ impl Server {
         let limit = ByteLimit::of_archive(info.nar_size);
         let bytes = self.files.open(&file.url, &limit, &watch.cancellation)?;
         let bytes = bytes.ok_or_else(|| wrong(&file.url, "the archive is not there".to_owned()))?;
-        let location = format!("{}/{}", self.files.url, file.url);
+        let location = self.files.location(&file.url);
         let bytes = Counting::begin(bytes, &info.path, location, file.size, watch);
         let bytes = BufReader::with_capacity(1 << 17, limit.on(bytes));
         let decoded = decompress::decoder(&file.compression, bytes)

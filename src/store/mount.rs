@@ -27,9 +27,9 @@ pub(super) fn mount_of(directory: BorrowedFd<'_>) -> Option<u64> {
     Some(found.st_dev as u64)
 }
 
-/// Lets this thread, and all that it starts from now on, write to the directory `store` where that is a mount of its own
-/// and read-only: so Guix System and Debian's package of Guix keep all but the daemon from changing what is in it. They
-/// get a mount namespace of their own, in which it is writable. Only root can do so; for others nothing changes.
+/// Lets this thread, and all that it starts from now on, write to the directory `store` where that is a mount of its
+/// own and read-only: so Guix System and Debian's package of Guix keep all but the daemon from changing what is in it.
+/// They get a mount namespace of their own, in which it is writable. Only root can do so; for others nothing changes.
 ///
 /// # Errors
 /// Where the system refuses.
@@ -58,7 +58,7 @@ pub(super) fn make_writable(store: &Path) -> io::Result<()> {
         flags.set(flag, status.contains(kept));
     }
     match mount_remount(store, flags, "") {
-        // It is no mount: the file system around it is read-only.
+        // It is not a mount: the file system around it is read-only.
         Err(Errno::INVAL) => Ok(()),
         remounted => Ok(remounted?),
     }

@@ -419,7 +419,7 @@ pub(super) fn reserve(state: &Path) -> PathBuf {
 }
 
 /// The size of that file, in bytes.
-const RESERVED: u64 = 8 << 20;
+pub(super) const RESERVED: u64 = 8 << 20;
 
 /// Takes 8 MiB of disk space at `path`, as the daemon does, which the collector gives back before it starts: on a full
 /// disk SQLite could not even record what goes. Without that memory, the store works without.
@@ -427,10 +427,10 @@ pub(super) fn reserve_space(path: &Path) {
     if let Ok(file) = std::fs::File::create(path) {
         let flags = rustix::fs::FallocateFlags::empty();
         let taken = match rustix::fs::fallocate(&file, flags, 0, RESERVED) {
-            Ok(()) => Ok(()),
             Err(errno @ (Errno::NOSPC | Errno::DQUOT)) => Err(errno.into()),
-            // ZFS, which promises nothing ahead.
-            Err(_) => fill(file),
+            // ZFS promises nothing ahead; on Linux it says that it does.
+            Ok(()) if takes_all(&file) => Ok(()),
+            _ => fill(file),
         };
         if taken.is_err() {
             // So that it is taken later, when there is room.
@@ -439,9 +439,16 @@ pub(super) fn reserve_space(path: &Path) {
     }
 }
 
+/// Whether the blocks of `file` are taken.
+fn takes_all(file: &std::fs::File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata()
+        .is_ok_and(|found| found.blocks() * 512 >= RESERVED)
+}
+
 /// Writes so much to `file`, in bytes that no file system compresses: the least of each state of a linear congruential
 /// generator's upper half (D. E. Knuth's MMIX).
-fn fill(mut file: std::fs::File) -> io::Result<()> {
+pub(super) fn fill(mut file: std::fs::File) -> io::Result<()> {
     let mut state = 1_u64;
     let mut bytes = vec![0; 1 << 20];
     for _ in 0..RESERVED / bytes.len() as u64 {

@@ -178,7 +178,7 @@ impl Store {
     /// Makes staged outputs of one build canonical, hashes them and scans them for references. `locks` covers their
     /// paths.
     ///
-    /// An output that is valid already is left as it is, and what was staged for it is not looked at.
+    /// An output that is valid already is left as it is. What was staged for it may share files with the others.
     ///
     /// # Errors
     /// What is not there or cannot be in a store, and [`NarError::Stopped`](crate::formats::nar::NarError::Stopped) as

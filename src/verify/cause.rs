@@ -55,6 +55,8 @@ pub struct Circumstances {
     pub user: String,
     /// The number of its user.
     pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
     /// The cores it was given.
     pub cores: usize,
     /// `TZ` and the locale, where they were set.
@@ -89,7 +91,13 @@ pub fn guess(
     if named(&one.host_name, &other.host_name) {
         return Some(DifferenceCause::HostName);
     }
-    if named(&one.user, &other.user) || named(&one.uid.to_string(), &other.uid.to_string()) {
+    let numbers = |of: fn(&Circumstances) -> u32| [one, other].map(|side| of(side).to_string());
+    let of_user = [
+        [one.user.clone(), other.user.clone()],
+        numbers(|side| side.uid),
+        numbers(|side| side.gid),
+    ];
+    if of_user.iter().any(|[one, other]| named(one, other)) {
         return Some(DifferenceCause::User);
     }
     if windows
@@ -227,6 +235,7 @@ mod tests {
             host_name: "localhost".into(),
             user: "guixbuilder".into(),
             uid: 30001,
+            gid: 30000,
             cores: 2,
             locale: Vec::new(),
         };
@@ -235,6 +244,7 @@ mod tests {
             host_name: "elsewhere".into(),
             user: "somebody".into(),
             uid: 30002,
+            gid: 30003,
             cores: 3,
             locale: vec!["UTC-9".into()],
         };
@@ -252,7 +262,7 @@ mod tests {
 
     #[test]
     fn causes_are_told_by_what_is_there() {
-        let cases: [(&str, &str, Option<DifferenceCause>); 11] = [
+        let cases: [(&str, &str, Option<DifferenceCause>); 12] = [
             (
                 "built 10:00:01",
                 "built 10:00:02",
@@ -276,6 +286,7 @@ mod tests {
             ),
             ("by guixbuilder", "by somebody", Some(DifferenceCause::User)),
             ("uid 30001", "uid 30002", Some(DifferenceCause::User)),
+            ("gid 30000", "gid 30003", Some(DifferenceCause::User)),
             ("make -j2", "make -j3", Some(DifferenceCause::CoreCount)),
             (
                 "/tmp/ccAb12.o",

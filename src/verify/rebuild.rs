@@ -183,6 +183,7 @@ fn circumstances(settings: &BuildSettings, variation: &Variation) -> Circumstanc
         host_name: variation.host_name().to_owned(),
         user: settings.user.name.clone(),
         uid: settings.user.uid,
+        gid: settings.user.gid,
         cores: settings.cores.get(),
         locale: variation.environment().map(|(_, value)| value).collect(),
     }

@@ -45,7 +45,7 @@ fn writing_to_the_store_outside_the_outputs_fails_the_build() {
     assert!(text.ends_with("/gnu/store/other"), "{text}");
     assert_eq!(hint, "have it write to `$out` and its other outputs only");
     // Guix's daemon does not look, and packages rely on that.
-    site.settings.passes_over_strays = true;
+    site.settings.ignores_strays = true;
     site.build(item);
     assert!(site.is_valid(item));
 }

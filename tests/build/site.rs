@@ -195,7 +195,7 @@ impl Site {
                 downloads: two,
                 keep_going: false,
                 ends_others: false,
-                passes_over_strays: false,
+                ignores_strays: false,
                 fallback: Fallback::Careful,
                 keep_failed: false,
                 keeps_for: None,

@@ -456,6 +456,16 @@ has_no_rights() {
 $network" ]
 }
 check 'a jail has none of the rights that jails can have' has_no_rights
+own_ipc() {
+    seen=$(jls -j "$jail" -n sysvmsg sysvsem sysvshm)
+    echo "$seen"
+    [ "$seen" = 'sysvmsg=new sysvsem=new sysvshm=new' ]
+}
+if [ "$(sysctl -n kern.features.sysv_msg kern.features.sysv_sem kern.features.sysv_shm 2>/dev/null | tr -d '\n')" = 111 ]; then
+    check 'a jail has System V IPC of its own' own_ipc
+else
+    skip 'a jail has System V IPC of its own' 'this kernel is built without it'
+fi
 if disk=$(mdconfig -a -t malloc -s 1m 2>/dev/null); then
     check 'a new device is there on the host' [ -e "/dev/$disk" ]
     end_build "$disk"

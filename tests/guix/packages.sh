@@ -6,9 +6,9 @@
 #
 # BOOTSTRAP_GUIX_ROOT is the Debian root with Guix (see daemon.sh). The inputs and Guile are those of the store of
 # --root, or of the machine's own: `bootstrap all` and `bootstrap build guile` came before. Prints a line a package:
-# name, seconds, result. Without PACKAGE, those of packages.list are built. Ends with 0 where all were built but those of
-# packages.known and those with a source that cannot be fetched, which the last line counts; or where there is nothing to
-# test with, and says so. `hello=FILE' builds hello with that file as its source.
+# name, seconds, result. Without PACKAGE, those of packages.list are built. Ends with 0 where all were built but those
+# of packages.known and those with a source that cannot be fetched, which the last line counts; or where there is
+# nothing to test with, and says so. `hello=FILE' builds hello with that file as its source.
 #
 # --check        builds each once more, and compares
 # --rounds=N     builds each N times where it is not valid yet, and compares

@@ -372,7 +372,7 @@ impl ClientSession {
                 keep_failed: options.keep_failed,
                 keep_going: options.keep_going,
                 ends_others: true,
-                passes_over_strays: true,
+                ignores_strays: true,
                 fallback: match options.fallback {
                     true => Fallback::Always,
                     false => Fallback::Never,

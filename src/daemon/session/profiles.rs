@@ -35,7 +35,7 @@ pub(super) fn create(state: &Path, key: &str) {
                 // Root can, and who has CAP_CHOWN.
                 false => lchown(&directory, Some(user.number), Some(user.group)),
             };
-            // One of the daemon's own would be in the way of whoever makes it by hand.
+            // One of the daemon's own would be in the way of the user who makes it by hand.
             given.inspect_err(|_| drop(std::fs::remove_dir(&directory)))
         });
     if let Err(error) = made {

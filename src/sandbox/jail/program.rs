@@ -54,7 +54,8 @@ fn prepare(
         loopback::bring_up().during(SandboxStep::BringUpLoopback)?;
         loopback::pass_all();
     }
-    kernel::set(c"kern.securelevel", SECURELEVEL).during(SandboxStep::DropPrivileges)?;
+    kernel::set(c"kern.securelevel", SECURELEVEL)
+        .during_on(SandboxStep::DropPrivileges, "kern.securelevel")?;
     resources::limit(&helper.limits, helper.open_files).during(SandboxStep::LimitResources)?;
     system::fix_addresses().during(SandboxStep::FixAddresses)?;
     system::gain_no_privileges().during(SandboxStep::DropPrivileges)?;

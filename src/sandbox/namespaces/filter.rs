@@ -14,7 +14,8 @@
 //! Everything else is allowed, on every kernel alike: whether a build may do something must not depend on the kernel's
 //! version. On x86-64 the same list holds for i386 calls, but for `socketcall`, whose arguments a filter cannot read:
 //! it makes sockets only in a 32-bit build without the machine's network, since glibc has no other way there when it is
-//! built for old kernels, as Guix's is. The x32 calls are refused as a kernel without them does.
+//! built for old kernels, as Guix's is. Those may be of `AF_VSOCK`, too. The x32
+//! calls are refused as a kernel without them does.
 //!
 //! Sources: seccomp(2), ioctl_tty(2), `arch/x86/entry/syscalls/syscall_32.tbl` and `<linux/audit.h>` of Linux.
 

@@ -10,9 +10,9 @@ use crate::formats::visible::visible;
 #[cfg(target_os = "freebsd")]
 use crate::limited_output;
 
-/// What is asked for: executables; mapped files; working directories and open files; environments. Of a file with several
-/// names, as deduplication makes them, only the first table has the name that was used: the others may have another item's,
-/// or one of `.links`. But an item keeps what it refers to.
+/// What is asked for: executables; mapped files; working directories and open files; environments. Of a file with
+/// several names, as deduplication makes them, only the first table has the name that was used: the others may have
+/// another item's, or one of `.links`. But an item keeps what it refers to.
 #[cfg(target_os = "freebsd")]
 const TABLES: [&str; 4] = ["-b", "-v", "-f", "-e"];
 
@@ -66,10 +66,12 @@ mod tests {
         let store_dir = StoreDir::new("/gnu/store").unwrap();
         let mut found = ProcessReferences::new(&Directories::new(store_dir, None));
         let table = format!(
-            "  812   0x200000   0x20a000 r--   10   30   3   1 CN--- vn /gnu/store/{}/bin/bash\n\
+            "  650 guile            1500068 /gnu/store/{}/bin/guile\n\
+             \x20 812   0x200000   0x20a000 r--   10   30   3   1 CN--- vn /gnu/store/{}/bin/bash\n\
              \x20 812 bash   text v r r-------   -       - -   /gnu/store/{}/bin/bash\n\
              90210 bash   PATH=/gnu/store/{}/bin X=two\n\
              lines of /gnu/store/{}\n",
+            name("f"),
             name("a"),
             name("b"),
             name("c"),
@@ -84,7 +86,13 @@ mod tests {
         let of = |process, name: &str| (process, name.to_owned());
         assert_eq!(
             items,
-            [of(812, "a"), of(812, "b"), of(90210, "c"), of(90210, "d")]
+            [
+                of(650, "f"),
+                of(812, "a"),
+                of(812, "b"),
+                of(90210, "c"),
+                of(90210, "d")
+            ]
         );
     }
 }

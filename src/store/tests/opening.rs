@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 use super::*;
 use crate::store::gc::{CollectOptions, Watch, collect, delete};
+use crate::store::open::{RESERVED, fill};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
@@ -434,8 +435,31 @@ fn roots_store_that_is_mounted_read_only_is_written_to_all_the_same() {
     assert!(fs::write(directories.store.join("file"), "").is_err());
     let store = Store::open(directories).unwrap();
     let path = store.add_text("text", b"text", &BTreeSet::new()).unwrap();
-    let file = store.directories().physical(&path);
+    assert_eq!(
+        fs::read(store.directories().physical(&path)).unwrap(),
+        b"text"
+    );
+    let flags = rustix::fs::statvfs(&store.directories().store)
+        .unwrap()
+        .f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::NOSUID));
     // Also for threads that this one starts.
-    let read = std::thread::Builder::new().spawn(move || fs::read(file).unwrap());
-    assert_eq!(read.unwrap().join().unwrap(), b"text");
+    let adding = std::thread::Builder::new().spawn(move || {
+        let none = BTreeSet::new();
+        store.add_text("other", b"text", &none).unwrap();
+    });
+    adding.unwrap().join().unwrap();
+}
+
+#[test]
+fn the_reserved_space_is_taken_where_the_file_system_promises_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("reserved");
+    fill(fs::File::create(&path).unwrap()).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!(bytes.len() as u64, RESERVED);
+    // Such bytes have no short description.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &bytes).unwrap();
+    assert!(encoder.finish().unwrap().len() as u64 > RESERVED / 100 * 99);
 }

@@ -9,6 +9,7 @@ fn circumstances() -> [Circumstances; 2] {
         host_name: format!("host{cores}"),
         user: "builder".into(),
         uid: 30001,
+        gid: 30000,
         cores,
         locale: Vec::new(),
     })
