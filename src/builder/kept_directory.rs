@@ -67,8 +67,7 @@ impl GivenContent {
     pub(super) fn of(directory: &Path, old: u32, owner: NewOwner) -> Result<Self, FileError> {
         let top = open_directory(directory)?;
         give_below(&top, directory, old, owner)?;
-        let private = fchmod(&top, Mode::RWXU);
-        private.map_err(|errno| give_error(directory)(errno))?;
+        fchmod(&top, Mode::RWXU).map_err(give_error(directory))?;
         Ok(Self {
             directory: top,
             old,

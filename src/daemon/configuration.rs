@@ -67,7 +67,7 @@ pub fn shown_directory(text: &str) -> Result<PathBuf, String> {
 /// The longest time of a build, in seconds, where no other is given: guix-daemon's (`buildTimeout` in `globals.cc`).
 pub const TIMEOUT: u64 = 24 * 60 * 60;
 
-/// The same of a build's silence (`maxSilentTime').
+/// The same of a build's silence (`maxSilentTime`).
 pub const SILENT_TIME: u64 = 60 * 60;
 
 /// What sessions of the daemon go by.

@@ -33,7 +33,8 @@ impl Session {
             true => self.store_to_read()?,
             false => self.store_to_write()?,
         };
-        if options.dry_run && !self.directories().store.exists() {
+        let is_new = !self.directories().store.exists() && store.valid_paths()?.is_empty();
+        if options.dry_run && is_new {
             return Ok(Collected {
                 freed: Freed::default(),
                 forgotten: Vec::new(),

@@ -446,8 +446,8 @@ fn takes_all(file: &std::fs::File) -> bool {
         .is_ok_and(|found| found.blocks() * 512 >= RESERVED)
 }
 
-/// Writes so much to `file`, in bytes that no file system compresses: the least of each state of a linear congruential
-/// generator's upper half (D. E. Knuth's MMIX).
+/// Writes so much to `file`, in bytes that no file system compresses: of each state of a linear congruential generator
+/// (D. E. Knuth's MMIX), one of its upper half.
 pub(super) fn fill(mut file: std::fs::File) -> io::Result<()> {
     let mut state = 1_u64;
     let mut bytes = vec![0; 1 << 20];

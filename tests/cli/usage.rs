@@ -187,6 +187,22 @@ fn a_root_that_is_a_file_is_wrong_usage_of_every_command() {
 }
 
 #[test]
+fn a_place_that_cannot_hold_a_store_is_an_unfit_environment() {
+    let world = World::with_recipes();
+    world.file("root/gnu", "not a directory");
+    let (_, err) = world.expect(5, &["gc"]);
+    assert!(err.contains("WORLD/root/gnu/store"), "{err}");
+}
+
+#[test]
+fn a_store_that_is_not_there_yet_has_no_garbage() {
+    let world = World::with_recipes();
+    let (out, _) = world.expect(0, &["gc", "-n"]);
+    assert_eq!(out, "would free 0 B in 0 items; 0 stay\n");
+    assert!(!world.path("root/gnu").exists());
+}
+
+#[test]
 fn files_with_other_bytes_than_promised_end_with_3() {
     let world = World::with_recipes();
     // The seed's archive is in the cache as it should be, and the source with other bytes.

@@ -246,10 +246,10 @@ impl ClientSession {
         }
         // Not those that were not tried, since the run ended at the first failure.
         let summary = &realised.report.summary;
-        let skipped = summary.skipped.iter().map(|skipped| &skipped.item);
-        let named = summary.failed.iter().map(|failed| &failed.item);
-        let ended: BTreeSet<&String> = named.chain(skipped).collect();
-        let is_ended = |path: &&StorePath| ended.contains(&path.base_name().to_owned());
+        let skipped = summary.skipped.iter().map(|skipped| skipped.item.as_str());
+        let named = summary.failed.iter().map(|failed| failed.item.as_str());
+        let ended: BTreeSet<&str> = named.chain(skipped).collect();
+        let is_ended = |path: &&StorePath| ended.contains(path.base_name());
         let tried: BTreeSet<StorePath> = failed.iter().filter(is_ended).cloned().collect();
         if !tried.is_empty() {
             failed = tried;

@@ -51,7 +51,7 @@ pub(super) fn bring_up() -> io::Result<()> {
 /// one: by default that drops everything. Where the machine's own securelevel forbids changes, it stays.
 pub(super) fn pass_all() {
     for setting in [c"net.inet.ip.fw.enable", c"net.inet6.ip6.fw.enable"] {
-        // Without the firewall there is no such setting.
+        // A kernel without the firewall lacks the setting.
         let _ = kernel::set(setting, 0);
     }
 }
