@@ -232,7 +232,8 @@ impl BuildContext<'_, '_> {
     /// That `job` is for a system whose programs do not run on this machine.
     fn other_system(&self, job: BuildJob<'_>) -> String {
         format!(
-            "it is for {}, and this machine is {}: build it on one of those",
+            "it is for {}, and this machine is {}: build it on one of those, and take it from there as a substitute, or by \
+             `bootstrap export` and `bootstrap import`",
             job.derivation.system, self.settings.system
         )
     }

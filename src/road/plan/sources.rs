@@ -9,6 +9,7 @@ use crate::fetch::{Location, attributes, mirrors};
 use crate::formats::derivation::{Derivation, Environment, Output};
 use crate::formats::hash::Sha256Digest;
 use crate::formats::store_path::{FixedOutputMethod, StorePath};
+use crate::formats::system::System;
 use crate::road::recipe::{Recipe, RecipeText, Source};
 use crate::road::seed::{Seed, SeedArchive};
 
@@ -117,7 +118,7 @@ impl Planner<'_> {
         }
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
-            system: self.settings.system.name().to_owned(),
+            system: root.system.clone(),
             builder: "builtin:unpack-seed".into(),
             ..Derivation::default()
         };
@@ -161,14 +162,17 @@ impl Planner<'_> {
             return Ok(Some(*index));
         }
         let roots = self.roots;
-        let Some(root) = roots.get(regenerate.root.get_ref()) else {
+        let root = roots.get(regenerate.root.get_ref());
+        let system_of = |root: &Seed| root.system.parse::<System>().ok();
+        let Some((root, system)) = root.and_then(|root| Some((root, system_of(root)?))) else {
             self.unknown_root(recipe, &regenerate.root);
             return Ok(None);
         };
         let root_index = self.root(root)?;
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
-            system: self.settings.system.name().to_owned(),
+            // The root's and not ours: the item is the same one for every system, which takes it from a machine of that.
+            system: system.name().to_owned(),
             builder: root.shell.as_str().into(),
             ..Derivation::default()
         };
@@ -183,11 +187,8 @@ impl Planner<'_> {
             ("name", name.clone()),
             ("pname", recipe.name.clone()),
             ("version", recipe.version.clone()),
-            ("system", self.settings.system.name().to_owned()),
-            (
-                "triplet",
-                self.settings.system.triplet(root.release.as_deref()),
-            ),
+            ("system", system.name().to_owned()),
+            ("triplet", system.triplet(root.release.as_deref())),
             ("source", archive),
             ("disallowedReferences", seed.clone()),
             ("seed", seed),

@@ -188,6 +188,34 @@ fn a_build_in_the_seed_is_the_derivation_that_the_contract_describes() {
 }
 
 #[test]
+fn a_regenerated_source_is_one_item_for_every_system() {
+    let folder = PlanFolder::new();
+    folder.recipe(
+        "make",
+        "regenerate = { root = \"big\", script = \"regenerate.sh\" }\n[stage0]\n",
+    );
+    folder.file("recipes/make/regenerate.sh", "cp -R \"$source\" \"$out\"\n");
+    let roots = BTreeMap::from([("big".to_owned(), seed("big"))]);
+    let small = Seed {
+        system: "x86_64-freebsd".to_owned(),
+        ..seed("small")
+    };
+    let freebsd = PlanSettings {
+        system: System::X86_64Freebsd,
+        ..settings()
+    };
+    let here = folder.plan();
+    let there = plan(&folder.load(), &small, &roots, &freebsd).unwrap();
+    let path = |plan: &Plan, label: &str| plan.get(label).unwrap().derivation_path.clone();
+    for label in ["regenerate/make", "seed/big"] {
+        assert_eq!(path(&here, label), path(&there, label));
+    }
+    for label in ["stage0/make", "seed/small"] {
+        assert_ne!(path(&here, label), path(&there, label));
+    }
+}
+
+#[test]
 fn features_of_machines_are_guixs_variable() {
     let folder = whole_road();
     folder.recipe(
