@@ -171,7 +171,7 @@ impl Planner<'_> {
         let root_index = self.root(root)?;
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".to_owned(), Output::input_addressed())]),
-            // The root's and not ours: the item is the same one for every system, which takes it from a machine of that.
+            // The root's and not ours: every system has the same item, and takes it from a machine of the root's.
             system: system.name().to_owned(),
             builder: root.shell.as_str().into(),
             ..Derivation::default()
