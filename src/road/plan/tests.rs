@@ -16,7 +16,7 @@ use crate::road::seed::SeedArchive;
 
 mod local_sources;
 mod own_recipes;
-mod regenerated_sources;
+mod sources;
 
 /// A seed that needs no network to describe.
 fn seed(name: &str) -> Seed {
@@ -294,55 +294,6 @@ fn a_flag_of_a_final_package_changes_it_and_the_packages_only() {
         .map(|(label, _)| label.as_str())
         .collect();
     assert_eq!(changed, ["hello", "which", "zstd"]);
-}
-
-#[test]
-fn where_a_source_is_does_not_change_what_is_built_from_it() {
-    let folder = whole_road();
-    let before = paths(&folder.plan());
-    let text = recipe_text("zstd", "[final]\n").replace("example.org", "example.net");
-    folder.file("recipes/zstd/recipe.toml", &text);
-    let after = folder.plan();
-    let output = |node: &Node| node.derivation.output_path("out").unwrap().clone();
-    assert_ne!(
-        before["source/zstd-1.0.tar.gz"],
-        paths(&after)["source/zstd-1.0.tar.gz"]
-    );
-    let again = whole_road().plan();
-    for label in ["zstd", "hello"] {
-        assert_eq!(
-            output(again.get(label).unwrap()),
-            output(after.get(label).unwrap())
-        );
-    }
-}
-
-#[test]
-fn a_sources_size_is_told_and_is_in_no_derivation() {
-    let folder = whole_road();
-    let without = folder.plan();
-    let extra = format!(
-        "[final]\n[extra.libx.upstream]\nfile = \"x.tar\"\nsha256 = \"{}\"\nurls = [\"mirror://gnu/x.tar\"]\n",
-        "0".repeat(64)
-    );
-    folder.recipe("zstd", &extra);
-    let with_extra = folder.plan();
-    folder.recipe("zstd", &format!("size = 1_234\n{extra}size = 0x10\n"));
-    let with = folder.plan();
-    let size = |plan: &Plan, label: &str| plan.get(label).unwrap().size;
-    assert_eq!(size(&without, "source/zstd-1.0.tar.gz"), None);
-    assert_eq!(size(&with, "source/zstd-1.0.tar.gz"), Some(1234));
-    assert_eq!(size(&with, "source/x.tar"), Some(16));
-    assert_eq!(size(&with, "seed/small.txz"), Some(7));
-    assert_eq!(size(&with, "zstd"), None);
-    // Neither in the store nor as it would be written there.
-    assert_eq!(with_extra.nodes().len(), with.nodes().len());
-    for (one, other) in with_extra.nodes().iter().zip(with.nodes()) {
-        assert_eq!(one.derivation_path, other.derivation_path);
-        assert_eq!(one.derivation, other.derivation);
-        let written = |node: &Node| aterm::write(&settings().store_dir, &node.derivation);
-        assert_eq!(written(one), written(other));
-    }
 }
 
 #[test]
