@@ -20,6 +20,7 @@ use crate::formats::secrets::without_secrets;
 use crate::formats::visible::{visible_line, visible_path};
 use crate::road::recipe::closest;
 use crate::show::settings::{TEMPORARY, TEMPORARY_SIZE, variable};
+use crate::show::usage;
 
 /// Where the file is.
 const FILE: &str = "/etc/bootstrap.toml";
@@ -250,14 +251,8 @@ fn check(command: &Command, name: &str, value: &str) -> Result<(), String> {
         format!("--{name}={value}"),
         "list".to_owned(),
     ];
-    match command.clone().try_get_matches_from(arguments) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            Err(first.trim_start_matches("error: ").to_owned())
-        }
-    }
+    let parsed = command.clone().try_get_matches_from(arguments);
+    parsed.map_or_else(|error| Err(usage::problem(&error)), |_| Ok(()))
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ struct ServicePlan {
 /// `guix-daemon`.
 pub(super) fn guix_daemon(arguments: &[OsString]) -> ExitCode {
     if let Err(error) = guix_daemon_command().try_get_matches_from(arguments) {
-        return super::end_with(&error);
+        return super::end_with("guix-daemon", error);
     }
     match run(&|| read_guix_daemon(arguments)) {
         Ok(()) => ExitCode::SUCCESS,

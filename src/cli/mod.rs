@@ -54,7 +54,7 @@ use crate::show::completions::script;
 use crate::show::manual;
 use crate::show::progress::invocation::Invocation;
 use crate::show::progress::screen::Messages;
-use crate::show::settings;
+use crate::show::{settings, usage};
 use crate::store::gc::CollectOptions;
 
 /// Does what `arguments` (with the program's name first) ask for, and gives the exit status.
@@ -88,8 +88,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => {
             let error = settings::blaming_variable(error, &arguments);
-            let error = settings::with_visible_values(error);
-            return end_with(&error);
+            return end_with("bootstrap", error);
         }
     };
     let color = context::use_color(parsed.global.color);
@@ -248,10 +247,17 @@ fn start_tracing(verbose: u8, color: bool) {
 }
 
 /// Prints what clap says. Help and version go to standard output, and do not fail where their reader has gone away.
-fn end_with(error: &clap::Error) -> ExitCode {
-    let printed = error.print();
+fn end_with(program: &str, error: clap::Error) -> ExitCode {
+    let help = match usage::words(program, error) {
+        Ok(problem) => {
+            context::tell(&problem);
+            return ExitCode::from(Status::Usage as u8);
+        }
+        Err(help) => help,
+    };
+    let printed = help.print();
     let is_lost = printed.is_err_and(|problem| problem.kind() != io::ErrorKind::BrokenPipe);
-    match error.use_stderr() {
+    match help.use_stderr() {
         true => ExitCode::from(Status::Usage as u8),
         false if is_lost => ExitCode::from(Status::Environment as u8),
         false => ExitCode::SUCCESS,

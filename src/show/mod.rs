@@ -17,4 +17,5 @@ pub mod roots;
 pub mod seeds;
 pub mod settings;
 pub mod summary;
+pub mod usage;
 pub mod visible_log;

@@ -7,7 +7,6 @@ use clap::error::{ContextKind, ContextValue};
 
 use super::progress::size;
 use crate::engine::Session;
-use crate::formats::visible::visible;
 
 /// Where build directories are made.
 pub const TEMPORARY: &str = "TMPDIR";
@@ -45,24 +44,6 @@ fn variable_to_blame(
     let is_given = |argument: &OsString| argument.to_string_lossy().ends_with(value);
     let is_set = environment(&variable).is_some_and(|set| set == value);
     (is_set && !arguments.iter().any(is_given)).then_some(variable)
-}
-
-/// `error`, which quotes what the caller gave as [`visible`] shows it.
-pub fn with_visible_values(mut error: clap::Error) -> clap::Error {
-    let values = error.context().filter_map(|(kind, value)| {
-        let value = match value {
-            ContextValue::String(text) => ContextValue::String(visible(text)),
-            ContextValue::Strings(texts) => {
-                ContextValue::Strings(texts.iter().map(visible).collect())
-            }
-            _ => return None,
-        };
-        Some((kind, value))
-    });
-    for (kind, value) in values.collect::<Vec<_>>() {
-        error.insert(kind, value);
-    }
-    error
 }
 
 /// What `session` uses for the setting `name`, which is not set; `None` where that is nothing.
