@@ -372,9 +372,9 @@ no 'it cannot connect to the host' nc -w 3 -z 127.0.0.1 31415
 if [ "$vimage" = 1 ]; then
     yes 'its only interface is lo0' [ "$(ifconfig -l | tr -d ' ')" = lo0 ]
     addresses=$(ifconfig lo0 | awk '$1 ~ /^inet/ && $2 !~ /^fe80:/ { print $2 }' | sort | tr '\n' ' ')
-    yes "its addresses are those of loopback: $addresses" [ "$addresses" = '127.0.0.1 ::1 ' ]
+    yes "its addresses are those of loopback: $addresses" [ "$addresses" = '127.0.0.1 127.0.0.2 ::1 ' ]
     no 'it has no other route' route -n get default
-    for address in 127.0.0.1 ::1; do
+    for address in 127.0.0.1 127.0.0.2 ::1; do
         (echo hello | nc -l "$address" 7777 >/dev/null) &
         sleep 2
         yes "it can talk to itself at $address" [ "$(nc -w 5 "$address" 7777 </dev/null)" = hello ]

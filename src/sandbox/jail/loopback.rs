@@ -20,8 +20,16 @@ const GET_FLAGS: c_ulong = 0xc020_6911;
 const ADD_ADDRESS: c_ulong = 0x8044_692b;
 const _: () = assert!(size_of::<ifreq>() == 0x20 && size_of::<ifaliasreq>() == 0x44);
 
-/// Brings up `lo0` with 127.0.0.1 and, as the kernel does by itself where it has IPv6, ::1. This process must be root
-/// in the jail.
+/// The addresses of `lo0`, each with the mask of its network. Where 127.0.0.1 is a machine's only address,
+/// getaddrinfo(3) with `AI_ADDRCONFIG` finds nothing at all, not even `localhost`; Linux's does, and test suites count
+/// on it. The second, which answers on every Linux too, is enough for it.
+const ADDRESSES: [(Ipv4Addr, Ipv4Addr); 2] = [
+    (Ipv4Addr::LOCALHOST, Ipv4Addr::new(255, 0, 0, 0)),
+    (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::BROADCAST),
+];
+
+/// Brings up `lo0` with its [`ADDRESSES`] and, as the kernel does by itself where it has IPv6, ::1. This process must
+/// be root in the jail.
 pub(super) fn bring_up() -> io::Result<()> {
     let socket = socket_with(
         AddressFamily::INET,
@@ -38,13 +46,16 @@ pub(super) fn bring_up() -> io::Result<()> {
     unsafe { request.ifr_ifru.ifru_flags[0] |= libc::IFF_UP as i16 };
     // SAFETY: the call reads an `ifreq`.
     unsafe { control(socket.as_fd(), SET_FLAGS, (&raw mut request).cast()) }?;
-    // SAFETY: as above.
-    let mut alias: ifaliasreq = unsafe { zeroed() };
-    name(&mut alias.ifra_name);
-    alias.ifra_addr = address(Ipv4Addr::LOCALHOST);
-    alias.ifra_mask = address(Ipv4Addr::new(255, 0, 0, 0));
-    // SAFETY: the call reads an `ifaliasreq`.
-    unsafe { control(socket.as_fd(), ADD_ADDRESS, (&raw mut alias).cast()) }
+    for (own, mask) in ADDRESSES {
+        // SAFETY: as above.
+        let mut alias: ifaliasreq = unsafe { zeroed() };
+        name(&mut alias.ifra_name);
+        alias.ifra_addr = address(own);
+        alias.ifra_mask = address(mask);
+        // SAFETY: the call reads an `ifaliasreq`.
+        unsafe { control(socket.as_fd(), ADD_ADDRESS, (&raw mut alias).cast()) }?;
+    }
+    Ok(())
 }
 
 /// Has ipfw(4) let everything pass in this jail's network, which has a firewall of its own where the machine has loaded
