@@ -154,7 +154,7 @@ echo "$elf_files programs and libraries"
 
 section 'nothing of stage0 and of the seed is left in the final outputs'
 # The hash part of a store path is what a reference is found by.
-# One that is given as a file has a name of its own.
+# A seed that is given as a file has a name of its own.
 for seed in $(tool seed list | awk '{ print $1 }') $(tool seed show | sed -n 's/^name: //p'); do
     find /gnu/store -maxdepth 1 -name "*-$seed"
 done >"$scratch/seed"
