@@ -36,7 +36,7 @@ const STORE_DIR: &str = "/gnu/store";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Build for this system [default: the host's]
+    /// Build for this system [default: the seed's; without --seed, the host's]
     #[arg(long, global = true, value_name = "SYSTEM")]
     pub system: Option<System>,
     /// Start from this seed, or `host`, a running FreeBSD's own base [default: the system's; see `bootstrap seed list`]
@@ -72,16 +72,16 @@ pub struct Global {
     /// Read seeds from DIR instead of the binary
     #[arg(long, global = true, value_name = "DIR")]
     pub seeds: Option<PathBuf>,
-    /// Run at most N builds at a time [default: as many as jobs, see --cores]
+    /// Run at most N builds at a time [default: as many as jobs, see --cores; `daemon`: 1 for each client]
     #[arg(short = 'j', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_jobs: Option<u16>,
-    /// Keep N processor cores busy, all builds together [default: all]
+    /// Keep N processor cores busy, all builds together; with `daemon`, each build [default: all]
     ///
     /// N jobs run at a time, never more. By default there are two more jobs than processors, since jobs that sleep, as
     /// many tests do, leave processors idle.
     #[arg(short = 'c', long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub cores: Option<u16>,
-    /// Keep the build directory of a failed build
+    /// Keep the build directory of a failed build. Clients of `daemon` say this themselves, and --keep-going
     #[arg(short = 'K', long, global = true)]
     pub keep_failed: bool,
     /// After a failure, go on with what does not depend on it
@@ -93,7 +93,7 @@ pub struct Global {
     /// Take store items from these servers, separated by spaces, where they have them signed by a trusted key
     #[arg(long, global = true, value_name = "URLS", hide_short_help = true)]
     pub substitute_urls: Option<String>,
-    /// The public keys whose signatures are trusted, separated by spaces
+    /// The public keys whose signatures are trusted, separated by spaces; `daemon` has --acl instead
     #[arg(long, global = true, value_name = "KEYS", hide_short_help = true)]
     pub trusted_keys: Option<String>,
     /// Use these servers for `mirror://NAME/` in place of the usual ones: NAME=URL, separated by spaces
@@ -109,10 +109,10 @@ pub struct Global {
     /// Take what the seed's pinned lock says, also where `seed update` has replaced it on this machine
     #[arg(long, global = true)]
     pub locked: bool,
-    /// Stop a build that takes longer than SECONDS
+    /// Stop a build that takes longer than SECONDS [default: never; `daemon`: 86400]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
     pub timeout: Option<u64>,
-    /// Stop a build that says nothing for SECONDS
+    /// Stop a build that says nothing for SECONDS [default: never; `daemon`: 3600]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true)]
     pub max_silent_time: Option<u64>,
     /// Let no process of a build have more than SIZE of address space: a number with K, M, G or T

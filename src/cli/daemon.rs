@@ -18,6 +18,7 @@ use crate::daemon::socket::Socket;
 use crate::daemon::status::announce;
 use crate::formats::system::UnknownSystem;
 use crate::show::progress::invocation::Invocation;
+use crate::show::usage;
 
 /// The name under which the program takes guix-daemon's options.
 const GUIX_DAEMON: &str = "guix-daemon";
@@ -110,15 +111,18 @@ pub(super) fn daemon(
         configuration.cores = options.cores.map_or(0, u32::from);
         configuration.timeout = options.timeout.unwrap_or(TIMEOUT);
         configuration.max_silent_time = options.max_silent_time.unwrap_or(SILENT_TIME);
-        configuration.offline = options.offline;
         configuration.set_substitute_urls(options.substitute_urls.as_deref());
         Ok(plan)
     })
 }
 
+/// The failure of a command line that is read again, where the settings have changed what is possible with it.
+fn usage(error: clap::Error) -> CommandFailure {
+    CommandFailure::usage(usage::problem(&error), usage::tip(&error))
+}
+
 /// Reads the command line `arguments` again, with the settings as they are now.
 pub(super) fn reread(arguments: &[OsString]) -> Result<(Global, DaemonArguments), CommandFailure> {
-    let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
     let settings = super::configuration::Settings::load()?;
     let matches = settings
         .command()
@@ -140,7 +144,6 @@ fn guix_daemon_command() -> clap::Command {
 }
 
 fn read_guix_daemon(arguments: &[OsString]) -> Result<ServicePlan, CommandFailure> {
-    let usage = |error: clap::Error| CommandFailure::usage(error.to_string().trim_end(), "");
     let matches = guix_daemon_command().try_get_matches_from(arguments);
     let matches = matches.map_err(usage)?;
     let parsed = GuixDaemonArguments::from_arg_matches(&matches).map_err(usage)?;
@@ -190,8 +193,13 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, C
     let hook = (!arguments.no_offload).then(|| build_hook(hook, &context.directories));
     let wrong =
         |error: UnknownHook| CommandFailure::usage(error.to_string(), "give a program's path");
+    let session = context.session.options();
     Ok(ServicePlan {
         configuration: DaemonConfiguration {
+            offline: session.offline,
+            mirrors: session.mirrors.clone(),
+            max_memory: session.build.max_memory,
+            max_processes: session.build.max_processes,
             rounds: arguments.rounds.max(1),
             total_jobs: arguments.total_jobs,
             use_substitutes: !arguments.no_substitutes,
@@ -209,10 +217,7 @@ fn plan(context: &Context, arguments: &DaemonArguments) -> Result<ServicePlan, C
             chroot_directories: arguments.chroot_directory.iter().cloned().collect(),
             trusted_users: arguments.trusted_user.clone(),
             debug: arguments.debug,
-            ..DaemonConfiguration::new(
-                context.session.options().system.name().to_owned(),
-                &context.directories,
-            )
+            ..DaemonConfiguration::new(session.system.name().to_owned(), &context.directories)
         },
         listen: arguments.listen.clone(),
     })
@@ -316,10 +321,11 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_an_error_with_the_nearest_name() {
-        let Err(CommandFailure::Found { message, .. }) = read(&["--max-jobz=4"]) else {
+        let Err(CommandFailure::Found { message, hint, .. }) = read(&["--max-jobz=4"]) else {
             panic!("it was accepted");
         };
-        assert!(message.contains("--max-jobs"), "{message}");
+        assert_eq!(message, "unexpected argument '--max-jobz' found");
+        assert!(hint.contains("--max-jobs"), "{hint}");
     }
 
     #[test]

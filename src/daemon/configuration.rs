@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::log::LogCompression;
 use crate::engine::SPARE;
+use crate::fetch::mirrors::Mirrors;
 use crate::formats::store_path::{StoreDir, StorePathError};
 use crate::store::directories::Directories;
 
@@ -88,12 +89,18 @@ pub struct DaemonConfiguration {
     pub timeout: u64,
     /// The longest silence of a build, in seconds; 0 is without bound.
     pub max_silent_time: u64,
+    /// The most address space of each process of a build, in bytes.
+    pub max_memory: Option<u64>,
+    /// The most processes and threads of a build.
+    pub max_processes: Option<u64>,
     /// How often each derivation is built.
     pub rounds: u32,
     /// Whether substitutes are used at all.
     pub use_substitutes: bool,
-    /// Whether only substitute servers are asked that need no network.
+    /// Whether the network is off limits: nothing is downloaded, and of substitute servers only folders are asked.
     pub offline: bool,
+    /// The servers for `mirror://` URLs, and those that have files by hash.
+    pub mirrors: Mirrors,
     /// The substitute servers of clients that name none.
     pub substitute_urls: Vec<String>,
     /// The file of keys whose owners may say what is in the store: Guix's access control list.
@@ -131,9 +138,12 @@ impl DaemonConfiguration {
             total_jobs: 0,
             timeout: TIMEOUT,
             max_silent_time: SILENT_TIME,
+            max_memory: None,
+            max_processes: None,
             rounds: 1,
             use_substitutes: true,
             offline: false,
+            mirrors: Mirrors::default(),
             substitute_urls: ["https://bordeaux.guix.gnu.org", "https://ci.guix.gnu.org"]
                 .map(str::to_owned)
                 .to_vec(),

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::formats::scheme::Datum;
 
 /// The mirrors by name, each a list of prefixes in the order in which they are tried.
@@ -41,7 +43,7 @@ pub const BY_HASH: &str = "by-hash";
 const NONE: &str = "none";
 
 /// Servers by the name of their mirror, in place of the built-in ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirrors(BTreeMap<String, Vec<String>>);
 
 /// A text that does not name mirrors.

@@ -33,6 +33,13 @@ pub fn problem(error: &clap::Error) -> String {
     first.trim_start_matches("error: ").to_owned()
 }
 
+/// What may have been meant, where that is known, or nothing.
+pub fn tip(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let tip = text.lines().find_map(|line| line.strip_prefix("  tip: "));
+    tip.unwrap_or_default().to_owned()
+}
+
 fn with_visible_values(mut error: clap::Error) -> clap::Error {
     let values = error.context().filter_map(|(kind, value)| {
         let value = match value {

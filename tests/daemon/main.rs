@@ -9,6 +9,9 @@ mod hostile;
 mod kills;
 mod operations;
 mod processes;
+#[path = "../server/mod.rs"]
+#[allow(dead_code)]
+mod server;
 mod service;
 mod tokens;
 mod untrusted;

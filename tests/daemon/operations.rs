@@ -13,6 +13,7 @@ use bootstrap::formats::store_path::{
 use crate::client::{Client, Daemon};
 
 mod builds;
+mod options;
 
 fn store_dir() -> StoreDir {
     StoreDir::new("/gnu/store").unwrap()

@@ -359,6 +359,8 @@ impl ClientSession {
         let (substitute_urls, keys) = self.substitute_sources()?;
         Ok(SessionOptions {
             directories: self.directories.clone(),
+            offline: self.configuration.offline,
+            mirrors: self.configuration.mirrors.clone(),
             substitute_urls,
             trusted_keys: TrustedKeys::Keys(keys),
             build: BuildOptions {
@@ -383,6 +385,8 @@ impl ClientSession {
                 rounds: NonZeroU32::new(options.rounds),
                 timeout: options.timeout(),
                 max_silent_time: options.max_silent_time(),
+                max_memory: self.configuration.max_memory,
+                max_processes: self.configuration.max_processes,
                 host_directories: self.configuration.chroot_directories.clone(),
                 sandbox_is_fit: self.sandbox_is_fit,
                 skips_untrusted: true,

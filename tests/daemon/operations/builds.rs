@@ -14,9 +14,11 @@ use super::store_dir;
 use crate::client::{Client, Daemon, SYSTEM, tool};
 use crate::tokens::{Builder, build, set_limits};
 
-/// A derivation whose output is the file with that hash, as a client adds it, and the output's path. Its server is
-/// dead.
-fn download_of(sha256: Sha256Digest) -> (String, String) {
+/// A server that is dead.
+const DEAD: &str = "http://127.0.0.1:1/file";
+
+/// A derivation whose output is the file with that hash, at `url`, as a client adds it, and the output's path.
+pub fn download_of(sha256: Sha256Digest, url: &str) -> (String, String) {
     let store_dir = store_dir();
     let derivation = Derivation {
         outputs: BTreeMap::from([(
@@ -25,7 +27,7 @@ fn download_of(sha256: Sha256Digest) -> (String, String) {
         )]),
         system: "builtin".to_owned(),
         builder: "builtin:download".into(),
-        environment: [("url", "\"http://127.0.0.1:1/file\"")].into(),
+        environment: [("url", format!("\"{url}\"").as_str())].into(),
         ..Derivation::default()
     };
     let mut known = DerivationSet::default();
@@ -39,7 +41,7 @@ fn download_of(sha256: Sha256Digest) -> (String, String) {
 fn what_is_built_already_is_kept_for_who_asks_for_it() {
     let daemon = Daemon::start();
     let archive = Tree::file(b"the file").to_nar().unwrap();
-    let (text, output) = download_of(Sha256Digest::of("the file"));
+    let (text, output) = download_of(Sha256Digest::of("the file"), DEAD);
     let mut client = daemon.connect();
     let drv = client.add_text("file.drv", &text, &[]);
     let build = |client: &mut Client| {
@@ -160,7 +162,7 @@ fn what_has_failed_is_named_alone_and_forgotten_with_its_derivation() {
 fn a_download_that_failed_has_a_log_that_says_why() {
     let daemon = Daemon::start();
     let mut client = daemon.connect();
-    let (text, _) = download_of(Sha256Digest::of("nowhere"));
+    let (text, _) = download_of(Sha256Digest::of("nowhere"), DEAD);
     let drv = client.add_text("file.drv", &text, &[]);
     build(&mut client, std::slice::from_ref(&drv)).unwrap_err();
     let root = daemon.root().to_str().unwrap();
@@ -201,7 +203,7 @@ fn builds_see_a_directory_of_the_machine_that_the_daemon_names() {
 fn damaged_items_are_repaired_for_trusted_clients() {
     let bytes = "the file";
     let sha256 = Sha256Digest::of(bytes);
-    let (text, output) = download_of(sha256);
+    let (text, output) = download_of(sha256, DEAD);
 
     let daemon = Daemon::start();
     let source = daemon.root().join("file");
