@@ -118,9 +118,14 @@ impl<'p> Makers<'p> {
         makers
     }
 
+    /// The label of what has `path` as an output.
+    pub fn output_label(&self, path: &StorePath) -> Option<&'p str> {
+        self.outputs.get(path).map(|(label, _)| *label)
+    }
+
     /// The label of what makes `path`.
     pub fn label(&self, path: &StorePath) -> Option<&'p str> {
-        let output = self.outputs.get(path).map(|(label, _)| *label);
+        let output = self.output_label(path);
         output.or_else(|| self.others.get(path).copied())
     }
 }

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::document::Makers;
 use super::error::EngineError;
-use super::planned::Planned;
+use super::planned::{Planned, target};
 use super::session::Session;
+use super::wanted::stored_item;
 use crate::formats::hash::Sha256Digest;
 use crate::store::Store;
 use crate::verify::attestation::{Attestation, LockCounts, Seen};
@@ -83,20 +85,22 @@ impl Session {
         })
     }
 
-    /// Compares what is built of `labels` with the lock `file`, and adds what was found to the document.
+    /// Compares what is built of `names`, packages or paths of their outputs, or of everything where none is named,
+    /// with the lock `file`, and adds what was found to the document.
     ///
     /// Where nothing could be compared, the document does not list the lock among the checks.
     ///
     /// # Errors
-    /// Where the store or the lock cannot be read.
+    /// Where the store or the lock cannot be read, or the plan has no package of a name.
     pub fn compare_with_lock(
         &self,
         planned: &Planned,
         store: &Store,
         file: &Path,
-        labels: &BTreeSet<String>,
+        names: &[String],
         attestation: &mut Attestation,
     ) -> Result<LockComparison, EngineError> {
+        let labels = labels(self, planned, names)?;
         let lock = Lock::read(file)?;
         let seed = &planned.seeds.seed;
         let mut comparison = LockComparison {
@@ -124,6 +128,31 @@ impl Session {
         }
         Ok(comparison)
     }
+}
+
+/// The labels of the packages called `names`, or of all nodes; of a path, the label of the node whose output it is,
+/// where there is one.
+fn labels(
+    session: &Session,
+    planned: &Planned,
+    names: &[String],
+) -> Result<BTreeSet<String>, EngineError> {
+    let plan = &planned.plan;
+    let label = |index: usize| plan.nodes()[index].label.clone();
+    if names.is_empty() {
+        return Ok((0..plan.nodes().len()).map(label).collect());
+    }
+    let makers = Makers::of(plan);
+    let mut labels = BTreeSet::new();
+    for name in names {
+        if name.starts_with('/') {
+            let path = stored_item(session.directories(), name)?;
+            labels.extend(makers.output_label(&path).map(str::to_owned));
+        } else {
+            labels.insert(label(target(plan, name)?.node));
+        }
+    }
+    Ok(labels)
 }
 
 /// The key of the plan's record.

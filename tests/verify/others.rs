@@ -23,6 +23,10 @@ fn a_lock_is_written_compared_and_kept_up() {
     let document: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(document["checks"], serde_json::json!(["store", "lock"]));
     assert_eq!(document["lock"]["same"], 1);
+    let (path, _) = world.expect(0, &["path", "tool"]);
+    let (out, _) = world.expect(0, &["verify", "--lock", "--json", path.trim_end()]);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["lock"]["same"], 1);
     let before = fs::read_to_string(world.path("bootstrap.lock")).unwrap();
     world.expect(0, &["lock"]);
     let after = fs::read_to_string(world.path("bootstrap.lock")).unwrap();

@@ -43,7 +43,8 @@ const WITHOUT_REBUILD: [&str; 5] = ["lock", "compare", "fixpoint", "diverse", "r
 /// By itself: the store against the database. Nothing in the store is changed.
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// Only these packages, outputs (`gcc:lib`) or store items, with all that they refer to [default: the whole store]
+    /// Only these packages, outputs (`gcc:lib`) or store items, with all that they refer to; packages alone with
+    /// --rebuild, --fixpoint and --diverse [default: the whole store]
     #[arg(value_name = "PKG")]
     pub packages: Vec<String>,
     /// Compare with a lock as well

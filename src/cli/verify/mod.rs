@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `verify`: what the store holds against the database, a lock, or another user's document.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::arguments::VerifyArguments;
 use super::context::{Context, LISTED, print};
 use super::failure::{CommandFailure, Status};
-use crate::engine::{EngineError, Makers, document as engine_document, nodes, valid_closure, word};
+use crate::engine::{EngineError, Makers, document as engine_document, valid_closure, word};
 use crate::formats::count::agreeing;
 use crate::formats::keys::SecretKey;
 use crate::formats::visible::visible;
-use crate::road::plan::Plan;
 use crate::show::progress::size;
 use crate::verify::whole::{self, Checked, Condition, StoreCheckReport};
 
@@ -51,14 +50,14 @@ fn whole_store(
     arguments: &VerifyArguments,
     key: Option<&SecretKey>,
 ) -> Result<(), CommandFailure> {
-    let session = &context.session;
+    let (session, packages) = (&context.session, arguments.packages.as_slice());
     let planned = context.plan()?;
     let store = context.store_to_read()?;
     let cores = session.build_settings().cores;
     let interruption = context.interruption();
     let goes_on = || !interruption.is_cancelled();
     let start = std::time::Instant::now();
-    let report = match arguments.packages.as_slice() {
+    let report = match packages {
         [] => whole::everything(&store, cores, &goes_on),
         packages => {
             let paths = valid_closure(&context.session, &planned, &store, packages)?;
@@ -75,9 +74,8 @@ fn whole_store(
     let mut text = String::new();
     let mut nothing_compared = None;
     if let Some(file) = &arguments.lock {
-        let labels = labels(&planned.plan, &arguments.packages)?;
         let compared =
-            session.compare_with_lock(&planned, &store, file, &labels, &mut attestation)?;
+            session.compare_with_lock(&planned, &store, file, packages, &mut attestation)?;
         text = lock_command::describe(file, &compared);
         nothing_compared = compared.is_empty().then_some(file);
     }
@@ -136,18 +134,6 @@ fn complaint(items: usize, damaged: usize, different: usize) -> Option<CommandFa
     }
     (!messages.is_empty())
         .then(|| CommandFailure::new(Status::Hashes, messages.join("; "), hints.join("; ")))
-}
-
-/// The labels of the packages called `packages`; of all nodes where none is named.
-fn labels(plan: &Plan, packages: &[String]) -> Result<BTreeSet<String>, CommandFailure> {
-    let nodes = match packages {
-        [] => (0..plan.nodes().len()).collect(),
-        packages => nodes(plan, packages)?,
-    };
-    Ok(nodes
-        .into_iter()
-        .map(|index| plan.nodes()[index].label.clone())
-        .collect())
 }
 
 /// The report in words: what is wrong and what to do, then one line about the whole.
