@@ -13,6 +13,7 @@ use crate::show::seeds::ShownSeed;
 struct ListedSeed {
     name: String,
     system: String,
+    supported: bool,
     default: bool,
     archives: Option<usize>,
     bytes: Option<u64>,
@@ -23,6 +24,7 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
     let described = context.session.described_seeds()?.into_iter();
     let rows: Vec<ListedSeed> = described
         .map(|described| ListedSeed {
+            supported: described.supported,
             default: described.default,
             system: described.system,
             archives: described.seed.as_ref().map(|seed| seed.archives.len()),
@@ -44,7 +46,11 @@ pub fn list(context: &Context) -> Result<(), CommandFailure> {
                 (Some(archives), Some(bytes)) => format!("{archives}, {}", size::bytes(bytes)),
                 (None, _) => format!("no lock: run `bootstrap seed update {}`", row.name),
             };
-            let default = if row.default { "  (default)" } else { "" };
+            let default = match (row.default, row.supported) {
+                (true, _) => "  (default)",
+                (false, true) => "",
+                (false, false) => "  (nothing is built for this system yet)",
+            };
             format!(
                 "{:<width$}  {:<systems$}  {archives}{default}\n",
                 row.name, row.system

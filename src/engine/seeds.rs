@@ -53,6 +53,8 @@ pub struct DescribedSeed {
     pub name: String,
     /// The system whose programs it holds.
     pub system: String,
+    /// Whether this program builds for that system.
+    pub supported: bool,
     /// Whether it is the default seed of that system.
     pub default: bool,
     /// The seed as it is pinned; `None` where it has no lock yet.
@@ -123,6 +125,7 @@ impl Session {
             let system = Description::load(source, &name)?.with_pins(None).system;
             let known = system.parse::<System>().ok();
             Ok(DescribedSeed {
+                supported: known.is_some(),
                 default: known.is_some_and(|system| default_seed(system) == name),
                 // A seed without a lock is still one: an update makes it.
                 seed: load(source, &name).ok(),

@@ -162,7 +162,11 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert_eq!(forecast["builds"].as_array().unwrap().len(), 0);
     let (_, err) = world.expect(2, &["build", "-n", "nobody"]);
     assert!(err.contains("unknown package"), "{err}");
-    world.expect(2, &["all", "-n"]);
+    let (_, err) = world.expect(2, &["all", "-n"]);
+    assert!(
+        err.contains("no recipe builds `tar`, which is part of the bootstrap"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -339,6 +343,15 @@ fn seeds_are_listed_and_shown() {
     let world = World::with_recipes();
     let (out, _) = world.expect(0, &["seed", "list"]);
     insta::assert_snapshot!(out);
+    let built_in = crate::bootstrap().args(["seed", "list"]).output().unwrap();
+    let built_in = String::from_utf8(built_in.stdout).unwrap();
+    let others = built_in
+        .lines()
+        .filter(|line| line.contains("nothing is built for this system"));
+    let others: Vec<&str> = others
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(others, ["freebsd-14.3-arm64"]);
     let (out, _) = world.expect(0, &["seed", "show", "--json"]);
     let seed: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(seed["name"], "small-linux");

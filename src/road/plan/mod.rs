@@ -154,6 +154,12 @@ pub enum FindError {
         /// A similar name.
         hint: String,
     },
+    /// No recipe builds an input of the bootstrap itself.
+    #[error("no recipe builds `{0}`, which is part of the bootstrap")]
+    #[diagnostic(help(
+        "with --recipes DIR, DIR holds the recipes of all packages, changed or not"
+    ))]
+    NoRecipe(Address),
     /// It needs an implicit input that no recipe builds.
     #[error(transparent)]
     Unplanned(RecipeErrors),
@@ -263,7 +269,11 @@ impl Plan {
     pub fn everything(&self) -> Result<Vec<usize>, FindError> {
         let mut targets = Vec::new();
         for input in road::everything() {
-            let target = self.find(&input.address.to_string())?;
+            let target = self.find(&input.address.to_string());
+            let target = target.map_err(|error| match error {
+                FindError::Unknown { .. } => FindError::NoRecipe(input.address),
+                unplanned => unplanned,
+            })?;
             if !targets.contains(&target) {
                 targets.push(target);
             }
