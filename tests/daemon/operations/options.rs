@@ -4,10 +4,11 @@
 use bootstrap::formats::hash::Sha256Digest;
 
 use super::builds::download_of;
-use crate::client::{Client, Daemon};
+use crate::client::Daemon;
 use crate::server::serve;
 #[cfg(target_os = "linux")]
-use crate::tokens::{Builder, build};
+use crate::tokens::Builder;
+use crate::tokens::build;
 
 /// Has a daemon with these arguments download `file.txt` of GNU's mirror. The output, or what the daemon logged.
 fn download(arguments: &[&str]) -> (Daemon, Result<String, String>) {
@@ -15,13 +16,7 @@ fn download(arguments: &[&str]) -> (Daemon, Result<String, String>) {
     let mut client = daemon.connect();
     let (text, output) = download_of(Sha256Digest::of("the file"), "mirror://gnu/file.txt");
     let drv = client.add_text("file.drv", &text, &[]);
-    let asked = |client: &mut Client| {
-        client.ask(9, |fields| {
-            fields.strings([drv.as_str()]);
-            fields.long(0);
-        })
-    };
-    let done = asked(&mut client);
+    let done = build(&mut client, std::slice::from_ref(&drv));
     let log = String::from_utf8_lossy(&client.log).into_owned();
     (daemon, done.map(|()| output).map_err(|_| log))
 }
