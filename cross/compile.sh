@@ -46,9 +46,10 @@ flags_of() {
             ;;
         libffi) echo --enable-portable-binary --without-gcc-arch --disable-docs --disable-builddir ;;
         # Where it compiles for itself, configure finds the compiler's own atomic operations.
-        libgc) echo --enable-cplusplus --with-libatomic-ops=none ;;
+        # zig's C++ library is an archive, which libtool does not link to shared ones.
+        libgc) echo --disable-cplusplus --with-libatomic-ops=none ;;
         guile)
-            echo --disable-static --enable-mini-gmp --enable-lto=no ac_cv_func_posix_spawn_file_actions_addclosefrom_np=no
+            echo --disable-static --enable-mini-gmp --enable-lto=no gl_cv_func_posix_spawnp_secure_exec=yes
             echo "--with-libunistring-prefix=$libraries/libunistring"
             # The one that runs on this machine only compiles modules, which are not tried.
             echo GUILE_FOR_BUILD=/bin/false
@@ -170,6 +171,8 @@ compile() {
             return
             ;;
         guile)
+            # As in the recipe.
+            export CPPFLAGS='-Dsetjmp=_setjmp -Dlongjmp=_longjmp'
             # What looks for them by pkg-config.
             export BDW_GC_CFLAGS="-I$libraries/libgc/include" BDW_GC_LIBS="-L$libraries/libgc/lib -lgc"
             export LIBFFI_CFLAGS="-I$libraries/libffi/include" LIBFFI_LIBS="-L$libraries/libffi/lib -lffi"
