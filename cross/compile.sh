@@ -52,7 +52,8 @@ flags_of() {
             echo --disable-static --enable-mini-gmp --enable-lto=no gl_cv_func_posix_spawnp_secure_exec=yes
             echo "--with-libunistring-prefix=$libraries/libunistring"
             # The one that runs on this machine only compiles modules, which are not tried.
-            echo GUILE_FOR_BUILD=/bin/false
+            echo GUILE_FOR_BUILD=/bin/true
+            "$tool" show guile | sed -n 's/^version: /ac_cv_guile_for_build_version=/p'
             ;;
     esac
 }

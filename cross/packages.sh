@@ -45,7 +45,11 @@ offers() {
 interfaces=
 [ ! -d "$work/zig/o" ] || interfaces=$(find "$work/zig/o" -name 'lib*.so.[0-9]*')
 # shellcheck disable=SC2086 # names without spaces
-[ -z "$interfaces" ] || offers $interfaces >"$offered"
+[ -z "$interfaces" ] || {
+    offers $interfaces
+    # Programs have it from their start code, for libraries, too.
+    echo environ
+} >"$offered"
 cc=$work/bin/cc
 cxx=$work/bin/c++
 ar=$work/bin/ar
@@ -144,20 +148,22 @@ inspect() {
     echo "$count programs"
 }
 
-# inspect_libraries DIRECTORY: whether the shared libraries that were installed there are, and find what they need.
+# inspect_libraries DIRECTORY...: whether the shared libraries that are there find what they need.
 inspect_libraries() {
-    [ -d "$1" ] || return 0
     count=0
-    offers "$1"/lib/lib*.so >>"$offered"
-    for library in "$1"/lib/lib*.so; do
-        symbols=$(lacking "$library") || return 1
-        [ -z "$symbols" ] || {
-            echo "$library needs what FreeBSD lacks:$symbols"
-            return 1
-        }
-        count=$((count + 1))
+    for directory; do
+        [ -d "$directory" ] || continue
+        offers "$directory"/lib*.so >>"$offered"
+        for library in "$directory"/lib*.so; do
+            symbols=$(lacking "$library") || return 1
+            [ -z "$symbols" ] || {
+                echo "$library needs what FreeBSD lacks:$symbols"
+                return 1
+            }
+            count=$((count + 1))
+        done
     done
-    echo ", $count libraries"
+    [ "$count" -eq 0 ] || echo ", $count libraries"
 }
 
 failed=
@@ -170,7 +176,7 @@ for package; do
         apply_patches "$package" "$directory" >>"$log" 2>&1 &&
         rm -rf "${libraries:?}/$package" &&
         (compile "$package" "$directory") >>"$log" 2>&1 &&
-        more=$(inspect_libraries "$libraries/$package" 2>&1) &&
+        more=$(inspect_libraries "$libraries/$package/lib" "$directory/libguile/.libs" 2>&1) &&
         found=$(inspect "$directory" "$libraries/$package" 2>&1); then
         echo "$package: passed, $found$more"
         rm -rf "$directory"
