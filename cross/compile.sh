@@ -53,7 +53,7 @@ flags_of() {
             echo "--with-libunistring-prefix=$libraries/libunistring"
             # The one that runs on this machine only compiles modules, which are not tried.
             echo GUILE_FOR_BUILD=/bin/true
-            "$tool" show guile | sed -n 's/^version: /ac_cv_guile_for_build_version=/p'
+            sed -n "s/^PACKAGE_VERSION='\(.*\)'\$/ac_cv_guile_for_build_version=\1/p" configure
             ;;
     esac
 }
